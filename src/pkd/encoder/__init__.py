@@ -1,0 +1,1 @@
+"""A BERT-like classifier: its layers and its [CLS]."""

@@ -1,0 +1,62 @@
+"""The one exception family: each says what was given, where, what was expected and what to do.
+
+The command line prints the message alone and exits with the class's `exit_code`; 1 is left for bugs.
+"""
+
+from __future__ import annotations
+
+
+class PKDError(Exception):
+    """A job cannot go on for a reason its user can mend."""
+
+    exit_code = 1
+
+
+class RecipeError(PKDError, ValueError):
+    """The recipe, a flag or a keyword asks for something that cannot be."""
+
+    exit_code = 2
+
+
+class DataError(PKDError, ValueError):
+    """A file or table of examples cannot be used as it is."""
+
+    exit_code = 3
+
+
+class TeacherError(PKDError, ValueError):
+    """A teacher, student or encoder is not what patient distillation needs."""
+
+    exit_code = 4
+
+
+class CacheError(PKDError):
+    """A finished stage on the disk is damaged or does not belong to this run."""
+
+    exit_code = 5
+
+
+class CheckpointError(PKDError):
+    """A checkpoint is damaged or belongs to other settings."""
+
+    exit_code = 5
+
+
+class DivergedError(PKDError):
+    """The loss or the gradient is no longer finite."""
+
+    exit_code = 6
+
+
+class ResourceError(PKDError):
+    """Disk, memory or device do not suffice."""
+
+    exit_code = 7
+
+
+class Stopped(PKDError):  # noqa: N818 - it is no error: the job was asked to stop and saved what it had
+    """The job was asked to stop by a signal, and what was finished is saved."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

@@ -1,0 +1,135 @@
+"""How a long job tells how far it is, and hears that it should stop.
+
+Jobs call `plan`, `stage` and `note`; whoever watches installs a `Watcher` with `watch`. Nobody watches by default, so
+the library is silent; only the command line draws. The way back is `request_stop`: the job finishes the step it is in,
+saves, and raises `Stopped`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pkd.errors import Stopped
+
+
+@dataclass
+class Stage:
+    """One stage of a job as it runs: `done` of `total` in `unit`; `total` 0 where the length is not known."""
+
+    name: str
+    total: int = 0
+    unit: str = ""
+    done: int = 0
+    detail: str = ""
+    started: float = field(default_factory=time.monotonic)
+
+    def advance(self, amount: int = 1, detail: str = "") -> None:
+        """Say that `amount` more units are done."""
+        self.reach(self.done + amount, detail)
+
+    def reach(self, done: int, detail: str = "") -> None:
+        """Say that `done` units are done in all."""
+        self.done = done
+        if detail:
+            self.detail = detail
+        _watcher.stage_moved(self)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the stage began."""
+        return time.monotonic() - self.started
+
+
+class Watcher(Protocol):
+    """What draws progress; every method may be called from the job's own thread only."""
+
+    def planned(self, stages: Sequence[tuple[str, float]]) -> None:
+        """Take the names of the stages to come, in order, each with its relative cost."""
+
+    def stage_began(self, stage: Stage) -> None:
+        """Take a stage that begins."""
+
+    def stage_moved(self, stage: Stage) -> None:
+        """Take a stage that is further than it was."""
+
+    def stage_ended(self, stage: Stage) -> None:
+        """Take a stage that is over."""
+
+    def noted(self, message: str, level: str) -> None:
+        """Take a sentence for the user; `level` is "info" or "warning"."""
+
+
+class _Nobody:
+    def planned(self, stages: Sequence[tuple[str, float]]) -> None: ...
+    def stage_began(self, stage: Stage) -> None: ...
+    def stage_moved(self, stage: Stage) -> None: ...
+    def stage_ended(self, stage: Stage) -> None: ...
+    def noted(self, message: str, level: str) -> None: ...
+
+
+_watcher: Watcher = _Nobody()
+_stop_exit_code: int | None = None
+
+
+@contextlib.contextmanager
+def watch(watcher: Watcher) -> Iterator[None]:
+    """Let `watcher` draw the progress of every job inside the block."""
+    global _watcher
+    before, _watcher = _watcher, watcher
+    try:
+        yield
+    finally:
+        _watcher = before
+
+
+def plan(stages: Sequence[tuple[str, float]]) -> None:
+    """Announce the stages to come with their relative costs, so that the whole job's end can be told."""
+    _watcher.planned(stages)
+
+
+@contextlib.contextmanager
+def stage(name: str, total: int = 0, unit: str = "") -> Iterator[Stage]:
+    """Run one stage: `with stage("annotate train", total=6400, unit="rows") as s: s.advance(32)`."""
+    current = Stage(name=name, total=total, unit=unit)
+    _watcher.stage_began(current)
+    try:
+        yield current
+    finally:
+        _watcher.stage_ended(current)
+
+
+def note(message: str) -> None:
+    """Tell the user something that is worth knowing."""
+    _watcher.noted(message, "info")
+
+
+def warn(message: str) -> None:
+    """Tell the user something that may be wrong with what was asked."""
+    _watcher.noted(message, "warning")
+
+
+def request_stop(exit_code: int) -> None:
+    """Ask the running job to save and stop; `exit_code` is 130 for an interrupt, 75 for a termination."""
+    global _stop_exit_code
+    _stop_exit_code = exit_code
+
+
+def clear_stop() -> None:
+    """Forget a request to stop, so that the next job in this process runs."""
+    global _stop_exit_code
+    _stop_exit_code = None
+
+
+def stop_requested() -> bool:
+    """Whether somebody asked the running job to stop."""
+    return _stop_exit_code is not None
+
+
+def stop_if_requested(saved: str) -> None:
+    """Raise `Stopped` if a stop was asked for; `saved` says what is safe, e.g. "3 of 7 shards"."""
+    if _stop_exit_code is not None:
+        raise Stopped(f"Stopped as asked; {saved} saved. The same command again goes on from there.", _stop_exit_code)

@@ -1,0 +1,78 @@
+"""The recipe: a whole job as one typed tree, the single source of defaults, YAML keys, flags, keywords and help."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from pkd.recipe.settings import (
+    _STRICT,
+    AnnotationSettings,
+    DataSettings,
+    EvaluationSettings,
+    LossSettings,
+    PositiveInt,
+    Seed,
+    StudentSettings,
+    TeacherSettings,
+    TrainingSettings,
+    setting,
+)
+
+
+@dataclass(kw_only=True)
+class Recipe:
+    """A teacher, its data, any number of students, and how they are judged."""
+
+    __pydantic_config__ = _STRICT
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = setting("run", "name of the run")
+    output: str | None = setting(None, "folder of the run (default: runs/NAME)")
+    teacher: TeacherSettings = setting(TeacherSettings, "the classifier to learn from")
+    data: DataSettings = setting(DataSettings, "the examples")
+    annotation: AnnotationSettings = setting(AnnotationSettings, "how the teacher's answers are stored")
+    training: TrainingSettings = setting(TrainingSettings, "how students are trained")
+    students: list[StudentSettings] = setting(lambda: [StudentSettings()], "the students")
+    controls: bool = setting(True, "add each student's controls: KD and fine-tuning from the same start", common=True)
+    seed: Seed = setting(42, "first seed; it also sets the order of the data", common=True)
+    seeds: PositiveInt = setting(1, "repeat the students with so many seeds in a row", common=True)
+    evaluation: EvaluationSettings = setting(EvaluationSettings, "what is measured")
+
+    @property
+    def folder(self) -> str:
+        """The run folder."""
+        return self.output or f"runs/{self.name}"
+
+    @property
+    def all_seeds(self) -> list[int]:
+        """The seeds, one a repetition."""
+        return list(range(self.seed, self.seed + self.seeds))
+
+
+def method_label(student: StudentSettings) -> str:
+    """What the student's method is called in tables: pkd-skip, pkd-last, pkd-map, kd or ft."""
+    if student.method != "pkd":
+        return student.method
+    return f"pkd-{student.layer_map}" if isinstance(student.layer_map, str) else "pkd-map"
+
+
+def start_label(student: StudentSettings) -> str:
+    """What the student's start is called in tables: spread, first, 1.3.5 or pretrained."""
+    if student.pretrained:
+        return "pretrained"
+    if isinstance(student.start, str):
+        return student.start
+    return ".".join(str(layer) for layer in student.start)
+
+
+def loss_of(student: StudentSettings) -> LossSettings:
+    """The loss that the student's method leaves of its settings: kd has no patience, ft no teacher."""
+    values = {field.name: getattr(student, field.name) for field in dataclasses.fields(LossSettings)}
+    if student.method in ("kd", "ft"):
+        values["beta"] = 0.0
+    if student.method == "ft":
+        values["alpha"] = 0.0
+    return LossSettings(**values)

@@ -1,0 +1,153 @@
+"""What can be set, each thing once: name, type, range, default and help.
+
+Keyword-only dataclasses, so that the same definitions serve as YAML keys, command-line flags, keyword arguments and,
+for `LossSettings`, as fields of `PatientTrainingArguments`. Ranges are pydantic constraints, which `check` applies.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+_STRICT = ConfigDict(extra="forbid")
+
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+PositiveInt = Annotated[int, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def setting(default: Any, help: str, *, common: bool = False) -> Any:
+    """A field with its help; `common` ones are command-line flags of their own, all are reached by `--set`."""
+    return _field(default, help=help, common=common)
+
+
+def _field(default: Any, **metadata: Any) -> Any:
+    if isinstance(default, list | dict) or callable(default):
+        factory = default if callable(default) else (lambda: type(default)(default))
+        return dataclasses.field(default_factory=factory, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(kw_only=True)
+class LossSettings:
+    """The weights and reductions of L_PKD = (1 − α) L_CE + α L_DS + β L_PT (Sun et al. 2019)."""
+
+    __pydantic_config__ = _STRICT
+
+    temperature: PositiveFloat = setting(10.0, "T that softens teacher and student in L_DS", common=True)
+    alpha: Annotated[float, Field(ge=0, le=1)] = setting(
+        0.5, "α, weight of L_DS; the labels get 1 − α (from 0 to 1)", common=True
+    )
+    beta: NonNegativeFloat = setting(100.0, "β, weight of L_PT, the patience", common=True)
+    kd_reduction: Literal["mean", "sum"] = setting(
+        "mean", "over classes in L_DS: mean (as the published α and T were tuned) or sum (the textbook's)"
+    )
+    pt_reduction: Literal["mean", "sum"] = setting(
+        "mean", "over layers and units in L_PT: mean (as the published β was tuned) or sum (the paper's)"
+    )
+    normalize: bool = setting(True, "bring each [CLS] state to length 1 before L_PT compares them")
+
+
+@dataclass(kw_only=True)
+class TrainingSettings:
+    """How a model is trained; names and meanings are those of `transformers.TrainingArguments`."""
+
+    __pydantic_config__ = _STRICT
+
+    learning_rate: PositiveFloat = setting(5e-5, "peak learning rate", common=True)
+    num_train_epochs: PositiveFloat = setting(4.0, "passes over the training rows", common=True)
+    per_device_train_batch_size: PositiveInt = setting(32, "rows a forward pass on each device", common=True)
+    gradient_accumulation_steps: PositiveInt = setting(1, "forward passes an optimiser step", common=True)
+    weight_decay: NonNegativeFloat = setting(0.01, "weight decay of AdamW")
+    warmup_steps: NonNegativeFloat = setting(0.1, "linear warm-up: below 1 a share of all steps, else steps")
+    max_grad_norm: NonNegativeFloat = setting(1.0, "clip the gradient's norm to this; 0 never clips")
+    lr_scheduler_type: Literal["linear", "cosine", "constant_with_warmup"] = setting("linear", "after warm-up")
+    precision: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto", "auto: bfloat16 autocast where the hardware has it", common=True
+    )
+    device: Literal["auto", "cpu", "cuda"] = setting("auto", "where to train; auto takes a GPU if there is one")
+    save_steps: PositiveInt | None = setting(None, "checkpoint every so many steps, besides each epoch's end")
+    logging_steps: PositiveInt = setting(20, "log the loss terms every so many steps")
+    report_to: list[str] = setting([], "trackers of the Trainer, e.g. [tensorboard, trackio]")
+
+
+@dataclass(kw_only=True)
+class DataSettings:
+    """Where the examples are and how their columns are called."""
+
+    __pydantic_config__ = _STRICT
+
+    train: str | None = setting(None, "training examples: CSV, TSV, JSONL, Parquet, a saved dataset or a hub name")
+    eval: str | None = setting(None, "development examples: choose the best epoch", common=True)
+    test: str | None = setting(None, "held-out examples that nothing is selected on", common=True)
+    unlabelled: list[str] = setting([], "text without labels; teaches by L_DS + β L_PT alone", common=True)
+    text_columns: list[str] = setting([], "column of the text, or two of a pair (default: by usual names)", common=True)
+    label_column: str | None = setting(None, "column of the label (default: label or labels)", common=True)
+    sep: str | None = setting(None, "separator of CSV files (default: , and a tab for .tsv)")
+    encoding: str = setting("utf-8", "encoding of text files")
+    on_empty: Literal["error", "drop", "keep"] = setting("error", "rows with an empty text, when over 1 % are")
+    label_ids_are_teacher_ids: bool = setting(False, "integer labels are the teacher's class ids, though it has names")
+    max_length: Annotated[int, Field(gt=2)] = setting(128, "word pieces a text (or pair) is cut to", common=True)
+
+
+@dataclass(kw_only=True)
+class TeacherSettings:
+    """The classifier to learn from."""
+
+    __pydantic_config__ = _STRICT
+
+    model: str = setting("", "a fine-tuned folder or hub name; with `finetune`, a pretrained one")
+    finetune: TrainingSettings | None = setting(None, "fine-tune it first with these settings ({} for the defaults)")
+
+
+@dataclass(kw_only=True)
+class AnnotationSettings:
+    """How the teacher's answers are stored."""
+
+    __pydantic_config__ = _STRICT
+
+    states_dtype: Literal["float16", "float32"] = setting("float16", "how [CLS] states are stored")
+    rows_per_shard: PositiveInt = setting(4096, "rows a file of annotated data")
+
+
+LayerPairs = list[tuple[int, int]]
+Start = Literal["spread", "first"] | list[int]
+
+
+@dataclass(kw_only=True)
+class StudentSettings(LossSettings):
+    """One student: its depth, where it starts, what it learns from."""
+
+    __pydantic_config__ = _STRICT
+
+    name: str | None = setting(None, "unique name (default: METHOD-Lk-START)")
+    method: Literal["pkd", "kd", "ft"] = setting(
+        "pkd", "pkd: labels, logits, states; kd: labels, logits; ft: labels alone", common=True
+    )
+    layers: PositiveInt | None = setting(None, "depth (default: half the teacher's)", common=True)
+    layer_map: Literal["skip", "last"] | LayerPairs = setting(
+        "skip", "skip, last, or pairs [student layer, teacher layer]", common=True
+    )
+    start: Start | list[Start] = setting(
+        "spread", "teacher layers copied: spread, first or a list; several: the dev score chooses", common=True
+    )
+    pretrained: str | None = setting(None, "start from this encoder's first layers and a new head instead")
+    unlabelled: bool = setting(True, "learn from the unlabelled text too (ft never does)")
+    training: dict[str, Any] = setting({}, "training settings that differ for this student")
+
+
+@dataclass(kw_only=True)
+class EvaluationSettings:
+    """What is measured, and how surely."""
+
+    __pydantic_config__ = _STRICT
+
+    metric: Literal["accuracy", "macro_f1", "mcc"] = setting("accuracy", "chooses the best epoch and start")
+    resamples: PositiveInt = setting(2000, "bootstrap resamples an interval is made from")
+    confidence: Annotated[float, Field(gt=0, lt=1)] = setting(0.95, "of the intervals")
+    examples: Annotated[int, Field(ge=0)] = setting(50, "negative flips listed with their text")
+    measure_speed: bool = setting(True, "time teacher and students side by side on the evaluated rows")

@@ -1,0 +1,1 @@
+"""What makes a file trustworthy; knows no model."""
