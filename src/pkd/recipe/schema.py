@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pkd.recipe.settings import (
-    _STRICT,
+    STRICT,
     AnnotationSettings,
     DataSettings,
     EvaluationSettings,
@@ -27,7 +27,7 @@ from pkd.recipe.settings import (
 class Recipe:
     """A teacher, its data, any number of students, and how they are judged."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = setting("run", "name of the run")
     output: str | None = setting(None, "folder of the run (default: runs/NAME)")

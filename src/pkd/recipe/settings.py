@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-_STRICT = ConfigDict(extra="forbid")
+STRICT = ConfigDict(extra="forbid")
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -36,7 +36,7 @@ def _field(default: Any, **metadata: Any) -> Any:
 class LossSettings:
     """The weights and reductions of L_PKD = (1 − α) L_CE + α L_DS + β L_PT (Sun et al. 2019)."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     temperature: PositiveFloat = setting(10.0, "T that softens teacher and student in L_DS", common=True)
     alpha: Annotated[float, Field(ge=0, le=1)] = setting(
@@ -56,7 +56,7 @@ class LossSettings:
 class TrainingSettings:
     """How a model is trained; names and meanings are those of `transformers.TrainingArguments`."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     learning_rate: PositiveFloat = setting(5e-5, "peak learning rate", common=True)
     num_train_epochs: PositiveFloat = setting(4.0, "passes over the training rows", common=True)
@@ -79,7 +79,7 @@ class TrainingSettings:
 class DataSettings:
     """Where the examples are and how their columns are called."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     train: str | None = setting(None, "training examples: CSV, TSV, JSONL, Parquet, a saved dataset or a hub name")
     eval: str | None = setting(None, "development examples: choose the best epoch", common=True)
@@ -98,7 +98,7 @@ class DataSettings:
 class TeacherSettings:
     """The classifier to learn from."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     model: str = setting("", "a fine-tuned folder or hub name; with `finetune`, a pretrained one")
     finetune: TrainingSettings | None = setting(None, "fine-tune it first with these settings ({} for the defaults)")
@@ -108,7 +108,7 @@ class TeacherSettings:
 class AnnotationSettings:
     """How the teacher's answers are stored."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     states_dtype: Literal["float16", "float32"] = setting("float16", "how [CLS] states are stored")
     rows_per_shard: PositiveInt = setting(4096, "rows a file of annotated data")
@@ -122,7 +122,7 @@ Start = Literal["spread", "first"] | list[int]
 class StudentSettings(LossSettings):
     """One student: its depth, where it starts, what it learns from."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     name: str | None = setting(None, "unique name (default: METHOD-Lk-START)")
     method: Literal["pkd", "kd", "ft"] = setting(
@@ -144,7 +144,7 @@ class StudentSettings(LossSettings):
 class EvaluationSettings:
     """What is measured, and how surely."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     metric: Literal["accuracy", "macro_f1", "mcc"] = setting("accuracy", "chooses the best epoch and start")
     resamples: PositiveInt = setting(2000, "bootstrap resamples an interval is made from")

@@ -1,0 +1,215 @@
+"""The one record of a run: what a line of `results.jsonl` holds. Tables, pages and cards are views of it.
+
+Lines come in four kinds, told apart by `record`: the run itself, a model (the teacher, or a student with one seed),
+a comparison of two methods on the same examples, and an example on which teacher and student part.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from pkd.errors import CacheError
+
+RESULTS_FILE = "results.jsonl"
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null")
+
+
+class Score(_Line):
+    """A measured value and its bootstrap interval over examples; shares are between 0 and 1."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class RunRecord(_Line):
+    """What ran, on what, where."""
+
+    record: Literal["run"] = "run"
+    name: str
+    created: str  # ISO 8601, UTC
+    recipe: dict[str, Any]
+    rows: dict[str, int]  # split -> rows
+    fingerprints: dict[str, str]  # "teacher", "data train", ... -> sha256
+    versions: dict[str, str]  # library -> version
+    hardware: dict[str, str]
+    labels: list[str]
+    evaluated_on: Literal["test", "eval"]
+    warnings: list[str] = []
+
+
+class ModelRecord(_Line):
+    """The teacher, or one student with one seed."""
+
+    record: Literal["model"] = "model"
+    role: Literal["teacher", "student", "control"]
+    name: str  # unique among roles: "teacher", "pkd-skip-L3-spread", ...
+    folder: str  # relative to the run folder where it lies in it
+    seed: int | None = None
+    method: str | None = None  # "pkd-skip", "pkd-last", "pkd-map", "kd", "ft"
+    layers: int
+    start: str | None = None  # "spread", "first", "1.3.5", "pretrained"
+    start_layers: list[int] | None = None
+    layer_map: list[tuple[int, int]] | None = None
+    unlabelled_rows: int = 0
+    settings: dict[str, Any] = {}  # loss and training settings, written out
+    split: Literal["test", "eval"]
+    rows: int
+    scores: dict[str, Score]  # accuracy, macro_f1, mcc, cross_entropy, ece; agreement and kl for students
+    selection: dict[str, Any] = {}  # {"metric", "score", "epoch", "on"}: which epoch was kept, and why
+    starts_tried: dict[str, float] = {}  # start -> dev score, where several were tried
+    parameters: int
+    bytes: int  # of the saved weights
+    rows_per_second: float | None = None  # side by side in one run
+    train_seconds: float | None = None
+    history: list[dict[str, float]] = []  # logged steps: step, epoch, loss, loss/ce, loss/kd, loss/pt, eval_accuracy ...
+
+
+class PairedTest(_Line):
+    """Two models with the same seed on the same examples (exact McNemar)."""
+
+    seed: int
+    only_a: int  # rows that a alone has right
+    only_b: int
+    p: float
+
+
+class ComparisonRecord(_Line):
+    """Did it help? `a` against `b`: difference of accuracy (a − b) averaged over seeds, with its interval."""
+
+    record: Literal["comparison"] = "comparison"
+    question: str  # "patience", "kd", "start first against spread", "unlabelled text", "against the teacher"
+    a: str
+    b: str
+    metric: str = "accuracy"
+    difference: Score
+    verdict: Literal["HELPS", "DOES NOT", "UNCLEAR"]
+    examples: float  # what the difference amounts to, in rows, averaged over seeds
+    rows: int
+    tests: list[PairedTest]
+
+
+class FlipRecord(_Line):
+    """A negative flip: the teacher was right, the student is not."""
+
+    record: Literal["flip"] = "flip"
+    model: str
+    seed: int
+    row: int
+    text: str
+    label: str
+    teacher: str
+    student: str
+    confidence: float  # of the student in its answer
+
+
+Record = RunRecord | ModelRecord | ComparisonRecord | FlipRecord
+_ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="record")])
+
+
+def write_results(records: Iterable[Record], folder: Path) -> Path:
+    """Write `results.jsonl` into `folder`, one record a line."""
+    path = folder / RESULTS_FILE
+    partial = path.with_suffix(".jsonl.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        for record in records:
+            file.write(record.model_dump_json() + "\n")
+    partial.replace(path)
+    return path
+
+
+def read_results(folder: Path) -> list[Record]:
+    """Read `results.jsonl` from a run folder.
+
+    Raises:
+        CacheError: if the file is missing or a line is not a record.
+    """
+    path = folder / RESULTS_FILE if folder.is_dir() else folder
+    if not path.is_file():
+        raise CacheError(f"{path} does not exist. Run `pkd run` first, or name a run folder that has a {RESULTS_FILE}.")
+    records: list[Record] = []
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                records.append(_ADAPTER.validate_python(json.loads(line)))
+            except (ValueError, ValidationError) as error:
+                raise CacheError(
+                    f"{path}, line {number}, is not a record of this version of pkd: {error}. "
+                    "Run `pkd run` again to make it anew."
+                ) from error
+    return records
+
+
+class Summary(_Line):
+    """One model over its seeds, as tables show it: scores are mean and standard deviation (None for one seed)."""
+
+    name: str
+    role: Literal["teacher", "student", "control"]
+    method: str | None
+    layers: int
+    start: str | None
+    seeds: list[int]
+    mean: dict[str, float]
+    deviation: dict[str, float | None]
+    interval: dict[str, tuple[float, float] | None]  # mean over seeds of the bootstrap bounds
+    unlabelled_rows: int
+    parameters: int
+    bytes: int
+    rows_per_second: float | None
+
+
+def summarise(records: Sequence[Record]) -> list[Summary]:
+    """Gather the model records by name, in the order they stand: the teacher's first."""
+    by_name: dict[str, list[ModelRecord]] = {}
+    for record in records:
+        if isinstance(record, ModelRecord):
+            by_name.setdefault(record.name, []).append(record)
+    return [_summary(models) for models in by_name.values()]
+
+
+def _summary(models: list[ModelRecord]) -> Summary:
+    first = models[0]
+    speeds = [model.rows_per_second for model in models if model.rows_per_second]
+    metrics = list(first.scores)
+    values = {metric: [model.scores[metric].value for model in models] for metric in metrics}
+    return Summary(
+        name=first.name,
+        role=first.role,
+        method=first.method,
+        layers=first.layers,
+        start=first.start,
+        seeds=[model.seed for model in models if model.seed is not None],
+        mean={metric: _mean(values[metric]) for metric in metrics},
+        deviation={metric: _deviation(values[metric]) for metric in metrics},
+        interval={metric: _interval([model.scores[metric] for model in models]) for metric in metrics},
+        unlabelled_rows=first.unlabelled_rows,
+        parameters=first.parameters,
+        bytes=first.bytes,
+        rows_per_second=_mean(speeds) if speeds else None,
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    if len(values) < 2:
+        return None
+    mean = _mean(values)
+    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def _interval(scores: Sequence[Score]) -> tuple[float, float] | None:
+    if any(score.low is None or score.high is None for score in scores):
+        return None
+    return _mean([score.low or 0.0 for score in scores]), _mean([score.high or 0.0 for score in scores])
