@@ -1,0 +1,98 @@
+"""Text becomes token rows: the teacher's own tokenizer, no padding, and how long each row is.
+
+Rows stay rows: the text, the label and the tokens travel together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+
+from pkd.storage.fingerprint import fingerprint, sha256_of_texts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TEXT_COLUMNS = ("text", "text_a", "text_b")
+_ROWS_AT_A_TIME = 1000
+
+
+def text_columns(dataset: datasets.Dataset) -> tuple[str, ...]:
+    """The columns that hold the text: ("text",) or, of a pair, ("text_a", "text_b")."""
+    return tuple(name for name in TEXT_COLUMNS if name in dataset.column_names)
+
+
+def encode(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> datasets.Dataset:
+    """Add `input_ids`, `length` and, where the tokenizer tells a pair's texts apart, `token_type_ids` to every row.
+
+    Args:
+        dataset: rows with `text`, or `text_a` and `text_b`.
+        tokenizer: the teacher's.
+        max_length: word pieces a row is cut to; of a pair the longer text is cut first.
+    """
+    if "input_ids" in dataset.column_names:
+        return dataset
+    columns = text_columns(dataset)
+    input_ids: list[Sequence[int]] = []
+    token_type_ids: list[Sequence[int]] = []
+    for begin in range(0, len(dataset), _ROWS_AT_A_TIME):
+        rows = dataset[begin : begin + _ROWS_AT_A_TIME]
+        encoded = tokenizer(
+            *(list(rows[column]) for column in columns),
+            truncation=True,
+            max_length=max_length,
+            padding=False,
+            return_attention_mask=False,
+        )
+        input_ids.extend(encoded["input_ids"])
+        if len(columns) == 2 and "token_type_ids" in encoded:
+            token_type_ids.extend(encoded["token_type_ids"])
+    added = {"input_ids": _token_column(input_ids, pa.int32())}
+    if token_type_ids:
+        added["token_type_ids"] = _token_column(token_type_ids, pa.int8())
+    added["length"] = pa.array(np.fromiter((len(ids) for ids in input_ids), dtype=np.int32, count=len(input_ids)))
+    table = dataset.with_format("arrow")[:] if len(dataset) else dataset.data.table
+    for name, column in added.items():
+        table = table.append_column(name, column)
+    return datasets.Dataset(table.replace_schema_metadata(None))
+
+
+def share_truncated(dataset: datasets.Dataset, max_length: int) -> float:
+    """Which share of encoded rows is as long as `max_length` allows, and so was probably cut."""
+    lengths = np.asarray(dataset.with_format("numpy")["length"])
+    return float(np.mean(lengths >= max_length)) if len(lengths) else 0.0
+
+
+def fingerprint_texts(dataset: datasets.Dataset) -> str:
+    """The sha256 of the rows' texts, in order; labels are not in it, for they do not change what a teacher says."""
+    return fingerprint({column: sha256_of_texts(dataset[column]) for column in text_columns(dataset)})
+
+
+def fingerprint_labels(dataset: datasets.Dataset) -> str:
+    """The sha256 of the rows' labels, in order."""
+    return sha256_of_texts(str(label) for label in dataset["label"])
+
+
+def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The sha256 of everything that decides how a text is cut into word pieces.
+
+    A tokenizer remembers the padding and truncation of its last call, which say nothing about it: they are left out.
+    """
+    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return fingerprint({"vocabulary": tokenizer.get_vocab(), "class": type(tokenizer).__name__})
+    state = json.loads(backend.to_str())
+    state["padding"] = state["truncation"] = None
+    return fingerprint(state)
+
+
+def _token_column(rows: Sequence[Sequence[int]], type: pa.DataType) -> pa.ListArray:
+    offsets = np.zeros(len(rows) + 1, dtype=np.int32)
+    np.cumsum([len(row) for row in rows], out=offsets[1:])
+    flat = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=int(offsets[-1]))
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat).cast(type))
