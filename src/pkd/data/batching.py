@@ -133,7 +133,7 @@ def _pad(column: pa.ChunkedArray, filled: np.ndarray, fill: int) -> torch.Tensor
 
 def _cls_states(table: pa.Table, layers: Sequence[int]) -> np.ndarray:
     states = _one_chunk(table["teacher_cls_states"])
-    return np.stack([_matrix(states.field(str(layer))) for layer in layers], axis=1)  # [B, K, H]
+    return np.stack([_matrix(pc.struct_field(states, str(layer))) for layer in layers], axis=1)  # [B, K, H]
 
 
 def _matrix(column: pa.FixedSizeListArray) -> np.ndarray:

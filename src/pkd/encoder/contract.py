@@ -1,0 +1,201 @@
+"""What makes a model a usable teacher: checked at the door, before any row is read through it.
+
+Loading is done here and nowhere else: float32 whatever the file holds, safetensors only, never remote code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from pkd.encoder.families import family_of, longest_input
+from pkd.errors import RecipeError, TeacherError
+from pkd.storage.fingerprint import fingerprint
+
+_NOT_WEIGHTS = ("_name_or_path", "transformers_version", "torch_dtype", "dtype")
+
+
+@dataclass(frozen=True)
+class LoadedClassifier:
+    """A classifier and its tokenizer, with the name it was loaded by."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The names of its classes, in the order of its outputs."""
+        return tuple(str(self.model.config.id2label[index]) for index in range(self.model.config.num_labels))
+
+
+def load_teacher(name: str) -> LoadedClassifier:
+    """Load a fine-tuned classifier from a folder or the hub.
+
+    Raises:
+        TeacherError: if it cannot be loaded, has no trained head, or is not a single-label classifier of a family
+            that works.
+    """
+    loaded, missing = _load(name, "teacher")
+    if missing:
+        raise TeacherError(
+            f"{name} is not fine-tuned: its classification head ({', '.join(sorted(missing)[:3])}) is not among the "
+            "saved weights. Fine-tune it first (`pkd finetune`), or in a recipe give `teacher.finetune`."
+        )
+    if loaded.model.config.problem_type not in (None, "single_label_classification") or len(loaded.label_names) < 2:
+        raise TeacherError(
+            f"{name} has {loaded.model.config.num_labels} output(s) and problem_type "
+            f"{loaded.model.config.problem_type}: it is not a single-label classifier of two or more classes."
+        )
+    return loaded
+
+
+def load_pretrained(name: str, label_names: tuple[str, ...], **config: Any) -> LoadedClassifier:
+    """Load a pretrained encoder and put a new head for `label_names` on it; `config` overrides its configuration.
+
+    Raises:
+        TeacherError: if it cannot be loaded or is of no family that works.
+    """
+    names = dict(enumerate(label_names))
+    return _load(
+        name,
+        "encoder",
+        num_labels=len(names),
+        id2label=names,
+        label2id={label: index for index, label in names.items()},
+        problem_type="single_label_classification",
+        ignore_mismatched_sizes=True,
+        **config,
+    )[0]
+
+
+def check_max_length(config: PretrainedConfig, max_length: int) -> None:
+    """Check that the model's positions reach `max_length` word pieces.
+
+    Raises:
+        RecipeError: if they do not.
+    """
+    if max_length > (longest := longest_input(config)):
+        raise RecipeError(
+            f"max_length is {max_length}, but this {config.model_type} model reads at most {longest} word pieces. "
+            f"Set max_length to {longest} or less."
+        )
+
+
+def check_same_tokenizer(teacher: LoadedClassifier, other: LoadedClassifier, fingerprints: tuple[str, str]) -> None:
+    """Check that a student's encoder cuts text into the same word pieces as the teacher.
+
+    Raises:
+        TeacherError: if it does not; states of different tokens cannot be compared.
+    """
+    if fingerprints[0] != fingerprints[1]:
+        raise TeacherError(
+            f"{other.name} has another tokenizer than the teacher {teacher.name}; patience compares [CLS] states of the "
+            "same word pieces. Choose an encoder of the teacher's own family."
+        )
+
+
+def fingerprint_model(model: PreTrainedModel) -> str:
+    """The sha256 of a model's weights and of the configuration that shapes it, wherever it lies."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        data = tensor.detach().cpu().contiguous()
+        digest.update(f"{name}:{data.dtype}:{tuple(data.shape)}:".encode())
+        digest.update(data.flatten().view(torch.uint8).numpy().data if data.numel() else b"")
+    config = {key: value for key, value in model.config.to_dict().items() if key not in _NOT_WEIGHTS}
+    return fingerprint({"weights": digest.hexdigest(), "config": _plain(config)})
+
+
+def count_parameters(model: PreTrainedModel) -> int:
+    """How many parameters the model has."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _load(name: str, role: str, **keywords: Any) -> tuple[LoadedClassifier, set[str]]:
+    _check_place(name, role)
+    config = _or_teacher_error(name, role, lambda: AutoConfig.from_pretrained(name, trust_remote_code=False))
+    family_of(config)
+    if (architectures := config.architectures or []) and config.is_encoder_decoder:
+        raise TeacherError(f"{name} is a {architectures[0]}: an encoder with a classification head is needed.")
+    tokenizer: PreTrainedTokenizerBase = _or_teacher_error(
+        name, role, lambda: AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    )
+    model, info = _or_teacher_error(
+        name,
+        role,
+        lambda: AutoModelForSequenceClassification.from_pretrained(
+            name,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            **keywords,
+        ),
+    )
+    _check_weights(name, model, tokenizer)
+    tokenizer.padding_side = "right"
+    return LoadedClassifier(model, tokenizer, name), {str(key) for key in info["missing_keys"]}
+
+
+def _check_place(name: str, role: str) -> None:
+    if not name:
+        raise RecipeError(f"No {role} is named. Give a folder or a hub name.")
+    path = Path(name)
+    if path.exists() and not (path / "config.json").is_file():
+        inside = ", ".join(sorted(child.name for child in path.iterdir())[:5]) if path.is_dir() else "it is a file"
+        raise TeacherError(f"{path.absolute()} is not a saved model: it has no config.json ({inside or 'it is empty'}).")
+    looks_local = name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1
+    if not path.exists() and looks_local:
+        raise TeacherError(f"{path.absolute()} does not exist. Name the folder of a saved {role} or a hub name.")
+
+
+def _check_weights(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    rows: int = model.get_input_embeddings().num_embeddings  # type: ignore[assignment]
+    if len(tokenizer) > rows:
+        raise TeacherError(
+            f"{name}: the tokenizer has {len(tokenizer):,} word pieces, but the model embeds {rows:,}. "
+            "They do not belong together; save the tokenizer the model was trained with beside it."
+        )
+    for key, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise TeacherError(f"{name}: the weights {key} hold values that are not finite. The model is damaged.")
+
+
+def _or_teacher_error(name: str, role: str, load: Any) -> Any:
+    try:
+        return load()
+    except Exception as error:  # whatever a hub, a file or a parser raises is told in one sentence
+        text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        offline = os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
+        if "trust_remote_code" in str(error) or "custom code" in str(error):
+            text, hint = "it needs code of its own, which pkd never runs", "Choose a model of a family in transformers."
+        elif "safetensors" in str(error).lower() and "pytorch_model.bin" in str(error):
+            hint = "pkd reads safetensors only: load it once with transformers and `save_pretrained` it."
+        elif not Path(name).exists() and offline:
+            hint = "It is no folder, and HF_HUB_OFFLINE is set, so the hub was not asked."
+        elif not Path(name).exists():
+            hint = "It is no folder; for the hub check the name, the network, and `hf auth login` if it is gated."
+        else:
+            hint = "Save it again with `save_pretrained`."
+        raise TeacherError(f"The {role} {name} cannot be loaded: {text} {hint}") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -1,0 +1,102 @@
+"""Rows in, logits and [CLS] states out: batched by length, put back in order, no dropout, no gradient."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import datasets
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from pkd.data.batching import Collator, TokenRows
+from pkd.encoder.shortcut import cls_only
+
+MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+_TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a classifier says of N rows: logits [N, C] and, of K layers asked for, [CLS] states [N, K, H]; float32."""
+
+    logits: np.ndarray
+    cls_states: np.ndarray | None = None
+
+
+def answer_rows(
+    model: PreTrainedModel,
+    rows: datasets.Dataset,
+    *,
+    layers: Sequence[int] = (),
+    autocast_dtype: torch.dtype | None = None,
+    on_batch: Callable[[int], None] | None = None,
+) -> Answers:
+    """Let a classifier answer every encoded row, in the order of the rows.
+
+    Args:
+        model: a classifier; it is left in the mode it was in.
+        rows: with `input_ids` and `length`.
+        layers: whose [CLS] states to return, counted from 1.
+        autocast_dtype: compute matrix products in this type; None computes in the weights' own.
+        on_batch: called with the number of rows of each finished batch.
+    """
+    if len(rows) == 0:
+        return Answers(np.zeros((0, model.config.num_labels), dtype=np.float32), None)
+    table, collate = TokenRows(rows), Collator(model.config.pad_token_id or 0)
+    lengths = rows.with_format("numpy")["length"]
+    logits: list[torch.Tensor] = []
+    cls_states: list[torch.Tensor] = []
+    order: list[np.ndarray] = []
+    with _answering(model, autocast_dtype):
+        for indices in batches_by_length(np.asarray(lengths), _TOKENS_PER_BATCH[model.device.type]):
+            batch = collate(table.__getitems__(indices.tolist()))
+            output = model(**model_inputs(batch, model.device), **ask_for_layers(layers))
+            logits.append(output.logits.float().cpu())
+            if layers:
+                cls_states.append(cls_states_of(output.hidden_states, layers).cpu())
+            order.append(indices)
+            if on_batch:
+                on_batch(len(indices))
+    back = torch.from_numpy(np.argsort(np.concatenate(order), kind="stable"))
+    states = torch.cat(cls_states)[back].numpy() if layers else None
+    return Answers(torch.cat(logits)[back].numpy(), states)
+
+
+def batches_by_length(lengths: np.ndarray, tokens: int) -> Iterator[np.ndarray]:
+    """Row numbers in batches of at most about `tokens` word pieces, padding included; the longest rows first."""
+    order = np.argsort(-lengths, kind="stable")
+    begin = 0
+    while begin < len(order):
+        rows = max(1, tokens // max(1, int(lengths[order[begin]])))
+        yield order[begin : begin + rows]
+        begin += rows
+
+
+def model_inputs(batch: dict[str, torch.Tensor], device: torch.device | None = None) -> dict[str, torch.Tensor]:
+    """The part of a batch that a classifier's forward takes."""
+    return {name: batch[name].to(device) for name in MODEL_INPUTS if name in batch}
+
+
+def ask_for_layers(layers: Sequence[int]) -> dict[str, list[int]]:
+    """The argument that makes a forward return the hidden states of `layers`; nothing where none are wanted."""
+    return {"output_hidden_states": list(layers)} if layers else {}
+
+
+def cls_states_of(hidden_states: Sequence[torch.Tensor], layers: Sequence[int]) -> torch.Tensor:
+    """The [CLS] states of `layers`, in float32: [B, K, H] from a tuple of [B, L, H] that begins with the embeddings."""
+    return torch.stack([hidden_states[layer][:, 0] for layer in layers], dim=1).float()
+
+
+@contextlib.contextmanager
+def _answering(model: PreTrainedModel, autocast_dtype: torch.dtype | None) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    autocast = torch.autocast(model.device.type, dtype=autocast_dtype, enabled=autocast_dtype is not None)
+    try:
+        with torch.inference_mode(), autocast, cls_only(model):
+            yield
+    finally:
+        model.train(was_training)
