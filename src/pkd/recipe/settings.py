@@ -111,6 +111,7 @@ class AnnotationSettings:
     __pydantic_config__ = STRICT
 
     states_dtype: Literal["float16", "float32"] = setting("float16", "how [CLS] states are stored")
+    precision: Literal["auto", "float32", "bfloat16"] = setting("auto", "how the teacher computes; as in training")
     rows_per_shard: PositiveInt = setting(4096, "rows a file of annotated data")
 
 

@@ -1,0 +1,155 @@
+"""The teacher pass: the frozen teacher sees every row once, and its answers become two more columns of that row.
+
+Rows go in shard by shard; each shard is written whole, hashed, and listed before the next begins, so that a killed
+pass goes on where it was. What comes out is a `datasets.Dataset`, memory-mapped from the shards: shuffling, filtering
+or concatenating it cannot part a row from its teacher.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from pkd import progress
+from pkd.data.encoding import encode
+from pkd.encoder.inference import Answers, answer_rows
+from pkd.errors import TeacherError
+from pkd.storage.fingerprint import sha256_of_file
+from pkd.storage.seal import SealedFile, write_json
+
+_SHARDS = "shards.json"  # the shards that are finished; the manifest takes its place when all are
+
+
+def annotate_rows(
+    rows: datasets.Dataset,
+    teacher: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    *,
+    teacher_layers: Sequence[int],
+    max_length: int,
+    states_dtype: str = "float16",
+    rows_per_shard: int = 4096,
+    autocast_dtype: torch.dtype | None = None,
+    stage: progress.Stage | None = None,
+) -> datasets.Dataset:
+    """Write `rows` with their teacher's answers as Arrow shards into `folder`; finished shards are not made again.
+
+    Adds to each row `input_ids`, `length`, `teacher_logits` (float32 [C]) and, where layers are asked for,
+    `teacher_cls_states`: one [H] for each teacher layer, by the layer's number.
+
+    Args:
+        rows: text columns and perhaps `label` (class ids; null where a row has none).
+        teacher: the fine-tuned classifier, on the device to compute on.
+        tokenizer: the teacher's.
+        folder: where the shards go.
+        teacher_layers: whose [CLS] states to store, counted from 1.
+        max_length: word pieces a row is cut to.
+        states_dtype: "float16" or "float32".
+        rows_per_shard: rows a file.
+        autocast_dtype: compute matrix products in this type; None computes in float32.
+        stage: told of the rows that are done.
+
+    Raises:
+        TeacherError: if the teacher answers with a value that is not finite.
+        Stopped: if a stop was asked for; finished shards are kept.
+    """
+    finished = {file.name: file for file in finished_shards(folder)}
+    starts = range(0, max(len(rows), 1), rows_per_shard)
+    with progress.saves_on_stop():
+        for number, begin in enumerate(starts):
+            name = f"shard-{number:05d}.arrow"
+            count = min(rows_per_shard, len(rows) - begin)
+            if name in finished:
+                if stage:
+                    stage.advance(count)
+                continue
+            shard = encode(rows.select(range(begin, begin + count)), tokenizer, max_length)
+            answers = answer_rows(
+                teacher,
+                shard,
+                layers=teacher_layers,
+                autocast_dtype=autocast_dtype,
+                on_batch=stage.advance if stage else None,
+            )
+            _check_finite(answers, begin, states_dtype)
+            finished[name] = _write_shard(_with_answers(shard, answers, teacher_layers, states_dtype), folder / name)
+            list_shards(folder, finished.values())
+            progress.stop_if_requested(f"{len(finished)} of {len(starts)} shards are")
+    return open_shards(folder)
+
+
+def open_shards(folder: Path) -> datasets.Dataset:
+    """The annotated rows of a folder, memory-mapped."""
+    return datasets.concatenate_datasets([datasets.Dataset.from_file(str(path)) for path in sorted(folder.glob("*.arrow"))])
+
+
+def finished_shards(folder: Path) -> list[SealedFile]:
+    """The shards of an unfinished pass that are whole; a damaged one is not among them."""
+    path = folder / _SHARDS
+    if not path.is_file():
+        return []
+    listed = [SealedFile(**file) for file in json.loads(path.read_text(encoding="utf-8"))]
+    return [file for file in listed if (folder / file.name).is_file() and sha256_of_file(folder / file.name) == file.sha256]
+
+
+def list_shards(folder: Path, shards: Iterable[SealedFile]) -> None:
+    """Write down which shards are finished."""
+    write_json(folder / _SHARDS, [vars(shard) for shard in shards])
+
+
+def forget_shard_list(folder: Path) -> None:
+    """Take the list of finished shards away, when the manifest is about to say the same."""
+    (folder / _SHARDS).unlink(missing_ok=True)
+
+
+def bytes_per_row(classes: int, hidden_size: int, teacher_layers: int, states_dtype: str, mean_length: float) -> int:
+    """About how many bytes an annotated row takes on the disk, text apart."""
+    state = hidden_size * np.dtype(states_dtype).itemsize
+    return int(4 * classes + teacher_layers * state + 4 * mean_length + 64)
+
+
+def _with_answers(
+    shard: datasets.Dataset, answers: Answers, teacher_layers: Sequence[int], states_dtype: str
+) -> pa.Table:
+    table: pa.Table = shard.with_format("arrow")[:] if len(shard) else shard.data.table
+    table = table.append_column("teacher_logits", _fixed_lists(answers.logits))
+    if answers.cls_states is not None:
+        states = answers.cls_states.astype(states_dtype)  # [N, K, H]
+        columns = [_fixed_lists(states[:, k]) for k in range(len(teacher_layers))]
+        names = [str(layer) for layer in teacher_layers]
+        table = table.append_column("teacher_cls_states", pa.StructArray.from_arrays(columns, names))
+    return table.replace_schema_metadata(None)
+
+
+def _fixed_lists(matrix: np.ndarray) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(matrix).reshape(-1)), matrix.shape[1])
+
+
+def _write_shard(table: pa.Table, path: Path) -> SealedFile:
+    partial = path.with_name(path.name + ".partial")
+    with pa.OSFile(str(partial), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    partial.replace(path)
+    return SealedFile(path.name, path.stat().st_size, sha256_of_file(path))
+
+
+def _check_finite(answers: Answers, begin: int, states_dtype: str) -> None:
+    bad = ~np.isfinite(answers.logits).all(axis=1)
+    if answers.cls_states is not None:
+        bad |= ~np.isfinite(answers.cls_states).all(axis=(1, 2))
+        # a state beyond what the type holds (65504 for float16) would be stored as infinity
+        bad |= np.abs(answers.cls_states).max(axis=(1, 2)) > np.finfo(states_dtype).max
+    if bad.any():
+        raise TeacherError(
+            f"The teacher answers row {begin + int(np.argmax(bad)):,} (and {int(bad.sum()) - 1} more) with values that "
+            f"are not finite or do not fit {states_dtype}. Its weights are damaged, or its precision is too low: try "
+            "annotation.precision=float32 and annotation.states_dtype=float32."
+        )

@@ -1,0 +1,120 @@
+"""The terms of L_PKD as pure functions, a value per row, so that the mean over a step's rows is exact.
+
+Sun et al. 2019, "Patient Knowledge Distillation for BERT Model Compression", arXiv 1908.09355:
+L_PKD = (1 − α) L_CE + α L_DS + β L_PT. Shapes: B rows, C classes, K patient layers, H hidden units. All arithmetic is
+in float32 or, if that is what comes in, float64.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+
+Reduction = Literal["mean", "sum"]
+
+
+def ce_loss(student_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """L_CE: cross-entropy with the label; 0 for a row whose label is −100.
+
+    Args:
+        student_logits: [B, C].
+        labels: [B] class ids.
+
+    Returns:
+        [B].
+    """
+    return F.cross_entropy(_at_least_float32(student_logits), labels, ignore_index=-100, reduction="none")
+
+
+def kd_loss(
+    student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float, reduction: Reduction = "mean"
+) -> torch.Tensor:
+    """L_DS: KL(softmax(z_t / T) ‖ softmax(z_s / T)) · T².
+
+    The paper writes it as a cross-entropy of the same two distributions: its gradient is the same up to the factor T²,
+    with which Hinton et al. 2015 keep the term's weight independent of T.
+
+    Args:
+        student_logits: [B, C].
+        teacher_logits: [B, C].
+        temperature: T, above 0.
+        reduction: over the C classes: "mean" (the reference implementation's, which the published α and T were tuned
+            with) or "sum" (the textbook's divergence).
+
+    Returns:
+        [B].
+
+    >>> kd_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([[2.0, 0.0]]), temperature=10)
+    tensor([0.])
+    """
+    student = F.log_softmax(_at_least_float32(student_logits) / temperature, dim=-1)
+    teacher = F.log_softmax(_at_least_float32(teacher_logits) / temperature, dim=-1)
+    divergence = F.kl_div(student, teacher, reduction="none", log_target=True)  # [B, C]
+    return _reduce(divergence, reduction, dim=(-1,)) * temperature**2
+
+
+def pt_loss(
+    student_cls_states: torch.Tensor,
+    teacher_cls_states: torch.Tensor,
+    normalize: bool = True,
+    reduction: Reduction = "mean",
+) -> torch.Tensor:
+    """L_PT: squared distance of the [CLS] states of layer pairs, each state brought to length 1 first.
+
+    Args:
+        student_cls_states: [B, K, H], of the student layers of the map.
+        teacher_cls_states: [B, K, H], of the teacher layers that teach them.
+        normalize: bring each state to length 1 (the paper); False compares them as they are (an option of the
+            reference implementation).
+        reduction: over the K layers and H units: "mean" (the reference implementation's, which the published β was
+            tuned with) or "sum" (the paper's); the sum is K · H times the mean.
+
+    Returns:
+        [B].
+    """
+    student = _at_least_float32(student_cls_states)
+    teacher = _at_least_float32(teacher_cls_states)
+    if normalize:
+        student, teacher = F.normalize(student, dim=-1), F.normalize(teacher, dim=-1)
+    return _reduce((student - teacher).square(), reduction, dim=(-2, -1))
+
+
+def pkd_loss(
+    ce: torch.Tensor,
+    kd: torch.Tensor,
+    pt: torch.Tensor,
+    alpha: float,
+    beta: float,
+    labelled: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """L_PKD: (1 − α) ce + α kd + β pt for a labelled row, kd + β pt for an unlabelled one.
+
+    Args:
+        ce: [B]; what it holds for an unlabelled row does not matter.
+        kd: [B].
+        pt: [B].
+        alpha: α, from 0 to 1.
+        beta: β, at least 0.
+        labelled: [B] bool; None where every row has a label.
+
+    Returns:
+        [B].
+    """
+    supervised = (1 - alpha) * ce + alpha * kd
+    if labelled is not None:
+        supervised = torch.where(labelled, supervised, kd)
+    return supervised + beta * pt
+
+
+def _reduce(values: torch.Tensor, reduction: Reduction, dim: tuple[int, ...]) -> torch.Tensor:
+    if reduction == "mean":
+        return values.mean(dim)
+    if reduction == "sum":
+        return values.sum(dim)
+    raise ValueError(f"reduction is {reduction!r}; it must be 'mean' or 'sum'.")
+
+
+def _at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor if tensor.dtype == torch.float64 else tensor.float()

@@ -1,0 +1,88 @@
+"""The student: an ordinary classifier of the teacher's class with fewer layers, built from the teacher's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from transformers import PreTrainedModel
+
+from pkd.encoder.families import cut_config, depth_of, family_of
+from pkd.errors import RecipeError
+
+
+def start_layers(start: str | Sequence[int], teacher_layers: int, layers: int) -> list[int]:
+    """The teacher layers that a student of `layers` layers is copied from, counted from 1.
+
+    "spread" takes layers floor((j − 1) · Nt / Ns) + 1, "first" layers 1 .. Ns (the paper's).
+
+    Raises:
+        RecipeError: if that many, or one of the layers named, do not exist.
+
+    >>> start_layers("spread", teacher_layers=12, layers=6)
+    [1, 3, 5, 7, 9, 11]
+    """
+    if not 1 <= layers <= teacher_layers:
+        raise RecipeError(
+            f"A student of {layers} layers cannot come from a teacher of {teacher_layers}; choose from 1 to "
+            f"{teacher_layers}."
+        )
+    if start == "first":
+        return list(range(1, layers + 1))
+    if start == "spread":
+        return [j * teacher_layers // layers + 1 for j in range(layers)]
+    if isinstance(start, str):
+        raise RecipeError(f"start is {start!r}; it must be spread, first or a list of {layers} teacher layers.")
+    named = [int(layer) for layer in start]
+    in_order = all(before < after for before, after in zip(named, named[1:], strict=False))
+    if len(named) != layers or not in_order or named[0] < 1 or named[-1] > teacher_layers:
+        raise RecipeError(
+            f"start is {named}; it must name {layers} different teacher layers from 1 to {teacher_layers} in rising order."
+        )
+    return named
+
+
+def student_from(
+    teacher: PreTrainedModel, layers: int | None = None, start: str | Sequence[int] = "spread"
+) -> PreTrainedModel:
+    """Build a student from the fine-tuned teacher: some of its layers, and everything else as it is.
+
+    Embeddings, position tables, norms, pooler and head are the teacher's; so is the class, so that a saved student is
+    an ordinary folder. The paper starts from the first layers (`start="first"`).
+
+    Args:
+        teacher: a classifier of a supported family.
+        layers: the student's depth; half the teacher's by default.
+        start: the teacher layers to copy: "spread", "first" or a list, counted from 1.
+
+    Returns:
+        A model of its own weights, in training mode, on the CPU.
+
+    Raises:
+        RecipeError: if the layers asked for do not exist.
+        TeacherError: if the teacher's family cannot be distilled.
+    """
+    depth = depth_of(teacher.config)
+    chosen = start_layers(start, depth, layers if layers is not None else max(1, depth // 2))
+    with torch.random.fork_rng(devices=[]):  # the new weights are overwritten, so their draws must not count
+        student = type(teacher)(cut_config(teacher.config, chosen))
+    prefix = family_of(teacher.config).layers + "."
+    weights = teacher.state_dict()
+    student.load_state_dict({name: weights[_in_teacher(name, prefix, chosen)] for name in student.state_dict()})
+    return student.to(dtype=torch.float32).train()
+
+
+def cut_to_first_layers(encoder: PreTrainedModel, layers: int) -> PreTrainedModel:
+    """A pretrained encoder's first layers with its new head: the reference implementation's start.
+
+    Raises:
+        RecipeError: if the encoder has fewer layers.
+    """
+    return student_from(encoder, layers, "first")
+
+
+def _in_teacher(name: str, prefix: str, chosen: Sequence[int]) -> str:
+    if not name.startswith(prefix):
+        return name
+    index, rest = name[len(prefix) :].split(".", 1)
+    return f"{prefix}{chosen[int(index)] - 1}.{rest}"

@@ -1,0 +1,144 @@
+"""`PatientTrainer`: a Trainer whose loss is L_PKD, on rows that carry their teacher's answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+import torch
+from transformers import PreTrainedModel, TrainingArguments
+
+from pkd.data.batching import stored_teacher_layers
+from pkd.distillation.layers import LayerMap
+from pkd.distillation.losses import ce_loss, kd_loss, pkd_loss, pt_loss
+from pkd.encoder.inference import ask_for_layers, cls_states_of, model_inputs
+from pkd.errors import DataError, RecipeError
+from pkd.recipe.reading import validate
+from pkd.recipe.settings import LossSettings, TrainingSettings
+from pkd.training.trainer import RowLosses, RowMeanTrainer
+
+
+@dataclass
+class PatientTrainingArguments(TrainingArguments, LossSettings):
+    """`transformers.TrainingArguments` with the settings of L_PKD, and the product's defaults where they differ.
+
+    The settings of the loss are keyword-only: `PatientTrainingArguments("out", temperature=10, alpha=0.5, beta=100)`.
+
+    Raises:
+        RecipeError: if a setting of the loss is out of its range.
+    """
+
+    num_train_epochs: float = TrainingSettings.num_train_epochs
+    per_device_train_batch_size: int = TrainingSettings.per_device_train_batch_size
+    weight_decay: float = TrainingSettings.weight_decay
+    warmup_steps: float = TrainingSettings.warmup_steps
+
+    def __post_init__(self) -> None:
+        super().__post_init__()  # the Trainer's own does not call on, so the loss's ranges are checked here
+        validate(LossSettings, vars(loss_settings(self)), "PatientTrainingArguments")
+
+
+def loss_settings(values: LossSettings) -> LossSettings:
+    """The settings of the loss alone, out of anything that has them."""
+    return LossSettings(**{name: getattr(values, name) for name in LossSettings.__dataclass_fields__})
+
+
+class PatientTrainer(RowMeanTrainer):
+    """Trains a student on annotated rows by L_PKD = (1 − α) L_CE + α L_DS + β L_PT.
+
+    A row without a label learns by L_DS + β L_PT alone. Only terms that reach the loss are computed: with β = 0 there
+    is no patience, with α = 0 as well it is plain fine-tuning. Each is logged: `loss/ce`, `loss/kd`, `loss/pt`.
+
+    Args:
+        model: the student.
+        args: `PatientTrainingArguments`.
+        layer_map: which teacher layers teach which student layers; not needed where β is 0.
+        train_dataset: rows of `pkd.annotate`.
+
+    Other arguments are the Trainer's.
+
+    Raises:
+        DataError: if the rows do not carry the answers that the loss needs.
+        RecipeError: if β is above 0 and there is no layer map.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        args: PatientTrainingArguments,
+        *,
+        layer_map: LayerMap | None = None,
+        train_dataset: datasets.Dataset | None = None,
+        **keywords: Any,
+    ) -> None:
+        self.loss_settings = loss_settings(args)
+        if args.beta > 0 and layer_map is None:
+            raise RecipeError(
+                f"beta is {args.beta}, but there is no layer map. Give layer_map=LayerMap.skip(...), or set beta=0."
+            )
+        self.layer_map = layer_map if args.beta > 0 else None
+        self._has_unlabelled = train_dataset is not None and _count_unlabelled(train_dataset) > 0
+        if train_dataset is not None:
+            _check_annotated(train_dataset, self.needs_logits, self.teacher_layers)
+        super().__init__(model, args, train_dataset=train_dataset, **keywords)
+
+    @property
+    def needs_logits(self) -> bool:
+        """Whether the teacher's logits reach the loss."""
+        return self.loss_settings.alpha > 0 or self._has_unlabelled
+
+    @property
+    def teacher_layers(self) -> tuple[int, ...]:
+        """The teacher layers whose [CLS] states reach the loss, in the order of the student's."""
+        return self.layer_map.teacher if self.layer_map else ()
+
+    def row_losses(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> RowLosses:
+        """L_PKD of each row [B], and its terms."""
+        total, terms = patient_row_losses(
+            model, inputs, self.loss_settings, self.layer_map, unlabelled=self._has_unlabelled
+        )
+        return total, terms
+
+
+def patient_row_losses(
+    model: torch.nn.Module,
+    inputs: dict[str, torch.Tensor],
+    settings: LossSettings,
+    layer_map: LayerMap | None,
+    *,
+    unlabelled: bool,
+) -> RowLosses:
+    """L_PKD of each row of a batch [B], and its terms, each over the rows that it has."""
+    student_layers = layer_map.student if layer_map else ()
+    output: Any = model(**model_inputs(inputs), **ask_for_layers(student_layers))
+    logits = output.logits
+    ce = ce_loss(logits, inputs["labels"])
+    kd, pt = torch.zeros_like(ce), torch.zeros_like(ce)
+    labelled = inputs["labels"] >= 0 if unlabelled else None
+    terms = {"ce": ce if labelled is None else ce[labelled]}
+    if settings.alpha > 0 or unlabelled:
+        kd = terms["kd"] = kd_loss(logits, inputs["teacher_logits"], settings.temperature, settings.kd_reduction)
+    if layer_map:
+        student_cls_states = cls_states_of(output.hidden_states, student_layers)
+        pt = terms["pt"] = pt_loss(
+            student_cls_states, inputs["teacher_cls_states"], settings.normalize, settings.pt_reduction
+        )
+    return pkd_loss(ce, kd, pt, settings.alpha, settings.beta, labelled), terms
+
+
+def _count_unlabelled(rows: datasets.Dataset) -> int:
+    return int(rows.data.column("label").null_count) if "label" in rows.column_names else len(rows)
+
+
+def _check_annotated(rows: datasets.Dataset, needs_logits: bool, teacher_layers: tuple[int, ...]) -> None:
+    if needs_logits and "teacher_logits" not in rows.column_names:
+        raise DataError(
+            f"The training rows have no column 'teacher_logits'; columns: {', '.join(rows.column_names)}. "
+            "Annotate them first: train = pkd.annotate(train, teacher, output=...)."
+        )
+    if missing := sorted(set(teacher_layers) - set(stored_teacher_layers(rows))):
+        raise DataError(
+            f"The training rows carry the teacher's [CLS] states of layers {list(stored_teacher_layers(rows))}, but the "
+            f"layer map needs {missing} too. Annotate them with teacher_layers={list(teacher_layers)}."
+        )

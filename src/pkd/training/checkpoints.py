@@ -1,0 +1,127 @@
+"""Sealed checkpoints: a folder is trusted for its hashes, not for its name, and holds no pickle.
+
+Optimiser and random states are safetensors, the rest JSON. The newest checkpoint that verifies is resumed; damaged
+ones are set aside by renaming; rotation keeps the best and the last two.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from pkd import progress
+from pkd.errors import CheckpointError
+from pkd.storage.fingerprint import differences
+from pkd.storage.seal import find_damage, read_manifest, set_aside, write_json
+
+KIND = "checkpoint"
+_OPTIMIZER = "optimizer.safetensors"
+_STATE = "training_state.json"
+_KEPT = 2
+
+
+def checkpoint_folders(output: Path) -> list[Path]:
+    """The checkpoints of a training, the newest first, by the step in their names."""
+    named = [path for path in output.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
+    return sorted(named, key=_step, reverse=True)
+
+
+def newest_sealed(output: Path, inputs: Mapping[str, Any]) -> Path | None:
+    """The newest checkpoint whose seal verifies; damaged and half-written ones are set aside, and said so.
+
+    Raises:
+        CheckpointError: if it belongs to a training with other settings, with the list of differences.
+    """
+    for folder in checkpoint_folders(output):
+        manifest = read_manifest(folder)
+        damage = ["it was not finished"] if manifest is None else find_damage(folder, manifest, deep=True)
+        if manifest is None or damage:
+            aside = set_aside(folder, "damaged")
+            progress.warn(f"{folder} cannot be resumed from ({'; '.join(damage)}); it is now {aside.name}.")
+            continue
+        if changed := differences(manifest.inputs, dict(inputs)):
+            raise CheckpointError(
+                f"{folder} belongs to a training with other settings: {'; '.join(changed)}. "
+                "Go back to those settings, or start afresh with --overwrite."
+            )
+        return folder
+    return None
+
+
+def rotate(output: Path, best: Path | None) -> None:
+    """Delete sealed checkpoints but the best and the last two."""
+    for folder in checkpoint_folders(output)[_KEPT:]:
+        if best is None or folder.name != best.name:
+            shutil.rmtree(folder)
+
+
+def save_optimizer(folder: Path, optimizer: torch.optim.Optimizer, scheduler: Any, counters: Mapping[str, Any]) -> None:
+    """Write optimiser, scheduler and the trainer's own counters."""
+    state = optimizer.state_dict()
+    tensors = {
+        f"{parameter}.{name}": value.detach().cpu().contiguous()
+        for parameter, values in state["state"].items()
+        for name, value in values.items()
+    }
+    save_file(tensors, folder / _OPTIMIZER)
+    plain = {"groups": state["param_groups"], "scheduler": scheduler.state_dict(), "counters": dict(counters)}
+    write_json(folder / _STATE, plain)
+
+
+def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer, scheduler: Any) -> None:
+    """Restore what `save_optimizer` wrote."""
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    with safe_open(folder / _OPTIMIZER, framework="pt") as file:
+        for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
+            parameter, name = key.split(".", 1)
+            state.setdefault(int(parameter), {})[name] = file.get_tensor(key)
+    plain = _read_state(folder)
+    optimizer.load_state_dict({"state": state, "param_groups": plain["groups"]})
+    scheduler.load_state_dict(plain["scheduler"])
+
+
+def load_counters(folder: Path) -> dict[str, Any]:
+    """The counters that `save_optimizer` wrote."""
+    counters: dict[str, Any] = _read_state(folder)["counters"]
+    return counters
+
+
+def save_random_state(path: Path) -> None:
+    """Write the state of every random generator that training draws from."""
+    numpy_state: Any = np.random.get_state(legacy=True)  # noqa: NPY002 - the Trainer draws from the global one
+    tensors = {"torch": torch.get_rng_state(), "numpy": torch.from_numpy(numpy_state[1].astype(np.int64))}
+    if torch.cuda.is_available():
+        tensors["cuda"] = torch.cuda.get_rng_state()
+    plain = {"python": random.getstate(), "numpy": [numpy_state[0], *numpy_state[2:]]}
+    save_file(tensors, path, metadata={"plain": json.dumps(plain)})
+
+
+def load_random_state(path: Path) -> None:
+    """Restore what `save_random_state` wrote."""
+    with safe_open(path, framework="pt") as file:
+        plain = json.loads(file.metadata()["plain"])
+        version, words, gauss = plain["python"]
+        random.setstate((version, tuple(words), gauss))
+        name, *rest = plain["numpy"]
+        np.random.set_state((name, file.get_tensor("numpy").numpy().astype(np.uint32), *rest))  # noqa: NPY002
+        torch.set_rng_state(file.get_tensor("torch"))
+        if torch.cuda.is_available():
+            torch.cuda.set_rng_state(file.get_tensor("cuda"))
+
+
+def _read_state(folder: Path) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+    return plain
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.removeprefix("checkpoint-"))

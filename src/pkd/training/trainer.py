@@ -1,0 +1,351 @@
+"""The Trainer, mended: what every training here shares, the teacher's too.
+
+The loss of an optimiser step is the mean over all its rows, over accumulation and devices: exactly the large batch's
+gradient (the stock Trainer's is wrong by the number of accumulation steps for any encoder classifier). Batches are
+length-grouped in an order of seed and epoch alone, evaluation leaves the random state and the order of rows alone,
+checkpoints are sealed, and the first value that is not finite stops the run before the optimiser steps.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel, PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments
+
+from pkd import progress
+from pkd.data.batching import Collator, LengthGroupedSampler, TokenRows
+from pkd.data.encoding import encode
+from pkd.encoder.families import longest_input
+from pkd.encoder.inference import MODEL_INPUTS, answer_rows
+from pkd.encoder.shortcut import cls_only
+from pkd.errors import DivergedError
+from pkd.evaluation.metrics import score
+from pkd.storage.seal import read_manifest, seal, unseal, write_json
+from pkd.training.checkpoints import (
+    KIND,
+    checkpoint_folders,
+    load_counters,
+    load_optimizer,
+    load_random_state,
+    newest_sealed,
+    rotate,
+    save_optimizer,
+    save_random_state,
+)
+
+# what a checkpoint must share with the training that resumes it
+_RESUMED_WITH = (
+    "learning_rate", "num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps",
+    "weight_decay", "warmup_steps", "max_grad_norm", "lr_scheduler_type", "bf16", "fp16", "seed", "data_seed", "optim",
+    "adam_beta1", "adam_beta2", "adam_epsilon",
+)  # fmt: skip
+
+RowLosses = tuple[torch.Tensor, dict[str, torch.Tensor]]
+
+
+class RowMeanTrainer(Trainer):
+    """A `transformers.Trainer` whose loss is a mean over rows; here plain cross-entropy, `loss/ce`.
+
+    A subclass says what a row's loss is in `row_losses`. Takes the Trainer's arguments, and:
+
+    Args:
+        train_dataset: rows with `input_ids`, `length` and `label`; rows that are still text are encoded.
+        eval_dataset: the same, every row with a label.
+        stage_name: what the progress calls this training.
+    """
+
+    loss_is_scaled_for_ga = True  # compute_loss divides by all the step's rows (transformers 5: training_step)
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        args: TrainingArguments,
+        *,
+        train_dataset: datasets.Dataset | None = None,
+        eval_dataset: datasets.Dataset | None = None,
+        processing_class: Any = None,
+        stage_name: str = "train",
+        resumed_with: dict[str, Any] | None = None,
+        checkpoint_steps: int | None = None,
+        **keywords: Any,
+    ) -> None:
+        args.logging_nan_inf_filter = False  # it would log a loss that is not finite as the running mean
+        args.restore_callback_states_from_checkpoint = True
+        args.save_total_limit = None  # rotation is ours: it counts sealed checkpoints only
+        super().__init__(
+            model,
+            args,
+            train_dataset=_encoded(train_dataset, processing_class, model),
+            eval_dataset=_encoded(eval_dataset, processing_class, model),
+            processing_class=processing_class,
+            **keywords,
+        )
+        self.stage_name = stage_name
+        self.checkpoint_steps = checkpoint_steps
+        self.resumed_with = resumed_with or {}
+        self.train_seconds = 0.0
+        self._term_sums: dict[str, torch.Tensor] = {}
+        self._term_rows: dict[str, int] = {}
+        self._leg_started = time.monotonic()
+        if args.disable_tqdm:
+            self.remove_callback(PrinterCallback)
+            self.remove_callback(ProgressCallback)
+        self.add_callback(_TellProgress(self))
+
+    # What is trained ------------------------------------------------------------------------------------------------
+
+    def row_losses(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> RowLosses:
+        """Each row's loss [B], and the terms to log, each over the rows that it has."""
+        output = model(**{name: inputs[name] for name in MODEL_INPUTS if name in inputs})
+        ce = torch.nn.functional.cross_entropy(output.logits.float(), inputs["labels"], reduction="none")
+        return ce, {"ce": ce}
+
+    @property
+    def teacher_layers(self) -> tuple[int, ...]:
+        """The teacher layers whose states a batch must bring."""
+        return ()
+
+    # The mean over the step's rows ----------------------------------------------------------------------------------
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """The micro-batch's share of the step's loss: the sum of its rows' losses over all the step's rows."""
+        losses, terms = self.row_losses(model, inputs)
+        rows = num_items_in_batch if num_items_in_batch is not None else len(losses)
+        self._add_terms(losses, terms)
+        return losses.sum() / rows * self.accelerator.num_processes  # DDP divides gradients by the processes
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
+        rows = sum(len(batch["input_ids"]) for batch in batch_samples)
+        if self.args.world_size > 1:
+            return self.accelerator.gather(torch.tensor(rows, device=device)).sum()
+        return rows
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        """One forward and backward pass; stops at a loss that is not finite."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if not torch.isfinite(loss):
+            self._diverged(f"the loss is {loss.item()}", inputs)
+        return loss
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm)
+        if not np.isfinite(float(norm)):
+            self._diverged(f"the gradient's norm is {float(norm)}", None)
+        return norm
+
+    def _diverged(self, what: str, inputs: Any) -> None:
+        step = self.state.global_step + 1
+        output = Path(self.args.output_dir)
+        good = next((folder.name for folder in checkpoint_folders(output)), None)
+        where = ""
+        if inputs is not None and self.processing_class is not None:
+            texts = self.processing_class.batch_decode(inputs["input_ids"], skip_special_tokens=True)
+            path = output / "diverged.json"
+            write_json(path, {"step": step, "what": what, "texts": texts})
+            where = f" The batch's texts are in {path}."
+        raise DivergedError(
+            f"Step {step}: {what}, so training stopped before the weights changed. The last good checkpoint is "
+            f"{good or 'none'}.{where} Lower the learning rate or β, or train in float32."
+        )
+
+    # The order of the data ------------------------------------------------------------------------------------------
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Length-grouped batches, read from Arrow."""
+        rows: Any = self.train_dataset
+        self._sampler = LengthGroupedSampler(
+            np.asarray(rows.with_format("numpy")["length"]),
+            self._train_batch_size,
+            self.args.data_seed if self.args.data_seed is not None else self.args.seed,
+        )
+        loader = DataLoader(
+            TokenRows(rows),
+            batch_size=self._train_batch_size,
+            sampler=self._sampler,
+            collate_fn=self._collator(),
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
+            drop_last=self.args.dataloader_drop_last,
+        )
+        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
+        return prepared
+
+    def _run_epoch(self, *args: Any, **keywords: Any) -> None:
+        self._sampler.set_epoch(keywords["epoch"])
+        super()._run_epoch(*args, **keywords)
+
+    def _collator(self) -> Collator:
+        multiple = 8 if self.args.device.type == "cuda" else 1
+        return Collator(self.model.config.pad_token_id or 0, self.teacher_layers, multiple)
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Not counted: the stock count walks all modules at every step, and nothing here reads it."""
+        return 0
+
+    # Evaluation -----------------------------------------------------------------------------------------------------
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Score the development rows; neither the random state nor the order of rows is touched."""
+        rows = self.eval_dataset if eval_dataset is None else _encoded(eval_dataset, self.processing_class, self.model)
+        if rows is None:
+            raise ValueError("evaluate() needs an eval_dataset.")
+        dtype = torch.bfloat16 if self.args.bf16 else None
+        answers = answer_rows(self.model, rows, autocast_dtype=dtype)
+        scores = score(answers.logits, np.asarray(rows.with_format("numpy")["label"]))
+        metrics = {f"{metric_key_prefix}_{name}": float(value) for name, value in scores.items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    # Logs -----------------------------------------------------------------------------------------------------------
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, with each loss term's mean over the rows since the last time as `loss/ce`, `loss/kd`, `loss/pt`."""
+        if "loss" in logs and self._term_sums:
+            for name in list(self._term_sums):
+                total = self._term_sums[name].double()
+                rows = torch.tensor(float(self._term_rows[name]), dtype=torch.float64, device=total.device)
+                if self.args.world_size > 1:
+                    total, rows = self.accelerator.reduce(total), self.accelerator.reduce(rows)
+                logs[name] = (total / rows.clamp(min=1)).item()
+            self._term_sums.clear()
+            self._term_rows.clear()
+        super().log(logs, start_time)
+
+    def _add_terms(self, losses: torch.Tensor, terms: dict[str, torch.Tensor]) -> None:
+        for name, values in {"loss": losses, **{f"loss/{term}": values for term, values in terms.items()}}.items():
+            total = values.detach().double().sum()
+            self._term_sums[name] = self._term_sums[name] + total if name in self._term_sums else total
+            self._term_rows[name] = self._term_rows.get(name, 0) + len(values)
+
+    # Checkpoints ----------------------------------------------------------------------------------------------------
+
+    def train(self, resume_from_checkpoint: Any = None, **keywords: Any) -> Any:
+        """Train; `resume_from_checkpoint=True` goes on from the newest checkpoint that verifies, if there is one."""
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = newest_sealed(Path(self.args.output_dir), self._inputs())
+        if resume_from_checkpoint is not None:
+            self._restore_counters(Path(resume_from_checkpoint))
+            progress.note(f"{self.stage_name} goes on from {resume_from_checkpoint}.")
+            resume_from_checkpoint = str(resume_from_checkpoint)
+        self._leg_started = time.monotonic()
+        with progress.saves_on_stop(), cls_only(self.model), progress.stage(self.stage_name, unit="steps") as self._stage:
+            output = super().train(resume_from_checkpoint, **keywords)
+        self.train_seconds += time.monotonic() - self._leg_started
+        return output
+
+    def _inputs(self) -> dict[str, Any]:
+        rows: Any = self.train_dataset
+        arguments = {name: getattr(self.args, name) for name in _RESUMED_WITH}
+        arguments |= {name: getattr(value, "value", value) for name, value in arguments.items()}  # enums to text
+        return {"arguments": arguments, "rows": len(rows), "world_size": self.args.world_size, **self.resumed_with}
+
+    def _maybe_log_save_evaluate(self, *args: Any, **keywords: Any) -> None:
+        super()._maybe_log_save_evaluate(*args, **keywords)
+        if not progress.stop_requested():
+            return
+        saved = read_manifest(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}") is not None
+        if not saved and self._at_epoch_end():
+            return  # the Trainer comes here once more for this step, to evaluate and save the epoch
+        if not saved:
+            self._save_checkpoint(self.model_wrapped, None)
+        progress.stop_if_requested(f"step {self.state.global_step} of {self.state.max_steps} is")
+
+    def _at_epoch_end(self) -> bool:
+        epoch = self.state.epoch or 0.0
+        return self.state.global_step >= self.state.max_steps or abs(epoch - round(epoch)) < 1e-9
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        if self.is_world_process_zero():
+            unseal(folder)
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.is_world_process_zero():
+            seal(folder, KIND, self._inputs(), {"step": self.state.global_step})
+            best = self.state.best_model_checkpoint
+            rotate(folder.parent, Path(best) if best else None)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        if self.args.should_save:  # the stock method also writes training_args.bin, a pickle
+            self.accelerator.unwrap_model(self.model).save_pretrained(output_dir or self.args.output_dir, state_dict=state_dict)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.is_deepspeed_enabled or self.is_fsdp_enabled:
+            super()._save_optimizer_and_scheduler(output_dir)
+        elif self.args.should_save:
+            save_optimizer(Path(output_dir), self.optimizer, self.lr_scheduler, self._counters())
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        if self.is_deepspeed_enabled or self.is_fsdp_enabled:
+            super()._load_optimizer_and_scheduler(checkpoint)
+        else:
+            load_optimizer(Path(checkpoint), self.optimizer, self.lr_scheduler)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        save_random_state(self._random_state_file(output_dir))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            load_random_state(self._random_state_file(checkpoint))
+
+    def _random_state_file(self, folder: str) -> Path:
+        return Path(folder) / f"random_state_{self.args.process_index}.safetensors"
+
+    def _init_training_state(self, *args: Any, **keywords: Any) -> Any:
+        result = super()._init_training_state(*args, **keywords)
+        if self.state.best_global_step:  # the state holds a path, and the folder may have moved since
+            best = Path(self.args.output_dir) / f"checkpoint-{self.state.best_global_step}"
+            self.state.best_model_checkpoint = str(best) if best.is_dir() else None
+        return result
+
+    def _counters(self) -> dict[str, Any]:
+        return {
+            "term_sums": {name: total.item() for name, total in self._term_sums.items()},
+            "term_rows": self._term_rows,
+            "train_seconds": self.train_seconds + time.monotonic() - self._leg_started,
+        }
+
+    def _restore_counters(self, checkpoint: Path) -> None:
+        counters = load_counters(checkpoint)
+        sums = {name: torch.tensor(total, dtype=torch.float64) for name, total in counters["term_sums"].items()}
+        self._term_sums = {name: total.to(self.args.device) for name, total in sums.items()}
+        self._term_rows = counters["term_rows"]
+        self.train_seconds = counters["train_seconds"]
+
+
+class _TellProgress(TrainerCallback):
+    """Tells the progress, and asks for the checkpoints between epochs."""
+
+    def __init__(self, trainer: RowMeanTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+        self.trainer._stage.total = state.max_steps
+        self.trainer._stage.reach(state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+        self.trainer._stage.reach(state.global_step)
+        every = self.trainer.checkpoint_steps
+        if every and state.global_step % every == 0 and not self.trainer._at_epoch_end():
+            control.should_save = True
+
+
+def _encoded(rows: Any, tokenizer: Any, model: PreTrainedModel) -> Any:
+    if rows is None or "input_ids" in rows.column_names:
+        return rows
+    longest = longest_input(model.config)
+    return encode(rows, tokenizer, min(tokenizer.model_max_length, longest))
