@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,11 @@ class Manifest:
 
 
 def seal(
-    folder: Path, kind: str, inputs: Mapping[str, Any], facts: Mapping[str, Any] | None = None, views: Iterable[str] = ()
+    folder: Path,
+    kind: str,
+    inputs: Mapping[str, Any],
+    facts: Mapping[str, Any] | None = None,
+    unsealed: Iterable[str] = (),
 ) -> Manifest:
     """Hash every file of `folder`, flush them to the disk, and write its manifest last.
 
@@ -57,10 +62,10 @@ def seal(
         kind: what it is, e.g. "student".
         inputs: everything its content depends on.
         facts: what is worth knowing about it without opening it.
-        views: names of files that may be written again later (a model card), and so are not sealed.
+        unsealed: patterns of files and subfolders that may change or go later (a model card), and so are left out.
     """
-    left_out = {MANIFEST, *views}
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in left_out)
+    left_out = (MANIFEST, *unsealed)
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not _matches(path.relative_to(folder), left_out))
     files = [SealedFile(str(path.relative_to(folder)), path.stat().st_size, sha256_of_file(path)) for path in paths]
     for path in paths:
         _flush(path)
@@ -155,6 +160,10 @@ def flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _matches(path: Path, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(path.parts[0], pattern) for pattern in patterns)
 
 
 def _flush(path: Path) -> None:

@@ -1,0 +1,148 @@
+"""What a recipe's students are once the teacher's depth is known: layers, starts, maps, losses and controls."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pkd.distillation.layers import LayerMap, layer_map_of
+from pkd.distillation.student import start_layers
+from pkd.errors import RecipeError
+from pkd.recipe.reading import validate
+from pkd.recipe.rules import starts_of
+from pkd.recipe.schema import Recipe, loss_of, method_label, start_label
+from pkd.recipe.settings import LossSettings, StudentSettings, TrainingSettings
+
+
+@dataclass(frozen=True)
+class StudentPlan:
+    """One student to train, with everything that decides what it becomes but the seed."""
+
+    name: str
+    role: Literal["student", "control"]
+    method: str  # "pkd-skip", "pkd-last", "pkd-map", "kd" or "ft"
+    layers: int
+    start: str  # "spread", "first", "1.3.5" or "pretrained"
+    start_layers: tuple[int, ...]
+    pretrained: str | None
+    layer_map: LayerMap | None
+    loss: LossSettings
+    training: TrainingSettings
+    unlabelled: bool
+
+    def inputs(self) -> dict[str, Any]:
+        """What the plan adds to the fingerprint of a trained student."""
+        return {
+            "method": self.method,
+            "start_layers": list(self.start_layers),
+            "pretrained": self.pretrained,
+            "layer_map": self.layer_map.pairs if self.layer_map else None,
+            "loss": dataclasses.asdict(self.loss),
+            "training": settings_that_count(self.training),
+            "unlabelled": self.unlabelled,
+        }
+
+
+def settings_that_count(training: TrainingSettings) -> dict[str, Any]:
+    """The training settings that can change the weights; logging and checkpoints cannot."""
+    values = dataclasses.asdict(training)
+    for name in ("logging_steps", "save_steps", "report_to"):
+        del values[name]
+    return values
+
+
+def plan_students(recipe: Recipe, teacher_layers: int) -> list[list[StudentPlan]]:
+    """The recipe's students, each as its candidates: one for each start that it names.
+
+    Raises:
+        RecipeError: if layers, a start or a map do not fit the teacher, or two students have one name.
+    """
+    planned: list[list[StudentPlan]] = []
+    for index, student in enumerate(recipe.students):
+        starts = [student.start] if student.pretrained else starts_of(student)
+        try:
+            candidates = [_plan(recipe, student, start, teacher_layers) for start in starts]
+        except RecipeError as error:
+            raise RecipeError(f"students.{index}: {error}") from error
+        planned.append(candidates)
+    names = [plan.name for candidates in planned for plan in candidates]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise RecipeError(f"Two students are called {twice[0]}; give each a `name` of its own.")
+    return planned
+
+
+def plan_controls(students: Sequence[StudentPlan], *, has_unlabelled: bool) -> list[StudentPlan]:
+    """The controls that are not among the students already: KD and plain fine-tuning from the same start and data."""
+    known = list(students)
+    for student in students:
+        for method in ("kd", "ft") if student.layer_map else ("ft",) if student.method == "kd" else ():
+            control = _control(student, method)
+            if not any(_same_but_name(control, other, has_unlabelled) for other in known):
+                names = {plan.name for plan in known}
+                name = control.name if control.name not in names else f"{method}-of-{student.name}"
+                known.append(dataclasses.replace(control, name=name))
+    return known[len(students) :]
+
+
+def is_control_of(
+    control: StudentPlan, student: StudentPlan, method: Literal["kd", "ft"], *, has_unlabelled: bool
+) -> bool:
+    """Whether `control` is what `method` gives from the student's start, seeds, training and data."""
+    return _same_but_name(_control(student, method), control, has_unlabelled)
+
+
+def _plan(recipe: Recipe, student: StudentSettings, start: str | list[int], teacher_layers: int) -> StudentPlan:
+    layers = student.layers or max(1, teacher_layers // 2)
+    one_start = dataclasses.replace(student, start=start)
+    label = start_label(one_start)
+    loss = loss_of(student)
+    several = len(starts_of(student)) > 1
+    default_name = f"{method_label(student)}-L{layers}-{label}"
+    return StudentPlan(
+        name=(f"{student.name}-{label}" if several else student.name) if student.name else default_name,
+        role="student",
+        method=method_label(student),
+        layers=layers,
+        start=label,
+        start_layers=tuple(range(1, layers + 1) if student.pretrained else start_layers(start, teacher_layers, layers)),
+        pretrained=student.pretrained,
+        layer_map=layer_map_of(student.layer_map, teacher_layers, layers) if student.method == "pkd" else None,
+        loss=loss,
+        training=_training(recipe.training, student),
+        unlabelled=student.unlabelled and student.method != "ft",
+    )
+
+
+def _training(training: TrainingSettings, student: StudentSettings) -> TrainingSettings:
+    return validate(TrainingSettings, {**dataclasses.asdict(training), **student.training}, "students.training")
+
+
+def _control(student: StudentPlan, method: str) -> StudentPlan:
+    changed = {"beta": 0.0} if method == "kd" else {"beta": 0.0, "alpha": 0.0}
+    return dataclasses.replace(
+        student,
+        name=f"{method}-L{student.layers}-{student.start}",
+        role="control",
+        method=method,
+        layer_map=None,
+        loss=dataclasses.replace(student.loss, **changed),
+        unlabelled=student.unlabelled and method != "ft",
+    )
+
+
+def _same_but_name(one: StudentPlan, other: StudentPlan, has_unlabelled: bool) -> bool:
+    return _what_it_learns(one, has_unlabelled) == _what_it_learns(other, has_unlabelled)
+
+
+def _what_it_learns(plan: StudentPlan, has_unlabelled: bool) -> dict[str, Any]:
+    inputs = plan.inputs()
+    loss = dict(inputs["loss"])
+    if plan.loss.beta == 0:  # settings of a term that is not there
+        for name in ("pt_reduction", "normalize"):
+            del loss[name]
+    if plan.loss.alpha == 0 and plan.method == "ft":
+        for name in ("temperature", "kd_reduction"):
+            del loss[name]
+    return {**inputs, "loss": loss, "unlabelled": plan.unlabelled and has_unlabelled}

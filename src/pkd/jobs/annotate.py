@@ -1,0 +1,162 @@
+"""`pkd annotate`: the frozen teacher sees every example once, and its answers travel in the same row as the text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from pkd import progress
+from pkd.data.encoding import fingerprint_labels, fingerprint_texts, fingerprint_tokenizer
+from pkd.data.examples import load_examples
+from pkd.distillation.annotation import (
+    annotate_rows,
+    bytes_per_row,
+    forget_shard_list,
+    list_shards,
+    open_shards,
+)
+from pkd.distillation.layers import layer_map_of
+from pkd.encoder.contract import LoadedClassifier, check_max_length, fingerprint_model, load_teacher
+from pkd.encoder.families import depth_of
+from pkd.errors import RecipeError
+from pkd.jobs.stages import Done, library_versions, run_stage
+from pkd.recipe.keywords import place_keywords
+from pkd.recipe.reading import recipe_from
+from pkd.recipe.settings import AnnotationSettings
+from pkd.storage.lock import one_writer
+from pkd.storage.seal import Manifest
+from pkd.storage.space import require_space
+from pkd.training.precision import autocast_dtype, resolve_device
+
+KIND = "annotated"
+
+
+def annotate(
+    train: str | datasets.Dataset,
+    teacher: str | PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    *,
+    output: str,
+    teacher_layers: Sequence[int] | None = None,
+    layers: int | None = None,
+    overwrite: bool = False,
+    **keys: Any,
+) -> datasets.Dataset:
+    """Let the teacher answer every row once, and store its answers beside the text.
+
+    The same call again reads what is stored; one that needs more layers makes one pass and stores the union.
+
+    Args:
+        train: examples as a file, folder or hub name, or rows of `pkd.load_data`.
+        teacher: a fine-tuned classifier, or its folder or hub name.
+        tokenizer: the teacher's; needed where `teacher` is a model.
+        output: folder for the annotated rows.
+        teacher_layers: whose [CLS] states to store, counted from 1.
+        layers: instead of `teacher_layers`: the depth of the student they are for, by its `layer_map`.
+        overwrite: start an unfinished pass with other inputs afresh.
+        keys: any other key of the recipe, e.g. `max_length=256` or `states_dtype="float32"`.
+
+    Returns:
+        The rows with `teacher_logits` and, where layers are asked for, `teacher_cls_states`; memory-mapped.
+
+    Raises:
+        DataError: if the examples cannot be used.
+        TeacherError: if the teacher cannot, or answers with a value that is not finite.
+        RecipeError: if a layer does not exist.
+    """
+    named = {"train": train} if isinstance(train, str) else {}
+    recipe = recipe_from(place_keywords({"output": output, **named, **keys}), where="annotate", required=())
+    if isinstance(teacher, str):
+        loaded = load_teacher(teacher)
+    elif tokenizer is None:
+        raise RecipeError("The teacher is given as a model; give its tokenizer too.")
+    else:
+        loaded = LoadedClassifier(teacher, tokenizer, str(teacher.config.name_or_path))
+    check_max_length(loaded.model.config, recipe.data.max_length)
+    if isinstance(train, str):
+        rows = load_examples(recipe.data, splits=("train",), label_names=loaded.label_names).splits["train"]
+    else:
+        rows = train
+    depth = depth_of(loaded.model.config)
+    if teacher_layers is None:
+        student_layers = layers or max(1, depth // 2)
+        teacher_layers = layer_map_of(recipe.students[0].layer_map, depth, student_layers).teacher
+    with one_writer(Path(output).absolute().parent / f".{Path(output).name}.writer"):
+        done = annotate_stage(
+            Path(output),
+            "annotate",
+            rows,
+            loaded,
+            teacher_layers,
+            recipe.annotation,
+            recipe.data.max_length,
+            overwrite=overwrite,
+        )
+    return open_shards(done.folder)
+
+
+def annotate_stage(
+    folder: Path,
+    name: str,
+    rows: datasets.Dataset,
+    teacher: LoadedClassifier,
+    teacher_layers: Sequence[int],
+    settings: AnnotationSettings,
+    max_length: int,
+    *,
+    overwrite: bool,
+    device: str = "auto",
+) -> Done:
+    """The stage that makes annotated rows; stored layers that are not asked for now are kept."""
+    depth = depth_of(teacher.model.config)
+    if wrong := [layer for layer in teacher_layers if not 1 <= layer <= depth]:
+        raise RecipeError(f"The teacher has layers 1 to {depth}; {wrong} cannot be stored.")
+    inputs = {
+        "teacher": fingerprint_model(teacher.model),
+        "tokenizer": fingerprint_tokenizer(teacher.tokenizer),
+        "texts": fingerprint_texts(rows),
+        "labels": fingerprint_labels(rows) if "label" in rows.column_names else None,
+        "max_length": max_length,
+        "states_dtype": settings.states_dtype,
+        "precision": settings.precision,
+        "versions": library_versions(),
+    }
+    wanted = set(teacher_layers)
+
+    def lacks(manifest: Manifest) -> str | None:
+        stored = set(manifest.facts["teacher_layers"])
+        missing = sorted(wanted - stored)
+        wanted.update(stored)
+        return f"the states of teacher layers {missing} are wanted too" if missing else None
+
+    def build(partial: Path) -> Mapping[str, Any]:
+        stored = sorted(wanted)
+        hidden = teacher.model.config.hidden_size
+        row = bytes_per_row(len(teacher.label_names), hidden, len(stored), settings.states_dtype, max_length / 2)
+        require_space(partial, row * len(rows), f"Annotating {len(rows):,} rows")
+        where = resolve_device(device)
+        teacher.model.to(where)  # type: ignore[arg-type]
+        with progress.stage(name, len(rows), "rows") as stage:
+            annotated = annotate_rows(
+                rows,
+                teacher.model,
+                teacher.tokenizer,
+                partial,
+                teacher_layers=stored,
+                max_length=max_length,
+                states_dtype=settings.states_dtype,
+                rows_per_shard=settings.rows_per_shard,
+                autocast_dtype=autocast_dtype(settings.precision, where),
+                stage=stage,
+            )
+        teacher.model.to(torch.device("cpu"))  # type: ignore[arg-type]
+        forget_shard_list(partial)
+        return {"rows": len(annotated), "teacher_layers": stored, "settings": asdict(settings)}
+
+    return run_stage(folder, KIND, inputs, build, overwrite=overwrite, lacks=lacks, repair=list_shards)

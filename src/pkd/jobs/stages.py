@@ -1,0 +1,167 @@
+"""A stage of a job: what it depends on, its folder, whether it must run, and why.
+
+Complete and unchanged, it is kept; complete but stale, moved aside and redone; unfinished and unchanged, resumed;
+unfinished and changed, refused with the differences, unless it is to be overwritten.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from pkd import progress
+from pkd.errors import RecipeError
+from pkd.storage.fingerprint import differences
+from pkd.storage.seal import (
+    Manifest,
+    SealedFile,
+    find_damage,
+    partial_of,
+    publish,
+    read_manifest,
+    seal,
+    set_aside,
+    write_json,
+)
+
+_INPUTS = "stage.json"  # in an unfinished stage, what it is being made from
+SCRATCH = "checkpoint-*"  # what a stage needs only until it is sealed
+VIEWS = ("README.md", "results.jsonl", "report.html")  # written again when results change, so not sealed
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished stage."""
+
+    folder: Path
+    manifest: Manifest
+    status: Literal["kept", "made", "redone", "resumed"]
+
+
+def run_stage(
+    folder: Path,
+    kind: str,
+    inputs: Mapping[str, Any],
+    build: Callable[[Path], Mapping[str, Any]],
+    *,
+    overwrite: bool = False,
+    lacks: Callable[[Manifest], str | None] = lambda manifest: None,
+    repair: Callable[[Path, list[SealedFile]], None] | None = None,
+) -> Done:
+    """Bring a stage's folder up to date.
+
+    Args:
+        folder: where its output lies when it is complete.
+        kind: what it is, e.g. "student".
+        inputs: everything that can change its output.
+        build: fills a folder, going on with what is there, and returns facts for the manifest.
+        overwrite: start an unfinished stage afresh, and put aside a folder that is in the way.
+        lacks: says what an unchanged stage does not hold though it is wanted now.
+        repair: takes a folder whose damaged files were removed, and the files that are whole, so that `build` makes
+            the others alone; without it a damaged stage is redone whole.
+
+    Raises:
+        RecipeError: if the folder holds something else, or an unfinished stage with other inputs.
+        CacheError: if its manifest cannot be read.
+    """
+    inputs = json.loads(json.dumps(dict(inputs)))
+    manifest = read_manifest(folder)
+    status: Literal["made", "redone", "resumed"] = "made"
+    if manifest is not None:
+        why = _why_redo(folder, manifest, kind, inputs, lacks)
+        if why is None:
+            progress.note(f"kept {folder}")
+            return Done(folder, manifest, "kept")
+        progress.note(f"redoing {folder}: {why}")
+        status = "redone"
+        _make_way(folder, manifest, inputs, lacks, repair)
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not overwrite:
+            raise RecipeError(
+                f"{folder.absolute()} exists and was not made by this command. Choose another output folder, or put it "
+                "aside with --overwrite."
+            )
+        progress.note(f"{folder} is now {set_aside(folder, 'before').name}")
+    elif folder.exists():
+        folder.rmdir()
+    partial = partial_of(folder)
+    sealed = read_manifest(partial)
+    if sealed is None or differences(sealed.inputs, inputs) or find_damage(partial, sealed, deep=True):
+        if _resumes(partial, inputs, overwrite):
+            status = "resumed"
+            progress.note(f"going on with {folder}")
+        partial.mkdir(parents=True, exist_ok=True)
+        write_json(partial / _INPUTS, inputs)
+        sealed = seal(partial, kind, inputs, build(partial), (*VIEWS, _INPUTS, SCRATCH))
+    for scratch in partial.glob(SCRATCH):
+        shutil.rmtree(scratch)
+    publish(partial, folder)  # a stage stopped between its seal and this line needs nothing else
+    (folder / _INPUTS).unlink(missing_ok=True)
+    return Done(folder, sealed, status)
+
+
+def library_versions() -> dict[str, str]:
+    """Major and minor version of the libraries that can change an output."""
+    return {name: ".".join(version(name).split(".")[:2]) for name in ("torch", "transformers", "tokenizers")}
+
+
+def _why_redo(
+    folder: Path, manifest: Manifest, kind: str, inputs: Mapping[str, Any], lacks: Callable[[Manifest], str | None]
+) -> str | None:
+    if manifest.kind != kind:
+        raise RecipeError(f"{folder.absolute()} holds a {manifest.kind}, not a {kind}. Choose another output folder.")
+    if changed := differences(manifest.inputs, inputs):
+        return "; ".join(changed)
+    if lacking := lacks(manifest):
+        return lacking
+    damage = find_damage(folder, manifest, deep=True)
+    return "damaged: " + "; ".join(damage) if damage else None
+
+
+def _make_way(
+    folder: Path,
+    manifest: Manifest,
+    inputs: Mapping[str, Any],
+    lacks: Callable[[Manifest], str | None],
+    repair: Callable[[Path, list[SealedFile]], None] | None,
+) -> None:
+    unchanged = not differences(manifest.inputs, inputs) and lacks(manifest) is None
+    if not (unchanged and repair):
+        progress.note(f"the old {folder} is now {set_aside(folder, 'damaged' if unchanged else 'stale').name}")
+        return
+    partial = partial_of(folder)
+    if partial.exists():
+        set_aside(partial, "before")
+    damaged = {phrase.split(" ", 1)[0] for phrase in find_damage(folder, manifest, deep=True)}
+    for name in damaged:
+        (folder / name).unlink(missing_ok=True)
+    repair(folder, [file for file in manifest.files if file.name not in damaged])
+    write_json(folder / _INPUTS, dict(inputs))
+    (folder / "manifest.json").unlink()
+    folder.rename(partial)
+
+
+def _resumes(partial: Path, inputs: Mapping[str, Any], overwrite: bool) -> bool:
+    """Whether the unfinished stage can be gone on with; where it cannot, it is set aside or refused."""
+    if not partial.exists():
+        return False
+    try:
+        begun_with = json.loads((partial / _INPUTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # stopped before it wrote down what it is made from
+        set_aside(partial, "damaged")
+        return False
+    changed = differences(begun_with, inputs)
+    if not changed:
+        return True
+    if not overwrite:
+        raise RecipeError(
+            f"{partial} is unfinished and was begun with other inputs: {'; '.join(changed)}. Go back to those, or start "
+            "it afresh with --overwrite."
+        )
+    progress.note(f"starting afresh; the unfinished stage is now {set_aside(partial, 'before').name}")
+    return False

@@ -1,0 +1,105 @@
+"""The stage that trains one student with one seed on annotated rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import datasets
+from transformers import PreTrainedModel, set_seed
+
+from pkd.data.encoding import encode, fingerprint_tokenizer
+from pkd.data.examples import with_unlabelled
+from pkd.distillation.plan import StudentPlan
+from pkd.distillation.student import cut_to_first_layers, student_from
+from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
+from pkd.encoder.contract import LoadedClassifier, check_same_tokenizer, fingerprint_model, load_pretrained
+from pkd.errors import RecipeError
+from pkd.jobs.finetune import save_trained
+from pkd.jobs.stages import Done, library_versions, run_stage
+from pkd.recipe.schema import Recipe
+from pkd.training.arguments import trainer_arguments
+
+KIND = "student"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingRows:
+    """What a student learns from: annotated rows, and the fingerprints of what they were made from."""
+
+    train: datasets.Dataset
+    unlabelled: datasets.Dataset | None
+    eval: datasets.Dataset | None  # with class ids; not annotated
+    fingerprints: Mapping[str, Any]
+
+
+def train_stage(
+    folder: Path, plan: StudentPlan, seed: int, recipe: Recipe, teacher: LoadedClassifier, rows: TrainingRows, *, overwrite: bool
+) -> Done:
+    """Train one student with one seed, keep its best epoch, and save it as an ordinary folder."""
+    inputs = {
+        "teacher": fingerprint_model(teacher.model),
+        "tokenizer": fingerprint_tokenizer(teacher.tokenizer),
+        "rows": {
+            name: value for name, value in rows.fingerprints.items() if name != "unlabelled" or plan.unlabelled
+        },
+        "max_length": recipe.data.max_length,
+        "student": plan.inputs(),
+        "metric": recipe.evaluation.metric,
+        "seed": seed,
+        "versions": library_versions(),
+    }
+
+    def build(partial: Path) -> Mapping[str, Any]:
+        student = build_student(plan, seed, teacher)
+        train = with_unlabelled(rows.train, rows.unlabelled if plan.unlabelled else None)
+        metric = recipe.evaluation.metric if rows.eval is not None else None
+        arguments = PatientTrainingArguments(
+            **trainer_arguments(plan.training, partial, seed=seed, metric=metric), **dataclasses.asdict(plan.loss)
+        )
+        trainer = PatientTrainer(
+            student,
+            arguments,
+            layer_map=plan.layer_map,
+            train_dataset=train,
+            eval_dataset=encode(rows.eval, teacher.tokenizer, recipe.data.max_length) if rows.eval else None,
+            processing_class=teacher.tokenizer,
+            stage_name=stage_name(plan, seed),
+            resumed_with=inputs,
+            checkpoint_steps=plan.training.save_steps,
+        )
+        trainer.train(resume_from_checkpoint=True)
+        facts = save_trained(trainer, partial, recipe.data.max_length, recipe.evaluation.metric)
+        return {**facts, "name": plan.name, "seed": seed, "unlabelled_rows": len(train) - len(rows.train)}
+
+    return run_stage(folder, KIND, inputs, build, overwrite=overwrite)
+
+
+def build_student(plan: StudentPlan, seed: int, teacher: LoadedClassifier) -> PreTrainedModel:
+    """The student as it starts.
+
+    Raises:
+        TeacherError: if the encoder it starts from cuts text otherwise than the teacher.
+        RecipeError: if its width does not fit the teacher's, which patience needs.
+    """
+    if plan.pretrained is None:
+        return student_from(teacher.model, plan.layers, plan.start_layers)
+    set_seed(seed)  # the new head is drawn here
+    encoder = load_pretrained(plan.pretrained, teacher.label_names)
+    check_same_tokenizer(
+        teacher, encoder, (fingerprint_tokenizer(teacher.tokenizer), fingerprint_tokenizer(encoder.tokenizer))
+    )
+    widths = (encoder.model.config.hidden_size, teacher.model.config.hidden_size)
+    if plan.layer_map and widths[0] != widths[1]:
+        raise RecipeError(
+            f"{plan.name}: {plan.pretrained} has {widths[0]} hidden units and the teacher {widths[1]}; patience needs the "
+            "same width. Use method kd, or a start of the teacher's width."
+        )
+    return cut_to_first_layers(encoder.model, plan.layers)
+
+
+def stage_name(plan: StudentPlan, seed: int) -> str:
+    """What the progress calls the training of this student."""
+    return f"train {plan.name} seed {seed}"
