@@ -99,10 +99,11 @@ def _plan(recipe: Recipe, student: StudentSettings, start: str | list[int], teac
     label = start_label(one_start)
     loss = loss_of(student)
     several = len(starts_of(student)) > 1
+    has_patience = any(other.method == "pkd" for other in recipe.students)
     default_name = f"{method_label(student)}-L{layers}-{label}"
     return StudentPlan(
         name=(f"{student.name}-{label}" if several else student.name) if student.name else default_name,
-        role="student",
+        role="control" if student.method != "pkd" and has_patience else "student",
         method=method_label(student),
         layers=layers,
         start=label,

@@ -124,10 +124,22 @@ def count_parameters(model: PreTrainedModel) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _load(name: str, role: str, **keywords: Any) -> tuple[LoadedClassifier, set[str]]:
+def load_config(name: str, role: str = "encoder") -> PretrainedConfig:
+    """Load a model's configuration alone.
+
+    Raises:
+        TeacherError: if it cannot be loaded or is of no family that works.
+    """
     _check_place(name, role)
-    config = _or_teacher_error(name, role, lambda: AutoConfig.from_pretrained(name, trust_remote_code=False))
+    config: PretrainedConfig = _or_teacher_error(
+        name, role, lambda: AutoConfig.from_pretrained(name, trust_remote_code=False)
+    )
     family_of(config)
+    return config
+
+
+def _load(name: str, role: str, **keywords: Any) -> tuple[LoadedClassifier, set[str]]:
+    config = load_config(name, role)
     if (architectures := config.architectures or []) and config.is_encoder_decoder:
         raise TeacherError(f"{name} is a {architectures[0]}: an encoder with a classification head is needed.")
     tokenizer: PreTrainedTokenizerBase = _or_teacher_error(

@@ -87,7 +87,7 @@ def annotate(
     if teacher_layers is None:
         student_layers = layers or max(1, depth // 2)
         teacher_layers = layer_map_of(recipe.students[0].layer_map, depth, student_layers).teacher
-    with one_writer(Path(output).absolute().parent / f".{Path(output).name}.writer"):
+    with one_writer(Path(output)):
         done = annotate_stage(
             Path(output),
             "annotate",

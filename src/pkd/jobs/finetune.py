@@ -57,7 +57,7 @@ def finetune(
     values = place_keywords({"train": train, "eval": eval, "output": output, **keys})
     recipe = recipe_from(values, where="finetune", required=("data.train",))
     examples = load_examples(recipe.data, splits=("train", "eval"))
-    with one_writer(Path(output).absolute().parent / f".{Path(output).name}.writer"):
+    with one_writer(Path(output)):
         done = finetune_stage(Path(output), model, recipe, recipe.training, examples, overwrite=overwrite)
     return FinetuneResult(done.folder, done.manifest.facts["scores"], done.manifest.facts["selection"])
 

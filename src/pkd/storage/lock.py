@@ -19,33 +19,37 @@ from pkd.errors import RecipeError
 def one_writer(folder: Path) -> Iterator[None]:
     """Hold `folder` for writing; the operating system lets go of it when the process ends, however it ends.
 
+    The lock lies beside the folder, as .NAME.lock, because a folder is renamed when it is complete.
+
     Raises:
-        RecipeError: if another process holds it.
+        RecipeError: if another process holds it, or nothing can be written there.
     """
+    path = folder.absolute().parent / f".{folder.absolute().name}.lock"
+    holder_file = path.with_suffix(".lock.json")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / ".lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
         lock.acquire(timeout=0)
     except Timeout:
         raise RecipeError(
-            f"{folder} is being written by another pkd ({_holder(folder)}). Wait for it, stop it, or choose another "
+            f"{folder} is being written by another pkd ({_holder(holder_file)}). Wait for it, stop it, or choose another "
             "output folder."
         ) from None
     except OSError as error:
         raise RecipeError(f"{folder} cannot be written: {error.strerror or error}. Choose another output.") from error
     try:
-        holder = {"process": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat("T", "seconds")}
-        (folder / ".lock.json").write_text(json.dumps(holder), encoding="utf-8")
+        since = datetime.now(UTC).isoformat("T", "seconds")
+        holder = {"process": os.getpid(), "host": socket.gethostname(), "since": since}
+        holder_file.write_text(json.dumps(holder), encoding="utf-8")
         yield
     finally:
-        (folder / ".lock.json").unlink(missing_ok=True)
+        holder_file.unlink(missing_ok=True)
         lock.release()
 
 
-def _holder(folder: Path) -> str:
+def _holder(path: Path) -> str:
     try:
-        holder = json.loads((folder / ".lock.json").read_text(encoding="utf-8"))
+        holder = json.loads(path.read_text(encoding="utf-8"))
         return f"process {holder['process']} on {holder['host']}, since {holder['since']}"
     except (OSError, ValueError, KeyError):
         return "it does not say which"

@@ -1,0 +1,229 @@
+"""`pkd check`: what a recipe will do, and whether it can, before the first step is paid for."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+
+from pkd import progress
+from pkd.data.batching import Collator, TokenRows
+from pkd.data.encoding import encode
+from pkd.data.examples import Examples, load_examples, with_unlabelled
+from pkd.distillation.annotation import annotate_rows
+from pkd.distillation.ledger import BetaElsewhere, TermEntry, beta_elsewhere, formula, measure_terms
+from pkd.distillation.plan import StudentPlan, plan_students
+from pkd.encoder.contract import LoadedClassifier, check_max_length, load_teacher
+from pkd.encoder.families import depth_of
+from pkd.encoder.inference import answer_rows
+from pkd.errors import TeacherError
+from pkd.evaluation.metrics import predictions
+from pkd.jobs.train import build_student
+from pkd.recipe.reading import read_recipe
+from pkd.recipe.schema import Recipe
+from pkd.storage.seal import read_manifest
+
+_BATCHES = 2
+_TEACHER_ROWS = 512
+_SMALL_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class StudentCheck:
+    """What one student will learn from, measured as it starts."""
+
+    name: str
+    pairs: tuple[tuple[int, int], ...]
+    start_layers: tuple[int, ...]
+    pretrained: str | None
+    formula: str
+    terms: list[TermEntry]
+    beta: BetaElsewhere | None
+
+    def sentences(self) -> list[str]:
+        """The check in words."""
+        start = f"the first layers of {self.pretrained}" if self.pretrained else f"teacher layers {_listed(self.start_layers)}"
+        said = [f"{self.name} starts as {start}; {self.formula}."]
+        if self.pairs:
+            said.append("  patience: " + ", ".join(f"student layer {s} ← teacher layer {t}" for s, t in self.pairs))
+        for term in self.terms:
+            said.append(
+                f"  {term.name}: {term.value:.4g} now, weight {term.weight:g}, {term.share:.1%} of the gradient's norm"
+                + ("; it moves next to nothing" if term.share < _SMALL_SHARE and term.weight > 0 else "")
+            )
+        if self.beta:
+            said.append(
+                f"  this β is {self.beta.paper_sum:.4g} in the paper's sum over layers and units, and "
+                f"{self.beta.reference_mean:g} in the reference implementation's mean"
+            )
+        return said
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a check found; a fault is raised instead."""
+
+    sentences: list[str]
+    students: list[StudentCheck] = field(default_factory=list)
+    teacher_accuracy: float | None = None
+    majority_share: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The check as plain data."""
+        return dataclasses.asdict(self)
+
+
+def check(recipe: Recipe | str | Path, *, set: Sequence[str] = ()) -> CheckResult:
+    """Check a recipe against its data and its teacher, and measure each loss term on a few batches.
+
+    Args:
+        recipe: a recipe or its file.
+        set: overrides, as "students.0.beta=500".
+
+    Raises:
+        RecipeError: if the recipe cannot be, or its students do not fit the teacher.
+        DataError: if the examples cannot be used, or their labels are not the teacher's.
+        TeacherError: if the teacher has no trained head, or is surely worse than always answering the commonest class.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = read_recipe(recipe, set)
+    name, told = recipe.teacher.model, []
+    if recipe.teacher.finetune is not None:
+        finished = Path(recipe.folder) / "teacher"
+        if read_manifest(finished) is None:
+            examples = load_examples(recipe.data)
+            told = _data_sentences(examples)
+            told.append(
+                f"The teacher is yet to be fine-tuned from {name}; its layers and loss terms can be checked when "
+                f"{finished} is there."
+            )
+            return CheckResult(told)
+        name = str(finished)
+    teacher = load_teacher(name)
+    check_max_length(teacher.model.config, recipe.data.max_length)
+    examples = load_examples(recipe.data, label_names=teacher.label_names)
+    plans = [plan for candidates in plan_students(recipe, depth_of(teacher.model.config)) for plan in candidates]
+    told += _data_sentences(examples)
+    told.append(
+        f"The teacher {teacher.name} has {depth_of(teacher.model.config)} layers and a trained head for "
+        f"{', '.join(teacher.label_names)}; labels are matched by name."
+    )
+    accuracy = majority = None
+    if "eval" in examples.splits:
+        rows = _sample(examples.splits["eval"], _TEACHER_ROWS)
+        logits = answer_rows(teacher.model, encode(rows, teacher.tokenizer, recipe.data.max_length)).logits
+        accuracy, majority = check_teacher_score(logits, np.asarray(rows["label"]), teacher.name)
+        told.append(
+            f"It has {accuracy:.1%} of {len(rows):,} development rows right; always answering the commonest class has "
+            f"{majority:.1%}."
+        )
+    students = _check_on_sample(plans, teacher, examples, recipe)
+    for student in students:
+        told += student.sentences()
+    return CheckResult(told, students, accuracy, majority)
+
+
+def check_teacher_score(logits: np.ndarray, labels: np.ndarray, name: str) -> tuple[float, float]:
+    """The teacher's accuracy and the share of the commonest class.
+
+    Raises:
+        TeacherError: if the teacher is worse than the commonest class by more than chance would make it.
+    """
+    accuracy = float((predictions(logits) == labels).mean())
+    majority = float(np.bincount(labels).max() / len(labels))
+    error = np.sqrt(majority * (1 - majority) / len(labels))
+    if accuracy < majority - 2 * error:
+        raise TeacherError(
+            f"{name} has {accuracy:.1%} of {len(labels):,} development rows right, less than always answering the "
+            f"commonest class ({majority:.1%}). Its labels may be in another order than the data's, or it was not "
+            "trained on this task."
+        )
+    if accuracy <= majority:
+        progress.warn(
+            f"{name} is no better than always answering the commonest class ({accuracy:.1%} against {majority:.1%})."
+        )
+    return accuracy, majority
+
+
+def check_students(
+    plans: Sequence[StudentPlan], teacher: LoadedClassifier, annotated: datasets.Dataset, seed: int
+) -> list[StudentCheck]:
+    """Measure each student's loss terms on a few annotated batches, as it starts."""
+    return [_check_student(plan, teacher, annotated, seed) for plan in plans]
+
+
+def _check_student(plan: StudentPlan, teacher: LoadedClassifier, rows: datasets.Dataset, seed: int) -> StudentCheck:
+    layer_map = plan.layer_map
+    collate = Collator(teacher.model.config.pad_token_id or 0, layer_map.teacher if layer_map else ())
+    size = plan.training.per_device_train_batch_size
+    chosen = np.random.default_rng(seed).permutation(len(rows))[: size * _BATCHES]
+    table = TokenRows(rows)
+    batches = [
+        collate(table.__getitems__(chosen[begin : begin + size].tolist())) for begin in range(0, len(chosen), size)
+    ]
+    student = build_student(plan, seed, teacher)
+    unlabelled = any(bool((batch["labels"] < 0).any()) for batch in batches)
+    return StudentCheck(
+        name=plan.name,
+        pairs=layer_map.pairs if layer_map else (),
+        start_layers=plan.start_layers,
+        pretrained=plan.pretrained,
+        formula=formula(plan.loss, layer_map, unlabelled=unlabelled),
+        terms=measure_terms(student, batches, plan.loss, layer_map),
+        beta=beta_elsewhere(plan.loss, len(layer_map.pairs), student.config.hidden_size) if layer_map else None,
+    )
+
+
+def _check_on_sample(
+    plans: Sequence[StudentPlan], teacher: LoadedClassifier, examples: Examples, recipe: Recipe
+) -> list[StudentCheck]:
+    wanted = sorted({layer for plan in plans if plan.layer_map for layer in plan.layer_map.teacher})
+    most = max(plan.training.per_device_train_batch_size for plan in plans) * _BATCHES
+    with tempfile.TemporaryDirectory() as folder:
+        annotated = {}
+        for split in ("train", "unlabelled"):
+            if split in examples.splits:
+                (place := Path(folder) / split).mkdir()
+                annotated[split] = annotate_rows(
+                    _sample(examples.splits[split], most),
+                    teacher.model,
+                    teacher.tokenizer,
+                    place,
+                    teacher_layers=wanted,
+                    max_length=recipe.data.max_length,
+                    states_dtype=recipe.annotation.states_dtype,
+                )
+        return [
+            _check_student(
+                plan,
+                teacher,
+                with_unlabelled(annotated["train"], annotated.get("unlabelled") if plan.unlabelled else None),
+                recipe.seed,
+            )
+            for plan in plans
+        ]
+
+
+def _data_sentences(examples: Examples) -> list[str]:
+    counts = ", ".join(f"{split} {len(rows):,}" for split, rows in examples.splits.items())
+    labels = np.bincount(np.asarray(examples.splits["train"]["label"]), minlength=len(examples.label_names))
+    shares = ", ".join(f"{name} {count:,}" for name, count in zip(examples.label_names, labels, strict=True))
+    if "test" not in examples.splits:
+        hint = " There is no test split: results will be measured on the rows they are selected on."
+    else:
+        hint = ""
+    return [f"Rows: {counts}. Training labels: {shares}.{hint}"]
+
+
+def _sample(rows: datasets.Dataset, most: int) -> datasets.Dataset:
+    return rows.select(np.random.default_rng(0).permutation(len(rows))[:most])
+
+
+def _listed(layers: Sequence[int]) -> str:
+    return ", ".join(str(layer) for layer in layers)

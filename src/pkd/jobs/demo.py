@@ -1,0 +1,152 @@
+"""`pkd demo`: the whole job on real reviews with a real encoder, no model hub, within minutes on two cores.
+
+How much of the data fits is measured, not guessed: a pilot times a few training steps on this machine first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pkd import progress
+from pkd.data.batching import Collator, TokenRows
+from pkd.data.demo import demo_encoder_folder, demo_reviews, write_demo_data
+from pkd.data.encoding import encode
+from pkd.distillation.student import student_from
+from pkd.encoder.contract import LoadedClassifier, load_pretrained
+from pkd.encoder.inference import answer_rows, model_inputs
+from pkd.encoder.shortcut import cls_only
+from pkd.jobs.run import RunResult, run
+from pkd.recipe.reading import read_recipe
+from pkd.storage.seal import write_json
+from pkd.training.precision import autocast_dtype, resolve_device
+
+_PLAN = "plan.json"
+_EPOCHS = 2
+_STUDENTS = 6
+_TRAIN_ROWS = 6656  # about what is left of the reviews for training
+
+
+@dataclasses.dataclass(frozen=True)
+class _Size:
+    """How long the demo may take, and how much data it may use."""
+
+    seconds: float
+    train_rows: int
+    eval_rows: int
+    test_rows: int
+    most_unlabelled: int
+
+
+_FULL = _Size(seconds=520, train_rows=_TRAIN_ROWS, eval_rows=800, test_rows=1066, most_unlabelled=20_000)
+_QUICK = _Size(seconds=100, train_rows=1600, eval_rows=300, test_rows=600, most_unlabelled=800)
+_OVERHEAD_SECONDS = 45.0  # loading, saving, evaluating, the report
+
+
+def demo(*, output: str = "runs/demo", quick: bool = False, seeds: int = 1, overwrite: bool = False) -> RunResult:
+    """Run the demo: teacher, one annotation, six students, tables and report.
+
+    Args:
+        output: run folder; the data lies in it too.
+        quick: on a subset, in a quarter of the time.
+        seeds: repeat the students with so many seeds.
+        overwrite: start unfinished stages with other inputs afresh.
+
+    Raises:
+        ResourceError: if the packages of the extra `demo` are not installed.
+    """
+    encoder = demo_encoder_folder()
+    data = Path(output) / "data"
+    sizes = _sizes(data, _QUICK if quick else _FULL, encoder)
+    paths = write_demo_data(data, **sizes)
+    with as_file(files("pkd.recipes") / "demo.yaml") as path:
+        recipe = read_recipe(path, required=())
+    recipe = dataclasses.replace(
+        recipe,
+        output=output,
+        seeds=seeds,
+        teacher=dataclasses.replace(recipe.teacher, model=str(encoder)),
+        data=dataclasses.replace(
+            recipe.data,
+            train=str(paths["train"]),
+            eval=str(paths["eval"]),
+            test=str(paths["test"]),
+            unlabelled=[str(paths["unlabelled"])],
+        ),
+    )
+    return run(recipe, overwrite=overwrite)
+
+
+def _sizes(data: Path, size: _Size, encoder: Path) -> dict[str, int]:
+    """How many rows of each kind fit into the time; decided once a run folder, so that a second run redoes nothing."""
+    plan = data / _PLAN
+    if plan.is_file():
+        known = json.loads(plan.read_text(encoding="utf-8"))
+        if known["for"] == dataclasses.asdict(size):
+            rows: dict[str, int] = known["rows"]
+            return rows
+    rows = _rows_that_fit(size, encoder)
+    data.mkdir(parents=True, exist_ok=True)
+    write_json(plan, {"for": dataclasses.asdict(size), "rows": rows})
+    return rows
+
+
+def _rows_that_fit(size: _Size, encoder: Path) -> dict[str, int]:
+    with progress.stage("pilot: how fast is this machine"):
+        teacher_step, student_step, teacher_pass = _seconds_per_row(encoder)
+    a_row = _EPOCHS * (teacher_step + _STUDENTS * student_step) + teacher_pass
+    seconds = size.seconds - _OVERHEAD_SECONDS
+    train_rows = max(320, min(size.train_rows, int(seconds * 0.9 / a_row)))
+    an_unlabelled_row = _EPOCHS * student_step + teacher_pass
+    unlabelled = max(200, min(size.most_unlabelled, int((seconds - train_rows * a_row) / an_unlabelled_row)))
+    rows = {
+        "train_rows": train_rows,
+        "eval_rows": size.eval_rows,
+        "test_rows": size.test_rows,
+        "unlabelled_rows": unlabelled // 100 * 100,
+    }
+    progress.note(
+        f"{train_rows:,} training rows and {rows['unlabelled_rows']:,} unlabelled ones fit into about "
+        f"{size.seconds / 60:.1f} minutes here"
+    )
+    return rows
+
+
+def _seconds_per_row(encoder: Path) -> tuple[float, float, float]:
+    """Seconds a row takes in a training step of the teacher, in one of a student, and in a teacher pass."""
+    rows = demo_reviews()["train"].select(range(256))
+    loaded = load_pretrained(str(encoder), ("negative", "positive"))
+    encoded = encode(rows, loaded.tokenizer, 128)
+    device = resolve_device("auto")
+    dtype = autocast_dtype("auto", device)
+    answer_rows(loaded.model, encoded, autocast_dtype=dtype)
+    began = time.perf_counter()
+    answer_rows(loaded.model, encoded, autocast_dtype=dtype)
+    teacher_pass = (time.perf_counter() - began) / len(rows)
+    student = student_from(loaded.model, 3)
+    return _step_seconds(loaded.model, loaded, encoded, dtype), _step_seconds(student, loaded, encoded, dtype), teacher_pass
+
+
+def _step_seconds(model: Any, loaded: LoadedClassifier, encoded: Any, dtype: torch.dtype | None) -> float:
+    collate, table = Collator(loaded.model.config.pad_token_id or 0), TokenRows(encoded.sort("length"))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
+    model.train()
+    began = 0.0
+    with cls_only(model):
+        for step in range(8):  # batches of 32 from the shortest to the longest, as training meets them
+            if step == 2:
+                began = time.perf_counter()
+            batch = collate(table.__getitems__(list(range(step * 32, step * 32 + 32))))
+            with torch.autocast(model.device.type, dtype=dtype, enabled=dtype is not None):
+                loss = model(**model_inputs(batch)).logits.float().logsumexp(-1).mean()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+    return (time.perf_counter() - began) / (6 * 32)

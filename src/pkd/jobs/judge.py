@@ -1,0 +1,216 @@
+"""The end of a run: every trained model measured on the same rows, what helped and what did not, and the report."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from pkd import progress
+from pkd.data.examples import Examples
+from pkd.distillation.annotation import open_shards
+from pkd.distillation.plan import StudentPlan, is_control_of
+from pkd.encoder.contract import LoadedClassifier, count_parameters, fingerprint_model, load_teacher
+from pkd.encoder.families import depth_of
+from pkd.errors import CacheError
+from pkd.jobs.evaluate import (
+    EvaluatedRows,
+    Measured,
+    compare,
+    flip_records,
+    measure_speeds,
+    model_records,
+    predict_stage,
+    read_logits,
+)
+from pkd.jobs.report import report
+from pkd.jobs.stages import Done
+from pkd.recipe.schema import Recipe
+from pkd.recipe.writing import recipe_values
+from pkd.reporting.html import REPORT_FILE
+from pkd.reporting.results import RESULTS_FILE, ComparisonRecord, Record, RunRecord, read_results, write_results
+from pkd.reporting.wording import AGAINST_TEACHER
+from pkd.storage.fingerprint import fingerprint
+from pkd.training.precision import describe_hardware, resolve_device
+
+_LIBRARIES = ("pkd", "torch", "transformers", "tokenizers", "datasets", "accelerate")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A student with one seed, trained."""
+
+    plan: StudentPlan
+    seed: int
+    done: Done
+
+
+def judge_run(
+    recipe: Recipe,
+    folder: Path,
+    teacher: LoadedClassifier,
+    examples: Examples,
+    trained: Sequence[Trained],
+    starts_tried: Mapping[str, dict[str, float]],
+) -> tuple[list[Record], Path]:
+    """Measure every model, write `results.jsonl` and the report; both are kept where nothing has changed."""
+    split: Literal["test", "eval"] = "test" if "test" in examples.splits else "eval"
+    on = EvaluatedRows(split, examples.splits[split], examples.label_names)
+    depends = {
+        "teacher": fingerprint_model(teacher.model),
+        "students": {f"{each.plan.name}-seed{each.seed}": each.done.manifest.fingerprint for each in trained},
+        "roles": {each.plan.name: each.plan.role for each in trained},
+        "rows": examples.fingerprints(split),
+        "evaluation": dataclasses.asdict(recipe.evaluation),
+        "pkd": version("pkd"),
+    }
+    page = folder / REPORT_FILE
+    if page.is_file() and (known := _known_results(folder)) and _results_print(known) == fingerprint(depends):
+        progress.note(f"kept {folder / RESULTS_FILE} and {page}")
+        return known, page
+    teacher_logits = np.asarray(open_shards(folder / "annotated" / split).with_format("numpy")["teacher_logits"])
+    measured = _measure(recipe, folder, teacher, teacher_logits, examples, on, trained, starts_tried)
+    records: list[Record] = [
+        _run_record(recipe, teacher, examples, split, fingerprint(depends)),
+        *model_records(measured, on, recipe.evaluation),
+        *_comparisons(measured, trained, on, recipe, has_unlabelled="unlabelled" in examples.splits),
+        *flip_records(measured, on, recipe.evaluation),
+    ]
+    write_results(records, folder)
+    return records, report(folder)
+
+
+def _measure(
+    recipe: Recipe,
+    folder: Path,
+    teacher: LoadedClassifier,
+    teacher_logits: np.ndarray,
+    examples: Examples,
+    on: EvaluatedRows,
+    trained: Sequence[Trained],
+    starts_tried: Mapping[str, dict[str, float]],
+) -> list[Measured]:
+    students: dict[tuple[str, int], LoadedClassifier] = {}
+    logits: dict[tuple[str, int], np.ndarray] = {}
+    of_depth: dict[str, LoadedClassifier] = {"teacher": teacher}
+    depth_names: dict[str, str] = {}
+    for each in trained:
+        key = (each.plan.name, each.seed)
+        model = students[key] = load_teacher(str(each.done.folder))
+        name = f"{each.plan.name}-seed{each.seed}"
+        prints = examples.fingerprints(on.split)
+        done = predict_stage(folder / "predictions" / name, model, on.rows, prints, recipe.data.max_length)
+        logits[key] = read_logits(done.folder)
+        shape = f"{each.plan.layers} layers, {count_parameters(model.model):,} parameters"
+        depth_names[each.plan.name] = shape
+        of_depth.setdefault(shape, model)  # students of one shape are equally fast: one of them is timed
+    speeds = measure_speeds(of_depth, on.rows, recipe.data.max_length) if recipe.evaluation.measure_speed else {}
+    measured = [
+        Measured(
+            name="teacher",
+            role="teacher",
+            folder="teacher" if recipe.teacher.finetune is not None else recipe.teacher.model,
+            logits=teacher_logits,
+            layers=depth_of(teacher.model.config),
+            parameters=count_parameters(teacher.model),
+            rows_per_second=speeds.get("teacher"),
+        )
+    ]
+    for each in trained:
+        key, facts = (each.plan.name, each.seed), each.done.manifest.facts
+        measured.append(
+            Measured(
+                name=each.plan.name,
+                role=each.plan.role,
+                folder=str(each.done.folder.relative_to(folder)),
+                logits=logits[key],
+                layers=each.plan.layers,
+                parameters=count_parameters(students[key].model),
+                seed=each.seed,
+                rows_per_second=speeds.get(depth_names[each.plan.name]),
+                about={
+                    "method": each.plan.method,
+                    "start": each.plan.start,
+                    "start_layers": list(each.plan.start_layers),
+                    "layer_map": list(each.plan.layer_map.pairs) if each.plan.layer_map else None,
+                    "unlabelled_rows": facts["unlabelled_rows"],
+                    "settings": {**dataclasses.asdict(each.plan.loss), **dataclasses.asdict(each.plan.training)},
+                    "selection": facts["selection"],
+                    "starts_tried": starts_tried.get(each.plan.name, {}),
+                    "train_seconds": facts["train_seconds"],
+                    "history": facts["history"],
+                },
+            )
+        )
+    return measured
+
+
+def _comparisons(
+    measured: Sequence[Measured], trained: Sequence[Trained], on: EvaluatedRows, recipe: Recipe, *, has_unlabelled: bool
+) -> list[ComparisonRecord]:
+    """Every pair of students that differ in one thing, and each student against the teacher."""
+    models: dict[str, list[Measured]] = {}
+    for model in measured:
+        models.setdefault(model.name, []).append(model)
+    plans = {each.plan.name: each.plan for each in trained}
+    asked: list[tuple[str, str, str]] = []
+    for one in plans.values():
+        for other in plans.values():
+            if question := _question(one, other, has_unlabelled):
+                asked.append((question, one.name, other.name))
+    asked += [(AGAINST_TEACHER, plan.name, "teacher") for plan in plans.values() if plan.role == "student"]
+    return [compare(question, models[a], models[b], on, recipe.evaluation) for question, a, b in asked]
+
+
+def _question(one: StudentPlan, other: StudentPlan, has_unlabelled: bool) -> str | None:
+    """What the difference of two students tells, where they differ in one thing; None otherwise."""
+    if one.name == other.name:
+        return None
+    if one.layer_map and is_control_of(other, one, "kd", has_unlabelled=has_unlabelled):
+        return "patience"
+    if one.method == "kd" and is_control_of(other, one, "ft", has_unlabelled=has_unlabelled):
+        return "kd"
+    a, b = one.inputs(), other.inputs()
+    differing = {name for name in a if a[name] != b[name]}
+    if differing == {"start_layers"} and one.start < other.start and one.role == other.role == "student":
+        return f"start {one.start} against {other.start}"
+    if differing == {"method", "layer_map"} and one.layer_map and other.layer_map and one.method > other.method:
+        return f"{one.method} against {other.method}"
+    if differing == {"unlabelled"} and one.unlabelled and has_unlabelled:
+        return "unlabelled text"
+    return None
+
+
+def _run_record(
+    recipe: Recipe, teacher: LoadedClassifier, examples: Examples, split: Literal["test", "eval"], results_print: str
+) -> RunRecord:
+    prints = {f"data {name}": fingerprint(examples.fingerprints(name)) for name in examples.splits}
+    return RunRecord(
+        name=recipe.name,
+        created=datetime.now(UTC).isoformat("T", "seconds"),
+        recipe=recipe_values(recipe),
+        rows={name: len(rows) for name, rows in examples.splits.items()},
+        fingerprints={"teacher": fingerprint_model(teacher.model), **prints, "results": results_print},
+        versions={name: version(name) for name in _LIBRARIES},
+        hardware=describe_hardware(resolve_device(recipe.training.device)),
+        labels=list(examples.label_names),
+        evaluated_on=split,
+        warnings=examples.warnings,
+    )
+
+
+def _known_results(folder: Path) -> list[Record] | None:
+    try:
+        return read_results(folder)
+    except CacheError:  # missing, or of another version: they are made anew
+        return None
+
+
+def _results_print(records: Sequence[Record]) -> Any:
+    return next((record.fingerprints.get("results") for record in records if isinstance(record, RunRecord)), None)

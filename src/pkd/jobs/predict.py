@@ -1,0 +1,22 @@
+"""`pkd predict`: texts in, labels and probabilities out, as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pkd.serving.classifier import Classifier, Prediction, Text
+
+
+def predict(model: str, texts: Iterable[Text], *, device: str = "auto") -> Iterator[Prediction]:
+    """Classify texts, or pairs of texts, in their order; some hundred are read ahead.
+
+    Args:
+        model: folder or hub name of a teacher or student.
+        texts: any iterable, also one that never ends.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        TeacherError: if the model cannot be loaded.
+        DataError: if some texts are pairs and others are not.
+    """
+    return Classifier.load(model, device).stream(texts)

@@ -1,0 +1,198 @@
+"""`pkd run`: the whole job of a recipe, each stage kept if nothing that it depends on has changed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pkd import progress
+from pkd.data.examples import Examples, load_examples, with_unlabelled
+from pkd.distillation.annotation import open_shards
+from pkd.distillation.plan import StudentPlan, plan_controls, plan_students
+from pkd.encoder.contract import LoadedClassifier, check_max_length, load_config, load_teacher
+from pkd.encoder.families import depth_of
+from pkd.errors import RecipeError
+from pkd.jobs.annotate import annotate_stage
+from pkd.jobs.check import check_students, check_teacher_score
+from pkd.jobs.finetune import finetune_stage
+from pkd.jobs.judge import Trained, judge_run
+from pkd.jobs.stages import Done
+from pkd.jobs.train import TrainingRows, stage_name, train_stage
+from pkd.recipe.reading import read_recipe
+from pkd.recipe.schema import Recipe
+from pkd.recipe.settings import TrainingSettings
+from pkd.recipe.writing import write_recipe
+from pkd.reporting.results import Record
+from pkd.storage.lock import one_writer
+from pkd.training.precision import resolve_device
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run: its folder, its records and its report."""
+
+    folder: Path
+    records: list[Record]
+    report: Path
+
+
+def run(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bool = False) -> RunResult:
+    """Run a recipe: teacher, annotation, students, controls, evaluation, report.
+
+    Args:
+        recipe: a recipe or its file.
+        set: overrides, as "students.0.beta=500".
+        overwrite: start an unfinished stage with other inputs afresh, and put aside a folder that is in the way.
+
+    Raises:
+        PKDError: of the family, with what to do; what was finished is kept.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = read_recipe(recipe, set)
+    folder = Path(recipe.folder)
+    if recipe.data.eval is None and recipe.data.test is None:
+        raise RecipeError(
+            "data.eval and data.test are both missing: there are no rows to measure the students on. Give eval (it "
+            "chooses the best epoch), test, or both."
+        )
+    with one_writer(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        resolve_device(recipe.training.device)
+        if recipe.teacher.finetune is None:  # a wrong teacher should be found before long files are read
+            teacher = load_teacher(recipe.teacher.model)
+            check_max_length(teacher.model.config, recipe.data.max_length)
+            plan_students(recipe, depth_of(teacher.model.config))
+            examples = load_examples(recipe.data, label_names=teacher.label_names)
+            _announce(recipe, examples, depth_of(teacher.model.config))
+        else:
+            examples = load_examples(recipe.data)
+            teacher = _finetuned(recipe, folder, examples, overwrite)
+        write_recipe(recipe, folder / "recipe.yaml")
+        rows, eval_logits = _annotate(recipe, folder, teacher, examples, overwrite)
+        if eval_logits is not None:
+            check_teacher_score(eval_logits, np.asarray(examples.splits["eval"]["label"]), teacher.name)
+        trained, starts_tried = _train(recipe, folder, teacher, rows, overwrite)
+        records, report = judge_run(recipe, folder, teacher, examples, trained, starts_tried)
+    return RunResult(folder, records, report)
+
+
+def _finetuned(recipe: Recipe, folder: Path, examples: Examples, overwrite: bool) -> LoadedClassifier:
+    depth = depth_of(load_config(recipe.teacher.model))
+    plan_students(recipe, depth)  # what does not fit is found before the teacher is paid for
+    _announce(recipe, examples, depth)
+    settings = recipe.teacher.finetune or TrainingSettings()
+    done = finetune_stage(folder / "teacher", recipe.teacher.model, recipe, settings, examples, overwrite=overwrite)
+    return load_teacher(str(done.folder))
+
+
+def _annotate(
+    recipe: Recipe, folder: Path, teacher: LoadedClassifier, examples: Examples, overwrite: bool
+) -> tuple[TrainingRows, np.ndarray | None]:
+    """The one teacher pass: states for the rows that teach, logits alone for the others, those in float32."""
+    plans = [plan for candidates in plan_students(recipe, depth_of(teacher.model.config)) for plan in candidates]
+    layers = sorted({layer for plan in plans if plan.layer_map for layer in plan.layer_map.teacher})
+    exact = dataclasses.replace(recipe.annotation, precision="float32")
+    done: dict[str, Done] = {}
+    for split, rows in examples.splits.items():
+        teaches = split in ("train", "unlabelled")
+        done[split] = annotate_stage(
+            folder / "annotated" / split,
+            f"annotate {split}",
+            rows,
+            teacher,
+            layers if teaches else (),
+            recipe.annotation if teaches else exact,
+            recipe.data.max_length,
+            overwrite=overwrite,
+            device=recipe.training.device,
+        )
+    eval_logits = None
+    if "eval" in done:
+        eval_logits = np.asarray(open_shards(done["eval"].folder).with_format("numpy")["teacher_logits"])
+    prints: dict[str, Any] = {split: done[split].manifest.fingerprint for split in ("train", "unlabelled") if split in done}
+    if "eval" in examples.splits:
+        prints["eval"] = examples.fingerprints("eval")
+    rows_to_train = TrainingRows(
+        train=open_shards(done["train"].folder),
+        unlabelled=open_shards(done["unlabelled"].folder) if "unlabelled" in done else None,
+        eval=examples.splits.get("eval"),
+        fingerprints=prints,
+    )
+    return rows_to_train, eval_logits
+
+
+def _train(
+    recipe: Recipe, folder: Path, teacher: LoadedClassifier, rows: TrainingRows, overwrite: bool
+) -> tuple[list[Trained], Mapping[str, dict[str, float]]]:
+    """Train the students, choose among their starts by the dev score, then train the controls of those chosen."""
+
+    def train_seeds(plan: StudentPlan) -> list[Trained]:
+        return [
+            Trained(
+                plan,
+                seed,
+                train_stage(folder / "students" / f"{plan.name}-seed{seed}", plan, seed, recipe, teacher, rows, overwrite=overwrite),
+            )
+            for seed in recipe.all_seeds
+        ]
+
+    trained: list[Trained] = []
+    starts_tried: dict[str, dict[str, float]] = {}
+    planned = plan_students(recipe, depth_of(teacher.model.config))
+    _say_check([plan for candidates in planned for plan in candidates], recipe, folder, teacher, rows)
+    for candidates in planned:
+        tried = {plan.start: train_seeds(plan) for plan in candidates}
+        scores = {start: _mean_dev_score(each) for start, each in tried.items()} if len(tried) > 1 else {}
+        chosen = max(tried, key=lambda start: scores.get(start, 0.0))  # the first named of equals
+        if scores:
+            told = ", ".join(f"{start} {score:.4f}" for start, score in scores.items())
+            progress.note(f"of the starts {told} on the development rows; {chosen} is kept")
+            starts_tried[tried[chosen][0].plan.name] = scores
+        trained += tried[chosen]
+    if recipe.controls:
+        students = list(dict.fromkeys(each.plan.name for each in trained))
+        plans = [next(each.plan for each in trained if each.plan.name == name) for name in students]
+        for control in plan_controls(plans, has_unlabelled=rows.unlabelled is not None):
+            trained += train_seeds(control)
+    return trained, starts_tried
+
+
+def _say_check(
+    plans: Sequence[StudentPlan], recipe: Recipe, folder: Path, teacher: LoadedClassifier, rows: TrainingRows
+) -> None:
+    """Before the first step: what each student that is yet to be trained will learn from."""
+    seed = recipe.seed
+    waiting = [plan for plan in plans if not (folder / "students" / f"{plan.name}-seed{seed}").exists()]
+    for plan in waiting:
+        annotated = with_unlabelled(rows.train, rows.unlabelled if plan.unlabelled else None)
+        for check in check_students([plan], teacher, annotated, seed):
+            for sentence in check.sentences():
+                progress.note(sentence)
+
+
+def _mean_dev_score(trained: Sequence[Trained]) -> float:
+    scores = [float(each.done.manifest.facts["selection"]["score"]) for each in trained]
+    return sum(scores) / len(scores)
+
+
+def _announce(recipe: Recipe, examples: Examples, teacher_layers: int) -> None:
+    """Tell the stages to come, with costs in rows × layers × passes: a training pass costs three of inference."""
+    rows = {split: float(len(each)) for split, each in examples.splits.items()}
+    costs: list[tuple[str, float]] = []
+    if settings := recipe.teacher.finetune:
+        costs.append(("fine-tune the teacher", 3 * rows["train"] * settings.num_train_epochs * teacher_layers))
+    costs += [(f"annotate {split}", each * teacher_layers) for split, each in rows.items()]
+    plans = [plan for candidates in plan_students(recipe, teacher_layers) for plan in candidates]
+    if recipe.controls:
+        plans += plan_controls(plans, has_unlabelled="unlabelled" in rows)
+    for plan in plans:
+        learnt = rows["train"] + (rows.get("unlabelled", 0.0) if plan.unlabelled else 0.0)
+        cost = 3 * learnt * plan.training.num_train_epochs * plan.layers
+        costs += [(stage_name(plan, seed), cost) for seed in recipe.all_seeds]
+    costs.append(("evaluate", rows.get("test", rows.get("eval", rows["train"])) * teacher_layers * len(plans)))
+    progress.plan(costs)
