@@ -1,8 +1,8 @@
 """The terms of L_PKD as pure functions, a value per row, so that the mean over a step's rows is exact.
 
 Sun et al. 2019, "Patient Knowledge Distillation for BERT Model Compression", arXiv 1908.09355:
-L_PKD = (1 − α) L_CE + α L_DS + β L_PT. Shapes: B rows, C classes, K patient layers, H hidden units. All arithmetic is
-in float32 or, if that is what comes in, float64.
+L_PKD = (1 − α) L_CE + α L_DS + β L_PT. Shapes: B rows, C classes, K patient layers, H hidden units. Values are
+float32 or, if that is what comes in, float64.
 """
 
 from __future__ import annotations
@@ -49,10 +49,14 @@ def kd_loss(
     >>> kd_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([[2.0, 0.0]]), temperature=10)
     tensor([0.])
     """
-    student = F.log_softmax(_at_least_float32(student_logits) / temperature, dim=-1)
-    teacher = F.log_softmax(_at_least_float32(teacher_logits) / temperature, dim=-1)
+    # At a high T the two distributions are nearly equal and their terms cancel: in float32 a row's value would be off
+    # by more than 1e-5. There are few classes, so float64 costs nothing; Apple's GPU alone does not have it.
+    wide = torch.float32 if student_logits.device.type == "mps" else torch.float64
+    student = F.log_softmax(student_logits.to(wide) / temperature, dim=-1)
+    teacher = F.log_softmax(teacher_logits.to(wide) / temperature, dim=-1)
     divergence = F.kl_div(student, teacher, reduction="none", log_target=True)  # [B, C]
-    return _reduce(divergence, reduction, dim=(-1,)) * temperature**2
+    loss = _reduce(divergence, reduction, dim=(-1,)) * temperature**2
+    return loss.to(_at_least_float32(student_logits).dtype)
 
 
 def pt_loss(

@@ -1,0 +1,119 @@
+"""Tiny real models, tokenizers and data that every room's tests share."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import random
+from pathlib import Path
+
+import datasets
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedTokenizerFast
+
+GOOD = ("good", "great", "moving", "lovely", "fine", "bright")
+BAD = ("bad", "dull", "awful", "weak", "flat", "poor")
+FILLER = ("the", "a", "film", "plot", "actor", "scene", "story", "was", "is", "and", "very", "quite", "with", "end")
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """A real WordPiece tokenizer over the words of the tests."""
+    vocabulary = {word: index for index, word in enumerate((*SPECIAL, *GOOD, *BAD, *FILLER))}
+    backend = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=64,
+    )
+
+
+def make_reviews(rows: int, seed: int = 0) -> list[tuple[str, str]]:
+    """Sentences of different lengths whose label a tiny model can learn."""
+    chooser = random.Random(seed)
+    made: dict[str, str] = {}
+    while len(made) < rows:
+        label = chooser.choice(("negative", "positive"))
+        words = [chooser.choice(FILLER) for _ in range(chooser.randint(2, 14))]
+        for _ in range(chooser.randint(1, 2)):
+            words.insert(chooser.randrange(len(words) + 1), chooser.choice(GOOD if label == "positive" else BAD))
+        made[" ".join(words)] = label
+    return list(made.items())
+
+
+def write_csv(path: Path, rows: list[tuple[str, str]]) -> Path:
+    path.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows), encoding="utf-8")
+    return path
+
+
+def make_teacher(layers: int = 4, seed: int = 0, labels: tuple[str, ...] = ("negative", "positive")) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(SPECIAL) + len(GOOD) + len(BAD) + len(FILLER),
+        hidden_size=16,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        id2label=dict(enumerate(labels)),
+        label2id={label: index for index, label in enumerate(labels)},
+    )
+    return AutoModelForSequenceClassification.from_config(config)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return make_tokenizer()
+
+
+@pytest.fixture
+def teacher() -> torch.nn.Module:
+    return make_teacher().eval()
+
+
+@pytest.fixture
+def rows() -> datasets.Dataset:
+    """Forty labelled rows with class ids."""
+    reviews = make_reviews(40)
+    return datasets.Dataset.from_dict(
+        {"text": [text for text, _ in reviews], "label": [int(label == "positive") for _, label in reviews]}
+    )
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a saved tiny teacher that was trained on the reviews, and CSV files; read-only by agreement."""
+    folder = tmp_path_factory.mktemp("workspace")
+    write_csv(folder / "train.csv", make_reviews(160, seed=1))
+    write_csv(folder / "dev.csv", make_reviews(60, seed=2))
+    write_csv(folder / "test.csv", make_reviews(60, seed=3))
+    (folder / "unlabelled.txt").write_text("".join(f"{text}\n" for text, _ in make_reviews(40, seed=4)))
+    model, tokenizer = make_teacher(layers=4), make_tokenizer()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    reviews = make_reviews(400, seed=5)
+    for begin in range(0, 4 * len(reviews), 40):
+        some = [reviews[index % len(reviews)] for index in range(begin, begin + 40)]
+        batch = tokenizer([text for text, _ in some], padding=True, return_tensors="pt")
+        labels = torch.tensor([int(label == "positive") for _, label in some])
+        model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.save_pretrained(folder / "teacher")
+    tokenizer.save_pretrained(folder / "teacher")
+    return folder

@@ -1,0 +1,46 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pkd.distillation.layers import LayerMap, layer_map_of
+from pkd.errors import RecipeError
+
+
+@given(st.integers(2, 48), st.data())
+def test_maps_rise_and_never_name_a_last_layer(teacher: int, data: st.DataObject) -> None:
+    student = data.draw(st.integers(2, teacher))
+    for layer_map in (LayerMap.skip(teacher, student), LayerMap.last(teacher, student)):
+        assert layer_map.student == tuple(range(1, student))
+        assert all(1 <= layer < teacher for layer in layer_map.teacher)
+        assert list(layer_map.teacher) == sorted(set(layer_map.teacher))
+        assert LayerMap.explicit(layer_map.pairs, teacher, student) == layer_map
+
+
+def test_one_layer_leaves_nothing_to_be_patient_about() -> None:
+    with pytest.raises(RecipeError, match=r"K = 0.*Fine-tuning \(ft\) and KD \(kd\) work"):
+        LayerMap.skip(12, 1)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([(1, 12)], "must be from 1 to 11"),
+        ([(0, 2)], "student layers"),
+        ([(6, 2)], "must be from 1 to 5"),
+        ([(1, 4), (2, 4)], "must rise"),
+        ([(2, 4), (1, 6)], "must rise"),
+        ([], "is empty"),
+    ],
+)
+def test_an_explicit_map_that_cannot_be_is_refused(pairs: list[tuple[int, int]], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        layer_map_of(pairs, 12, 6)
+
+
+def test_a_student_deeper_than_its_teacher_is_refused() -> None:
+    with pytest.raises(RecipeError, match="7 layers cannot come from a teacher of 6"):
+        layer_map_of("skip", 6, 7)
+
+
+def test_a_map_reads_as_student_from_teacher() -> None:
+    assert str(layer_map_of("skip", 6, 3)) == "1←2, 2←4"

@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import datasets
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from conftest import make_teacher
+from pkd.data.batching import Collator, TokenRows
+from pkd.distillation.annotation import annotate_rows
+from pkd.distillation.layers import LayerMap
+from pkd.distillation.ledger import beta_elsewhere, formula, measure_terms
+from pkd.distillation.student import student_from
+from pkd.recipe.settings import LossSettings
+
+
+@pytest.fixture
+def batches(rows: datasets.Dataset, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> list[dict[str, torch.Tensor]]:
+    annotated = annotate_rows(rows, make_teacher().eval(), tokenizer, tmp_path, teacher_layers=[2], max_length=64)
+    return [Collator(0, [2])(TokenRows(annotated).__getitems__(list(range(begin, begin + 20)))) for begin in (0, 20)]
+
+
+def test_a_terms_gradient_is_that_of_its_weighted_mean(batches: list[dict[str, torch.Tensor]]) -> None:
+    student, settings = student_from(make_teacher(), 2), LossSettings(alpha=0.3, beta=7.0)
+    entries = {entry.name: entry for entry in measure_terms(student, batches[:1], settings, LayerMap.skip(4, 2))}
+    assert sum(entry.share for entry in entries.values()) == pytest.approx(1)
+    assert {name: entry.weight for name, entry in entries.items()} == pytest.approx({"ce": 0.7, "kd": 0.3, "pt": 7.0})
+    student.eval()
+    loss = student(input_ids=batches[0]["input_ids"], attention_mask=batches[0]["attention_mask"], labels=batches[0]["labels"]).loss
+    (0.7 * loss).backward()
+    norm = torch.stack([p.grad.norm() for p in student.parameters() if p.grad is not None]).norm()
+    assert entries["ce"].value == pytest.approx(loss.item(), rel=1e-5)
+    assert entries["ce"].gradient_norm == pytest.approx(norm.item(), rel=1e-5)
+
+
+def test_measuring_leaves_the_student_as_it_was(batches: list[dict[str, torch.Tensor]]) -> None:
+    student = student_from(make_teacher(), 2).train()
+    before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+    measure_terms(student, batches, LossSettings(), LayerMap.skip(4, 2))
+    assert student.training
+    assert all(parameter.grad is None for parameter in student.parameters())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in student.state_dict().items())
+
+
+def test_the_same_beta_under_other_reductions_has_the_same_gradient(batches: list[dict[str, torch.Tensor]]) -> None:
+    student, layer_map = student_from(make_teacher(), 2), LayerMap.skip(4, 2)
+    ours = LossSettings(beta=100.0)
+    paper = LossSettings(beta=beta_elsewhere(ours, 1, 16).paper_sum, pt_reduction="sum")
+    norms = [{e.name: e for e in measure_terms(student, batches, s, layer_map)}["pt"].gradient_norm for s in (ours, paper)]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-5)
+    assert beta_elsewhere(paper, 1, 16).reference_mean == pytest.approx(100)
+    # the published codes' β = 100 on BERT-base with five patient layers is 0.026 of the paper's sum
+    assert beta_elsewhere(LossSettings(beta=100.0), 5, 768).paper_sum == pytest.approx(0.026, abs=1e-4)
+
+
+def test_the_formula_says_what_is_computed() -> None:
+    full = formula(LossSettings(), LayerMap.skip(6, 3), unlabelled=True)
+    assert full.startswith("loss of a row = 0.5·CE + 0.5·T²·KL(teacher‖student)/classes at T=10 + 100·mean over layers")
+    assert "of an unlabelled row = T²·KL" in full
+    assert formula(LossSettings(alpha=0.0, beta=0.0), None) == "loss of a row = 1·CE"
+    assert "sum over layers" in formula(LossSettings(pt_reduction="sum"), LayerMap.skip(6, 3))

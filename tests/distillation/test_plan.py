@@ -1,0 +1,55 @@
+import pytest
+
+from pkd.distillation.plan import plan_controls, plan_students
+from pkd.errors import RecipeError
+from pkd.recipe.reading import recipe_from
+from pkd.recipe.schema import Recipe
+
+
+def recipe(*students: dict[str, object], **more: object) -> Recipe:
+    values = {"teacher": {"model": "t"}, "data": {"train": "a.csv", "eval": "b.csv"}, "students": list(students), **more}
+    return recipe_from(values, where="test")
+
+
+def names(given: Recipe, teacher_layers: int = 6) -> list[list[str]]:
+    return [[plan.name for plan in candidates] for candidates in plan_students(given, teacher_layers)]
+
+
+def test_names_say_method_depth_and_start() -> None:
+    given = recipe({}, {"layer_map": "last", "layers": 2}, {"method": "kd", "start": "first"}, {"method": "ft", "start": [1, 2, 6]})
+    assert names(given) == [["pkd-skip-L3-spread"], ["pkd-last-L2-spread"], ["kd-L3-first"], ["ft-L3-1.2.6"]]
+
+
+def test_several_starts_are_candidates_of_one_student() -> None:
+    assert names(recipe({"start": ["spread", "first", [1, 2, 6]]})) == [
+        ["pkd-skip-L3-spread", "pkd-skip-L3-first", "pkd-skip-L3-1.2.6"]
+    ]
+
+
+def test_controls_share_the_students_start_and_are_not_made_twice() -> None:
+    plans = [plan for candidates in plan_students(recipe({}, {"start": "first"}, {"method": "kd"}), 6) for plan in candidates]
+    controls = plan_controls(plans, has_unlabelled=False)
+    assert [control.name for control in controls] == ["ft-L3-spread", "kd-L3-first", "ft-L3-first"]
+    for control in controls:
+        assert control.role == "control"
+        assert control.start_layers == ((1, 3, 5) if control.start == "spread" else (1, 2, 3))
+        assert control.loss.beta == 0
+
+
+def test_methods_leave_of_the_loss_what_they_use() -> None:
+    plans = {c[0].method: c[0] for c in plan_students(recipe({}, {"method": "kd"}, {"method": "ft"}), 6)}
+    assert (plans["pkd-skip"].loss.alpha, plans["pkd-skip"].loss.beta) == (0.5, 100)
+    assert (plans["kd"].loss.alpha, plans["kd"].loss.beta, plans["kd"].layer_map) == (0.5, 0, None)
+    assert (plans["ft"].loss.alpha, plans["ft"].loss.beta, plans["ft"].unlabelled) == (0, 0, False)
+
+
+def test_training_settings_of_a_student_stand_before_the_recipes() -> None:
+    plan = plan_students(recipe({"training": {"learning_rate": 1e-5}}, training={"num_train_epochs": 2}), 6)[0][0]
+    assert (plan.training.learning_rate, plan.training.num_train_epochs) == (1e-5, 2)
+
+
+def test_what_does_not_fit_the_teacher_is_told_with_the_students_place() -> None:
+    with pytest.raises(RecipeError, match=r"students\.1: A student of 7 layers cannot come from a teacher of 6"):
+        plan_students(recipe({}, {"layers": 7}), 6)
+    with pytest.raises(RecipeError, match="Two students are called pkd-skip-L3-spread"):
+        plan_students(recipe({"layers": 3}, {"beta": 5}), 6)

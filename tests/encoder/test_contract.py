@@ -1,0 +1,102 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AlbertConfig, AutoModelForSequenceClassification, BertConfig, BertModel, PreTrainedTokenizerFast
+
+from conftest import make_teacher
+from pkd.encoder.contract import check_max_length, fingerprint_model, load_pretrained, load_teacher
+from pkd.errors import RecipeError, TeacherError
+
+
+@pytest.fixture
+def folder(workspace: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(workspace / "teacher", tmp_path / "teacher"))
+
+
+def test_a_fine_tuned_folder_loads_in_float32_whatever_it_holds(folder: Path) -> None:
+    loaded = load_teacher(str(folder))
+    assert loaded.label_names == ("negative", "positive")
+    half = loaded.model.half()
+    half.save_pretrained(folder)
+    assert load_teacher(str(folder)).model.dtype == torch.float32
+
+
+def test_an_encoder_without_a_trained_head_is_no_teacher(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    BertModel(BertConfig(vocab_size=31, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8)).save_pretrained(folder)
+    with pytest.raises(TeacherError, match=r"is not fine-tuned.*classifier.*pkd finetune"):
+        load_teacher(str(folder))
+    assert load_pretrained(str(folder), ("a", "b", "c")).label_names == ("a", "b", "c")
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["bert.pooler.dense.weight"][0, 0] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(TeacherError, match=r"bert\.pooler\.dense\.weight hold values that are not finite"):
+        load_teacher(str(folder))
+
+
+def test_a_tokenizer_larger_than_the_embeddings_is_refused_with_both_numbers(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    larger = PreTrainedTokenizerFast.from_pretrained(folder)
+    larger.add_tokens(["one", "two", "three"])
+    larger.save_pretrained(folder)
+    with pytest.raises(TeacherError, match="34 word pieces, but the model embeds 31"):
+        load_teacher(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"problem_type": "multi_label_classification"}, "not a single-label classifier"),
+        ({"problem_type": "regression"}, "not a single-label classifier"),
+    ],
+)
+def test_other_kinds_of_head_are_refused(folder: Path, change: dict[str, str], message: str) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(TeacherError, match=message):
+        load_teacher(str(folder))
+
+
+def test_albert_is_refused_with_the_reason(folder: Path) -> None:
+    config = AlbertConfig(vocab_size=31, embedding_size=8, hidden_size=16, num_attention_heads=2, intermediate_size=8)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    with pytest.raises(TeacherError, match="share one set of weights"):
+        load_teacher(str(folder))
+
+
+def test_a_truncated_file_is_told_in_one_sentence(folder: Path) -> None:
+    data = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
+    with pytest.raises(TeacherError, match="cannot be loaded"):
+        load_teacher(str(folder))
+
+
+def test_a_missing_folder_and_a_hub_name_offline_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(TeacherError, match="does not exist"):
+        load_teacher(str(tmp_path / "nowhere"))
+    with pytest.raises(TeacherError, match="HF_HUB_OFFLINE is set"):
+        load_teacher("someone/something")
+    with pytest.raises(TeacherError, match=r"has no config\.json"):
+        load_teacher(str(tmp_path))
+
+
+def test_a_length_beyond_the_positions_is_refused(folder: Path) -> None:
+    config = load_teacher(str(folder)).model.config
+    check_max_length(config, 64)
+    with pytest.raises(RecipeError, match="max_length is 65, but this bert model reads at most 64"):
+        check_max_length(config, 65)
+
+
+def test_the_fingerprint_is_of_the_weights_not_of_the_path(folder: Path, tmp_path: Path) -> None:
+    model = load_teacher(str(folder)).model
+    moved = Path(shutil.move(str(folder), str(tmp_path / "moved")))
+    assert fingerprint_model(load_teacher(str(moved)).model) == fingerprint_model(model)
+    with torch.no_grad():
+        model.classifier.bias[0] += 1e-6
+    assert fingerprint_model(load_teacher(str(moved)).model) != fingerprint_model(model)
+    assert fingerprint_model(make_teacher(seed=1)) != fingerprint_model(make_teacher(seed=2))

@@ -1,0 +1,45 @@
+import datasets
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from pkd.data.encoding import encode
+from pkd.encoder.inference import answer_rows, batches_by_length
+
+
+def test_answers_come_in_the_order_of_the_rows(
+    teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, rows: datasets.Dataset
+) -> None:
+    encoded = encode(rows, tokenizer, 64)
+    answers = answer_rows(teacher, encoded, layers=[1, 3])
+    assert answers.cls_states is not None
+    assert answers.cls_states.shape == (40, 2, 16)
+    for index in (0, 7, 39):
+        alone = teacher(input_ids=torch.tensor([encoded[index]["input_ids"]]), output_hidden_states=True)
+        np.testing.assert_allclose(answers.logits[index], alone.logits[0].detach(), atol=1e-5)
+        np.testing.assert_allclose(answers.cls_states[index, 1], alone.hidden_states[3][0, 0].detach(), atol=1e-5)
+
+
+def test_dropout_is_off_and_the_models_mode_is_left_as_it_was(
+    teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, rows: datasets.Dataset
+) -> None:
+    encoded = encode(rows, tokenizer, 64)
+    teacher.train()
+    once, again = answer_rows(teacher, encoded), answer_rows(teacher, encoded)
+    np.testing.assert_array_equal(once.logits, again.logits)
+    assert teacher.training
+
+
+def test_no_rows_give_no_answers(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, rows: datasets.Dataset) -> None:
+    assert answer_rows(teacher, encode(rows.select([]), tokenizer, 64)).logits.shape == (0, 2)
+
+
+@given(st.lists(st.integers(1, 512), max_size=60), st.integers(1, 2048))
+def test_batches_hold_every_row_once_and_no_more_tokens_than_allowed(lengths: list[int], tokens: int) -> None:
+    array = np.asarray(lengths, dtype=np.int64)
+    batches = list(batches_by_length(array, tokens))
+    assert sorted(np.concatenate(batches).tolist() if batches else []) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * array[batch].max() <= tokens

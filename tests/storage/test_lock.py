@@ -1,0 +1,31 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pkd.errors import RecipeError
+from pkd.storage.lock import one_writer
+
+HOLD = "import sys, pathlib; from pkd.storage.lock import one_writer\nwith one_writer(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+
+
+def test_a_second_process_is_told_who_holds_the_folder_until_it_ends(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(RecipeError, match=f"written by another pkd \\(process {other.pid} on "), one_writer(folder):
+            pass
+        other.kill()  # however it ends, the lock goes with it
+        other.wait()
+    with one_writer(folder):
+        pass
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecipeError, match="cannot be written"), one_writer(tmp_path / "file" / "run"):
+        pass

@@ -1,0 +1,303 @@
+"""What the mended Trainer promises, for the teacher's fine-tuning and for distillation alike."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import TrainerCallback, TrainingArguments
+
+from conftest import make_reviews, make_teacher, make_tokenizer
+from pkd import progress
+from pkd.data.encoding import encode
+from pkd.distillation.annotation import annotate_rows
+from pkd.distillation.layers import LayerMap
+from pkd.distillation.student import student_from
+from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
+from pkd.errors import CheckpointError, DataError, DivergedError, RecipeError, Stopped
+from pkd.training.trainer import RowMeanTrainer
+
+
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory: pytest.TempPathFactory) -> datasets.Dataset:
+    reviews = make_reviews(70)
+    rows = datasets.Dataset.from_dict(
+        {"text": [text for text, _ in reviews], "label": [int(label == "positive") for _, label in reviews]}
+    )
+    folder = tmp_path_factory.mktemp("annotated")
+    return annotate_rows(rows, make_teacher().eval(), make_tokenizer(), folder, teacher_layers=[2], max_length=64)
+
+
+def arguments(output: Path, kind: type[TrainingArguments] = TrainingArguments, **changes: Any) -> TrainingArguments:
+    options: dict[str, Any] = {
+        "num_train_epochs": 2, "per_device_train_batch_size": 8, "learning_rate": 1e-3, "save_strategy": "epoch",
+        "logging_steps": 2, "use_cpu": True, "disable_tqdm": True, "seed": 3, "data_seed": 3, "report_to": "none",
+        **changes,
+    }  # fmt: skip
+    return kind(str(output), **options)
+
+
+def without_dropout(model: Any) -> Any:
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return model
+
+
+def one_step(trainer: RowMeanTrainer) -> dict[str, torch.Tensor]:
+    """The gradient of the first optimiser step."""
+    seen: dict[str, torch.Tensor] = {}
+
+    class Look(TrainerCallback):
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+            if not seen:
+                seen.update({name: p.grad.clone() for name, p in trainer.model.named_parameters() if p.grad is not None})
+
+    trainer.add_callback(Look())
+    trainer.train()
+    return seen
+
+
+class InOrder(RowMeanTrainer):
+    """Rows as they stand, so that steps of the same rows can be cut differently."""
+
+    def get_train_dataloader(self) -> Any:
+        loader = super().get_train_dataloader()
+        self._sampler.__class__ = type("Sequential", (type(self._sampler),), {"__iter__": lambda s: iter(range(len(s)))})
+        return loader
+
+
+class PatientInOrder(InOrder, PatientTrainer):
+    pass
+
+
+@pytest.mark.parametrize(("batch", "steps"), [(8, 3), (6, 4), (5, 5), (1, 24)])
+def test_accumulated_batches_give_the_large_batchs_gradient(
+    annotated: datasets.Dataset, tmp_path: Path, batch: int, steps: int
+) -> None:
+    rows = annotated.select(range(24))  # 5 × 5 leaves a last micro-batch of 4
+
+    def gradient(batch: int, steps: int) -> dict[str, torch.Tensor]:
+        options = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": steps, "max_steps": 1}
+        args = arguments(tmp_path, max_grad_norm=0.0, save_strategy="no", **{k: v for k, v in options.items()})
+        return one_step(InOrder(without_dropout(make_teacher()), args, train_dataset=rows))
+
+    whole, parts = gradient(24, 1), gradient(batch, steps)
+    assert whole.keys() == parts.keys()
+    for name, expected in whole.items():
+        torch.testing.assert_close(parts[name], expected, rtol=1e-4, atol=1e-7, msg=name)
+
+
+def test_accumulated_batches_give_the_large_batchs_gradient_with_unlabelled_rows_too(
+    annotated: datasets.Dataset, tmp_path: Path
+) -> None:
+    rows = annotated.select(range(24))
+    labels = [None if index % 3 == 0 or index < 8 else label for index, label in enumerate(rows["label"])]
+    rows = rows.remove_columns("label").add_column("label", labels, feature=annotated.features["label"])
+
+    def gradient(batch: int, steps: int) -> dict[str, torch.Tensor]:
+        args = arguments(
+            tmp_path, PatientTrainingArguments, per_device_train_batch_size=batch, gradient_accumulation_steps=steps,
+            max_steps=1, max_grad_norm=0.0, save_strategy="no",
+        )  # fmt: skip
+        student = without_dropout(student_from(make_teacher(), 2, "spread"))
+        return one_step(PatientInOrder(student, args, layer_map=LayerMap.skip(4, 2), train_dataset=rows))
+
+    whole, parts = gradient(24, 1), gradient(8, 3)  # the first micro-batch has no labelled row at all
+    for name, expected in whole.items():
+        assert torch.isfinite(expected).all()
+        torch.testing.assert_close(parts[name], expected, rtol=1e-4, atol=1e-7, msg=name)
+
+
+def test_each_term_is_logged_apart_and_they_add_up(annotated: datasets.Dataset, tmp_path: Path) -> None:
+    args = arguments(tmp_path, PatientTrainingArguments, alpha=0.3, beta=50.0, num_train_epochs=1)
+    trainer = PatientTrainer(student_from(make_teacher(), 2), args, layer_map=LayerMap.skip(4, 2), train_dataset=annotated)
+    trainer.train()
+    logged = [entry for entry in trainer.state.log_history if "loss" in entry]
+    assert len(logged) == 4
+    for entry in logged:
+        total = 0.7 * entry["loss/ce"] + 0.3 * entry["loss/kd"] + 50 * entry["loss/pt"]
+        assert entry["loss"] == pytest.approx(total, rel=1e-5)
+
+
+def test_only_terms_that_reach_the_loss_are_computed(annotated: datasets.Dataset, tmp_path: Path) -> None:
+    def terms(**loss: float) -> set[str]:
+        args = arguments(tmp_path, PatientTrainingArguments, max_steps=2, save_strategy="no", **loss)
+        layer_map = LayerMap.skip(4, 2) if loss["beta"] else None
+        trainer = PatientTrainer(student_from(make_teacher(), 2), args, layer_map=layer_map, train_dataset=annotated)
+        trainer.train()
+        return {name for entry in trainer.state.log_history for name in entry if name.startswith("loss/")}
+
+    assert terms(alpha=0.5, beta=10.0) == {"loss/ce", "loss/kd", "loss/pt"}
+    assert terms(alpha=0.5, beta=0.0) == {"loss/ce", "loss/kd"}
+    assert terms(alpha=0.0, beta=0.0) == {"loss/ce"}
+
+
+def test_the_dev_score_chooses_the_epoch_and_evaluating_draws_no_random_number(
+    annotated: datasets.Dataset, tmp_path: Path
+) -> None:
+    def train(output: Path, **changes: Any) -> RowMeanTrainer:
+        torch.manual_seed(0)
+        trainer = RowMeanTrainer(
+            make_teacher(), arguments(output, num_train_epochs=4, **changes), train_dataset=annotated,
+            eval_dataset=annotated.select(range(30)), processing_class=make_tokenizer(),
+        )  # fmt: skip
+        trainer.train()
+        return trainer
+
+    chosen = train(
+        tmp_path / "a", eval_strategy="epoch", load_best_model_at_end=True, metric_for_best_model="accuracy",
+        greater_is_better=True,
+    )  # fmt: skip
+    scores = {entry["step"]: entry["eval_accuracy"] for entry in chosen.state.log_history if "eval_accuracy" in entry}
+    assert len(scores) == 4
+    assert chosen.state.best_metric == max(scores.values())
+    assert chosen.evaluate()["eval_accuracy"] == max(scores.values())
+    unchosen = train(tmp_path / "b")
+    losses = [[e["loss"] for e in each.state.log_history if "loss" in e] for each in (chosen, unchosen)]
+    assert losses[0] == losses[1]
+
+
+def test_rows_come_in_an_order_of_seed_and_epoch_alone(annotated: datasets.Dataset, tmp_path: Path) -> None:
+    def order(seed: int) -> list[list[int]]:
+        seen: list[list[int]] = []
+
+        class Watch(RowMeanTrainer):
+            def row_losses(self, model: Any, inputs: Any) -> Any:
+                seen.append(inputs["input_ids"].sum(1).tolist())
+                return super().row_losses(model, inputs)
+
+        torch.manual_seed(np.random.randint(1000))  # noqa: NPY002
+        Watch(make_teacher(), arguments(tmp_path, data_seed=seed, save_strategy="no"), train_dataset=annotated).train()
+        return seen
+
+    first = order(3)
+    assert first == order(3)
+    assert first != order(4)
+    assert first[:9] != first[9:]
+
+
+def same_folder(one: Path, other: Path) -> None:
+    assert {p.name for p in one.iterdir()} == {p.name for p in other.iterdir()}
+    for name in ("model.safetensors", "optimizer.safetensors", "random_state_0.safetensors"):
+        a, b = load_file(one / name), load_file(other / name)
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[key], b[key]) for key in a), name
+    states = [json.loads((folder / "trainer_state.json").read_text())["log_history"] for folder in (one, other)]
+    assert states[0] == states[1]
+
+
+@pytest.mark.parametrize("stop_at", [1, 5, 9, 13, 17])
+def test_a_stopped_training_goes_on_to_the_same_bits(annotated: datasets.Dataset, tmp_path: Path, stop_at: int) -> None:
+    """Dropout, evaluation, best epoch; 9 steps an epoch, so 9 is an epoch's end."""
+
+    def trainer(output: Path) -> PatientTrainer:
+        torch.manual_seed(0)
+        args = arguments(
+            output, PatientTrainingArguments, eval_strategy="epoch", load_best_model_at_end=True,
+            metric_for_best_model="accuracy", greater_is_better=True, logging_steps=4,
+        )  # fmt: skip
+        return PatientTrainer(
+            student_from(make_teacher(), 2), args, layer_map=LayerMap.skip(4, 2), train_dataset=annotated,
+            eval_dataset=annotated.select(range(30)), processing_class=make_tokenizer(),
+        )  # fmt: skip
+
+    undisturbed = trainer(tmp_path / "whole")
+    undisturbed.train()
+    stopped = trainer(tmp_path / "stopped")
+
+    class Stop(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+            if state.global_step == stop_at:
+                progress.request_stop(75)
+
+    stopped.add_callback(Stop())
+    try:
+        with pytest.raises(Stopped, match=f"step {stop_at} of 18 is saved"):
+            stopped.train()
+    finally:
+        progress.clear_stop()
+    torch.rand(7)  # whatever the process drew in between must not count
+    resumed = trainer(tmp_path / "stopped")
+    resumed.train(resume_from_checkpoint=True)
+    same_folder(tmp_path / "whole" / "checkpoint-18", tmp_path / "stopped" / "checkpoint-18")
+    for name, tensor in undisturbed.model.state_dict().items():
+        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_taken(annotated: datasets.Dataset, tmp_path: Path) -> None:
+    RowMeanTrainer(make_teacher(), arguments(tmp_path), train_dataset=annotated).train()
+    newest = tmp_path / "checkpoint-18" / "model.safetensors"
+    data = bytearray(newest.read_bytes())
+    data[-100] ^= 1
+    newest.write_bytes(data)
+    again = RowMeanTrainer(make_teacher(), arguments(tmp_path), train_dataset=annotated)
+    again.train(resume_from_checkpoint=True)
+    assert (tmp_path / "checkpoint-18.damaged-1").is_dir()
+    assert (tmp_path / "checkpoint-18" / "manifest.json").is_file()
+
+
+def test_a_resume_with_other_settings_is_refused_with_the_differences(annotated: datasets.Dataset, tmp_path: Path) -> None:
+    RowMeanTrainer(make_teacher(), arguments(tmp_path), train_dataset=annotated).train()
+    other = RowMeanTrainer(make_teacher(), arguments(tmp_path, learning_rate=2e-3), train_dataset=annotated.select(range(60)))
+    with pytest.raises(CheckpointError, match=r"learning_rate 0\.001 → 0\.002; .*rows 70 → 60"):
+        other.train(resume_from_checkpoint=True)
+
+
+def test_no_checkpoint_holds_a_pickle_and_only_the_best_and_last_two_stay(annotated: datasets.Dataset, tmp_path: Path) -> None:
+    RowMeanTrainer(make_teacher(), arguments(tmp_path, num_train_epochs=5), train_dataset=annotated).train()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-36", "checkpoint-45"]
+    suffixes = {path.suffix for path in (tmp_path / "checkpoint-45").iterdir()}
+    assert suffixes == {".json", ".safetensors"}
+
+
+def test_the_first_loss_that_is_not_finite_stops_before_the_weights_change(
+    annotated: datasets.Dataset, tmp_path: Path
+) -> None:
+    class Diverges(RowMeanTrainer):
+        def row_losses(self, model: Any, inputs: Any) -> Any:
+            losses, terms = super().row_losses(model, inputs)
+            if self.state.global_step == 10:
+                losses = losses * float("nan")
+            return losses, terms
+
+    trainer = Diverges(make_teacher(), arguments(tmp_path), train_dataset=annotated, processing_class=make_tokenizer())
+    with pytest.raises(DivergedError, match=r"Step 11: the loss is nan.*last good checkpoint is checkpoint-9"):
+        trainer.train()
+    assert len(json.loads((tmp_path / "diverged.json").read_text())["texts"]) == 8
+    assert all(torch.isfinite(parameter).all() for parameter in trainer.model.parameters())
+
+
+def test_rows_that_lack_what_the_loss_needs_are_refused_at_the_door(annotated: datasets.Dataset, tmp_path: Path) -> None:
+    args = arguments(tmp_path, PatientTrainingArguments)
+    student = student_from(make_teacher(), 3)
+    with pytest.raises(DataError, match=r"layers \[2\], but the layer map needs \[1\] too"):
+        PatientTrainer(student, args, layer_map=LayerMap.skip(4, 3), train_dataset=annotated)
+    plain = annotated.remove_columns(["teacher_logits", "teacher_cls_states"])
+    with pytest.raises(DataError, match="no column 'teacher_logits'"):
+        PatientTrainer(student, args, layer_map=LayerMap.skip(4, 3), train_dataset=plain)
+    with pytest.raises(RecipeError, match=r"beta is 100\.0, but there is no layer map"):
+        PatientTrainer(student, args, train_dataset=annotated)
+
+
+@pytest.mark.parametrize("wrong", [{"alpha": 1.5}, {"temperature": 0}, {"beta": -1}, {"kd_reduction": "max"}])
+def test_settings_of_the_loss_are_checked_and_keyword_only(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match=next(iter(wrong))):
+        PatientTrainingArguments(str(tmp_path), **wrong)
+    assert PatientTrainingArguments(str(tmp_path)).output_dir == str(tmp_path)
+
+
+def test_text_rows_are_encoded_with_the_tokenizer(tmp_path: Path) -> None:
+    reviews = make_reviews(20)
+    rows = datasets.Dataset.from_dict({"text": [t for t, _ in reviews], "label": [int(l == "positive") for _, l in reviews]})
+    trainer = RowMeanTrainer(
+        make_teacher(), arguments(tmp_path), train_dataset=rows, eval_dataset=rows, processing_class=make_tokenizer()
+    )
+    assert trainer.train_dataset[3]["input_ids"] == encode(rows, make_tokenizer(), 64)[3]["input_ids"]
+    assert 0 <= trainer.evaluate()["eval_accuracy"] <= 1
