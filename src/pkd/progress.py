@@ -1,8 +1,9 @@
 """How a long job tells how far it is, and hears that it should stop.
 
 Jobs call `plan`, `stage` and `note`; whoever watches installs a `Watcher` with `watch`. Nobody watches by default, so
-the library is silent; only the command line draws. The way back is `request_stop`: the job finishes the step it is in,
-saves, and raises `Stopped`.
+the library is silent; only the command line draws. The way back is `request_stop`: inside `saves_on_stop` the job
+finishes the step it is in, saves, and raises `Stopped`; anywhere else there is nothing to save, and `Stopped` is raised
+at once.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Stage:
     unit: str = ""
     done: int = 0
     detail: str = ""
+    failed: bool = False  # ended by an exception
     started: float = field(default_factory=time.monotonic)
 
     def advance(self, amount: int = 1, detail: str = "") -> None:
@@ -73,6 +75,8 @@ class _Nobody:
 
 _watcher: Watcher = _Nobody()
 _stop_exit_code: int | None = None
+_saving_blocks = 0
+_FINISHED = "what was finished is"
 
 
 @contextlib.contextmanager
@@ -98,6 +102,9 @@ def stage(name: str, total: int = 0, unit: str = "") -> Iterator[Stage]:
     _watcher.stage_began(current)
     try:
         yield current
+    except BaseException:
+        current.failed = True
+        raise
     finally:
         _watcher.stage_ended(current)
 
@@ -113,9 +120,32 @@ def warn(message: str) -> None:
 
 
 def request_stop(exit_code: int) -> None:
-    """Ask the running job to save and stop; `exit_code` is 130 for an interrupt, 75 for a termination."""
+    """Ask the running job to save and stop; `exit_code` is 130 for an interrupt, 75 for a termination.
+
+    Raises:
+        Stopped: at once where the running code does not save on a stop.
+    """
     global _stop_exit_code
     _stop_exit_code = exit_code
+    if not _saving_blocks:
+        stop_if_requested(_FINISHED)
+
+
+@contextlib.contextmanager
+def saves_on_stop() -> Iterator[None]:
+    """Mark code that looks at `stop_requested` between its steps, so that a stop lets it save first.
+
+    Raises:
+        Stopped: at the end of the block, if a stop was asked for and the code inside went on to its end.
+    """
+    global _saving_blocks
+    _saving_blocks += 1
+    try:
+        yield
+    finally:
+        _saving_blocks -= 1
+    if not _saving_blocks:
+        stop_if_requested(_FINISHED)
 
 
 def clear_stop() -> None:
@@ -130,6 +160,6 @@ def stop_requested() -> bool:
 
 
 def stop_if_requested(saved: str) -> None:
-    """Raise `Stopped` if a stop was asked for; `saved` says what is safe, e.g. "3 of 7 shards"."""
+    """Raise `Stopped` if a stop was asked for; `saved` says what is safe, e.g. "3 of 7 shards are"."""
     if _stop_exit_code is not None:
         raise Stopped(f"Stopped as asked; {saved} saved. The same command again goes on from there.", _stop_exit_code)

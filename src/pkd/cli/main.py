@@ -1,0 +1,136 @@
+"""`pkd`: one command a verb. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from pkd._version import __version__
+from pkd.cli import training, using
+from pkd.cli.help import OneScreenCommand
+from pkd.cli.session import complain, explain, silence_libraries, stopping_on_signals
+
+_EXAMPLES = {
+    "run": ["pkd run recipe.yaml", "pkd run recipe.yaml --set students.0.beta=500 --set seeds=3"],
+    "demo": ["pkd demo", "pkd demo --quick"],
+    "recipe": ["pkd recipe > recipe.yaml"],
+    "finetune": ["pkd finetune --model bert-base-uncased --train train.csv --eval dev.csv --output teacher/"],
+    "annotate": ["pkd annotate --teacher teacher/ --train train.csv --output annotated/ --layers 6"],
+    "distill": ["pkd distill --teacher teacher/ --train train.csv --eval dev.csv --layers 6 --output student/"],
+    "evaluate": ["pkd evaluate student/ other/ --test test.csv --teacher teacher/"],
+    "report": ["pkd report runs/demo"],
+    "predict": ["pkd predict student/ 'a fine film'", "pkd predict student/ --file new.csv --json > answers.jsonl"],
+    "check": ["pkd check recipe.yaml"],
+}
+_PANELS: dict[str, list[Callable[..., None]]] = {
+    "Start here": [training.demo, training.recipe],
+    "Make models": [training.run, training.finetune, training.annotate, training.distill],
+    "Look and use": [using.check, using.evaluate, using.report, using.predict],
+}
+
+app = typer.Typer(
+    name="pkd",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="[dim]First steps:[/dim] pkd demo · pkd distill --help",
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"pkd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _pkd(
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Make BERT-like classifiers small and fast by Patient Knowledge Distillation."""
+
+
+def _add(command: Callable[..., None], panel: str) -> None:
+    name = command.__name__
+    app.command(
+        name,
+        cls=OneScreenCommand,
+        help=(command.__doc__ or "").splitlines()[0],
+        epilog="\n".join(f"  {example}" for example in _EXAMPLES[name]),
+        rich_help_panel=panel,
+        short_help=(command.__doc__ or "").splitlines()[0].replace("[", "\\["),
+    )(command)
+
+
+for _panel, _commands in _PANELS.items():
+    for _command in _commands:
+        _add(_command, _panel)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `pkd` and give its exit code; every error is told here, once, without a traceback unless `--debug`."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    if not debug:
+        silence_libraries()
+    with stopping_on_signals():
+        try:
+            return _run(given)
+        except BrokenPipeError:  # whoever read our output has had enough, as `| head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except BaseException as error:
+            if debug and not isinstance(error, SystemExit):
+                traceback.print_exc()
+            return _exit_code(error, debug=debug)
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        result: Any = app(args=arguments, prog_name="pkd", standalone_mode=False)
+        sys.stdout.flush()  # so that a closed pipe is noticed here
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except typer.TyperException as error:  # usage: an unknown flag, a value of the wrong type
+        if type(error).__name__ != "NoArgsIsHelpError":
+            complain(error, f"{_sentence(error)} `{_help_command(error)}` lists what there is.")
+        return error.exit_code
+    except SystemExit as error:  # Typer and rich turn a closed pipe into exit code 1
+        if isinstance(error.__context__, BrokenPipeError):
+            raise error.__context__ from None
+        raise
+    if result == 130:  # and Typer an interrupt into a silent 130
+        raise KeyboardInterrupt
+    return result if isinstance(result, int) else 0
+
+
+def _sentence(error: typer.TyperException) -> str:
+    message = error.format_message().strip()
+    return message if message.endswith((".", "?", "!")) else f"{message}."
+
+
+def _help_command(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path if context is not None else 'pkd'} --help"
+
+
+def _exit_code(error: BaseException, *, debug: bool) -> int:
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    known = explain(error)
+    if known is None:
+        if not debug:
+            traceback.print_exc()
+        complain(error, "This is a bug in pkd; please report it with the lines above.")
+        return 1
+    complain(error, known[0])
+    return known[1]

@@ -1,0 +1,190 @@
+"""The recipe's fields as command-line flags: name, type, help and default are read off the dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import typer
+
+from pkd.recipe.keywords import place_keywords
+from pkd.recipe.naming import default_of, fields_of, help_of, hints, without_none
+from pkd.recipe.reading import recipe_from
+from pkd.recipe.schema import Recipe
+from pkd.recipe.settings import DataSettings, StudentSettings, TrainingSettings
+from pkd.recipe.yaml_text import parse_setting
+
+RESULT_PANEL = "Output and more"
+
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="start an unfinished stage afresh", rich_help_panel=RESULT_PANEL)
+]
+Json = Annotated[bool, typer.Option("--json", help="print the result as JSON", rich_help_panel=RESULT_PANEL)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress, only warnings", rich_help_panel=RESULT_PANEL)]
+Debug = Annotated[bool, typer.Option("--debug", help="tracebacks and library logs", rich_help_panel=RESULT_PANEL)]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="any other key of `pkd recipe`; repeatable",
+        show_default=False,
+        rich_help_panel=RESULT_PANEL,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Flags:
+    """A panel of flags: the common fields of a settings class, or those of them that are `named`."""
+
+    panel: str
+    settings: type
+    named: tuple[str, ...] | None = None
+
+    def fields(self) -> list[dataclasses.Field[Any]]:
+        """The fields that become flags."""
+        common = [field for field in fields_of(self.settings).values() if field.metadata.get("common")]
+        return [field for field in common if self.named is None or field.name in self.named]
+
+
+DATA = Flags("Data", DataSettings)
+COLUMNS = Flags("Data", DataSettings, ("text_columns", "label_column", "max_length"))
+STUDENT = Flags("Student", StudentSettings)
+TRAINING = Flags("Training", TrainingSettings)
+RUN = Flags("Run", Recipe)
+
+_METAVARS = {int: "N", float: "X", str: "TEXT"}
+_OWN_METAVARS = {
+    "eval": "FILE",
+    "test": "FILE",
+    "unlabelled": "FILE",
+    "text_columns": "A[,B]",
+    "label_column": "NAME",
+    "layer_map": "skip|last|1:2,2:4",
+    "start": "spread|first|1,3",
+}
+
+
+def with_flags(*panels: Flags) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command, whose last parameter is `**keys`, the flags of `panels`, and `--set` for all other keys.
+
+    Only what the user gave arrives in `keys`.
+    """
+    fields = {field.name: (panel, field) for panel in panels for field in panel.fields()}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        types = typing.get_type_hints(command, include_extras=True)
+        own = [
+            parameter.replace(annotation=types[parameter.name])
+            for parameter in inspect.signature(command).parameters.values()
+            if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
+        flags = [_parameter(panel, field) for panel, field in fields.values()]
+        settings = inspect.Parameter("set", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Set)
+
+        @functools.wraps(command)
+        def wrapped(**given: Any) -> None:
+            keys = {name: _value(name, given.pop(name)) for name in fields}
+            keys = {name: value for name, value in keys.items() if value is not None}
+            for text in given.pop("set") or ():
+                key, value = parse_setting(text)
+                if key in keys:
+                    raise typer.BadParameter(f"{key} is given twice; keep one of the two.")
+                keys[key] = value
+            recipe_from(place_keywords(keys), where=command.__name__, required=())  # before heavy libraries load
+            command(**given, **keys)
+
+        # Typer reads the signature, so the flags must stand in it
+        parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in [*own, settings, *flags]]
+        wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return wrapped
+
+    return decorate
+
+
+def _parameter(panel: Flags, field: dataclasses.Field[Any]) -> inspect.Parameter:
+    hint = without_none(hints(panel.settings)[field.name])
+    flag = "--" + field.name.replace("_", "-")
+    kind, metavar, declared = _kind(field.name, hint)
+    if kind is bool:
+        declared = f"{flag}/--no-{flag[2:]}"
+    option = typer.Option(
+        declared or flag,
+        metavar=metavar,
+        help=help_of(field),
+        show_default=_default(field),
+        rich_help_panel=panel.panel,
+    )
+    return inspect.Parameter(
+        field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+def _kind(name: str, hint: Any) -> tuple[Any, str | None, str | None]:
+    """What the command line reads for a field: its type, how the help shows it, and its own declaration if any."""
+    if name in ("unlabelled", "start"):
+        return list[str], _OWN_METAVARS[name], None
+    if typing.get_origin(hint) is Literal:
+        return str, "|".join(typing.get_args(hint)), None
+    if hint in (int, float):
+        return hint, _METAVARS[hint], None
+    if hint is bool:
+        return bool, None, None
+    return str, _OWN_METAVARS.get(name, "TEXT"), None
+
+
+def _default(field: dataclasses.Field[Any]) -> str | bool:
+    """The recipe's default as the help shows it; a switch's two names and an empty default need no words."""
+    default = default_of(field)
+    if default is None or default == [] or isinstance(default, bool):
+        return False
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _value(name: str, given: Any) -> Any:
+    """What a flag's text stands for; None and an empty list are "not given"."""
+    if given is None or given == []:
+        return None
+    if name == "layer_map":
+        return layer_map(given)
+    if name == "start":
+        return start(given)
+    return given
+
+
+def layer_map(text: str) -> str | list[list[int]]:
+    """Read `skip`, `last`, or pairs as `1:2,2:4`."""
+    if ":" not in text:
+        return text
+    return [_numbers(pair, ":", f"--layer-map {text}: {pair} is no pair as 1:2") for pair in text.split(",")]
+
+
+def start(texts: Sequence[str]) -> Any:
+    """Read one start, as `spread` or `1,3,5`, or several, repeated or as `spread,first`."""
+    starts: list[Any] = []
+    for text in texts:
+        parts = [part.strip() for part in text.split(",")]
+        if all(part.isdecimal() for part in parts):
+            starts.append([int(part) for part in parts])
+        else:
+            starts += parts
+    return starts[0] if len(starts) == 1 else starts
+
+
+def layer_numbers(text: str | None, flag: str) -> list[int] | None:
+    """Read layers as `2,4`."""
+    return None if text is None else _numbers(text, ",", f"{flag} {text} is no list of layers as 2,4")
+
+
+def _numbers(text: str, separator: str, complaint: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(separator)]
+    except ValueError:
+        raise typer.BadParameter(f"{complaint}.") from None

@@ -1,0 +1,138 @@
+"""What surrounds a command: signals that let it save, a display of its progress, errors as sentences and codes."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from types import FrameType
+from typing import NoReturn
+
+from rich.console import Console
+
+from pkd import progress
+from pkd.errors import PKDError, Stopped
+
+_QUIET_LIBRARIES = {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "DATASETS_VERBOSITY": "error",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    # TOKENIZERS_PARALLELISM stays unset: tokenizers then works in parallel, and switches itself off in forked workers
+}
+
+_DISK_FULL = "The disk is full. Free some space; the same command again goes on from what was finished."
+_PLACE_IS_WRONG = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+
+
+def is_first_rank() -> bool:
+    """Whether this process is the one that talks: the only one, or the first that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def silence_libraries() -> None:
+    """Turn off the bars and logs of the libraries below, which read these variables when they are imported."""
+    for name, value in _QUIET_LIBRARIES.items():
+        os.environ.setdefault(name, value)
+    warnings.filterwarnings("ignore")
+
+
+@contextlib.contextmanager
+def drawing(*, quiet: bool = False) -> Iterator[None]:
+    """Draw the progress of the job inside the block on standard error; only the first rank draws."""
+    from pkd.cli.display import PlainDisplay, QuietDisplay, RichDisplay
+
+    if not is_first_rank():
+        yield
+        return
+    console = Console(stderr=True)
+    display: progress.Watcher
+    if quiet:
+        display = QuietDisplay(console)
+    else:
+        display = (
+            RichDisplay(console) if console.is_terminal and not console.is_dumb_terminal else PlainDisplay(console)
+        )
+    with progress.watch(display):
+        yield
+
+
+@contextlib.contextmanager
+def stopping_on_signals() -> Iterator[None]:
+    """Let SIGINT and SIGTERM ask the job to save and stop; a second one ends it at once."""
+    before = {number: signal.signal(number, _on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        progress.clear_stop()
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    if progress.stop_requested():
+        _end_at_once(number)
+    progress.request_stop(130 if number == signal.SIGINT else 75)  # raises where there is nothing to save first
+    if is_first_rank():
+        os.write(2, b"\npkd: stopping; what is done is being saved. Once more ends it at once.\n")
+
+
+def _end_at_once(number: int) -> NoReturn:
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(143)
+
+
+def explain(error: BaseException) -> tuple[str, int] | None:
+    """The sentence and exit code for an error that is no bug; None for a bug."""
+    if isinstance(error, PKDError):
+        return str(error), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "Interrupted. The same command again goes on from what was finished.", 130
+    if _is_out_of_memory(error):
+        return (
+            "The memory does not suffice. Take a smaller --per-device-train-batch-size with as many more "
+            "--gradient-accumulation-steps (the result is the same), or a smaller --max-length. "
+            f"({_first_line(error)})",
+            7,
+        )
+    if isinstance(error, OSError):
+        return _explain_os_error(error)
+    if "No space left on device" in str(error):  # the library that writes weights has an error class of its own
+        return _DISK_FULL, 7
+    return None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Torch says it with a class of its own on a GPU, and with a RuntimeError elsewhere."""
+    told = isinstance(error, RuntimeError) and ("out of memory" in str(error) or "can't allocate memory" in str(error))
+    return told or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def _explain_os_error(error: OSError) -> tuple[str, int] | None:
+    name = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{name}{_DISK_FULL}", 7
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        return f"{name}{error.strerror}. Close other programs, or raise the limit (ulimit -n).", 7
+    if error.errno in _PLACE_IS_WRONG:
+        return f"{name}{error.strerror}. Name a place that can be read, and written where it is an output.", 2
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def complain(error: BaseException, message: str) -> None:
+    """Print an error's message on standard error; a stop is told once, an error by each rank that has it."""
+    first = is_first_rank()
+    if isinstance(error, Stopped | KeyboardInterrupt) and not first:
+        return
+    name = "pkd" if first else f"pkd (rank {os.environ.get('RANK')})"
+    print(f"{name}: {message}", file=sys.stderr)

@@ -1,0 +1,155 @@
+"""The commands that look at models and use them: evaluate, report, predict, check."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pkd.cli.options import COLUMNS, Debug, Json, Quiet, Set, with_flags
+from pkd.cli.session import drawing
+from pkd.cli.showing import show, show_json, show_records
+from pkd.errors import DataError
+from pkd.recipe.settings import DataSettings
+
+Text = str | tuple[str, str]
+
+
+@with_flags(COLUMNS)
+def evaluate(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="folders of classifiers", show_default=False)],
+    test: Annotated[str, typer.Option("--test", metavar="FILE", help="labelled examples", show_default=False)],
+    teacher: Annotated[
+        str | None,
+        typer.Option("--teacher", metavar="MODEL", help="measure agreement with it", show_default=False),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+    **keys: Any,
+) -> None:
+    """Measure classifiers on the same examples, side by side."""
+    from pkd.jobs.evaluate import evaluate
+
+    with drawing(quiet=quiet):
+        records = evaluate(models, test=test, teacher=teacher, **keys)
+    show_records(records, as_json=json)
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder", show_default=False)],
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Make the report page of a run from its results.jsonl."""
+    from pkd.jobs.report import report
+
+    with drawing(quiet=quiet):
+        path = report(folder)
+    show(str(path))
+
+
+def check(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="the recipe", show_default=False)],
+    set: Set = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Say what a recipe would do and cost, and what is wrong, without training."""
+    from pkd.recipe.reading import read_recipe
+
+    asked = read_recipe(recipe, set or ())  # its faults are told before the heavy libraries are loaded
+    from pkd.jobs.check import check
+
+    with drawing(quiet=quiet):
+        result = check(asked)
+    if json:
+        show_json(result.to_dict())
+        return
+    for sentence in result.sentences:
+        show(sentence)
+
+
+def predict(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="folder of a classifier", show_default=False)],
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TEXT...", help="texts (default: lines of standard input)", show_default=False),
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option("--file", metavar="FILE", help="CSV, TSV, JSONL, Parquet, or .txt lines", show_default=False),
+    ] = None,
+    text_columns: Annotated[
+        str | None,
+        typer.Option(
+            "--text-columns", metavar="A[,B]", help="column of the text, or two of a pair", show_default=False
+        ),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Classify texts; prints label, probability and text, tab-separated."""
+    if texts and file:
+        raise typer.BadParameter("give texts or --file, not both.")
+    from pkd.jobs.predict import predict
+
+    with drawing(quiet=quiet):
+        for prediction in predict(model, _texts(texts, file, text_columns)):
+            if json:
+                show_json(
+                    {"label": prediction.label, "probabilities": prediction.probabilities, "text": prediction.text}
+                )
+            else:
+                probability = prediction.probabilities[prediction.label]
+                show(f"{prediction.label}\t{probability:.4f}\t{_one_line(prediction.text)}")
+
+
+def _texts(texts: list[str] | None, file: str | None, text_columns: str | None) -> Iterable[Text]:
+    if texts:
+        return [_pair(text) for text in texts]
+    if file is None or file == "-":
+        return lines_as_texts(sys.stdin)
+    if Path(file).suffix.lower() == ".txt" and Path(file).is_file():
+        return _lines_of(Path(file))
+    return _rows_of(file, text_columns)
+
+
+def lines_as_texts(lines: Iterable[str]) -> Iterator[Text]:
+    """Give each line that holds something; a tab parts the two texts of a pair."""
+    for line in lines:
+        if line.strip():
+            yield _pair(line.rstrip("\r\n"))
+
+
+def _pair(text: str) -> Text:
+    first, tab, second = text.partition("\t")
+    return (first, second) if tab else text
+
+
+def _lines_of(path: Path) -> Iterator[Text]:
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            yield from lines_as_texts(file)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path.absolute()} is not UTF-8 text; save it as UTF-8 first.") from error
+
+
+def _rows_of(file: str, text_columns: str | None) -> Iterator[Text]:
+    from pkd.data.sources import read_split
+
+    columns = [column.strip() for column in text_columns.split(",")] if text_columns else []
+    rows = read_split(file, "unlabelled", DataSettings(text_columns=columns, on_empty="keep"))
+    pair = "text_b" in rows.column_names
+    for row in rows:
+        yield (row["text_a"], row["text_b"]) if pair else row["text"]
+
+
+def _one_line(text: Any) -> str:
+    whole = "\t".join(text) if isinstance(text, tuple | list) else str(text)
+    return whole.replace("\n", " ").replace("\r", " ")

@@ -1,0 +1,255 @@
+"""Class names and class ids, aligned by name and never by position; and what is odd about the splits together.
+
+A teacher's id 0 and a file's label 0 need not mean the same class: a wrong guess here would train on wrong labels in
+silence, so whatever cannot be matched by name is refused unless the user says that the ids are the teacher's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from pkd import progress
+from pkd.errors import DataError
+
+if TYPE_CHECKING:
+    import datasets
+
+IGNORED_LABEL = -100  # what the ecosystem's losses leave out: training on it would be NaN or nothing
+HIDDEN_LABEL = -1  # what benchmarks write where the label is kept back
+
+_SHOWN = 10
+_ROWS_THAT_SHOW_CLASSES = 20  # a split this large with one class only is rather a column that was filled in
+_TEXT_COLUMNS = ("text", "text_a", "text_b")
+
+
+def find_label_names(train: datasets.Dataset) -> tuple[str, ...]:
+    """The names of the classes in the order of their ids: words sorted, integers by value and named by their digits.
+
+    Raises:
+        DataError: if the rows have one class only, or labels that mark rows without a label.
+    """
+    distinct = set(train.unique("label"))
+    if not _is_text(train):
+        _refuse_markers(Counter(train["label"]), "train", sorted(distinct))
+    if len(distinct) < 2:
+        raise DataError(_one_class_message("train", next(iter(distinct)), len(train)))
+    names = tuple(str(label) for label in sorted(distinct))
+    folded = Counter(name.casefold() for name in names)
+    alike = [name for name in names if folded[name.casefold()] > 1]
+    if alike:
+        progress.warn(f"train: classes differ in upper and lower case alone: {_listed(alike)}.")
+    return names
+
+
+def has_placeholder_names(names: Sequence[str]) -> bool:
+    """Whether a classifier's classes were never named.
+
+    >>> has_placeholder_names(["LABEL_0", "LABEL_1"]), has_placeholder_names(["negative", "positive"])
+    (True, False)
+    """
+    return bool(names) and all(re.fullmatch(rf"LABEL_{index}", name) for index, name in enumerate(names))
+
+
+def encode_labels(
+    dataset: datasets.Dataset,
+    names: Sequence[str],
+    *,
+    split: str,
+    source: str,
+    ids_are_teacher_ids: bool = False,
+) -> datasets.Dataset:
+    """Turn labels into class ids: int64, the positions of their names in `names`.
+
+    Args:
+        dataset: rows whose `label` is a string or an integer.
+        names: the classifier's classes, in the order of their ids.
+        split: which split it is; "train" must have every label and more than one class.
+        source: where it was read from.
+        ids_are_teacher_ids: integers are positions in `names`, whatever the names are.
+
+    Raises:
+        DataError: showing both lists of classes, if a label cannot be matched; or if labels are hidden.
+    """
+    import datasets
+
+    where = f"{source} ({split})"
+    if "label" not in dataset.column_names:
+        raise DataError(f"{where} has no labels: it can be predicted, not trained or measured on.")
+    counts: Counter[str | int] = Counter(dataset["label"])
+    if _is_text(dataset):
+        ids = _ids_of_names(counts, names)
+    else:
+        if str(HIDDEN_LABEL) not in names:
+            _refuse_markers(counts, where, names)
+        else:
+            _refuse_ignored(counts, where)
+        ids = _ids_of_integers(counts, names, where, ids_are_teacher_ids=ids_are_teacher_ids)
+    _refuse_unknown(counts, ids, names, where, numbers_for_names=not _is_text(dataset))
+    _check_classes(counts, names, split, where)
+    column = pa.array([ids[label] for label in dataset["label"]], pa.int64())
+    table = dataset.with_format("arrow")[:]
+    position = table.schema.get_field_index("label")
+    return datasets.Dataset(table.set_column(position, "label", column).replace_schema_metadata(None))
+
+
+def check_splits(data: datasets.DatasetDict) -> list[str]:
+    """Sentences about what may be wrong with the splits together: contradictions, overlaps, splits of next to nothing.
+
+    Texts count as the same if they are the same but for spaces around them.
+    """
+    keys = {split: _keys(rows) for split, rows in data.items()}
+    found: list[str] = []
+    for split, rows in data.items():
+        if len(rows) < 2:
+            found.append(f"{split} has {len(rows)} row only; nothing can be learned or measured from it.")
+        if "label" in rows.column_names:
+            found += _contradictions(split, keys[split], rows["label"])
+    for split, others in (("test", ("train", "eval", "unlabelled")), ("eval", ("train", "unlabelled"))):
+        for other in others:
+            if split in keys and other in keys:
+                found += _overlap(split, keys[split], other, keys[other])
+    return found
+
+
+def _is_text(dataset: datasets.Dataset) -> bool:
+    return str(dataset.features["label"].dtype) in ("string", "large_string")
+
+
+def _ids_of_names(counts: Iterable[str | int], names: Sequence[str]) -> dict[str | int, int]:
+    exact = {name: index for index, name in enumerate(names)}
+    folded: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        folded.setdefault(name.casefold(), []).append(index)
+    ids: dict[str | int, int] = {}
+    for label in counts:
+        near = folded.get(str(label).casefold(), [])
+        if label in exact:
+            ids[label] = exact[str(label)]
+        elif len(near) == 1:
+            ids[label] = near[0]
+    return ids
+
+
+def _ids_of_integers(
+    counts: Iterable[str | int], names: Sequence[str], where: str, *, ids_are_teacher_ids: bool
+) -> dict[str | int, int]:
+    by_digits = {name: index for index, name in enumerate(names)}
+    if not ids_are_teacher_ids and any(str(label) in by_digits for label in counts):
+        return {label: by_digits[str(label)] for label in counts if str(label) in by_digits}
+    if not ids_are_teacher_ids:
+        if not has_placeholder_names(names):
+            return {}
+        progress.warn(
+            f"{where}: the classifier's classes have no names ({_listed(names)}), so integer labels are taken as its "
+            "class ids. Make sure that they are."
+        )
+    return {label: int(label) for label in counts if 0 <= int(label) < len(names)}
+
+
+def _refuse_unknown(
+    counts: Counter[str | int],
+    ids: Mapping[str | int, int],
+    names: Sequence[str],
+    where: str,
+    *,
+    numbers_for_names: bool,
+) -> None:
+    unknown = [label for label in counts if label not in ids]
+    if not unknown:
+        return
+    told = [f"'{label}' ({counts[label]:,} rows)" for label in sorted(unknown, key=lambda label: -counts[label])]
+    advice = "Labels are matched by name: rename them, or take a classifier that was trained on these classes."
+    if numbers_for_names and not ids:
+        advice = (
+            "Write the names instead of numbers; or, if the numbers are the classifier's own class ids, say so with "
+            "--set data.label_ids_are_teacher_ids=true."
+        )
+    raise DataError(
+        f"{where} has labels that are not the classifier's: {_some(told)}. Classes of the file: "
+        f"{_listed(sorted(counts, key=str))}. Classes of the classifier: {_listed(names)}. {advice}"
+    )
+
+
+def _refuse_markers(counts: Counter[str | int], where: str, names: Sequence[str | int]) -> None:
+    """Refuse integers that mark rows without a label; −1 beside 1 (and 0) is a class of sentiment, if so named."""
+    _refuse_ignored(counts, where)
+    if HIDDEN_LABEL not in counts:
+        return
+    if set(names) in ({-1, 1}, {-1, 0, 1}):
+        progress.warn(f"{where}: -1 is taken as a class, beside {_listed(name for name in names if name != -1)}.")
+        return
+    raise DataError(
+        f"{where} has hidden labels (-1) in {counts[HIDDEN_LABEL]:,} of {counts.total():,} rows, as benchmarks' test "
+        "splits do: they can be predicted, not trained or measured on. Use a split with labels, or take these rows out."
+    )
+
+
+def _refuse_ignored(counts: Counter[str | int], where: str) -> None:
+    if IGNORED_LABEL in counts:
+        raise DataError(
+            f"{where} has the label -100 in {counts[IGNORED_LABEL]:,} of {counts.total():,} rows, which losses leave "
+            "out in silence. Take these rows out, or give them as unlabelled text (--unlabelled)."
+        )
+
+
+def _check_classes(counts: Counter[str | int], names: Sequence[str], split: str, where: str) -> None:
+    if split == "train":
+        if len(counts) < 2:
+            raise DataError(_one_class_message(where, next(iter(counts), "?"), counts.total()))
+        once = [label for label, count in counts.items() if count == 1]
+        if once:
+            progress.warn(f"{where}: {_listed(once)} has one example only; that class can hardly be learned.")
+    elif len(counts) == 1 and len(names) > 1 and counts.total() >= _ROWS_THAT_SHOW_CLASSES:
+        raise DataError(
+            f"{where} has the label '{next(iter(counts))}' in all of its {counts.total():,} rows, while the classes "
+            f"are {_listed(names)}: the labels seem to be hidden. It can be predicted, not measured on; leave it out."
+        )
+
+
+def _one_class_message(where: str, label: str | int, rows: int) -> str:
+    return (
+        f"{where} has 1 class only: all {rows:,} rows have the label '{label}'. A classifier needs two at least; is "
+        "another column the label (--label-column)?"
+    )
+
+
+def _keys(rows: datasets.Dataset) -> list[Hashable]:
+    columns = [column for column in _TEXT_COLUMNS if column in rows.column_names]
+    return list(zip(*([text.strip() for text in rows[column]] for column in columns), strict=True))
+
+
+def _contradictions(split: str, keys: Sequence[Hashable], labels: Iterable[str | int]) -> list[str]:
+    given: dict[Hashable, set[str | int]] = {}
+    for key, label in zip(keys, labels, strict=True):
+        given.setdefault(key, set()).add(label)
+    both = {key for key, found in given.items() if len(found) > 1}
+    if not both:
+        return []
+    count = sum(key in both for key in keys)
+    texts = "1 text stands" if len(both) == 1 else f"{len(both):,} texts stand"
+    return [f"{split}: {texts} there with different labels ({count:,} rows)."]
+
+
+def _overlap(split: str, keys: Sequence[Hashable], other: str, other_keys: Iterable[Hashable]) -> list[str]:
+    known = set(other_keys)
+    count = sum(key in known for key in keys)
+    if not count:
+        return []
+    return [
+        f"{count:,} of {len(keys):,} {split} rows ({count / len(keys):.1%}) are in {other} too, word for word; "
+        f"scores on {split} flatter by that much."
+    ]
+
+
+def _listed(labels: Iterable[str | int]) -> str:
+    return _some([f"'{label}'" for label in labels])
+
+
+def _some(told: Sequence[str]) -> str:
+    more = f" and {len(told) - _SHOWN:,} more" if len(told) > _SHOWN else ""
+    return ", ".join(told[:_SHOWN]) + more

@@ -1,0 +1,85 @@
+"""Text files are opened in the encoding that is asked for, and a wrong one is told with a guess of the right one."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+import charset_normalizer
+
+from pkd.errors import DataError, RecipeError
+
+_BYTES_TO_GUESS_FROM = 65_536
+_USUAL_ENCODINGS = ["utf_8", "cp1252", "cp1250", "cp1251", "gb18030", "big5", "shift_jis", "euc_jp", "euc_kr"]
+
+
+@contextmanager
+def open_text(path: Path, encoding: str, newline: str | None = None) -> Iterator[TextIO]:
+    """Open a text file; a mark of the byte order at its start is no text.
+
+    Raises:
+        RecipeError: if Python knows no such encoding.
+        DataError: with the offset of the first wrong byte and a guess, if the file is in another one.
+    """
+    try:
+        with _open(path, encoding, newline) as file:
+            yield file
+    except UnicodeError as error:
+        raise DataError(_encoding_message(path, encoding)) from error
+    except OSError as error:
+        raise DataError(f"{path.absolute()} cannot be read: {error.strerror or error}.") from error
+
+
+def _open(path: Path, encoding: str, newline: str | None) -> TextIO:
+    try:
+        name = codecs.lookup(encoding).name
+        return path.open(encoding="utf-8-sig" if name == "utf-8" else encoding, newline=newline)
+    except LookupError as error:
+        raise RecipeError(
+            f"data.encoding is '{encoding}', which is no text encoding that Python knows; give utf-8, utf-16, cp1252."
+        ) from error
+
+
+def _encoding_message(path: Path, encoding: str) -> str:
+    offset = _first_wrong_byte(path, encoding)
+    with path.open("rb") as file:
+        head = file.read(_BYTES_TO_GUESS_FROM)
+        file.seek(max(0, offset - _BYTES_TO_GUESS_FROM // 2))
+        around = file.read(_BYTES_TO_GUESS_FROM)
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        guess: str | None = "utf-16"
+    else:
+        guess = _guess(around)
+    advice = (
+        f"It looks like {guess}: try --set data.encoding={guess}, or save it as UTF-8."
+        if guess is not None and codecs.lookup(guess) != codecs.lookup(encoding)
+        else "Give its encoding with --set data.encoding=..., or save it as UTF-8."
+    )
+    return f"{path} is not {encoding} text: the byte at offset {offset:,} cannot be read. {advice}"
+
+
+def _guess(data: bytes) -> str | None:
+    """The likeliest encoding; where several fit alike, the commonest."""
+    telling = b"\n".join(line for line in data.splitlines() if not line.isascii())
+    found = charset_normalizer.from_bytes(telling, cp_isolation=_USUAL_ENCODINGS)
+    ranked = sorted(found, key=lambda match: (match.chaos, -match.coherence, _USUAL_ENCODINGS.index(match.encoding)))
+    return ranked[0].encoding if ranked else None
+
+
+def _first_wrong_byte(path: Path, encoding: str) -> int:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    read = 0
+    with path.open("rb") as file:
+        while True:
+            chunk = file.read(_BYTES_TO_GUESS_FROM)
+            waiting = len(decoder.getstate()[0])  # bytes of a character that the last chunk began
+            try:
+                decoder.decode(chunk, final=not chunk)
+            except UnicodeError as error:
+                return read - waiting + (error.start if isinstance(error, UnicodeDecodeError) else 0)
+            if not chunk:
+                return read
+            read += len(chunk)

@@ -1,0 +1,170 @@
+"""Which columns hold the text and the label: by what the user says, else by the names that are usual in the field.
+
+The names of columns go in; a choice comes out, or a `DataError` that says which flag makes it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pkd.errors import DataError, RecipeError
+from pkd.recipe.settings import DataSettings
+
+SINGLE_TEXTS = ("text", "sentence", "review", "comment", "content", "query", "question", "tweet", "utterance", "body")
+TEXT_PAIRS = (
+    ("text_a", "text_b"),
+    ("text", "text_pair"),
+    ("text1", "text2"),
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question", "sentence"),
+    ("question1", "question2"),
+    ("query", "document"),
+    ("query", "passage"),
+)
+LABELS = ("label", "labels")
+OTHER_LABELS = ("target", "class", "category")  # looked for only where no column is called label: they may be metadata
+ROW_IDS = ("id", "row_id")
+
+_MOST_WORDS_OF_A_NAME = 4
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that are read: one text or the two of a pair, the label where there is one, the rows' ids."""
+
+    text: tuple[str, ...]
+    label: str | None = None
+    row_id: str | None = None
+
+
+def find_columns(columns: Sequence[str], settings: DataSettings, source: str, *, labelled: bool = True) -> Columns:
+    """Choose the text and the label column.
+
+    Args:
+        columns: the names in the file, in order.
+        settings: `text_columns` and `label_column` win over usual names.
+        source: what is read, for messages.
+        labelled: whether rows without a label are refused.
+
+    Raises:
+        RecipeError: if the settings cannot hold for any file.
+        DataError: if a column is missing, or several could be meant.
+
+    >>> find_columns(["idx", "premise", "hypothesis", "label"], DataSettings(), "train.csv")
+    Columns(text=('premise', 'hypothesis'), label='label', row_id=None)
+    """
+    _check_settings(settings)
+    label = _find_label(columns, settings, source, labelled=labelled)
+    rest = [column for column in columns if column != label]
+    text = tuple(settings.text_columns) or _find_texts(rest, columns, source)
+    for column in text:
+        if column not in columns:
+            raise DataError(_missing(column, columns, source, "--text-columns"))
+    ids = [column for column in columns if column.casefold() in ROW_IDS and column not in (*text, label)]
+    return Columns(text, label, ids[0] if ids else None)
+
+
+def _check_settings(settings: DataSettings) -> None:
+    chosen = settings.text_columns
+    if len(chosen) > 2:
+        raise RecipeError(
+            f"data.text_columns names {len(chosen)} columns ({_listed(chosen)}); give one, or the two of a pair."
+        )
+    if len(set(chosen)) < len(chosen):
+        raise RecipeError(f"data.text_columns names '{chosen[0]}' twice; a pair has two different columns.")
+    if settings.label_column in chosen:
+        raise RecipeError(
+            f"data.text_columns and data.label_column both name '{settings.label_column}'; a text is not its label."
+        )
+
+
+def _find_label(columns: Sequence[str], settings: DataSettings, source: str, *, labelled: bool) -> str | None:
+    if settings.label_column is not None:
+        if settings.label_column in columns:
+            return settings.label_column
+        if labelled:
+            raise DataError(_missing(settings.label_column, columns, source, "--label-column"))
+        return None
+    free = [column for column in columns if column not in settings.text_columns]
+    found = _called(free, LABELS) or _called(free, OTHER_LABELS)
+    if len(found) > 1 and labelled:
+        raise DataError(
+            f"{source} has several columns that could be the label: {_listed(found)}. Choose one with --label-column."
+        )
+    if not found and labelled:
+        hint = _header_hint(columns) or "Name the column of the label with --label-column."
+        raise DataError(
+            f"{source} has no column 'label'; its columns: {_listed(columns)}.{_close(LABELS, free)} {hint}"
+        )
+    return found[0] if found else None
+
+
+def _find_texts(rest: Sequence[str], columns: Sequence[str], source: str) -> tuple[str, ...]:
+    by_name = {column.casefold(): column for column in reversed(rest)}
+    pairs = [tuple(by_name[name] for name in pair) for pair in TEXT_PAIRS if all(name in by_name for name in pair)]
+    in_pairs = {column for pair in pairs for column in pair}
+    singles = [(column,) for column in _called(rest, SINGLE_TEXTS) if column not in in_pairs]
+    candidates = [*pairs, *singles]
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        told = " or ".join("'" + ",".join(candidate) + "'" for candidate in candidates)
+        raise DataError(f"{source} has several columns that could be the text: {told}. Choose with --text-columns.")
+    half = [(name, pair) for pair in TEXT_PAIRS for name in pair if name in by_name]
+    if half:
+        name, pair = half[0]
+        other = pair[1 - pair.index(name)]
+        raise DataError(
+            f"{source} has the column '{by_name[name]}' but not '{other}', its usual other half; its columns: "
+            f"{_listed(columns)}. Add that column, or name the text with --text-columns."
+        )
+    hint = _header_hint(columns) or "Name it with --text-columns (two, parted by a comma, for pairs)."
+    raise DataError(
+        f"{source} has no column of a usual name for the text ({_listed(SINGLE_TEXTS[:4])}, ...); its columns: "
+        f"{_listed(columns)}.{_close(SINGLE_TEXTS, rest)} {hint}"
+    )
+
+
+def _called(columns: Iterable[str], names: Sequence[str]) -> list[str]:
+    return [column for column in columns if column.casefold() in names]
+
+
+def _missing(column: str, columns: Sequence[str], source: str, flag: str) -> str:
+    hint = _header_hint(columns) or f"Choose one of them with {flag}."
+    return f"{source} has no column '{column}'; its columns: {_listed(columns)}.{_close([column], columns)} {hint}"
+
+
+def _close(wanted: Iterable[str], columns: Sequence[str]) -> str:
+    by_name = {column.casefold(): column for column in columns}
+    for name in wanted:
+        near = difflib.get_close_matches(name.casefold(), by_name, n=1, cutoff=0.6)
+        if near:
+            return f" Did you mean '{by_name[near[0]]}'?"
+    return ""
+
+
+def _header_hint(columns: Sequence[str]) -> str:
+    """A sentence if the names look like a first row of data: numbers, or whole sentences."""
+    looks_like_data = [
+        column
+        for column in columns
+        if re.fullmatch(r"[-+]?\d+(\.\d+)?", column.strip()) or len(column.split()) > _MOST_WORDS_OF_A_NAME
+    ]
+    if not looks_like_data:
+        return ""
+    return (
+        f"The header looks like data ('{_short(looks_like_data[0])}'): put a first row of names above it, "
+        "for instance text and label."
+    )
+
+
+def _listed(columns: Iterable[str]) -> str:
+    return ", ".join(f"'{_short(column)}'" for column in columns) or "none"
+
+
+def _short(column: str) -> str:
+    return column if len(column) <= 60 else column[:57] + "..."

@@ -1,0 +1,153 @@
+"""How sure a measured number is: bootstrap intervals of one model's scores, exact McNemar between two models.
+
+The percentile bootstrap (Efron & Tibshirani 1993, chapter 13) draws the rows again with replacement. Every metric here
+is a function of sums over rows, so a resample needs no row twice: how often each row was drawn, times what each row
+contributes (its cell of the confusion matrix, its calibration bin, its cross-entropy), gives all sums at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, hstack
+from scipy.stats import binomtest
+
+from pkd.errors import DataError
+from pkd.evaluation.fidelity import agreement_by_row, kl_by_row, require_comparable
+from pkd.evaluation.metrics import (
+    CALIBRATION_BINS,
+    Floats,
+    Integers,
+    calibration_gap_by_row,
+    cross_entropy_by_row,
+    predictions,
+    require_scorable,
+)
+
+_DRAWS_AT_ONCE = 4_000_000  # rows drawn a chunk: about 100 MB
+
+
+def bootstrap_intervals(
+    logits: Floats,
+    labels: Integers,
+    *,
+    resamples: int,
+    confidence: float,
+    seed: int,
+    teacher_logits: Floats | None = None,
+) -> dict[str, tuple[float, float]]:
+    """Percentile bootstrap interval over rows of every metric of `score`, and of agreement and kl with a teacher.
+
+    Args:
+        logits: [N, C] of the model.
+        labels: [N] class ids.
+        resamples: how many times the N rows are drawn again.
+        confidence: share of resamples inside the interval, e.g. 0.95.
+        seed: of the draws; the same seed draws the same rows for every model.
+        teacher_logits: [N, C] of the teacher, for `agreement` and `kl`.
+
+    Raises:
+        DataError: if the shapes do not fit or a label is not a class id.
+        TeacherError: if a logit is not finite.
+    """
+    require_scorable(logits, labels)
+    by_row: dict[str, NDArray[np.float64]] = {"cross_entropy": cross_entropy_by_row(logits, labels)}
+    if teacher_logits is not None:
+        require_comparable(logits, teacher_logits)
+        by_row["agreement"] = agreement_by_row(logits, teacher_logits)
+        by_row["kl"] = kl_by_row(logits, teacher_logits)
+    rows, classes = logits.shape
+    cells, cell_of_row = np.unique(labels * classes + predictions(logits), return_inverse=True)
+    bins, gap = calibration_gap_by_row(logits, labels)
+    contributions = hstack(
+        [
+            _one_entry_a_row(cell_of_row, np.ones(rows), len(cells)),
+            _one_entry_a_row(bins, gap, CALIBRATION_BINS),
+            csr_matrix(np.column_stack(list(by_row.values()))),
+        ],
+        format="csr",
+    )
+    sums = np.concatenate([drawn @ contributions for drawn in _draw_counts(rows, resamples, seed)])
+    confusion, gaps, means = np.split(sums, [len(cells), len(cells) + CALIBRATION_BINS], axis=1)
+    samples = {
+        **_confusion_metrics(confusion, cells // classes, cells % classes, classes),
+        "ece": np.abs(gaps).sum(axis=1) / rows,
+        **dict(zip(by_row, means.T / rows, strict=True)),
+    }
+    return {metric: percentile_interval(values, confidence) for metric, values in samples.items()}
+
+
+def exact_mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> tuple[int, int, float]:
+    """Exact McNemar test of two models on the same rows (McNemar 1947, with the binomial in place of its χ²).
+
+    Args:
+        correct_a: [N], whether model a is right.
+        correct_b: [N], whether model b is right on the same rows.
+
+    Returns:
+        The rows that a alone has right, those that b alone has right, and the two-sided p value that both are as
+        likely; 1 where the two never differ.
+
+    Raises:
+        DataError: if the two are not of the same rows.
+
+    >>> exact_mcnemar(np.array([True, True, False]), np.array([True, False, False]))
+    (1, 0, 1.0)
+    """
+    if correct_a.shape != correct_b.shape or correct_a.ndim != 1:
+        raise DataError(
+            f"McNemar's test pairs two models on the same rows; got {correct_a.shape} and {correct_b.shape}. "
+            "Evaluate both on the same file."
+        )
+    only_a = int((correct_a & ~correct_b).sum())
+    only_b = int((correct_b & ~correct_a).sum())
+    if only_a + only_b == 0:
+        return 0, 0, 1.0
+    return only_a, only_b, float(binomtest(only_a, only_a + only_b, 0.5).pvalue)
+
+
+def percentile_interval(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+    """The interval that leaves (1 − confidence) / 2 of the resampled values on either side."""
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _one_entry_a_row(columns: Integers, values: NDArray[np.float64], width: int) -> Any:
+    """A sparse matrix [N, width] whose row i holds `values[i]` in column `columns[i]`."""
+    rows = len(columns)
+    return csr_matrix((values, columns, np.arange(rows + 1)), shape=(rows, width))
+
+
+def _draw_counts(rows: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """How often each row is drawn in each resample, [some resamples, N] at a time."""
+    generator = np.random.default_rng(seed)
+    at_once = max(1, _DRAWS_AT_ONCE // rows)
+    for done in range(0, resamples, at_once):
+        size = min(at_once, resamples - done)
+        drawn = generator.integers(0, rows, (size, rows)) + np.arange(size)[:, None] * rows
+        yield np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows).astype(np.float64)
+
+
+def _confusion_metrics(
+    confusion: NDArray[np.float64], label_of_cell: Integers, prediction_of_cell: Integers, classes: int
+) -> dict[str, NDArray[np.float64]]:
+    """Accuracy, macro F1 and MCC of each resample from its counts, [R, occupied cells of the confusion matrix]."""
+    ones = np.ones(len(label_of_cell))
+    by_label = confusion @ _one_entry_a_row(label_of_cell, ones, classes)  # [R, C]
+    by_prediction = confusion @ _one_entry_a_row(prediction_of_cell, ones, classes)
+    hits = confusion @ _one_entry_a_row(label_of_cell, (label_of_cell == prediction_of_cell) * ones, classes)
+    rows = by_label.sum(axis=1)
+    right = hits.sum(axis=1)
+    occurs = by_label + by_prediction > 0
+    f1 = 2 * hits / np.where(occurs, by_label + by_prediction, 1)
+    covariance = right * rows - (by_label * by_prediction).sum(axis=1)
+    spread = (rows**2 - (by_label**2).sum(axis=1)) * (rows**2 - (by_prediction**2).sum(axis=1))
+    return {
+        "accuracy": right / rows,
+        "macro_f1": f1.sum(axis=1) / occurs.sum(axis=1),
+        "mcc": np.where(spread > 0, covariance / np.sqrt(np.where(spread > 0, spread, 1)), 0.0),
+    }

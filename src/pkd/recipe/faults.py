@@ -1,0 +1,195 @@
+"""Values → settings, or every fault in them as a sentence: where, what was given, what was expected.
+
+The ranges and types are pydantic's; the words are ours.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, Union, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from pkd.errors import RecipeError
+from pkd.recipe.naming import Path, Spot, help_of, hint_for, hints, meant, spot, without_none
+
+T = TypeVar("T")
+
+_KINDS = {
+    "bool": "true or false",
+    "dataclass": "a mapping of its keys",
+    "dict": "a mapping",
+    "float": "a number",
+    "int": "a whole number",
+    "list": "a list",
+    "string": "text",
+    "tuple": "a pair",
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong: `path` is where, `sentence` goes on after the name of the key."""
+
+    path: Path
+    sentence: str
+
+
+def raise_faults(faults: Sequence[Fault], place: Callable[[Path], tuple[int, str]]) -> None:
+    """Raise one `RecipeError` with all faults, a line each; `place` gives the line and the name of a path."""
+    if not faults:
+        return
+    placed = [(*place(fault.path), fault.sentence) for fault in faults]
+    lines = list(dict.fromkeys(f"{name} {sentence}" for _, name, sentence in sorted(placed, key=lambda one: one[0])))
+    if len(lines) > 1:
+        lines.insert(0, f"{len(lines)} things are wrong:")
+    raise RecipeError("\n".join(lines))
+
+
+def settings_from(settings: type[T], values: Mapping[str, Any]) -> tuple[T | None, list[Fault]]:
+    """Make `settings` of `values`, and tell every fault in them.
+
+    Where some are faulty, their defaults stand in for them, so that the rest can still be looked at; None where even
+    that fails.
+    """
+    remaining: Any = copy.deepcopy(dict(values))
+    faults = [Fault(path, sentence) for path, sentence in _booleans_as_numbers(settings, remaining)]
+    for fault in faults:
+        _remove(remaining, fault.path)
+    for _ in range(3):  # a removed value can bring another fault to light, hardly ever two in a row
+        try:
+            return cast(T, _adapter(cast(Any, settings)).validate_python(remaining)), faults
+        except ValidationError as error:
+            found = _faults(settings, remaining, error)
+        faults += found
+        for fault in found:
+            _remove(remaining, spot(fault.path, settings).path)
+    return None, faults
+
+
+@functools.cache
+def _adapter(settings: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(settings)
+
+
+def _faults(settings: type, values: Any, error: ValidationError) -> list[Fault]:
+    grouped: dict[Path, list[Any]] = {}
+    for detail in error.errors(include_url=False, include_context=True):
+        grouped.setdefault(_value_path(settings, detail["loc"]), []).append(detail)
+    return [Fault(path, _sentence(settings, path, values, details)) for path, details in grouped.items()]
+
+
+def _value_path(settings: type, loc: Path) -> Path:
+    """Pydantic's location without the names of a union's arms, which are no part of what the user wrote."""
+    reached = spot(loc, settings)
+    if reached.field is None or _is_union(without_none(hints(reached.owner)[reached.field.name])):
+        return reached.path
+    return tuple(loc)
+
+
+def _is_union(hint: Any) -> bool:
+    return typing.get_origin(hint) in (Union, types.UnionType)
+
+
+def _sentence(settings: type, path: Path, values: Any, details: list[Any]) -> str:
+    reached = spot(path, settings)
+    if reached.field is None:
+        return f"is not known; {hint_for(path, reached.owner, settings)}"
+    value = _value(values, path)
+    explained = f" ({help_of(reached.field)})" if help_of(reached.field) else ""
+    return f"is {shown(value)}; it must be {_expected(value, details, reached)}{explained}"
+
+
+def shown(value: Any) -> str:
+    """The value as a message shows it: the way YAML would write it, cut short."""
+    if value is None:
+        return "empty"
+    text = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _expected(value: Any, details: list[Any], reached: Spot) -> str:
+    """The end of "it must be …", with what was probably meant."""
+    options = [option for detail in details for option in _literals(detail)]
+    if len(details) == 1 and not options:
+        return _expectation(details[0], value)
+    words = list(dict.fromkeys(options))
+    assert reached.field is not None
+    if _is_union(without_none(hints(reached.owner)[reached.field.name])):
+        words.append("a list")
+    sentence = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+    near = meant(value, options, cutoff=0.6) if isinstance(value, str) else None
+    return f"{sentence}, did you mean {near}?" if near else sentence
+
+
+def _literals(detail: Any) -> list[str]:
+    if detail["type"] != "literal_error":
+        return []
+    return [part.strip(" '") for part in detail["ctx"]["expected"].replace(" or ", ", ").split(",")]
+
+
+def _expectation(detail: Any, value: Any) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    bounds = {
+        "greater_than": ("above", "gt"),
+        "greater_than_equal": ("at least", "ge"),
+        "less_than": ("below", "lt"),
+        "less_than_equal": ("at most", "le"),
+    }
+    if kind in bounds:
+        word, name = bounds[kind]
+        bound = context[name]
+        percent = name in ("lt", "le") and bound == 1 and isinstance(value, int | float) and 1 < value <= 100
+        meant_share = f", did you mean {value / 100:g}?" if percent and value > 1.5 else ""
+        return f"{word} {bound:g}{meant_share}" if isinstance(bound, float) else f"{word} {bound}{meant_share}"
+    if kind == "finite_number":
+        return "a finite number"
+    if kind == "int_from_float":
+        return "a whole number"
+    if kind == "string_pattern_mismatch":
+        return "letters, digits, '.', '_' and '-', starting with a letter or digit"
+    if kind in ("too_short", "too_long", "missing"):
+        return "a pair"
+    return _KINDS.get(kind.split("_")[0], str(detail["msg"]).removeprefix("Input should be "))
+
+
+def _booleans_as_numbers(settings: type, values: Any, at: Path = ()) -> list[tuple[Path, str]]:
+    """Pydantic reads `true` as the number 1; nobody who writes `alpha: true` means that."""
+    if isinstance(values, bool):
+        reached = spot(at, settings)
+        if reached.field is None or reached.path != at or "training" in at[-1:]:
+            return []
+        hint = without_none(hints(reached.owner)[reached.field.name])
+        if hint in (int, float):
+            number = "a whole number" if hint is int else "a number"
+            return [(at, f"is {shown(values)}; it must be {number} ({help_of(reached.field)})")]
+    if isinstance(values, Mapping):
+        return [fault for key, value in values.items() for fault in _booleans_as_numbers(settings, value, (*at, key))]
+    if isinstance(values, list):
+        return [
+            fault for index, value in enumerate(values) for fault in _booleans_as_numbers(settings, value, (*at, index))
+        ]
+    return []
+
+
+def _value(values: Any, path: Path) -> Any:
+    for key in path:
+        try:
+            values = values[key]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return values
+
+
+def _remove(values: Any, path: Path) -> None:
+    """Take what stands at `path` out of `values`; an item of a list becomes {}, so that the others keep their place."""
+    parent = _value(values, path[:-1]) if path else None
+    if isinstance(parent, dict):
+        parent.pop(path[-1], None)
+    elif isinstance(parent, list) and isinstance(path[-1], int) and path[-1] < len(parent):
+        parent[path[-1]] = {}

@@ -1,0 +1,112 @@
+"""Flat keywords → the nested values of a recipe: beta=500 goes to students.0.beta, seed=1 to seed."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from pkd.errors import RecipeError
+from pkd.recipe.naming import GONE, RENAMED, Path, dotted, fields_of, keywords, meant, spot, undotted
+from pkd.recipe.schema import Recipe
+
+
+class PlacedKeywords(dict[str, Any]):
+    """Nested values that still know by which keyword each of them came, so that messages can name it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: dict[Path, str] = {}
+
+
+def place_keywords(given: Mapping[str, Any]) -> PlacedKeywords:
+    """Put flat keywords where they stand in a recipe.
+
+    A keyword is the last part of a key (`beta`), the whole of it (`"training.learning_rate"`), or a section with a
+    mapping (`training={...}`). `teacher` and `train` may be text. None stands for "not given".
+
+    Raises:
+        RecipeError: if a keyword is not known, or two of them stand for the same key.
+    """
+    placed = PlacedKeywords()
+    faults = []
+    for keyword, value in sorted(given.items(), key=lambda item: item[0].count(".") + (item[0] not in _sections())):
+        if value is None:
+            continue
+        path = _path_of(keyword, value)
+        if path is None:
+            faults.append(f"{keyword} is no setting of pkd; {_meant(keyword)}")
+            continue
+        if path in placed.names:
+            faults.append(f"{keyword} and {placed.names[path]} are one setting; give one of them")
+            continue
+        if not _put(placed, path, _plain(value, path)):
+            faults.append(f"{keyword} cannot go into {dotted(path[:-1])}, which is given as well; write it in there")
+            continue
+        placed.names[path] = keyword
+    if faults:
+        raise RecipeError("\n".join(faults))
+    return placed
+
+
+def _sections() -> set[str]:
+    return set(fields_of(Recipe))
+
+
+def _path_of(keyword: str, value: Any) -> Path | None:
+    if keyword == "teacher" and isinstance(value, Mapping):
+        return ("teacher",)
+    if keyword in keywords():
+        return keywords()[keyword]
+    path = undotted(keyword)
+    return path if len(path) > 1 and spot(path).field is not None else None
+
+
+def _meant(keyword: str) -> str:
+    lowered = keyword.lower().replace("-", "_")
+    if lowered in GONE:
+        return GONE[lowered]
+    if lowered in RENAMED:
+        return f"write {RENAMED[lowered]}"
+    known = [*keywords(), *(dotted(path) for path in keywords().values())]
+    near = meant(keyword, known)
+    return f"did you mean {near}?" if near else "`pkd recipe` lists all of them"
+
+
+def _plain(value: Any, path: Path) -> Any:
+    """Paths become text, and one text where a list is expected becomes that list."""
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, str) and path == ("data", "text_columns"):
+        return [column.strip() for column in value.split(",") if column.strip()]
+    if isinstance(value, str) and path in (("data", "unlabelled"), ("training", "report_to")):
+        return [value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, (*path, str(key))) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, (*path, index)) for index, item in enumerate(value)]
+    return value
+
+
+def _put(values: dict[str, Any], path: Path, value: Any) -> bool:
+    """Set `value` at `path`, making what is missing on the way; False where something else stands there."""
+    here: Any = values
+    for key, following in itertools.pairwise(path):
+        if isinstance(here, list) and isinstance(key, int):
+            if key > len(here) or (key == 0 and len(here) > 1):
+                return False  # several students: which one is meant?
+            if key == len(here):
+                here.append({})
+            here = here[key]
+        elif isinstance(here, dict):
+            here = here.setdefault(key, [] if isinstance(following, int) else {})
+        else:
+            return False
+    if isinstance(here, list) and isinstance(path[-1], int) and path[-1] <= len(here):
+        here[path[-1] : path[-1] + 1] = [value]
+        return True
+    if not isinstance(here, dict):
+        return False
+    here[path[-1]] = value
+    return True

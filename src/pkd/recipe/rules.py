@@ -1,0 +1,135 @@
+"""What a whole recipe must fulfil beyond the range of each value; what needs the teacher is looked at elsewhere."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+
+from pkd.recipe.faults import Fault, shown
+from pkd.recipe.naming import Path
+from pkd.recipe.schema import Recipe, loss_of, method_label, start_label
+from pkd.recipe.settings import StudentSettings
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def broken_rules(recipe: Recipe) -> Iterator[Fault]:
+    """Every rule that `recipe` breaks."""
+    if not recipe.students:
+        yield Fault(("students",), "is empty; name at least one student ([{}] takes the defaults)")
+    for index, student in enumerate(recipe.students):
+        at: Path = ("students", index)
+        yield from _method_faults(student, at)
+        yield from _start_faults(student, at, has_eval=recipe.data.eval is not None)
+        if student.method == "pkd" and not isinstance(student.layer_map, str):
+            yield from _map_faults(student, (*at, "layer_map"))
+    yield from _name_faults(recipe.students)
+    if recipe.seed + recipe.seeds > 2**32:
+        yield Fault(("seeds",), f"is {recipe.seeds}; the last seed must be below 2^32, and the first is {recipe.seed}")
+    if len(recipe.data.text_columns) > 2:
+        yield Fault(
+            ("data", "text_columns"),
+            f"is {shown(recipe.data.text_columns)}; name the column of the text, or the two of a pair",
+        )
+    if recipe.data.sep is not None and len(recipe.data.sep) != 1:
+        yield Fault(("data", "sep"), f"is {shown(recipe.data.sep)}; it must be one character, as ';'")
+
+
+def missing_values(recipe: Recipe, required: tuple[str, ...]) -> Iterator[Fault]:
+    """Each of `required` (as "data.train") that the recipe leaves empty."""
+    wanted = {
+        "teacher.model": (recipe.teacher.model, "name the teacher: a fine-tuned folder or a hub name"),
+        "data.train": (recipe.data.train, "name the training examples: a file, a saved dataset or a hub name"),
+        "data.eval": (recipe.data.eval, "name the development examples"),
+        "data.test": (recipe.data.test, "name the examples to measure on"),
+    }
+    for name in required:
+        value, sentence = wanted[name]
+        if not value:
+            yield Fault(tuple(name.split(".")), f"is missing; {sentence}")
+
+
+def _method_faults(student: StudentSettings, at: Path) -> Iterator[Fault]:
+    if student.method == "pkd" and student.layers == 1:
+        yield Fault(
+            (*at, "layers"),
+            "is 1, which leaves patience no layer to teach (K = layers − 1 = 0); take 2 or more, or method kd or ft",
+        )
+    loss = loss_of(student)
+    if student.method != "ft" and loss.alpha == 0 and loss.beta == 0:
+        weights = "is 0, and kd has no patience" if student.method == "kd" else "and beta are 0"
+        yield Fault(
+            (*at, "alpha"),
+            f"{weights}: the teacher would teach nothing; raise alpha, or write method: ft if that is meant",
+        )
+
+
+def _start_faults(student: StudentSettings, at: Path, *, has_eval: bool) -> Iterator[Fault]:
+    path = (*at, "start")
+    starts = starts_of(student)
+    if not starts:
+        yield Fault(path, "is an empty list; write spread, first or the teacher layers to copy, as [1, 3, 5]")
+    if len(starts) > 1 and not has_eval:
+        yield Fault(path, f"names {len(starts)} starts, but there is no data.eval whose score could choose; name one")
+    if len(starts) != len({str(start) for start in starts}):
+        yield Fault(path, f"is {shown(student.start)}; the same start stands there twice")
+    for start in starts:
+        if isinstance(start, str):
+            continue
+        if not _increasing(start):
+            yield Fault(path, f"is {shown(start)}; teacher layers count from 1 and must be in increasing order")
+        elif student.layers is not None and len(start) != student.layers:
+            yield Fault(
+                path, f"is {shown(start)}, {len(start)} layers, but layers is {student.layers}; make them agree"
+            )
+
+
+def starts_of(student: StudentSettings) -> list[str | list[int]]:
+    """The student's starts as a list, one or several."""
+    start = student.start
+    if isinstance(start, str):
+        return [start]
+    if start and all(isinstance(layer, int) for layer in start):
+        return [[layer for layer in start if isinstance(layer, int)]]
+    return [one for one in start if not isinstance(one, int)]
+
+
+def _map_faults(student: StudentSettings, path: Path) -> Iterator[Fault]:
+    pairs = [pair for pair in student.layer_map if not isinstance(pair, str)]
+    given = shown([list(pair) for pair in pairs])
+    if not pairs:
+        yield Fault(path, "is an empty list; write skip, last, or pairs [student layer, teacher layer]")
+    for side, layers in (("student", [pair[0] for pair in pairs]), ("teacher", [pair[1] for pair in pairs])):
+        if pairs and not _increasing(layers):
+            yield Fault(path, f"is {given}; its {side} layers must count from 1 and increase from pair to pair")
+    if pairs and student.layers is not None and student.layers > 1 and max(pair[0] for pair in pairs) >= student.layers:
+        yield Fault(
+            path,
+            f"is {given}; patience teaches the student layers 1 to {student.layers - 1}, "
+            "since the last one learns from the teacher's logits",
+        )
+
+
+def _increasing(layers: list[int]) -> bool:
+    return bool(layers) and layers[0] >= 1 and all(low < high for low, high in itertools.pairwise(layers))
+
+
+def _name_faults(students: list[StudentSettings]) -> Iterator[Fault]:
+    """Names become folders, also on file systems that do not tell cases apart."""
+    seen: dict[str, int] = {}
+    for index, student in enumerate(students):
+        path: Path = ("students", index, "name")
+        if student.name is not None and not _SAFE_NAME.fullmatch(student.name):
+            yield Fault(
+                path,
+                f"is {shown(student.name)}; it becomes a folder's name: letters, digits, '.', '_' and '-', "
+                "starting with a letter or digit, at most 100",
+            )
+            continue
+        if student.name is not None and student.name.lower() == "teacher":
+            yield Fault(path, "is teacher, which is the teacher's own name in the results; choose another")
+            continue
+        name = student.name or f"{method_label(student)}-L{student.layers or 'k'}-{start_label(student)}"
+        if (first := seen.setdefault(name.lower(), index)) != index:
+            yield Fault(path, f"would be {name} as that of students.{first}; give each student a name of its own")

@@ -1,0 +1,146 @@
+"""The model card: the README.md of a saved student, for people and for the Hugging Face hub.
+
+The front matter is the hub's (`huggingface_hub.ModelCardData`); the text says how to use the model, how good it is,
+how it was made, and what helped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pkd.reporting import wording
+from pkd.reporting.results import ModelRecord, Record, RunRecord
+
+_HUB_METRICS = {"accuracy": "accuracy", "macro_f1": "f1", "mcc": "matthews_correlation"}
+_FILE_SUFFIXES = {".csv", ".tsv", ".json", ".jsonl", ".parquet", ".txt"}
+
+
+def model_card(records: Sequence[Record], model: ModelRecord) -> str:
+    """The README.md of one saved student.
+
+    Args:
+        records: of the run that made it.
+        model: the student, with its seed, that the card belongs to.
+
+    Returns:
+        Markdown with YAML front matter. What is not known, such as the licence, is left out.
+    """
+    run = wording.run_of(records)
+    environment = Environment(  # Markdown, not HTML: cells are escaped by the filter `cell`
+        loader=PackageLoader("pkd.reporting", ""),
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters["cell"] = _cell
+    metrics = wording.metric_columns(records)
+    mine = [comparison for comparison in wording.comparisons_of(records) if model.name in (comparison.a, comparison.b)]
+    confidence = wording.confidence_of(records)
+    card: str = environment.get_template("card.md.jinja").render(
+        front_matter=_front_matter(run, model),
+        model=model,
+        title=Path(model.folder).name or model.name,
+        labels=run.labels if run else [],
+        rows=wording.table(records),
+        columns=[(metric, wording.metric_title(metric, unit=True)) for metric in metrics],
+        verdicts=[wording.comparison_sentence(comparison, confidence) for comparison in mine],
+        findings=[text for comparison in mine if (text := wording.finding(comparison))],
+        confidence=wording.confidence_text(confidence),
+        same_rows=wording.SELECTED_ON_THE_SAME_ROWS if model.split == "eval" else "",
+        teacher=_teacher_name(run),
+        formula=_formula(model),
+        seeds=_seeds(records, model),
+        settings=model.settings,
+    )
+    return card
+
+
+def _front_matter(run: RunRecord | None, model: ModelRecord) -> str:
+    """The hub's metadata as YAML."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    name = Path(model.folder).name or model.name
+    results = [
+        EvalResult(
+            task_type="text-classification",
+            dataset_type=_dataset(run, model.split),
+            dataset_name=Path(_dataset(run, model.split)).name,
+            dataset_split=model.split,
+            metric_type=hub_name,
+            metric_name=wording.metric_title(metric),
+            metric_value=round(model.scores[metric].value, 4),
+        )
+        for metric, hub_name in _HUB_METRICS.items()
+        if metric in model.scores
+    ]
+    teacher = _teacher_name(run)
+    data = ModelCardData(
+        base_model=teacher if _is_hub_name(teacher) else None,
+        library_name="transformers",
+        pipeline_tag="text-classification",
+        tags=["patient-knowledge-distillation", "pkd"],
+        metrics=[hub_name for metric, hub_name in _HUB_METRICS.items() if metric in model.scores],
+        model_name=name,
+        eval_results=results or None,
+    )
+    return str(data.to_yaml()).strip()
+
+
+def _teacher_name(run: RunRecord | None) -> str:
+    return str((run.recipe.get("teacher") or {}).get("model") or "") if run else ""
+
+
+def _dataset(run: RunRecord | None, split: str) -> str:
+    """Where the evaluated rows came from: a hub name or a file's name, never a whole local path."""
+    given = str((run.recipe.get("data") or {}).get(split) or "") if run else ""
+    return given if _is_hub_name(given) else Path(given).name or split
+
+
+def _is_hub_name(name: str) -> bool:
+    """Whether a name can only be the hub's OWNER/NAME: nothing of that name lies here, and it is no file's."""
+    looks = re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name) is not None
+    return looks and Path(name).suffix.lower() not in _FILE_SUFFIXES and not Path(name).exists()
+
+
+def _seeds(records: Sequence[Record], model: ModelRecord) -> list[int]:
+    return [
+        record.seed
+        for record in records
+        if isinstance(record, ModelRecord) and record.name == model.name and record.seed is not None
+    ]
+
+
+def _formula(model: ModelRecord) -> list[str]:
+    """The loss of the model's method, a line a term, with the reductions it was trained with."""
+    settings, method = model.settings, model.method or ""
+    kd_over = {"mean": " / C (mean over the C classes)", "sum": " (sum over classes)"}
+    pt_over = {"mean": " / (K · H) (mean over K layers and H hidden units)", "sum": " (sum over layers and units)"}
+    terms = {
+        "ce": "ce = −log p_student(label)",
+        "kd": "kd = T² · KL(softmax(z_teacher / T) ‖ softmax(z_student / T))"
+        + kd_over.get(str(settings.get("kd_reduction", "mean")), ""),
+        "pt": f"pt = Σ_j ‖{_states(settings)}‖²" + pt_over.get(str(settings.get("pt_reduction", "mean")), ""),
+    }
+    if method == "ft":
+        return ["loss = ce", terms["ce"]]
+    if method == "kd":
+        return ["loss = (1 − α) · ce + α · kd", terms["ce"], terms["kd"]]
+    return ["loss = (1 − α) · ce + α · kd + β · pt", *terms.values()]
+
+
+def _states(settings: dict[str, Any]) -> str:
+    if settings.get("normalize", True):
+        return "h_student,j / ‖h_student,j‖ − h_teacher,I(j) / ‖h_teacher,I(j)‖"
+    return "h_student,j − h_teacher,I(j)"
+
+
+def _cell(text: str) -> str:
+    """Text for a Markdown table's cell: no column, line or tag of its own."""
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

@@ -1,0 +1,185 @@
+"""The report page: one HTML file that opens with no network, in light and dark, on a phone too.
+
+What the page may run is fixed by a content security policy that names the hashes of its own scripts, so nothing that
+stands in the data can run or load anything, even if it escaped being escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from ruamel.yaml import YAML
+
+from pkd.reporting import charts, wording
+from pkd.reporting.results import FlipRecord, Record, read_results
+
+REPORT_FILE = "report.html"
+
+
+def write_report(folder: Path) -> Path:
+    """Write `report.html` of a run folder from its `results.jsonl`; the old page stays until the new one is whole.
+
+    Raises:
+        CacheError: if the folder has no readable `results.jsonl`.
+    """
+    page = report_page(read_results(folder))
+    path = (folder if folder.is_dir() else folder.parent) / REPORT_FILE
+    partial = path.with_suffix(".html.partial")
+    partial.write_text(page, encoding="utf-8")
+    partial.replace(path)
+    return path
+
+
+def report_page(records: Sequence[Record]) -> str:
+    """The report of these records as one self-contained HTML page."""
+    environment = _environment()
+    scripts = [_vega_script(), environment.get_template("report.js.jinja").render()]
+    page: str = environment.get_template("report.html.jinja").render(
+        **_results(records),
+        **_charts(records),
+        **_provenance(records),
+        comparisons=[_comparison(comparison) for comparison in wording.comparisons_of(records)],
+        findings=[text for comparison in wording.comparisons_of(records) if (text := wording.finding(comparison))],
+        flips=_flips(records),
+        style=Markup(environment.get_template("report.css.jinja").render()),
+        scripts=[Markup(script) for script in scripts],
+        policy=_policy(scripts),
+        themes=charts.THEMES,
+    )
+    return page
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("pkd.reporting", ""),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "ensure_ascii": True, "allow_nan": False}
+    return environment
+
+
+@functools.cache
+def _vega_script() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, as vl-convert ships them."""
+    import vl_convert
+
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=charts.vega_lite_version())
+    # A script element ends at the first "</script", wherever it stands; "<!--" changes how the rest is read.
+    return re.sub(r"<(?=/script|!--)", r"\\x3C", bundle, flags=re.IGNORECASE)
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
+
+
+def _results(records: Sequence[Record]) -> dict[str, Any]:
+    run, confidence = wording.run_of(records), wording.confidence_of(records)
+    metrics = wording.metric_columns(records)
+    first = (wording.main_metric(records), "macro_f1", "agreement")  # the others stand in a table of their own
+    featured = wording.featured(records)
+    return {
+        "name": run.name if run else "evaluation",
+        "created": run.created if run else "",
+        "headline": wording.headline(records).replace(" %", "\u00a0%").replace(" ± ", "\u00a0±\u00a0"),
+        "key_figures": _key_figures(records),
+        "same_rows": wording.SELECTED_ON_THE_SAME_ROWS if run and run.evaluated_on == "eval" else "",
+        "rows": wording.table(records),
+        "metrics": [(metric, wording.metric_title(metric, unit=True)) for metric in metrics if metric in first],
+        "more_metrics": [
+            (metric, wording.metric_title(metric, unit=True)) for metric in metrics if metric not in first
+        ],
+        "featured": featured.name if featured else "",
+        "confidence": wording.confidence_text(confidence),
+        "warnings": run.warnings if run else [],
+    }
+
+
+def _key_figures(records: Sequence[Record]) -> list[tuple[str, str]]:
+    """The featured student in three or four large numbers, each with what it counts."""
+    student, teacher, metric = wording.featured(records), wording.teacher_of(records), wording.main_metric(records)
+    row = next((row for row in wording.table(records) if student and row.name == student.name), None)
+    if row is None or student is None:
+        return []
+    unit = " %" if wording.metric_title(metric, unit=True).endswith("%") else ""
+    figures = [(row.means[metric] + unit, wording.metric_title(metric))]
+    if teacher is not None and teacher.name != student.name:
+        kept = student.mean[metric] / teacher.mean[metric] if teacher.mean[metric] else 0.0
+        figures.append((f"{kept * 100:.1f} %", f"of the teacher's {wording.metric_title(metric)}"))
+        if row.speed != wording.NONE:
+            figures.append((row.speed, "the teacher's speed"))
+        figures.append((row.share, "of its parameters"))
+    return figures
+
+
+def _charts(records: Sequence[Record]) -> dict[str, Any]:
+    if not wording.table(records):
+        return {"kept": None, "scores": None, "curves": [], "legend": []}
+    panels = charts.curve_panels(records)
+    specs = [(title, charts.render(chart)) for title, chart in panels]
+    for _, spec in specs:  # one legend above all panels, drawn by the page
+        spec["encoding"]["color"]["legend"] = spec["encoding"]["strokeDash"]["legend"] = None
+    colours = charts.colours_of(records)
+    return {
+        "kept": charts.render(charts.kept_chart(records)),
+        "scores": charts.render(charts.scores_chart(records)),
+        "curves": specs,
+        "legend": [(row.name, colours[row.name]) for row in wording.table(records) if row.role != "teacher"],
+    }
+
+
+def _comparison(comparison: Any) -> dict[str, Any]:
+    tests = [(test.seed, test.only_a, test.only_b, wording.p_text(test.p)) for test in comparison.tests]
+    return {
+        "subject": wording.subject(comparison),
+        "a": comparison.a,
+        "b": comparison.b,
+        "verdict": wording.verdict_text(comparison),
+        "kind": {"HELPS": "good", "DOES NOT": "bad"}.get(comparison.verdict, "open"),
+        "difference": wording.points_text(comparison.difference.value, sign=True),
+        "interval": wording.interval_of(comparison) or wording.NONE,
+        "examples": wording.examples_text(comparison.examples),
+        "rows": f"{comparison.rows:,}",
+        "tests": tests,
+    }
+
+
+def _flips(records: Sequence[Record]) -> list[tuple[str, list[FlipRecord]]]:
+    """Negative flips by model, the featured student's first."""
+    featured = wording.featured(records)
+    by_model: dict[str, list[FlipRecord]] = {}
+    for record in records:
+        if isinstance(record, FlipRecord):
+            by_model.setdefault(record.model, []).append(record)
+    return sorted(by_model.items(), key=lambda item: featured is None or item[0] != featured.name)
+
+
+def _provenance(records: Sequence[Record]) -> dict[str, Any]:
+    run = wording.run_of(records)
+    if run is None:
+        return {"recipe": "", "facts": []}
+    text = io.StringIO()
+    yaml = YAML()
+    yaml.default_flow_style = False
+    yaml.dump(run.recipe, text)
+    facts = [
+        ("Rows", {split: f"{count:,}" for split, count in run.rows.items()}),
+        ("Labels", {str(index): label for index, label in enumerate(run.labels)}),
+        ("Versions", run.versions),
+        ("Hardware", run.hardware),
+        ("Fingerprints", run.fingerprints),
+    ]
+    return {"recipe": text.getvalue(), "facts": [(title, values) for title, values in facts if values]}

@@ -1,0 +1,89 @@
+"""The results in a terminal: a table and the verdicts, within 100 columns, readable in a log file too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pkd.reporting.results import ComparisonRecord, Record
+from pkd.reporting.wording import (
+    NONE,
+    SELECTED_ON_THE_SAME_ROWS,
+    Row,
+    comparison_sentence,
+    comparisons_of,
+    confidence_of,
+    headline,
+    main_metric,
+    metric_columns,
+    metric_title,
+    run_of,
+    table,
+)
+
+_WIDTH = 100
+_SHORT = {"macro_f1": "macro F1", "agreement": "agreement"}
+_STYLES = {"HELPS": "green", "DOES NOT": "red", "UNCLEAR": "yellow"}
+
+
+def print_results(records: Sequence[Record], console: Console) -> None:
+    """Print the headline, the results table and what helped.
+
+    Names are printed as they are, never read as rich's markup. Where the console is no terminal there are neither
+    colours nor boxes, and lines are 100 columns long (rich would guess 80).
+    """
+    before = console.width
+    console.width = min(_WIDTH, before) if console.is_terminal else _WIDTH
+    try:
+        for block in _blocks(records, console.width, plain=not console.is_terminal):
+            console.print(block)
+    finally:
+        console.width = before
+
+
+def _blocks(records: Sequence[Record], width: int, *, plain: bool) -> Iterator[Text | Table]:
+    yield Text(headline(records))
+    rows = table(records)
+    if not rows:
+        return
+    yield Text()
+    yield _results_table(records, rows, width, plain=plain)
+    comparisons = comparisons_of(records)
+    if comparisons:
+        if plain:
+            yield Text()
+        yield Text("Did it help?", style="bold")
+        yield from (_verdict(comparison, confidence_of(records)) for comparison in comparisons)
+    run = run_of(records)
+    if run is not None and run.evaluated_on == "eval":
+        yield Text()
+        yield Text(SELECTED_ON_THE_SAME_ROWS, style="yellow")
+
+
+def _results_table(records: Sequence[Record], rows: Sequence[Row], width: int, *, plain: bool) -> Table:
+    """The table; a terminal of less than 96 columns gets the main metric alone."""
+    main, known = main_metric(records), metric_columns(records)
+    others = [metric for metric in _SHORT if width >= 96 and metric in known and metric != main]
+    grid = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0) if plain else (0, 1))
+    # A long name is folded, never cut: a log must name every model.
+    grid.add_column("model", overflow="fold", min_width=min(24, max(len(row.name) for row in rows), width // 4))
+    for title in ("layers", metric_title(main, unit=True), *(_SHORT[metric] for metric in others), "speed"):
+        grid.add_column(title, justify="right", no_wrap=True)
+    grid.add_column("parameters", justify="right", no_wrap=True)
+    for row in rows:
+        parameters = row.parameters if row.share in ("100 %", NONE) else f"{row.parameters} ({row.share})"
+        cells = [row.name, row.layers, row.scores[main], *(row.means[metric] for metric in others), row.speed]
+        style = {"teacher": "dim", "student": "bold"}.get(row.role, "")
+        grid.add_row(*(Text(cell) for cell in (*cells, parameters)), style=style)
+    return grid
+
+
+def _verdict(comparison: ComparisonRecord, confidence: float) -> Text:
+    text = Text("- " + comparison_sentence(comparison, confidence))
+    for word in ("DOES NOT HELP", "HELPS", "UNCLEAR", "ABOVE", "BELOW"):
+        text.highlight_words([word], style=f"bold {_STYLES[comparison.verdict]}")
+    return text

@@ -1,0 +1,294 @@
+"""The words in which results are told: one wording for terminal, page and model card.
+
+Records go in; sentences and table cells come out, as plain text that each view escapes in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pkd.reporting.results import ComparisonRecord, ModelRecord, Record, RunRecord, Summary, summarise
+
+AGAINST_TEACHER = "against the teacher"
+NONE = "–"  # an empty cell
+
+SELECTED_ON_THE_SAME_ROWS = (
+    "These scores were measured on the rows that the best epoch was chosen on, so they flatter the students. "
+    "Give held-out rows as data.test for scores that nothing was chosen on."
+)
+
+_TITLES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "mcc": "MCC",
+    "cross_entropy": "cross-entropy",
+    "ece": "calibration error",
+    "agreement": "agreement with teacher",
+    "kl": "KL to teacher",
+}
+_SHARES = {"accuracy", "macro_f1", "ece", "agreement"}  # shown in percent; the others as they are
+_SUBJECTS = {"patience": "Patience", "kd": "The teacher's softened output (KD)", "unlabelled text": "Unlabelled text"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the results table, as text."""
+
+    name: str
+    role: str
+    seeds: int
+    layers: str
+    scores: dict[str, str]  # metric -> "82.9 ± 0.3", or "–" where it was not measured
+    means: dict[str, str]  # metric -> "82.9"
+    rows_per_second: str
+    speed: str  # against the teacher's, "2.1×"
+    parameters: str  # "17.3 M"
+    share: str  # of the teacher's parameters, "76 %"
+    size: str  # "69 MB"
+
+
+def run_of(records: Sequence[Record]) -> RunRecord | None:
+    """The record of the run itself, where there is one."""
+    return next((record for record in records if isinstance(record, RunRecord)), None)
+
+
+def comparisons_of(records: Sequence[Record]) -> list[ComparisonRecord]:
+    """The comparisons, in the order in which they stand."""
+    return [record for record in records if isinstance(record, ComparisonRecord)]
+
+
+def main_metric(records: Sequence[Record]) -> str:
+    """The metric that chose the best epoch, if every model has it; accuracy otherwise."""
+    run = run_of(records)
+    metric = str((run.recipe.get("evaluation") or {}).get("metric", "accuracy")) if run else "accuracy"
+    models = [record for record in records if isinstance(record, ModelRecord)]
+    return metric if all(metric in model.scores for model in models) else "accuracy"
+
+
+def confidence_of(records: Sequence[Record]) -> float:
+    """The confidence of the run's intervals."""
+    run = run_of(records)
+    return float((run.recipe.get("evaluation") or {}).get("confidence", 0.95)) if run else 0.95
+
+
+def teacher_of(records: Sequence[Record]) -> Summary | None:
+    """The teacher, where it was measured."""
+    return next((summary for summary in summarise(records) if summary.role == "teacher"), None)
+
+
+def featured(records: Sequence[Record]) -> Summary | None:
+    """The student that the headline is about: the best on development data, never on the rows it is reported on.
+
+    The first student where nothing was selected on development data, the first model where there is no student.
+    """
+    summaries = summarise(records)
+    students = [summary for summary in summaries if summary.role == "student"]
+    if not students:
+        return next((summary for summary in summaries if summary.role == "control"), None) or next(
+            iter(summaries), None
+        )
+    selected = {student.name: _selection_score(records, student.name) for student in students}
+    if any(score is None for score in selected.values()):
+        return students[0]
+    return max(students, key=lambda student: selected[student.name] or 0.0)
+
+
+def headline(records: Sequence[Record]) -> str:
+    """The result in one sentence: the featured student's score, and what it kept of its teacher at what cost."""
+    student, teacher = featured(records), teacher_of(records)
+    if student is None:
+        return "No model was measured."
+    metric = main_metric(records)
+    score, bracket, interval = score_text(student, metric).partition(" (")
+    measured = f"{score}{' %' if metric in _SHARES else ''} {metric_title(metric)}{bracket}{interval}"
+    sentence = f"{student.name}: {measured} on {_rows_text(records, student.name)}"
+    if teacher is None or teacher.name == student.name:
+        return sentence + "."
+    sentence += f", {_beside_teacher(records, student, teacher, metric)}"
+    costs = [f"{student.parameters / teacher.parameters:.0%}".replace("%", " %") + " of its parameters"]
+    if student.rows_per_second and teacher.rows_per_second:
+        costs.insert(0, f"{student.rows_per_second / teacher.rows_per_second:.1f} times its speed")
+    return f"{sentence}, at {' and '.join(costs)}."
+
+
+def comparison_sentence(comparison: ComparisonRecord, confidence: float = 0.95) -> str:
+    """Verdict, difference, interval and examples of one comparison, in one sentence."""
+    difference, metric = comparison.difference, metric_title(comparison.metric)
+    points = points_text(abs(difference.value))
+    if points == "0.0":
+        beside = f"is level with {comparison.b} in {metric}"
+    else:
+        beside = f"is {points} points {'above' if difference.value > 0 else 'below'} {comparison.b} in {metric}"
+    interval = interval_of(comparison)
+    within = f" ({confidence_text(confidence)} interval {interval})" if interval else ""
+    examples = f"which is {examples_text(comparison.examples)} of {comparison.rows:,} rows"
+    return f"{subject(comparison)} {verdict_text(comparison)}: {comparison.a} {beside}{within}, {examples}."
+
+
+def finding(comparison: ComparisonRecord) -> str | None:
+    """What to conclude where a term or a start did not help; None where it did."""
+    if comparison.question == AGAINST_TEACHER or comparison.verdict == "HELPS":
+        return None
+    if comparison.verdict == "DOES NOT":
+        return f"{subject(comparison)} did not help here, it hurt: {comparison.b} is better than {comparison.a}."
+    return (
+        f"{subject(comparison)} gave nothing that these rows can show: "
+        f"{comparison.a} and {comparison.b} differ by no more than chance does."
+    )
+
+
+def subject(comparison: ComparisonRecord) -> str:
+    """What a comparison is about, as the start of a sentence."""
+    question = comparison.question
+    return _SUBJECTS.get(question) or question[:1].upper() + question[1:]
+
+
+def verdict_text(comparison: ComparisonRecord) -> str:
+    """The verdict; beside the teacher nothing "helps", there it is ABOVE or BELOW."""
+    if comparison.question == AGAINST_TEACHER:
+        return {"HELPS": "ABOVE", "DOES NOT": "BELOW"}.get(comparison.verdict, "UNCLEAR")
+    return {"DOES NOT": "DOES NOT HELP"}.get(comparison.verdict, comparison.verdict)
+
+
+def table(records: Sequence[Record]) -> list[Row]:
+    """The results table: a row a model, the teacher's first."""
+    teacher = teacher_of(records)
+    metrics = metric_columns(records)
+    return [_row(summary, teacher, metrics) for summary in summarise(records)]
+
+
+def metric_columns(records: Sequence[Record]) -> list[str]:
+    """The metrics that any model has, the main one first, then as they stand."""
+    names = [metric for summary in summarise(records) for metric in summary.mean]
+    return list(dict.fromkeys([main_metric(records), *names])) if names else []
+
+
+def metric_title(metric: str, *, unit: bool = False) -> str:
+    """How a metric is called; with `unit`, its % too."""
+    title = _TITLES.get(metric, metric)
+    return f"{title}, %" if unit and metric in _SHARES else title
+
+
+def score_text(summary: Summary, metric: str) -> str:
+    """Mean ± standard deviation over seeds; of one seed the score and its bootstrap interval."""
+    if metric not in summary.mean:
+        return NONE
+    text, deviation, interval = (
+        amount(metric, summary.mean[metric]),
+        summary.deviation[metric],
+        summary.interval[metric],
+    )
+    if deviation is not None:
+        return f"{text} ± {amount(metric, deviation)}"
+    return f"{text} ({amount(metric, interval[0])} to {amount(metric, interval[1])})" if interval else text
+
+
+def mean_text(summary: Summary, metric: str) -> str:
+    """The mean over seeds alone."""
+    return amount(metric, summary.mean[metric]) if metric in summary.mean else NONE
+
+
+def amount(metric: str, value: float) -> str:
+    """A score as tables show it: shares in percent, the rest with three decimals."""
+    return _minus(f"{value * 100:.1f}" if metric in _SHARES else f"{value:.3f}")
+
+
+def shown(metric: str, value: float) -> float:
+    """A score as charts draw it: shares in percent, the rest as it is."""
+    return value * 100 if metric in _SHARES else value
+
+
+def points_text(difference: float, *, sign: bool = False) -> str:
+    """A difference of shares in percentage points; with `sign`, its + or −."""
+    text = _minus(f"{difference * 100:{'+' if sign else ''}.1f}")
+    return "0.0" if text in ("−0.0", "+0.0") else text
+
+
+def interval_of(comparison: ComparisonRecord) -> str | None:
+    """The interval of a comparison's difference, in points."""
+    low, high = comparison.difference.low, comparison.difference.high
+    return None if low is None or high is None else f"{points_text(low, sign=True)} to {points_text(high, sign=True)}"
+
+
+def examples_text(examples: float) -> str:
+    """What a difference amounts to in rows, e.g. "+7" or "−0.3"."""
+    text = _minus(f"{examples:+.0f}" if abs(examples) >= 10 or examples == round(examples) else f"{examples:+.1f}")
+    return "0" if text in ("+0", "−0", "+0.0", "−0.0") else text
+
+
+def p_text(p: float) -> str:
+    """A p value, e.g. "0.12" or "< 0.001"."""
+    if p < 0.001:
+        return "< 0.001"
+    return f"{p:.2f}" if p >= 0.0995 or p == 0 else f"{p:.3f}"
+
+
+def confidence_text(confidence: float) -> str:
+    """A confidence in percent, e.g. "95 %"."""
+    return f"{confidence * 100:g} %"
+
+
+def count_text(count: int) -> str:
+    """A large count in millions or thousands, e.g. "17.3 M"."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return str(count)
+
+
+def _row(summary: Summary, teacher: Summary | None, metrics: Sequence[str]) -> Row:
+    speed = share = NONE
+    if teacher is not None:
+        share = f"{summary.parameters / teacher.parameters * 100:.0f} %"
+        if summary.rows_per_second and teacher.rows_per_second:
+            speed = f"{summary.rows_per_second / teacher.rows_per_second:.1f}×"
+    return Row(
+        name=summary.name,
+        role=summary.role,
+        seeds=len(summary.seeds),
+        layers=str(summary.layers),
+        scores={metric: score_text(summary, metric) for metric in metrics},
+        means={metric: mean_text(summary, metric) for metric in metrics},
+        rows_per_second=f"{summary.rows_per_second:,.0f}" if summary.rows_per_second else NONE,
+        speed=speed,
+        parameters=count_text(summary.parameters),
+        share=share,
+        size=f"{summary.bytes / 1e6:,.0f} MB" if summary.bytes >= 1e6 else f"{summary.bytes / 1e3:,.0f} kB",
+    )
+
+
+def _beside_teacher(records: Sequence[Record], student: Summary, teacher: Summary, metric: str) -> str:
+    difference = student.mean[metric] - teacher.mean[metric]
+    size = points_text(abs(difference)) + " points" if metric in _SHARES else amount(metric, abs(difference))
+    level = amount(metric, difference) in (amount(metric, 0.0), "−" + amount(metric, 0.0))
+    text = "level with the teacher" if level else f"{size} {'above' if difference > 0 else 'below'} the teacher"
+    values = [
+        test.p
+        for comparison in comparisons_of(records)
+        if comparison.question == AGAINST_TEACHER and comparison.a == student.name and comparison.metric == metric
+        for test in comparison.tests
+    ]
+    if not values:
+        return text
+    low, high = p_text(min(values)), p_text(max(values))
+    if low == high:
+        return f"{text} (p {low if low.startswith('<') else '= ' + low})"
+    return f"{text} (p from {low} to {high} over {len(values)} seeds)"
+
+
+def _rows_text(records: Sequence[Record], name: str) -> str:
+    model = next(record for record in records if isinstance(record, ModelRecord) and record.name == name)
+    return f"{model.rows:,} held-out rows" if model.split == "test" else f"the {model.rows:,} rows it was selected on"
+
+
+def _selection_score(records: Sequence[Record], name: str) -> float | None:
+    scores = [
+        record.selection.get("score") for record in records if isinstance(record, ModelRecord) and record.name == name
+    ]
+    known = [float(score) for score in scores if isinstance(score, int | float)]
+    return sum(known) / len(known) if known and len(known) == len(scores) else None
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")

@@ -1,0 +1,138 @@
+"""The command line as its users meet it: a process, its two outputs and its exit code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pkd.cli.main import app
+from pkd.recipe.reading import read_recipe
+
+COMMANDS = ["run", "demo", "recipe", "finetune", "annotate", "distill", "evaluate", "report", "predict", "check"]
+
+
+def pkd(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m pkd` as a user does."""
+    return subprocess.run(
+        [sys.executable, "-m", "pkd", *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "COLUMNS": "100", "PYTHONUTF8": "1", **environment},
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_commands_are_those_that_are_tested_here() -> None:
+    assert sorted(COMMANDS) == sorted(str(command.name) for command in app.registered_commands)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_each_command_is_one_screen_that_ends_with_an_example(command: str) -> None:
+    done = pkd(command, "--help")
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, done.stderr
+    assert len(lines) <= 50
+    assert max(map(len, lines)) <= 100
+    assert lines[0].startswith(f"Usage: pkd {command}")
+    last = [line for line in lines if line.strip()][-1]
+    assert last.startswith(f"  pkd {command}")
+
+
+def test_the_help_of_distill_groups_the_recipe_by_its_classes_and_shows_its_defaults() -> None:
+    text = pkd("distill", "--help").stdout
+    headings = [line for line in text.splitlines() if line and not line.startswith(" ")]
+    assert headings[2:] == ["Required", "Data", "Student", "Training", "Run", "Output and more", "Examples"]
+    assert "--beta X" in text
+    assert "L_PT, the patience [default: 100]" in text
+    assert "pairs [student layer, teacher layer]" in text
+    assert "--no-controls" in text
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["distill", "--help"], ["recipe"], ["--version"]])
+def test_nothing_heavy_is_imported_for_what_needs_none(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom pkd.cli.main import main\n"
+        f"code = main({arguments!r})\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'numpy', 'pyarrow'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_printed_recipe_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(pkd("recipe").stdout, encoding="utf-8")
+    assert read_recipe(path).students[0].beta == 100
+
+
+def test_a_recipe_file_is_replaced_only_when_asked(tmp_path: Path) -> None:
+    path = str(tmp_path / "recipe.yaml")
+    assert pkd("recipe", "--output", path).returncode == 0
+    again = pkd("recipe", "--output", path)
+    assert again.returncode == 2
+    assert "--overwrite" in again.stderr
+    assert pkd("recipe", "--output", path, "--overwrite").returncode == 0
+
+
+def test_a_bad_recipe_is_told_in_sentences_with_exit_code_2(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("teacher: {model: t}\ndata: {train: a}\nstudents:\n  - alpha: 70\n    bta: 3\n")
+    for command in ("run", "check"):
+        done = pkd(command, str(path))
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert "Traceback" not in done.stderr
+        assert f"{path}:4: students.0.alpha is 70; it must be at most 1, did you mean 0.7?" in done.stderr
+        assert f"{path}:5: students.0.bta is not known; did you mean beta?" in done.stderr
+
+
+def test_debug_shows_the_traceback_too(tmp_path: Path) -> None:
+    done = pkd("run", str(tmp_path / "none.yaml"), "--debug")
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+    assert f"pkd: {tmp_path / 'none.yaml'} does not exist." in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["distil"], "Did you mean 'distill'?"),
+        (["distill", "--teacher", "t"], "Missing option '--train'"),
+        (["distill", "--alpha", "x"], "'--alpha'"),
+        (["distill", "--teacher", "t", "--train", "a", "--output", "o", "--alpha", "7"], "alpha is 7.0; it must be"),
+        (["distill", "--teacher", "t", "--train", "a", "--output", "o", "--set", "bta=7"], "did you mean beta?"),
+        (["distill", "--teacher", "t", "--train", "a", "--output", "o", "--set", "beta"], "expected key=value"),
+        (["distill", "--teacher", "t", "--train", "a", "--output", "o", "--layer-map", "1:x"], "is no pair as 1:2"),
+        (["annotate", "--teacher", "t", "--train", "a", "--output", "o", "--teacher-layers", "x"], "no list of layers"),
+        (["annotate", "--teacher", "t", "--train", "a", "--output", "o", "--teacher-layers", "2", "--layers", "3"],
+         "leave out --layers"),
+        (["predict", "m", "a text", "--file", "f.csv"], "not both"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_told_without_a_traceback(arguments: list[str], expected: str) -> None:
+    done = pkd(*arguments)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_only_the_first_rank_has_no_rank_in_its_messages() -> None:
+    assert "pkd (rank 1): " in pkd("run", "none.yaml", RANK="1").stderr
+    assert "pkd: " in pkd("run", "none.yaml", RANK="0").stderr
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    done = subprocess.run(
+        f"'{sys.executable}' -m pkd recipe | head -n 1; echo ${{PIPESTATUS[0]}}",
+        shell=True, executable="/bin/bash", capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "0"
+    assert done.stderr == ""

@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pkd.data.sources import read_data, read_split, read_texts
+from pkd.errors import DataError
+from pkd.recipe.settings import DataSettings
+
+ROWS = {"text": ["fine", "dull", "good"], "label": ["pos", "neg", "pos"]}
+CSV = "text,label\nfine,pos\ndull,neg\ngood,pos\n"
+
+
+def read(source, split="train", **settings):
+    return read_split(str(source), split, DataSettings(**settings))
+
+
+def write(path: Path, content: str = CSV) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def as_columns(rows: datasets.Dataset) -> dict[str, list[object]]:
+    return {column: list(rows[column]) for column in rows.column_names}
+
+
+def test_every_file_format_gives_the_same_rows(tmp_path):
+    write(tmp_path / "a.csv")
+    write(tmp_path / "a.tsv", CSV.replace(",", "\t"))
+    lines = [f'{{"text": "{t}", "label": "{y}"}}' for t, y in zip(*ROWS.values(), strict=True)]
+    write(tmp_path / "a.jsonl", "\n".join(lines))
+    write(tmp_path / "a.json", "\n".join(lines) + "\n")
+    pq.write_table(pa.table({"more": [1, 2, 3], **ROWS}), tmp_path / "a.parquet")
+    datasets.Dataset.from_dict(ROWS).save_to_disk(tmp_path / "saved")
+    for name in ("a.csv", "a.tsv", "a.jsonl", "a.json", "a.parquet", "saved"):
+        assert as_columns(read(tmp_path / name)) == ROWS, name
+
+
+def test_a_path_may_hold_spaces_and_letters_of_any_script(tmp_path):
+    assert len(read(write(tmp_path / "mes données: été" / "критика 1.csv"))) == 3
+
+
+def test_columns_that_are_not_needed_are_dropped(tmp_path):
+    rows = read(write(tmp_path / "a.csv", "id,text,label,source\n1,x,a,web\n2,y,b,web\n"))
+    assert rows.column_names == ["text", "label"]
+
+
+def test_ids_that_repeat_are_refused(tmp_path):
+    with pytest.raises(DataError, match="ids stand more than once: 1"):
+        read(write(tmp_path / "a.csv", "id,text,label\n1,x,a\n1,y,b\n"))
+
+
+def test_only_the_header_is_refused(tmp_path):
+    with pytest.raises(DataError, match="0 rows"):
+        read(write(tmp_path / "a.csv", "text,label\n"))
+
+
+def test_pairs_are_read_from_chosen_columns(tmp_path):
+    file = write(tmp_path / "a.tsv", "\ufeffQuality\t#1 ID\t#1 String\t#2 String\n1\t7\tsome \"x\" text\tother\n")
+    rows = read(file, text_columns=["#1 String", "#2 String"], label_column="Quality")
+    assert as_columns(rows) == {"text_a": ['some "x" text'], "text_b": ["other"], "label": [1]}
+
+
+def test_names_of_a_class_label_feature_are_used_not_its_numbers(tmp_path):
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["pos", "neg"])})
+    datasets.Dataset.from_dict({"text": ["a", "b"], "label": [1, 0]}, features=features).save_to_disk(tmp_path / "d")
+    assert list(read(tmp_path / "d")["label"]) == ["neg", "pos"]
+
+
+def test_hidden_labels_of_a_class_label_feature_are_refused(tmp_path):
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["pos", "neg"])})
+    rows = {"text": ["a", "b"], "label": [-1, -1]}
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "d")
+    with pytest.raises(DataError, match=r"hidden labels \(-1\)"):
+        read(tmp_path / "d", "test")
+
+
+def test_a_saved_folder_of_splits_gives_the_split_that_is_meant(tmp_path):
+    parts = {name: datasets.Dataset.from_dict({"text": [name], "label": ["x"]}) for name in ("train", "dev", "test")}
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "d")
+    assert [read(tmp_path / "d", split)["text"][0] for split in ("train", "eval", "test")] == ["train", "dev", "test"]
+    assert read(f"{tmp_path / 'd'}:test", "eval")["text"][0] == "test"
+    with pytest.raises(DataError, match="no split 'gold'; its splits: train, dev, test"):
+        read(f"{tmp_path / 'd'}:gold", "eval")
+
+
+def test_rows_of_a_saved_dataset_keep_their_order_after_a_selection(tmp_path):
+    datasets.Dataset.from_dict(ROWS).select([2, 0]).save_to_disk(tmp_path / "d")
+    assert list(read(tmp_path / "d")["text"]) == ["good", "fine"]
+
+
+def test_a_folder_that_is_no_dataset_names_the_files_in_it(tmp_path):
+    write(tmp_path / "data" / "train.csv")
+    with pytest.raises(DataError, match="is a folder.*train.csv"):
+        read(tmp_path / "data")
+
+
+def test_a_damaged_dataset_folder_is_told(tmp_path):
+    write(tmp_path / "d" / "state.json", "{")
+    with pytest.raises(DataError, match="cannot be loaded as a saved dataset"):
+        read(tmp_path / "d")
+
+
+def test_a_missing_file_is_told_with_its_absolute_path_and_near_names(tmp_path, monkeypatch):
+    write(tmp_path / "data" / "train.csv")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="does not exist. Near it: train.csv") as error:
+        read("data/trian.csv")
+    assert str(tmp_path / "data" / "trian.csv") in str(error.value)
+    with pytest.raises(DataError, match="Near it: train.csv"):
+        read("data/train")  # the folder is there, so it is no hub name
+    with pytest.raises(DataError, match="Neither does its folder"):
+        read("elsewhere/deep/down/train.csv")
+    with pytest.raises(DataError, match="hub name"):
+        read("imdb")
+
+
+def test_another_kind_of_file_is_told(tmp_path):
+    with pytest.raises(DataError, match="ends in '.xlsx'"):
+        read(write(tmp_path / "a.xlsx"))
+
+
+def test_a_file_that_is_no_parquet_is_told(tmp_path):
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
+        read(write(tmp_path / "a.parquet"))
+
+
+def test_a_link_to_itself_is_told(tmp_path):
+    (tmp_path / "a.csv").symlink_to(tmp_path / "a.csv")
+    with pytest.raises(DataError, match=r"a\.csv"):
+        read(tmp_path / "a.csv")
+
+
+def test_a_file_without_permission_is_told(tmp_path):
+    file = write(tmp_path / "a.csv")
+    file.chmod(0)
+    if os.access(file, os.R_OK):
+        pytest.skip("this user may read every file")
+    with pytest.raises(DataError, match="Permission denied"):
+        read(file)
+
+
+def test_a_hub_name_that_cannot_be_loaded_is_told_in_one_line():
+    with pytest.raises(DataError, match="neither a file or folder here") as error:
+        read("no-such-owner-at-all/no-such-dataset:train[:5]")
+    assert "\n" not in str(error.value)
+
+
+def test_plain_text_has_no_labels(tmp_path):
+    with pytest.raises(DataError, match="plain text, which has no labels"):
+        read(write(tmp_path / "a.txt", "one\n"))
+
+
+def test_plain_text_is_no_pair(tmp_path):
+    with pytest.raises(DataError, match="pairs are expected"):
+        read(write(tmp_path / "a.txt", "one\n"), "unlabelled", text_columns=["premise", "hypothesis"])
+
+
+def test_unlabelled_sources_are_joined_without_their_labels(tmp_path, heard):
+    first, second = write(tmp_path / "a.csv"), write(tmp_path / "b.txt", "one\n\ntwo\n")
+    data = read_data(DataSettings(unlabelled=[str(first), str(second)]))
+    assert as_columns(data["unlabelled"]) == {"text": ["fine", "dull", "good", "one", "two"]}
+    assert any("'label' is not used" in note for note in heard.notes)
+    assert any("were dropped" in note for note in heard.notes)
+
+
+def test_only_the_splits_that_are_wanted_and_given_are_read(tmp_path):
+    file = str(write(tmp_path / "a.csv"))
+    settings = DataSettings(train=file, eval=str(tmp_path / "missing.csv"))
+    assert list(read_data(settings, splits=("train", "test"))) == ["train"]
+
+
+def test_splits_must_all_be_pairs_or_all_single_texts(tmp_path):
+    single = write(tmp_path / "a.csv")
+    pair = write(tmp_path / "b.csv", "premise,hypothesis,label\nx,y,pos\n")
+    with pytest.raises(DataError, match="pairs of texts, but .* single texts"):
+        read_data(DataSettings(train=str(single), eval=str(pair)))
+    with pytest.raises(DataError, match="pairs of texts, but .* single texts"):
+        read_data(DataSettings(unlabelled=[str(single), str(pair)]))
+
+
+def test_a_split_without_the_column_of_the_other_is_refused(tmp_path):
+    train, dev = write(tmp_path / "a.csv"), write(tmp_path / "b.csv", "text,sentiment\nx,pos\n")
+    with pytest.raises(DataError, match="b.csv has no column 'label'"):
+        read_data(DataSettings(train=str(train), eval=str(dev)))
+
+
+def test_texts_to_classify_keep_their_order_and_number(tmp_path):
+    file = write(tmp_path / "a.csv", "review,label\nx,0\n,1\ny,0\n")
+    assert list(read_texts(str(file))) == ["x", "", "y"]
+    pairs = write(tmp_path / "b.csv", "left,right\na,b\n")
+    assert list(read_texts(str(pairs), "left, right")) == [("a", "b")]
+
+
+def test_a_large_file_is_read_in_seconds(tmp_path):
+    file = tmp_path / "a.csv"
+    with file.open("w", encoding="utf-8") as out:
+        out.write("id,text,label\n")
+        out.writelines(f'{row},"a text of some words, number {row}",{row % 2}\n' for row in range(200_000))
+    began = time.monotonic()
+    assert len(read(file)) == 200_000
+    assert time.monotonic() - began < 15  # about one second on an idle core
+
+
+GLUE = os.environ.get("PKD_GLUE", "")
+needs_glue = pytest.mark.skipif(not GLUE, reason="PKD_GLUE names no folder of GLUE")
+
+
+@needs_glue
+def test_sst2_is_read_whole():
+    rows = read(Path(GLUE) / "SST-2" / "train.tsv")
+    assert (len(rows), rows["text"][0], set(rows["label"])) == (
+        67_349,
+        "hide new secretions from the parental units ",
+        {0, 1},
+    )
+
+
+@needs_glue
+def test_rte_is_read_whole():
+    rows = read(Path(GLUE) / "RTE" / "train.tsv")
+    assert (len(rows), rows.column_names) == (2490, ["text_a", "text_b", "label"])
+    assert set(rows["label"]) == {"entailment", "not_entailment"}
+
+
+@needs_glue
+def test_mrpc_is_read_whole():
+    columns = {"text_columns": ["#1 String", "#2 String"], "label_column": "Quality"}
+    rows = read(Path(GLUE) / "MRPC" / "train.tsv", **columns)
+    assert rows["text_a"][0].startswith('Amrozi accused his brother , whom he called " the witness "')
+    assert (len(rows), sum(rows["label"])) == (3668, 2474)
+
+
+@needs_glue
+def test_cola_has_no_header_and_says_so():
+    with pytest.raises(DataError, match="more than once|header looks like data"):
+        read(Path(GLUE) / "CoLA" / "train.tsv")
+
+
+@needs_glue
+def test_stsb_is_regression_and_says_so():
+    with pytest.raises(DataError, match="Regression is not supported"):
+        read(Path(GLUE) / "STS-B" / "train.tsv", label_column="score")

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+from pkd.reporting.card import model_card
+from pkd.reporting.results import ModelRecord, Record, RunRecord
+
+
+def student(records: list[Record], name: str = "pkd-skip-L3-spread") -> ModelRecord:
+    return next(record for record in records if isinstance(record, ModelRecord) and record.name == name)
+
+
+def with_recipe(records: list[Record], **update: object) -> list[Record]:
+    run = records[0]
+    assert isinstance(run, RunRecord)
+    return [run.model_copy(update={"recipe": run.recipe | update}), *records[1:]]
+
+
+def test_the_front_matter_is_what_the_hub_reads(records: list[Record]) -> None:
+    data = ModelCard(model_card(records, student(records))).data
+    assert data.base_model == "sentence-transformers/all-MiniLM-L6-v2"
+    assert data.pipeline_tag == "text-classification"
+    assert data.library_name == "transformers"
+    assert data.tags == ["patient-knowledge-distillation", "pkd"]
+    assert data.license is None
+    assert data.eval_results is not None
+    assert {result.metric_type: result.metric_value for result in data.eval_results} == {
+        "accuracy": 0.828,
+        "f1": 0.827,
+        "matthews_correlation": 0.656,
+    }
+
+
+def test_a_local_teacher_is_no_base_model_of_the_hub(
+    records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models" / "teacher").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for local in ("models/teacher", "./teacher", "/data/teacher", "teacher"):
+        card = model_card(with_recipe(records, teacher={"model": local}), student(records))
+        assert ModelCard(card).data.base_model is None, local
+
+
+def test_a_local_path_of_the_data_does_not_leave_the_machine(records: list[Record]) -> None:
+    card = model_card(with_recipe(records, data={"test": "/home/someone/secret/test.csv"}), student(records))
+    assert "someone" not in card
+    assert "test.csv" in card
+
+
+def test_the_card_shows_how_to_use_the_model_with_truncation(records: list[Record]) -> None:
+    card = model_card(records, student(records))
+    assert 'pipeline("text-classification", model="pkd-skip-L3-spread-seed42")' in card
+    assert "truncation=True)" in card
+
+
+def test_the_card_says_how_the_student_was_made(records: list[Record]) -> None:
+    card = model_card(records, student(records))
+    assert "layers 1, 3, 5 (`spread`)" in card
+    assert "1 ← 2, 2 ← 4" in card
+    assert "loss = (1 − α) · ce + α · kd + β · pt" in card
+    assert "| temperature | 10.0 |" in card
+    assert "Seeds of the run: 42, 43, 44" in card
+    assert "1908.09355" in card
+
+
+def test_the_formula_is_that_of_the_method_and_its_reductions(records: list[Record]) -> None:
+    fine_tuned = model_card(records, student(records, "ft-L3-first"))
+    assert "loss = ce" in fine_tuned
+    assert "kd = " not in fine_tuned
+    summed = student(records).model_copy(update={"settings": {"kd_reduction": "sum", "pt_reduction": "sum"}})
+    card = model_card(records, summed)
+    assert "(sum over classes)" in card
+    assert "/ (K · H)" not in card
+
+
+def test_the_card_tells_only_the_verdicts_of_its_own_model(records: list[Record]) -> None:
+    card = model_card(records, student(records))
+    assert "Patience UNCLEAR: pkd-skip-L3-spread" in card
+    assert "kd-L3-first in accuracy" not in card
+
+
+def test_a_card_of_rows_selected_on_says_so(records: list[Record]) -> None:
+    card = model_card(records, student(records).model_copy(update={"split": "eval"}))
+    assert "Not held out." in card
+
+
+def test_a_name_with_a_bar_or_a_tag_breaks_no_table(records: list[Record]) -> None:
+    model = student(records).model_copy(update={"name": "a|b<script>"})
+    assert "a\\|b&lt;script>" in model_card([records[0], model], model)
+
+
+def test_a_student_without_a_run_record_gets_a_card(records: list[Record]) -> None:
+    card = model_card([], student(records))
+    assert ModelCard(card).data.base_model is None
+    assert "Teacher:" not in card

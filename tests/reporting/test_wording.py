@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import pytest
+
+from pkd.reporting.results import ComparisonRecord, ModelRecord, PairedTest, Record, RunRecord, Score
+from pkd.reporting.wording import (
+    comparison_sentence,
+    count_text,
+    examples_text,
+    featured,
+    finding,
+    headline,
+    main_metric,
+    p_text,
+    points_text,
+    table,
+)
+
+
+def one_seed(records: list[Record], seed: int = 42) -> list[Record]:
+    """The same run with one seed only, as most users run it."""
+    kept: list[Record] = []
+    for record in records:
+        if isinstance(record, ModelRecord) and record.seed not in (None, seed):
+            continue
+        if isinstance(record, ComparisonRecord):
+            tests = [test for test in record.tests if test.seed == seed]
+            record = record.model_copy(update={"tests": tests})
+        kept.append(record)
+    return kept
+
+
+def compared(
+    low: float, high: float, verdict: str, question: str = "patience", examples: float = 7.0
+) -> ComparisonRecord:
+    return ComparisonRecord(
+        question=question,
+        a="a",
+        b="b",
+        difference=Score(value=(low + high) / 2, low=low, high=high),
+        verdict=verdict,  # type: ignore[arg-type]
+        examples=examples,
+        rows=1000,
+        tests=[PairedTest(seed=1, only_a=9, only_b=2, p=0.065)],
+    )
+
+
+def test_the_headline_says_score_rows_teacher_speed_and_size(records: list[Record]) -> None:
+    # Accuracies 82.8, 83.1, 83.7: mean 83.2, deviation 0.46; 83.2 − 83.86 = −0.66; p of the seeds 0.12, 0.32, 0.52.
+    # Speed (218 + 219 + 220) / 3 / 104 = 2.106; parameters 17,388,674 / 22,713,986 = 0.766.
+    assert headline(records) == (
+        "pkd-skip-L3-spread: 83.2 ± 0.5 % accuracy on 1,066 held-out rows, 0.7 points below the teacher "
+        "(p from 0.12 to 0.52 over 3 seeds), at 2.1 times its speed and 77 % of its parameters."
+    )
+
+
+def test_the_headline_of_one_seed_gives_the_interval_and_one_p(records: list[Record]) -> None:
+    text = headline(one_seed(records))
+    assert text.startswith(
+        "pkd-skip-L3-spread: 82.8 % accuracy (80.5 to 85.1) on 1,066 held-out rows, 1.1 points below"
+    )
+    assert "(p = 0.12)" in text
+
+
+def test_the_headline_does_without_a_teacher_and_without_speed(records: list[Record]) -> None:
+    students = [record for record in records if isinstance(record, ModelRecord) and record.role != "teacher"]
+    assert headline(students) == "pkd-skip-L3-spread: 83.2 ± 0.5 % accuracy on 1,066 held-out rows."
+    slow = [
+        record.model_copy(update={"rows_per_second": None}) if isinstance(record, ModelRecord) else record
+        for record in records
+    ]
+    assert headline(slow).endswith("over 3 seeds), at 77 % of its parameters.")
+
+
+def test_the_headline_of_no_model_says_so(records: list[Record]) -> None:
+    assert headline(records[:1]) == "No model was measured."
+
+
+def test_the_headline_says_when_the_rows_were_selected_on(records: list[Record]) -> None:
+    seen = [
+        record.model_copy(update={"split": "eval"}) if isinstance(record, ModelRecord) else record for record in records
+    ]
+    assert "on the 1,066 rows it was selected on" in headline(seen)
+
+
+def test_the_featured_student_is_the_best_on_development_data_not_on_the_test_rows(records: list[Record]) -> None:
+    turned = [
+        record.model_copy(update={"selection": {"score": 0.9 if record.start == "first" else 0.8}})
+        if isinstance(record, ModelRecord)
+        else record
+        for record in records
+    ]
+    chosen = featured(turned)
+    assert chosen is not None
+    assert chosen.name == "pkd-skip-L3-first"
+
+
+def test_a_control_is_not_featured_even_if_it_is_better(records: list[Record]) -> None:
+    chosen = featured(records)
+    assert chosen is not None
+    assert chosen.role == "student"
+
+
+def test_the_main_metric_is_the_recipes_if_every_model_has_it(records: list[Record]) -> None:
+    run = records[0]
+    assert isinstance(run, RunRecord)
+    by_f1 = run.model_copy(update={"recipe": {"evaluation": {"metric": "macro_f1"}}})
+    by_unknown = run.model_copy(update={"recipe": {"evaluation": {"metric": "pearson"}}})
+    assert main_metric([by_f1, *records[1:]]) == "macro_f1"
+    assert main_metric([by_unknown, *records[1:]]) == "accuracy"
+    assert "% macro F1 on" in headline([by_f1, *records[1:]])
+
+
+def test_a_comparison_is_told_with_verdict_interval_and_rows() -> None:
+    assert comparison_sentence(compared(0.001, 0.013, "HELPS")) == (
+        "Patience HELPS: a is 0.7 points above b in accuracy (95 % interval +0.1 to +1.3), which is +7 of 1,000 rows."
+    )
+    assert comparison_sentence(compared(-0.013, -0.001, "DOES NOT", "kd", -7.0), 0.9) == (
+        "The teacher's softened output (KD) DOES NOT HELP: a is 0.7 points below b in accuracy "
+        "(90 % interval −1.3 to −0.1), which is −7 of 1,000 rows."
+    )
+    assert "is level with b" in comparison_sentence(compared(-0.004, 0.004, "UNCLEAR", examples=0.0))
+
+
+def test_nothing_helps_against_the_teacher_it_is_above_or_below() -> None:
+    assert comparison_sentence(compared(-0.02, -0.01, "DOES NOT", "against the teacher")).startswith(
+        "Against the teacher BELOW: a is 1.5 points below b"
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdict", "question", "wanted"),
+    [
+        ("HELPS", "patience", None),
+        ("DOES NOT", "against the teacher", None),
+        ("DOES NOT", "patience", "Patience did not help here, it hurt: b is better than a."),
+        ("UNCLEAR", "unlabelled text", "Unlabelled text gave nothing that these rows can show"),
+    ],
+)
+def test_what_did_not_help_is_said_plainly(verdict: str, question: str, wanted: str | None) -> None:
+    text = finding(compared(-0.01, 0.01, verdict, question))
+    assert text == wanted if wanted is None else text is not None and text.startswith(wanted)
+
+
+def test_the_table_gives_speed_and_size_beside_the_teachers(records: list[Record]) -> None:
+    rows = table(records)
+    assert [row.name for row in rows][:2] == ["teacher", "pkd-skip-L3-spread"]
+    assert (rows[0].speed, rows[0].share, rows[0].scores["agreement"]) == ("1.0×", "100 %", "–")
+    assert (rows[1].speed, rows[1].parameters, rows[1].share, rows[1].size) == ("2.1×", "17.4 M", "77 %", "70 MB")
+    assert rows[1].scores["mcc"] == "0.664 ± 0.009"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (points_text(-0.0234, sign=True), "−2.3"),
+        (points_text(0.0234, sign=True), "+2.3"),
+        (points_text(-0.0001, sign=True), "0.0"),
+        (examples_text(6.94), "+6.9"),
+        (examples_text(-24.6), "−25"),
+        (examples_text(0.01), "0"),
+        (p_text(0.0004), "< 0.001"),
+        (p_text(0.0421), "0.042"),
+        (p_text(0.5), "0.50"),
+        (count_text(109_483_778), "109.5 M"),
+        (count_text(950), "950"),
+    ],
+)
+def test_numbers_are_written_short_and_with_a_true_minus(text: str, wanted: str) -> None:
+    assert text == wanted
