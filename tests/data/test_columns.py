@@ -47,12 +47,12 @@ def test_texts_of_another_string_type_are_read():
 
 
 def test_lists_are_no_texts():
-    with pytest.raises(DataError, match="texts are expected"):
+    with pytest.raises(DataError, match=r"texts are expected"):
         clean(raw([["a"], ["b"]]))
 
 
 def test_many_empty_texts_are_refused_with_their_lines_and_the_setting():
-    with pytest.raises(DataError, match="2 of 3 rows .*lines 3, 4.*data.on_empty=drop"):
+    with pytest.raises(DataError, match=r"2 of 3 rows .*lines 3, 4.*data.on_empty=drop"):
         clean(raw(["x", " \u3000\t", None]))
 
 
@@ -69,12 +69,12 @@ def test_empty_texts_are_dropped_or_kept_if_asked(heard):
 
 
 def test_half_of_a_pair_being_empty_counts():
-    with pytest.raises(DataError, match="1 of 2 rows"):
+    with pytest.raises(DataError, match=r"1 of 2 rows"):
         clean(raw((["a", "b"], ["c", ""])))
 
 
 def test_dropping_every_row_is_refused():
-    with pytest.raises(DataError, match="0 rows left"):
+    with pytest.raises(DataError, match=r"0 rows left"):
         clean(raw(["", " "], ["a", "b"]), on_empty="drop")
 
 
@@ -90,7 +90,7 @@ def test_a_giant_text_is_cut_with_a_note(heard):
 
 
 def test_rows_without_a_label_are_told_by_line():
-    with pytest.raises(DataError, match="6 of 7 rows have no label .lines 3, 4, 5, 6, 7 and 1 more."):
+    with pytest.raises(DataError, match=r"6 of 7 rows have no label .lines 3, 4, 5, 6, 7 and 1 more."):
         clean(raw(["x"] * 7, ["a", None, "", " ", None, float("nan"), None]))
 
 
@@ -126,23 +126,23 @@ def test_what_is_changed_about_labels_is_noted(values, note, heard):
 
 @pytest.mark.parametrize("values", [["5.000", "3.800"], [5.0, 3.8], [1, float("inf")]])
 def test_scores_are_no_classes(values):
-    with pytest.raises(DataError, match="line 3: .*labels must be classes.*Regression is not supported"):
+    with pytest.raises(DataError, match=r"line 3: .*labels must be classes.*Regression is not supported"):
         labels_of(values)
 
 
 @pytest.mark.parametrize("values", [["a", 1], [True, 1], [[0], [1]], [{"a": 1}, {"a": 2}]])
 def test_mixed_or_nested_labels_are_refused_with_a_line_each(values):
-    with pytest.raises(DataError, match="one name or integer a row; found .*line 2"):
+    with pytest.raises(DataError, match=r"one name or integer a row; found .*line 2"):
         labels_of(values)
 
 
 def test_a_number_of_more_than_64_bits_is_no_class():
-    with pytest.raises(DataError, match="64 bits"):
+    with pytest.raises(DataError, match=r"64 bits"):
         labels_of([str(2**70), "1"])
 
 
 def test_ids_that_stand_twice_are_refused():
-    with pytest.raises(DataError, match="ids stand more than once: 7"):
+    with pytest.raises(DataError, match=r"ids stand more than once: 7"):
         clean(raw(["x", "y", "z"], ids=["7", "8", "7"]))
     assert len(clean(raw(["x", "y"], ids=[7, 8]))) == 2
 

@@ -59,10 +59,12 @@ def test_an_index_column_without_a_name_is_left_out_with_a_note(tmp_path, heard)
     assert any("without a name" in note for note in heard.notes)
 
 
-@pytest.mark.parametrize(("separator", "flag"), [(";", "data.sep=';'"), ("\t", "data.sep='\\t'"), ("|", "data.sep='|'")])
+@pytest.mark.parametrize(
+    ("separator", "flag"), [(";", "data.sep=';'"), ("\t", "data.sep='\\t'"), ("|", "data.sep='|'")]
+)
 def test_another_separator_is_guessed_and_its_flag_told(tmp_path, separator, flag):
     content = f"text{separator}label\nx{separator}0\n"
-    with pytest.raises(DataError, match="one column only") as error:
+    with pytest.raises(DataError, match=r"one column only") as error:
         delimited(tmp_path / "a.csv", content)
     assert flag in str(error.value)
     assert texts(delimited(tmp_path / "a.csv", content, sep=separator)) == ["x"]
@@ -70,32 +72,32 @@ def test_another_separator_is_guessed_and_its_flag_told(tmp_path, separator, fla
 
 def test_the_separator_can_be_written_as_an_escape(tmp_path):
     assert texts(delimited(tmp_path / "a.csv", "text\tlabel\nx\t0\n", sep="\\t")) == ["x"]
-    with pytest.raises(RecipeError, match="give one character"):
+    with pytest.raises(RecipeError, match=r"give one character"):
         delimited(tmp_path / "a.csv", "text,label\n", sep="::")
 
 
 def test_a_column_named_twice_is_refused(tmp_path):
-    with pytest.raises(DataError, match="'text' more than once"):
+    with pytest.raises(DataError, match=r"'text' more than once"):
         delimited(tmp_path / "a.csv", "text,text,label\nx,y,0\n")
 
 
 def test_rows_of_another_length_are_told_with_line_and_fields(tmp_path):
-    with pytest.raises(DataError, match="line 3: 1 of 2 fields, line 4: 3 of 2 fields"):
+    with pytest.raises(DataError, match=r"line 3: 1 of 2 fields, line 4: 3 of 2 fields"):
         delimited(tmp_path / "a.csv", "text,label\nx,0\nonly text\na,b,1\n")
 
 
 def test_of_many_uneven_rows_five_are_shown(tmp_path):
-    with pytest.raises(DataError, match="line 6: 1 of 2 fields, and 4 more rows"):
+    with pytest.raises(DataError, match=r"line 6: 1 of 2 fields, and 4 more rows"):
         delimited(tmp_path / "a.csv", "text,label\n" + "x\n" * 9)
 
 
 def test_a_quote_that_is_never_closed_is_told_with_the_line_it_opens_on(tmp_path):
-    with pytest.raises(DataError, match="line 3: a quote .* is never closed"):
+    with pytest.raises(DataError, match=r"line 3: a quote .* is never closed"):
         delimited(tmp_path / "a.csv", 'text,label\nx,0\n"y,1\nz,0\nw,1\n')
 
 
 def test_text_behind_a_closing_quote_is_told_with_its_lines(tmp_path):
-    with pytest.raises(DataError, match="lines 2 to 3"):
+    with pytest.raises(DataError, match=r"lines 2 to 3"):
         delimited(tmp_path / "a.csv", 'text,label\n"y,1\n"z",0\n')
 
 
@@ -105,13 +107,13 @@ def test_in_a_tsv_file_a_quote_is_text(tmp_path):
 
 
 def test_utf_16_without_a_mark_is_recognised(tmp_path):
-    with pytest.raises(DataError, match="data.encoding=utf-16"):
+    with pytest.raises(DataError, match=r"data.encoding=utf-16"):
         delimited(tmp_path / "a.csv", "text,label\nx,0\n".encode("utf-16-le"))
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", "  \n"])
 def test_an_empty_file_is_refused(tmp_path, content):
-    with pytest.raises(DataError, match="0 rows"):
+    with pytest.raises(DataError, match=r"0 rows"):
         delimited(tmp_path / "a.csv", content)
 
 
@@ -150,12 +152,12 @@ def test_a_wrong_json_line_is_told_with_file_and_line(tmp_path, second, match):
 
 @pytest.mark.parametrize("indent", [None, 2])
 def test_one_json_array_is_refused_with_the_way_out(tmp_path, indent):
-    with pytest.raises(DataError, match="jq -c"):
+    with pytest.raises(DataError, match=r"jq -c"):
         json_lines(tmp_path / "a.json", json.dumps([{"text": "x", "label": 0}], indent=indent))
 
 
 def test_an_empty_json_lines_file_is_refused(tmp_path):
-    with pytest.raises(DataError, match="0 rows"):
+    with pytest.raises(DataError, match=r"0 rows"):
         json_lines(tmp_path / "a.jsonl", "\n")
 
 

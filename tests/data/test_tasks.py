@@ -38,7 +38,7 @@ def test_the_users_choice_wins_over_usual_names():
 
 
 def test_a_missing_label_column_lists_the_columns_the_close_match_and_the_flag():
-    with pytest.raises(DataError, match="no column 'label'") as error:
+    with pytest.raises(DataError, match=r"no column 'label'") as error:
         find_columns(["text", "lable"], DataSettings(), "train.csv")
     for part in ("train.csv", "'text', 'lable'", "Did you mean 'lable'?", "--label-column"):
         assert part in str(error.value)
@@ -51,26 +51,26 @@ def test_a_missing_text_column_lists_the_columns_the_close_match_and_the_flag():
 
 
 def test_a_chosen_column_that_is_not_there_is_told_with_its_near_name():
-    with pytest.raises(DataError, match="no column 'revew'.*Did you mean 'review'"):
+    with pytest.raises(DataError, match=r"no column 'revew'.*Did you mean 'review'"):
         find_columns(["review", "label"], DataSettings(text_columns=["revew"]), "train.csv")
-    with pytest.raises(DataError, match="no column 'Quality'.*--label-column"):
+    with pytest.raises(DataError, match=r"no column 'Quality'.*--label-column"):
         find_columns(["review", "label"], DataSettings(label_column="Quality"), "train.csv")
 
 
 def test_several_texts_or_labels_that_could_be_meant_are_refused():
     with pytest.raises(DataError, match=re.escape("'text' or 'sentence'. Choose with --text-columns")):
         find_columns(["text", "sentence", "label"], DataSettings(), "train.csv")
-    with pytest.raises(DataError, match="several columns that could be the label: 'label', 'labels'"):
+    with pytest.raises(DataError, match=r"several columns that could be the label: 'label', 'labels'"):
         find_columns(["text", "label", "labels"], DataSettings(), "train.csv")
 
 
 def test_half_a_pair_is_refused():
-    with pytest.raises(DataError, match="'sentence1' but not 'sentence2'"):
+    with pytest.raises(DataError, match=r"'sentence1' but not 'sentence2'"):
         find_columns(["sentence1", "label"], DataSettings(), "train.csv")
 
 
 def test_a_first_row_of_data_is_told_from_a_header():
-    with pytest.raises(DataError, match="header looks like data"):
+    with pytest.raises(DataError, match=r"header looks like data"):
         find_columns(["a truly moving film from start to end", "1"], DataSettings(), "train.csv")
 
 

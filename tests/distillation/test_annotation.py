@@ -32,7 +32,9 @@ def annotated(tmp_path_factory: pytest.TempPathFactory) -> datasets.Dataset:
 
 
 def answers_of(text: str) -> tuple[np.ndarray, np.ndarray]:
-    output = make_teacher().eval()(**make_tokenizer()(text, return_tensors="pt", return_token_type_ids=False), output_hidden_states=True)
+    output = make_teacher().eval()(
+        **make_tokenizer()(text, return_tensors="pt", return_token_type_ids=False), output_hidden_states=True
+    )
     return output.logits[0].detach().numpy(), cls_states_of(output.hidden_states, [1, 3])[0].detach().numpy()
 
 
@@ -47,7 +49,9 @@ def test_every_row_keeps_its_own_teacher_through_shuffles_filters_and_concatenat
             case "shuffle":
                 changed = changed.shuffle(seed=data.draw(st.integers(0, 99)))
             case "filter":
-                changed = changed.filter(lambda row: row["length"] % 2 == 0, load_from_cache_file=False, keep_in_memory=True)
+                changed = changed.filter(
+                    lambda row: row["length"] % 2 == 0, load_from_cache_file=False, keep_in_memory=True
+                )
             case "select":
                 changed = changed.select(range(0, len(changed), data.draw(st.integers(1, 3))))
             case "concatenate":
@@ -120,5 +124,7 @@ def test_a_state_too_large_for_float16_is_refused_and_fits_float32(
         teacher.bert.encoder.layer[0].output.LayerNorm.weight.fill_(1e6)
     with pytest.raises(TeacherError, match="do not fit float16"):
         annotate_rows(rows, teacher, tokenizer, tmp_path, teacher_layers=[1], max_length=64)
-    stored = annotate_rows(rows, teacher, tokenizer, tmp_path, teacher_layers=[1], max_length=64, states_dtype="float32")
+    stored = annotate_rows(
+        rows, teacher, tokenizer, tmp_path, teacher_layers=[1], max_length=64, states_dtype="float32"
+    )
     assert np.isfinite(stored[0]["teacher_cls_states"]["1"]).all()

@@ -15,7 +15,9 @@ from pkd.recipe.settings import LossSettings
 
 
 @pytest.fixture
-def batches(rows: datasets.Dataset, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> list[dict[str, torch.Tensor]]:
+def batches(
+    rows: datasets.Dataset, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> list[dict[str, torch.Tensor]]:
     annotated = annotate_rows(rows, make_teacher().eval(), tokenizer, tmp_path, teacher_layers=[2], max_length=64)
     return [Collator(0, [2])(TokenRows(annotated).__getitems__(list(range(begin, begin + 20)))) for begin in (0, 20)]
 
@@ -26,7 +28,9 @@ def test_a_terms_gradient_is_that_of_its_weighted_mean(batches: list[dict[str, t
     assert sum(entry.share for entry in entries.values()) == pytest.approx(1)
     assert {name: entry.weight for name, entry in entries.items()} == pytest.approx({"ce": 0.7, "kd": 0.3, "pt": 7.0})
     student.eval()
-    loss = student(input_ids=batches[0]["input_ids"], attention_mask=batches[0]["attention_mask"], labels=batches[0]["labels"]).loss
+    loss = student(
+        input_ids=batches[0]["input_ids"], attention_mask=batches[0]["attention_mask"], labels=batches[0]["labels"]
+    ).loss
     (0.7 * loss).backward()
     norm = torch.stack([p.grad.norm() for p in student.parameters() if p.grad is not None]).norm()
     assert entries["ce"].value == pytest.approx(loss.item(), rel=1e-5)
@@ -46,7 +50,9 @@ def test_the_same_beta_under_other_reductions_has_the_same_gradient(batches: lis
     student, layer_map = student_from(make_teacher(), 2), LayerMap.skip(4, 2)
     ours = LossSettings(beta=100.0)
     paper = LossSettings(beta=beta_elsewhere(ours, 1, 16).paper_sum, pt_reduction="sum")
-    norms = [{e.name: e for e in measure_terms(student, batches, s, layer_map)}["pt"].gradient_norm for s in (ours, paper)]
+    norms = [
+        {e.name: e for e in measure_terms(student, batches, s, layer_map)}["pt"].gradient_norm for s in (ours, paper)
+    ]
     assert norms[0] == pytest.approx(norms[1], rel=1e-5)
     assert beta_elsewhere(paper, 1, 16).reference_mean == pytest.approx(100)
     # the published codes' β = 100 on BERT-base with five patient layers is 0.026 of the paper's sum

@@ -7,7 +7,12 @@ from pkd.recipe.schema import Recipe
 
 
 def recipe(*students: dict[str, object], **more: object) -> Recipe:
-    values = {"teacher": {"model": "t"}, "data": {"train": "a.csv", "eval": "b.csv"}, "students": list(students), **more}
+    values = {
+        "teacher": {"model": "t"},
+        "data": {"train": "a.csv", "eval": "b.csv"},
+        "students": list(students),
+        **more,
+    }
     return recipe_from(values, where="test")
 
 
@@ -16,7 +21,9 @@ def names(given: Recipe, teacher_layers: int = 6) -> list[list[str]]:
 
 
 def test_names_say_method_depth_and_start() -> None:
-    given = recipe({}, {"layer_map": "last", "layers": 2}, {"method": "kd", "start": "first"}, {"method": "ft", "start": [1, 2, 6]})
+    given = recipe(
+        {}, {"layer_map": "last", "layers": 2}, {"method": "kd", "start": "first"}, {"method": "ft", "start": [1, 2, 6]}
+    )
     assert names(given) == [["pkd-skip-L3-spread"], ["pkd-last-L2-spread"], ["kd-L3-first"], ["ft-L3-1.2.6"]]
 
 
@@ -27,7 +34,9 @@ def test_several_starts_are_candidates_of_one_student() -> None:
 
 
 def test_controls_share_the_students_start_and_are_not_made_twice() -> None:
-    plans = [plan for candidates in plan_students(recipe({}, {"start": "first"}, {"method": "kd"}), 6) for plan in candidates]
+    plans = [
+        plan for candidates in plan_students(recipe({}, {"start": "first"}, {"method": "kd"}), 6) for plan in candidates
+    ]
     controls = plan_controls(plans, has_unlabelled=False)
     assert [control.name for control in controls] == ["ft-L3-spread", "kd-L3-first", "ft-L3-first"]
     for control in controls:

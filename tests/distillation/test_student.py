@@ -60,7 +60,9 @@ def test_layers_are_copied_from_where_the_start_says_and_all_else_as_it_is(kind:
 def test_a_student_of_all_layers_answers_as_its_teacher(kind: str) -> None:
     teacher = make_classifier(kind)
     ids = torch.tensor([[2, 5, 6, 7, 3]])
-    torch.testing.assert_close(student_from(teacher, 6, "first").eval()(input_ids=ids).logits, teacher(input_ids=ids).logits)
+    torch.testing.assert_close(
+        student_from(teacher, 6, "first").eval()(input_ids=ids).logits, teacher(input_ids=ids).logits
+    )
 
 
 @pytest.mark.parametrize("kind", CONFIGS)

@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AlbertConfig, AutoModelForSequenceClassification, BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import (
+    AlbertConfig,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertModel,
+    PreTrainedTokenizerFast,
+)
 
 from conftest import make_teacher
 from pkd.encoder.contract import check_max_length, fingerprint_model, load_pretrained, load_teacher
@@ -26,7 +32,9 @@ def test_a_fine_tuned_folder_loads_in_float32_whatever_it_holds(folder: Path) ->
 
 
 def test_an_encoder_without_a_trained_head_is_no_teacher(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
-    BertModel(BertConfig(vocab_size=31, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8)).save_pretrained(folder)
+    BertModel(
+        BertConfig(vocab_size=31, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8)
+    ).save_pretrained(folder)
     with pytest.raises(TeacherError, match=r"is not fine-tuned.*classifier.*pkd finetune"):
         load_teacher(str(folder))
     assert load_pretrained(str(folder), ("a", "b", "c")).label_names == ("a", "b", "c")
@@ -40,7 +48,9 @@ def test_weights_that_are_not_finite_are_refused_by_name(folder: Path) -> None:
         load_teacher(str(folder))
 
 
-def test_a_tokenizer_larger_than_the_embeddings_is_refused_with_both_numbers(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+def test_a_tokenizer_larger_than_the_embeddings_is_refused_with_both_numbers(
+    folder: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
     larger = PreTrainedTokenizerFast.from_pretrained(folder)
     larger.add_tokens(["one", "two", "three"])
     larger.save_pretrained(folder)

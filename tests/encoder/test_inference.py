@@ -32,7 +32,9 @@ def test_dropout_is_off_and_the_models_mode_is_left_as_it_was(
     assert teacher.training
 
 
-def test_no_rows_give_no_answers(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, rows: datasets.Dataset) -> None:
+def test_no_rows_give_no_answers(
+    teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, rows: datasets.Dataset
+) -> None:
     assert answer_rows(teacher, encode(rows.select([]), tokenizer, 64)).logits.shape == (0, 2)
 
 

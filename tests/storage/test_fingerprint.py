@@ -7,7 +7,9 @@ texts = st.lists(st.text() | st.none(), max_size=6)
 
 
 @given(texts, texts)
-def test_different_texts_have_different_hashes_wherever_they_are_cut(one: list[str | None], other: list[str | None]) -> None:
+def test_different_texts_have_different_hashes_wherever_they_are_cut(
+    one: list[str | None], other: list[str | None]
+) -> None:
     assert (sha256_of_texts(one) == sha256_of_texts(other)) == (one == other)
 
 

@@ -57,7 +57,9 @@ def one_step(trainer: RowMeanTrainer) -> dict[str, torch.Tensor]:
     class Look(TrainerCallback):
         def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
             if not seen:
-                seen.update({name: p.grad.clone() for name, p in trainer.model.named_parameters() if p.grad is not None})
+                seen.update(
+                    {name: p.grad.clone() for name, p in trainer.model.named_parameters() if p.grad is not None}
+                )
 
     trainer.add_callback(Look())
     trainer.train()
@@ -69,7 +71,9 @@ class InOrder(RowMeanTrainer):
 
     def get_train_dataloader(self) -> Any:
         loader = super().get_train_dataloader()
-        self._sampler.__class__ = type("Sequential", (type(self._sampler),), {"__iter__": lambda s: iter(range(len(s)))})
+        self._sampler.__class__ = type(
+            "Sequential", (type(self._sampler),), {"__iter__": lambda s: iter(range(len(s)))}
+        )
         return loader
 
 
@@ -117,7 +121,9 @@ def test_accumulated_batches_give_the_large_batchs_gradient_with_unlabelled_rows
 
 def test_each_term_is_logged_apart_and_they_add_up(annotated: datasets.Dataset, tmp_path: Path) -> None:
     args = arguments(tmp_path, PatientTrainingArguments, alpha=0.3, beta=50.0, num_train_epochs=1)
-    trainer = PatientTrainer(student_from(make_teacher(), 2), args, layer_map=LayerMap.skip(4, 2), train_dataset=annotated)
+    trainer = PatientTrainer(
+        student_from(make_teacher(), 2), args, layer_map=LayerMap.skip(4, 2), train_dataset=annotated
+    )
     trainer.train()
     logged = [entry for entry in trainer.state.log_history if "loss" in entry]
     assert len(logged) == 4
@@ -173,7 +179,7 @@ def test_rows_come_in_an_order_of_seed_and_epoch_alone(annotated: datasets.Datas
                 seen.append(inputs["input_ids"].sum(1).tolist())
                 return super().row_losses(model, inputs)
 
-        torch.manual_seed(np.random.randint(1000))  # noqa: NPY002
+        torch.manual_seed(np.random.randint(1000))
         Watch(make_teacher(), arguments(tmp_path, data_seed=seed, save_strategy="no"), train_dataset=annotated).train()
         return seen
 
@@ -231,7 +237,9 @@ def test_a_stopped_training_goes_on_to_the_same_bits(annotated: datasets.Dataset
         assert torch.equal(tensor, resumed.model.state_dict()[name]), name
 
 
-def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_taken(annotated: datasets.Dataset, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_taken(
+    annotated: datasets.Dataset, tmp_path: Path
+) -> None:
     RowMeanTrainer(make_teacher(), arguments(tmp_path), train_dataset=annotated).train()
     newest = tmp_path / "checkpoint-18" / "model.safetensors"
     data = bytearray(newest.read_bytes())
@@ -243,14 +251,20 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_taken(annotated
     assert (tmp_path / "checkpoint-18" / "manifest.json").is_file()
 
 
-def test_a_resume_with_other_settings_is_refused_with_the_differences(annotated: datasets.Dataset, tmp_path: Path) -> None:
+def test_a_resume_with_other_settings_is_refused_with_the_differences(
+    annotated: datasets.Dataset, tmp_path: Path
+) -> None:
     RowMeanTrainer(make_teacher(), arguments(tmp_path), train_dataset=annotated).train()
-    other = RowMeanTrainer(make_teacher(), arguments(tmp_path, learning_rate=2e-3), train_dataset=annotated.select(range(60)))
+    other = RowMeanTrainer(
+        make_teacher(), arguments(tmp_path, learning_rate=2e-3), train_dataset=annotated.select(range(60))
+    )
     with pytest.raises(CheckpointError, match=r"learning_rate 0\.001 → 0\.002; .*rows 70 → 60"):
         other.train(resume_from_checkpoint=True)
 
 
-def test_no_checkpoint_holds_a_pickle_and_only_the_best_and_last_two_stay(annotated: datasets.Dataset, tmp_path: Path) -> None:
+def test_no_checkpoint_holds_a_pickle_and_only_the_best_and_last_two_stay(
+    annotated: datasets.Dataset, tmp_path: Path
+) -> None:
     RowMeanTrainer(make_teacher(), arguments(tmp_path, num_train_epochs=5), train_dataset=annotated).train()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-36", "checkpoint-45"]
     suffixes = {path.suffix for path in (tmp_path / "checkpoint-45").iterdir()}
@@ -274,7 +288,9 @@ def test_the_first_loss_that_is_not_finite_stops_before_the_weights_change(
     assert all(torch.isfinite(parameter).all() for parameter in trainer.model.parameters())
 
 
-def test_rows_that_lack_what_the_loss_needs_are_refused_at_the_door(annotated: datasets.Dataset, tmp_path: Path) -> None:
+def test_rows_that_lack_what_the_loss_needs_are_refused_at_the_door(
+    annotated: datasets.Dataset, tmp_path: Path
+) -> None:
     args = arguments(tmp_path, PatientTrainingArguments)
     student = student_from(make_teacher(), 3)
     with pytest.raises(DataError, match=r"layers \[2\], but the layer map needs \[1\] too"):
@@ -295,7 +311,9 @@ def test_settings_of_the_loss_are_checked_and_keyword_only(tmp_path: Path, wrong
 
 def test_text_rows_are_encoded_with_the_tokenizer(tmp_path: Path) -> None:
     reviews = make_reviews(20)
-    rows = datasets.Dataset.from_dict({"text": [t for t, _ in reviews], "label": [int(l == "positive") for _, l in reviews]})
+    rows = datasets.Dataset.from_dict(
+        {"text": [t for t, _ in reviews], "label": [int(l == "positive") for _, l in reviews]}
+    )
     trainer = RowMeanTrainer(
         make_teacher(), arguments(tmp_path), train_dataset=rows, eval_dataset=rows, processing_class=make_tokenizer()
     )

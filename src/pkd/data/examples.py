@@ -89,7 +89,7 @@ def load_data(
     """
     names = None
     if teacher is not None:
-        names = [str(teacher.config.id2label[index]) for index in range(teacher.config.num_labels)]
+        names = [str(name) for _, name in sorted(teacher.config.id2label.items())]
     return load_examples(DataSettings(train=train, eval=eval, test=test, **settings), label_names=names).splits
 
 

@@ -230,10 +230,10 @@ def _raw_rows(rows: datasets.Dataset, choose: Any, source: str) -> RawTable:
         kept.with_format("arrow")[:] if len(kept) else pa.table({name: pa.array([], pa.string()) for name in wanted})
     )
     raw = _of_table(table, columns, source)
-    feature = rows.features[columns.label] if columns.label is not None else None
-    if not isinstance(feature, datasets.ClassLabel) or raw.labels is None:
+    if columns.label is None or not isinstance(rows.features[columns.label], datasets.ClassLabel):
         return raw
-    return dataclasses.replace(raw, labels=[_class_name(feature, value, raw) for value in raw.labels.to_pylist()])
+    feature, values = rows.features[columns.label], table.column(columns.label).to_pylist()
+    return dataclasses.replace(raw, labels=[_class_name(feature, value, raw) for value in values])
 
 
 def _class_name(feature: datasets.ClassLabel, value: int | None, raw: RawTable) -> str | None:

@@ -218,7 +218,7 @@ def _clean_header(header: list[str], path: Path, delimiter: str, encoding: str) 
             "a name of its own; if the first row is data, put a row of names above it."
         )
     if len(named) < len(names):
-        progress.note(f"{path}: {len(names) - len(named)} column without a name (an index?) was left out.")
+        progress.note(f"{path}: a column without a name (an index?) was left out.")
     return names
 
 

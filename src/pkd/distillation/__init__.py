@@ -1,1 +1,5 @@
 """The method."""
+
+from pkd.distillation import losses
+
+__all__ = ["losses"]

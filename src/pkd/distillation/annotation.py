@@ -88,7 +88,9 @@ def annotate_rows(
 
 def open_shards(folder: Path) -> datasets.Dataset:
     """The annotated rows of a folder, memory-mapped."""
-    return datasets.concatenate_datasets([datasets.Dataset.from_file(str(path)) for path in sorted(folder.glob("*.arrow"))])
+    return datasets.concatenate_datasets(
+        [datasets.Dataset.from_file(str(path)) for path in sorted(folder.glob("*.arrow"))]
+    )
 
 
 def finished_shards(folder: Path) -> list[SealedFile]:
@@ -97,7 +99,9 @@ def finished_shards(folder: Path) -> list[SealedFile]:
     if not path.is_file():
         return []
     listed = [SealedFile(**file) for file in json.loads(path.read_text(encoding="utf-8"))]
-    return [file for file in listed if (folder / file.name).is_file() and sha256_of_file(folder / file.name) == file.sha256]
+    return [
+        file for file in listed if (folder / file.name).is_file() and sha256_of_file(folder / file.name) == file.sha256
+    ]
 
 
 def list_shards(folder: Path, shards: Iterable[SealedFile]) -> None:

@@ -60,7 +60,9 @@ class LayerMap:
                     "layer is never a patient one: its output already reaches the student through the logits)."
                 )
             if any(before >= after for before, after in zip(layers, layers[1:], strict=False)):
-                raise RecipeError(f"The layer map names {name} layers {list(layers)}; they must rise from pair to pair.")
+                raise RecipeError(
+                    f"The layer map names {name} layers {list(layers)}; they must rise from pair to pair."
+                )
         return layer_map
 
     @property

@@ -51,7 +51,7 @@ def measure_terms(
     """
     weights = {"ce": 1 - settings.alpha, "kd": settings.alpha, "pt": settings.beta}
     was_training = student.training
-    student.eval()
+    student.train(False)
     unlabelled = any(bool((batch["labels"] < 0).any()) for batch in batches)
     values: dict[str, list[float]] = {}
     norms: dict[str, list[float]] = {}

@@ -61,7 +61,7 @@ def plan_students(recipe: Recipe, teacher_layers: int) -> list[list[StudentPlan]
     """
     planned: list[list[StudentPlan]] = []
     for index, student in enumerate(recipe.students):
-        starts = [student.start] if student.pretrained else starts_of(student)
+        starts = starts_of(student)[: 1 if student.pretrained else None]  # a pretrained encoder gives its first layers
         try:
             candidates = [_plan(recipe, student, start, teacher_layers) for start in starts]
         except RecipeError as error:
@@ -95,7 +95,7 @@ def is_control_of(
 
 def _plan(recipe: Recipe, student: StudentSettings, start: str | list[int], teacher_layers: int) -> StudentPlan:
     layers = student.layers or max(1, teacher_layers // 2)
-    one_start = dataclasses.replace(student, start=start)
+    one_start = dataclasses.replace(student, start=start)  # type: ignore[arg-type] - starts_of takes a str apart from a list
     label = start_label(one_start)
     loss = loss_of(student)
     several = len(starts_of(student)) > 1
@@ -121,14 +121,13 @@ def _training(training: TrainingSettings, student: StudentSettings) -> TrainingS
 
 
 def _control(student: StudentPlan, method: str) -> StudentPlan:
-    changed = {"beta": 0.0} if method == "kd" else {"beta": 0.0, "alpha": 0.0}
     return dataclasses.replace(
         student,
         name=f"{method}-L{student.layers}-{student.start}",
         role="control",
         method=method,
         layer_map=None,
-        loss=dataclasses.replace(student.loss, **changed),
+        loss=dataclasses.replace(student.loss, beta=0.0, alpha=student.loss.alpha if method == "kd" else 0.0),
         unlabelled=student.unlabelled and method != "ft",
     )
 

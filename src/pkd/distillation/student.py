@@ -69,7 +69,8 @@ def student_from(
     prefix = family_of(teacher.config).layers + "."
     weights = teacher.state_dict()
     student.load_state_dict({name: weights[_in_teacher(name, prefix, chosen)] for name in student.state_dict()})
-    return student.to(dtype=torch.float32).train()
+    student.float().train()
+    return student
 
 
 def cut_to_first_layers(encoder: PreTrainedModel, layers: int) -> PreTrainedModel:

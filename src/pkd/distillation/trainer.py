@@ -35,7 +35,8 @@ class PatientTrainingArguments(TrainingArguments, LossSettings):
     warmup_steps: float = TrainingSettings.warmup_steps
 
     def __post_init__(self) -> None:
-        super().__post_init__()  # the Trainer's own does not call on, so the loss's ranges are checked here
+        super().__post_init__()  # type: ignore[no-untyped-call]
+        # the Trainer's own does not call on, so the loss's ranges are checked here
         validate(LossSettings, vars(loss_settings(self)), "PatientTrainingArguments")
 
 

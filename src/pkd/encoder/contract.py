@@ -39,7 +39,13 @@ class LoadedClassifier:
     @property
     def label_names(self) -> tuple[str, ...]:
         """The names of its classes, in the order of its outputs."""
-        return tuple(str(self.model.config.id2label[index]) for index in range(self.model.config.num_labels))
+        return label_names_of(self.model)
+
+
+def label_names_of(model: PreTrainedModel) -> tuple[str, ...]:
+    """The names of a classifier's classes, in the order of its outputs."""
+    names: Any = model.config.id2label
+    return tuple(str(names[index]) for index in range(len(names)))
 
 
 def load_teacher(name: str) -> LoadedClassifier:
@@ -168,7 +174,9 @@ def _check_place(name: str, role: str) -> None:
     path = Path(name)
     if path.exists() and not (path / "config.json").is_file():
         inside = ", ".join(sorted(child.name for child in path.iterdir())[:5]) if path.is_dir() else "it is a file"
-        raise TeacherError(f"{path.absolute()} is not a saved model: it has no config.json ({inside or 'it is empty'}).")
+        raise TeacherError(
+            f"{path.absolute()} is not a saved model: it has no config.json ({inside or 'it is empty'})."
+        )
     looks_local = name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1
     if not path.exists() and looks_local:
         raise TeacherError(f"{path.absolute()} does not exist. Name the folder of a saved {role} or a hub name.")

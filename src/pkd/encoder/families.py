@@ -108,7 +108,8 @@ def cut_config(config: PretrainedConfig, start: Sequence[int]) -> PretrainedConf
                 f"the start is {list(start)}."
             )
         cut.layer_types = [config.layer_types[layer - 1] for layer in start]
-    return cut
+    student_config: PretrainedConfig = cut
+    return student_config
 
 
 def _known() -> str:

@@ -44,7 +44,7 @@ def answer_rows(
         on_batch: called with the number of rows of each finished batch.
     """
     if len(rows) == 0:
-        return Answers(np.zeros((0, model.config.num_labels), dtype=np.float32), None)
+        return Answers(np.zeros((0, int(model.config.num_labels or 0)), dtype=np.float32), None)
     table, collate = TokenRows(rows), Collator(model.config.pad_token_id or 0)
     lengths = rows.with_format("numpy")["length"]
     logits: list[torch.Tensor] = []
@@ -93,7 +93,7 @@ def cls_states_of(hidden_states: Sequence[torch.Tensor], layers: Sequence[int]) 
 @contextlib.contextmanager
 def _answering(model: PreTrainedModel, autocast_dtype: torch.dtype | None) -> Iterator[None]:
     was_training = model.training
-    model.eval()
+    model.train(False)
     autocast = torch.autocast(model.device.type, dtype=autocast_dtype, enabled=autocast_dtype is not None)
     try:
         with torch.inference_mode(), autocast, cls_only(model):

@@ -48,7 +48,11 @@ class StudentCheck:
 
     def sentences(self) -> list[str]:
         """The check in words."""
-        start = f"the first layers of {self.pretrained}" if self.pretrained else f"teacher layers {_listed(self.start_layers)}"
+        start = (
+            f"the first layers of {self.pretrained}"
+            if self.pretrained
+            else f"teacher layers {_listed(self.start_layers)}"
+        )
         said = [f"{self.name} starts as {start}; {self.formula}."]
         if self.pairs:
             said.append("  patience: " + ", ".join(f"student layer {s} ← teacher layer {t}" for s, t in self.pairs))

@@ -130,7 +130,11 @@ def _seconds_per_row(encoder: Path) -> tuple[float, float, float]:
     answer_rows(loaded.model, encoded, autocast_dtype=dtype)
     teacher_pass = (time.perf_counter() - began) / len(rows)
     student = student_from(loaded.model, 3)
-    return _step_seconds(loaded.model, loaded, encoded, dtype), _step_seconds(student, loaded, encoded, dtype), teacher_pass
+    return (
+        _step_seconds(loaded.model, loaded, encoded, dtype),
+        _step_seconds(student, loaded, encoded, dtype),
+        teacher_pass,
+    )
 
 
 def _step_seconds(model: Any, loaded: LoadedClassifier, encoded: Any, dtype: torch.dtype | None) -> float:

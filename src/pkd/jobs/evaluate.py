@@ -152,9 +152,7 @@ def read_logits(folder: Path) -> np.ndarray:
     return logits
 
 
-def measure_speeds(
-    models: Mapping[str, LoadedClassifier], rows: datasets.Dataset, max_length: int
-) -> dict[str, float]:
+def measure_speeds(models: Mapping[str, LoadedClassifier], rows: datasets.Dataset, max_length: int) -> dict[str, float]:
     """Rows per second of each model on the same rows, taking turns."""
     with progress.stage("time the models side by side"):
         tokenizer = next(iter(models.values())).tokenizer
@@ -162,9 +160,7 @@ def measure_speeds(
         return measure_speed({name: model.model for name, model in models.items()}, encoded)
 
 
-def model_records(
-    measured: Sequence[Measured], on: EvaluatedRows, settings: EvaluationSettings
-) -> list[ModelRecord]:
+def model_records(measured: Sequence[Measured], on: EvaluatedRows, settings: EvaluationSettings) -> list[ModelRecord]:
     """The record of each model: its scores with their bootstrap intervals."""
     teacher = next((model.logits for model in measured if model.role == "teacher"), None)
     return [_model_record(model, teacher, on, settings) for model in measured]
@@ -201,9 +197,7 @@ def compare(
     )
 
 
-def flip_records(
-    measured: Sequence[Measured], on: EvaluatedRows, settings: EvaluationSettings
-) -> list[FlipRecord]:
+def flip_records(measured: Sequence[Measured], on: EvaluatedRows, settings: EvaluationSettings) -> list[FlipRecord]:
     """Rows on which the teacher is right and a student is not, the surest student first; the first seed's."""
     teacher = next((model for model in measured if model.role == "teacher"), None)
     flips: list[FlipRecord] = []

@@ -114,7 +114,9 @@ def _annotate(
     eval_logits = None
     if "eval" in done:
         eval_logits = np.asarray(open_shards(done["eval"].folder).with_format("numpy")["teacher_logits"])
-    prints: dict[str, Any] = {split: done[split].manifest.fingerprint for split in ("train", "unlabelled") if split in done}
+    prints: dict[str, Any] = {
+        split: done[split].manifest.fingerprint for split in ("train", "unlabelled") if split in done
+    }
     if "eval" in examples.splits:
         prints["eval"] = examples.fingerprints("eval")
     rows_to_train = TrainingRows(
@@ -136,7 +138,15 @@ def _train(
             Trained(
                 plan,
                 seed,
-                train_stage(folder / "students" / f"{plan.name}-seed{seed}", plan, seed, recipe, teacher, rows, overwrite=overwrite),
+                train_stage(
+                    folder / "students" / f"{plan.name}-seed{seed}",
+                    plan,
+                    seed,
+                    recipe,
+                    teacher,
+                    rows,
+                    overwrite=overwrite,
+                ),
             )
             for seed in recipe.all_seeds
         ]

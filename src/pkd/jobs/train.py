@@ -36,15 +36,20 @@ class TrainingRows:
 
 
 def train_stage(
-    folder: Path, plan: StudentPlan, seed: int, recipe: Recipe, teacher: LoadedClassifier, rows: TrainingRows, *, overwrite: bool
+    folder: Path,
+    plan: StudentPlan,
+    seed: int,
+    recipe: Recipe,
+    teacher: LoadedClassifier,
+    rows: TrainingRows,
+    *,
+    overwrite: bool,
 ) -> Done:
     """Train one student with one seed, keep its best epoch, and save it as an ordinary folder."""
     inputs = {
         "teacher": fingerprint_model(teacher.model),
         "tokenizer": fingerprint_tokenizer(teacher.tokenizer),
-        "rows": {
-            name: value for name, value in rows.fingerprints.items() if name != "unlabelled" or plan.unlabelled
-        },
+        "rows": {name: value for name, value in rows.fingerprints.items() if name != "unlabelled" or plan.unlabelled},
         "max_length": recipe.data.max_length,
         "student": plan.inputs(),
         "metric": recipe.evaluation.metric,

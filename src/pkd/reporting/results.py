@@ -71,7 +71,8 @@ class ModelRecord(_Line):
     bytes: int  # of the saved weights
     rows_per_second: float | None = None  # side by side in one run
     train_seconds: float | None = None
-    history: list[dict[str, float]] = []  # logged steps: step, epoch, loss, loss/ce, loss/kd, loss/pt, eval_accuracy ...
+    # logged steps: step, epoch, loss, loss/ce, loss/kd, loss/pt, eval_accuracy, ...
+    history: list[dict[str, float]] = []
 
 
 class PairedTest(_Line):

@@ -80,4 +80,6 @@ def _as_rows(texts: Sequence[Text]) -> datasets.Dataset:
         return datasets.Dataset.from_dict({"text": list(texts)})
     if len(pairs) != len(texts) or any(len(pair) != 2 for pair in pairs):
         raise DataError("Some texts are pairs and others are not. Give all as single texts, or all as pairs of two.")
-    return datasets.Dataset.from_dict({"text_a": [first for first, _ in pairs], "text_b": [second for _, second in pairs]})
+    return datasets.Dataset.from_dict(
+        {"text_a": [first for first, _ in pairs], "text_b": [second for _, second in pairs]}
+    )

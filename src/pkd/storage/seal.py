@@ -65,7 +65,9 @@ def seal(
         unsealed: patterns of files and subfolders that may change or go later (a model card), and so are left out.
     """
     left_out = (MANIFEST, *unsealed)
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not _matches(path.relative_to(folder), left_out))
+    paths = sorted(
+        path for path in folder.rglob("*") if path.is_file() and not _matches(path.relative_to(folder), left_out)
+    )
     files = [SealedFile(str(path.relative_to(folder)), path.stat().st_size, sha256_of_file(path)) for path in paths]
     for path in paths:
         _flush(path)

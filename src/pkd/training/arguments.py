@@ -9,9 +9,7 @@ from pkd.recipe.settings import TrainingSettings
 from pkd.training.precision import autocast_dtype, resolve_device
 
 
-def trainer_arguments(
-    settings: TrainingSettings, output: Path, *, seed: int, metric: str | None
-) -> dict[str, Any]:
+def trainer_arguments(settings: TrainingSettings, output: Path, *, seed: int, metric: str | None) -> dict[str, Any]:
     """Keyword arguments for `transformers.TrainingArguments` or a subclass.
 
     Args:

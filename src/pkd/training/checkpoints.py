@@ -97,7 +97,7 @@ def load_counters(folder: Path) -> dict[str, Any]:
 
 def save_random_state(path: Path) -> None:
     """Write the state of every random generator that training draws from."""
-    numpy_state: Any = np.random.get_state(legacy=True)  # noqa: NPY002 - the Trainer draws from the global one
+    numpy_state: Any = np.random.get_state(legacy=True)
     tensors = {"torch": torch.get_rng_state(), "numpy": torch.from_numpy(numpy_state[1].astype(np.int64))}
     if torch.cuda.is_available():
         tensors["cuda"] = torch.cuda.get_rng_state()
@@ -112,7 +112,7 @@ def load_random_state(path: Path) -> None:
         version, words, gauss = plain["python"]
         random.setstate((version, tuple(words), gauss))
         name, *rest = plain["numpy"]
-        np.random.set_state((name, file.get_tensor("numpy").numpy().astype(np.uint32), *rest))  # noqa: NPY002
+        np.random.set_state((name, file.get_tensor("numpy").numpy().astype(np.uint32), *rest))
         torch.set_rng_state(file.get_tensor("torch"))
         if torch.cuda.is_available():
             torch.cuda.set_rng_state(file.get_tensor("cuda"))

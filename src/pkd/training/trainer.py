@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import TrainOutput
 
 from pkd import progress
 from pkd.data.batching import Collator, LengthGroupedSampler, TokenRows
@@ -60,6 +61,9 @@ class RowMeanTrainer(Trainer):
         stage_name: what the progress calls this training.
     """
 
+    model: Any  # the stock annotations admit None and whatever else a Trainer may hold
+    processing_class: Any
+    optimizer: Any
     loss_is_scaled_for_ga = True  # compute_loss divides by all the step's rows (transformers 5: training_step)
 
     def __init__(
@@ -120,7 +124,9 @@ class RowMeanTrainer(Trainer):
         losses, terms = self.row_losses(model, inputs)
         rows = num_items_in_batch if num_items_in_batch is not None else len(losses)
         self._add_terms(losses, terms)
-        return losses.sum() / rows * self.accelerator.num_processes  # DDP divides gradients by the processes
+        processes = self.accelerator.num_processes  # DDP divides gradients by them
+        loss: torch.Tensor = losses.sum() / rows * processes
+        return loss
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
         rows = sum(len(batch["input_ids"]) for batch in batch_samples)
@@ -136,14 +142,14 @@ class RowMeanTrainer(Trainer):
         return loss
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        norm = super()._get_grad_norm(model, grad_norm)
+        norm = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]
         if not np.isfinite(float(norm)):
             self._diverged(f"the gradient's norm is {float(norm)}", None)
         return norm
 
     def _diverged(self, what: str, inputs: Any) -> None:
         step = self.state.global_step + 1
-        output = Path(self.args.output_dir)
+        output = self._output
         good = next((folder.name for folder in checkpoint_folders(output)), None)
         where = ""
         if inputs is not None and self.processing_class is not None:
@@ -180,7 +186,7 @@ class RowMeanTrainer(Trainer):
 
     def _run_epoch(self, *args: Any, **keywords: Any) -> None:
         self._sampler.set_epoch(keywords["epoch"])
-        super()._run_epoch(*args, **keywords)
+        super()._run_epoch(*args, **keywords)  # type: ignore[no-untyped-call]
 
     def _collator(self) -> Collator:
         multiple = 8 if self.args.device.type == "cuda" else 1
@@ -196,7 +202,9 @@ class RowMeanTrainer(Trainer):
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Score the development rows; neither the random state nor the order of rows is touched."""
-        rows = self.eval_dataset if eval_dataset is None else _encoded(eval_dataset, self.processing_class, self.model)
+        rows: Any = (
+            self.eval_dataset if eval_dataset is None else _encoded(eval_dataset, self.processing_class, self.model)
+        )
         if rows is None:
             raise ValueError("evaluate() needs an eval_dataset.")
         dtype = torch.bfloat16 if self.args.bf16 else None
@@ -230,19 +238,29 @@ class RowMeanTrainer(Trainer):
 
     # Checkpoints ----------------------------------------------------------------------------------------------------
 
-    def train(self, resume_from_checkpoint: Any = None, **keywords: Any) -> Any:
+    def train(
+        self, resume_from_checkpoint: Any = None, trial: Any = None, ignore_keys_for_eval: list[str] | None = None
+    ) -> TrainOutput:
         """Train; `resume_from_checkpoint=True` goes on from the newest checkpoint that verifies, if there is one."""
         if resume_from_checkpoint is True:
-            resume_from_checkpoint = newest_sealed(Path(self.args.output_dir), self._inputs())
+            resume_from_checkpoint = newest_sealed(self._output, self._inputs())
         if resume_from_checkpoint is not None:
             self._restore_counters(Path(resume_from_checkpoint))
             progress.note(f"{self.stage_name} goes on from {resume_from_checkpoint}.")
             resume_from_checkpoint = str(resume_from_checkpoint)
         self._leg_started = time.monotonic()
-        with progress.saves_on_stop(), cls_only(self.model), progress.stage(self.stage_name, unit="steps") as self._stage:
-            output = super().train(resume_from_checkpoint, **keywords)
+        with (
+            progress.saves_on_stop(),
+            cls_only(self.model),
+            progress.stage(self.stage_name, unit="steps") as self._stage,
+        ):
+            output = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
         self.train_seconds += time.monotonic() - self._leg_started
         return output
+
+    @property
+    def _output(self) -> Path:
+        return Path(str(self.args.output_dir))
 
     def _inputs(self) -> dict[str, Any]:
         rows: Any = self.train_dataset
@@ -254,7 +272,7 @@ class RowMeanTrainer(Trainer):
         super()._maybe_log_save_evaluate(*args, **keywords)
         if not progress.stop_requested():
             return
-        saved = read_manifest(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}") is not None
+        saved = read_manifest(self._output / f"checkpoint-{self.state.global_step}") is not None
         if not saved and self._at_epoch_end():
             return  # the Trainer comes here once more for this step, to evaluate and save the epoch
         if not saved:
@@ -266,7 +284,7 @@ class RowMeanTrainer(Trainer):
         return self.state.global_step >= self.state.max_steps or abs(epoch - round(epoch)) < 1e-9
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        folder = self._output / f"checkpoint-{self.state.global_step}"
         if self.is_world_process_zero():
             unseal(folder)
         super()._save_checkpoint(model, trial)
@@ -278,7 +296,9 @@ class RowMeanTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if self.args.should_save:  # the stock method also writes training_args.bin, a pickle
-            self.accelerator.unwrap_model(self.model).save_pretrained(output_dir or self.args.output_dir, state_dict=state_dict)
+            self.accelerator.unwrap_model(self.model).save_pretrained(
+                output_dir or self.args.output_dir, state_dict=state_dict
+            )
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if self.is_deepspeed_enabled or self.is_fsdp_enabled:
@@ -308,7 +328,7 @@ class RowMeanTrainer(Trainer):
     def _init_training_state(self, *args: Any, **keywords: Any) -> Any:
         result = super()._init_training_state(*args, **keywords)
         if self.state.best_global_step:  # the state holds a path, and the folder may have moved since
-            best = Path(self.args.output_dir) / f"checkpoint-{self.state.best_global_step}"
+            best = self._output / f"checkpoint-{self.state.best_global_step}"
             self.state.best_model_checkpoint = str(best) if best.is_dir() else None
         return result
 

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import datasets
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pkd.data.labels import check_splits, encode_labels, find_label_names, has_placeholder_names
+from pkd.errors import DataError
+
+NAMES = ("negative", "positive")
+
+
+def rows(labels, texts=None):
+    return datasets.Dataset.from_dict({"text": texts or [f"text {i}" for i in range(len(labels))], "label": labels})
+
+
+def encode(labels, names=NAMES, split="eval", **more):
+    encoded = encode_labels(rows(labels), names, split=split, source="dev.csv", **more)
+    assert str(encoded.features["label"].dtype) == "int64"
+    return list(encoded["label"])
+
+
+def test_names_of_words_are_sorted():
+    assert find_label_names(rows(["pos", "neg", "pos"])) == ("neg", "pos")
+
+
+def test_names_of_integers_are_their_digits_by_value():
+    assert find_label_names(rows([10, 2, 0, 2])) == ("0", "2", "10")
+
+
+def test_one_class_to_learn_is_refused():
+    with pytest.raises(DataError, match=r"1 class only: all 3 rows have the label 'pos'"):
+        find_label_names(rows(["pos"] * 3))
+    with pytest.raises(DataError, match=r"1 class only"):
+        encode(["positive"] * 3, split="train")
+
+
+def test_classes_that_differ_in_case_alone_are_warned_of(heard):
+    find_label_names(rows(["Pos", "pos", "neg"]))
+    assert any("'Pos', 'pos'" in warning for warning in heard.warnings)
+
+
+@pytest.mark.parametrize("labels", [[-1, 0, 1, 2], [-1, 0], [-1, -1]])
+def test_minus_one_beside_classes_that_count_from_zero_is_hidden(labels):
+    with pytest.raises(DataError, match=r"hidden labels \(-1\) in"):
+        find_label_names(rows(labels))
+
+
+@pytest.mark.parametrize("labels", [[-1, 1], [-1, 0, 1]])
+def test_minus_one_may_be_a_class_of_sentiment(labels, heard):
+    names = find_label_names(rows(labels))
+    assert names == tuple(str(label) for label in labels)
+    assert heard.warnings
+    assert encode(labels, names) == list(range(len(labels)))
+
+
+def test_minus_one_hundred_is_refused():
+    with pytest.raises(DataError, match=r"label -100 in 1 of 3 rows"):
+        find_label_names(rows([0, 1, -100]))
+    with pytest.raises(DataError, match=r"label -100 in 1 of 2 rows"):
+        encode([0, -100], ("0", "1"))
+
+
+def test_placeholder_names_are_known():
+    assert has_placeholder_names(("LABEL_0", "LABEL_1", "LABEL_2"))
+    assert not has_placeholder_names(("LABEL_1", "LABEL_0"))
+    assert not has_placeholder_names(())
+
+
+def test_words_are_matched_by_name_whatever_the_order_of_the_classes():
+    assert encode(["positive", "negative"], ("positive", "negative")) == [0, 1]
+    assert encode(["positive", "negative"], ("negative", "positive")) == [1, 0]
+
+
+def test_case_does_not_matter_unless_it_tells_classes_apart():
+    assert encode(["POSITIVE", "Negative"]) == [1, 0]
+    assert encode(["Pos", "pos"], ("pos", "Pos")) == [1, 0]
+    with pytest.raises(DataError, match=r"'POS'"):
+        encode(["POS", "pos"], ("pos", "Pos"))
+
+
+def test_integers_are_matched_with_names_that_are_their_digits():
+    assert encode([5, 1, 3], ("1", "3", "5")) == [2, 0, 1]
+
+
+def test_integers_against_names_of_words_are_refused_with_both_lists_and_the_way_out():
+    with pytest.raises(DataError, match=r"not the classifier's") as error:
+        encode([0, 1, 1])
+    for part in ("'0', '1'", "'negative', 'positive'", "data.label_ids_are_teacher_ids=true", "'1' (2 rows)"):
+        assert part in str(error.value)
+
+
+def test_integers_are_class_ids_if_the_user_says_so():
+    assert encode([1, 0, 1], ids_are_teacher_ids=True) == [1, 0, 1]
+    assert encode([0, 1], ("1", "0"), ids_are_teacher_ids=True) == [0, 1]
+    with pytest.raises(DataError, match=r"'2' \(1 rows\)"):
+        encode([1, 0, 2], ids_are_teacher_ids=True)
+
+
+def test_integers_are_class_ids_with_a_warning_where_classes_have_no_names(heard):
+    assert encode([1, 0], ("LABEL_0", "LABEL_1")) == [1, 0]
+    assert any("no names" in warning for warning in heard.warnings)
+    with pytest.raises(DataError, match=r"'7'"):
+        encode([1, 7], ("LABEL_0", "LABEL_1"))
+
+
+def test_a_label_that_training_never_saw_is_refused_with_its_count():
+    with pytest.raises(DataError, match=r"dev.csv") as error:
+        encode(["positive", "neutral", "neutral"])
+    for part in ("'neutral' (2 rows)", "'neutral', 'positive'", "'negative', 'positive'"):
+        assert part in str(error.value)
+
+
+def test_hidden_labels_are_refused():
+    with pytest.raises(DataError, match=r"hidden labels \(-1\)"):
+        encode([-1] * 3, ("0", "1"))
+    with pytest.raises(DataError, match=r"seem to be hidden"):
+        encode(["positive"] * 20)
+    without = rows(["positive"]).remove_columns("label")
+    with pytest.raises(DataError, match=r"has no labels"):
+        encode_labels(without, NAMES, split="test", source="test.csv")
+
+
+def test_a_few_rows_may_well_be_of_one_class():
+    assert encode(["positive"] * 3) == [1, 1, 1]
+
+
+def test_a_class_with_one_example_is_warned_of(heard):
+    encode(["positive", "negative", "negative"], split="train")
+    assert any("'positive' has one example only" in warning for warning in heard.warnings)
+
+
+def test_the_texts_stay_with_their_labels():
+    data = rows(["positive", "negative", "positive"], ["a", "b", "c"]).select([2, 1])
+    encoded = encode_labels(data, NAMES, split="eval", source="dev.csv")
+    assert [(row["text"], row["label"]) for row in encoded] == [("c", 1), ("b", 0)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=12), st.permutations(["a", "b", "c"]))
+def test_the_name_at_an_id_is_the_label_for_any_order_of_classes(labels, names):
+    assert [names[index] for index in encode(labels, names)] == labels
+
+
+def data_of(**splits):
+    return datasets.DatasetDict(splits)
+
+
+def test_clean_splits_have_nothing_odd():
+    parts = [rows([0, 1], [f"{name} 1", f"{name} 2"]) for name in ("a", "b", "c")]
+    assert check_splits(data_of(train=parts[0], eval=parts[1], test=parts[2])) == []
+
+
+def test_a_text_with_two_labels_is_counted():
+    found = check_splits(data_of(train=rows([0, 1, 1, 1], ["same", "same ", "other", "other"])))
+    assert found == ["train: 1 text stands there with different labels (2 rows)."]
+
+
+def test_rows_of_one_split_that_are_in_another_are_counted():
+    train, dev = rows([0, 1, 0], ["a", "b", "c"]), rows([0, 1], ["a", "d"])
+    test, more = rows([0, 1], ["d", "b"]), rows([0], ["d"]).remove_columns("label")
+    found = check_splits(data_of(train=train, eval=dev, test=test, unlabelled=more))
+    assert [sentence.split(" too")[0] for sentence in found[1:]] == [
+        "1 of 2 test rows (50.0%) are in train",
+        "1 of 2 test rows (50.0%) are in eval",
+        "1 of 2 test rows (50.0%) are in unlabelled",
+        "1 of 2 eval rows (50.0%) are in train",
+        "1 of 2 eval rows (50.0%) are in unlabelled",
+    ]
+    assert found[0].startswith("unlabelled has 1 row only")
+
+
+def test_a_pair_is_the_same_only_if_both_texts_are():
+    train = datasets.Dataset.from_dict({"text_a": ["x", "y"], "text_b": ["1", "2"], "label": [0, 1]})
+    dev = datasets.Dataset.from_dict({"text_a": ["x", "y"], "text_b": ["2", "2"], "label": [0, 1]})
+    assert [sentence[:6] for sentence in check_splits(data_of(train=train, eval=dev))] == ["1 of 2"]
