@@ -7,7 +7,13 @@ import pytest
 from pkd.errors import RecipeError
 from pkd.storage.lock import one_writer
 
-HOLD = "import sys, pathlib; from pkd.storage.lock import one_writer\nwith one_writer(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+HOLD = """
+import sys, pathlib
+from pkd.storage.lock import one_writer
+with one_writer(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_a_second_process_is_told_who_holds_the_folder_until_it_ends(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_accumulated_batches_give_the_large_batchs_gradient(
 
     def gradient(batch: int, steps: int) -> dict[str, torch.Tensor]:
         options = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": steps, "max_steps": 1}
-        args = arguments(tmp_path, max_grad_norm=0.0, save_strategy="no", **{k: v for k, v in options.items()})
+        args = arguments(tmp_path, max_grad_norm=0.0, save_strategy="no", **options)
         return one_step(InOrder(without_dropout(make_teacher()), args, train_dataset=rows))
 
     whole, parts = gradient(24, 1), gradient(batch, steps)
@@ -312,7 +312,7 @@ def test_settings_of_the_loss_are_checked_and_keyword_only(tmp_path: Path, wrong
 def test_text_rows_are_encoded_with_the_tokenizer(tmp_path: Path) -> None:
     reviews = make_reviews(20)
     rows = datasets.Dataset.from_dict(
-        {"text": [t for t, _ in reviews], "label": [int(l == "positive") for _, l in reviews]}
+        {"text": [t for t, _ in reviews], "label": [int(label == "positive") for _, label in reviews]}
     )
     trainer = RowMeanTrainer(
         make_teacher(), arguments(tmp_path), train_dataset=rows, eval_dataset=rows, processing_class=make_tokenizer()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -59,7 +60,7 @@ class LayerMap:
                     f"The layer map names {name} layers {list(layers)}; they must be from 1 to {depth - 1} (the last "
                     "layer is never a patient one: its output already reaches the student through the logits)."
                 )
-            if any(before >= after for before, after in zip(layers, layers[1:], strict=False)):
+            if any(before >= after for before, after in itertools.pairwise(layers)):
                 raise RecipeError(
                     f"The layer map names {name} layers {list(layers)}; they must rise from pair to pair."
                 )

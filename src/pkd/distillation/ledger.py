@@ -15,7 +15,7 @@ from pkd.recipe.settings import LossSettings
 
 @dataclass(frozen=True)
 class TermEntry:
-    """One term: its unweighted value, its weight, and the norm of its weighted gradient over all the student's weights."""
+    """One term: its unweighted value, its weight, and the norm of its weighted gradient over all weights."""
 
     name: str
     value: float

@@ -95,7 +95,7 @@ def is_control_of(
 
 def _plan(recipe: Recipe, student: StudentSettings, start: str | list[int], teacher_layers: int) -> StudentPlan:
     layers = student.layers or max(1, teacher_layers // 2)
-    one_start = dataclasses.replace(student, start=start)  # type: ignore[arg-type] - starts_of takes a str apart from a list
+    one_start = dataclasses.replace(student, start=start)  # type: ignore[arg-type]  # a name or layers
     label = start_label(one_start)
     loss = loss_of(student)
     several = len(starts_of(student)) > 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -34,10 +35,10 @@ def start_layers(start: str | Sequence[int], teacher_layers: int, layers: int) -
     if isinstance(start, str):
         raise RecipeError(f"start is {start!r}; it must be spread, first or a list of {layers} teacher layers.")
     named = [int(layer) for layer in start]
-    in_order = all(before < after for before, after in zip(named, named[1:], strict=False))
+    in_order = all(before < after for before, after in itertools.pairwise(named))
     if len(named) != layers or not in_order or named[0] < 1 or named[-1] > teacher_layers:
         raise RecipeError(
-            f"start is {named}; it must name {layers} different teacher layers from 1 to {teacher_layers} in rising order."
+            f"start is {named}; it must name {layers} different teacher layers from 1 to {teacher_layers} rising."
         )
     return named
 
@@ -69,7 +70,8 @@ def student_from(
     prefix = family_of(teacher.config).layers + "."
     weights = teacher.state_dict()
     student.load_state_dict({name: weights[_in_teacher(name, prefix, chosen)] for name in student.state_dict()})
-    student.float().train()
+    student.to(torch.float32)  # type: ignore[arg-type]
+    student.train()
     return student
 
 

@@ -140,6 +140,6 @@ def _check_annotated(rows: datasets.Dataset, needs_logits: bool, teacher_layers:
         )
     if missing := sorted(set(teacher_layers) - set(stored_teacher_layers(rows))):
         raise DataError(
-            f"The training rows carry the teacher's [CLS] states of layers {list(stored_teacher_layers(rows))}, but the "
-            f"layer map needs {missing} too. Annotate them with teacher_layers={list(teacher_layers)}."
+            f"The training rows carry the teacher's [CLS] states of layers {list(stored_teacher_layers(rows))}, but "
+            f"the layer map needs {missing} too. Annotate them with teacher_layers={list(teacher_layers)}."
         )

@@ -109,8 +109,8 @@ def check_same_tokenizer(teacher: LoadedClassifier, other: LoadedClassifier, fin
     """
     if fingerprints[0] != fingerprints[1]:
         raise TeacherError(
-            f"{other.name} has another tokenizer than the teacher {teacher.name}; patience compares [CLS] states of the "
-            "same word pieces. Choose an encoder of the teacher's own family."
+            f"{other.name} has another tokenizer than the teacher {teacher.name}; patience compares [CLS] states of "
+            "the same word pieces. Choose an encoder of the teacher's own family."
         )
 
 

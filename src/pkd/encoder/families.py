@@ -68,8 +68,8 @@ def family_of(config: PretrainedConfig) -> Family:
         )
     if kind == "modernbert" and getattr(config, "classifier_pooling", "cls") != "cls":
         raise TeacherError(
-            f"This ModernBERT's head pools over all positions (classifier_pooling is {config.classifier_pooling!r}), so "
-            "there is no [CLS] state to be patient about. Fine-tune it with classifier_pooling='cls'."
+            f"This ModernBERT's head pools over all positions (classifier_pooling is {config.classifier_pooling!r}), "
+            "so there is no [CLS] state to be patient about. Fine-tune it with classifier_pooling='cls'."
         )
     return FAMILIES[kind]
 

@@ -30,6 +30,7 @@ from pkd.recipe.schema import Recipe
 from pkd.storage.seal import read_manifest
 
 _BATCHES = 2
+_BATCH = 16
 _TEACHER_ROWS = 512
 _SMALL_SHARE = 0.01
 
@@ -165,11 +166,10 @@ def check_students(
 def _check_student(plan: StudentPlan, teacher: LoadedClassifier, rows: datasets.Dataset, seed: int) -> StudentCheck:
     layer_map = plan.layer_map
     collate = Collator(teacher.model.config.pad_token_id or 0, layer_map.teacher if layer_map else ())
-    size = plan.training.per_device_train_batch_size
-    chosen = np.random.default_rng(seed).permutation(len(rows))[: size * _BATCHES]
+    chosen = np.random.default_rng(seed).permutation(len(rows))[: _BATCH * _BATCHES]
     table = TokenRows(rows)
     batches = [
-        collate(table.__getitems__(chosen[begin : begin + size].tolist())) for begin in range(0, len(chosen), size)
+        collate(table.__getitems__(chosen[begin : begin + _BATCH].tolist())) for begin in range(0, len(chosen), _BATCH)
     ]
     student = build_student(plan, seed, teacher)
     unlabelled = any(bool((batch["labels"] < 0).any()) for batch in batches)
@@ -188,14 +188,13 @@ def _check_on_sample(
     plans: Sequence[StudentPlan], teacher: LoadedClassifier, examples: Examples, recipe: Recipe
 ) -> list[StudentCheck]:
     wanted = sorted({layer for plan in plans if plan.layer_map for layer in plan.layer_map.teacher})
-    most = max(plan.training.per_device_train_batch_size for plan in plans) * _BATCHES
     with tempfile.TemporaryDirectory() as folder:
         annotated = {}
         for split in ("train", "unlabelled"):
             if split in examples.splits:
                 (place := Path(folder) / split).mkdir()
                 annotated[split] = annotate_rows(
-                    _sample(examples.splits[split], most),
+                    _sample(examples.splits[split], _BATCH * _BATCHES),
                     teacher.model,
                     teacher.tokenizer,
                     place,

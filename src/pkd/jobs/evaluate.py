@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,7 +59,7 @@ class EvaluatedRows:
     rows: datasets.Dataset
     label_names: tuple[str, ...]
 
-    @property
+    @cached_property
     def labels(self) -> np.ndarray:
         """[N] class ids."""
         return np.asarray(self.rows.with_format("numpy")["label"])
@@ -90,7 +91,8 @@ def evaluate(models: Sequence[str], *, test: str, teacher: str | None = None, **
     for name, names in classes.items():
         if names != classes[first]:
             raise TeacherError(
-                f"{name} has the classes {sorted(names)}, but {first} has {sorted(classes[first])}; they cannot be compared."
+                f"{name} has the classes {sorted(names)}, but {first} has {sorted(classes[first])}; "
+                "they cannot be compared."
             )
     label_names = loaded[first].label_names
     rows = load_examples(recipe.data, splits=("test",), label_names=label_names).splits["test"]
@@ -121,7 +123,7 @@ def evaluate(models: Sequence[str], *, test: str, teacher: str | None = None, **
     pairs = [(student, model, AGAINST_TEACHER) for model in measured if model.role == "teacher" for student in students]
     pairs += [(a, b, f"{a.name} against {b.name}") for a, b in itertools.combinations(students, 2)]
     records += [compare(question, [a], [b], on, recipe.evaluation) for a, b, question in pairs]
-    return records + [*flip_records(measured, on, recipe.evaluation)]
+    return [*records, *flip_records(measured, on, recipe.evaluation)]
 
 
 def predict_stage(

@@ -177,7 +177,8 @@ def _say_check(
 ) -> None:
     """Before the first step: what each student that is yet to be trained will learn from."""
     seed = recipe.seed
-    waiting = [plan for plan in plans if not (folder / "students" / f"{plan.name}-seed{seed}").exists()]
+    students = [plan for plan in plans if plan.role == "student"]  # controls are the same with a term left out
+    waiting = [plan for plan in students if not (folder / "students" / f"{plan.name}-seed{seed}").exists()]
     for plan in waiting:
         annotated = with_unlabelled(rows.train, rows.unlabelled if plan.unlabelled else None)
         for check in check_students([plan], teacher, annotated, seed):

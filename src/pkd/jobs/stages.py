@@ -160,8 +160,8 @@ def _resumes(partial: Path, inputs: Mapping[str, Any], overwrite: bool) -> bool:
         return True
     if not overwrite:
         raise RecipeError(
-            f"{partial} is unfinished and was begun with other inputs: {'; '.join(changed)}. Go back to those, or start "
-            "it afresh with --overwrite."
+            f"{partial} is unfinished and was begun with other inputs: {'; '.join(changed)}. Go back to those, or "
+            "start it afresh with --overwrite."
         )
     progress.note(f"starting afresh; the unfinished stage is now {set_aside(partial, 'before').name}")
     return False

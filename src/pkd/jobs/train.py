@@ -99,8 +99,8 @@ def build_student(plan: StudentPlan, seed: int, teacher: LoadedClassifier) -> Pr
     widths = (encoder.model.config.hidden_size, teacher.model.config.hidden_size)
     if plan.layer_map and widths[0] != widths[1]:
         raise RecipeError(
-            f"{plan.name}: {plan.pretrained} has {widths[0]} hidden units and the teacher {widths[1]}; patience needs the "
-            "same width. Use method kd, or a start of the teacher's width."
+            f"{plan.name}: {plan.pretrained} has {widths[0]} hidden units and the teacher {widths[1]}; patience needs "
+            "the same width. Use method kd, or a start of the teacher's width."
         )
     return cut_to_first_layers(encoder.model, plan.layers)
 

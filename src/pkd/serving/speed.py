@@ -11,12 +11,12 @@ from transformers import PreTrainedModel
 
 from pkd.encoder.inference import answer_rows
 
-_ROUNDS = 5
+_ROUNDS = 3
 _ROWS = 256
 
 
 def measure_speed(models: Mapping[str, PreTrainedModel], rows: datasets.Dataset) -> dict[str, float]:
-    """Rows per second of each model, the median of five rounds, on up to 256 of the encoded rows, in float32."""
+    """Rows per second of each model, the median of three rounds, on up to 256 of the encoded rows, in float32."""
     some = rows.select(range(min(_ROWS, len(rows))))
     seconds: dict[str, list[float]] = {name: [] for name in models}
     for model in models.values():

@@ -32,8 +32,8 @@ def one_writer(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise RecipeError(
-            f"{folder} is being written by another pkd ({_holder(holder_file)}). Wait for it, stop it, or choose another "
-            "output folder."
+            f"{folder} is being written by another pkd ({_holder(holder_file)}). Wait for it, stop it, or choose "
+            "another output folder."
         ) from None
     except OSError as error:
         raise RecipeError(f"{folder} cannot be written: {error.strerror or error}. Choose another output.") from error

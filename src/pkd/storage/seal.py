@@ -101,8 +101,8 @@ def read_manifest(folder: Path) -> Manifest | None:
         ) from error
     if manifest.schema != SCHEMA:
         raise CacheError(
-            f"{folder} was made by another version of pkd (manifest schema {manifest.schema}, this one writes {SCHEMA})."
-            f" Move it away and run again."
+            f"{folder} was made by another version of pkd (manifest schema {manifest.schema}, this one writes "
+            f"{SCHEMA}). Move it away and run again."
         )
     return manifest
 

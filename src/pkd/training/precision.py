@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+
 import torch
 
 from pkd.errors import RecipeError
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # names of malloc.h
 
 
 def resolve_device(device: str) -> torch.device:
@@ -40,6 +45,20 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
         # torch names no public test of its own for the CPU's instruction sets
         native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if native or precision == "bfloat16" else None
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what is freed instead of giving it back to the system at every step.
+
+    Each step frees and allocates the same large tensors (the embedding's gradient is 45 MB for 30,000 word pieces of
+    384 units), and each time the system would hand out zeroed pages. Measured on two cores, students of 3 layers:
+    steps take 13 to 20 % less time. Only glibc has the switch; elsewhere nothing happens.
+    """
+    if sys.platform == "linux":
+        c_library = ctypes.CDLL(None)
+        if hasattr(c_library, "mallopt"):
+            c_library.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+            c_library.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def describe_hardware(device: torch.device) -> dict[str, str]:

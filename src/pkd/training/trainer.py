@@ -39,6 +39,7 @@ from pkd.training.checkpoints import (
     save_optimizer,
     save_random_state,
 )
+from pkd.training.precision import keep_freed_memory
 
 # what a checkpoint must share with the training that resumes it
 _RESUMED_WITH = (
@@ -249,6 +250,7 @@ class RowMeanTrainer(Trainer):
             progress.note(f"{self.stage_name} goes on from {resume_from_checkpoint}.")
             resume_from_checkpoint = str(resume_from_checkpoint)
         self._leg_started = time.monotonic()
+        keep_freed_memory()
         with (
             progress.saves_on_stop(),
             cls_only(self.model),
