@@ -1,0 +1,45 @@
+import datasets
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pkd.data.batching import Collator, LengthGroupedSampler, TokenRows, grouped_order
+
+
+@given(st.lists(st.integers(1, 128), max_size=300), st.integers(1, 40), st.integers(0, 2**32 - 1), st.integers(0, 9))
+def test_an_epoch_meets_every_row_once_in_an_order_of_seed_and_epoch_alone(
+    lengths: list[int], batch: int, seed: int, epoch: int
+) -> None:
+    array = np.asarray(lengths, dtype=np.int64)
+    order = grouped_order(array, batch, seed, epoch)
+    assert sorted(order.tolist()) == list(range(len(lengths)))
+    np.testing.assert_array_equal(order, grouped_order(array, batch, seed, epoch))
+
+
+def test_batches_hold_rows_of_like_length_and_their_order_tells_no_length() -> None:
+    lengths = np.random.default_rng(0).integers(5, 100, size=3200)
+    batches = lengths[grouped_order(lengths, 32, seed=1, epoch=0)].reshape(-1, 32)
+    padding = 1 - batches.sum() / (batches.max(axis=1) * 32).sum()
+    assert padding < 0.05
+    means = batches.mean(axis=1)
+    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.3
+
+
+def test_epochs_and_seeds_have_orders_of_their_own() -> None:
+    sampler = LengthGroupedSampler(np.arange(200), 8, seed=1)
+    first = list(sampler)
+    sampler.set_epoch(1)
+    assert list(sampler) != first
+    assert list(LengthGroupedSampler(np.arange(200), 8, seed=2)) != first
+    assert len(sampler) == 200
+
+
+def test_a_batch_is_padded_on_the_right_and_a_missing_label_is_ignored() -> None:
+    rows = datasets.Dataset.from_dict(
+        {"input_ids": [[2, 7, 3], [2, 3]], "token_type_ids": [[0, 1, 1], [0, 0]], "length": [3, 2], "label": [1, None]}
+    )
+    batch = Collator(pad_token_id=9, multiple_of=4)(TokenRows(rows).__getitems__([1, 0]))
+    assert batch["input_ids"].tolist() == [[2, 3, 9, 9], [2, 7, 3, 9]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 0]]
+    assert batch["token_type_ids"].tolist() == [[0, 0, 0, 0], [0, 1, 1, 0]]
+    assert batch["labels"].tolist() == [-100, 1]

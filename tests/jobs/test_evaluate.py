@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pkd
+from conftest import make_teacher, make_tokenizer
+from pkd.jobs.check import check_teacher_score
+from pkd.reporting.results import ComparisonRecord, FlipRecord, ModelRecord
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier that knows nothing, with the classes in the other order."""
+    folder = tmp_path_factory.mktemp("models") / "untrained"
+    make_teacher(layers=2, seed=9, labels=("positive", "negative")).save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def test_models_are_measured_on_the_same_rows_and_classes_matched_by_name(workspace: Path, untrained: Path) -> None:
+    records = pkd.evaluate(
+        [str(untrained)],
+        test=str(workspace / "test.csv"),
+        teacher=str(workspace / "teacher"),
+        max_length=32,
+        resamples=300,
+    )
+    models = {record.name: record for record in records if isinstance(record, ModelRecord)}
+    assert models["teacher"].scores["accuracy"].value > 0.9
+    assert models["untrained"].scores["accuracy"].value < 0.8
+    assert models["teacher"].rows_per_second
+    for model in models.values():
+        score = model.scores["accuracy"]
+        assert score.low <= score.value <= score.high
+    comparison = next(record for record in records if isinstance(record, ComparisonRecord))
+    assert comparison.verdict == "DOES NOT"
+    assert comparison.tests[0].p < 0.001
+    assert comparison.examples == pytest.approx(comparison.difference.value * 60)
+    assert any(isinstance(record, FlipRecord) for record in records)
+    turned = list(pkd.predict(str(untrained), ["a great film"]))[0].probabilities
+    assert list(turned) == ["positive", "negative"]
+
+
+def test_any_two_students_are_compared_by_an_exact_test(workspace: Path, untrained: Path) -> None:
+    records = pkd.evaluate(
+        [str(workspace / "teacher"), str(untrained)],
+        test=str(workspace / "test.csv"),
+        max_length=32,
+        measure_speed=False,
+    )
+    comparison = next(record for record in records if isinstance(record, ComparisonRecord))
+    assert (comparison.question, comparison.verdict) == ("teacher against untrained", "HELPS")
+
+
+def test_models_of_other_classes_cannot_be_compared(workspace: Path, tmp_path: Path) -> None:
+    make_teacher(labels=("cat", "dog")).save_pretrained(tmp_path / "pets")
+    make_tokenizer().save_pretrained(tmp_path / "pets")
+    with pytest.raises(pkd.TeacherError, match="cannot be compared"):
+        pkd.evaluate([str(workspace / "teacher"), str(tmp_path / "pets")], test=str(workspace / "test.csv"))
+
+
+def test_a_teacher_surely_worse_than_the_commonest_class_is_refused() -> None:
+    labels = np.array([0] * 80 + [1] * 20)
+    always_wrong = np.where(labels[:, None] == [0, 1], -1.0, 1.0)
+    with pytest.raises(pkd.TeacherError, match=r"0\.0% of 100 development rows right, less than always answering"):
+        check_teacher_score(always_wrong, labels, "teacher")
+    assert check_teacher_score(-always_wrong, labels, "teacher") == (1.0, 0.8)

@@ -1,0 +1,240 @@
+"""The whole job, on a tiny real teacher."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from pkd.jobs.run import RunResult, run
+from pkd.recipe.reading import recipe_from
+from pkd.reporting.results import ComparisonRecord, FlipRecord, ModelRecord, RunRecord, read_results
+from pkd.storage.fingerprint import sha256_of_file
+
+TRAINING = {"num_train_epochs": 2, "learning_rate": 1e-3, "device": "cpu", "precision": "float32"}
+
+
+def values(workspace: Path, output: Path, **more: Any) -> dict[str, Any]:
+    return {
+        "output": str(output),
+        "teacher": {"model": str(workspace / "teacher")},
+        "data": {
+            "train": str(workspace / "train.csv"),
+            "eval": str(workspace / "dev.csv"),
+            "test": str(workspace / "test.csv"),
+            "max_length": 32,
+        },
+        "training": TRAINING,
+        "evaluation": {"resamples": 200},
+        **more,
+    }
+
+
+def go(given: dict[str, Any], **options: Any) -> RunResult:
+    return run(recipe_from(given, where="test"), **options)
+
+
+def weights_of(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): sha256_of_file(path) for path in sorted(folder.rglob("model.safetensors"))}
+
+
+def changes(before: dict[Path, int], folder: Path) -> set[str]:
+    now = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    return {str(path.relative_to(folder)) for path in now if before.get(path) != now[path]}
+
+
+def times(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def finished(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    output = tmp_path_factory.mktemp("runs") / "whole"
+    given = values(workspace, output, seeds=2)
+    given["data"]["unlabelled"] = [str(workspace / "unlabelled.txt")]
+    given["students"] = [
+        {"layers": 2, "unlabelled": False},
+        {"layers": 2, "start": "first", "unlabelled": False},
+        {"layers": 2, "name": "more"},
+    ]
+    return go(given)
+
+
+def test_a_run_records_every_model_comparison_and_where_it_came_from(finished: RunResult) -> None:
+    records = read_results(finished.folder)
+    assert records == finished.records
+    models = [record for record in records if isinstance(record, ModelRecord)]
+    names = {(record.role, record.name) for record in models}
+    assert names == {
+        ("teacher", "teacher"), ("student", "pkd-skip-L2-spread"), ("student", "pkd-skip-L2-first"), ("student", "more"),
+        ("control", "kd-L2-spread"), ("control", "ft-L2-spread"), ("control", "kd-L2-first"), ("control", "ft-L2-first"),
+        ("control", "kd-of-more"),
+    }  # fmt: skip
+    assert sorted(record.seed for record in models if record.name == "more") == [42, 43]
+    student = next(record for record in models if record.name == "pkd-skip-L2-first")
+    assert (student.start_layers, student.layer_map, student.split, student.rows) == ([1, 2], [(1, 2)], "test", 60)
+    assert {"accuracy", "macro_f1", "mcc", "cross_entropy", "ece", "agreement", "kl"} == set(student.scores)
+    assert student.settings["beta"] == 100
+    assert any("loss/pt" in entry for entry in student.history)
+    assert student.selection["on"] == "eval"
+    assert next(record for record in models if record.name == "more").unlabelled_rows == 40
+    the_run = next(record for record in records if isinstance(record, RunRecord))
+    assert the_run.rows == {"train": 160, "eval": 60, "test": 60, "unlabelled": 40}
+    assert {"teacher", "data train", "data test"} <= set(the_run.fingerprints)
+    assert the_run.versions["torch"]
+
+
+def test_it_says_of_each_term_and_start_whether_it_helped(finished: RunResult) -> None:
+    asked = {
+        (record.question, record.a, record.b) for record in finished.records if isinstance(record, ComparisonRecord)
+    }
+    assert ("patience", "pkd-skip-L2-spread", "kd-L2-spread") in asked
+    assert ("kd", "kd-L2-spread", "ft-L2-spread") in asked
+    assert ("patience", "pkd-skip-L2-first", "kd-L2-first") in asked
+    assert ("patience", "more", "kd-of-more") in asked
+    assert ("unlabelled text", "more", "pkd-skip-L2-spread") in asked
+    assert ("start first against spread", "pkd-skip-L2-first", "pkd-skip-L2-spread") in asked
+    assert ("against the teacher", "more", "teacher") in asked
+    for record in finished.records:
+        if isinstance(record, ComparisonRecord):
+            assert [test.seed for test in record.tests] == [42, 43]
+            expected = "HELPS" if record.difference.low > 0 else "DOES NOT" if record.difference.high < 0 else "UNCLEAR"
+            assert record.verdict == expected
+
+
+def test_negative_flips_are_rows_that_the_teacher_has_right_and_the_student_wrong(finished: RunResult) -> None:
+    flips = [record for record in finished.records if isinstance(record, FlipRecord)]
+    for flip in flips:
+        assert flip.teacher == flip.label != flip.student
+        assert flip.text
+
+
+def test_students_of_two_seeds_differ(finished: RunResult) -> None:
+    weights = weights_of(finished.folder / "students")
+    assert weights["more-seed42/model.safetensors"] != weights["more-seed43/model.safetensors"]
+
+
+def test_the_same_run_again_redoes_nothing(workspace: Path, tmp_path: Path) -> None:
+    given = values(workspace, tmp_path / "run", students=[{"layers": 2}])
+    go(given)
+    before = times(tmp_path / "run")
+    again = go(given)
+    assert changes(before, tmp_path / "run") <= {"recipe.yaml"}
+    assert again.records == read_results(tmp_path / "run")
+
+
+def test_a_changed_student_is_redone_and_nothing_else(workspace: Path, tmp_path: Path) -> None:
+    given = values(
+        workspace, tmp_path / "run", students=[{"layers": 2, "name": "one"}, {"layers": 2, "name": "two", "beta": 5}]
+    )
+    go(given)
+    before = weights_of(tmp_path / "run")
+    given["students"][1]["beta"] = 7
+    go(given)
+    after = weights_of(tmp_path / "run")
+    assert after["students/one-seed42/model.safetensors"] == before["students/one-seed42/model.safetensors"]
+    assert after["students/two-seed42/model.safetensors"] != before["students/two-seed42/model.safetensors"]
+    assert after["students/two-seed42.stale-1/model.safetensors"] == before["students/two-seed42/model.safetensors"]
+    assert not list((tmp_path / "run" / "annotated").glob("*stale*"))
+
+
+def test_a_student_that_needs_more_layers_makes_one_pass_for_the_union(workspace: Path, tmp_path: Path) -> None:
+    given = values(workspace, tmp_path / "run", students=[{"layers": 2}], controls=False)
+    go(given)
+    given["students"] = [{"layers": 3}, {"layers": 2, "layer_map": "last"}]  # teacher layers 1, 2 and 3
+    go(given)
+    manifest = json.loads((tmp_path / "run" / "annotated" / "train" / "manifest.json").read_text())
+    assert manifest["facts"]["teacher_layers"] == [1, 2, 3]
+    before = times(tmp_path / "run" / "annotated")
+    given["students"] = [{"layers": 2}]
+    go(given)
+    assert changes(before, tmp_path / "run" / "annotated") == set()
+
+
+def test_the_dev_score_chooses_among_several_starts_and_controls_share_it(workspace: Path, tmp_path: Path) -> None:
+    given = values(workspace, tmp_path / "run", students=[{"layers": 2, "start": ["spread", "first", [2, 4]]}])
+    records = go(given).records
+    students = [record for record in records if isinstance(record, ModelRecord) and record.role == "student"]
+    assert len(students) == 1
+    tried = students[0].starts_tried
+    assert set(tried) == {"spread", "first", "2.4"}
+    assert tried[students[0].start] == max(tried.values())
+    controls = [record for record in records if isinstance(record, ModelRecord) and record.role == "control"]
+    assert {control.start for control in controls} == {students[0].start}
+
+
+def test_a_pretrained_encoder_can_be_fine_tuned_first(workspace: Path, tmp_path: Path) -> None:
+    given = values(workspace, tmp_path / "run", students=[{"layers": 2, "method": "kd"}], controls=False)
+    given["teacher"]["finetune"] = {**TRAINING, "num_train_epochs": 3}
+    result = go(given)
+    assert (tmp_path / "run" / "teacher" / "model.safetensors").is_file()
+    teacher = next(record for record in result.records if isinstance(record, ModelRecord) and record.role == "teacher")
+    assert teacher.folder == "teacher"
+
+
+def test_without_test_rows_the_results_say_what_they_were_selected_on(workspace: Path, tmp_path: Path) -> None:
+    given = values(workspace, tmp_path / "run", students=[{"layers": 2}], controls=False)
+    del given["data"]["test"]
+    result = go(given)
+    the_run = next(record for record in result.records if isinstance(record, RunRecord))
+    assert the_run.evaluated_on == "eval"
+    assert "it was selected on" in result.report.read_text() or "selected on" in result.report.read_text()
+
+
+@pytest.mark.slow
+def test_a_run_killed_again_and_again_ends_with_the_same_bits(workspace: Path, tmp_path: Path) -> None:
+    """SIGKILL through the real command line, in fresh processes, wherever it hits."""
+    data = values(workspace, tmp_path / "x")["data"]
+    common = [
+        sys.executable, "-m", "pkd", "distill", "--teacher", str(workspace / "teacher"), "--train", data["train"],
+        "--eval", data["eval"], "--layers", "2", "--max-length", "32", "--num-train-epochs", "3", "--quiet",
+        "--set", "training.save_steps=2", "--set", "training.device=cpu", "--set", "evaluation.resamples=50",
+    ]  # fmt: skip
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    began = time.monotonic()
+    subprocess.run([*common, "--output", str(tmp_path / "whole")], check=True, env=environment, capture_output=True)
+    seconds = time.monotonic() - began
+    killed = 0
+    for share in (0.5, 0.6, 0.7, 0.8, 5.0):
+        process = subprocess.Popen(
+            [*common, "--output", str(tmp_path / "killed")],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            process.wait(timeout=seconds * share)
+            assert process.returncode == 0, process.stderr.read().decode() if process.stderr else ""
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            killed += 1
+    assert killed >= 1
+    one, other = (
+        load_file(tmp_path / "whole" / "model.safetensors"),
+        load_file(tmp_path / "killed" / "model.safetensors"),
+    )
+    assert all(one[name].equal(other[name]) for name in one)
+    records = [
+        [
+            record
+            for record in read_results(tmp_path / f"{name}.work")
+            if isinstance(record, ModelRecord | ComparisonRecord)
+        ]
+        for name in ("whole", "killed")
+    ]
+    for a, b in zip(*records, strict=True):
+        left, right = a.model_dump(), b.model_dump()
+        for values_ in (left, right):
+            for wall_time in ("train_seconds", "rows_per_second", "folder"):
+                values_.pop(wall_time, None)
+        assert left == right
