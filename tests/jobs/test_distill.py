@@ -115,12 +115,12 @@ def test_eight_skewed_classes_of_long_texts_go_from_csv_to_student(tmp_path: Pat
             for row in range(rows):
                 topic = topics[min(int(chooser.expovariate(0.5)), 7)] if row >= 24 else topics[row % 8]
                 words = [chooser.choice(FILLER) for _ in range(chooser.randint(30, 120))]
-                words[chooser.randrange(5)] = topic
+                words[0] = topic
                 writer.writerow([f"{name}-{row}", ", ".join(words) + ' "end"', f"{topic} news"])
         return str(tmp_path / name)
 
     train, dev = write("train.csv", 320), write("dev.csv", 80)
-    more = {"num_train_epochs": 6, "learning_rate": 3e-3, "device": "cpu", "max_length": 64, "precision": "float32"}
+    more = {"num_train_epochs": 30, "learning_rate": 8e-3, "device": "cpu", "max_length": 64, "precision": "float32"}
     tuned = pkd.finetune(
         model=str(tmp_path / "encoder"), train=train, eval=dev, output=str(tmp_path / "teacher"), **more
     )
