@@ -144,9 +144,7 @@ def _patient(teacher: LoadedClassifier, annotated: datasets.Dataset, steps: int)
 
 
 def _in_the_loop(teacher: LoadedClassifier, rows: datasets.Dataset, steps: int) -> Trainer:
-    encoded = (
-        encode(rows, teacher.tokenizer, 128).select_columns(["input_ids", "label"]).rename_column("label", "labels")
-    )
+    encoded = encode(rows, teacher.tokenizer, 128).select_columns(["input_ids", "label"])
     return TeacherInTheLoop(
         student_from(teacher.model, 3),
         TrainingArguments(
