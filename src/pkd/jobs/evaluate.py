@@ -32,6 +32,7 @@ from pkd.reporting.wording import AGAINST_TEACHER
 from pkd.serving.speed import measure_speed
 
 KIND = "predictions"
+SPEED_STAGE = "time the models side by side"
 _LOGITS = "logits.npy"
 _BOOTSTRAP_SEED = 0
 
@@ -156,7 +157,7 @@ def read_logits(folder: Path) -> np.ndarray:
 
 def measure_speeds(models: Mapping[str, LoadedClassifier], rows: datasets.Dataset, max_length: int) -> dict[str, float]:
     """Rows per second of each model on the same rows, taking turns."""
-    with progress.stage("time the models side by side"):
+    with progress.stage(SPEED_STAGE):
         tokenizer = next(iter(models.values())).tokenizer
         encoded = encode(rows.select(range(min(256, len(rows)))), tokenizer, max_length)
         return measure_speed({name: model.model for name, model in models.items()}, encoded)

@@ -19,6 +19,7 @@ from pkd.encoder.families import depth_of
 from pkd.errors import RecipeError
 from pkd.jobs.annotate import annotate_stage
 from pkd.jobs.check import check_students, check_teacher_score
+from pkd.jobs.evaluate import SPEED_STAGE
 from pkd.jobs.finetune import finetune_stage
 from pkd.jobs.judge import Trained, judge_run
 from pkd.jobs.stages import Done
@@ -205,5 +206,12 @@ def _announce(recipe: Recipe, examples: Examples, teacher_layers: int) -> None:
         learnt = rows["train"] + (rows.get("unlabelled", 0.0) if plan.unlabelled else 0.0)
         cost = 3 * learnt * plan.training.num_train_epochs * plan.layers
         costs += [(stage_name(plan, seed), cost) for seed in recipe.all_seeds]
-    costs.append(("evaluate", rows.get("test", rows.get("eval", rows["train"])) * teacher_layers * len(plans)))
+    measured_on = rows.get("test", rows.get("eval", 0.0))
+    costs += [
+        (f"evaluate {plan.name}-seed{seed}", 2 * measured_on * plan.layers)
+        for plan in plans
+        for seed in recipe.all_seeds
+    ]
+    if recipe.evaluation.measure_speed:
+        costs.append((SPEED_STAGE, 2 * 3 * min(256.0, measured_on) * teacher_layers))
     progress.plan(costs)
