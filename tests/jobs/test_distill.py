@@ -19,7 +19,7 @@ SETTINGS = {"num_train_epochs": 2, "learning_rate": 1e-3, "device": "cpu", "max_
 
 
 @pytest.fixture(scope="module")
-def result(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> "pkd.jobs.distill.DistillResult":
+def result(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> pkd.jobs.distill.DistillResult:
     output = tmp_path_factory.mktemp("distilled") / "student"
     return pkd.distill(
         teacher=str(workspace / "teacher"),

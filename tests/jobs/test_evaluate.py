@@ -38,7 +38,7 @@ def test_models_are_measured_on_the_same_rows_and_classes_matched_by_name(worksp
     assert comparison.tests[0].p < 0.001
     assert comparison.examples == pytest.approx(comparison.difference.value * 60)
     assert any(isinstance(record, FlipRecord) for record in records)
-    turned = list(pkd.predict(str(untrained), ["a great film"]))[0].probabilities
+    turned = next(iter(pkd.predict(str(untrained), ["a great film"]))).probabilities
     assert list(turned) == ["positive", "negative"]
 
 

@@ -207,11 +207,8 @@ def _announce(recipe: Recipe, examples: Examples, teacher_layers: int) -> None:
         cost = 3 * learnt * plan.training.num_train_epochs * plan.layers
         costs += [(stage_name(plan, seed), cost) for seed in recipe.all_seeds]
     measured_on = rows.get("test", rows.get("eval", 0.0))
-    costs += [
-        (f"evaluate {plan.name}-seed{seed}", 2 * measured_on * plan.layers)
-        for plan in plans
-        for seed in recipe.all_seeds
-    ]
+    for plan in plans:
+        costs += [(f"evaluate {plan.name}-seed{seed}", 2 * measured_on * plan.layers) for seed in recipe.all_seeds]
     if recipe.evaluation.measure_speed:
         costs.append((SPEED_STAGE, 2 * 3 * min(256.0, measured_on) * teacher_layers))
     progress.plan(costs)
