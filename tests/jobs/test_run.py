@@ -238,3 +238,10 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(workspace: Path, t
             for wall_time in ("train_seconds", "rows_per_second", "folder"):
                 values_.pop(wall_time, None)
         assert left == right
+
+
+def test_a_student_can_start_from_a_pretrained_encoder_of_the_same_tokenizer(workspace: Path, tmp_path: Path) -> None:
+    students = [{"layers": 2, "pretrained": str(workspace / "teacher")}]
+    records = go(values(workspace, tmp_path / "run", students=students, controls=False)).records
+    student = next(record for record in records if isinstance(record, ModelRecord) and record.role == "student")
+    assert (student.name, student.start, student.start_layers) == ("pkd-skip-L2-pretrained", "pretrained", [1, 2])

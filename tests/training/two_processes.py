@@ -1,0 +1,62 @@
+"""Trains a few steps in as many processes as it is started in, and writes the gradient and the weights: a script."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from transformers import TrainerCallback
+
+from conftest import make_teacher, make_tokenizer
+from pkd.distillation.annotation import open_shards
+from pkd.distillation.layers import LayerMap
+from pkd.distillation.student import student_from
+from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
+
+
+class InOrder(PatientTrainer):
+    """Rows as they stand, so that the same rows make a step however they are shared out."""
+
+    def get_train_dataloader(self) -> Any:
+        loader = super().get_train_dataloader()
+        self._sampler.__class__ = type(
+            "Sequential", (type(self._sampler),), {"__iter__": lambda s: iter(range(len(s)))}
+        )
+        return loader
+
+
+def main(folder: Path, output: Path, batch: int, accumulation: int) -> None:
+    rows = open_shards(folder).select(range(48))
+    labels = [None if index < 12 or index % 5 == 0 else label for index, label in enumerate(rows["label"])]
+    rows = rows.remove_columns("label").add_column("label", labels, feature=rows.features["label"])
+    student = student_from(make_teacher(), 2)
+    for module in student.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    args = PatientTrainingArguments(
+        f"{output}.work", num_train_epochs=1, per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation,
+        learning_rate=1e-3, save_strategy="no", use_cpu=True, disable_tqdm=True, logging_steps=1, warmup_steps=0,
+        max_grad_norm=0.0, seed=1, data_seed=1, report_to="none",
+    )  # fmt: skip
+    trainer = InOrder(
+        student, args, layer_map=LayerMap.skip(4, 2), train_dataset=rows, processing_class=make_tokenizer()
+    )
+    gradient: dict[str, torch.Tensor] = {}
+
+    class Look(TrainerCallback):
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+            if not gradient:
+                gradient.update({name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None})
+
+    trainer.add_callback(Look())
+    trainer.train()
+    if trainer.is_world_process_zero():
+        losses = torch.tensor([entry["loss"] for entry in trainer.state.log_history if "loss" in entry])
+        save_file({**gradient, "losses": losses}, output)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
