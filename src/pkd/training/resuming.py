@@ -1,0 +1,194 @@
+"""A Trainer whose checkpoints are sealed, hold no pickle, and are resumed to the same bits.
+
+What it mends of the stock one: a checkpoint is trusted for its name, states are pickles, a missing one is passed over,
+a resume with other settings is a warning, and a stop in mid-epoch evaluates and saves what an epoch's end should.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import TrainOutput
+
+from pkd import progress
+from pkd.encoder.shortcut import cls_only
+from pkd.storage.seal import read_manifest, seal, unseal
+from pkd.training.checkpoints import (
+    KIND,
+    load_counters,
+    load_optimizer,
+    load_random_state,
+    newest_sealed,
+    rotate,
+    save_optimizer,
+    save_random_state,
+)
+from pkd.training.precision import keep_freed_memory
+
+# what a checkpoint must share with the training that resumes it
+_RESUMED_WITH = (
+    "learning_rate", "num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps",
+    "weight_decay", "warmup_steps", "max_grad_norm", "lr_scheduler_type", "bf16", "fp16", "seed", "data_seed", "optim",
+    "adam_beta1", "adam_beta2", "adam_epsilon",
+)  # fmt: skip
+
+
+class ResumableTrainer(Trainer):
+    """A `transformers.Trainer` that goes on where it was stopped or killed.
+
+    Args:
+        stage_name: what the progress calls this training.
+        resumed_with: what else a checkpoint must share with the training that resumes it.
+        checkpoint_steps: save so often, besides at each epoch's end.
+    """
+
+    model: Any  # the stock annotations admit None and whatever else a Trainer may hold
+    processing_class: Any
+    optimizer: Any
+
+    def __init__(
+        self,
+        model: Any,
+        args: TrainingArguments,
+        *,
+        stage_name: str = "train",
+        resumed_with: dict[str, Any] | None = None,
+        checkpoint_steps: int | None = None,
+        **keywords: Any,
+    ) -> None:
+        args.restore_callback_states_from_checkpoint = True
+        args.save_total_limit = None  # rotation is ours: it counts sealed checkpoints only
+        super().__init__(model, args, **keywords)
+        self.stage_name = stage_name
+        self.checkpoint_steps = checkpoint_steps
+        self.resumed_with = resumed_with or {}
+        self.train_seconds = 0.0
+        self._leg_started = time.monotonic()
+        if args.disable_tqdm:
+            self.remove_callback(PrinterCallback)
+            self.remove_callback(ProgressCallback)
+        self.add_callback(_TellProgress(self))
+
+    def train(
+        self, resume_from_checkpoint: Any = None, trial: Any = None, ignore_keys_for_eval: list[str] | None = None
+    ) -> TrainOutput:
+        """Train; `resume_from_checkpoint=True` goes on from the newest checkpoint that verifies, if there is one."""
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = newest_sealed(self._output, self._inputs())
+        if resume_from_checkpoint is not None:
+            self._restore_counters(Path(resume_from_checkpoint))
+            progress.note(f"{self.stage_name} goes on from {resume_from_checkpoint}.")
+            resume_from_checkpoint = str(resume_from_checkpoint)
+        self._leg_started = time.monotonic()
+        keep_freed_memory()
+        with (
+            progress.saves_on_stop(),
+            cls_only(self.model),
+            progress.stage(self.stage_name, unit="steps") as self._stage,
+        ):
+            output = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
+        self.train_seconds += time.monotonic() - self._leg_started
+        return output
+
+    @property
+    def _output(self) -> Path:
+        return Path(str(self.args.output_dir))
+
+    def _inputs(self) -> dict[str, Any]:
+        rows: Any = self.train_dataset
+        arguments = {name: getattr(self.args, name) for name in _RESUMED_WITH}
+        arguments |= {name: getattr(value, "value", value) for name, value in arguments.items()}  # enums to text
+        return {"arguments": arguments, "rows": len(rows), "world_size": self.args.world_size, **self.resumed_with}
+
+    def _maybe_log_save_evaluate(self, *args: Any, **keywords: Any) -> None:
+        super()._maybe_log_save_evaluate(*args, **keywords)
+        if not progress.stop_requested():
+            return
+        saved = read_manifest(self._output / f"checkpoint-{self.state.global_step}") is not None
+        if not saved and self._at_epoch_end():
+            return  # the Trainer comes here once more for this step, to evaluate and save the epoch
+        if not saved:
+            self._save_checkpoint(self.model_wrapped, None)
+        progress.stop_if_requested(f"step {self.state.global_step} of {self.state.max_steps} is")
+
+    def _at_epoch_end(self) -> bool:
+        epoch = self.state.epoch or 0.0
+        return self.state.global_step >= self.state.max_steps or abs(epoch - round(epoch)) < 1e-9
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder = self._output / f"checkpoint-{self.state.global_step}"
+        if self.is_world_process_zero():
+            unseal(folder)
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.is_world_process_zero():
+            seal(folder, KIND, self._inputs(), {"step": self.state.global_step})
+            best = self.state.best_model_checkpoint
+            rotate(folder.parent, Path(best) if best else None)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        if self.args.should_save:  # the stock method also writes training_args.bin, a pickle
+            self.accelerator.unwrap_model(self.model).save_pretrained(
+                output_dir or self.args.output_dir, state_dict=state_dict
+            )
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.is_deepspeed_enabled or self.is_fsdp_enabled:
+            super()._save_optimizer_and_scheduler(output_dir)
+        elif self.args.should_save:
+            save_optimizer(Path(output_dir), self.optimizer, self.lr_scheduler, self._counters())
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        if self.is_deepspeed_enabled or self.is_fsdp_enabled:
+            super()._load_optimizer_and_scheduler(checkpoint)
+        else:
+            load_optimizer(Path(checkpoint), self.optimizer, self.lr_scheduler)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        save_random_state(self._random_state_file(output_dir))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            load_random_state(self._random_state_file(checkpoint))
+
+    def _random_state_file(self, folder: str) -> Path:
+        return Path(folder) / f"random_state_{self.args.process_index}.safetensors"
+
+    def _init_training_state(self, *args: Any, **keywords: Any) -> Any:
+        result = super()._init_training_state(*args, **keywords)
+        if self.state.best_global_step:  # the state holds a path, and the folder may have moved since
+            best = self._output / f"checkpoint-{self.state.best_global_step}"
+            self.state.best_model_checkpoint = str(best) if best.is_dir() else None
+        return result
+
+    def _counters(self) -> dict[str, Any]:
+        """What a resumed training must know besides the stock state."""
+        return {"train_seconds": self.train_seconds + time.monotonic() - self._leg_started}
+
+    def _restore_counters(self, checkpoint: Path) -> dict[str, Any]:
+        counters = load_counters(checkpoint)
+        self.train_seconds = counters["train_seconds"]
+        return counters
+
+
+class _TellProgress(TrainerCallback):
+    """Tells the progress, and asks for the checkpoints between epochs."""
+
+    def __init__(self, trainer: ResumableTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+        self.trainer._stage.total = state.max_steps
+        self.trainer._stage.reach(state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+        self.trainer._stage.reach(state.global_step)
+        every = self.trainer.checkpoint_steps
+        if every and state.global_step % every == 0 and not self.trainer._at_epoch_end():
+            control.should_save = True
