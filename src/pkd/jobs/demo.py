@@ -30,7 +30,7 @@ from pkd.training.precision import autocast_dtype, keep_freed_memory, resolve_de
 _PLAN = "plan.json"
 _EPOCHS = 2
 _STUDENTS = 6
-_TRAIN_ROWS = 6656  # about what is left of the reviews for training
+_TRAIN_ROWS = 6964  # what is left of the 8,530 reviews for training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class _Size:
     most_unlabelled: int
 
 
-_FULL = _Size(seconds=555, train_rows=_TRAIN_ROWS, eval_rows=800, test_rows=1066, most_unlabelled=20_000)
+_FULL = _Size(seconds=555, train_rows=_TRAIN_ROWS, eval_rows=500, test_rows=1066, most_unlabelled=20_000)
 _QUICK = _Size(seconds=120, train_rows=1600, eval_rows=300, test_rows=600, most_unlabelled=400)
 _OVERHEAD_SECONDS = 45.0  # loading, saving, evaluating, the report
 
