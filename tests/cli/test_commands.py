@@ -155,7 +155,8 @@ def test_a_whole_life_from_fine_tuning_to_prediction(pkd: Run, workspace: Path, 
     assert "pkd-skip-L2-spread" in out
     assert "Did it help?" in out
     code, out, _ = pkd(
-        "evaluate", student,
+        "evaluate",
+        student,
         "--teacher",
         teacher,
         "--test",
@@ -166,10 +167,10 @@ def test_a_whole_life_from_fine_tuning_to_prediction(pkd: Run, workspace: Path, 
     )
     assert code == 0
     assert "against the teacher" in out
-    code, out, _ = pkd("predict", "--model", student, "a great film", "an awful plot")
+    code, out, _ = pkd("predict", student, "a great film", "an awful plot")
     assert code == 0
     assert [line.split("\t")[2] for line in out.splitlines()] == ["a great film", "an awful plot"]
-    code, out, _ = pkd("predict", "--model", student, "--json", "a great film")
+    code, out, _ = pkd("predict", student, "--json", "a great film")
     assert set(json.loads(out)["probabilities"]) == {"negative", "positive"}
     code, out, _ = pkd("report", tmp_path / "student.work")
     assert code == 0
