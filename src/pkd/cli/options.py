@@ -79,12 +79,6 @@ def with_flags(*panels: Flags) -> Callable[[Callable[..., None]], Callable[..., 
     fields = {field.name: (panel, field) for panel in panels for field in panel.fields()}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        types = typing.get_type_hints(command, include_extras=True)
-        own = [
-            parameter.replace(annotation=types[parameter.name])
-            for parameter in inspect.signature(command).parameters.values()
-            if parameter.kind is not inspect.Parameter.VAR_KEYWORD
-        ]
         flags = [_parameter(panel, field) for panel, field in fields.values()]
         settings = inspect.Parameter("set", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Set)
 
@@ -100,13 +94,27 @@ def with_flags(*panels: Flags) -> Callable[[Callable[..., None]], Callable[..., 
             recipe_from(place_keywords(keys), where=command.__name__, required=())  # before heavy libraries load
             command(**given, **keys)
 
-        # Typer reads the signature, so the flags must stand in it
-        parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in [*own, settings, *flags]]
-        wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        declare(wrapped, [*parameters_of(command), settings, *flags])
         return wrapped
 
     return decorate
+
+
+def parameters_of(command: Callable[..., None]) -> list[inspect.Parameter]:
+    """The named parameters of a command, their annotations resolved."""
+    types = typing.get_type_hints(command, include_extras=True)
+    return [
+        parameter.replace(annotation=types[parameter.name])
+        for parameter in inspect.signature(command).parameters.values()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+
+
+def declare(command: Callable[..., None], parameters: Sequence[inspect.Parameter]) -> None:
+    """Give a command's wrapper the parameters that Typer, which reads the signature, shall make flags of."""
+    named = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    command.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in named}
 
 
 def _parameter(panel: Flags, field: dataclasses.Field[Any]) -> inspect.Parameter:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import inspect
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rich.console import Console
 
 from pkd import progress
+from pkd.cli.options import Debug, Quiet, declare, parameters_of
 from pkd.errors import PKDError, Stopped
 
 _QUIET_LIBRARIES = {
@@ -60,6 +63,22 @@ def drawing(*, quiet: bool = False) -> Iterator[None]:
         )
     with progress.watch(display):
         yield
+
+
+def with_progress(command: Callable[..., None]) -> Callable[..., None]:
+    """Draw a command's progress, and give it the flags of all commands that take their time: --quiet and --debug."""
+
+    @functools.wraps(command)
+    def wrapped(*, quiet: bool, debug: bool, **given: Any) -> None:  # --debug is read before anything is imported
+        with drawing(quiet=quiet):
+            command(**given)
+
+    flags = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
+        for name, annotation in (("quiet", Quiet), ("debug", Debug))
+    ]
+    declare(wrapped, [*parameters_of(command), *flags])
+    return wrapped
 
 
 @contextlib.contextmanager

@@ -17,12 +17,11 @@ from pkd.cli.options import (
     Flags,
     Json,
     Overwrite,
-    Quiet,
     Set,
     layer_numbers,
     with_flags,
 )
-from pkd.cli.session import drawing
+from pkd.cli.session import with_progress
 from pkd.cli.showing import show, show_json, show_records
 from pkd.recipe.settings import DataSettings, StudentSettings
 
@@ -36,13 +35,12 @@ Train = Annotated[
 Output = Annotated[str, typer.Option("--output", metavar="DIR", help="folder for the result", show_default=False)]
 
 
+@with_progress
 def run(
     recipe: RecipeFile,
     set: Set = None,
     overwrite: Overwrite = False,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Run a whole recipe: teacher, students, controls, evaluation, report."""
     from pkd.recipe.reading import read_recipe
@@ -50,26 +48,23 @@ def run(
     asked = read_recipe(recipe, set or ())  # its faults are told before the heavy libraries are loaded
     from pkd.jobs.run import run
 
-    with drawing(quiet=quiet):
-        result = run(asked, overwrite=overwrite)
+    result = run(asked, overwrite=overwrite)
     show_records(result.records, as_json=json)
     show(f"report: {result.report}", also_json=json)
 
 
+@with_progress
 def demo(
     output: Annotated[str, typer.Option("--output", metavar="DIR", help="folder of the run")] = "runs/demo",
     quick: Annotated[bool, typer.Option("--quick", help="fewer examples: a look in a minute or two")] = False,
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="repeat with so many seeds")] = 1,
     overwrite: Overwrite = False,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Distil a real encoder on real movie reviews, offline, from data to report."""
     from pkd.jobs.demo import demo
 
-    with drawing(quiet=quiet):
-        result = demo(output=output, quick=quick, seeds=seeds, overwrite=overwrite)
+    result = demo(output=output, quick=quick, seeds=seeds, overwrite=overwrite)
     show_records(result.records, as_json=json)
     show(f"report: {result.report}", also_json=json)
 
@@ -97,6 +92,7 @@ def recipe(
         raise RecipeError(f"--output {output}: {error.strerror}. Name a file in a folder that exists.") from None
 
 
+@with_progress
 @with_flags(Flags("Data", DataSettings, ("eval", "text_columns", "label_column", "max_length")), TRAINING,
             Flags("Run", RUN.settings, ("seed",)))  # fmt: skip
 def finetune(
@@ -107,15 +103,12 @@ def finetune(
     output: Output,
     overwrite: Overwrite = False,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
     **keys: Any,
 ) -> None:
     """Fine-tune a pretrained encoder into a classifier, the teacher to be."""
     from pkd.jobs.finetune import finetune
 
-    with drawing(quiet=quiet):
-        result = finetune(model=model, train=train, output=output, overwrite=overwrite, **keys)
+    result = finetune(model=model, train=train, output=output, overwrite=overwrite, **keys)
     if json:
         show_json({"folder": str(result.folder), "scores": result.scores, "selection": result.selection})
         return
@@ -124,6 +117,7 @@ def finetune(
     show(f"classifier: {result.folder}")
 
 
+@with_progress
 @with_flags(Flags("Student that it is for", StudentSettings, ("layers", "layer_map")), COLUMNS)
 def annotate(
     teacher: Teacher,
@@ -140,8 +134,6 @@ def annotate(
     ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
     **keys: Any,
 ) -> None:
     """Let the teacher answer every row once and store its logits and [CLS] states."""
@@ -150,14 +142,14 @@ def annotate(
         raise typer.BadParameter("--teacher-layers already says which; leave out --layers and --layer-map.")
     from pkd.jobs.annotate import annotate
 
-    with drawing(quiet=quiet):
-        rows = annotate(train, teacher, output=output, teacher_layers=layers, overwrite=overwrite, **keys)
+    rows = annotate(train, teacher, output=output, teacher_layers=layers, overwrite=overwrite, **keys)
     if json:
         show_json({"folder": output, "rows": len(rows), "columns": rows.column_names})
         return
     show(f"{len(rows):,} rows: {output}")
 
 
+@with_progress
 @with_flags(DATA, STUDENT, TRAINING, RUN)
 def distill(
     teacher: Teacher,
@@ -165,14 +157,11 @@ def distill(
     output: Output,
     overwrite: Overwrite = False,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
     **keys: Any,
 ) -> None:
     """Distil a teacher into a smaller student that works wherever the teacher does."""
     from pkd.jobs.distill import distill
 
-    with drawing(quiet=quiet):
-        result = distill(teacher=teacher, train=train, output=output, overwrite=overwrite, **keys)
+    result = distill(teacher=teacher, train=train, output=output, overwrite=overwrite, **keys)
     show_records(result.records, as_json=json)
     show(f"student: {result.folder}\nannotated data and checkpoints: {result.work}", also_json=json)

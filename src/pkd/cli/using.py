@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pkd.cli.options import COLUMNS, Debug, Json, Quiet, Set, with_flags
-from pkd.cli.session import drawing
+from pkd.cli.options import COLUMNS, Json, Set, with_flags
+from pkd.cli.session import with_progress
 from pkd.cli.showing import show, show_json, show_records
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
@@ -18,6 +18,7 @@ from pkd.recipe.settings import DataSettings
 Text = str | tuple[str, str]
 
 
+@with_progress
 @with_flags(COLUMNS)
 def evaluate(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="folders of classifiers", show_default=False)],
@@ -27,37 +28,31 @@ def evaluate(
         typer.Option("--teacher", metavar="MODEL", help="measure agreement with it", show_default=False),
     ] = None,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
     **keys: Any,
 ) -> None:
     """Measure classifiers on the same examples, side by side."""
     from pkd.jobs.evaluate import evaluate
 
-    with drawing(quiet=quiet):
-        records = evaluate(models, test=test, teacher=teacher, **keys)
+    records = evaluate(models, test=test, teacher=teacher, **keys)
     show_records(records, as_json=json)
 
 
+@with_progress
 def report(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder", show_default=False)],
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Make the report page of a run from its results.jsonl."""
     from pkd.jobs.report import report
 
-    with drawing(quiet=quiet):
-        path = report(folder)
+    path = report(folder)
     show(str(path))
 
 
+@with_progress
 def check(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="the recipe", show_default=False)],
     set: Set = None,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Say what a recipe would do and cost, and what is wrong, without training."""
     from pkd.recipe.reading import read_recipe
@@ -65,8 +60,7 @@ def check(
     asked = read_recipe(recipe, set or ())  # its faults are told before the heavy libraries are loaded
     from pkd.jobs.check import check
 
-    with drawing(quiet=quiet):
-        result = check(asked)
+    result = check(asked)
     if json:
         show_json(result.to_dict())
         return
@@ -74,6 +68,7 @@ def check(
         show(sentence)
 
 
+@with_progress
 def predict(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="folder of a classifier", show_default=False)],
     texts: Annotated[
@@ -91,23 +86,18 @@ def predict(
         ),
     ] = None,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Classify texts; prints label, probability and text, tab-separated."""
     if texts and file:
         raise typer.BadParameter("give texts or --file, not both.")
     from pkd.jobs.predict import predict
 
-    with drawing(quiet=quiet):
-        for prediction in predict(model, _texts(texts, file, text_columns)):
-            if json:
-                show_json(
-                    {"label": prediction.label, "probabilities": prediction.probabilities, "text": prediction.text}
-                )
-            else:
-                probability = prediction.probabilities[prediction.label]
-                show(f"{prediction.label}\t{probability:.4f}\t{_one_line(prediction.text)}")
+    for prediction in predict(model, _texts(texts, file, text_columns)):
+        if json:
+            show_json({"label": prediction.label, "probabilities": prediction.probabilities, "text": prediction.text})
+        else:
+            probability = prediction.probabilities[prediction.label]
+            show(f"{prediction.label}\t{probability:.4f}\t{_one_line(prediction.text)}")
 
 
 def _texts(texts: list[str] | None, file: str | None, text_columns: str | None) -> Iterable[Text]:

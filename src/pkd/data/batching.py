@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import torch
 from torch.utils.data import Dataset, Sampler
 
-IGNORED_LABEL = -100  # torch's cross-entropy skips it: the label of an unlabelled row
+from pkd.data.labels import IGNORED_LABEL
+
 _BATCHES_A_GROUP = 50
 
 

@@ -68,6 +68,14 @@ def share_truncated(dataset: datasets.Dataset, max_length: int) -> float:
     return float(np.mean(lengths >= max_length)) if len(lengths) else 0.0
 
 
+def fingerprint_rows(dataset: datasets.Dataset) -> dict[str, str]:
+    """The hash of the rows' texts and, where they have labels, the hash of those."""
+    prints = {"texts": fingerprint_texts(dataset)}
+    if "label" in dataset.column_names:
+        prints["labels"] = fingerprint_labels(dataset)
+    return prints
+
+
 def fingerprint_texts(dataset: datasets.Dataset) -> str:
     """The sha256 of the rows' texts, in order; labels are not in it, for they do not change what a teacher says."""
     return fingerprint({column: sha256_of_texts(dataset[column]) for column in text_columns(dataset)})

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import datasets
 
 from pkd import progress
-from pkd.data.encoding import fingerprint_labels, fingerprint_texts, text_columns
-from pkd.data.labels import check_splits, encode_labels, find_label_names
+from pkd.data.encoding import fingerprint_rows, text_columns
+from pkd.data.labels import check_splits, encode_labels, find_label_names, label_names_of
 from pkd.data.sources import read_data
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
@@ -24,13 +25,10 @@ class Examples:
     label_names: tuple[str, ...]
     warnings: list[str] = field(default_factory=list)
 
-    def fingerprints(self, split: str) -> dict[str, str]:
-        """What a split adds to the fingerprint of whatever is made from it."""
-        rows = self.splits[split]
-        prints = {"texts": fingerprint_texts(rows)}
-        if "label" in rows.column_names:
-            prints["labels"] = fingerprint_labels(rows)
-        return prints
+    @cached_property
+    def fingerprints(self) -> dict[str, dict[str, str]]:
+        """What each split adds to the fingerprint of whatever is made from it."""
+        return {split: fingerprint_rows(rows) for split, rows in self.splits.items()}
 
 
 def load_examples(
@@ -87,9 +85,7 @@ def load_data(
     Raises:
         DataError: if a file cannot be used.
     """
-    names = None
-    if teacher is not None:
-        names = [str(name) for _, name in sorted(teacher.config.id2label.items())]
+    names = label_names_of(teacher.config) if teacher is not None else None
     return load_examples(DataSettings(train=train, eval=eval, test=test, **settings), label_names=names).splits
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -18,6 +18,7 @@ from pkd.errors import DataError
 
 if TYPE_CHECKING:
     import datasets
+    from transformers import PretrainedConfig
 
 IGNORED_LABEL = -100  # what the ecosystem's losses leave out: training on it would be NaN or nothing
 HIDDEN_LABEL = -1  # what benchmarks write where the label is kept back
@@ -44,6 +45,12 @@ def find_label_names(train: datasets.Dataset) -> tuple[str, ...]:
     if alike:
         progress.warn(f"train: classes differ in upper and lower case alone: {_listed(alike)}.")
     return names
+
+
+def label_names_of(config: PretrainedConfig) -> tuple[str, ...]:
+    """The names of a classifier's classes, in the order of its outputs."""
+    names: Any = config.id2label
+    return tuple(str(names[index]) for index in range(len(names)))
 
 
 def has_placeholder_names(names: Sequence[str]) -> bool:

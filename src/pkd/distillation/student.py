@@ -75,15 +75,6 @@ def student_from(
     return student
 
 
-def cut_to_first_layers(encoder: PreTrainedModel, layers: int) -> PreTrainedModel:
-    """A pretrained encoder's first layers with its new head: the reference implementation's start.
-
-    Raises:
-        RecipeError: if the encoder has fewer layers.
-    """
-    return student_from(encoder, layers, "first")
-
-
 def _in_teacher(name: str, prefix: str, chosen: Sequence[int]) -> str:
     if not name.startswith(prefix):
         return name

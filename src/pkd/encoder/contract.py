@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from pkd.data.encoding import fingerprint_tokenizer
+from pkd.data.labels import label_names_of
 from pkd.encoder.families import family_of, longest_input
 from pkd.errors import RecipeError, TeacherError
 from pkd.storage.fingerprint import fingerprint
@@ -39,13 +42,12 @@ class LoadedClassifier:
     @property
     def label_names(self) -> tuple[str, ...]:
         """The names of its classes, in the order of its outputs."""
-        return label_names_of(self.model)
+        return label_names_of(self.model.config)
 
-
-def label_names_of(model: PreTrainedModel) -> tuple[str, ...]:
-    """The names of a classifier's classes, in the order of its outputs."""
-    names: Any = model.config.id2label
-    return tuple(str(names[index]) for index in range(len(names)))
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Of the model and of its tokenizer as they were when first asked for: hashing all weights takes its time."""
+        return {"model": fingerprint_model(self.model), "tokenizer": fingerprint_tokenizer(self.tokenizer)}
 
 
 def load_teacher(name: str) -> LoadedClassifier:
@@ -101,13 +103,13 @@ def check_max_length(config: PretrainedConfig, max_length: int) -> None:
         )
 
 
-def check_same_tokenizer(teacher: LoadedClassifier, other: LoadedClassifier, fingerprints: tuple[str, str]) -> None:
+def check_same_tokenizer(teacher: LoadedClassifier, other: LoadedClassifier) -> None:
     """Check that a student's encoder cuts text into the same word pieces as the teacher.
 
     Raises:
         TeacherError: if it does not; states of different tokens cannot be compared.
     """
-    if fingerprints[0] != fingerprints[1]:
+    if teacher.fingerprints["tokenizer"] != other.fingerprints["tokenizer"]:
         raise TeacherError(
             f"{other.name} has another tokenizer than the teacher {teacher.name}; patience compares [CLS] states of "
             "the same word pieces. Choose an encoder of the teacher's own family."

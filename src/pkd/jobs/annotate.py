@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pkd import progress
-from pkd.data.encoding import fingerprint_labels, fingerprint_texts, fingerprint_tokenizer
+from pkd.data.encoding import fingerprint_rows
 from pkd.data.examples import load_examples
 from pkd.distillation.annotation import (
     annotate_rows,
@@ -22,7 +22,7 @@ from pkd.distillation.annotation import (
     open_shards,
 )
 from pkd.distillation.layers import layer_map_of
-from pkd.encoder.contract import LoadedClassifier, check_max_length, fingerprint_model, load_teacher
+from pkd.encoder.contract import LoadedClassifier, check_max_length, load_teacher
 from pkd.encoder.families import depth_of
 from pkd.errors import RecipeError
 from pkd.jobs.stages import Done, library_versions, run_stage
@@ -112,16 +112,15 @@ def annotate_stage(
     *,
     overwrite: bool,
     device: str = "auto",
+    rows_prints: Mapping[str, str] | None = None,
 ) -> Done:
     """The stage that makes annotated rows; stored layers that are not asked for now are kept."""
     depth = depth_of(teacher.model.config)
     if wrong := [layer for layer in teacher_layers if not 1 <= layer <= depth]:
         raise RecipeError(f"The teacher has layers 1 to {depth}; {wrong} cannot be stored.")
     inputs = {
-        "teacher": fingerprint_model(teacher.model),
-        "tokenizer": fingerprint_tokenizer(teacher.tokenizer),
-        "texts": fingerprint_texts(rows),
-        "labels": fingerprint_labels(rows) if "label" in rows.column_names else None,
+        "teacher": teacher.fingerprints,
+        "rows": dict(rows_prints or fingerprint_rows(rows)),
         "max_length": max_length,
         "states_dtype": settings.states_dtype,
         "precision": settings.precision,

@@ -13,9 +13,9 @@ import datasets
 import numpy as np
 
 from pkd import progress
-from pkd.data.encoding import encode, fingerprint_tokenizer, text_columns
+from pkd.data.encoding import encode, text_columns
 from pkd.data.examples import load_examples
-from pkd.encoder.contract import LoadedClassifier, count_parameters, fingerprint_model, load_teacher
+from pkd.encoder.contract import LoadedClassifier, count_parameters, load_teacher
 from pkd.encoder.families import depth_of, longest_input
 from pkd.encoder.inference import answer_rows
 from pkd.errors import DataError, TeacherError
@@ -132,8 +132,7 @@ def predict_stage(
 ) -> Done:
     """The stage that keeps a model's logits on the evaluated rows, in float32."""
     inputs = {
-        "model": fingerprint_model(model.model),
-        "tokenizer": fingerprint_tokenizer(model.tokenizer),
+        "model": model.fingerprints,
         "rows": dict(fingerprints),
         "max_length": max_length,
         "versions": library_versions(),

@@ -10,10 +10,10 @@ from typing import Any
 from transformers import TrainingArguments, set_seed
 
 from pkd import progress
-from pkd.data.encoding import encode, fingerprint_tokenizer, share_truncated
+from pkd.data.encoding import encode, share_truncated
 from pkd.data.examples import Examples, load_examples
 from pkd.distillation.plan import settings_that_count
-from pkd.encoder.contract import check_max_length, fingerprint_model, load_pretrained
+from pkd.encoder.contract import check_max_length, load_pretrained
 from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.reading import recipe_from
@@ -70,9 +70,8 @@ def finetune_stage(
     loaded = load_pretrained(model, examples.label_names)
     check_max_length(loaded.model.config, recipe.data.max_length)
     inputs = {
-        "encoder": fingerprint_model(loaded.model),
-        "tokenizer": fingerprint_tokenizer(loaded.tokenizer),
-        "data": {split: examples.fingerprints(split) for split in ("train", "eval") if split in examples.splits},
+        "encoder": loaded.fingerprints,
+        "data": {split: prints for split, prints in examples.fingerprints.items() if split in ("train", "eval")},
         "label_names": list(examples.label_names),
         "max_length": recipe.data.max_length,
         "training": settings_that_count(settings),

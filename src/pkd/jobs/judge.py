@@ -16,7 +16,7 @@ from pkd import progress
 from pkd.data.examples import Examples
 from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import StudentPlan, is_control_of
-from pkd.encoder.contract import LoadedClassifier, count_parameters, fingerprint_model, load_teacher
+from pkd.encoder.contract import LoadedClassifier, count_parameters, load_teacher
 from pkd.encoder.families import depth_of
 from pkd.errors import CacheError
 from pkd.jobs.evaluate import (
@@ -63,10 +63,10 @@ def judge_run(
     split: Literal["test", "eval"] = "test" if "test" in examples.splits else "eval"
     on = EvaluatedRows(split, examples.splits[split], examples.label_names)
     depends = {
-        "teacher": fingerprint_model(teacher.model),
+        "teacher": teacher.fingerprints["model"],
         "students": {f"{each.plan.name}-seed{each.seed}": each.done.manifest.fingerprint for each in trained},
         "roles": {each.plan.name: each.plan.role for each in trained},
-        "rows": examples.fingerprints(split),
+        "rows": examples.fingerprints[split],
         "evaluation": dataclasses.asdict(recipe.evaluation),
         "pkd": version("pkd"),
     }
@@ -104,7 +104,7 @@ def _measure(
         key = (each.plan.name, each.seed)
         model = students[key] = load_teacher(str(each.done.folder))
         name = f"{each.plan.name}-seed{each.seed}"
-        prints = examples.fingerprints(on.split)
+        prints = examples.fingerprints[on.split]
         done = predict_stage(folder / "predictions" / name, model, on.rows, prints, recipe.data.max_length)
         logits[key] = read_logits(done.folder)
         shape = f"{each.plan.layers} layers, {count_parameters(model.model):,} parameters"
@@ -190,13 +190,13 @@ def _question(one: StudentPlan, other: StudentPlan, has_unlabelled: bool) -> str
 def _run_record(
     recipe: Recipe, teacher: LoadedClassifier, examples: Examples, split: Literal["test", "eval"], results_print: str
 ) -> RunRecord:
-    prints = {f"data {name}": fingerprint(examples.fingerprints(name)) for name in examples.splits}
+    prints = {f"data {name}": fingerprint(prints) for name, prints in examples.fingerprints.items()}
     return RunRecord(
         name=recipe.name,
         created=datetime.now(UTC).isoformat("T", "seconds"),
         recipe=recipe_values(recipe),
         rows={name: len(rows) for name, rows in examples.splits.items()},
-        fingerprints={"teacher": fingerprint_model(teacher.model), **prints, "results": results_print},
+        fingerprints={"teacher": teacher.fingerprints["model"], **prints, "results": results_print},
         versions={name: version(name) for name in _LIBRARIES},
         hardware=describe_hardware(resolve_device(recipe.training.device)),
         labels=list(examples.label_names),

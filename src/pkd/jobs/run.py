@@ -111,6 +111,7 @@ def _annotate(
             recipe.data.max_length,
             overwrite=overwrite,
             device=recipe.training.device,
+            rows_prints=examples.fingerprints[split],
         )
     eval_logits = None
     if "eval" in done:
@@ -119,7 +120,7 @@ def _annotate(
         split: done[split].manifest.fingerprint for split in ("train", "unlabelled") if split in done
     }
     if "eval" in examples.splits:
-        prints["eval"] = examples.fingerprints("eval")
+        prints["eval"] = examples.fingerprints["eval"]
     rows_to_train = TrainingRows(
         train=open_shards(done["train"].folder),
         unlabelled=open_shards(done["unlabelled"].folder) if "unlabelled" in done else None,

@@ -10,12 +10,12 @@ from typing import Any
 import datasets
 from transformers import PreTrainedModel, set_seed
 
-from pkd.data.encoding import encode, fingerprint_tokenizer
+from pkd.data.encoding import encode
 from pkd.data.examples import with_unlabelled
 from pkd.distillation.plan import StudentPlan
-from pkd.distillation.student import cut_to_first_layers, student_from
+from pkd.distillation.student import student_from
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
-from pkd.encoder.contract import LoadedClassifier, check_same_tokenizer, fingerprint_model, load_pretrained
+from pkd.encoder.contract import LoadedClassifier, check_same_tokenizer, load_pretrained
 from pkd.errors import RecipeError
 from pkd.jobs.finetune import save_trained
 from pkd.jobs.stages import Done, library_versions, run_stage
@@ -47,8 +47,7 @@ def train_stage(
 ) -> Done:
     """Train one student with one seed, keep its best epoch, and save it as an ordinary folder."""
     inputs = {
-        "teacher": fingerprint_model(teacher.model),
-        "tokenizer": fingerprint_tokenizer(teacher.tokenizer),
+        "teacher": teacher.fingerprints,
         "rows": {name: value for name, value in rows.fingerprints.items() if name != "unlabelled" or plan.unlabelled},
         "max_length": recipe.data.max_length,
         "student": plan.inputs(),
@@ -93,16 +92,14 @@ def build_student(plan: StudentPlan, seed: int, teacher: LoadedClassifier) -> Pr
         return student_from(teacher.model, plan.layers, plan.start_layers)
     set_seed(seed)  # the new head is drawn here
     encoder = load_pretrained(plan.pretrained, teacher.label_names)
-    check_same_tokenizer(
-        teacher, encoder, (fingerprint_tokenizer(teacher.tokenizer), fingerprint_tokenizer(encoder.tokenizer))
-    )
+    check_same_tokenizer(teacher, encoder)
     widths = (encoder.model.config.hidden_size, teacher.model.config.hidden_size)
     if plan.layer_map and widths[0] != widths[1]:
         raise RecipeError(
             f"{plan.name}: {plan.pretrained} has {widths[0]} hidden units and the teacher {widths[1]}; patience needs "
             "the same width. Use method kd, or a start of the teacher's width."
         )
-    return cut_to_first_layers(encoder.model, plan.layers)
+    return student_from(encoder.model, plan.layers, plan.start_layers)
 
 
 def stage_name(plan: StudentPlan, seed: int) -> str:
