@@ -48,7 +48,6 @@ def finetune(folder: Path, csv: str | bytes, name: str = "train.csv") -> list[ob
         ("text,label\na,b\nonly\n", ["line 3"]),  # 12
         ('text,label\n"open,b\nc,d\n', ["line 2"]),  # 13
         ("text,label\na,\nb,x\nc,y\n", ["label"]),  # 19
-        ("text,label\na,0.5\nb,1.5\n", ["class"]),  # 20
         ("text,label\na,x\nb,x\n", ["class"]),  # 31
         ("text,label\n", ["0 rows"]),  # 33
         ("", ["0 rows"]),  # 33

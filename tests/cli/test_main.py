@@ -49,7 +49,7 @@ def test_the_help_of_distill_groups_the_recipe_by_its_classes_and_shows_its_defa
     headings = [line for line in text.splitlines() if line and not line.startswith(" ")]
     assert headings[2:] == ["Required", "Data", "Student", "Training", "Run", "Output and more", "Examples"]
     assert "--beta X" in text
-    assert "L_PT, the patience [default: 100]" in text
+    assert "L_PT (patience) [default: 100]" in text
     assert "pairs [student layer, teacher layer]" in text
     assert "--no-controls" in text
 

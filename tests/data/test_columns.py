@@ -6,9 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pkd.data.columns import clean_rows, places
-from pkd.data.tables import RawTable
+from pkd.data.columns import clean_rows
+from pkd.data.tables import RawTable, places
 from pkd.errors import DataError
+from pkd.recipe.settings import DataSettings
 
 
 def raw(texts, labels=None, **more: Any) -> RawTable:
@@ -17,12 +18,12 @@ def raw(texts, labels=None, **more: Any) -> RawTable:
     return RawTable("train.csv", arrays, labels, lines=np.arange(2, 2 + len(columns[0])), **more)
 
 
-def clean(table, on_empty="error", max_length=128):
-    return clean_rows(table, on_empty=on_empty, max_length=max_length)
+def clean(table, on_empty="error", **settings):
+    return clean_rows(table, DataSettings(**settings), on_empty=on_empty)
 
 
-def labels_of(values):
-    rows = clean(raw(["x"] * len(values), values))
+def labels_of(values, **settings):
+    rows = clean(raw(["x"] * len(values), values), **settings)
     return rows["label"][:], str(rows.features["label"].dtype)
 
 
@@ -126,11 +127,11 @@ def test_what_is_changed_about_labels_is_noted(values, note, heard):
 
 @pytest.mark.parametrize("values", [["5.000", "3.800"], [5.0, 3.8], [1, float("inf")]])
 def test_scores_are_no_classes(values):
-    with pytest.raises(DataError, match=r"line 3: .*labels must be classes.*Regression is not supported"):
-        labels_of(values)
+    with pytest.raises(DataError, match=r"line 3: .*labels must be classes.*problem_type regression"):
+        labels_of(values, problem_type="single_label_classification")
 
 
-@pytest.mark.parametrize("values", [["a", 1], [True, 1], [[0], [1]], [{"a": 1}, {"a": 2}]])
+@pytest.mark.parametrize("values", [["a", 1], [True, 1], [[0], 1], [{"a": 1}, {"a": 2}]])
 def test_mixed_or_nested_labels_are_refused_with_a_line_each(values):
     with pytest.raises(DataError, match=r"one name or integer a row; found .*line 2"):
         labels_of(values)

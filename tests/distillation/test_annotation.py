@@ -35,7 +35,7 @@ def answers_of(text: str) -> tuple[np.ndarray, np.ndarray]:
     output = make_teacher().eval()(
         **make_tokenizer()(text, return_tensors="pt", return_token_type_ids=False), output_hidden_states=True
     )
-    return output.logits[0].detach().numpy(), cls_states_of(output.hidden_states, [1, 3])[0].detach().numpy()
+    return output.logits[0].detach().numpy(), cls_states_of(output.hidden_states, [1, 3], 1)[0].detach().numpy()
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -14,6 +14,7 @@ from transformers import (
 )
 
 from conftest import make_teacher
+from pkd.data.labels import Outputs
 from pkd.encoder.contract import check_max_length, fingerprint_model, load_pretrained, load_teacher
 from pkd.errors import RecipeError, TeacherError
 
@@ -37,7 +38,11 @@ def test_an_encoder_without_a_trained_head_is_no_teacher(folder: Path, tokenizer
     ).save_pretrained(folder)
     with pytest.raises(TeacherError, match=r"is not fine-tuned.*classifier.*pkd finetune"):
         load_teacher(str(folder))
-    assert load_pretrained(str(folder), ("a", "b", "c")).label_names == ("a", "b", "c")
+    assert load_pretrained(str(folder), Outputs("single_label_classification", ("a", "b", "c"))).label_names == (
+        "a",
+        "b",
+        "c",
+    )
 
 
 def test_weights_that_are_not_finite_are_refused_by_name(folder: Path) -> None:
@@ -61,11 +66,16 @@ def test_a_tokenizer_larger_than_the_embeddings_is_refused_with_both_numbers(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"problem_type": "multi_label_classification"}, "not a single-label classifier"),
-        ({"problem_type": "regression"}, "not a single-label classifier"),
+        ({"problem_type": "regression"}, r"2 output.s. and problem_type regression"),
+        (
+            {"problem_type": "single_label_classification", "id2label": {"0": "one"}, "label2id": {"one": 0}},
+            "cannot be loaded|has 1 output",
+        ),
     ],
 )
-def test_other_kinds_of_head_are_refused(folder: Path, change: dict[str, str], message: str) -> None:
+def test_a_head_that_does_not_fit_its_problem_type_is_refused(
+    folder: Path, change: dict[str, str], message: str
+) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, **change}))
     with pytest.raises(TeacherError, match=message):

@@ -43,7 +43,7 @@ def test_intervals_equal_those_of_scoring_each_resample_anew(rows: int, classes:
 def test_resamples_taken_in_several_chunks_are_all_there(monkeypatch: pytest.MonkeyPatch) -> None:
     labels, logits, _ = some_answers(50, 3)
     whole = bootstrap_intervals(logits, labels, resamples=101, confidence=0.95, seed=1)
-    monkeypatch.setattr("pkd.evaluation.significance._DRAWS_AT_ONCE", 500)
+    monkeypatch.setattr("pkd.evaluation.resampling._DRAWS_AT_ONCE", 500)
     assert bootstrap_intervals(logits, labels, resamples=101, confidence=0.95, seed=1) == whole
 
 

@@ -28,9 +28,9 @@ def test_it_names_pairs_formula_terms_and_what_beta_is_elsewhere(workspace: Path
     assert sum(term.share for term in student.terms) == pytest.approx(1)
     assert student.beta is not None
     assert student.beta.paper_sum == pytest.approx(50 / (2 * 16))
-    assert result.teacher_accuracy is not None
-    assert result.majority_share is not None
-    assert result.teacher_accuracy > result.majority_share
+    assert result.teacher_score is not None
+    assert result.constant_score is not None
+    assert result.teacher_score > result.constant_score
     assert result.to_dict()["students"][0]["pairs"] == ((1, 1), (2, 2))
 
 

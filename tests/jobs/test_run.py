@@ -81,7 +81,7 @@ def test_a_run_records_every_model_comparison_and_where_it_came_from(finished: R
     assert sorted(record.seed for record in models if record.name == "more") == [42, 43]
     student = next(record for record in models if record.name == "pkd-skip-L2-first")
     assert (student.start_layers, student.layer_map, student.split, student.rows) == ([1, 2], [(1, 2)], "test", 60)
-    assert {"accuracy", "macro_f1", "mcc", "cross_entropy", "ece", "agreement", "kl"} == set(student.scores)
+    assert {"accuracy", "f1", "macro_f1", "mcc", "cross_entropy", "ece", "agreement", "kl"} == set(student.scores)
     assert student.settings["beta"] == 100
     assert any("loss/pt" in entry for entry in student.history)
     assert student.selection["on"] == "eval"

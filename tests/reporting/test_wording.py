@@ -6,13 +6,13 @@ from pkd.reporting.results import ComparisonRecord, ModelRecord, PairedTest, Rec
 from pkd.reporting.wording import (
     comparison_sentence,
     count_text,
+    difference_text,
     examples_text,
     featured,
     finding,
     headline,
     main_metric,
     p_text,
-    points_text,
     table,
 )
 
@@ -153,9 +153,9 @@ def test_the_table_gives_speed_and_size_beside_the_teachers(records: list[Record
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        (points_text(-0.0234, sign=True), "−2.3"),
-        (points_text(0.0234, sign=True), "+2.3"),
-        (points_text(-0.0001, sign=True), "0.0"),
+        (difference_text("accuracy", -0.0234, sign=True), "−2.3"),
+        (difference_text("accuracy", 0.0234, sign=True), "+2.3"),
+        (difference_text("accuracy", -0.0001, sign=True), "0.0"),
         (examples_text(6.94), "+6.9"),
         (examples_text(-24.6), "−25"),
         (examples_text(0.01), "0"),

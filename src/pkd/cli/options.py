@@ -54,7 +54,11 @@ class Flags:
 
 
 DATA = Flags("Data", DataSettings)
-COLUMNS = Flags("Data", DataSettings, ("text_columns", "label_column", "max_length"))
+COLUMNS = Flags(
+    "Data",
+    DataSettings,
+    ("task", "folder", "text_columns", "label_column", "label_columns", "problem_type", "max_length"),
+)
 STUDENT = Flags("Student", StudentSettings)
 TRAINING = Flags("Training", TrainingSettings)
 RUN = Flags("Run", Recipe)
@@ -66,6 +70,10 @@ _OWN_METAVARS = {
     "unlabelled": "FILE",
     "text_columns": "A[,B]",
     "label_column": "NAME",
+    "label_columns": "A,B,...",
+    "problem_type": "KIND",
+    "task": "NAME",
+    "folder": "DIR",
     "layer_map": "skip|last|1:2,2:4",
     "start": "spread|first|1,3",
 }

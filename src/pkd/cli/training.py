@@ -25,12 +25,21 @@ from pkd.cli.session import with_progress
 from pkd.cli.showing import show, show_json, show_records
 from pkd.recipe.settings import DataSettings, StudentSettings
 
+FINETUNING_DATA = Flags("Data", DataSettings, ("eval", *(COLUMNS.named or ())))
+
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="the recipe", show_default=False)]
 Teacher = Annotated[
     str, typer.Option("--teacher", metavar="MODEL", help="fine-tuned folder or hub name", show_default=False)
 ]
 Train = Annotated[
-    str, typer.Option("--train", metavar="FILE", help="CSV, TSV, JSONL, Parquet or hub name", show_default=False)
+    str | None,
+    typer.Option(
+        "--train",
+        metavar="FILE",
+        help="CSV, TSV, JSONL, Parquet or hub name",
+        show_default=False,
+        rich_help_panel=DATA.panel,
+    ),
 ]
 Output = Annotated[str, typer.Option("--output", metavar="DIR", help="folder for the result", show_default=False)]
 
@@ -93,14 +102,13 @@ def recipe(
 
 
 @with_progress
-@with_flags(Flags("Data", DataSettings, ("eval", "text_columns", "label_column", "max_length")), TRAINING,
-            Flags("Run", RUN.settings, ("seed",)))  # fmt: skip
+@with_flags(FINETUNING_DATA, TRAINING, Flags("Run", RUN.settings, ("seed",)))
 def finetune(
     model: Annotated[
         str, typer.Option("--model", metavar="MODEL", help="pretrained folder or hub name", show_default=False)
     ],
-    train: Train,
     output: Output,
+    train: Train = None,
     overwrite: Overwrite = False,
     json: Json = False,
     **keys: Any,
@@ -121,8 +129,8 @@ def finetune(
 @with_flags(Flags("Student that it is for", StudentSettings, ("layers", "layer_map")), COLUMNS)
 def annotate(
     teacher: Teacher,
-    train: Train,
     output: Output,
+    train: Train = None,
     teacher_layers: Annotated[
         str | None,
         typer.Option(
@@ -153,8 +161,8 @@ def annotate(
 @with_flags(DATA, STUDENT, TRAINING, RUN)
 def distill(
     teacher: Teacher,
-    train: Train,
     output: Output,
+    train: Train = None,
     overwrite: Overwrite = False,
     json: Json = False,
     **keys: Any,

@@ -22,7 +22,9 @@ Text = str | tuple[str, str]
 @with_flags(COLUMNS)
 def evaluate(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="folders of classifiers", show_default=False)],
-    test: Annotated[str, typer.Option("--test", metavar="FILE", help="labelled examples", show_default=False)],
+    test: Annotated[
+        str | None, typer.Option("--test", metavar="FILE", help="labelled examples", show_default=False)
+    ] = None,
     teacher: Annotated[
         str | None,
         typer.Option("--teacher", metavar="MODEL", help="measure agreement with it", show_default=False),
@@ -94,10 +96,13 @@ def predict(
 
     for prediction in predict(model, _texts(texts, file, text_columns)):
         if json:
-            show_json({"label": prediction.label, "probabilities": prediction.probabilities, "text": prediction.text})
+            labels = {"labels": prediction.labels} if prediction.labels else {}
+            probabilities = {"probabilities": prediction.probabilities}
+            show_json({"label": prediction.label, **labels, **probabilities, "text": prediction.text})
         else:
-            probability = prediction.probabilities[prediction.label]
-            show(f"{prediction.label}\t{probability:.4f}\t{_one_line(prediction.text)}")
+            named = [name for name in prediction.labels or (prediction.label,) if name in prediction.probabilities]
+            sure = ", ".join(f"{prediction.probabilities[name]:.4f}" for name in named)
+            show(f"{prediction.label}\t{sure}\t{_one_line(prediction.text)}")
 
 
 def _texts(texts: list[str] | None, file: str | None, text_columns: str | None) -> Iterable[Text]:

@@ -95,15 +95,21 @@ class Collator:
         self.multiple_of = multiple_of
 
     def __call__(self, table: pa.Table) -> dict[str, torch.Tensor]:
-        """Make the batch: B rows, L word pieces, C classes, K layers of H units.
+        """Make the batch: B rows, L word pieces, C classes, K layers of H units; of a multiple choice, N choices.
 
         Returns:
-            input_ids, attention_mask and perhaps token_type_ids [B, L]; labels [B] where there are any (-100 where a
-            row has none); teacher_logits [B, C] and teacher_cls_states [B, K, H] where the rows are annotated.
+            input_ids, attention_mask and perhaps token_type_ids [B, L] or [B, N, L]; labels where there are any: class
+            ids [B] (-100 where a row has none), scores [B] or sets [B, C] (NaN where a row has none); teacher_logits
+            [B, C] and teacher_cls_states [B, K, H], or [B, K, N · H], where the rows are annotated.
         """
-        lengths = table["length"].to_numpy()
+        several = "choice_lengths" in table.column_names
+        lengths = (
+            _matrix(_one_chunk(table["choice_lengths"])) if several else table["length"].to_numpy()[:, None]
+        )  # [B, N]
         longest = -(-int(lengths.max()) // self.multiple_of) * self.multiple_of
-        filled = np.arange(longest) < lengths[:, None]  # [B, L]
+        filled = np.arange(longest) < lengths[:, :, None]  # [B, N, L]
+        if not several:
+            filled = filled[:, 0]  # [B, L]
         batch = {
             "input_ids": _pad(table["input_ids"], filled, self.pad_token_id),
             "attention_mask": torch.from_numpy(filled.astype(np.int64)),
@@ -111,8 +117,7 @@ class Collator:
         if "token_type_ids" in table.column_names:
             batch["token_type_ids"] = _pad(table["token_type_ids"], filled, 0)
         if "label" in table.column_names:
-            labels = pc.fill_null(table["label"], IGNORED_LABEL).to_numpy()
-            batch["labels"] = torch.from_numpy(labels.astype(np.int64))
+            batch["labels"] = torch.from_numpy(_labels(_one_chunk(table["label"])))
         if "teacher_logits" in table.column_names:
             batch["teacher_logits"] = torch.from_numpy(_matrix(_one_chunk(table["teacher_logits"])))
         if self.teacher_layers:
@@ -126,10 +131,30 @@ def stored_teacher_layers(dataset: datasets.Dataset) -> tuple[int, ...]:
     return tuple(sorted(int(layer) for layer in states)) if states else ()
 
 
+def is_labelled(labels: torch.Tensor) -> torch.Tensor:
+    """Which rows of a batch have a label, [B] bool, from labels of any kind."""
+    if labels.is_floating_point():
+        return ~labels.isnan().flatten(1).any(dim=1) if labels.dim() > 1 else ~labels.isnan()
+    return labels >= 0
+
+
+def _labels(column: pa.Array) -> np.ndarray:
+    """Class ids [B] int64, scores [B] float32 or sets [B, C] float32; -100 and NaN stand for none."""
+    if pa.types.is_integer(column.type):
+        ids: np.ndarray = pc.fill_null(column, IGNORED_LABEL).to_numpy(zero_copy_only=False).astype(np.int64)
+        return ids
+    if not pa.types.is_fixed_size_list(column.type):
+        scores: np.ndarray = column.to_numpy(zero_copy_only=False).astype(np.float32)  # null becomes NaN
+        return scores
+    sets = np.full((len(column), column.type.list_size), np.nan, dtype=np.float32)
+    sets[column.is_valid().to_numpy(zero_copy_only=False)] = _matrix(column.drop_null())
+    return sets
+
+
 def _pad(column: pa.ChunkedArray, filled: np.ndarray, fill: int) -> torch.Tensor:
     padded = np.full(filled.shape, fill, dtype=np.int64)
     padded[filled] = _one_chunk(column).flatten().to_numpy()
-    return torch.from_numpy(padded)  # [B, L]
+    return torch.from_numpy(padded)
 
 
 def _cls_states(table: pa.Table, layers: Sequence[int]) -> np.ndarray:

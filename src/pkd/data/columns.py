@@ -1,12 +1,11 @@
-"""Raw columns become what a classifier can use: strings that hold something, and one class a row.
+"""Raw columns become what a classifier can use: strings that hold something, and a label a row.
 
-A `RawTable` goes in; a dataset of `text` (or `text_a`, `text_b`) and `label` comes out, with a note for whatever was
-changed and a `DataError` for what cannot be one class.
+A `RawTable` goes in; a dataset of `text` (or `text_a`, `text_b`; or `text_a`, `choice_0`, ...) and `label` comes out,
+with a note for whatever was changed and a `DataError` for what cannot be used.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,8 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pkd import progress
-from pkd.data.tables import RawTable
+from pkd.data.raw_labels import read_labels
+from pkd.data.tables import RawTable, places
 from pkd.errors import DataError
+from pkd.recipe.settings import DataSettings
 
 if TYPE_CHECKING:
     import datasets
@@ -27,20 +28,16 @@ OnEmpty = Literal["error", "drop", "keep"]
 EMPTY_SHARE = 0.01  # above it empty texts are a fault of the file, below it they happen
 _CHARACTERS_A_WORD_PIECE = 50 * 8  # far more than any word piece has: what is cut here, truncation would cut later
 _CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
-_WHOLE = re.compile(r"[-+]?\d+")
-_DECIMAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-_LEADING_ZERO = re.compile(r"[-+]?0\d+")
-_TRUTH = {"true": 1, "false": 0}
 _SHOWN = 5
 
 
-def clean_rows(raw: RawTable, *, on_empty: OnEmpty, max_length: int) -> datasets.Dataset:
-    """Make a dataset of strings and, where there are labels, classes: int64 or strings.
+def clean_rows(raw: RawTable, settings: DataSettings, *, on_empty: OnEmpty) -> datasets.Dataset:
+    """Make a dataset of strings and, where there are labels: classes (int64 or strings), scores or sets of names.
 
     Args:
         raw: the columns as they are in the source.
+        settings: `problem_type`, and `max_length`: what lies far behind it in a text is cut off now.
         on_empty: what to do about empty texts: "error" refuses more than 1 % of them.
-        max_length: word pieces a text is cut to later; what lies far behind them is cut off now.
 
     Raises:
         DataError: if there are no rows, too many empty texts, a row without a label, or labels that are no classes.
@@ -56,26 +53,22 @@ def clean_rows(raw: RawTable, *, on_empty: OnEmpty, max_length: int) -> datasets
     if kept is not None and not kept.any():
         raise DataError(f"{raw.source} has 0 rows left: all {rows:,} have an empty text.")
     _warn_of_control_characters(raw, texts)
-    texts = [_cut(raw, text, _CHARACTERS_A_WORD_PIECE * max_length) for text in texts]
-    columns = dict(zip(("text",) if len(texts) == 1 else ("text_a", "text_b"), texts, strict=True))
+    texts = [_cut(raw, text, _CHARACTERS_A_WORD_PIECE * settings.max_length) for text in texts]
+    columns: dict[str, Any] = dict(zip(_text_names(raw), texts, strict=True))
     if raw.labels is not None:
-        columns["label"] = _classes(raw, kept)
+        columns["label"] = read_labels(raw, settings, kept)
+    if raw.groups is not None:
+        columns["group"] = pa.array(raw.groups, pa.string())
     table = pa.table(columns)
     if kept is not None:
         table = table.filter(pa.array(kept))
     return datasets.Dataset(table)
 
 
-def places(raw: RawTable, rows: Sequence[int] | np.ndarray[Any, Any]) -> str:
-    """Where rows are in their file: "lines 2, 7, 9 and 3 more"; counted from 1.
-
-    >>> places(RawTable("train.csv", (), lines=np.array([2, 3, 5])), [0, 2])
-    'lines 2, 5'
-    """
-    word = "row" if raw.lines is None else "line"
-    numbers = [int(row) + 1 if raw.lines is None else int(raw.lines[row]) for row in rows[:_SHOWN]]
-    more = f" and {len(rows) - _SHOWN:,} more" if len(rows) > _SHOWN else ""
-    return f"{word}{'s' if len(rows) > 1 else ''} {', '.join(str(number) for number in numbers)}{more}"
+def _text_names(raw: RawTable) -> tuple[str, ...]:
+    if raw.choices:
+        return ("text_a", *(f"choice_{number}" for number in range(len(raw.texts) - 1)))
+    return ("text",) if len(raw.texts) == 1 else ("text_a", "text_b")
 
 
 def _as_strings(raw: RawTable, column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -144,84 +137,3 @@ def _check_ids(raw: RawTable) -> None:
             f"{raw.source}: ids stand more than once: {', '.join(twice[:_SHOWN])}{more}. Were files put together "
             "twice? Take the copies out, or rename the id column if it does not number the rows."
         )
-
-
-def _classes(raw: RawTable, kept: np.ndarray[Any, np.dtype[np.bool_]] | None) -> pa.Array:
-    """The labels as int64 or strings; rows that are dropped need none, and get null."""
-    assert raw.labels is not None
-    values = raw.labels if isinstance(raw.labels, list) else raw.labels.to_pylist()
-    values = [_stripped(value) for value in values]
-    if kept is not None:
-        values = [value if keep else None for value, keep in zip(values, kept, strict=True)]
-    present = [value for value in values if value is not None]
-    missing = [
-        row for row, value in enumerate(values) if (value is None or value != value) and (kept is None or kept[row])
-    ]
-    if missing:
-        raise DataError(
-            f"{raw.source}: {len(missing):,} of {len(values):,} rows have no label ({places(raw, missing)}). Label "
-            "them, take them out, or give them as unlabelled text (--unlabelled)."
-        )
-    kinds = {type(value) for value in present}
-    if kinds == {str}:
-        return _classes_of_strings(raw, values)
-    if kinds == {bool}:
-        return _truth(raw, values)
-    if kinds == {int}:
-        return _int64(raw, values)
-    if kinds <= {int, float}:
-        return _classes_of_floats(raw, values)
-    raise DataError(_mixed_message(raw, values))
-
-
-def _stripped(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    return value.strip() or None
-
-
-def _classes_of_strings(raw: RawTable, values: list[str | None]) -> pa.Array:
-    distinct = {value for value in values if value is not None}
-    if {value.casefold() for value in distinct} <= _TRUTH.keys():
-        return _truth(raw, [None if value is None else _TRUTH[value.casefold()] for value in values])
-    if all(_WHOLE.fullmatch(value) for value in distinct):
-        if any(_LEADING_ZERO.fullmatch(value) for value in distinct):
-            progress.note(f"{raw.source}: labels such as '{min(distinct)}' begin with a zero; they are read as names.")
-            return pa.array(values, pa.string())
-        return _int64(raw, [None if value is None else int(value) for value in values])
-    if all(_DECIMAL.fullmatch(value) for value in distinct):
-        return _classes_of_floats(raw, [None if value is None else float(value) for value in values])
-    return pa.array(values, pa.string())
-
-
-def _truth(raw: RawTable, values: Sequence[int | None]) -> pa.Array:
-    progress.note(f"{raw.source}: the labels are true and false; they are read as 1 and 0.")
-    return pa.array([None if value is None else int(value) for value in values], pa.int64())
-
-
-def _classes_of_floats(raw: RawTable, values: Sequence[float | None]) -> pa.Array:
-    for row, value in enumerate(values):
-        if value is not None and not float(value).is_integer():
-            raise DataError(
-                f"{raw.source}, {places(raw, [row])}: the label is {value}; labels must be classes, one a row. "
-                "Regression is not supported yet: turn scores into classes first."
-            )
-    progress.note(f"{raw.source}: the labels are whole numbers written as decimals; they are read as integers.")
-    return _int64(raw, [None if value is None else int(value) for value in values])
-
-
-def _int64(raw: RawTable, values: list[int | None]) -> pa.Array:
-    try:
-        return pa.array(values, pa.int64())
-    except (OverflowError, pa.ArrowInvalid) as error:
-        raise DataError(f"{raw.source}: a label is a number of more than 64 bits; labels must be classes.") from error
-
-
-def _mixed_message(raw: RawTable, values: Sequence[Any]) -> str:
-    first: dict[str, int] = {}
-    for row, value in enumerate(values):
-        if value is not None:
-            first.setdefault(type(value).__name__, row)
-    told = ", ".join(f"{kind} ({places(raw, [row])})" for kind, row in first.items())
-    several = "" if len(first) == 1 else " Write them all as names, or all as numbers."
-    return f"{raw.source}: labels must be classes, one name or integer a row; found {told}.{several}"

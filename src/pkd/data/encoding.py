@@ -19,43 +19,61 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TEXT_COLUMNS = ("text", "text_a", "text_b")
+CHOICE = "choice_"  # of a multiple choice, before the number of the choice, from 0
 _ROWS_AT_A_TIME = 1000
 
 
 def text_columns(dataset: datasets.Dataset) -> tuple[str, ...]:
-    """The columns that hold the text: ("text",) or, of a pair, ("text_a", "text_b")."""
-    return tuple(name for name in TEXT_COLUMNS if name in dataset.column_names)
+    """The columns that hold the text: `text`; of a pair `text_a`, `text_b`; of choices `text_a`, `choice_0`, ..."""
+    return tuple(name for name in dataset.column_names if name in TEXT_COLUMNS or name.startswith(CHOICE))
+
+
+def count_choices(columns: Sequence[str]) -> int:
+    """How many choices a row has; 0 where it is no multiple choice."""
+    return sum(column.startswith(CHOICE) for column in columns)
 
 
 def encode(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> datasets.Dataset:
     """Add `input_ids`, `length` and, where the tokenizer tells a pair's texts apart, `token_type_ids` to every row.
 
+    A multiple choice has as many sequences as choices: `input_ids` holds one behind the other, `choice_lengths` how
+    long each is, and `length` is that of the longest.
+
     Args:
-        dataset: rows with `text`, or `text_a` and `text_b`.
+        dataset: rows with `text`, with `text_a` and `text_b`, or with `text_a` and choices.
         tokenizer: the teacher's.
         max_length: word pieces a row is cut to; of a pair the longer text is cut first.
     """
     if "input_ids" in dataset.column_names:
         return dataset
     columns = text_columns(dataset)
+    choices = count_choices(columns)
     input_ids: list[Sequence[int]] = []
     token_type_ids: list[Sequence[int]] = []
     for begin in range(0, len(dataset), _ROWS_AT_A_TIME):
         rows = dataset[begin : begin + _ROWS_AT_A_TIME]
+        texts = [list(rows[column]) for column in columns]
+        if choices:  # the context before each choice, a row's choices one behind the other
+            of_rows = list(zip(*texts, strict=True))
+            texts = [[row[0] for row in of_rows for _ in row[1:]], [choice for row in of_rows for choice in row[1:]]]
         encoded = tokenizer(
-            *(list(rows[column]) for column in columns),
+            *texts,
             truncation=True,
             max_length=max_length,
             padding=False,
             return_attention_mask=False,
         )
         input_ids.extend(encoded["input_ids"])
-        if len(columns) == 2 and "token_type_ids" in encoded:
+        if len(texts) == 2 and "token_type_ids" in encoded:
             token_type_ids.extend(encoded["token_type_ids"])
-    added = {"input_ids": _token_column(input_ids, pa.int32())}
+    added = {"input_ids": _token_column(input_ids, pa.int32(), max(1, choices))}
     if token_type_ids:
-        added["token_type_ids"] = _token_column(token_type_ids, pa.int8())
-    added["length"] = pa.array(np.fromiter((len(ids) for ids in input_ids), dtype=np.int32, count=len(input_ids)))
+        added["token_type_ids"] = _token_column(token_type_ids, pa.int8(), max(1, choices))
+    lengths = np.fromiter((len(ids) for ids in input_ids), dtype=np.int32, count=len(input_ids))
+    if choices:
+        added["choice_lengths"] = pa.FixedSizeListArray.from_arrays(pa.array(lengths), choices)
+        lengths = lengths.reshape(-1, choices).max(axis=1, initial=0)
+    added["length"] = pa.array(lengths)
     table = dataset.with_format("arrow")[:] if len(dataset) else dataset.data.table
     for name, column in added.items():
         table = table.append_column(name, column)
@@ -99,8 +117,9 @@ def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     return fingerprint(state)
 
 
-def _token_column(rows: Sequence[Sequence[int]], type: pa.DataType) -> pa.ListArray:
-    offsets = np.zeros(len(rows) + 1, dtype=np.int32)
-    np.cumsum([len(row) for row in rows], out=offsets[1:])
-    flat = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=int(offsets[-1]))
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat).cast(type))
+def _token_column(sequences: Sequence[Sequence[int]], type: pa.DataType, a_row: int) -> pa.ListArray:
+    """The tokens of each row: those of `a_row` sequences, one behind the other."""
+    offsets = np.zeros(len(sequences) + 1, dtype=np.int32)
+    np.cumsum([len(sequence) for sequence in sequences], out=offsets[1:])
+    flat = np.fromiter((token for each in sequences for token in each), dtype=np.int32, count=int(offsets[-1]))
+    return pa.ListArray.from_arrays(pa.array(offsets[::a_row]), pa.array(flat).cast(type))

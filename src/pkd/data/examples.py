@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,19 +12,25 @@ import datasets
 
 from pkd import progress
 from pkd.data.encoding import fingerprint_rows, text_columns
-from pkd.data.labels import check_splits, encode_labels, find_label_names, label_names_of
+from pkd.data.labels import Outputs, check_splits, encode_labels, find_label_names, outputs_of, problem_of
 from pkd.data.sources import read_data
-from pkd.errors import DataError
-from pkd.recipe.settings import DataSettings
+from pkd.errors import DataError, RecipeError
+from pkd.recipe.settings import DataSettings, ProblemType
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Splits whose `label` is a class id, and the names of the classes in the order of the ids."""
+    """Splits whose `label` is what is learned, and the names of the head's outputs in their order."""
 
     splits: datasets.DatasetDict
     label_names: tuple[str, ...]
+    problem_type: ProblemType = "single_label_classification"
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def outputs(self) -> Outputs:
+        """What a head for these examples answers."""
+        return Outputs(self.problem_type, self.label_names)
 
     @cached_property
     def fingerprints(self) -> dict[str, dict[str, str]]:
@@ -34,21 +41,38 @@ class Examples:
 def load_examples(
     settings: DataSettings,
     splits: Sequence[str] = ("train", "eval", "test", "unlabelled"),
-    label_names: Sequence[str] | None = None,
+    teacher: Outputs | None = None,
 ) -> Examples:
     """Read the splits that the settings name.
 
     Args:
         settings: where the examples are.
         splits: which of them are wanted.
-        label_names: the teacher's classes; without them they are found in the training rows.
+        teacher: what the teacher's head answers; without it that is found in the training rows.
 
     Raises:
         DataError: if a file cannot be used, or its labels are not the teacher's.
+        RecipeError: if the settings ask for another kind of problem than the teacher's.
     """
+    if teacher is not None and settings.problem_type not in ("auto", teacher.problem_type):
+        raise RecipeError(
+            f"data.problem_type is {settings.problem_type}, but the teacher has learned {teacher.problem_type}. Leave "
+            "problem_type out, or take another teacher."
+        )
+    if teacher is not None:
+        settings = dataclasses.replace(settings, problem_type=teacher.problem_type)
     data = read_data(settings, splits=tuple(splits))
     _check_same_kind(data)
-    names = tuple(label_names) if label_names is not None else find_label_names(data["train"])
+    problem_type: ProblemType
+    first = next(iter(data.values()))
+    if teacher is not None:
+        problem_type = teacher.problem_type
+    else:
+        problem_type = problem_of(first) if settings.problem_type == "auto" else settings.problem_type
+    if teacher is not None and teacher.label_names:
+        names = teacher.label_names
+    else:
+        names = find_label_names(first, problem_type, settings.label_columns or settings.label_names)
     for split in data:
         if split != "unlabelled":
             data[split] = encode_labels(
@@ -56,12 +80,13 @@ def load_examples(
                 names,
                 split=split,
                 source=str(getattr(settings, split)),
+                problem_type=problem_type,
                 ids_are_teacher_ids=settings.label_ids_are_teacher_ids,
             )
     warnings = check_splits(data)
     for warning in warnings:
         progress.warn(warning)
-    return Examples(data, names, warnings)
+    return Examples(data, names, problem_type, warnings)
 
 
 def load_data(
@@ -85,8 +110,8 @@ def load_data(
     Raises:
         DataError: if a file cannot be used.
     """
-    names = label_names_of(teacher.config) if teacher is not None else None
-    return load_examples(DataSettings(train=train, eval=eval, test=test, **settings), label_names=names).splits
+    outputs = outputs_of(teacher.config) if teacher is not None else None
+    return load_examples(DataSettings(train=train, eval=eval, test=test, **settings), teacher=outputs).splits
 
 
 def with_unlabelled(labelled: datasets.Dataset, unlabelled: datasets.Dataset | None) -> datasets.Dataset:

@@ -9,12 +9,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pkd import progress
+from pkd.data.encoding import count_choices, text_columns
 from pkd.errors import DataError
+from pkd.recipe.settings import ProblemType
 
 if TYPE_CHECKING:
     import datasets
@@ -25,15 +30,49 @@ HIDDEN_LABEL = -1  # what benchmarks write where the label is kept back
 
 _SHOWN = 10
 _ROWS_THAT_SHOW_CLASSES = 20  # a split this large with one class only is rather a column that was filled in
-_TEXT_COLUMNS = ("text", "text_a", "text_b")
+_PROBLEMS: dict[ProblemType, str] = {
+    "single_label_classification": "classes",
+    "multi_label_classification": "sets of labels",
+    "regression": "scores",
+    "multiple_choice": "choices",
+}
+REGRESSION_NAME = "score"  # of the one output
 
 
-def find_label_names(train: datasets.Dataset) -> tuple[str, ...]:
-    """The names of the classes in the order of their ids: words sorted, integers by value and named by their digits.
+def problem_of(train: datasets.Dataset) -> ProblemType:
+    """What rows teach whose labels were read as they stand: choices, scores, sets of labels, or classes."""
+    kind = str(train.features["label"].dtype if hasattr(train.features["label"], "dtype") else "list")
+    if count_choices(train.column_names):
+        return "multiple_choice"
+    if kind.startswith("float"):
+        return "regression"
+    return "multi_label_classification" if kind == "list" else "single_label_classification"
+
+
+def find_label_names(
+    train: datasets.Dataset,
+    problem_type: ProblemType = "single_label_classification",
+    ordered: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """The names of a head's outputs in their order.
+
+    Of classes: words sorted, integers by value and named by their digits. Of sets: `ordered`, or the names sorted.
+    Of choices: A, B, C, ...; of a score: "score".
 
     Raises:
         DataError: if the rows have one class only, or labels that mark rows without a label.
     """
+    if problem_type == "regression":
+        return (REGRESSION_NAME,)
+    if problem_type == "multiple_choice":
+        return tuple(chr(ord("A") + number) for number in range(count_choices(train.column_names)))
+    if problem_type == "multi_label_classification":
+        names = tuple(ordered) or tuple(sorted({name for names in train["label"] for name in names}))
+        if len(names) < 2:
+            raise DataError(f"The labels of train name {len(names)} classes; a set of labels needs two at least.")
+        return names
+    if ordered:
+        return tuple(ordered)
     distinct = set(train.unique("label"))
     if not _is_text(train):
         _refuse_markers(Counter(train["label"]), "train", sorted(distinct))
@@ -47,10 +86,29 @@ def find_label_names(train: datasets.Dataset) -> tuple[str, ...]:
     return names
 
 
-def label_names_of(config: PretrainedConfig) -> tuple[str, ...]:
-    """The names of a classifier's classes, in the order of its outputs."""
+@dataclass(frozen=True)
+class Outputs:
+    """What a classifier's head answers: the kind of problem, and the names of its outputs in their order.
+
+    The names of a multiple choice are empty where the model does not say how many choices there are.
+    """
+
+    problem_type: ProblemType
+    label_names: tuple[str, ...]
+
+
+def outputs_of(config: PretrainedConfig) -> Outputs:
+    """What a saved classifier's head answers, by its configuration.
+
+    As in transformers, one output without a `problem_type` is a score, several are classes; a model for multiple
+    choice is known by its class.
+    """
     names: Any = config.id2label
-    return tuple(str(names[index]) for index in range(len(names)))
+    label_names = tuple(str(names[index]) for index in range(len(names)))
+    if any(str(name).endswith("ForMultipleChoice") for name in config.architectures or ()):
+        return Outputs("multiple_choice", () if has_placeholder_names(label_names) else label_names)
+    kind: Any = config.problem_type
+    return Outputs(kind or ("regression" if len(names) == 1 else "single_label_classification"), label_names)
 
 
 def has_placeholder_names(names: Sequence[str]) -> bool:
@@ -68,25 +126,44 @@ def encode_labels(
     *,
     split: str,
     source: str,
+    problem_type: ProblemType = "single_label_classification",
     ids_are_teacher_ids: bool = False,
 ) -> datasets.Dataset:
-    """Turn labels into class ids: int64, the positions of their names in `names`.
+    """Turn labels into what is learned: class ids (int64), a score (float32), or 0 and 1 for each class (float32 [C]).
 
     Args:
-        dataset: rows whose `label` is a string or an integer.
+        dataset: rows with their labels as `read_data` gives them.
         names: the classifier's classes, in the order of their ids.
+        problem_type: what the classifier learns or has learned.
         split: which split it is; "train" must have every label and more than one class.
         source: where it was read from.
         ids_are_teacher_ids: integers are positions in `names`, whatever the names are.
 
     Raises:
-        DataError: showing both lists of classes, if a label cannot be matched; or if labels are hidden.
+        DataError: showing both lists of classes, if a label cannot be matched; if labels are hidden; or if they are of
+            another kind of problem than the classifier's.
     """
-    import datasets
-
     where = f"{source} ({split})"
     if "label" not in dataset.column_names:
         raise DataError(f"{where} has no labels: it can be predicted, not trained or measured on.")
+    if problem_of(dataset) != problem_type and not (problem_type == "regression" and _is_number(dataset)):
+        raise DataError(
+            f"{where} has labels of {_PROBLEMS[problem_of(dataset)]}, but {_PROBLEMS[problem_type]} are learned. Give "
+            "other rows, or say with --problem-type what is to be learned."
+        )
+    if problem_type == "regression":
+        scores = dataset.with_format("arrow")[:]["label"].cast(pa.float32())
+        if split == "train" and len(pc.unique(scores)) < 2:
+            raise DataError(
+                f"{where} has the same score in all of its {len(dataset):,} rows; there is nothing to learn."
+            )
+        return _with_labels(dataset, scores)
+    if problem_type == "multi_label_classification":
+        return _with_labels(dataset, _sets_of_ids(dataset, names, where))
+    if problem_type == "multiple_choice":
+        if max(dataset["label"]) >= len(names):
+            raise DataError(f"{where} has {max(dataset['label']) + 1} choices, the classifier {len(names)}.")
+        return dataset
     counts: Counter[str | int] = Counter(dataset["label"])
     if _is_text(dataset):
         ids = _ids_of_names(counts, names)
@@ -98,10 +175,13 @@ def encode_labels(
         ids = _ids_of_integers(counts, names, where, ids_are_teacher_ids=ids_are_teacher_ids)
     _refuse_unknown(counts, ids, names, where, numbers_for_names=not _is_text(dataset))
     _check_classes(counts, names, split, where)
-    column = pa.array([ids[label] for label in dataset["label"]], pa.int64())
-    table = dataset.with_format("arrow")[:]
-    position = table.schema.get_field_index("label")
-    return datasets.Dataset(table.set_column(position, "label", column).replace_schema_metadata(None))
+    return _with_labels(dataset, pa.array([ids[label] for label in dataset["label"]], pa.int64()))
+
+
+def label_array(dataset: datasets.Dataset) -> np.ndarray[Any, Any]:
+    """The labels that `encode_labels` made: class ids or scores [N], sets [N, C]."""
+    labels: np.ndarray[Any, Any] = np.asarray(dataset.with_format("numpy")["label"])
+    return labels
 
 
 def check_splits(data: datasets.DatasetDict) -> list[str]:
@@ -121,6 +201,30 @@ def check_splits(data: datasets.DatasetDict) -> list[str]:
             if split in keys and other in keys:
                 found += _overlap(split, keys[split], other, keys[other])
     return found
+
+
+def _with_labels(dataset: datasets.Dataset, labels: pa.Array | pa.ChunkedArray) -> datasets.Dataset:
+    import datasets
+
+    table = dataset.with_format("arrow")[:]
+    position = table.schema.get_field_index("label")
+    return datasets.Dataset(table.set_column(position, "label", labels).replace_schema_metadata(None))
+
+
+def _sets_of_ids(dataset: datasets.Dataset, names: Sequence[str], where: str) -> pa.FixedSizeListArray:
+    counts: Counter[str | int] = Counter(name for row in dataset["label"] for name in row)
+    ids = _ids_of_names(counts, names)
+    _refuse_unknown(counts, ids, names, where, numbers_for_names=False)
+    wanted = np.zeros((len(dataset), len(names)), dtype=np.float32)
+    for row, labels in enumerate(dataset["label"]):
+        wanted[row, [ids[name] for name in labels]] = 1
+    if never := [name for name, count in zip(names, wanted.sum(axis=0), strict=True) if not count]:
+        progress.warn(f"{where}: no row has the label {_listed(never)}; it cannot be learned or measured here.")
+    return pa.FixedSizeListArray.from_arrays(pa.array(wanted.reshape(-1)), len(names))
+
+
+def _is_number(dataset: datasets.Dataset) -> bool:
+    return str(getattr(dataset.features["label"], "dtype", "")).startswith(("int", "float"))
 
 
 def _is_text(dataset: datasets.Dataset) -> bool:
@@ -226,14 +330,13 @@ def _one_class_message(where: str, label: str | int, rows: int) -> str:
 
 
 def _keys(rows: datasets.Dataset) -> list[Hashable]:
-    columns = [column for column in _TEXT_COLUMNS if column in rows.column_names]
-    return list(zip(*([text.strip() for text in rows[column]] for column in columns), strict=True))
+    return list(zip(*([text.strip() for text in rows[column]] for column in text_columns(rows)), strict=True))
 
 
-def _contradictions(split: str, keys: Sequence[Hashable], labels: Iterable[str | int]) -> list[str]:
-    given: dict[Hashable, set[str | int]] = {}
+def _contradictions(split: str, keys: Sequence[Hashable], labels: Iterable[Any]) -> list[str]:
+    given: dict[Hashable, set[str]] = {}
     for key, label in zip(keys, labels, strict=True):
-        given.setdefault(key, set()).add(label)
+        given.setdefault(key, set()).add(str(label))
     both = {key for key, found in given.items() if len(found) > 1}
     if not both:
         return []

@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from pkd import progress
 from pkd.data.columns import clean_rows
-from pkd.data.tables import RawTable, read_delimited, read_json_lines, read_lines
+from pkd.data.race import GROUPS, is_race_split, read_race
+from pkd.data.tables import RawTable, choice_texts, read_delimited, read_json_lines, read_lines, right_choice
 from pkd.data.tasks import Columns, find_columns
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
@@ -86,13 +87,15 @@ def read_split(source: str, split: str, settings: DataSettings) -> datasets.Data
         raw = _read_file(path, choose, settings, labelled=labelled)
         if path.suffix.lower() == ".txt" and split == "unlabelled":
             on_empty = "drop"  # blank lines part paragraphs there
+    elif path.is_dir() and is_race_split(path):
+        raw = read_race(path)
     elif path.is_dir():
         raw = _raw_rows(_load_saved(path, split, part), choose, source)
     elif _looks_like_hub_name(name):
         raw = _raw_rows(_load_from_hub(name, split, part), choose, source)
     else:
         raise DataError(_missing_message(path))
-    return clean_rows(raw, on_empty=on_empty, max_length=settings.max_length)
+    return clean_rows(raw, settings, on_empty=on_empty)
 
 
 def read_texts(source: str, text_columns: str | None = None) -> Iterator[str | tuple[str, str]]:
@@ -113,10 +116,10 @@ def read_texts(source: str, text_columns: str | None = None) -> Iterator[str | t
 
 def _choose(columns: Sequence[str], *, settings: DataSettings, source: str, labelled: bool) -> Columns:
     found = find_columns(columns, settings, source, labelled=labelled)
-    if labelled or found.label is None:
+    if labelled or not found.labels:
         return found
-    progress.note(f"{source}: the label column '{found.label}' is not used here.")
-    return dataclasses.replace(found, label=None)
+    progress.note(f"{source}: the label column '{', '.join(found.labels)}' is not used here.")
+    return dataclasses.replace(found, label=None, label_set=())
 
 
 def _parted(source: str) -> tuple[str, str | None]:
@@ -138,7 +141,14 @@ def _is_file(path: Path) -> bool:
 def _read_file(path: Path, choose: Any, settings: DataSettings, *, labelled: bool) -> RawTable:
     suffix = path.suffix.lower()
     if suffix in DELIMITED:
-        return read_delimited(path, choose, sep=settings.sep, encoding=settings.encoding)
+        return read_delimited(
+            path,
+            choose,
+            sep=settings.sep,
+            encoding=settings.encoding,
+            column_names=settings.column_names,
+            on_uneven=settings.on_uneven,
+        )
     if suffix in JSON_LINES:
         return read_json_lines(path, choose, encoding=settings.encoding)
     if suffix == ".parquet":
@@ -168,8 +178,7 @@ def _read_parquet(path: Path, choose: Any) -> RawTable:
         file = pq.ParquetFile(path, memory_map=True)
         names = list(file.schema_arrow.names)
         columns = choose(names)
-        wanted = [name for name in (*columns.text, columns.label, columns.row_id) if name is not None]
-        table = file.read(columns=wanted)
+        table = file.read(columns=list(columns.all))
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path.absolute()} cannot be read as Parquet: {_first_line(error)}") from error
     return _of_table(table, columns, str(path))
@@ -224,7 +233,7 @@ def _raw_rows(rows: datasets.Dataset, choose: Any, source: str) -> RawTable:
     import datasets
 
     columns = choose(rows.column_names)
-    wanted = [name for name in (*columns.text, columns.label, columns.row_id) if name is not None]
+    wanted = list(columns.all)
     kept = rows.select_columns(wanted)
     table = (
         kept.with_format("arrow")[:] if len(kept) else pa.table({name: pa.array([], pa.string()) for name in wanted})
@@ -247,12 +256,45 @@ def _class_name(feature: datasets.ClassLabel, value: int | None, raw: RawTable) 
 
 
 def _of_table(table: pa.Table, columns: Columns, source: str) -> RawTable:
+    labels: Any = table.column(columns.label) if columns.label is not None else None
+    if columns.label_set:
+        labels = [
+            list(row) for row in zip(*(table.column(name).to_pylist() for name in columns.label_set), strict=True)
+        ]
+    texts = tuple(table.column(name) for name in columns.text)
+    if columns.choices:
+        return _of_choices(table, columns, source)
     return RawTable(
         source=source,
-        texts=tuple(table.column(name) for name in columns.text),
-        labels=table.column(columns.label) if columns.label is not None else None,
+        texts=texts,
+        labels=labels,
         ids=table.column(columns.row_id) if columns.row_id is not None else None,
     )
+
+
+def _of_choices(table: pa.Table, columns: Columns, source: str) -> RawTable:
+    """Questions with lists of choices, as Parquet files and the hub hold them."""
+    choices = table.column(str(columns.choices)).to_pylist()
+    counts = {len(each or ()) for each in choices}
+    if len(counts) > 1 or min(counts) < 2:
+        raise DataError(f"{source}: questions have {sorted(counts)} choices; every one must have as many, 2 at least.")
+    texts = zip(*(table.column(name).to_pylist() for name in columns.text), strict=True)
+    rows = [choice_texts([text or "" for text in each], of) for each, of in zip(texts, choices, strict=True)]
+    labels = None
+    if columns.label is not None:
+        answers = table.column(columns.label).to_pylist()
+        labels = [
+            right_choice(answer, of, f"{source}, row {row + 1}")
+            for row, (answer, of) in enumerate(zip(answers, choices, strict=True))
+        ]
+    read = [pa.chunked_array([list(column)], pa.string()) for column in zip(*rows, strict=True)]
+    groups = [_group(value) for value in table.column(columns.group).to_pylist()] if columns.group else None
+    return RawTable(source=source, texts=tuple(read), labels=labels, choices=True, groups=groups)
+
+
+def _group(value: Any) -> str:
+    """The part of a benchmark that a row belongs to: of RACE's example ids, as high1.txt, the school."""
+    return next((group for group in GROUPS if str(value).startswith(group)), str(value))
 
 
 def _looks_like_hub_name(name: str) -> bool:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import numpy as np
 import pyarrow as pa
@@ -26,17 +26,24 @@ Choose = Callable[[Sequence[str]], Columns]
 _ROWS_A_CHUNK = 10_000
 _LONGEST_FIELD = 2**31 - 1  # the csv module refuses fields of more than 128 KiB unless told otherwise
 _ONE_OBJECT_A_LINE = "Give one object a line (`jq -c '.[]'` makes that of an array)."
+_SHOWN = 5
 _SEPARATORS = {",": ",", ";": ";", "\t": "a tab", "|": "|"}
 
 
 @dataclass(frozen=True)
 class RawTable:
-    """Columns as they are in a source: `labels` and `ids` None where there are none, `lines` where rows have none."""
+    """Columns as they are in a source: `labels` and `ids` None where there are none, `lines` where rows have none.
+
+    Of a multiple choice `texts` are the context and, for each choice, what it says of it. Of `label_set` columns a
+    row's label is the list of their values.
+    """
 
     source: str
     texts: tuple[pa.ChunkedArray, ...]
     labels: pa.ChunkedArray | list[Any] | None = None
     ids: pa.ChunkedArray | list[Any] | None = None
+    choices: bool = False
+    groups: list[str] | None = None
     lines: np.ndarray[Any, np.dtype[np.int64]] | None = None
 
 
@@ -45,15 +52,17 @@ class _Rows:
     """Rows as they are read; texts are packed into Arrow every so often, which is several times smaller."""
 
     columns: Columns
+    width: int  # columns of text
     texts: list[list[str | None]] = field(init=False)
     packed: list[list[pa.Array]] = field(init=False)
     labels: list[Any] = field(default_factory=list)
     ids: list[Any] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.texts = [[] for _ in self.columns.text]
-        self.packed = [[] for _ in self.columns.text]
+        self.texts = [[] for _ in range(self.width)]
+        self.packed = [[] for _ in range(self.width)]
 
     def add(self, line: int, texts: Sequence[str | None], label: Any, row_id: Any) -> None:
         for column, text in zip(self.texts, texts, strict=True):
@@ -74,20 +83,44 @@ class _Rows:
         return RawTable(
             source=str(path),
             texts=tuple(pa.chunked_array(chunks, pa.string()) for chunks in self.packed),
-            labels=self.labels if self.columns.label is not None else None,
+            labels=self.labels if self.columns.labels else None,
             ids=self.ids if self.columns.row_id is not None else None,
+            choices=self.columns.choices is not None,
+            groups=self.groups or None,
             lines=np.asarray(self.lines, dtype=np.int64),
         )
 
 
-def read_delimited(path: Path, choose: Choose, *, sep: str | None, encoding: str) -> RawTable:
+def places(raw: RawTable, rows: Sequence[int] | np.ndarray[Any, Any]) -> str:
+    """Where rows are in their file: "lines 2, 7, 9 and 3 more"; counted from 1.
+
+    >>> places(RawTable("train.csv", (), lines=np.array([2, 3, 5])), [0, 2])
+    'lines 2, 5'
+    """
+    word = "row" if raw.lines is None else "line"
+    numbers = [int(row) + 1 if raw.lines is None else int(raw.lines[row]) for row in rows[:_SHOWN]]
+    more = f" and {len(rows) - _SHOWN:,} more" if len(rows) > _SHOWN else ""
+    return f"{word}{'s' if len(rows) > 1 else ''} {', '.join(str(number) for number in numbers)}{more}"
+
+
+def read_delimited(
+    path: Path,
+    choose: Choose,
+    *,
+    sep: str | None,
+    encoding: str,
+    column_names: Sequence[str] = (),
+    on_uneven: Literal["error", "drop"] = "error",
+) -> RawTable:
     """Read a CSV file, or a TSV file, in which a quote is text like any other character.
 
     Args:
-        path: the file; its first row names the columns.
+        path: the file; its first row names the columns, unless `column_names` does.
         choose: takes the names and says which columns to keep.
         sep: separator; None is a comma, in a .tsv file a tab.
         encoding: of the file.
+        column_names: of a file without a header.
+        on_uneven: whether rows with more or fewer fields than the header are an error or left out.
 
     Raises:
         DataError: naming the line, if rows do not have the header's fields, a quote is not closed, or bytes are not in
@@ -98,25 +131,28 @@ def read_delimited(path: Path, choose: Choose, *, sep: str | None, encoding: str
     quoting = csv.QUOTE_NONE if tabbed else csv.QUOTE_MINIMAL
     with open_text(path, encoding, newline="") as file:
         reader = _records(file, path, delimiter, quoting)
-        _, header = next(reader, (0, []))
+        header = list(column_names) if column_names else next(reader, (0, []))[1]
         names = _clean_header(header, path, delimiter, encoding)
         columns = choose([name for name in names if name])
         text = [names.index(name) for name in columns.text]
         label = names.index(columns.label) if columns.label is not None else None
+        label_set = [names.index(name) for name in columns.label_set]
         row_id = names.index(columns.row_id) if columns.row_id is not None else None
-        rows, width = _Rows(columns), len(names)
+        rows, width = _Rows(columns, len(text)), len(names)
         uneven: list[tuple[int, int]] = []
         for line, record in reader:
             if len(record) == width:
                 rows.add(
                     line,
                     [record[index] for index in text],
-                    None if label is None else record[label],
+                    [record[index] for index in label_set] if label_set else None if label is None else record[label],
                     None if row_id is None else record[row_id],
                 )
             else:
                 uneven.append((line, len(record)))
-    if uneven:
+    if uneven and on_uneven == "drop":
+        progress.note(f"{path}: {len(uneven):,} rows do not have the header's {width} fields; they were left out.")
+    elif uneven:
         raise DataError(_uneven_message(path, uneven, width, delimiter, tabbed=tabbed))
     return rows.table(path)
 
@@ -134,28 +170,82 @@ def read_json_lines(path: Path, choose: Choose, *, encoding: str) -> RawTable:
                 continue
             record = _json_object(path, line, text)
             if rows is None:
-                rows = _Rows(choose(list(record)))
+                columns = choose(list(record))
+                rows = _Rows(
+                    columns, 1 + len(_choices(path, line, record, columns)) if columns.choices else len(columns.text)
+                )
             columns = rows.columns
-            absent = [name for name in (*columns.text, columns.label) if name is not None and name not in record]
+            absent = [
+                name for name in columns.all if name not in (columns.row_id, columns.group) and name not in record
+            ]
             if absent:
                 raise DataError(
                     f"{path}, line {line}: the object has no key '{absent[0]}', which the first line has; its keys: "
                     f"{', '.join(record)}. Give every line the same keys."
                 )
-            rows.add(
-                line,
-                [_json_text(path, line, name, record[name]) for name in columns.text],
-                None if columns.label is None else record[columns.label],
-                None if columns.row_id is None else record.get(columns.row_id),
-            )
+            texts: Sequence[str | None] = [_json_text(path, line, name, record[name]) for name in columns.text]
+            label: Any = None if columns.label is None else record[columns.label]
+            if columns.label_set:
+                label = [record[name] for name in columns.label_set]
+            if columns.choices:
+                choices = _choices(path, line, record, columns)
+                if len(choices) + 1 != rows.width:
+                    raise DataError(
+                        f"{path}, line {line}: the question has {len(choices)} choices, the first one "
+                        f"{rows.width - 1}; give every question as many."
+                    )
+                label = None if label is None else right_choice(label, choices, f"{path}, line {line}")
+                texts = choice_texts([text or "" for text in texts], choices)
+            if columns.group is not None:
+                rows.groups.append(str(record.get(columns.group)))
+            rows.add(line, texts, label, None if columns.row_id is None else record.get(columns.row_id))
     if rows is None:
         raise DataError(f"{path} has 0 rows; give a file with one JSON object a line.")
     return rows.table(path)
 
 
+def choice_texts(texts: Sequence[str], choices: Sequence[str]) -> list[str]:
+    """What a model reads of a question with choices: the context, and for each choice the question answered by it.
+
+    A blank (`_`) in the question is filled in, as is usual for RACE; otherwise the choice stands behind the question.
+
+    >>> choice_texts(["An article.", "Who is _ ?"], ["he", "she"])
+    ['An article.', 'Who is he ?', 'Who is she ?']
+    """
+    if len(texts) == 1:
+        return [texts[0], *choices]
+    context, question = texts
+    return [
+        context,
+        *(question.replace("_", choice) if "_" in question else f"{question} {choice}" for choice in choices),
+    ]
+
+
+def right_choice(answer: Any, choices: Sequence[str], where: str) -> int:
+    """The place of the right choice, from 0: by its letter, its place, or its text.
+
+    Raises:
+        DataError: if the answer is none of these.
+    """
+    if isinstance(answer, str):
+        word = answer.strip()
+        if word in choices:
+            return list(choices).index(word)
+        if len(word) == 1 and word.isalpha() and ord(word.upper()) - ord("A") < len(choices):
+            return ord(word.upper()) - ord("A")
+        if word.isdecimal():
+            answer = int(word)
+    if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(choices):
+        return answer
+    raise DataError(
+        f"{where}: the answer is {answer!r}; give the letter of the right choice (A to {chr(64 + len(choices))}), its "
+        f"place (0 to {len(choices) - 1}), or its text."
+    )
+
+
 def read_lines(path: Path, *, encoding: str) -> RawTable:
     """Read a file of one text a line; empty lines are kept."""
-    rows = _Rows(Columns(("text",)))
+    rows = _Rows(Columns(("text",)), 1)
     with open_text(path, encoding) as file:
         for line, text in enumerate(file, start=1):
             rows.add(line, [text.rstrip("\n")], None, None)
@@ -255,6 +345,13 @@ def _json_object(path: Path, line: int, text: str) -> dict[str, Any]:
             f"{path}, line {line}: expected a JSON object, found a {type(record).__name__}. {_ONE_OBJECT_A_LINE}"
         )
     return record
+
+
+def _choices(path: Path, line: int, record: dict[str, Any], columns: Columns) -> list[str]:
+    choices = record.get(str(columns.choices))
+    if not isinstance(choices, list) or len(choices) < 2:
+        raise DataError(f"{path}, line {line}: '{columns.choices}' must be a list of two choices or more.")
+    return [_json_text(path, line, str(columns.choices), choice) or "" for choice in choices]
 
 
 def _json_text(path: Path, line: int, name: str, value: Any) -> str | None:

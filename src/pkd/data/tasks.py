@@ -26,7 +26,18 @@ TEXT_PAIRS = (
     ("query", "passage"),
 )
 LABELS = ("label", "labels")
-OTHER_LABELS = ("target", "class", "category")  # looked for only where no column is called label: they may be metadata
+OTHER_LABELS = (
+    "target",
+    "class",
+    "category",
+    "score",
+    "gold_label",
+)  # looked for only where no column is called label: they may be metadata
+CONTEXTS = ("article", "context", "passage")  # what a question with several choices is about
+QUESTIONS = ("question", "query", "sentence", "text")
+CHOICES = ("choices", "options", "endings")
+ANSWERS = ("answer", "answerkey", "label", "labels")
+GROUP_COLUMNS = ("group", "example_id")  # RACE's example id tells the school
 ROW_IDS = ("id", "row_id")
 
 _MOST_WORDS_OF_A_NAME = 4
@@ -34,11 +45,34 @@ _MOST_WORDS_OF_A_NAME = 4
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns that are read: one text or the two of a pair, the label where there is one, the rows' ids."""
+    """The columns that are read.
+
+    Attributes:
+        text: one text or the two of a pair; of a multiple choice the question, behind its context if there is one.
+        label: the label, where rows have one.
+        row_id: what numbers the rows.
+        label_set: instead of `label`, columns of 0 and 1, one a label.
+        choices: a column that holds the list of choices.
+        group: a column that parts multiple-choice rows into groups which are scored apart.
+    """
 
     text: tuple[str, ...]
     label: str | None = None
     row_id: str | None = None
+    label_set: tuple[str, ...] = ()
+    choices: str | None = None
+    group: str | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The columns of the label: none, one, or one a label."""
+        return self.label_set or ((self.label,) if self.label is not None else ())
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every column that is read."""
+        others = (self.choices, self.group, self.row_id)
+        return (*self.text, *self.labels, *(name for name in others if name is not None))
 
 
 def find_columns(columns: Sequence[str], settings: DataSettings, source: str, *, labelled: bool = True) -> Columns:
@@ -58,18 +92,54 @@ def find_columns(columns: Sequence[str], settings: DataSettings, source: str, *,
     Columns(text=('premise', 'hypothesis'), label='label', row_id=None)
     """
     _check_settings(settings)
-    label = _find_label(columns, settings, source, labelled=labelled)
-    rest = [column for column in columns if column != label]
+    if choices := _find_choices(columns, settings):
+        return _multiple_choice(columns, choices, settings, source, labelled=labelled)
+    if settings.label_columns:
+        for column in settings.label_columns:
+            if column not in columns:
+                raise DataError(_missing(column, columns, source, "--label-columns"))
+        label = None
+    else:
+        label = _find_label(columns, settings, source, labelled=labelled)
+    rest = [column for column in columns if column != label and column not in settings.label_columns]
     text = tuple(settings.text_columns) or _find_texts(rest, columns, source)
     for column in text:
         if column not in columns:
             raise DataError(_missing(column, columns, source, "--text-columns"))
     ids = [column for column in columns if column.casefold() in ROW_IDS and column not in (*text, label)]
-    return Columns(text, label, ids[0] if ids else None)
+    return Columns(text, label, ids[0] if ids else None, tuple(settings.label_columns))
+
+
+def _find_choices(columns: Sequence[str], settings: DataSettings) -> str | None:
+    """The column of the choices, where the rows are multiple choices."""
+    if settings.problem_type not in ("auto", "multiple_choice") or settings.text_columns:
+        return None
+    found = _called(columns, CHOICES)
+    return found[0] if found and _called(columns, QUESTIONS) else None
+
+
+def _multiple_choice(
+    columns: Sequence[str], choices: str, settings: DataSettings, source: str, *, labelled: bool
+) -> Columns:
+    question = _called(columns, QUESTIONS)[0]
+    context = _called([column for column in columns if column != question], CONTEXTS)
+    answers = [settings.label_column] if settings.label_column else _called(columns, ANSWERS)
+    if labelled and (not answers or answers[0] not in columns):
+        raise DataError(
+            f"{source} has questions and choices, but no column of the right one ({_listed(ANSWERS[:3])}); its "
+            f"columns: {_listed(columns)}. Name it with --label-column."
+        )
+    answer = answers[0] if answers and answers[0] in columns else None
+    groups = _called(columns, GROUP_COLUMNS)
+    return Columns((*context[:1], question), answer, choices=choices, group=groups[0] if groups else None)
 
 
 def _check_settings(settings: DataSettings) -> None:
     chosen = settings.text_columns
+    if settings.label_columns and settings.label_column is not None:
+        raise RecipeError("data.label_column and data.label_columns are both given; give one of them.")
+    if both := sorted(set(settings.label_columns) & set(chosen)):
+        raise RecipeError(f"data.text_columns and data.label_columns both name '{both[0]}'; a text is not its label.")
     if len(chosen) > 2:
         raise RecipeError(
             f"data.text_columns names {len(chosen)} columns ({_listed(chosen)}); give one, or the two of a pair."

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
+from pkd.data.batching import is_labelled
+from pkd.data.labels import outputs_of
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.trainer import patient_row_losses
 from pkd.recipe.settings import LossSettings
@@ -52,12 +54,15 @@ def measure_terms(
     weights = {"ce": 1 - settings.alpha, "kd": settings.alpha, "pt": settings.beta}
     was_training = student.training
     student.train(False)
-    unlabelled = any(bool((batch["labels"] < 0).any()) for batch in batches)
+    unlabelled = not all(bool(is_labelled(batch["labels"]).all()) for batch in batches)
+    problem_type = outputs_of(student.config).problem_type
     values: dict[str, list[float]] = {}
     norms: dict[str, list[float]] = {}
     parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
     for batch in batches:
-        _, terms = patient_row_losses(student, batch, settings, layer_map, unlabelled=unlabelled)
+        _, terms = patient_row_losses(
+            student, batch, settings, layer_map, problem_type=problem_type, unlabelled=unlabelled
+        )
         for name, term in terms.items():
             if len(term) == 0:
                 continue

@@ -3,6 +3,9 @@
 Sun et al. 2019, "Patient Knowledge Distillation for BERT Model Compression", arXiv 1908.09355:
 L_PKD = (1 − α) L_CE + α L_DS + β L_PT. Shapes: B rows, C classes, K patient layers, H hidden units. Values are
 float32 or, if that is what comes in, float64.
+
+The paper's terms are those of classes, which a choice among C texts has too. For scores and for sets of labels L_CE and
+L_DS are the losses that belong to such heads; the rest is the same.
 """
 
 from __future__ import annotations
@@ -12,20 +15,20 @@ from typing import Literal
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
+from pkd.training.losses import at_least_float32, ce_loss, score_ce_loss, set_ce_loss
+
+__all__ = [
+    "ce_loss",
+    "kd_loss",
+    "pkd_loss",
+    "pt_loss",
+    "score_ce_loss",
+    "score_kd_loss",
+    "set_ce_loss",
+    "set_kd_loss",
+]
+
 Reduction = Literal["mean", "sum"]
-
-
-def ce_loss(student_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """L_CE: cross-entropy with the label; 0 for a row whose label is −100.
-
-    Args:
-        student_logits: [B, C].
-        labels: [B] class ids.
-
-    Returns:
-        [B].
-    """
-    return F.cross_entropy(_at_least_float32(student_logits), labels, ignore_index=-100, reduction="none")
 
 
 def kd_loss(
@@ -56,7 +59,43 @@ def kd_loss(
     teacher = F.log_softmax(teacher_logits.to(wide) / temperature, dim=-1)
     divergence = F.kl_div(student, teacher, reduction="none", log_target=True)  # [B, C]
     loss = _reduce(divergence, reduction, dim=(-1,)) * temperature**2
-    return loss.to(_at_least_float32(student_logits).dtype)
+    return loss.to(at_least_float32(student_logits).dtype)
+
+
+def score_kd_loss(student_scores: torch.Tensor, teacher_scores: torch.Tensor) -> torch.Tensor:
+    """L_DS of a score: the squared distance to the teacher's; there is nothing that a temperature could soften.
+
+    Args:
+        student_scores: [B, 1].
+        teacher_scores: [B, 1].
+
+    Returns:
+        [B].
+    """
+    return (at_least_float32(student_scores) - at_least_float32(teacher_scores))[:, 0].square()
+
+
+def set_kd_loss(
+    student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float, reduction: Reduction = "mean"
+) -> torch.Tensor:
+    """L_DS of a set of labels: binary cross-entropy of sigmoid(z_s / T) with sigmoid(z_t / T), times T².
+
+    It is least, though not 0, where the student answers as the teacher; the divergence of the two, which `kd_loss`
+    takes for classes, has the same gradient.
+
+    Args:
+        student_logits: [B, C].
+        teacher_logits: [B, C].
+        temperature: T, above 0.
+        reduction: over the C classes, "mean" or "sum".
+
+    Returns:
+        [B].
+    """
+    student = at_least_float32(student_logits) / temperature
+    teacher = torch.sigmoid(at_least_float32(teacher_logits) / temperature)
+    losses = F.binary_cross_entropy_with_logits(student, teacher, reduction="none")  # [B, C]
+    return _reduce(losses, reduction, dim=(-1,)) * temperature**2
 
 
 def pt_loss(
@@ -78,8 +117,8 @@ def pt_loss(
     Returns:
         [B].
     """
-    student = _at_least_float32(student_cls_states)
-    teacher = _at_least_float32(teacher_cls_states)
+    student = at_least_float32(student_cls_states)
+    teacher = at_least_float32(teacher_cls_states)
     if normalize:
         student, teacher = F.normalize(student, dim=-1), F.normalize(teacher, dim=-1)
     return _reduce((student - teacher).square(), reduction, dim=(-2, -1))
@@ -118,7 +157,3 @@ def _reduce(values: torch.Tensor, reduction: Reduction, dim: tuple[int, ...]) ->
     if reduction == "sum":
         return values.sum(dim)
     raise ValueError(f"reduction is {reduction!r}; it must be 'mean' or 'sum'.")
-
-
-def _at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor if tensor.dtype == torch.float64 else tensor.float()

@@ -9,13 +9,14 @@ import datasets
 import torch
 from transformers import PreTrainedModel, TrainingArguments
 
-from pkd.data.batching import stored_teacher_layers
+from pkd.data.batching import is_labelled, stored_teacher_layers
 from pkd.distillation.layers import LayerMap
-from pkd.distillation.losses import ce_loss, kd_loss, pkd_loss, pt_loss
+from pkd.distillation.losses import kd_loss, pkd_loss, pt_loss, score_kd_loss, set_kd_loss
 from pkd.encoder.inference import ask_for_layers, cls_states_of, model_inputs
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.reading import validate
-from pkd.recipe.settings import LossSettings, TrainingSettings
+from pkd.recipe.settings import LossSettings, ProblemType, TrainingSettings
+from pkd.training.losses import ce_row_losses
 from pkd.training.trainer import RowLosses, RowMeanTrainer
 
 
@@ -97,7 +98,12 @@ class PatientTrainer(RowMeanTrainer):
     def row_losses(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> RowLosses:
         """L_PKD of each row [B], and its terms."""
         total, terms = patient_row_losses(
-            model, inputs, self.loss_settings, self.layer_map, unlabelled=self._has_unlabelled
+            model,
+            inputs,
+            self.loss_settings,
+            self.layer_map,
+            problem_type=self.problem_type,
+            unlabelled=self._has_unlabelled,
         )
         return total, terms
 
@@ -108,24 +114,38 @@ def patient_row_losses(
     settings: LossSettings,
     layer_map: LayerMap | None,
     *,
+    problem_type: ProblemType,
     unlabelled: bool,
 ) -> RowLosses:
     """L_PKD of each row of a batch [B], and its terms, each over the rows that it has."""
     student_layers = layer_map.student if layer_map else ()
     output: Any = model(**model_inputs(inputs), **ask_for_layers(student_layers))
-    logits = output.logits
-    ce = ce_loss(logits, inputs["labels"])
+    logits, labels = output.logits, inputs["labels"]
+    ce = ce_row_losses(logits, labels, problem_type)
     kd, pt = torch.zeros_like(ce), torch.zeros_like(ce)
-    labelled = inputs["labels"] >= 0 if unlabelled else None
+    labelled = is_labelled(labels) if unlabelled else None
     terms = {"ce": ce if labelled is None else ce[labelled]}
     if settings.alpha > 0 or unlabelled:
-        kd = terms["kd"] = kd_loss(logits, inputs["teacher_logits"], settings.temperature, settings.kd_reduction)
+        kd = terms["kd"] = _kd_row_losses(logits, inputs["teacher_logits"], settings, problem_type)
     if layer_map:
-        student_cls_states = cls_states_of(output.hidden_states, student_layers)
-        pt = terms["pt"] = pt_loss(
-            student_cls_states, inputs["teacher_cls_states"], settings.normalize, settings.pt_reduction
+        student_cls_states = cls_states_of(output.hidden_states, student_layers, len(labels))  # [B, K, (N,) H]
+        teacher_cls_states = inputs["teacher_cls_states"].view_as(student_cls_states)
+        pt = terms["pt"] = pt_loss(  # of several choices every one counts: they are as K · N layers
+            student_cls_states.flatten(1, -2),
+            teacher_cls_states.flatten(1, -2),
+            settings.normalize,
+            settings.pt_reduction,
         )
     return pkd_loss(ce, kd, pt, settings.alpha, settings.beta, labelled), terms
+
+
+def _kd_row_losses(
+    logits: torch.Tensor, teacher_logits: torch.Tensor, settings: LossSettings, problem_type: ProblemType
+) -> torch.Tensor:
+    if problem_type == "regression":
+        return score_kd_loss(logits, teacher_logits)
+    kd = set_kd_loss if problem_type == "multi_label_classification" else kd_loss
+    return kd(logits, teacher_logits, settings.temperature, settings.kd_reduction)
 
 
 def _count_unlabelled(rows: datasets.Dataset) -> int:

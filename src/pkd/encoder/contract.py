@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from transformers import (
     AutoConfig,
+    AutoModelForMultipleChoice,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PretrainedConfig,
@@ -23,7 +24,7 @@ from transformers import (
 )
 
 from pkd.data.encoding import fingerprint_tokenizer
-from pkd.data.labels import label_names_of
+from pkd.data.labels import Outputs, outputs_of
 from pkd.encoder.families import family_of, longest_input
 from pkd.errors import RecipeError, TeacherError
 from pkd.storage.fingerprint import fingerprint
@@ -42,7 +43,12 @@ class LoadedClassifier:
     @property
     def label_names(self) -> tuple[str, ...]:
         """The names of its classes, in the order of its outputs."""
-        return label_names_of(self.model.config)
+        return self.outputs.label_names
+
+    @cached_property
+    def outputs(self) -> Outputs:
+        """What its head answers."""
+        return outputs_of(self.model.config)
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
@@ -54,8 +60,7 @@ def load_teacher(name: str) -> LoadedClassifier:
     """Load a fine-tuned classifier from a folder or the hub.
 
     Raises:
-        TeacherError: if it cannot be loaded, has no trained head, or is not a single-label classifier of a family
-            that works.
+        TeacherError: if it cannot be loaded, has no trained head, or is of no family that works.
     """
     loaded, missing = _load(name, "teacher")
     if missing:
@@ -63,29 +68,32 @@ def load_teacher(name: str) -> LoadedClassifier:
             f"{name} is not fine-tuned: its classification head ({', '.join(sorted(missing)[:3])}) is not among the "
             "saved weights. Fine-tune it first (`pkd finetune`), or in a recipe give `teacher.finetune`."
         )
-    if loaded.model.config.problem_type not in (None, "single_label_classification") or len(loaded.label_names) < 2:
+    outputs, count = loaded.outputs, int(loaded.model.config.num_labels or 0)
+    if outputs.problem_type != "multiple_choice" and (outputs.problem_type == "regression") != (count == 1):
         raise TeacherError(
-            f"{name} has {loaded.model.config.num_labels} output(s) and problem_type "
-            f"{loaded.model.config.problem_type}: it is not a single-label classifier of two or more classes."
+            f"{name} has {count} output(s) and problem_type {outputs.problem_type}: a classifier has two outputs or "
+            "more, a model of scores has one. Mend its config.json."
         )
     return loaded
 
 
-def load_pretrained(name: str, label_names: tuple[str, ...], **config: Any) -> LoadedClassifier:
-    """Load a pretrained encoder and put a new head for `label_names` on it; `config` overrides its configuration.
+def load_pretrained(name: str, outputs: Outputs, **config: Any) -> LoadedClassifier:
+    """Load a pretrained encoder and put a new head for `outputs` on it; `config` overrides its configuration.
 
     Raises:
         TeacherError: if it cannot be loaded or is of no family that works.
     """
-    names = dict(enumerate(label_names))
+    names = dict(enumerate(outputs.label_names))
+    several = outputs.problem_type == "multiple_choice"
     return _load(
         name,
         "encoder",
         num_labels=len(names),
         id2label=names,
         label2id={label: index for index, label in names.items()},
-        problem_type="single_label_classification",
+        problem_type=None if several else outputs.problem_type,
         ignore_mismatched_sizes=True,
+        model_class=AutoModelForMultipleChoice if several else AutoModelForSequenceClassification,
         **config,
     )[0]
 
@@ -146,8 +154,12 @@ def load_config(name: str, role: str = "encoder") -> PretrainedConfig:
     return config
 
 
-def _load(name: str, role: str, **keywords: Any) -> tuple[LoadedClassifier, set[str]]:
+def _load(name: str, role: str, model_class: Any = None, **keywords: Any) -> tuple[LoadedClassifier, set[str]]:
+    """Load a model by `model_class`, or by the kind of head that its configuration tells."""
     config = load_config(name, role)
+    if model_class is None:
+        several = outputs_of(config).problem_type == "multiple_choice"
+        model_class = AutoModelForMultipleChoice if several else AutoModelForSequenceClassification
     if (architectures := config.architectures or []) and config.is_encoder_decoder:
         raise TeacherError(f"{name} is a {architectures[0]}: an encoder with a classification head is needed.")
     tokenizer: PreTrainedTokenizerBase = _or_teacher_error(
@@ -156,7 +168,7 @@ def _load(name: str, role: str, **keywords: Any) -> tuple[LoadedClassifier, set[
     model, info = _or_teacher_error(
         name,
         role,
-        lambda: AutoModelForSequenceClassification.from_pretrained(
+        lambda: model_class.from_pretrained(
             name,
             dtype=torch.float32,
             trust_remote_code=False,

@@ -12,6 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from pkd.data.batching import Collator, TokenRows
+from pkd.data.encoding import count_choices
 from pkd.encoder.shortcut import cls_only
 
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -20,7 +21,10 @@ _TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
 
 @dataclass(frozen=True)
 class Answers:
-    """What a classifier says of N rows: logits [N, C] and, of K layers asked for, [CLS] states [N, K, H]; float32."""
+    """What a classifier says of N rows: logits [N, C] and, of K layers asked for, [CLS] states [N, K, H]; float32.
+
+    Of a multiple choice C is the number of choices, and a layer's state those of all choices, [N, K, C · H].
+    """
 
     logits: np.ndarray
     cls_states: np.ndarray | None = None
@@ -46,17 +50,18 @@ def answer_rows(
     if len(rows) == 0:
         return Answers(np.zeros((0, int(model.config.num_labels or 0)), dtype=np.float32), None)
     table, collate = TokenRows(rows), Collator(model.config.pad_token_id or 0)
-    lengths = rows.with_format("numpy")["length"]
+    lengths = np.asarray(rows.with_format("numpy")["length"]) * max(1, count_choices(rows.column_names))
     logits: list[torch.Tensor] = []
     cls_states: list[torch.Tensor] = []
     order: list[np.ndarray] = []
     with _answering(model, autocast_dtype):
-        for indices in batches_by_length(np.asarray(lengths), _TOKENS_PER_BATCH[model.device.type]):
+        for indices in batches_by_length(lengths, _TOKENS_PER_BATCH[model.device.type]):
             batch = collate(table.__getitems__(indices.tolist()))
             output = model(**model_inputs(batch, model.device), **ask_for_layers(layers))
             logits.append(output.logits.float().cpu())
             if layers:
-                cls_states.append(cls_states_of(output.hidden_states, layers).cpu())
+                of_batch = cls_states_of(output.hidden_states, layers, len(indices))
+                cls_states.append(of_batch.flatten(2).cpu())  # [B, K, C, H] -> [B, K, C · H]
             order.append(indices)
             if on_batch:
                 on_batch(len(indices))
@@ -85,9 +90,18 @@ def ask_for_layers(layers: Sequence[int]) -> dict[str, list[int]]:
     return {"output_hidden_states": list(layers)} if layers else {}
 
 
-def cls_states_of(hidden_states: Sequence[torch.Tensor], layers: Sequence[int]) -> torch.Tensor:
-    """The [CLS] states of `layers`, in float32: [B, K, H] from a tuple of [B, L, H] that begins with the embeddings."""
-    return torch.stack([hidden_states[layer][:, 0] for layer in layers], dim=1).float()
+def cls_states_of(hidden_states: Sequence[torch.Tensor], layers: Sequence[int], rows: int) -> torch.Tensor:
+    """The [CLS] states of `layers` in float32, [B, K, H], or of a multiple choice of N [B, K, N, H].
+
+    Args:
+        hidden_states: a tuple of [B, L, H] or [B · N, L, H] that begins with the embeddings.
+        layers: K of them, counted from 1.
+        rows: B.
+    """
+    states = torch.stack([hidden_states[layer][:, 0] for layer in layers], dim=1).float()  # [B · N, K, H]
+    if len(states) == rows:
+        return states
+    return states.view(rows, -1, *states.shape[1:]).transpose(1, 2)
 
 
 @contextlib.contextmanager

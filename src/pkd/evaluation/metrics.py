@@ -29,20 +29,24 @@ def score(logits: Floats, labels: Integers) -> dict[str, float]:
         labels: [N], class ids from 0 to C − 1.
 
     Returns:
-        `accuracy`, `macro_f1`, `mcc`, `cross_entropy` (nats) and `ece`; shares are between 0 and 1.
+        `accuracy`, `macro_f1`, `mcc`, `cross_entropy` (nats) and `ece`; of two classes `f1` too, that of the second.
+        Shares are between 0 and 1.
 
     Raises:
         DataError: if there is no row, or a label is not a class id.
         TeacherError: if a logit is not finite.
     """
     require_scorable(logits, labels)
-    return {
+    scores = {
         "accuracy": accuracy(logits, labels),
         "macro_f1": macro_f1(logits, labels),
         "mcc": mcc(logits, labels),
         "cross_entropy": cross_entropy(logits, labels),
         "ece": expected_calibration_error(logits, labels),
     }
+    if logits.shape[1] == 2:
+        scores["f1"] = f1(logits, labels)
+    return scores
 
 
 def accuracy(logits: Floats, labels: Integers) -> float:
@@ -52,6 +56,11 @@ def accuracy(logits: Floats, labels: Integers) -> float:
     0.5
     """
     return float(accuracy_score(labels, predictions(logits)))
+
+
+def f1(logits: Floats, labels: Integers) -> float:
+    """F1 = 2 TP / (2 TP + FP + FN) of the second of two classes, as GLUE scores MRPC and QQP; 0 where it never is."""
+    return float(f1_score(labels == 1, predictions(logits) == 1, zero_division=0.0))
 
 
 def macro_f1(logits: Floats, labels: Integers) -> float:

@@ -1,13 +1,11 @@
-"""How sure a measured number is: bootstrap intervals of one model's scores, exact McNemar between two models.
+"""How sure a classifier's scores are: bootstrap intervals of one model, exact McNemar between two models.
 
-The percentile bootstrap (Efron & Tibshirani 1993, chapter 13) draws the rows again with replacement. Every metric here
-is a function of sums over rows, so a resample needs no row twice: how often each row was drawn, times what each row
-contributes (its cell of the confusion matrix, its calibration bin, its cross-entropy), gives all sums at once.
+What a row contributes to the resampled sums is its cell of the confusion matrix, its calibration bin and its
+cross-entropy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,8 +24,7 @@ from pkd.evaluation.metrics import (
     predictions,
     require_scorable,
 )
-
-_DRAWS_AT_ONCE = 4_000_000  # rows drawn a chunk: about 100 MB
+from pkd.evaluation.resampling import percentile_interval, resampled_sums
 
 
 def bootstrap_intervals(
@@ -70,7 +67,7 @@ def bootstrap_intervals(
         ],
         format="csr",
     )
-    sums = np.concatenate([drawn @ contributions for drawn in _draw_counts(rows, resamples, seed)])
+    sums = resampled_sums(contributions, resamples, seed)
     confusion, gaps, means = np.split(sums, [len(cells), len(cells) + CALIBRATION_BINS], axis=1)
     samples = {
         **_confusion_metrics(confusion, cells // classes, cells % classes, classes),
@@ -109,27 +106,10 @@ def exact_mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) ->
     return only_a, only_b, float(binomtest(only_a, only_a + only_b, 0.5).pvalue)
 
 
-def percentile_interval(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
-    """The interval that leaves (1 − confidence) / 2 of the resampled values on either side."""
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)
-
-
 def _one_entry_a_row(columns: Integers, values: NDArray[np.float64], width: int) -> Any:
     """A sparse matrix [N, width] whose row i holds `values[i]` in column `columns[i]`."""
     rows = len(columns)
     return csr_matrix((values, columns, np.arange(rows + 1)), shape=(rows, width))
-
-
-def _draw_counts(rows: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """How often each row is drawn in each resample, [some resamples, N] at a time."""
-    generator = np.random.default_rng(seed)
-    at_once = max(1, _DRAWS_AT_ONCE // rows)
-    for done in range(0, resamples, at_once):
-        size = min(at_once, resamples - done)
-        drawn = generator.integers(0, rows, (size, rows)) + np.arange(size)[:, None] * rows
-        yield np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows).astype(np.float64)
 
 
 def _confusion_metrics(
@@ -146,8 +126,11 @@ def _confusion_metrics(
     f1 = 2 * hits / np.where(occurs, by_label + by_prediction, 1)
     covariance = right * rows - (by_label * by_prediction).sum(axis=1)
     spread = (rows**2 - (by_label**2).sum(axis=1)) * (rows**2 - (by_prediction**2).sum(axis=1))
-    return {
+    samples = {
         "accuracy": right / rows,
         "macro_f1": f1.sum(axis=1) / occurs.sum(axis=1),
         "mcc": np.where(spread > 0, covariance / np.sqrt(np.where(spread > 0, spread, 1)), 0.0),
     }
+    if classes == 2:
+        samples["f1"] = f1[:, 1]
+    return samples

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pkd import progress
-from pkd.data.encoding import fingerprint_rows
+from pkd.data.encoding import count_choices, fingerprint_rows
 from pkd.data.examples import load_examples
 from pkd.distillation.annotation import (
     annotate_rows,
@@ -38,7 +38,7 @@ KIND = "annotated"
 
 
 def annotate(
-    train: str | datasets.Dataset,
+    train: str | datasets.Dataset | None,
     teacher: str | PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
@@ -53,7 +53,8 @@ def annotate(
     The same call again reads what is stored; one that needs more layers makes one pass and stores the union.
 
     Args:
-        train: examples as a file, folder or hub name, or rows of `pkd.load_data`.
+        train: examples as a file, folder or hub name, or rows of `pkd.load_data`; None where `task` names a
+            benchmark's.
         teacher: a fine-tuned classifier, or its folder or hub name.
         tokenizer: the teacher's; needed where `teacher` is a model.
         output: folder for the annotated rows.
@@ -70,8 +71,9 @@ def annotate(
         TeacherError: if the teacher cannot, or answers with a value that is not finite.
         RecipeError: if a layer does not exist.
     """
-    named = {"train": train} if isinstance(train, str) else {}
-    recipe = recipe_from(place_keywords({"output": output, **named, **keys}), where="annotate", required=())
+    given = isinstance(train, datasets.Dataset)
+    values = place_keywords({"output": output, "train": None if given else train, **keys})
+    recipe = recipe_from(values, where="annotate", required=() if given else ("data.train",))
     if isinstance(teacher, str):
         loaded = load_teacher(teacher)
     elif tokenizer is None:
@@ -79,10 +81,10 @@ def annotate(
     else:
         loaded = LoadedClassifier(teacher, tokenizer, str(teacher.config.name_or_path))
     check_max_length(loaded.model.config, recipe.data.max_length)
-    if isinstance(train, str):
-        rows = load_examples(recipe.data, splits=("train",), label_names=loaded.label_names).splits["train"]
-    else:
+    if isinstance(train, datasets.Dataset):
         rows = train
+    else:
+        rows = load_examples(recipe.data, splits=("train",), teacher=loaded.outputs).splits["train"]
     depth = depth_of(loaded.model.config)
     if teacher_layers is None:
         student_layers = layers or max(1, depth // 2)
@@ -137,7 +139,13 @@ def annotate_stage(
     def build(partial: Path) -> Mapping[str, Any]:
         stored = sorted(wanted)
         hidden = teacher.model.config.hidden_size
-        row = bytes_per_row(len(teacher.label_names), hidden, len(stored), settings.states_dtype, max_length / 2)
+        row = bytes_per_row(
+            len(teacher.label_names),
+            hidden * max(1, count_choices(rows.column_names)),
+            len(stored),
+            settings.states_dtype,
+            max_length / 2,
+        )
         require_space(partial, row * len(rows), f"Annotating {len(rows):,} rows")
         where = resolve_device(device)
         teacher.model.to(where)  # type: ignore[arg-type]

@@ -13,9 +13,10 @@ import datasets
 import numpy as np
 
 from pkd import progress
-from pkd.data.batching import Collator, TokenRows
+from pkd.data.batching import Collator, TokenRows, is_labelled
 from pkd.data.encoding import encode
 from pkd.data.examples import Examples, load_examples, with_unlabelled
+from pkd.data.labels import label_array
 from pkd.distillation.annotation import annotate_rows
 from pkd.distillation.ledger import BetaElsewhere, TermEntry, beta_elsewhere, formula, measure_terms
 from pkd.distillation.plan import StudentPlan, plan_students
@@ -23,10 +24,12 @@ from pkd.encoder.contract import LoadedClassifier, check_max_length, load_teache
 from pkd.encoder.families import depth_of
 from pkd.encoder.inference import answer_rows
 from pkd.errors import TeacherError
-from pkd.evaluation.metrics import predictions
+from pkd.evaluation.scoring import scoring_of
 from pkd.jobs.train import build_student
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.schema import Recipe
+from pkd.recipe.settings import ProblemType
+from pkd.reporting.wording import amount, metric_title
 from pkd.storage.seal import read_manifest
 
 _BATCHES = 2
@@ -76,8 +79,8 @@ class CheckResult:
 
     sentences: list[str]
     students: list[StudentCheck] = field(default_factory=list)
-    teacher_accuracy: float | None = None
-    majority_share: float | None = None
+    teacher_score: float | None = None  # by the metric that rows are compared by; accuracy of a classifier
+    constant_score: float | None = None  # of always giving the same best answer
 
     def to_dict(self) -> dict[str, Any]:
         """The check as plain data."""
@@ -112,48 +115,54 @@ def check(recipe: Recipe | str | Path, *, set: Sequence[str] = ()) -> CheckResul
         name = str(finished)
     teacher = load_teacher(name)
     check_max_length(teacher.model.config, recipe.data.max_length)
-    examples = load_examples(recipe.data, label_names=teacher.label_names)
+    examples = load_examples(recipe.data, teacher=teacher.outputs)
     plans = [plan for candidates in plan_students(recipe, depth_of(teacher.model.config)) for plan in candidates]
     told += _data_sentences(examples)
     told.append(
         f"The teacher {teacher.name} has {depth_of(teacher.model.config)} layers and a trained head for "
         f"{', '.join(teacher.label_names)}; labels are matched by name."
     )
-    accuracy = majority = None
+    score = constant = None
     if "eval" in examples.splits:
         rows = _sample(examples.splits["eval"], _TEACHER_ROWS)
         logits = answer_rows(teacher.model, encode(rows, teacher.tokenizer, recipe.data.max_length)).logits
-        accuracy, majority = check_teacher_score(logits, np.asarray(rows["label"]), teacher.name)
+        score, constant = check_teacher_score(logits, label_array(rows), teacher.name, teacher.outputs.problem_type)
+        metric = scoring_of(teacher.outputs.problem_type).gain
         told.append(
-            f"It has {accuracy:.1%} of {len(rows):,} development rows right; always answering the commonest class has "
-            f"{majority:.1%}."
+            f"On {len(rows):,} development rows its {metric_title(metric)} is {amount(metric, score)}; always giving "
+            f"the same best answer has {amount(metric, constant)}."
         )
     students = _check_on_sample(plans, teacher, examples, recipe)
     for student in students:
         told += student.sentences()
-    return CheckResult(told, students, accuracy, majority)
+    return CheckResult(told, students, score, constant)
 
 
-def check_teacher_score(logits: np.ndarray, labels: np.ndarray, name: str) -> tuple[float, float]:
-    """The teacher's accuracy and the share of the commonest class.
+def check_teacher_score(
+    logits: np.ndarray, labels: np.ndarray, name: str, problem_type: ProblemType
+) -> tuple[float, float]:
+    """The teacher's mean gain a row, of a classifier its accuracy, and that of the one answer that fits most rows.
 
     Raises:
-        TeacherError: if the teacher is worse than the commonest class by more than chance would make it.
+        TeacherError: if the teacher is worse than that answer by more than chance would make it.
     """
-    accuracy = float((predictions(logits) == labels).mean())
-    majority = float(np.bincount(labels).max() / len(labels))
-    error = np.sqrt(majority * (1 - majority) / len(labels))
-    if accuracy < majority - 2 * error:
+    scoring = scoring_of(problem_type)
+    gains = scoring.gain_by_row(logits, labels)
+    constant_gains = scoring.gain_by_row(scoring.constant(labels, logits.shape[1]), labels)
+    sign = -1 if scoring.gain == "mse" else 1  # an error's gain is its negative
+    score, constant = sign * float(gains.mean()), sign * float(constant_gains.mean())
+    told = f"{amount(scoring.gain, score)} against {amount(scoring.gain, constant)} in {metric_title(scoring.gain)}"
+    difference = gains - constant_gains
+    error = float(difference.std() / np.sqrt(len(labels)))
+    if difference.mean() < -2 * error:
         raise TeacherError(
-            f"{name} has {accuracy:.1%} of {len(labels):,} development rows right, less than always answering the "
-            f"commonest class ({majority:.1%}). Its labels may be in another order than the data's, or it was not "
-            "trained on this task."
+            f"{name} is worse on {len(labels):,} development rows than always giving the same best answer, as the "
+            f"commonest class ({told}). Its labels may be in another order than the data's, or it was not trained on "
+            "this task."
         )
-    if accuracy <= majority:
-        progress.warn(
-            f"{name} is no better than always answering the commonest class ({accuracy:.1%} against {majority:.1%})."
-        )
-    return accuracy, majority
+    if difference.mean() <= 0:
+        progress.warn(f"{name} is no better than always giving the same best answer, as the commonest class ({told}).")
+    return score, constant
 
 
 def check_students(
@@ -172,7 +181,7 @@ def _check_student(plan: StudentPlan, teacher: LoadedClassifier, rows: datasets.
         collate(table.__getitems__(chosen[begin : begin + _BATCH].tolist())) for begin in range(0, len(chosen), _BATCH)
     ]
     student = build_student(plan, seed, teacher)
-    unlabelled = any(bool((batch["labels"] < 0).any()) for batch in batches)
+    unlabelled = not all(bool(is_labelled(batch["labels"]).all()) for batch in batches)
     return StudentCheck(
         name=plan.name,
         pairs=layer_map.pairs if layer_map else (),

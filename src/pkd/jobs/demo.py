@@ -18,6 +18,7 @@ from pkd import progress
 from pkd.data.batching import Collator, TokenRows
 from pkd.data.demo import demo_encoder_folder, demo_reviews, write_demo_data
 from pkd.data.encoding import encode
+from pkd.data.labels import Outputs
 from pkd.distillation.student import student_from
 from pkd.encoder.contract import LoadedClassifier, load_pretrained
 from pkd.encoder.inference import answer_rows, model_inputs
@@ -122,7 +123,7 @@ def _seconds_per_row(encoder: Path) -> tuple[float, float, float]:
     """Seconds a row takes in a training step of the teacher, in one of a student, and in a teacher pass."""
     keep_freed_memory()  # as training does
     rows = demo_reviews()["train"].select(range(256)).remove_columns("label")
-    loaded = load_pretrained(str(encoder), ("negative", "positive"))
+    loaded = load_pretrained(str(encoder), Outputs("single_label_classification", ("negative", "positive")))
     encoded = encode(rows, loaded.tokenizer, 128)
     device = resolve_device("auto")
     dtype = autocast_dtype("auto", device)

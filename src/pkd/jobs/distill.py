@@ -31,7 +31,7 @@ class DistillResult:
 
 
 def distill(
-    *, teacher: str, train: str, output: str, controls: bool = False, overwrite: bool = False, **keys: Any
+    *, teacher: str, output: str, train: str | None = None, controls: bool = False, overwrite: bool = False, **keys: Any
 ) -> DistillResult:
     """Distil a fine-tuned classifier into a shallower one by Patient Knowledge Distillation.
 
@@ -40,8 +40,8 @@ def distill(
 
     Args:
         teacher: folder or hub name of the fine-tuned classifier.
-        train: training examples.
         output: folder for the student.
+        train: training examples; not needed where `task` names a benchmark's.
         controls: also train plain fine-tuning and KD from the same start, and say whether patience helped.
         overwrite: start unfinished stages with other inputs afresh, and put aside a folder that is in the way.
         keys: any key of the recipe: `eval`, `test`, `layers`, `beta`, `learning_rate`, `seeds`, ...

@@ -15,18 +15,18 @@ import numpy as np
 from pkd import progress
 from pkd.data.encoding import encode, text_columns
 from pkd.data.examples import load_examples
+from pkd.data.labels import Outputs, label_array
 from pkd.encoder.contract import LoadedClassifier, count_parameters, load_teacher
 from pkd.encoder.families import depth_of, longest_input
 from pkd.encoder.inference import answer_rows
-from pkd.errors import DataError, TeacherError
-from pkd.evaluation.fidelity import compare_with_teacher, negative_flips
-from pkd.evaluation.metrics import predictions, probabilities, score
-from pkd.evaluation.significance import bootstrap_intervals, exact_mcnemar
+from pkd.errors import DataError, RecipeError, TeacherError
+from pkd.evaluation.scoring import Scoring, label_words, scoring_of
+from pkd.evaluation.significance import exact_mcnemar
 from pkd.evaluation.verdict import judge
 from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.reading import recipe_from
-from pkd.recipe.settings import EvaluationSettings
+from pkd.recipe.settings import EvaluationSettings, ProblemType
 from pkd.reporting.results import ComparisonRecord, FlipRecord, ModelRecord, PairedTest, Record, Score
 from pkd.reporting.wording import AGAINST_TEACHER
 from pkd.serving.speed import measure_speed
@@ -59,19 +59,36 @@ class EvaluatedRows:
     split: Literal["test", "eval"]
     rows: datasets.Dataset
     label_names: tuple[str, ...]
+    problem_type: ProblemType
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """[N] class ids."""
-        return np.asarray(self.rows.with_format("numpy")["label"])
+        """Class ids or scores [N], or sets [N, C]."""
+        return label_array(self.rows)
+
+    @cached_property
+    def groups(self) -> dict[str, np.ndarray]:
+        """The rows of each part that is scored apart too, as RACE's middle and high."""
+        if "group" not in self.rows.column_names:
+            return {}
+        names = np.asarray(self.rows["group"])
+        return {str(name): np.flatnonzero(names == name) for name in np.unique(names)}
+
+    @property
+    def scoring(self) -> Scoring:
+        """How these rows are scored."""
+        return scoring_of(self.problem_type)
 
 
-def evaluate(models: Sequence[str], *, test: str, teacher: str | None = None, **keys: Any) -> list[Record]:
+def evaluate(
+    models: Sequence[str], *, test: str | None = None, teacher: str | None = None, **keys: Any
+) -> list[Record]:
     """Measure saved classifiers on one file of labelled examples.
 
     Args:
         models: folders or hub names.
-        test: labelled examples.
+        test: labelled examples; of a benchmark's `task` its own are found, the development rows where its test rows
+            have no labels.
         teacher: their teacher, for agreement, KL and negative flips.
         keys: any other key of the recipe, e.g. `text_columns` or `resamples`.
 
@@ -82,21 +99,19 @@ def evaluate(models: Sequence[str], *, test: str, teacher: str | None = None, **
         DataError: if the examples cannot be used or have other labels than the models.
         TeacherError: if a model cannot be loaded, or two have different classes.
     """
-    recipe = recipe_from(place_keywords({"test": test, **keys}), where="evaluate", required=("data.test",))
+    recipe = recipe_from(place_keywords({"test": test, **keys}), where="evaluate", required=())
+    split: Literal["test", "eval"] = "eval" if recipe.data.test is None and recipe.data.eval is not None else "test"
+    if recipe.data.test is None and recipe.data.eval is None:
+        raise RecipeError("evaluate: no rows to measure on. Name a file of labelled examples (test), or a task.")
     named = ([("teacher", teacher)] if teacher else []) + [(Path(model).name or model, model) for model in models]
     loaded = {name: load_teacher(model) for name, model in named}
     if len(loaded) != len(named):
         raise TeacherError(f"Two models are called alike ({', '.join(name for name, _ in named)}); rename a folder.")
-    classes = {name: set(model.label_names) for name, model in loaded.items()}
     first = next(iter(loaded))
-    for name, names in classes.items():
-        if names != classes[first]:
-            raise TeacherError(
-                f"{name} has the classes {sorted(names)}, but {first} has {sorted(classes[first])}; "
-                "they cannot be compared."
-            )
-    label_names = loaded[first].label_names
-    rows = load_examples(recipe.data, splits=("test",), label_names=label_names).splits["test"]
+    for name, model in loaded.items():
+        _check_same_outputs(name, model.outputs, first, loaded[first].outputs)
+    examples = load_examples(recipe.data, splits=(split,), teacher=loaded[first].outputs)
+    rows, label_names = examples.splits[split], examples.label_names
     max_length = recipe.data.max_length
     speeds = measure_speeds(loaded, rows, max_length) if recipe.evaluation.measure_speed else {}
     measured = []
@@ -105,7 +120,7 @@ def evaluate(models: Sequence[str], *, test: str, teacher: str | None = None, **
             longest = min(max_length, longest_input(model.model.config))
             encoded = encode(rows, model.tokenizer, longest)
             logits = answer_rows(model.model, encoded, on_batch=stage.advance).logits
-        order = [model.label_names.index(label) for label in label_names]  # by name: orders may differ
+        order = [(model.label_names or label_names).index(label) for label in label_names]  # by name: orders may differ
         measured.append(
             Measured(
                 name=name,
@@ -118,13 +133,25 @@ def evaluate(models: Sequence[str], *, test: str, teacher: str | None = None, **
                 rows_per_second=speeds.get(name),
             )
         )
-    on = EvaluatedRows("test", rows, label_names)
+    on = EvaluatedRows(split, rows, label_names, examples.problem_type)
     records: list[Record] = [*model_records(measured, on, recipe.evaluation)]
     students = [model for model in measured if model.role != "teacher"]
     pairs = [(student, model, AGAINST_TEACHER) for model in measured if model.role == "teacher" for student in students]
     pairs += [(a, b, f"{a.name} against {b.name}") for a, b in itertools.combinations(students, 2)]
     records += [compare(question, [a], [b], on, recipe.evaluation) for a, b, question in pairs]
     return [*records, *flip_records(measured, on, recipe.evaluation)]
+
+
+def _check_same_outputs(name: str, outputs: Outputs, first: str, of_first: Outputs) -> None:
+    if outputs.problem_type != of_first.problem_type:
+        raise TeacherError(
+            f"{name} has learned {outputs.problem_type}, but {first} {of_first.problem_type}; they cannot be compared."
+        )
+    if set(outputs.label_names) != set(of_first.label_names):
+        raise TeacherError(
+            f"{name} has the classes {sorted(outputs.label_names)}, but {first} has {sorted(of_first.label_names)}; "
+            "they cannot be compared."
+        )
 
 
 def predict_stage(
@@ -175,32 +202,36 @@ def compare(
     pairs = [(one, other) for one in a for other in b if one.seed == other.seed or None in (one.seed, other.seed)]
     if not pairs:
         raise DataError(f"{a[0].name} and {b[0].name} have no seed in common, so they cannot be compared.")
-    labels = on.labels
-    correct_a, correct_b = (
-        np.stack([predictions(model.logits) == labels for model in side]) for side in zip(*pairs, strict=True)
+    gains_a, gains_b = (
+        np.stack([on.scoring.gain_by_row(model.logits, on.labels) for model in side])
+        for side in zip(*pairs, strict=True)
     )
     judgement = judge(
-        correct_a, correct_b, resamples=settings.resamples, confidence=settings.confidence, seed=_BOOTSTRAP_SEED
+        gains_a, gains_b, resamples=settings.resamples, confidence=settings.confidence, seed=_BOOTSTRAP_SEED
     )
     tests = []
-    for (one, other), rights_a, rights_b in zip(pairs, correct_a, correct_b, strict=True):
-        only_a, only_b, p = exact_mcnemar(rights_a, rights_b)
+    for (one, other), of_a, of_b in zip(pairs, gains_a, gains_b, strict=True):
+        only_a, only_b, p = exact_mcnemar(of_a > of_b, of_b > of_a)  # of scores the sign test, which is the same
         seed = one.seed if one.seed is not None else other.seed
         tests.append(PairedTest(seed=seed or 0, only_a=only_a, only_b=only_b, p=p))
     return ComparisonRecord(
         question=question,
         a=a[0].name,
         b=b[0].name,
+        metric=on.scoring.gain,
         difference=Score(value=judgement.difference, low=judgement.low, high=judgement.high),
         verdict=judgement.verdict,
         examples=judgement.examples,
-        rows=len(labels),
+        rows=len(on.rows),
         tests=tests,
     )
 
 
 def flip_records(measured: Sequence[Measured], on: EvaluatedRows, settings: EvaluationSettings) -> list[FlipRecord]:
-    """Rows on which the teacher is right and a student is not, the surest student first; the first seed's."""
+    """Rows that the teacher answers better than a student, the worst first; of classes, where it alone is right.
+
+    The first seed's of each student.
+    """
     teacher = next((model for model in measured if model.role == "teacher"), None)
     flips: list[FlipRecord] = []
     seen: set[str] = set()
@@ -208,19 +239,22 @@ def flip_records(measured: Sequence[Measured], on: EvaluatedRows, settings: Eval
         if teacher is None or model.role != "student" or model.name in seen:
             continue
         seen.add(model.name)
-        answers, sure = predictions(model.logits), probabilities(model.logits).max(axis=1)
-        for row in negative_flips(model.logits, teacher.logits, on.labels)[: settings.examples]:
-            label = on.label_names[int(on.labels[row])]
+        rows = on.scoring.negative_flips(model.logits, teacher.logits, on.labels)[: settings.examples]
+        wanted = label_words(on.labels[rows], on.label_names, on.problem_type)
+        by_teacher = on.scoring.answers(teacher.logits[rows], on.label_names)
+        by_student = on.scoring.answers(model.logits[rows], on.label_names)
+        sure = on.scoring.probabilities(model.logits[rows]).max(axis=1, initial=0.0)
+        for place, row in enumerate(rows):
             flips.append(
                 FlipRecord(
                     model=model.name,
                     seed=model.seed or 0,
                     row=int(row),
                     text=" ⏎ ".join(str(on.rows[int(row)][column]) for column in text_columns(on.rows)),
-                    label=label,
-                    teacher=label,
-                    student=on.label_names[int(answers[row])],
-                    confidence=float(sure[row]),
+                    label=wanted[place],
+                    teacher=by_teacher[place],
+                    student=by_student[place],
+                    confidence=None if on.problem_type == "regression" else float(sure[place]),
                 )
             )
     return flips
@@ -229,11 +263,11 @@ def flip_records(measured: Sequence[Measured], on: EvaluatedRows, settings: Eval
 def _model_record(
     model: Measured, teacher_logits: np.ndarray | None, on: EvaluatedRows, settings: EvaluationSettings
 ) -> ModelRecord:
-    values = score(model.logits, on.labels)
+    values = on.scoring.score(model.logits, on.labels)
     beside = teacher_logits if model.role != "teacher" else None
     if beside is not None:
-        values |= compare_with_teacher(model.logits, beside)
-    intervals = bootstrap_intervals(
+        values |= on.scoring.compare_with_teacher(model.logits, beside)
+    intervals = on.scoring.bootstrap_intervals(
         model.logits,
         on.labels,
         resamples=settings.resamples,
@@ -241,6 +275,13 @@ def _model_record(
         seed=_BOOTSTRAP_SEED,
         teacher_logits=beside,
     )
+    for group, rows in on.groups.items():
+        part = (model.logits[rows], on.labels[rows])
+        metric = on.scoring.metric
+        values[f"{metric}/{group}"] = on.scoring.score(*part)[metric]
+        intervals[f"{metric}/{group}"] = on.scoring.bootstrap_intervals(
+            *part, resamples=settings.resamples, confidence=settings.confidence, seed=_BOOTSTRAP_SEED
+        )[metric]
     return ModelRecord(
         role=model.role,
         name=model.name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ from pkd.data.encoding import encode, share_truncated
 from pkd.data.examples import Examples, load_examples
 from pkd.distillation.plan import settings_that_count
 from pkd.encoder.contract import check_max_length, load_pretrained
+from pkd.errors import RecipeError
+from pkd.evaluation.scoring import METRICS, scoring_of
 from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.schema import Recipe
-from pkd.recipe.settings import TrainingSettings
+from pkd.recipe.settings import ProblemType, TrainingSettings
 from pkd.storage.lock import one_writer
 from pkd.storage.space import require_space
 from pkd.training.arguments import trainer_arguments
@@ -37,14 +39,15 @@ class FinetuneResult:
 
 
 def finetune(
-    *, model: str, train: str, output: str, eval: str | None = None, overwrite: bool = False, **keys: Any
+    *, model: str, output: str, train: str | None = None, eval: str | None = None, overwrite: bool = False, **keys: Any
 ) -> FinetuneResult:
-    """Fine-tune a pretrained encoder into a single-label classifier.
+    """Fine-tune a pretrained encoder on labelled examples: classes, scores, sets of labels or multiple choices.
 
     Args:
         model: folder or hub name of the encoder.
-        train: training examples (CSV, TSV, JSONL, Parquet, a saved dataset or a hub name).
         output: folder for the classifier.
+        train: training examples (CSV, TSV, JSONL, Parquet, a saved dataset or a hub name); not needed where `task`
+            names a benchmark's.
         eval: development examples; the epoch with the best score on them is kept.
         overwrite: start an unfinished fine-tuning with other settings afresh.
         keys: any other key of the recipe, e.g. `learning_rate=2e-5`.
@@ -57,6 +60,7 @@ def finetune(
     values = place_keywords({"train": train, "eval": eval, "output": output, **keys})
     recipe = recipe_from(values, where="finetune", required=("data.train",))
     examples = load_examples(recipe.data, splits=("train", "eval"))
+    recipe = settle_metric(recipe, examples.problem_type)
     with one_writer(Path(output)):
         done = finetune_stage(Path(output), model, recipe, recipe.training, examples, overwrite=overwrite)
     return FinetuneResult(done.folder, done.manifest.facts["scores"], done.manifest.facts["selection"])
@@ -67,12 +71,13 @@ def finetune_stage(
 ) -> Done:
     """The stage that makes a teacher."""
     set_seed(recipe.seed)  # the new head is drawn here
-    loaded = load_pretrained(model, examples.label_names)
+    loaded = load_pretrained(model, examples.outputs)
     check_max_length(loaded.model.config, recipe.data.max_length)
     inputs = {
         "encoder": loaded.fingerprints,
         "data": {split: prints for split, prints in examples.fingerprints.items() if split in ("train", "eval")},
         "label_names": list(examples.label_names),
+        "problem_type": examples.problem_type,
         "max_length": recipe.data.max_length,
         "training": settings_that_count(settings),
         "metric": recipe.evaluation.metric,
@@ -103,6 +108,23 @@ def finetune_stage(
         return save_trained(trainer, partial, recipe.data.max_length, recipe.evaluation.metric)
 
     return run_stage(folder, KIND, inputs, build, overwrite=overwrite)
+
+
+def settle_metric(recipe: Recipe, problem_type: ProblemType) -> Recipe:
+    """The recipe with the metric that `auto` stands for.
+
+    Raises:
+        RecipeError: if the metric asked for does not belong to the kind of problem.
+    """
+    metric, scoring = recipe.evaluation.metric, scoring_of(problem_type)
+    known = METRICS[problem_type]
+    if metric == "auto":
+        return replace(recipe, evaluation=replace(recipe.evaluation, metric=scoring.metric))
+    if metric not in known:
+        raise RecipeError(
+            f"evaluation.metric is {metric}, which {problem_type} has not. Give one of {', '.join(known)}, or auto."
+        )
+    return recipe
 
 
 def save_trained(trainer: RowMeanTrainer, folder: Path, max_length: int, metric: str) -> dict[str, Any]:

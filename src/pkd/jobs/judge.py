@@ -61,7 +61,7 @@ def judge_run(
 ) -> tuple[list[Record], Path]:
     """Measure every model, write `results.jsonl` and the report; both are kept where nothing has changed."""
     split: Literal["test", "eval"] = "test" if "test" in examples.splits else "eval"
-    on = EvaluatedRows(split, examples.splits[split], examples.label_names)
+    on = EvaluatedRows(split, examples.splits[split], examples.label_names, examples.problem_type)
     depends = {
         "teacher": teacher.fingerprints["model"],
         "students": {f"{each.plan.name}-seed{each.seed}": each.done.manifest.fingerprint for each in trained},

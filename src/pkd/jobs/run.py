@@ -12,6 +12,7 @@ import numpy as np
 
 from pkd import progress
 from pkd.data.examples import Examples, load_examples, with_unlabelled
+from pkd.data.labels import label_array
 from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import StudentPlan, plan_controls, plan_students
 from pkd.encoder.contract import LoadedClassifier, check_max_length, load_config, load_teacher
@@ -20,7 +21,7 @@ from pkd.errors import RecipeError
 from pkd.jobs.annotate import annotate_stage
 from pkd.jobs.check import check_students, check_teacher_score
 from pkd.jobs.evaluate import SPEED_STAGE
-from pkd.jobs.finetune import finetune_stage
+from pkd.jobs.finetune import finetune_stage, settle_metric
 from pkd.jobs.judge import Trained, judge_run
 from pkd.jobs.stages import Done
 from pkd.jobs.train import TrainingRows, stage_name, train_stage
@@ -68,15 +69,18 @@ def run(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bool
             teacher = load_teacher(recipe.teacher.model)
             check_max_length(teacher.model.config, recipe.data.max_length)
             plan_students(recipe, depth_of(teacher.model.config))
-            examples = load_examples(recipe.data, label_names=teacher.label_names)
+            examples = load_examples(recipe.data, teacher=teacher.outputs)
+            recipe = settle_metric(recipe, examples.problem_type)
             _announce(recipe, examples, depth_of(teacher.model.config))
         else:
             examples = load_examples(recipe.data)
+            recipe = settle_metric(recipe, examples.problem_type)
             teacher = _finetuned(recipe, folder, examples, overwrite)
         write_recipe(recipe, folder / "recipe.yaml")
         rows, eval_logits = _annotate(recipe, folder, teacher, examples, overwrite)
         if eval_logits is not None:
-            check_teacher_score(eval_logits, np.asarray(examples.splits["eval"]["label"]), teacher.name)
+            labels = label_array(examples.splits["eval"])
+            check_teacher_score(eval_logits, labels, teacher.name, examples.problem_type)
         trained, starts_tried = _train(recipe, folder, teacher, rows, overwrite)
         records, report = judge_run(recipe, folder, teacher, examples, trained, starts_tried)
     return RunResult(folder, records, report)

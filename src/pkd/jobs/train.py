@@ -91,7 +91,7 @@ def build_student(plan: StudentPlan, seed: int, teacher: LoadedClassifier) -> Pr
     if plan.pretrained is None:
         return student_from(teacher.model, plan.layers, plan.start_layers)
     set_seed(seed)  # the new head is drawn here
-    encoder = load_pretrained(plan.pretrained, teacher.label_names)
+    encoder = load_pretrained(plan.pretrained, teacher.outputs)
     check_same_tokenizer(teacher, encoder)
     widths = (encoder.model.config.hidden_size, teacher.model.config.hidden_size)
     if plan.layer_map and widths[0] != widths[1]:

@@ -11,6 +11,8 @@ from pkd.errors import RecipeError
 from pkd.recipe.naming import GONE, RENAMED, Path, dotted, fields_of, keywords, meant, spot, undotted
 from pkd.recipe.schema import Recipe
 
+_LISTS_OF_NAMES = {("data", name) for name in ("text_columns", "label_columns", "label_names", "column_names")}
+
 
 class PlacedKeywords(dict[str, Any]):
     """Nested values that still know by which keyword each of them came, so that messages can name it."""
@@ -78,7 +80,7 @@ def _plain(value: Any, path: Path) -> Any:
     """Paths become text, and one text where a list is expected becomes that list."""
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
-    if isinstance(value, str) and path == ("data", "text_columns"):
+    if isinstance(value, str) and path in _LISTS_OF_NAMES:
         return [column.strip() for column in value.split(",") if column.strip()]
     if isinstance(value, str) and path in (("data", "unlabelled"), ("training", "report_to")):
         return [value]

@@ -7,6 +7,7 @@ from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
 from pkd.errors import RecipeError
+from pkd.recipe.benchmarks import fill_in_task
 from pkd.recipe.faults import Fault, raise_faults, settings_from, shown
 from pkd.recipe.keywords import PlacedKeywords
 from pkd.recipe.naming import Path, dotted, undotted
@@ -94,7 +95,7 @@ def _checked(
     recipe, found = settings_from(Recipe, values)
     faults += found
     if recipe is not None:
-        faults += _student_training(recipe)
+        faults += [*_student_training(recipe), *fill_in_task(recipe)]
         broken = {fault.path for fault in faults}
         later = [*missing_values(recipe, required), *broken_rules(recipe)]
         faults += [fault for fault in later if not any(_related(fault.path, path) for path in broken)]

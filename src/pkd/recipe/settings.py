@@ -19,6 +19,10 @@ NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
+# transformers' names of what a head answers; it has none for a choice among several texts
+ProblemType = Literal["single_label_classification", "multi_label_classification", "regression", "multiple_choice"]
+Metric = Literal["accuracy", "f1", "macro_f1", "micro_f1", "mcc", "pearson", "spearman"]
+
 
 def setting(default: Any, help: str, *, common: bool = False) -> Any:
     """A field with its help; `common` ones are command-line flags of their own, all are reached by `--set`."""
@@ -42,7 +46,7 @@ class LossSettings:
     alpha: Annotated[float, Field(ge=0, le=1)] = setting(
         0.5, "α, weight of L_DS; the labels get 1 − α (from 0 to 1)", common=True
     )
-    beta: NonNegativeFloat = setting(100.0, "β, weight of L_PT, the patience", common=True)
+    beta: NonNegativeFloat = setting(100.0, "β, weight of L_PT (patience)", common=True)
     kd_reduction: Literal["mean", "sum"] = setting(
         "mean", "over classes in L_DS: mean (as the published α and T were tuned) or sum (the textbook's)"
     )
@@ -81,15 +85,25 @@ class DataSettings:
 
     __pydantic_config__ = STRICT
 
+    task: str | None = setting(None, "a benchmark's task, as sst2, rte or race; fills in the rest", common=True)
+    folder: str | None = setting(None, "the benchmark's own files (default: the hub)", common=True)
     train: str | None = setting(None, "training examples: CSV, TSV, JSONL, Parquet, a saved dataset or a hub name")
     eval: str | None = setting(None, "development examples: choose the best epoch", common=True)
-    test: str | None = setting(None, "held-out examples that nothing is selected on", common=True)
-    unlabelled: list[str] = setting([], "text without labels; teaches by L_DS + β L_PT alone", common=True)
-    text_columns: list[str] = setting([], "column of the text, or two of a pair (default: by usual names)", common=True)
+    test: str | None = setting(None, "held-out examples; nothing is selected on them", common=True)
+    unlabelled: list[str] = setting([], "text without labels; teaches without L_CE", common=True)
+    text_columns: list[str] = setting([], "column of the text, or two of a pair", common=True)
     label_column: str | None = setting(None, "column of the label (default: label or labels)", common=True)
+    label_columns: list[str] = setting([], "multi-label: columns of 0 and 1", common=True)
+    label_sep: str | None = setting(None, "what parts several labels in one column (default: | or ; or ,)")
+    label_names: list[str] = setting([], "names of the classes that integer labels stand for, from 0 on")
+    problem_type: Literal["auto"] | ProblemType = setting(
+        "auto", "auto: the teacher's, else by the labels", common=True
+    )
+    column_names: list[str] = setting([], "names of the columns of files without a header")
     sep: str | None = setting(None, "separator of CSV files (default: , and a tab for .tsv)")
     encoding: str = setting("utf-8", "encoding of text files")
     on_empty: Literal["error", "drop", "keep"] = setting("error", "rows with an empty text, when over 1 % are")
+    on_uneven: Literal["error", "drop"] = setting("error", "rows with more or fewer fields than the header")
     label_ids_are_teacher_ids: bool = setting(False, "integer labels are the teacher's class ids, though it has names")
     max_length: Annotated[int, Field(gt=2)] = setting(128, "word pieces a text (or pair) is cut to", common=True)
 
@@ -147,7 +161,9 @@ class EvaluationSettings:
 
     __pydantic_config__ = STRICT
 
-    metric: Literal["accuracy", "macro_f1", "mcc"] = setting("accuracy", "chooses the best epoch and start")
+    metric: Literal["auto"] | Metric = setting(
+        "auto", "chooses the best epoch and start; auto: the task's, else by problem_type"
+    )
     resamples: PositiveInt = setting(2000, "bootstrap resamples an interval is made from")
     confidence: Annotated[float, Field(gt=0, lt=1)] = setting(0.95, "of the intervals")
     examples: Annotated[int, Field(ge=0)] = setting(50, "negative flips listed with their text")

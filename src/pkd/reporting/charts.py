@@ -26,11 +26,10 @@ _WIDTH = 720  # pixels, where no page gives the width
 _POINTS_A_LINE = 300  # of a learning curve: more than its width in the page can show
 _NARROW = "width < 430"  # a phone: names without numbers
 
-CURVES = {
-    "loss/ce": "ce, cross-entropy with the labels",
+TERM_CURVES = {
+    "loss/ce": "ce, what the labels teach",
     "loss/kd": "kd, softened output of the teacher",
     "loss/pt": "pt, patience: the [CLS] states",
-    "eval_accuracy": "accuracy on development data, %",
 }
 
 DASHES = alt.Scale(domain=["pkd", "kd", "ft"], range=[[1, 0], [6, 3], [2, 2]])
@@ -177,12 +176,15 @@ def scores_chart(records: Sequence[Record]) -> AnyChart:
 
 
 def curve_panels(records: Sequence[Record]) -> list[tuple[str, alt.Chart]]:
-    """Learning curves, a chart for each of ce, kd, pt and development accuracy that was logged: one line a student."""
+    """Learning curves, a chart for each of ce, kd, pt and development score that was logged: one line a student."""
     colours = _colours(summarise(records))
+    metric = main_metric(records)
+    curves = {**TERM_CURVES, f"eval_{metric}": f"{metric_title(metric)} on development data"}
+    curves[f"eval_{metric}"] += ", %" if shown(metric, 1.0) == 100 else ""
     panels = []
-    for key, title in CURVES.items():
+    for key, title in curves.items():
         rows = [
-            {"step": line["step"], "value": shown("accuracy", line[key]) if key == "eval_accuracy" else line[key]}
+            {"step": line["step"], "value": line[key] if key in TERM_CURVES else shown(metric, line[key])}
             | {"name": model.name, "seed": str(model.seed), "method": _family(model)}
             for model in records
             if isinstance(model, ModelRecord) and model.role != "teacher"
@@ -208,7 +210,7 @@ def colours_of(records: Sequence[Record]) -> dict[str, str]:
 def has_curves(records: Sequence[Record]) -> bool:
     """Whether any step was logged that a learning curve shows."""
     models = [record for record in records if isinstance(record, ModelRecord)]
-    return any(key in line for model in models for line in model.history for key in CURVES)
+    return any(key in line for model in models for line in model.history for key in TERM_CURVES)
 
 
 def render(chart: AnyChart) -> dict[str, Any]:

@@ -104,6 +104,7 @@ def _results(records: Sequence[Record]) -> dict[str, Any]:
         ],
         "featured": featured.name if featured else "",
         "confidence": wording.confidence_text(confidence),
+        "gain": next((wording.metric_title(one.metric) for one in wording.comparisons_of(records)), ""),
         "warnings": run.warnings if run else [],
     }
 
@@ -149,9 +150,9 @@ def _comparison(comparison: Any) -> dict[str, Any]:
         "b": comparison.b,
         "verdict": wording.verdict_text(comparison),
         "kind": {"HELPS": "good", "DOES NOT": "bad"}.get(comparison.verdict, "open"),
-        "difference": wording.points_text(comparison.difference.value, sign=True),
+        "difference": wording.difference_text(comparison.metric, comparison.difference.value, sign=True),
         "interval": wording.interval_of(comparison) or wording.NONE,
-        "examples": wording.examples_text(comparison.examples),
+        "examples": wording.examples_text(comparison.examples) if comparison.metric == "accuracy" else wording.NONE,
         "rows": f"{comparison.rows:,}",
         "tests": tests,
     }

@@ -85,7 +85,11 @@ class PairedTest(_Line):
 
 
 class ComparisonRecord(_Line):
-    """Did it help? `a` against `b`: difference of accuracy (a − b) averaged over seeds, with its interval."""
+    """Did it help? `a` against `b`: difference of gains a row (a − b) averaged over seeds, with its interval.
+
+    Of a classifier a row's gain is 1 where it is right; of a score it is the squared error, negative, so that more is
+    better here too. `metric` is what the gains' mean is called.
+    """
 
     record: Literal["comparison"] = "comparison"
     question: str  # "patience", "kd", "start first against spread", "unlabelled text", "against the teacher"
@@ -100,7 +104,7 @@ class ComparisonRecord(_Line):
 
 
 class FlipRecord(_Line):
-    """A negative flip: the teacher was right, the student is not."""
+    """A negative flip: the teacher was right, the student is not; of sets and scores, the teacher was better."""
 
     record: Literal["flip"] = "flip"
     model: str
@@ -110,7 +114,7 @@ class FlipRecord(_Line):
     label: str
     teacher: str
     student: str
-    confidence: float  # of the student in its answer
+    confidence: float | None = None  # of the student in its answer; a score has none
 
 
 Record = RunRecord | ModelRecord | ComparisonRecord | FlipRecord

@@ -26,8 +26,24 @@ _TITLES = {
     "ece": "calibration error",
     "agreement": "agreement with teacher",
     "kl": "KL to teacher",
+    "f1": "F1",
+    "micro_f1": "micro F1",
+    "label_accuracy": "accuracy of single labels",
+    "pearson": "Pearson's r",
+    "spearman": "Spearman's ρ",
+    "mse": "mean squared error",
+    "teacher_pearson": "Pearson's r with teacher",
+    "teacher_mse": "squared distance to teacher",
 }
-_SHARES = {"accuracy", "macro_f1", "ece", "agreement"}  # shown in percent; the others as they are
+_SHARES = {
+    "accuracy",
+    "f1",
+    "macro_f1",
+    "micro_f1",
+    "label_accuracy",
+    "ece",
+    "agreement",
+}  # shown in percent; the others as they are
 _SUBJECTS = {"patience": "Patience", "kd": "The teacher's softened output (KD)", "unlabelled text": "Unlabelled text"}
 
 
@@ -59,11 +75,13 @@ def comparisons_of(records: Sequence[Record]) -> list[ComparisonRecord]:
 
 
 def main_metric(records: Sequence[Record]) -> str:
-    """The metric that chose the best epoch, if every model has it; accuracy otherwise."""
+    """The metric that chose the best epoch, if every model has it; else the first that they have."""
     run = run_of(records)
     metric = str((run.recipe.get("evaluation") or {}).get("metric", "accuracy")) if run else "accuracy"
     models = [record for record in records if isinstance(record, ModelRecord)]
-    return metric if all(metric in model.scores for model in models) else "accuracy"
+    if not models or all(metric in model.scores for model in models):
+        return metric
+    return next(iter(models[0].scores))
 
 
 def confidence_of(records: Sequence[Record]) -> float:
@@ -115,15 +133,18 @@ def headline(records: Sequence[Record]) -> str:
 def comparison_sentence(comparison: ComparisonRecord, confidence: float = 0.95) -> str:
     """Verdict, difference, interval and examples of one comparison, in one sentence."""
     difference, metric = comparison.difference, metric_title(comparison.metric)
-    points = points_text(abs(difference.value))
-    if points == "0.0":
+    size = difference_text(comparison.metric, abs(difference.value))
+    if float(size) == 0:
         beside = f"is level with {comparison.b} in {metric}"
+    elif comparison.metric in _SHARES:
+        beside = f"is {size} points {'above' if difference.value > 0 else 'below'} {comparison.b} in {metric}"
     else:
-        beside = f"is {points} points {'above' if difference.value > 0 else 'below'} {comparison.b} in {metric}"
+        beside = f"is {size} {'better' if difference.value > 0 else 'worse'} than {comparison.b} in {metric}"
     interval = interval_of(comparison)
     within = f" ({confidence_text(confidence)} interval {interval})" if interval else ""
-    examples = f"which is {examples_text(comparison.examples)} of {comparison.rows:,} rows"
-    return f"{subject(comparison)} {verdict_text(comparison)}: {comparison.a} {beside}{within}, {examples}."
+    examples = f", which is {examples_text(comparison.examples)} of {comparison.rows:,} rows"
+    amounts = examples if comparison.metric == "accuracy" else f", over {comparison.rows:,} rows"
+    return f"{subject(comparison)} {verdict_text(comparison)}: {comparison.a} {beside}{within}{amounts}."
 
 
 def finding(comparison: ComparisonRecord) -> str | None:
@@ -199,16 +220,20 @@ def shown(metric: str, value: float) -> float:
     return value * 100 if metric in _SHARES else value
 
 
-def points_text(difference: float, *, sign: bool = False) -> str:
-    """A difference of shares in percentage points; with `sign`, its + or −."""
-    text = _minus(f"{difference * 100:{'+' if sign else ''}.1f}")
-    return "0.0" if text in ("−0.0", "+0.0") else text
+def difference_text(metric: str, difference: float, *, sign: bool = False) -> str:
+    """A difference of a metric, of shares in percentage points; with `sign`, its + or −."""
+    scale, decimals = (100, 1) if metric in _SHARES else (1, 3)
+    text = _minus(f"{difference * scale:{'+' if sign else ''}.{decimals}f}")
+    nothing = f"{0:.{decimals}f}"
+    return nothing if text in (f"−{nothing}", f"+{nothing}") else text
 
 
 def interval_of(comparison: ComparisonRecord) -> str | None:
     """The interval of a comparison's difference, in points."""
     low, high = comparison.difference.low, comparison.difference.high
-    return None if low is None or high is None else f"{points_text(low, sign=True)} to {points_text(high, sign=True)}"
+    if low is None or high is None:
+        return None
+    return " to ".join(difference_text(comparison.metric, bound, sign=True) for bound in (low, high))
 
 
 def examples_text(examples: float) -> str:
@@ -260,7 +285,7 @@ def _row(summary: Summary, teacher: Summary | None, metrics: Sequence[str]) -> R
 
 def _beside_teacher(records: Sequence[Record], student: Summary, teacher: Summary, metric: str) -> str:
     difference = student.mean[metric] - teacher.mean[metric]
-    size = points_text(abs(difference)) + " points" if metric in _SHARES else amount(metric, abs(difference))
+    size = difference_text(metric, abs(difference)) + (" points" if metric in _SHARES else "")
     level = amount(metric, difference) in (amount(metric, 0.0), "−" + amount(metric, 0.0))
     text = "level with the teacher" if level else f"{size} {'above' if difference > 0 else 'below'} the teacher"
     values = [

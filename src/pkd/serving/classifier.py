@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from itertools import islice
 
 import datasets
-import numpy as np
 import torch
-from scipy.special import softmax
 
 from pkd.data.encoding import encode
 from pkd.encoder.contract import LoadedClassifier, load_teacher
 from pkd.encoder.families import longest_input
 from pkd.encoder.inference import answer_rows
-from pkd.errors import DataError
+from pkd.errors import DataError, TeacherError
+from pkd.evaluation.scoring import scoring_of
 from pkd.training.precision import resolve_device
 
 Text = str | tuple[str, str]
@@ -24,11 +23,20 @@ _ROWS_AT_A_TIME = 512
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a classifier says of one text."""
+    """What a classifier says of one text.
+
+    Attributes:
+        text: as it came.
+        label: the class; of sets of labels those above one half, parted by commas ("none" where there is none); of a
+            score the score in words.
+        probabilities: of each class, or under "score" the score itself.
+        labels: of sets of labels those above one half.
+    """
 
     text: Text
     label: str
     probabilities: dict[str, float]
+    labels: tuple[str, ...] = ()
 
 
 class Classifier:
@@ -43,6 +51,8 @@ class Classifier:
         self.model = loaded.model.to(device).eval()  # type: ignore[arg-type]
         self.tokenizer = loaded.tokenizer
         self.label_names = loaded.label_names
+        self._scoring = scoring_of(loaded.outputs.problem_type)
+        self._has_sets = loaded.outputs.problem_type == "multi_label_classification"
         # the length it was trained with is saved in the tokenizer, which otherwise names none
         self.max_length = min(self.tokenizer.model_max_length, longest_input(loaded.model.config))
 
@@ -51,9 +61,12 @@ class Classifier:
         """Load a saved classifier.
 
         Raises:
-            TeacherError: if the folder holds none.
+            TeacherError: if the folder holds none, or a model for multiple choice, whose questions are not texts.
         """
-        return cls(load_teacher(str(folder)), resolve_device(device))
+        loaded = load_teacher(str(folder))
+        if loaded.outputs.problem_type == "multiple_choice":
+            raise TeacherError(f"{folder} chooses among several texts; measure it with `pkd evaluate`.")
+        return cls(loaded, resolve_device(device))
 
     def __call__(self, texts: Text | Sequence[Text]) -> list[Prediction]:
         """Classify a text, a pair as a tuple, or a list of either."""
@@ -68,10 +81,12 @@ class Classifier:
         waiting = iter(texts)
         while chunk := list(islice(waiting, _ROWS_AT_A_TIME)):
             rows = encode(_as_rows(chunk), self.tokenizer, self.max_length)
-            probabilities = softmax(answer_rows(self.model, rows).logits.astype(np.float64), axis=1)  # [N, C]
-            for text, row in zip(chunk, probabilities, strict=True):
+            logits = answer_rows(self.model, rows).logits
+            answers = self._scoring.answers(logits, self.label_names)
+            for text, answer, row in zip(chunk, answers, self._scoring.probabilities(logits), strict=True):
                 named = {name: float(value) for name, value in zip(self.label_names, row, strict=True)}
-                yield Prediction(text, self.label_names[int(np.argmax(row))], named)
+                labels = tuple(name for name, value in named.items() if value > 0.5) if self._has_sets else ()
+                yield Prediction(text, answer, named, labels)
 
 
 def _as_rows(texts: Sequence[Text]) -> datasets.Dataset:

@@ -19,19 +19,22 @@ from transformers import PreTrainedModel, TrainingArguments
 
 from pkd.data.batching import Collator, LengthGroupedSampler, TokenRows
 from pkd.data.encoding import encode
+from pkd.data.labels import label_array, outputs_of
 from pkd.encoder.families import longest_input
 from pkd.encoder.inference import MODEL_INPUTS, answer_rows
 from pkd.errors import DivergedError
-from pkd.evaluation.metrics import score
+from pkd.evaluation.scoring import scoring_of
+from pkd.recipe.settings import ProblemType
 from pkd.storage.seal import write_json
 from pkd.training.checkpoints import checkpoint_folders
+from pkd.training.losses import ce_row_losses
 from pkd.training.resuming import ResumableTrainer
 
 RowLosses = tuple[torch.Tensor, dict[str, torch.Tensor]]
 
 
 class RowMeanTrainer(ResumableTrainer):
-    """A `transformers.Trainer` whose loss is a mean over rows; here plain cross-entropy, `loss/ce`.
+    """A `transformers.Trainer` whose loss is a mean over rows; here that of the labels alone, `loss/ce`.
 
     A subclass says what a row's loss is in `row_losses`. Takes the Trainer's arguments, `ResumableTrainer`'s, and:
 
@@ -69,8 +72,13 @@ class RowMeanTrainer(ResumableTrainer):
     def row_losses(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> RowLosses:
         """Each row's loss [B], and the terms to log, each over the rows that it has."""
         output = model(**{name: inputs[name] for name in MODEL_INPUTS if name in inputs})
-        ce = torch.nn.functional.cross_entropy(output.logits.float(), inputs["labels"], reduction="none")
+        ce = ce_row_losses(output.logits, inputs["labels"], self.problem_type)
         return ce, {"ce": ce}
+
+    @property
+    def problem_type(self) -> ProblemType:
+        """What the model's head answers."""
+        return outputs_of(self.accelerator.unwrap_model(self.model).config).problem_type
 
     @property
     def teacher_layers(self) -> tuple[int, ...]:
@@ -171,7 +179,7 @@ class RowMeanTrainer(ResumableTrainer):
             raise ValueError("evaluate() needs an eval_dataset.")
         dtype = torch.bfloat16 if self.args.bf16 else None
         answers = answer_rows(self.model, rows, autocast_dtype=dtype)
-        scores = score(answers.logits, np.asarray(rows.with_format("numpy")["label"]))
+        scores = scoring_of(self.problem_type).score(answers.logits, label_array(rows))
         metrics = {f"{metric_key_prefix}_{name}": float(value) for name, value in scores.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)

@@ -1,0 +1,152 @@
+"""What each kind of problem is scored by: the one table from `problem_type` to metrics, intervals and gains.
+
+A choice among several texts is scored as a classification of single labels: the classes are the choices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from pkd.evaluation import fidelity, metrics, multilabel, regression, significance
+from pkd.recipe.settings import Metric, ProblemType
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """How the answers to one kind of problem are measured; logits are [N, C], labels [N] or [N, C].
+
+    Attributes:
+        metric: chooses the best epoch where nothing else is asked for.
+        gain: the metric whose value a row is `gain_by_row`; differences of it are tested.
+        score: every metric of one model.
+        compare_with_teacher: every measure of fidelity.
+        bootstrap_intervals: the intervals of both.
+        gain_by_row: how well each row is answered, [N], more is better.
+        negative_flips: the rows that the teacher answers better, the worst first, from the logits of both and labels.
+        constant: the one answer that fits all rows best, as logits [N, C], from their labels and C.
+        probabilities: what the logits say of each class, [N, C].
+        answers: the class, classes or score of each row, in words.
+    """
+
+    metric: Metric
+    gain: str
+    score: Callable[[Array, Array], dict[str, float]]
+    compare_with_teacher: Callable[[Array, Array], dict[str, float]]
+    bootstrap_intervals: Callable[..., dict[str, tuple[float, float]]]
+    gain_by_row: Callable[[Array, Array], NDArray[np.float64]]
+    negative_flips: Callable[[Array, Array, Array], NDArray[np.int64]]
+    constant: Callable[[Array, int], Array]
+    probabilities: Callable[[Array], Array]
+    answers: Callable[[Array, tuple[str, ...]], list[str]]
+
+
+def scoring_of(problem_type: ProblemType) -> Scoring:
+    """The scoring of a kind of problem."""
+    return _SCORINGS[problem_type]
+
+
+def label_words(labels: Array, names: tuple[str, ...], problem_type: ProblemType) -> list[str]:
+    """Labels, as rows hold them, in words."""
+    if problem_type == "regression":
+        return [f"{label:g}" for label in labels]
+    if problem_type == "multi_label_classification":
+        return _sets(np.where(labels > 0.5, 1.0, -1.0), names)
+    return [names[int(label)] for label in labels]
+
+
+def _right_by_row(logits: Array, labels: Array) -> NDArray[np.float64]:
+    return np.asarray(metrics.predictions(logits) == labels, dtype=np.float64)
+
+
+def _commonest_class(labels: Array, classes: int) -> Array:
+    answer = np.zeros(classes)
+    answer[np.bincount(labels, minlength=classes).argmax()] = 1.0
+    return np.tile(answer, (len(labels), 1))
+
+
+def _commonest_set(labels: Array, classes: int) -> Array:
+    return np.tile(np.where(labels.mean(axis=0) > 0.5, 1.0, -1.0), (len(labels), 1))
+
+
+def _mean_score(labels: Array, classes: int) -> Array:
+    return np.full((len(labels), classes), labels.mean())
+
+
+def _worse_rows(gain_by_row: Callable[[Array, Array], Array]) -> Callable[[Array, Array, Array], NDArray[np.int64]]:
+    """Where the student loses most against the teacher, the worst row first."""
+
+    def worse(logits: Array, teacher_logits: Array, labels: Array) -> NDArray[np.int64]:
+        lost = gain_by_row(teacher_logits, labels) - gain_by_row(logits, labels)
+        order = np.argsort(-lost, kind="stable")
+        return np.asarray(order[lost[order] > 0], dtype=np.int64)
+
+    return worse
+
+
+def _classes(logits: Array, names: tuple[str, ...]) -> list[str]:
+    return [names[index] for index in metrics.predictions(logits)]
+
+
+def _sets(logits: Array, names: tuple[str, ...]) -> list[str]:
+    return [", ".join(name for name, logit in zip(names, row, strict=True) if logit > 0) or "none" for row in logits]
+
+
+def _scores(outputs: Array, names: tuple[str, ...]) -> list[str]:
+    return [f"{value:.4g}" for value in outputs[:, 0]]
+
+
+_OF_CLASSES: tuple[Metric, ...] = ("accuracy", "f1", "macro_f1", "mcc")
+METRICS: dict[ProblemType, tuple[Metric, ...]] = {  # those that can choose an epoch: more of them is better
+    "single_label_classification": _OF_CLASSES,
+    "multiple_choice": _OF_CLASSES,
+    "multi_label_classification": ("micro_f1", "macro_f1", "accuracy"),
+    "regression": ("pearson", "spearman"),
+}
+_SINGLE = Scoring(
+    metric="accuracy",
+    gain="accuracy",
+    score=metrics.score,
+    compare_with_teacher=fidelity.compare_with_teacher,
+    bootstrap_intervals=significance.bootstrap_intervals,
+    gain_by_row=_right_by_row,
+    negative_flips=fidelity.negative_flips,
+    constant=_commonest_class,
+    probabilities=metrics.probabilities,
+    answers=_classes,
+)
+_SCORINGS: dict[ProblemType, Scoring] = {
+    "single_label_classification": _SINGLE,
+    "multiple_choice": _SINGLE,
+    "multi_label_classification": Scoring(
+        metric="micro_f1",
+        gain="label_accuracy",
+        score=multilabel.score,
+        compare_with_teacher=multilabel.compare_with_teacher,
+        bootstrap_intervals=multilabel.bootstrap_intervals,
+        gain_by_row=multilabel.gain_by_row,
+        negative_flips=_worse_rows(multilabel.gain_by_row),
+        constant=_commonest_set,
+        probabilities=lambda logits: np.asarray(expit(logits.astype(np.float64))),
+        answers=_sets,
+    ),
+    "regression": Scoring(
+        metric="pearson",
+        gain="mse",
+        score=regression.score,
+        compare_with_teacher=regression.compare_with_teacher,
+        bootstrap_intervals=regression.bootstrap_intervals,
+        gain_by_row=regression.gain_by_row,
+        negative_flips=_worse_rows(regression.gain_by_row),
+        constant=_mean_score,
+        probabilities=lambda outputs: outputs.astype(np.float64),
+        answers=_scores,
+    ),
+}

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from pkd.evaluation.scoring import METRICS, label_words, scoring_of
+from pkd.recipe.settings import ProblemType
+
+LABELS = {
+    "single_label_classification": np.array([0, 1, 1, 2]),
+    "multiple_choice": np.array([0, 1, 1, 2]),
+    "multi_label_classification": np.array([[1, 0, 0], [0, 1, 1], [0, 1, 0], [0, 1, 0]], dtype=np.float32),
+    "regression": np.array([0.5, 1.0, 2.0, 4.0]),
+}
+WIDTH = {"regression": 1}
+
+
+@pytest.mark.parametrize("problem_type", get_args(ProblemType))
+def test_every_metric_that_may_choose_is_scored_with_its_interval(problem_type: ProblemType) -> None:
+    scoring, labels = scoring_of(problem_type), LABELS[problem_type]
+    logits = np.random.default_rng(0).normal(size=(4, WIDTH.get(problem_type, 2 if "single" in problem_type else 3)))
+    labels = np.minimum(labels, logits.shape[1] - 1) if problem_type == "single_label_classification" else labels
+    found = scoring.score(logits, labels)
+    intervals = scoring.bootstrap_intervals(logits, labels, resamples=20, confidence=0.9, seed=0)
+    assert set(METRICS[problem_type]) - {"f1"} <= set(found)
+    assert set(found) == set(intervals)
+    assert scoring.metric in METRICS[problem_type]
+    assert scoring.gain in found
+
+
+@pytest.mark.parametrize("problem_type", get_args(ProblemType))
+def test_the_constant_answer_is_the_best_of_its_kind(problem_type: ProblemType) -> None:
+    scoring, labels = scoring_of(problem_type), LABELS[problem_type]
+    width = WIDTH.get(problem_type, 3)
+    best = scoring.gain_by_row(scoring.constant(labels, width), labels).mean()
+    random = np.random.default_rng(1)
+    for _ in range(50):
+        other = np.tile(random.normal(size=width) * 3, (4, 1))
+        assert scoring.gain_by_row(other, labels).mean() <= best + 1e-12
+
+
+def test_negative_flips_are_the_rows_the_teacher_answers_better_the_worst_first() -> None:
+    teacher, labels = np.array([[1.0], [2.0], [3.0]]), np.array([1.0, 2.0, 0.0])
+    student = np.array([[1.5], [5.0], [2.0]])
+    assert scoring_of("regression").negative_flips(student, teacher, labels).tolist() == [1, 0]
+
+
+def test_labels_and_answers_have_words() -> None:
+    names = ("praise", "blame", "food")
+    sets = LABELS["multi_label_classification"]
+    assert label_words(sets, names, "multi_label_classification")[1] == "blame, food"
+    assert label_words(np.array([1.25]), ("score",), "regression") == ["1.25"]
+    assert label_words(np.array([2, 0]), names, "single_label_classification") == ["food", "praise"]
+    answers = scoring_of("multi_label_classification").answers
+    assert answers(np.array([[-1.0, -1.0, -2.0], [1.0, -1.0, 1.0]]), names) == ["none", "praise, food"]
