@@ -135,7 +135,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _explain_os_error(error: OSError) -> tuple[str, int] | None:
     name = f"{error.filename}: " if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"{name}{_DISK_FULL}", 7
     if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
         return f"{name}{error.strerror}. Close other programs, or raise the limit (ulimit -n).", 7

@@ -16,6 +16,8 @@ from pkd.data.sources import read_data
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
 
+_CLASSES_TOLD = 20
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -48,7 +50,13 @@ def load_examples(
     """
     data = read_data(settings, splits=tuple(splits))
     _check_same_kind(data)
-    names = tuple(label_names) if label_names is not None else find_label_names(data["train"])
+    if label_names is not None:
+        names, names_from = tuple(label_names), "classifier"
+    else:
+        names, names_from = find_label_names(data["train"]), "training rows"
+        told = ", ".join(f"{index} {name}" for index, name in enumerate(names[:_CLASSES_TOLD]))
+        more = f" and {len(names) - _CLASSES_TOLD:,} more" if len(names) > _CLASSES_TOLD else ""
+        progress.note(f"The classes and their ids: {told}{more}.")
     for split in data:
         if split != "unlabelled":
             data[split] = encode_labels(
@@ -57,6 +65,7 @@ def load_examples(
                 split=split,
                 source=str(getattr(settings, split)),
                 ids_are_teacher_ids=settings.label_ids_are_teacher_ids,
+                names_from=names_from,
             )
     warnings = check_splits(data)
     for warning in warnings:

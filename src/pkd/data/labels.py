@@ -69,6 +69,7 @@ def encode_labels(
     split: str,
     source: str,
     ids_are_teacher_ids: bool = False,
+    names_from: str = "classifier",
 ) -> datasets.Dataset:
     """Turn labels into class ids: int64, the positions of their names in `names`.
 
@@ -78,6 +79,7 @@ def encode_labels(
         split: which split it is; "train" must have every label and more than one class.
         source: where it was read from.
         ids_are_teacher_ids: integers are positions in `names`, whatever the names are.
+        names_from: where `names` come from, for messages: "classifier" or "training rows".
 
     Raises:
         DataError: showing both lists of classes, if a label cannot be matched; or if labels are hidden.
@@ -96,7 +98,7 @@ def encode_labels(
         else:
             _refuse_ignored(counts, where)
         ids = _ids_of_integers(counts, names, where, ids_are_teacher_ids=ids_are_teacher_ids)
-    _refuse_unknown(counts, ids, names, where, numbers_for_names=not _is_text(dataset))
+    _refuse_unknown(counts, ids, names, where, names_from, numbers_for_names=not _is_text(dataset))
     _check_classes(counts, names, split, where)
     column = pa.array([ids[label] for label in dataset["label"]], pa.int64())
     table = dataset.with_format("arrow")[:]
@@ -163,6 +165,7 @@ def _refuse_unknown(
     ids: Mapping[str | int, int],
     names: Sequence[str],
     where: str,
+    names_from: str,
     *,
     numbers_for_names: bool,
 ) -> None:
@@ -171,14 +174,16 @@ def _refuse_unknown(
         return
     told = [f"'{label}' ({counts[label]:,} rows)" for label in sorted(unknown, key=lambda label: -counts[label])]
     advice = "Labels are matched by name: rename them, or take a classifier that was trained on these classes."
-    if numbers_for_names and not ids:
+    if names_from != "classifier":
+        advice = "Take these rows out, or give training rows of these classes too."
+    elif numbers_for_names and not ids:
         advice = (
             "Write the names instead of numbers; or, if the numbers are the classifier's own class ids, say so with "
             "--set data.label_ids_are_teacher_ids=true."
         )
     raise DataError(
-        f"{where} has labels that are not the classifier's: {_some(told)}. Classes of the file: "
-        f"{_listed(sorted(counts, key=str))}. Classes of the classifier: {_listed(names)}. {advice}"
+        f"{where} has labels that are not among those of the {names_from}: {_some(told)}. Classes of the file: "
+        f"{_listed(sorted(counts, key=str))}. Classes of the {names_from}: {_listed(names)}. {advice}"
     )
 
 

@@ -20,7 +20,7 @@ from pkd.errors import RecipeError
 from pkd.jobs.annotate import annotate_stage
 from pkd.jobs.check import check_students, check_teacher_score
 from pkd.jobs.evaluate import SPEED_STAGE
-from pkd.jobs.finetune import finetune_stage
+from pkd.jobs.finetune import finetune_stage, warn_if_few
 from pkd.jobs.judge import Trained, judge_run
 from pkd.jobs.stages import Done
 from pkd.jobs.train import TrainingRows, stage_name, train_stage
@@ -73,6 +73,7 @@ def run(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bool
         else:
             examples = load_examples(recipe.data)
             teacher = _finetuned(recipe, folder, examples, overwrite)
+        warn_if_few(sum(len(examples.splits.get(split, ())) for split in ("train", "unlabelled")), recipe.training)
         write_recipe(recipe, folder / "recipe.yaml")
         rows, eval_logits = _annotate(recipe, folder, teacher, examples, overwrite)
         if eval_logits is not None:
