@@ -7,14 +7,30 @@ cannot occur says why in a comment.
 
 from __future__ import annotations
 
+import http.server
 import json
+import os
 import shutil
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AlbertConfig,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    BartConfig,
+    BertConfig,
+    BertForMaskedLM,
+    GPT2Config,
+    ViTConfig,
+)
 
-from conftest import make_reviews
+from conftest import make_reviews, make_teacher, make_tokenizer
 from pkd.cli.main import main
 from pkd.distillation.annotation import open_shards
 
@@ -311,3 +327,220 @@ def test_c30_leading_zeros_are_names(pkd: Run, workspace: Path, tmp_path: Path) 
     )  # fmt: skip
     assert (code, json.loads(out)["rows"]) == (0, 2), told
     assert list(open_shards(tmp_path / "rows")["label"]) == [1, 0]
+
+
+def test_c34_c36_what_is_odd_about_the_splits_is_warned_of(pkd: Run, workspace: Path, tmp_path: Path) -> None:
+    some = make_reviews(10, seed=1)
+    train, dev = put(tmp_path, "train.csv", rows_of(some)), put(tmp_path, "dev.csv", rows_of(some[:1]))
+    recipe = put(tmp_path, "recipe.yaml", recipe_text(workspace, train=train, eval=dev))
+    code, _, told = pkd("check", recipe)
+    assert code == 0, told
+    has_all(told, "warning: eval has 1 row only; nothing can be learned or measured from it")  # C34
+    has_all(told, "1 of 1 eval rows (100.0%) are in train too, word for word")  # C36
+
+
+def recipe_text(workspace: Path, more: str = "", students: str = "[{layers: 2}]", **data: Path) -> str:
+    files = {"train": workspace / "train.csv", "eval": workspace / "dev.csv", **data}
+    named = ", ".join(f"{split}: {path}" for split, path in files.items())
+    return (
+        f"teacher: {{model: {workspace / 'teacher'}}}\ndata: {{{named}, max_length: 32}}\n"
+        f"students: {students}\ncontrols: false\n{more}"
+    )
+
+
+# The teacher and other models: 39 to 55 ---------------------------------------------------------------------------------
+
+# C39, the other half (pairs for a teacher of single texts, or the reverse) cannot be seen: a pretrained encoder has
+# trained both rows of its token types, whatever it was fine-tuned on.
+
+
+def save(model: Any, folder: Path, tokenizer: Any = None) -> Path:
+    model.save_pretrained(folder)
+    (tokenizer or make_tokenizer()).save_pretrained(folder)
+    return folder
+
+
+def tiny(config: type, **more: Any) -> Any:
+    sizes = {
+        "vocab_size": 31,
+        "hidden_size": 16,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 2,
+        "intermediate_size": 8,
+    }
+    return AutoModelForSequenceClassification.from_config(config(**{**sizes, "pad_token_id": 0, **more}))
+
+
+def with_larger_tokenizer(workspace: Path, folder: Path) -> Path:
+    shutil.copytree(workspace / "teacher", folder)
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens(["one", "two", "three"])
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def with_configuration(**changes: Any) -> Any:
+    return lambda workspace, folder: changed_teacher(workspace, folder.parent, **changes)
+
+
+def with_weight(value: float) -> Any:
+    def make(workspace: Path, folder: Path) -> Path:
+        shutil.copytree(workspace / "teacher", folder)
+        weights = load_file(folder / "model.safetensors")
+        weights["bert.pooler.dense.weight"][0, 0] = value
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        return folder
+
+    return make
+
+
+def vision_model(workspace: Path, folder: Path) -> Path:
+    config = ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, image_size=32)
+    return save(AutoModelForImageClassification.from_config(config), folder)
+
+
+def masked_language_model(workspace: Path, folder: Path) -> Path:
+    return save(BertForMaskedLM(make_teacher().config), folder)
+
+
+def code_of_its_own(workspace: Path, folder: Path) -> Path:
+    folder.mkdir()
+    put(folder, "config.json", json.dumps({"model_type": "novel", "auto_map": {"AutoConfig": "novel.NovelConfig"}}))
+    put(folder, "novel.py", f"open({str(folder / 'ran')!r}, 'w')\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        case(with_larger_tokenizer, ["the tokenizer has 34 word pieces, but the model embeds 31",
+             "save the tokenizer the model was trained with"], id="C40-tokenizer-larger-than-embeddings"),
+        case(lambda workspace, folder: save(tiny(AlbertConfig, embedding_size=8), folder),
+             ["albert", "share one set of weights", "no smaller"], id="C47-albert"),
+        case(lambda workspace, folder: save(tiny(GPT2Config), folder), ["A gpt2 model", "BERT-like encoder", "roberta"],
+             id="C48-decoder"),
+        case(lambda workspace, folder: save(tiny(BartConfig, d_model=16, encoder_ffn_dim=8, decoder_ffn_dim=8), folder),
+             ["A bart model", "BERT-like encoder"], id="C48-encoder-decoder"),
+        case(vision_model, ["A vit model", "BERT-like encoder"], id="C48-vision"),
+        case(masked_language_model, ["is not fine-tuned: its classification head", "classifier", "`pkd finetune`"],
+             id="C48-masked-language-model"),
+        case(with_configuration(id2label={"0": "a", "1": "b", "2": "c"}, label2id={"a": 0, "b": 1, "c": 2}),
+             ["have the shape [2", "asks for [3", "(3 labels)"], id="C49-head-of-other-size"),
+        case(lambda workspace, folder: save(tiny(BertConfig, num_labels=1), folder),
+             ["1 output(s)", "not a single-label classifier of two or more classes"], id="C50-regression"),
+        case(with_configuration(problem_type="multi_label_classification"), ["multi_label_classification",
+             "not a single-label classifier"], id="C50-multi-label"),
+        case(with_weight(float("nan")), ["bert.pooler.dense.weight hold values that are not finite", "damaged"],
+             id="C52-not-a-number"),
+        case(lambda workspace, folder: folder, ["does not exist", "folder of a saved teacher or a hub name"],
+             id="C53-no-such-folder"),
+        case(lambda workspace, folder: "someone/else", ["someone/else", "HF_HUB_OFFLINE is set"], id="C53-offline"),
+        case(code_of_its_own, ["needs code of its own, which pkd never runs"], id="C55-remote-code"),
+    ],
+)  # fmt: skip
+def test_a_teacher_that_cannot_teach_ends_with_4_before_the_files_are_read(
+    pkd: Run, workspace: Path, tmp_path: Path, make: Any, words: list[str]
+) -> None:
+    teacher = make(workspace, tmp_path / "other")
+    code, _, told = pkd(
+        "distill", "--teacher", teacher, "--train", tmp_path / "none.csv", "--eval", tmp_path / "none.csv",
+        "--max-length", 32, "--output", tmp_path / "student",
+    )  # fmt: skip
+    assert code == 4, told
+    has_all(told, str(teacher), *words)
+    assert not (tmp_path / "student").exists()
+    assert not (tmp_path / "other" / "ran").exists()  # C55: the code did not run
+
+
+@pytest.mark.parametrize(
+    ("encoder", "tokens", "code", "words"),
+    [
+        case({"vocab_size": 34}, ["one", "two", "three"], 4,
+             ["another tokenizer than the teacher", "same word pieces"], id="C41-other-tokenizer"),
+        case({"hidden_size": 32}, [], 2, ["32 hidden units and the teacher 16", "Use method kd"],
+             id="C46-other-width"),
+        case({"num_hidden_layers": 1}, [], 2, ["has 1 layers, too few for a student of 2"], id="C42-too-shallow-a-start"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_an_encoder_that_cannot_be_the_students_start_is_refused_before_the_teacher_is_asked(
+    pkd: Run, workspace: Path, tmp_path: Path, encoder: dict[str, Any], tokens: list[str], code: int, words: list[str],
+    command: str,
+) -> None:  # fmt: skip
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens(tokens)
+    folder = save(tiny(BertConfig, max_position_embeddings=64, **encoder), tmp_path / "encoder", tokenizer)
+    students = f"[{{layers: 2, pretrained: {folder}}}]"
+    more = f"output: {tmp_path / 'run'}\n"
+    recipe = put(tmp_path, "recipe.yaml", recipe_text(workspace, more, students))
+    given, _, told = pkd(command, recipe)
+    assert given == code, told
+    has_all(told, str(folder), *words)
+    assert not (tmp_path / "run" / "annotated").exists()
+
+
+def test_c51_weights_saved_in_half_precision_are_computed_with_in_float32(
+    pkd: Run, workspace: Path, tmp_path: Path
+) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(workspace / "teacher")
+    half, rounded = save(model.half(), tmp_path / "half"), save(model.half().float(), tmp_path / "rounded")
+    answers = [pkd("predict", folder, "--json", "a great film")[1] for folder in (half, rounded)]
+    assert json.loads(answers[0])["probabilities"] == json.loads(answers[1])["probabilities"]
+
+
+def test_c52_a_teacher_worse_than_the_commonest_class_ends_with_4(pkd: Run, workspace: Path, tmp_path: Path) -> None:
+    swapped = {"positive": "negative", "negative": "positive"}
+    dev = put(tmp_path, "dev.csv", rows_of([(text, swapped[label]) for text, label in make_reviews(60, seed=2)]))
+    recipe = put(tmp_path, "recipe.yaml", recipe_text(workspace, eval=dev))
+    code, _, told = pkd("check", recipe)
+    assert code == 4, told
+    has_all(told, "of 60 development rows right", "less than always answering the commonest class", "in another order")
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """Answers as the hub does when it refuses: the status is the first word of the model's name."""
+
+    def do_HEAD(self) -> None:  # the server's own name
+        self.send_response(int(self.path.split("/")[2].split("-")[0]))
+        for name, value in (("X-Error-Code", "GatedRepo"), ("Content-Length", "0")):
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, format: str, *arguments: Any) -> None: ...
+
+
+def ask_hub(endpoint: str, *names: str) -> list[str]:
+    """What `pkd predict` says of models on a hub, a line each; in another process, since the client reads these once."""
+    script = "import sys; from pkd.cli.main import main; [print(main(['predict', name, 'x'])) for name in sys.argv[1:]]"
+    online = {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, *names], capture_output=True, text=True, timeout=200, check=False,
+        env={**os.environ, **online, "HF_ENDPOINT": endpoint},
+    )  # fmt: skip
+    assert done.stdout.split() == ["4"] * len(names), done.stderr
+    return done.stderr.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("names", "reachable"),
+    [
+        case(["me/401-private", "me/403-gated", "me/404-none"], True, id="C54-refused"),
+        case(
+            ["me/none"], False, id="C54-unreachable", marks=pytest.mark.slow
+        ),  # the client tries again for half a minute
+    ],
+)
+def test_a_hub_that_refuses_or_cannot_be_reached_is_told_in_one_line_with_a_hint(
+    names: list[str], reachable: bool
+) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        port = server.server_port
+        if reachable:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            lines = ask_hub(f"http://127.0.0.1:{port}", *names)
+            server.shutdown()
+    if not reachable:  # nobody listens there any more
+        lines = ask_hub(f"http://127.0.0.1:{port}", *names)
+    assert len(lines) == len(names), lines
+    for name, line in zip(names, lines, strict=True):
+        has_all(line, f"pkd: The teacher {name} cannot be loaded:", "check the name, the network, and `hf auth login`")

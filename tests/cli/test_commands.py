@@ -61,14 +61,6 @@ def test_a_setting_that_cannot_be_ends_before_anything_is_paid_for(
     assert not (tmp_path / "student").exists()
 
 
-def test_a_teacher_that_is_none_ends_with_4(pkd: Run, workspace: Path, tmp_path: Path) -> None:
-    common = ["--train", workspace / "train.csv", "--eval", workspace / "dev.csv", "--output", tmp_path / "student"]
-    code, _, told = pkd("distill", "--teacher", tmp_path / "nothing", *common)
-    assert (code, "does not exist" in told) == (4, True)
-    code, _, told = pkd("distill", "--teacher", "someone/else", *common)
-    assert (code, "HF_HUB_OFFLINE" in told) == (4, True)
-
-
 def test_all_faults_of_a_recipe_come_at_once_with_their_lines(pkd: Run, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("teacher: {model: t}\ndata:\n  train: a.csv\n  maxlength: 3\nstudents:\n  - alpha: 1.5\n")

@@ -26,6 +26,7 @@ _QUIET_LIBRARIES = {
     "DATASETS_VERBOSITY": "error",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_VERBOSITY": "error",  # it tells each of its retries
     # TOKENIZERS_PARALLELISM stays unset: tokenizers then works in parallel, and switches itself off in forked workers
 }
 

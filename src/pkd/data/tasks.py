@@ -158,7 +158,7 @@ def _header_hint(columns: Sequence[str]) -> str:
     has_known = any(column.casefold() in known for column in columns)
     if not (looks_like_data or has_known) and any(" " in column for column in columns):
         return (
-            f"If the first row ('{_short(columns[0])}', ...) is data already, put a row of names above it, for instance "
+            f"If the first row ('{_short(columns[0])}', ...) is data already, put a row of names above it, as "
             "text and label; else name the columns with --text-columns and --label-column."
         )
     if not looks_like_data:

@@ -85,7 +85,6 @@ def load_pretrained(name: str, label_names: tuple[str, ...], **config: Any) -> L
         id2label=names,
         label2id={label: index for index, label in names.items()},
         problem_type="single_label_classification",
-        ignore_mismatched_sizes=True,
         **config,
     )[0]
 
@@ -142,7 +141,10 @@ def load_config(name: str, role: str = "encoder") -> PretrainedConfig:
     config: PretrainedConfig = _or_teacher_error(
         name, role, lambda: AutoConfig.from_pretrained(name, trust_remote_code=False)
     )
-    family_of(config)
+    try:
+        family_of(config)
+    except TeacherError as error:
+        raise TeacherError(f"{name} cannot be the {role}. {error}") from error
     return config
 
 
@@ -162,9 +164,16 @@ def _load(name: str, role: str, **keywords: Any) -> tuple[LoadedClassifier, set[
             trust_remote_code=False,
             use_safetensors=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,
             **keywords,
         ),
     )
+    if role == "teacher" and info["mismatched_keys"]:
+        key, saved, wanted = sorted(info["mismatched_keys"])[0]
+        raise TeacherError(
+            f"{name}: the saved weights {key} have the shape {list(saved)}, but its config.json asks for "
+            f"{list(wanted)} ({config.num_labels} labels). They do not belong together; save it again (`save_pretrained`)."
+        )
     _check_weights(name, model, tokenizer)
     tokenizer.padding_side = "right"
     return LoadedClassifier(model, tokenizer, name), {str(key) for key in info["missing_keys"]}
