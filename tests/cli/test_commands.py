@@ -31,69 +31,6 @@ def pkd(capsys: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
-def finetune(folder: Path, csv: str | bytes, name: str = "train.csv") -> list[object]:
-    path = folder / name
-    path.write_bytes(csv if isinstance(csv, bytes) else csv.encode())
-    return ["finetune", "--model", folder / "no-model", "--train", path, "--output", folder / "teacher"]
-
-
-@pytest.mark.parametrize(
-    ("csv", "words"),
-    [
-        ("text,topic\na,b\nc,d\n", ["has no column", "label", "topic", "--label-column"]),  # 1
-        ("body_x,label\na,b\nc,d\n", ["body_x", "--text-columns"]),  # 2
-        ("text;label\na;b\nc;d\n", [";", "sep"]),  # 5
-        ("text,label,text\na,b,c\n", ["text"]),  # 6
-        ("text,label\na,b,c\n", ["line 2"]),  # 11
-        ("text,label\na,b\nonly\n", ["line 3"]),  # 12
-        ('text,label\n"open,b\nc,d\n', ["line 2"]),  # 13
-        ("text,label\na,\nb,x\nc,y\n", ["label"]),  # 19
-        ("text,label\na,x\nb,x\n", ["class"]),  # 31
-        ("text,label\n", ["0 rows"]),  # 33
-        ("", ["0 rows"]),  # 33
-        ("id,text,label\n1,a,x\n1,b,y\n", ["id"]),  # 35
-        ("text,label\na,-100\nb,1\n", ["-100"]),  # 28
-        ("text,label\n,x\na,y\nb,x\n", ["empty"]),  # 16
-        (b"text,label\ncaf\xe9,x\nb,y\n", ["byte", "encoding"]),  # 9
-        ("text,label\na,x\nb,y\n".encode("utf-16"), ["encoding"]),  # 10
-    ],
-)
-def test_a_file_that_cannot_be_used_ends_with_3_and_says_where_and_what_to_do(
-    pkd: Run, tmp_path: Path, csv: str | bytes, words: list[str]
-) -> None:
-    code, _, told = pkd(*finetune(tmp_path, csv))
-    assert code == 3, told
-    assert "train" in told
-    for word in words:
-        assert word in told, told
-    assert not (tmp_path / "teacher").exists()
-
-
-def test_a_missing_file_is_told_with_near_names(pkd: Run, tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_text("text,label\na,x\nb,y\n")
-    code, _, told = pkd("finetune", "--model", "m", "--train", tmp_path / "trian.csv", "--output", tmp_path / "t")
-    assert code == 3
-    assert str(tmp_path / "trian.csv") in told
-    assert "train.csv" in told
-
-
-def test_labels_are_matched_by_name_and_others_are_refused(pkd: Run, workspace: Path, tmp_path: Path) -> None:
-    common = ["distill", "--teacher", workspace / "teacher", "--eval", workspace / "dev.csv", "--layers", 2]
-    common += ["--max-length", 32, "--output", tmp_path / "student", "--train"]
-    for csv, words in (
-        ("text,label\na,good\nb,bad\n", ["good", "bad", "negative", "positive"]),  # 23
-        ("text,label\na,0\nb,1\n", ["negative", "positive"]),  # 24
-    ):
-        (tmp_path / "train.csv").write_text(csv)
-        code, _, told = pkd(*common, tmp_path / "train.csv")
-        assert code == 3
-        assert all(word in told for word in words), told
-    (tmp_path / "train.csv").write_text("text,label\n" + "".join(f"a film {n},{n % 2}\n" for n in range(8)))
-    check = ["annotate", "--teacher", workspace / "teacher", "--train", tmp_path / "train.csv", "--max-length", 32]
-    code, _, told = pkd(*check, "--output", tmp_path / "rows", "--set", "data.label_ids_are_teacher_ids=true")
-    assert code == 0, told
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -122,14 +59,6 @@ def test_a_setting_that_cannot_be_ends_before_anything_is_paid_for(
     assert given == code, told
     assert all(word in told for word in words), told
     assert not (tmp_path / "student").exists()
-
-
-def test_a_teacher_that_is_none_ends_with_4(pkd: Run, workspace: Path, tmp_path: Path) -> None:
-    common = ["--train", workspace / "train.csv", "--eval", workspace / "dev.csv", "--output", tmp_path / "student"]
-    code, _, told = pkd("distill", "--teacher", tmp_path / "nothing", *common)
-    assert (code, "does not exist" in told) == (4, True)
-    code, _, told = pkd("distill", "--teacher", "someone/else", *common)
-    assert (code, "HF_HUB_OFFLINE" in told) == (4, True)
 
 
 def test_all_faults_of_a_recipe_come_at_once_with_their_lines(pkd: Run, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_debug_shows_the_traceback_too(tmp_path: Path) -> None:
     ("arguments", "expected"),
     [
         (["distil"], "Did you mean 'distill'?"),
-        (["distill", "--teacher", "t"], "Missing option '--train'"),
+        (["distill", "--teacher", "t"], "Missing option '--output'"),
         (["distill", "--alpha", "x"], "'--alpha'"),
         (["distill", "--teacher", "t", "--train", "a", "--output", "o", "--alpha", "7"], "alpha is 7.0; it must be"),
         (["distill", "--teacher", "t", "--train", "a", "--output", "o", "--set", "bta=7"], "did you mean beta?"),

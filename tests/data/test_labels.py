@@ -85,7 +85,7 @@ def test_integers_are_matched_with_names_that_are_their_digits():
 
 
 def test_integers_against_names_of_words_are_refused_with_both_lists_and_the_way_out():
-    with pytest.raises(DataError, match=r"not the classifier's") as error:
+    with pytest.raises(DataError, match=r"not among those of the classifier") as error:
         encode([0, 1, 1])
     for part in ("'0', '1'", "'negative', 'positive'", "data.label_ids_are_teacher_ids=true", "'1' (2 rows)"):
         assert part in str(error.value)

@@ -26,6 +26,7 @@ _QUIET_LIBRARIES = {
     "DATASETS_VERBOSITY": "error",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_VERBOSITY": "error",  # it tells each of its retries
     # TOKENIZERS_PARALLELISM stays unset: tokenizers then works in parallel, and switches itself off in forked workers
 }
 
@@ -135,7 +136,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _explain_os_error(error: OSError) -> tuple[str, int] | None:
     name = f"{error.filename}: " if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"{name}{_DISK_FULL}", 7
     if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
         return f"{name}{error.strerror}. Close other programs, or raise the limit (ulimit -n).", 7

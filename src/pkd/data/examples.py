@@ -17,6 +17,8 @@ from pkd.data.sources import read_data
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.settings import DataSettings, ProblemType
 
+_CLASSES_TOLD = 20
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -70,9 +72,13 @@ def load_examples(
     else:
         problem_type = problem_of(first) if settings.problem_type == "auto" else settings.problem_type
     if teacher is not None and teacher.label_names:
-        names = teacher.label_names
+        names, names_from = teacher.label_names, "classifier"
     else:
+        names_from = "training rows"
         names = find_label_names(first, problem_type, settings.label_columns or settings.label_names)
+        told = ", ".join(f"{index} {name}" for index, name in enumerate(names[:_CLASSES_TOLD]))
+        more = f" and {len(names) - _CLASSES_TOLD:,} more" if len(names) > _CLASSES_TOLD else ""
+        progress.note(f"What is learned ({problem_type}), by output: {told}{more}.")
     for split in data:
         if split != "unlabelled":
             data[split] = encode_labels(
@@ -82,6 +88,7 @@ def load_examples(
                 source=str(getattr(settings, split)),
                 problem_type=problem_type,
                 ids_are_teacher_ids=settings.label_ids_are_teacher_ids,
+                names_from=names_from,
             )
     warnings = check_splits(data)
     for warning in warnings:

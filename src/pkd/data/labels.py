@@ -128,6 +128,7 @@ def encode_labels(
     source: str,
     problem_type: ProblemType = "single_label_classification",
     ids_are_teacher_ids: bool = False,
+    names_from: str = "classifier",
 ) -> datasets.Dataset:
     """Turn labels into what is learned: class ids (int64), a score (float32), or 0 and 1 for each class (float32 [C]).
 
@@ -138,6 +139,7 @@ def encode_labels(
         split: which split it is; "train" must have every label and more than one class.
         source: where it was read from.
         ids_are_teacher_ids: integers are positions in `names`, whatever the names are.
+        names_from: where `names` come from, for messages: "classifier" or "training rows".
 
     Raises:
         DataError: showing both lists of classes, if a label cannot be matched; if labels are hidden; or if they are of
@@ -159,7 +161,7 @@ def encode_labels(
             )
         return _with_labels(dataset, scores)
     if problem_type == "multi_label_classification":
-        return _with_labels(dataset, _sets_of_ids(dataset, names, where))
+        return _with_labels(dataset, _sets_of_ids(dataset, names, where, names_from))
     if problem_type == "multiple_choice":
         if max(dataset["label"]) >= len(names):
             raise DataError(f"{where} has {max(dataset['label']) + 1} choices, the classifier {len(names)}.")
@@ -173,7 +175,7 @@ def encode_labels(
         else:
             _refuse_ignored(counts, where)
         ids = _ids_of_integers(counts, names, where, ids_are_teacher_ids=ids_are_teacher_ids)
-    _refuse_unknown(counts, ids, names, where, numbers_for_names=not _is_text(dataset))
+    _refuse_unknown(counts, ids, names, where, names_from, numbers_for_names=not _is_text(dataset))
     _check_classes(counts, names, split, where)
     return _with_labels(dataset, pa.array([ids[label] for label in dataset["label"]], pa.int64()))
 
@@ -211,10 +213,10 @@ def _with_labels(dataset: datasets.Dataset, labels: pa.Array | pa.ChunkedArray) 
     return datasets.Dataset(table.set_column(position, "label", labels).replace_schema_metadata(None))
 
 
-def _sets_of_ids(dataset: datasets.Dataset, names: Sequence[str], where: str) -> pa.FixedSizeListArray:
+def _sets_of_ids(dataset: datasets.Dataset, names: Sequence[str], where: str, names_from: str) -> pa.FixedSizeListArray:
     counts: Counter[str | int] = Counter(name for row in dataset["label"] for name in row)
     ids = _ids_of_names(counts, names)
-    _refuse_unknown(counts, ids, names, where, numbers_for_names=False)
+    _refuse_unknown(counts, ids, names, where, names_from, numbers_for_names=False)
     wanted = np.zeros((len(dataset), len(names)), dtype=np.float32)
     for row, labels in enumerate(dataset["label"]):
         wanted[row, [ids[name] for name in labels]] = 1
@@ -267,6 +269,7 @@ def _refuse_unknown(
     ids: Mapping[str | int, int],
     names: Sequence[str],
     where: str,
+    names_from: str,
     *,
     numbers_for_names: bool,
 ) -> None:
@@ -275,14 +278,16 @@ def _refuse_unknown(
         return
     told = [f"'{label}' ({counts[label]:,} rows)" for label in sorted(unknown, key=lambda label: -counts[label])]
     advice = "Labels are matched by name: rename them, or take a classifier that was trained on these classes."
-    if numbers_for_names and not ids:
+    if names_from != "classifier":
+        advice = "Take these rows out, or give training rows of these classes too."
+    elif numbers_for_names and not ids:
         advice = (
             "Write the names instead of numbers; or, if the numbers are the classifier's own class ids, say so with "
             "--set data.label_ids_are_teacher_ids=true."
         )
     raise DataError(
-        f"{where} has labels that are not the classifier's: {_some(told)}. Classes of the file: "
-        f"{_listed(sorted(counts, key=str))}. Classes of the classifier: {_listed(names)}. {advice}"
+        f"{where} has labels that are not among those of the {names_from}: {_some(told)}. Classes of the file: "
+        f"{_listed(sorted(counts, key=str))}. Classes of the {names_from}: {_listed(names)}. {advice}"
     )
 
 

@@ -224,6 +224,13 @@ def _header_hint(columns: Sequence[str]) -> str:
         for column in columns
         if re.fullmatch(r"[-+]?\d+(\.\d+)?", column.strip()) or len(column.split()) > _MOST_WORDS_OF_A_NAME
     ]
+    known = {*SINGLE_TEXTS, *LABELS, *OTHER_LABELS, *ROW_IDS, *(name for pair in TEXT_PAIRS for name in pair)}
+    has_known = any(column.casefold() in known for column in columns)
+    if not (looks_like_data or has_known) and any(" " in column for column in columns):
+        return (
+            f"If the first row ('{_short(columns[0])}', ...) is data already, put a row of names above it, as "
+            "text and label; else name the columns with --text-columns and --label-column."
+        )
     if not looks_like_data:
         return ""
     return (

@@ -92,7 +92,6 @@ def load_pretrained(name: str, outputs: Outputs, **config: Any) -> LoadedClassif
         id2label=names,
         label2id={label: index for index, label in names.items()},
         problem_type=None if several else outputs.problem_type,
-        ignore_mismatched_sizes=True,
         model_class=AutoModelForMultipleChoice if several else AutoModelForSequenceClassification,
         **config,
     )[0]
@@ -150,7 +149,10 @@ def load_config(name: str, role: str = "encoder") -> PretrainedConfig:
     config: PretrainedConfig = _or_teacher_error(
         name, role, lambda: AutoConfig.from_pretrained(name, trust_remote_code=False)
     )
-    family_of(config)
+    try:
+        family_of(config)
+    except TeacherError as error:
+        raise TeacherError(f"{name} cannot be the {role}. {error}") from error
     return config
 
 
@@ -174,9 +176,16 @@ def _load(name: str, role: str, model_class: Any = None, **keywords: Any) -> tup
             trust_remote_code=False,
             use_safetensors=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,
             **keywords,
         ),
     )
+    if role == "teacher" and info["mismatched_keys"]:
+        key, saved, wanted = sorted(info["mismatched_keys"])[0]
+        raise TeacherError(
+            f"{name}: the saved weights {key} have the shape {list(saved)}, but its config.json asks for "
+            f"{list(wanted)} ({config.num_labels} labels). They do not belong together; `save_pretrained` it again."
+        )
     _check_weights(name, model, tokenizer)
     tokenizer.padding_side = "right"
     return LoadedClassifier(model, tokenizer, name), {str(key) for key in info["missing_keys"]}

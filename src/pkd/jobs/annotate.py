@@ -25,6 +25,7 @@ from pkd.distillation.layers import layer_map_of
 from pkd.encoder.contract import LoadedClassifier, check_max_length, load_teacher
 from pkd.encoder.families import depth_of
 from pkd.errors import RecipeError
+from pkd.jobs.finetune import warn_if_truncated
 from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.reading import recipe_from
@@ -163,6 +164,7 @@ def annotate_stage(
                 stage=stage,
             )
         teacher.model.to(torch.device("cpu"))  # type: ignore[arg-type]
+        warn_if_truncated(annotated, max_length)
         forget_shard_list(partial)
         return {"rows": len(annotated), "teacher_layers": stored, "settings": asdict(settings)}
 

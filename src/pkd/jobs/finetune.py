@@ -61,6 +61,7 @@ def finetune(
     recipe = recipe_from(values, where="finetune", required=("data.train",))
     examples = load_examples(recipe.data, splits=("train", "eval"))
     recipe = settle_metric(recipe, examples.problem_type)
+    warn_if_few(len(examples.splits["train"]), recipe.training)
     with one_writer(Path(output)):
         done = finetune_stage(Path(output), model, recipe, recipe.training, examples, overwrite=overwrite)
     return FinetuneResult(done.folder, done.manifest.facts["scores"], done.manifest.facts["selection"])
@@ -149,7 +150,17 @@ def save_trained(trainer: RowMeanTrainer, folder: Path, max_length: int, metric:
 def warn_if_truncated(rows: Any, max_length: int) -> None:
     """Tell when many rows are cut."""
     if (share := share_truncated(rows, max_length)) > 0.1:
-        progress.warn(f"{share:.0%} of the training rows are cut at max_length = {max_length} word pieces.")
+        progress.warn(f"{share:.0%} of the rows are cut at max_length = {max_length} word pieces.")
+
+
+def warn_if_few(rows: int, settings: TrainingSettings) -> None:
+    """Tell when an epoch is a single step of less than a batch."""
+    batch = settings.per_device_train_batch_size * settings.gradient_accumulation_steps
+    if rows < batch:
+        progress.warn(
+            f"{rows:,} training rows are fewer than one batch of {batch:,}: each epoch is a single step. More rows or "
+            "a smaller --per-device-train-batch-size teach more."
+        )
 
 
 def _checkpoint_bytes(parameters: int) -> int:

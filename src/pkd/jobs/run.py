@@ -21,10 +21,10 @@ from pkd.errors import RecipeError
 from pkd.jobs.annotate import annotate_stage
 from pkd.jobs.check import check_students, check_teacher_score
 from pkd.jobs.evaluate import SPEED_STAGE
-from pkd.jobs.finetune import finetune_stage, settle_metric
+from pkd.jobs.finetune import finetune_stage, settle_metric, warn_if_few
 from pkd.jobs.judge import Trained, judge_run
 from pkd.jobs.stages import Done
-from pkd.jobs.train import TrainingRows, stage_name, train_stage
+from pkd.jobs.train import TrainingRows, load_start, stage_name, train_stage
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
@@ -76,6 +76,8 @@ def run(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bool
             examples = load_examples(recipe.data)
             recipe = settle_metric(recipe, examples.problem_type)
             teacher = _finetuned(recipe, folder, examples, overwrite)
+        _check_starts(recipe, teacher)
+        warn_if_few(sum(len(examples.splits.get(split, ())) for split in ("train", "unlabelled")), recipe.training)
         write_recipe(recipe, folder / "recipe.yaml")
         rows, eval_logits = _annotate(recipe, folder, teacher, examples, overwrite)
         if eval_logits is not None:
@@ -84,6 +86,14 @@ def run(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bool
         trained, starts_tried = _train(recipe, folder, teacher, rows, overwrite)
         records, report = judge_run(recipe, folder, teacher, examples, trained, starts_tried)
     return RunResult(folder, records, report)
+
+
+def _check_starts(recipe: Recipe, teacher: LoadedClassifier) -> None:
+    """An encoder that a student cannot start from is found before the teacher's pass is paid for."""
+    for candidates in plan_students(recipe, depth_of(teacher.model.config)):
+        for plan in candidates:
+            if plan.pretrained is not None:
+                load_start(plan, plan.pretrained, teacher)
 
 
 def _finetuned(recipe: Recipe, folder: Path, examples: Examples, overwrite: bool) -> LoadedClassifier:

@@ -16,6 +16,7 @@ from pkd.distillation.plan import StudentPlan
 from pkd.distillation.student import student_from
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
 from pkd.encoder.contract import LoadedClassifier, check_same_tokenizer, load_pretrained
+from pkd.encoder.families import depth_of
 from pkd.errors import RecipeError
 from pkd.jobs.finetune import save_trained
 from pkd.jobs.stages import Done, library_versions, run_stage
@@ -91,15 +92,30 @@ def build_student(plan: StudentPlan, seed: int, teacher: LoadedClassifier) -> Pr
     if plan.pretrained is None:
         return student_from(teacher.model, plan.layers, plan.start_layers)
     set_seed(seed)  # the new head is drawn here
-    encoder = load_pretrained(plan.pretrained, teacher.outputs)
+    return student_from(load_start(plan, plan.pretrained, teacher).model, plan.layers, plan.start_layers)
+
+
+def load_start(plan: StudentPlan, pretrained: str, teacher: LoadedClassifier) -> LoadedClassifier:
+    """The encoder that a student starts from instead of the teacher, with a new head.
+
+    Raises:
+        TeacherError: if it cannot be loaded, or cuts text otherwise than the teacher.
+        RecipeError: if its width does not fit the teacher's, which patience needs, or it has too few layers.
+    """
+    encoder = load_pretrained(pretrained, teacher.outputs)
     check_same_tokenizer(teacher, encoder)
     widths = (encoder.model.config.hidden_size, teacher.model.config.hidden_size)
     if plan.layer_map and widths[0] != widths[1]:
         raise RecipeError(
-            f"{plan.name}: {plan.pretrained} has {widths[0]} hidden units and the teacher {widths[1]}; patience needs "
+            f"{plan.name}: {pretrained} has {widths[0]} hidden units and the teacher {widths[1]}; patience needs "
             "the same width. Use method kd, or a start of the teacher's width."
         )
-    return student_from(encoder.model, plan.layers, plan.start_layers)
+    if plan.layers > (depth := depth_of(encoder.model.config)):
+        raise RecipeError(
+            f"{plan.name}: {pretrained} has {depth} layers, too few for a student of {plan.layers}. Take layers up to "
+            f"{depth}, or a deeper encoder."
+        )
+    return encoder
 
 
 def stage_name(plan: StudentPlan, seed: int) -> str:

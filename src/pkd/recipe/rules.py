@@ -32,8 +32,8 @@ def broken_rules(recipe: Recipe) -> Iterator[Fault]:
             ("data", "text_columns"),
             f"is {shown(recipe.data.text_columns)}; name the column of the text, or the two of a pair",
         )
-    if recipe.data.sep is not None and len(recipe.data.sep) != 1:
-        yield Fault(("data", "sep"), f"is {shown(recipe.data.sep)}; it must be one character, as ';'")
+    if recipe.data.sep is not None and len(recipe.data.sep) != 1 and recipe.data.sep not in ("\\t", "tab"):
+        yield Fault(("data", "sep"), f"is {shown(recipe.data.sep)}; it must be one character, as ';', or \\t")
 
 
 def missing_values(recipe: Recipe, required: tuple[str, ...]) -> Iterator[Fault]:

@@ -92,7 +92,7 @@ class DataSettings:
     test: str | None = setting(None, "held-out examples; nothing is selected on them", common=True)
     unlabelled: list[str] = setting([], "text without labels; teaches without L_CE", common=True)
     text_columns: list[str] = setting([], "column of the text, or two of a pair", common=True)
-    label_column: str | None = setting(None, "column of the label (default: label or labels)", common=True)
+    label_column: str | None = setting(None, "column of the label", common=True)
     label_columns: list[str] = setting([], "multi-label: columns of 0 and 1", common=True)
     label_sep: str | None = setting(None, "what parts several labels in one column (default: | or ; or ,)")
     label_names: list[str] = setting([], "names of the classes that integer labels stand for, from 0 on")

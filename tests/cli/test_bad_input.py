@@ -1,0 +1,571 @@
+"""Every bad input that we know of, by number, through the real command line.
+
+C1 to C76 are the numbers of one list of inputs; each is here once, in the order of the list but for what is shared,
+with the exit code (0 where the input is legal) and the words that say what, where and what to do. A number that
+cannot occur says why in a comment.
+"""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AlbertConfig,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    BartConfig,
+    BertConfig,
+    BertForMaskedLM,
+    GPT2Config,
+    ViTConfig,
+)
+
+from conftest import make_reviews, make_teacher, make_tokenizer
+from pkd.cli.main import main
+from pkd.distillation.annotation import open_shards
+
+Run = Any
+case = pytest.param
+
+
+@pytest.fixture
+def pkd(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command in this process: (exit code, standard output, standard error on one line)."""
+    monkeypatch.setenv("COLUMNS", "10000")  # so that no path is broken over two lines
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.err
+        return code, printed.out, " ".join(printed.err.split())
+
+    return run
+
+
+def has_all(told: str, *words: str) -> None:
+    missing = [word for word in words if word not in told]
+    assert not missing, f"{missing} not in: {told}"
+
+
+def put(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def rows_of(pairs: list[tuple[str, str]]) -> str:
+    return "text,label\n" + "".join(f"{text},{label}\n" for text, label in pairs)
+
+
+# The file of examples: 1 to 39 ------------------------------------------------------------------------------------------
+
+TWO_CLASSES = "a good film,positive\na bad film,negative\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        case("text,topic\na,b\nc,d\n", ["no column 'label'", "'text', 'topic'", "--label-column"], id="C1-no-label"),
+        case("text,lable\na,b\n", ["no column 'label'", "Did you mean 'lable'?"], id="C1-near-name"),
+        case("body_x,label\na,b\n", ["no column of a usual name for the text ('text', 'sentence'", "'body_x', 'label'",
+             "--text-columns"], id="C2-no-text"),
+        case("a very good film indeed,1\na bad one,0\n", ["The header looks like data", "put a first row of names"],
+             id="C4-sentence-as-header"),
+        case("good film,positive\nbad film,negative\n", ["no column 'label'", "first row", "row of names above it"],
+             id="C4-short-text-as-header"),
+        case("text;label\na;b\n", ["one column only ('text;label')", "separated by ;", "--set data.sep=';'"],
+             id="C5-semicolons"),
+        case("text\tlabel\na\tb\n", ["one column only", "separated by a tab", "--set data.sep='\\t'"], id="C5-tabs"),
+        case("text,label,text\na,b,c\n", ["the header names 'text' more than once", "a name of its own"],
+             id="C6-duplicate-header"),
+        case(b"text,label\ncaf\xe9 na\xefve,x\nb,y\n", ["byte at offset 14", "cp1252", "--set data.encoding="],
+             id="C9-latin-1"),
+        case("text,label\na,x\nb,y\n".encode("utf-16"), ["byte at offset 0", "--set data.encoding=utf-16"],
+             id="C10-utf-16"),
+        case("text,label\na,b\na,b,c\n", ["line 3: 3 of 2 fields", "must stand in quotes"], id="C11-too-many-fields"),
+        case("text,label\na,b\nonly\n", ["line 3: 1 of 2 fields"], id="C12-too-few-fields"),
+        case('text,label\n"open,b\nc,d\n', ["line 2: a quote", "never closed", "Close it"], id="C13-unclosed-quote"),
+        case("text,label\n,x\na,y\n  ,x\n", ["2 of 3 rows (66.7%) have an empty text (lines 2, 4)", "data.on_empty=drop"],
+             id="C16-empty-texts"),
+        case("text,label\na,x\nb,\nc,y\nd, \n", ["2 of 4 rows have no label (lines 3, 5)", "--unlabelled"],
+             id="C19-missing-labels"),
+        case("text,label\na,-1\nb,-1\n", ["hidden labels (-1) in 2 of 2 rows", "predicted, not trained"],
+             id="C27-hidden-labels"),
+        case("text,label\na,-100\nb,1\nc,0\n", ["the label -100 in 1 of 3 rows", "--unlabelled"], id="C28-ignored-label"),
+        case("text,label\na,x\nb,x\n", ["1 class only: all 2 rows have the label 'x'", "--label-column"],
+             id="C31-one-class"),
+        case("", ["0 rows", "first row names the columns"], id="C33-empty-file"),
+        case("text,label\n", ["0 rows", "give a file with examples"], id="C33-header-only"),
+        case("id,text,label\n1,a,x\n1,b,y\n2,c,x\n2,d,y\n", ["ids stand more than once: 1, 2", "Take the copies out"],
+             id="C35-duplicate-ids"),
+        case("sentence1,label\na,x\nb,y\n", ["'sentence1' but not 'sentence2'", "Add that column"], id="C39-half-a-pair"),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_used_ends_with_3_before_a_model_is_loaded(
+    pkd: Run, tmp_path: Path, content: str | bytes, words: list[str]
+) -> None:
+    train = put(tmp_path, "train.csv", content)
+    code, out, told = pkd("finetune", "--model", tmp_path / "no-model", "--train", train, "--output", tmp_path / "out")
+    assert (code, out) == (3, ""), told
+    has_all(told, *words)
+    assert "train" in told  # which file, or which split
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        case("trian.csv", None, ["trian.csv does not exist", "Near it: train.csv"], id="C37-missing-file"),
+        case("train.xlsx", b"PK", ["train.xlsx ends in '.xlsx'", ".csv", ".parquet"], id="C37-wrong-extension"),
+        case("folder", None, ["is a folder, but none that `datasets` saved", "notes.csv"], id="C37-folder"),
+        case("train.txt", b"a\nb\n", ["is plain text, which has no labels", "--unlabelled"], id="C37-plain-text"),
+        case("train.parquet", b"no parquet", ["cannot be read as Parquet"], id="C37-no-parquet"),
+    ],
+)
+def test_what_is_no_file_of_examples_is_told_with_its_absolute_path(
+    pkd: Run, tmp_path: Path, name: str, content: bytes | None, words: list[str]
+) -> None:
+    put(tmp_path, "train.csv", "text,label\n" + TWO_CLASSES)
+    (tmp_path / "folder").mkdir()
+    put(tmp_path / "folder", "notes.csv", "text,label\n" + TWO_CLASSES)
+    if content is not None:
+        put(tmp_path, name, content)
+    code, _, told = pkd("finetune", "--model", "m", "--train", tmp_path / name, "--output", tmp_path / "out")
+    assert code == 3, told
+    has_all(told, str(tmp_path / name), *words)
+
+
+@pytest.mark.parametrize(
+    ("dev", "words"),
+    [
+        case("text,label\na,x\nb,z\n", ["dev.csv (eval)", "'z' (1 rows)", "Classes of the file: 'x', 'z'",
+             "Classes of the training rows: 'x', 'y'"], id="C26-unseen-label"),
+        case("text,label\na,-1\nb,-1\n", ["dev.csv (eval)", "-1"], id="C27-hidden-in-dev"),
+        case("text_a,text_b,label\na,b,x\nc,d,y\n", ["dev.csv has pairs of texts", "train has single texts",
+             "--text-columns"], id="C38-other-columns"),
+    ],
+)  # fmt: skip
+def test_development_rows_that_do_not_fit_the_training_rows_end_with_3(
+    pkd: Run, tmp_path: Path, dev: str, words: list[str]
+) -> None:
+    train = put(tmp_path, "train.csv", "text,label\na film,x\na plot,y\n")
+    arguments = ["--train", train, "--eval", put(tmp_path, "dev.csv", dev), "--output", tmp_path / "out"]
+    code, _, told = pkd("finetune", "--model", tmp_path / "no-model", *arguments)
+    assert code == 3, told
+    has_all(told, *words)
+
+
+@pytest.fixture
+def annotate(pkd: Run, workspace: Path, tmp_path: Path) -> Any:
+    """Annotates a file with the workspace's teacher, or another: (exit code, the rows or None, standard error)."""
+
+    def run(content: str | bytes, *more: object, name: str = "train.csv", teacher: Path | None = None) -> Any:
+        train = put(tmp_path, name, content)
+        command = ["annotate", "--teacher", teacher or workspace / "teacher", "--train", train, "--layers", 2]
+        length = () if "--max-length" in more else ("--max-length", 32)
+        code, _, told = pkd(*command, *length, "--output", tmp_path / "rows", *more)
+        return code, open_shards(tmp_path / "rows") if code == 0 else None, told
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "texts", "labels", "words"),
+    [
+        case(" text , label \na,positive\nb,negative\n", [], ["a", "b"], [1, 0],
+             ["warning", "spaces around column names were taken away (text, label)"], id="C3-spaces-in-header"),
+        case("text;label\na;positive\nb;negative\n", ["--set", "data.sep=;"], ["a", "b"], [1, 0], [], id="C5-sep-given"),
+        case("text\tlabel\na\tpositive\nb\tnegative\n", ["--set", "data.sep=\\t"], ["a", "b"], [1, 0], [],
+             id="C5-tab-given"),
+        case(",text,label\n0,a,positive\n1,b,negative\n", [], ["a", "b"], [1, 0],
+             ["a column without a name (an index?) was left out"], id="C7-unnamed-index"),
+        case(b"\xef\xbb\xbftext,label\na,positive\nb,negative\n", [], ["a", "b"], [1, 0], [], id="C8-byte-order-mark"),
+        case("text,label\ncaf\xe9,positive\nb,negative\n".encode("cp1252"), ["--set", "data.encoding=cp1252"],
+             ["café", "b"], [1, 0], [], id="C9-encoding-given"),
+        case("text,label\na,positive\nb,negative\n".encode("utf-16"), ["--set", "data.encoding=utf-16"],
+             ["a", "b"], [1, 0], [], id="C10-encoding-given"),
+        case('text,label\r\n"two\nlines",positive\r\nb,negative\r\n', [], ["two\nlines", "b"], [1, 0], [],
+             id="C14-newline-in-quotes-and-CRLF"),
+        case("text,label\n,positive\na,positive\nb,negative\n", ["--set", "data.on_empty=drop"], ["a", "b"], [1, 0],
+             ["1 of 3 rows (33.3%) have an empty text; they were dropped"], id="C16-dropped"),
+        case("text,label\n,positive\na,positive\nb,negative\n", ["--set", "data.on_empty=keep"], ["", "a", "b"],
+             [1, 1, 0], ["warning", "(line 2); they were kept"], id="C16-kept"),
+        case("text,label\n123,positive\n4.50,negative\n", [], ["123", "4.50"], [1, 0], [], id="C17-numeric-texts"),
+        case("text,label\na\0b,positive\nc\x07,negative\nd,positive\n", [], ["a\0b", "c\x07", "d"], [1, 0, 1],
+             ["warning", "2 texts hold NUL or other control characters"], id="C18-control-characters"),
+        case("text,label\na,0.0\nb,1.0\n", ["--set", "data.label_ids_are_teacher_ids=true"], ["a", "b"], [0, 1],
+             ["whole numbers written as decimals; they are read as integers"], id="C20-whole-decimals"),
+        case("text,label\na,Positive\nb,NEGATIVE\n", [], ["a", "b"], [1, 0], [], id="C22-names-in-other-case"),
+        case("text,label\na,1\nb,0\n", ["--set", "data.label_ids_are_teacher_ids=true"], ["a", "b"], [1, 0], [],
+             id="C24-ids-said-to-be-the-teachers"),
+        case("text,label\na,True\nb,false\n", ["--set", "data.label_ids_are_teacher_ids=true"], ["a", "b"], [1, 0],
+             ["the labels are true and false; they are read as 1 and 0"], id="C29-truth-values"),
+        case("text,label\na,positive\nb,positive\nc,negative\n", [], ["a", "b", "c"], [1, 1, 0],
+             ["warning", "'negative' has one example only"], id="C32-class-of-one-example"),
+        case("text,label\na,positive\na ,negative\nb,positive\n", [], ["a", "a ", "b"], [1, 0, 1],
+             ["warning", "1 text stands there with different labels (2 rows)"], id="C36-contradiction"),
+    ],
+)  # fmt: skip
+def test_what_is_legal_is_read_as_it_is_meant_and_told(
+    annotate: Any, content: str | bytes, more: list[str], texts: list[str], labels: list[int], words: list[str]
+) -> None:
+    code, rows, told = annotate(content, *more)
+    assert code == 0, told
+    assert list(rows["text"]) == texts
+    assert list(rows["label"]) == labels
+    has_all(told, *words)
+
+
+def test_c15_texts_that_other_readers_take_for_nothing_come_out_as_they_are(
+    pkd: Run, workspace: Path, tmp_path: Path
+) -> None:
+    texts = ["NA", "None", "null", "nan", "", "N/A", "123"]  # the empty line is C16 and C63, the number C17
+    path = put(tmp_path, "new.csv", "id,text\n" + "".join(f"{n},{text}\n" for n, text in enumerate(texts)))
+    code, out, told = pkd("predict", workspace / "teacher", "--json", "--file", path)
+    assert code == 0, told
+    assert [json.loads(line)["text"] for line in out.splitlines()] == texts
+
+
+def test_c16_few_empty_texts_are_kept_with_a_warning(annotate: Any) -> None:
+    code, rows, told = annotate(rows_of([*make_reviews(150), ("", "positive")]))
+    assert (code, len(rows)) == (0, 151)
+    has_all(told, "warning", "1 of 151 rows (0.7%) have an empty text (line 152); they were kept")
+
+
+def test_c17_a_column_of_numbers_is_read_as_text(pkd: Run, workspace: Path, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"text": [1, 23]}), tmp_path / "new.parquet")
+    code, out, told = pkd("predict", workspace / "teacher", "--json", "--file", tmp_path / "new.parquet")
+    assert code == 0, told
+    assert [json.loads(line)["text"] for line in out.splitlines()] == ["1", "23"]
+    has_all(told, "a text column holds numbers (int64); they are read as text")
+
+
+def test_c21_names_become_ids_in_sorted_order_which_is_told_and_saved(
+    pkd: Run, workspace: Path, tmp_path: Path
+) -> None:
+    train = put(tmp_path, "train.csv", "text,label\na film,spam\nthe plot,ham\na scene,eggs\n")
+    code, _, told = pkd(
+        "finetune", "--model", workspace / "teacher", "--train", train, "--output", tmp_path / "out",
+        "--max-length", 32, "--num-train-epochs", 1, "--set", "training.device=cpu",
+    )  # fmt: skip
+    assert code == 0, told
+    has_all(told, "0 eggs, 1 ham, 2 spam")
+    has_all(told, "warning", "3 training rows are fewer than one batch of 32")  # C34
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["id2label"] == {"0": "eggs", "1": "ham", "2": "spam"}
+
+
+def changed_teacher(workspace: Path, tmp_path: Path, **changes: Any) -> Path:
+    """The workspace's teacher with another configuration."""
+    folder = Path(shutil.copytree(workspace / "teacher", tmp_path / "other"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+    return folder
+
+
+def test_c22_labels_are_aligned_with_the_teachers_by_name_and_never_by_position(
+    annotate: Any, workspace: Path, tmp_path: Path
+) -> None:
+    names = {"id2label": {"0": "positive", "1": "negative"}, "label2id": {"positive": 0, "negative": 1}}
+    code, rows, told = annotate("text,label\n" + TWO_CLASSES, teacher=changed_teacher(workspace, tmp_path, **names))
+    assert code == 0, told
+    assert list(rows["label"]) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        case("text,label\na,good\nb,bad\n", ["'good' (1 rows)", "Classes of the file: 'bad', 'good'",
+             "Classes of the classifier: 'negative', 'positive'", "rename them"], id="C23-unknown-names"),
+        case("text,label\na,0\nb,1\n", ["Classes of the classifier: 'negative', 'positive'",
+             "--set data.label_ids_are_teacher_ids=true"], id="C24-integers-though-the-teacher-has-names"),
+        case("text,label\na,00\nb,01\n", ["begin with a zero; they are read as names", "'00', '01'"],
+             id="C30-leading-zeros"),
+        case("text,label\na,positive\nb,negative\nc,mixed\n", ["Classes of the file: 'mixed', 'negative', 'positive'",
+             "Classes of the classifier: 'negative', 'positive'"], id="C49-more-classes-than-the-teacher"),
+    ],
+)  # fmt: skip
+def test_labels_that_are_not_the_teachers_end_with_3_and_both_lists(
+    annotate: Any, content: str, words: list[str]
+) -> None:
+    code, _, told = annotate(content)
+    assert code == 3, told
+    has_all(told, *words)
+
+
+def test_c25_ids_are_taken_where_the_teacher_has_no_names(annotate: Any, workspace: Path, tmp_path: Path) -> None:
+    names = {"id2label": {"0": "LABEL_0", "1": "LABEL_1"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1}}
+    teacher = changed_teacher(workspace, tmp_path, **names)
+    code, rows, told = annotate("text,label\na,1\nb,0\n", teacher=teacher)
+    assert code == 0, told
+    assert list(rows["label"]) == [1, 0]
+    has_all(told, "warning", "have no names ('LABEL_0', 'LABEL_1')", "taken as its class ids")
+    code, _, told = annotate("text,label\na,1\nb,2\n", teacher=teacher)  # C49: more classes than outputs
+    assert code == 3
+    has_all(told, "'2' (1 rows)", "Classes of the classifier: 'LABEL_0', 'LABEL_1'")
+
+
+def test_c30_leading_zeros_are_names(pkd: Run, workspace: Path, tmp_path: Path) -> None:
+    names = {"id2label": {"0": "00", "1": "01"}, "label2id": {"00": 0, "01": 1}}
+    code, out, told = pkd(
+        "annotate", "--teacher", changed_teacher(workspace, tmp_path, **names), "--max-length", 32, "--layers", 2,
+        "--train", put(tmp_path, "train.csv", "text,label\na,01\nb,00\n"), "--output", tmp_path / "rows", "--json",
+    )  # fmt: skip
+    assert (code, json.loads(out)["rows"]) == (0, 2), told
+    assert list(open_shards(tmp_path / "rows")["label"]) == [1, 0]
+
+
+def test_c34_c36_what_is_odd_about_the_splits_is_warned_of(pkd: Run, workspace: Path, tmp_path: Path) -> None:
+    some = make_reviews(10, seed=1)
+    train, dev = put(tmp_path, "train.csv", rows_of(some)), put(tmp_path, "dev.csv", rows_of(some[:1]))
+    recipe = put(tmp_path, "recipe.yaml", recipe_text(workspace, train=train, eval=dev))
+    code, _, told = pkd("check", recipe)
+    assert code == 0, told
+    has_all(told, "warning: eval has 1 row only; nothing can be learned or measured from it")  # C34
+    has_all(told, "1 of 1 eval rows (100.0%) are in train too, word for word")  # C36
+
+
+def recipe_text(workspace: Path, more: str = "", students: str = "[{layers: 2}]", **data: Path) -> str:
+    files = {"train": workspace / "train.csv", "eval": workspace / "dev.csv", **data}
+    named = ", ".join(f"{split}: {path}" for split, path in files.items())
+    return (
+        f"teacher: {{model: {workspace / 'teacher'}}}\ndata: {{{named}, max_length: 32}}\n"
+        f"students: {students}\ncontrols: false\n{more}"
+    )
+
+
+# The teacher and other models: 39 to 55 ---------------------------------------------------------------------------------
+
+# C39, the other half (pairs for a teacher of single texts, or the reverse) cannot be seen: a pretrained encoder has
+# trained both rows of its token types, whatever it was fine-tuned on.
+
+
+def save(model: Any, folder: Path, tokenizer: Any = None) -> Path:
+    model.save_pretrained(folder)
+    (tokenizer or make_tokenizer()).save_pretrained(folder)
+    return folder
+
+
+def tiny(config: type, **more: Any) -> Any:
+    sizes = {
+        "vocab_size": 31,
+        "hidden_size": 16,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 2,
+        "intermediate_size": 8,
+    }
+    return AutoModelForSequenceClassification.from_config(config(**{**sizes, "pad_token_id": 0, **more}))
+
+
+def with_larger_tokenizer(workspace: Path, folder: Path) -> Path:
+    shutil.copytree(workspace / "teacher", folder)
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens(["one", "two", "three"])
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def with_configuration(**changes: Any) -> Any:
+    return lambda workspace, folder: changed_teacher(workspace, folder.parent, **changes)
+
+
+def with_weight(value: float) -> Any:
+    def make(workspace: Path, folder: Path) -> Path:
+        shutil.copytree(workspace / "teacher", folder)
+        weights = load_file(folder / "model.safetensors")
+        weights["bert.pooler.dense.weight"][0, 0] = value
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        return folder
+
+    return make
+
+
+def vision_model(workspace: Path, folder: Path) -> Path:
+    config = ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, image_size=32)
+    return save(AutoModelForImageClassification.from_config(config), folder)
+
+
+def masked_language_model(workspace: Path, folder: Path) -> Path:
+    return save(BertForMaskedLM(make_teacher().config), folder)
+
+
+def code_of_its_own(workspace: Path, folder: Path) -> Path:
+    folder.mkdir()
+    put(folder, "config.json", json.dumps({"model_type": "novel", "auto_map": {"AutoConfig": "novel.NovelConfig"}}))
+    put(folder, "novel.py", f"open({str(folder / 'ran')!r}, 'w')\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        case(with_larger_tokenizer, ["the tokenizer has 34 word pieces, but the model embeds 31",
+             "save the tokenizer the model was trained with"], id="C40-tokenizer-larger-than-embeddings"),
+        case(lambda workspace, folder: save(tiny(AlbertConfig, embedding_size=8), folder),
+             ["albert", "share one set of weights", "no smaller"], id="C47-albert"),
+        case(lambda workspace, folder: save(tiny(GPT2Config), folder), ["A gpt2 model", "BERT-like encoder", "roberta"],
+             id="C48-decoder"),
+        case(lambda workspace, folder: save(tiny(BartConfig, d_model=16, encoder_ffn_dim=8, decoder_ffn_dim=8), folder),
+             ["A bart model", "BERT-like encoder"], id="C48-encoder-decoder"),
+        case(vision_model, ["A vit model", "BERT-like encoder"], id="C48-vision"),
+        case(masked_language_model, ["is not fine-tuned: its classification head", "classifier", "`pkd finetune`"],
+             id="C48-masked-language-model"),
+        case(with_configuration(id2label={"0": "a", "1": "b", "2": "c"}, label2id={"a": 0, "b": 1, "c": 2}),
+             ["have the shape [2", "asks for [3", "(3 labels)"], id="C49-head-of-other-size"),
+        case(with_configuration(problem_type="regression"), ["2 output(s)", "problem_type regression"],
+             id="C50-regression-of-two-outputs"),
+        case(with_weight(float("nan")), ["bert.pooler.dense.weight hold values that are not finite", "damaged"],
+             id="C52-not-a-number"),
+        case(lambda workspace, folder: folder, ["does not exist", "folder of a saved teacher or a hub name"],
+             id="C53-no-such-folder"),
+        case(lambda workspace, folder: "someone/else", ["someone/else", "HF_HUB_OFFLINE is set"], id="C53-offline"),
+        case(code_of_its_own, ["needs code of its own, which pkd never runs"], id="C55-remote-code"),
+    ],
+)  # fmt: skip
+def test_a_teacher_that_cannot_teach_ends_with_4_before_the_files_are_read(
+    pkd: Run, workspace: Path, tmp_path: Path, make: Any, words: list[str]
+) -> None:
+    teacher = make(workspace, tmp_path / "other")
+    code, _, told = pkd(
+        "distill", "--teacher", teacher, "--train", tmp_path / "none.csv", "--eval", tmp_path / "none.csv",
+        "--max-length", 32, "--output", tmp_path / "student",
+    )  # fmt: skip
+    assert code == 4, told
+    has_all(told, str(teacher), *words)
+    assert not (tmp_path / "student").exists()
+    assert not (tmp_path / "other" / "ran").exists()  # C55: the code did not run
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        case(1, ["line 2: the label is 'positive', which is no number", "problem_type"], id="C50-regression-teacher"),
+        case(2, ["line 2: the label is 0.5; labels must be classes"], id="C20-scores"),
+    ],
+)  # fmt: skip
+def test_labels_of_another_kind_than_the_teachers_are_refused(
+    pkd: Run, tmp_path: Path, labels: int, words: list[str]
+) -> None:
+    content = TWO_CLASSES if labels == 1 else "text,label\na,0.5\nb,1\n"
+    if labels == 1:
+        content = "text,label\n" + content
+    teacher = save(tiny(BertConfig, num_labels=labels), tmp_path / "teacher")
+    train = put(tmp_path, "train.csv", content)
+    code, _, told = pkd(
+        "annotate", "--teacher", teacher, "--train", train, "--max-length", 32, "--output", tmp_path / "rows"
+    )
+    assert code == 3, told
+    has_all(told, "train.csv", *words)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "tokens", "code", "words"),
+    [
+        case({"vocab_size": 34}, ["one", "two", "three"], 4,
+             ["another tokenizer than the teacher", "same word pieces"], id="C41-other-tokenizer"),
+        case({"hidden_size": 32}, [], 2, ["32 hidden units and the teacher 16", "Use method kd"],
+             id="C46-other-width"),
+        case({"num_hidden_layers": 1}, [], 2, ["has 1 layers, too few for a student of 2"], id="C42-too-shallow-a-start"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_an_encoder_that_cannot_be_the_students_start_is_refused_before_the_teacher_is_asked(
+    pkd: Run, workspace: Path, tmp_path: Path, encoder: dict[str, Any], tokens: list[str], code: int, words: list[str],
+    command: str,
+) -> None:  # fmt: skip
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens(tokens)
+    folder = save(tiny(BertConfig, max_position_embeddings=64, **encoder), tmp_path / "encoder", tokenizer)
+    students = f"[{{layers: 2, pretrained: {folder}}}]"
+    more = f"output: {tmp_path / 'run'}\n"
+    recipe = put(tmp_path, "recipe.yaml", recipe_text(workspace, more, students))
+    given, _, told = pkd(command, recipe)
+    assert given == code, told
+    has_all(told, str(folder), *words)
+    assert not (tmp_path / "run" / "annotated").exists()
+
+
+def test_c51_weights_saved_in_half_precision_are_computed_with_in_float32(
+    pkd: Run, workspace: Path, tmp_path: Path
+) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(workspace / "teacher")
+    half, rounded = save(model.half(), tmp_path / "half"), save(model.half().float(), tmp_path / "rounded")
+    answers = [pkd("predict", folder, "--json", "a great film")[1] for folder in (half, rounded)]
+    first, second = (json.loads(answer)["probabilities"] for answer in answers)
+    assert first == pytest.approx(second, abs=1e-6)  # in half precision they would part in the third decimal
+
+
+def test_c52_a_teacher_worse_than_the_commonest_class_ends_with_4(pkd: Run, workspace: Path, tmp_path: Path) -> None:
+    swapped = {"positive": "negative", "negative": "positive"}
+    dev = put(tmp_path, "dev.csv", rows_of([(text, swapped[label]) for text, label in make_reviews(60, seed=2)]))
+    recipe = put(tmp_path, "recipe.yaml", recipe_text(workspace, eval=dev))
+    code, _, told = pkd("check", recipe)
+    assert code == 4, told
+    has_all(
+        told,
+        "worse on 60 development rows than always giving the same best answer",
+        "the commonest class",
+        "in another order",
+    )
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """Answers as the hub does when it refuses: the status is the first word of the model's name."""
+
+    def do_HEAD(self) -> None:  # the server's own name
+        self.send_response(int(self.path.split("/")[2].split("-")[0]))
+        for name, value in (("X-Error-Code", "GatedRepo"), ("Content-Length", "0")):
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, format: str, *arguments: Any) -> None: ...
+
+
+def ask_hub(endpoint: str, *names: str) -> list[str]:
+    """What `pkd predict` says of models on a hub, a line each; in another process, since the client reads these once."""
+    script = "import sys; from pkd.cli.main import main; [print(main(['predict', name, 'x'])) for name in sys.argv[1:]]"
+    online = {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, *names], capture_output=True, text=True, timeout=200, check=False,
+        env={**os.environ, **online, "HF_ENDPOINT": endpoint},
+    )  # fmt: skip
+    assert done.stdout.split() == ["4"] * len(names), done.stderr
+    return done.stderr.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("names", "reachable"),
+    [
+        case(["me/401-private", "me/403-gated", "me/404-none"], True, id="C54-refused"),
+        case(
+            ["me/none"], False, id="C54-unreachable", marks=pytest.mark.slow
+        ),  # the client tries again for half a minute
+    ],
+)
+def test_a_hub_that_refuses_or_cannot_be_reached_is_told_in_one_line_with_a_hint(
+    names: list[str], reachable: bool
+) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        port = server.server_port
+        if reachable:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            lines = ask_hub(f"http://127.0.0.1:{port}", *names)
+            server.shutdown()
+    if not reachable:  # nobody listens there any more
+        lines = ask_hub(f"http://127.0.0.1:{port}", *names)
+    assert len(lines) == len(names), lines
+    for name, line in zip(names, lines, strict=True):
+        has_all(line, f"pkd: The teacher {name} cannot be loaded:", "check the name, the network, and `hf auth login`")
