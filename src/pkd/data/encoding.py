@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TEXT_COLUMNS = ("text", "text_a", "text_b")
 _ROWS_AT_A_TIME = 1000
+_CHARACTERS_A_WORD_PIECE = 50 * 8  # far more than any has: what is cut here, truncation would cut after tokenising it
 
 
 def text_columns(dataset: datasets.Dataset) -> tuple[str, ...]:
@@ -43,7 +44,7 @@ def encode(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_le
     for begin in range(0, len(dataset), _ROWS_AT_A_TIME):
         rows = dataset[begin : begin + _ROWS_AT_A_TIME]
         encoded = tokenizer(
-            *(list(rows[column]) for column in columns),
+            *([text[: _CHARACTERS_A_WORD_PIECE * max_length] for text in rows[column]] for column in columns),
             truncation=True,
             max_length=max_length,
             padding=False,

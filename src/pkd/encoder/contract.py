@@ -172,7 +172,7 @@ def _load(name: str, role: str, **keywords: Any) -> tuple[LoadedClassifier, set[
         key, saved, wanted = sorted(info["mismatched_keys"])[0]
         raise TeacherError(
             f"{name}: the saved weights {key} have the shape {list(saved)}, but its config.json asks for "
-            f"{list(wanted)} ({config.num_labels} labels). They do not belong together; save it again (`save_pretrained`)."
+            f"{list(wanted)} ({config.num_labels} labels). They do not belong together; `save_pretrained` it again."
         )
     _check_weights(name, model, tokenizer)
     tokenizer.padding_side = "right"
