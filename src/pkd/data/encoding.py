@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 TEXT_COLUMNS = ("text", "text_a", "text_b")
 CHOICE = "choice_"  # of a multiple choice, before the number of the choice, from 0
 _ROWS_AT_A_TIME = 1000
+_CHARACTERS_A_WORD_PIECE = 50 * 8  # far more than any has: what is cut here, truncation would cut after tokenising it
 
 
 def text_columns(dataset: datasets.Dataset) -> tuple[str, ...]:
@@ -52,7 +53,8 @@ def encode(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_le
     token_type_ids: list[Sequence[int]] = []
     for begin in range(0, len(dataset), _ROWS_AT_A_TIME):
         rows = dataset[begin : begin + _ROWS_AT_A_TIME]
-        texts = [list(rows[column]) for column in columns]
+        longest = _CHARACTERS_A_WORD_PIECE * max_length
+        texts = [[text[:longest] for text in rows[column]] for column in columns]
         if choices:  # the context before each choice, a row's choices one behind the other
             of_rows = list(zip(*texts, strict=True))
             texts = [[row[0] for row in of_rows for _ in row[1:]], [choice for row in of_rows for choice in row[1:]]]
