@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 OnEmpty = Literal["error", "drop", "keep"]
 
 EMPTY_SHARE = 0.01  # above it empty texts are a fault of the file, below it they happen
-_CHARACTERS_A_WORD_PIECE = 50 * 8  # far more than any word piece has: what is cut here, truncation would cut later
+CHARACTERS_A_WORD_PIECE = 50 * 8  # far more than any word piece has: what is cut here, truncation would cut later
 _CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 _WHOLE = re.compile(r"[-+]?\d+")
 _DECIMAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
@@ -34,13 +34,14 @@ _TRUTH = {"true": 1, "false": 0}
 _SHOWN = 5
 
 
-def clean_rows(raw: RawTable, *, on_empty: OnEmpty, max_length: int) -> datasets.Dataset:
+def clean_rows(raw: RawTable, *, on_empty: OnEmpty, max_length: int | None) -> datasets.Dataset:
     """Make a dataset of strings and, where there are labels, classes: int64 or strings.
 
     Args:
         raw: the columns as they are in the source.
         on_empty: what to do about empty texts: "error" refuses more than 1 % of them.
-        max_length: word pieces a text is cut to later; what lies far behind them is cut off now.
+        max_length: word pieces a text is cut to later; what lies far behind them is cut off now; None cuts
+            nothing, since the text is given back.
 
     Raises:
         DataError: if there are no rows, too many empty texts, a row without a label, or labels that are no classes.
@@ -56,7 +57,8 @@ def clean_rows(raw: RawTable, *, on_empty: OnEmpty, max_length: int) -> datasets
     if kept is not None and not kept.any():
         raise DataError(f"{raw.source} has 0 rows left: all {rows:,} have an empty text.")
     _warn_of_control_characters(raw, texts)
-    texts = [_cut(raw, text, _CHARACTERS_A_WORD_PIECE * max_length) for text in texts]
+    if max_length is not None:
+        texts = [_cut(raw, text, CHARACTERS_A_WORD_PIECE * max_length) for text in texts]
     columns = dict(zip(("text",) if len(texts) == 1 else ("text_a", "text_b"), texts, strict=True))
     if raw.labels is not None:
         columns["label"] = _classes(raw, kept)

@@ -13,6 +13,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
+from pkd.data.columns import CHARACTERS_A_WORD_PIECE
 from pkd.storage.fingerprint import fingerprint, sha256_of_texts
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 TEXT_COLUMNS = ("text", "text_a", "text_b")
 _ROWS_AT_A_TIME = 1000
-_CHARACTERS_A_WORD_PIECE = 50 * 8  # far more than any has: what is cut here, truncation would cut after tokenising it
 
 
 def text_columns(dataset: datasets.Dataset) -> tuple[str, ...]:
@@ -34,7 +34,8 @@ def encode(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_le
     Args:
         dataset: rows with `text`, or `text_a` and `text_b`.
         tokenizer: the teacher's.
-        max_length: word pieces a row is cut to; of a pair the longer text is cut first.
+        max_length: word pieces a row is cut to; of a pair the longer text is cut first. Characters far beyond them are
+            not even tokenised: a text of megabytes would take its time.
     """
     if "input_ids" in dataset.column_names:
         return dataset
@@ -44,7 +45,7 @@ def encode(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_le
     for begin in range(0, len(dataset), _ROWS_AT_A_TIME):
         rows = dataset[begin : begin + _ROWS_AT_A_TIME]
         encoded = tokenizer(
-            *([text[: _CHARACTERS_A_WORD_PIECE * max_length] for text in rows[column]] for column in columns),
+            *([text[: CHARACTERS_A_WORD_PIECE * max_length] for text in rows[column]] for column in columns),
             truncation=True,
             max_length=max_length,
             padding=False,
