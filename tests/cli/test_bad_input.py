@@ -954,8 +954,10 @@ def test_c75_a_text_of_ten_megabytes_goes_through_within_seconds(
     code, rows, told = annotate(f"text,label\n{long},positive\nb,negative\n")
     assert (code, len(rows[0]["input_ids"])) == (0, 32), told
     has_all(told, "1 texts of more than 12,800 characters were cut there, before tokenising")
-    code, out, told = pkd("predict", workspace / "teacher", "--json", "--file", put(tmp_path, "new.txt", long))
-    assert json.loads(out)["text"] == long  # it is cut for the tokenizer alone
+    for name, content in (("new.txt", long), ("new.csv", f"text\n{long}\n")):
+        code, out, told = pkd("predict", workspace / "teacher", "--json", "--file", put(tmp_path, name, content))
+        assert code == 0, told
+        assert json.loads(out)["text"] == long  # it is cut for the tokenizer alone
     assert time.monotonic() - began < 10
 
 

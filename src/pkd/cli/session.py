@@ -30,7 +30,10 @@ _QUIET_LIBRARIES = {
     # TOKENIZERS_PARALLELISM stays unset: tokenizers then works in parallel, and switches itself off in forked workers
 }
 
-_DISK_FULL = "The disk is full. Free some space; the same command again goes on from what was finished."
+_DISK_FULL = (
+    "The disk is full, or files may not grow so large (ulimit -f). Free some space; the same command again goes on "
+    "from what was finished."
+)
 _SIGNS_OF_A_FULL_DISK = ("No space left on device", "File too large", "Disk quota exceeded")
 _PLACE_IS_WRONG = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
