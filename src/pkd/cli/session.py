@@ -16,9 +16,9 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from pkd import progress
+from pkd import progress, ranks
 from pkd.cli.options import Debug, Quiet, declare, parameters_of
-from pkd.errors import PKDError, Stopped
+from pkd.errors import PKDError
 
 _QUIET_LIBRARIES = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -33,11 +33,6 @@ _DISK_FULL = "The disk is full. Free some space; the same command again goes on 
 _PLACE_IS_WRONG = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
-def is_first_rank() -> bool:
-    """Whether this process is the one that talks: the only one, or the first that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def silence_libraries() -> None:
     """Turn off the bars and logs of the libraries below, which read these variables when they are imported."""
     for name, value in _QUIET_LIBRARIES.items():
@@ -50,7 +45,7 @@ def drawing(*, quiet: bool = False) -> Iterator[None]:
     """Draw the progress of the job inside the block on standard error; only the first rank draws."""
     from pkd.cli.display import PlainDisplay, QuietDisplay, RichDisplay
 
-    if not is_first_rank():
+    if not ranks.is_first():
         yield
         return
     console = Console(stderr=True)
@@ -97,7 +92,7 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     if progress.stop_requested():
         _end_at_once(number)
     progress.request_stop(130 if number == signal.SIGINT else 75)  # raises where there is nothing to save first
-    if is_first_rank():
+    if ranks.is_first():
         os.write(2, b"\npkd: stopping; what is done is being saved. Once more ends it at once.\n")
 
 
@@ -148,10 +143,12 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def complain(error: BaseException, message: str) -> None:
-    """Print an error's message on standard error; a stop is told once, an error by each rank that has it."""
-    first = is_first_rank()
-    if isinstance(error, Stopped | KeyboardInterrupt) and not first:
-        return
-    name = "pkd" if first else f"pkd (rank {os.environ.get('RANK')})"
-    print(f"{name}: {message}", file=sys.stderr)
+def complain(message: str, exit_code: int) -> int:
+    """Print an error's message on standard error, once for all ranks; returns the exit code that they share."""
+    if ranks.world_size() > 1:  # the launcher asks the others to stop as soon as one has ended
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+    said, exit_code = ranks.agree_on_failure(message, exit_code)
+    if said is not None:
+        print(f"pkd: {said}", file=sys.stderr, flush=True)
+    return exit_code

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pkd import progress
+from pkd import progress, ranks
 from pkd.data.examples import Examples, load_examples, with_unlabelled
 from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import StudentPlan, plan_controls, plan_students
@@ -28,7 +28,7 @@ from pkd.recipe.reading import read_recipe
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
 from pkd.recipe.writing import write_recipe
-from pkd.reporting.results import Record
+from pkd.reporting.results import Record, read_results
 from pkd.storage.lock import one_writer
 from pkd.training.precision import resolve_device
 
@@ -44,6 +44,9 @@ class RunResult:
 
 def run(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bool = False) -> RunResult:
     """Run a recipe: teacher, annotation, students, controls, evaluation, report.
+
+    Under `torchrun` or `accelerate launch` every rank must call it: they share the annotation and the training, and the
+    first one writes.
 
     Args:
         recipe: a recipe or its file.
@@ -73,13 +76,14 @@ def run(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bool
         else:
             examples = load_examples(recipe.data)
             teacher = _finetuned(recipe, folder, examples, overwrite)
-        write_recipe(recipe, folder / "recipe.yaml")
+        ranks.on_first(lambda: write_recipe(recipe, folder / "recipe.yaml"))
         rows, eval_logits = _annotate(recipe, folder, teacher, examples, overwrite)
         if eval_logits is not None:
             check_teacher_score(eval_logits, np.asarray(examples.splits["eval"]["label"]), teacher.name)
         trained, starts_tried = _train(recipe, folder, teacher, rows, overwrite)
-        records, report = judge_run(recipe, folder, teacher, examples, trained, starts_tried)
-    return RunResult(folder, records, report)
+        # a small share of the work, most of it written: the first rank measures alone
+        page = ranks.on_first(lambda: str(judge_run(recipe, folder, teacher, examples, trained, starts_tried)[1]))
+    return RunResult(folder, read_results(folder), Path(page))
 
 
 def _finetuned(recipe: Recipe, folder: Path, examples: Examples, overwrite: bool) -> LoadedClassifier:
@@ -156,7 +160,8 @@ def _train(
     trained: list[Trained] = []
     starts_tried: dict[str, dict[str, float]] = {}
     planned = plan_students(recipe, depth_of(teacher.model.config))
-    _say_check([plan for candidates in planned for plan in candidates], recipe, folder, teacher, rows)
+    if ranks.is_first():
+        _say_check([plan for candidates in planned for plan in candidates], recipe, folder, teacher, rows)
     for candidates in planned:
         tried = {plan.start: train_seeds(plan) for plan in candidates}
         scores = {start: _mean_dev_score(each) for start, each in tried.items()} if len(tried) > 1 else {}
