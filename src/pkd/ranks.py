@@ -51,6 +51,9 @@ def join() -> None:
     """Meet the other ranks and set up torch's process group, once; gloo for the CPU, nccl for GPUs.
 
     Each rank of a machine takes the GPU of its local number.
+
+    Raises:
+        RankError: if another rank failed before it came here.
     """
     import torch
 
@@ -61,7 +64,10 @@ def join() -> None:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
         backend = "cpu:gloo,cuda:nccl"
     number, of = rank(), world_size()
-    store = torch.distributed.distributed_c10d.PrefixStore("group", _connect())
+    with _asking() as store:  # torch's own meeting would wait half an hour for a rank that has failed
+        store.set(f"here/{number}", "")
+        _wait(store, [f"here/{each}" for each in range(of)])
+    store = torch.distributed.distributed_c10d.PrefixStore("group", store)
     torch.distributed.init_process_group(backend, store=store, rank=number, world_size=of)
 
 

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from pkd import progress, ranks
 from pkd.cli.options import Debug, Quiet, declare, parameters_of
-from pkd.errors import PKDError
+from pkd.errors import PKDError, RankError
 
 _QUIET_LIBRARIES = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -26,6 +26,7 @@ _QUIET_LIBRARIES = {
     "DATASETS_VERBOSITY": "error",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",  # data-parallel training warns once a rank of parameters that it looked for in vain
     # TOKENIZERS_PARALLELISM stays unset: tokenizers then works in parallel, and switches itself off in forked workers
 }
 
@@ -115,6 +116,12 @@ def explain(error: BaseException) -> tuple[str, int] | None:
             f"({_first_line(error)})",
             7,
         )
+    if _has_lost_a_rank(error):
+        return (
+            "Another process of this job ended, perhaps killed for want of memory; the launcher's lines say which. "
+            "The same command again goes on from what was finished.",
+            RankError.exit_code,
+        )
     if isinstance(error, OSError):
         return _explain_os_error(error)
     if "No space left on device" in str(error):  # the library that writes weights has an error class of its own
@@ -126,6 +133,13 @@ def _is_out_of_memory(error: BaseException) -> bool:
     """Torch says it with a class of its own on a GPU, and with a RuntimeError elsewhere."""
     told = isinstance(error, RuntimeError) and ("out of memory" in str(error) or "can't allocate memory" in str(error))
     return told or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def _has_lost_a_rank(error: BaseException) -> bool:
+    """The GPUs' library says it with a class of torch's own, the CPU's with a RuntimeError."""
+    if ranks.world_size() == 1 or not isinstance(error, RuntimeError):
+        return False
+    return type(error).__name__ in ("DistBackendError", "DistNetworkError") or "gloo" in str(error)
 
 
 def _explain_os_error(error: OSError) -> tuple[str, int] | None:
