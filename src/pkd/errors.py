@@ -54,6 +54,12 @@ class ResourceError(PKDError):
     exit_code = 7
 
 
+class RankError(PKDError):
+    """Another process of the same job failed or is gone."""
+
+    exit_code = 7
+
+
 class Stopped(PKDError):  # noqa: N818 - it is no error: the job was asked to stop and saved what it had
     """The job was asked to stop by a signal, and what was finished is saved."""
 

@@ -159,6 +159,11 @@ def stop_requested() -> bool:
     return _stop_exit_code is not None
 
 
+def stop_asked_for() -> int:
+    """The exit code of the stop that was asked for; 0 where none was."""
+    return _stop_exit_code or 0
+
+
 def stop_if_requested(saved: str) -> None:
     """Raise `Stopped` if a stop was asked for; `saved` says what is safe, e.g. "3 of 7 shards are"."""
     if _stop_exit_code is not None:

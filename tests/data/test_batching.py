@@ -3,7 +3,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pkd.data.batching import Collator, LengthGroupedSampler, TokenRows, grouped_order
+from pkd.data.batching import STAND_IN, Collator, LengthGroupedBatches, TokenRows, grouped_order, stand_in
 
 
 @given(st.lists(st.integers(1, 128), max_size=300), st.integers(1, 40), st.integers(0, 2**32 - 1), st.integers(0, 9))
@@ -26,12 +26,12 @@ def test_batches_hold_rows_of_like_length_and_their_order_tells_no_length() -> N
 
 
 def test_epochs_and_seeds_have_orders_of_their_own() -> None:
-    sampler = LengthGroupedSampler(np.arange(200), 8, seed=1)
-    first = list(sampler)
-    sampler.set_epoch(1)
-    assert list(sampler) != first
-    assert list(LengthGroupedSampler(np.arange(200), 8, seed=2)) != first
-    assert len(sampler) == 200
+    batches = LengthGroupedBatches(np.arange(200), 8, seed=1)
+    first = list(batches)
+    batches.set_epoch(1)
+    assert list(batches) != first
+    assert list(LengthGroupedBatches(np.arange(200), 8, seed=2)) != first
+    assert len(batches) == 25
 
 
 def test_a_batch_is_padded_on_the_right_and_a_missing_label_is_ignored() -> None:
@@ -43,3 +43,27 @@ def test_a_batch_is_padded_on_the_right_and_a_missing_label_is_ignored() -> None
     assert batch["attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 0]]
     assert batch["token_type_ids"].tolist() == [[0, 0, 0, 0], [0, 1, 1, 0]]
     assert batch["labels"].tolist() == [-100, 1]
+
+
+@given(st.integers(1, 70), st.integers(1, 4), st.integers(1, 5))
+def test_the_ranks_together_have_the_batches_of_one_process_and_no_row_counts_twice(
+    rows: int, ranks: int, batch_size: int
+) -> None:
+    lengths = np.arange(rows) % 7 + 1
+    alone = list(LengthGroupedBatches(lengths, batch_size * ranks, seed=3))
+    shares = [
+        list(LengthGroupedBatches(lengths, batch_size * ranks, seed=3, rank=rank, ranks=ranks)) for rank in range(ranks)
+    ]
+    for step, whole in enumerate(alone):
+        parts = [share[step] for share in shares]
+        assert all(parts)
+        assert [row for part in parts for row in part if row >= 0] == whole
+        assert max(len(part) for part in parts) <= batch_size
+    assert {len(share) for share in shares} == {len(alone)}
+
+
+def test_a_stand_in_is_a_row_that_is_marked_as_not_counting() -> None:
+    rows = TokenRows(datasets.Dataset.from_dict({"input_ids": [[2, 7, 3], [2, 3]], "length": [3, 2]}))
+    batch = Collator(pad_token_id=0)(rows.__getitems__([stand_in(1)]))
+    assert (batch["input_ids"].tolist(), batch[STAND_IN].tolist()) == ([[2, 3]], [True])
+    assert STAND_IN not in Collator(pad_token_id=0)(rows.__getitems__([1]))

@@ -71,9 +71,7 @@ class InOrder(RowMeanTrainer):
 
     def get_train_dataloader(self) -> Any:
         loader = super().get_train_dataloader()
-        self._sampler.__class__ = type(
-            "Sequential", (type(self._sampler),), {"__iter__": lambda s: iter(range(len(s)))}
-        )
+        self._batches.order = lambda: np.arange(len(self._batches.lengths))
         return loader
 
 

@@ -26,7 +26,8 @@ def test_two_processes_follow_one_process_with_the_same_global_batch(tmp_path: P
     )
     (tmp_path / "rows").mkdir()
     annotate_rows(rows, make_teacher().eval(), make_tokenizer(), tmp_path / "rows", teacher_layers=[2], max_length=64)
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1]), "OMP_NUM_THREADS": "1"}
+    python_path = os.pathsep.join([str(SCRIPT.parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": python_path, "OMP_NUM_THREADS": "1"}
 
     def train(processes: int, batch: int, accumulation: int) -> dict[str, torch.Tensor]:
         output = tmp_path / f"{processes}-{batch}-{accumulation}.safetensors"

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from transformers import TrainerCallback
@@ -22,9 +23,7 @@ class InOrder(PatientTrainer):
 
     def get_train_dataloader(self) -> Any:
         loader = super().get_train_dataloader()
-        self._sampler.__class__ = type(
-            "Sequential", (type(self._sampler),), {"__iter__": lambda s: iter(range(len(s)))}
-        )
+        self._batches.order = lambda: np.arange(len(self._batches.lengths))
         return loader
 
 

@@ -102,7 +102,7 @@ def _run(arguments: list[str]) -> int:
         raise KeyboardInterrupt from None
     except typer.TyperException as error:  # usage: an unknown flag, a value of the wrong type
         if type(error).__name__ != "NoArgsIsHelpError":
-            complain(error, f"{_sentence(error)} `{_help_command(error)}` lists what there is.")
+            return complain(f"{_sentence(error)} `{_help_command(error)}` lists what there is.", error.exit_code)
         return error.exit_code
     except SystemExit as error:  # Typer and rich turn a closed pipe into exit code 1
         if isinstance(error.__context__, BrokenPipeError):
@@ -130,7 +130,5 @@ def _exit_code(error: BaseException, *, debug: bool) -> int:
     if known is None:
         if not debug:
             traceback.print_exc()
-        complain(error, "This is a bug in pkd; please report it with the lines above.")
-        return 1
-    complain(error, known[0])
-    return known[1]
+        return complain("This is a bug in pkd; please report it with the lines above.", 1)
+    return complain(*known)

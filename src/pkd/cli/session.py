@@ -16,9 +16,9 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from pkd import progress
+from pkd import progress, ranks
 from pkd.cli.options import Debug, Quiet, declare, parameters_of
-from pkd.errors import PKDError, Stopped
+from pkd.errors import PKDError, RankError
 
 _QUIET_LIBRARIES = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -27,6 +27,7 @@ _QUIET_LIBRARIES = {
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_VERBOSITY": "error",  # it tells each of its retries
+    "TORCH_CPP_LOG_LEVEL": "ERROR",  # data-parallel training warns once a rank of parameters that it looked for in vain
     # TOKENIZERS_PARALLELISM stays unset: tokenizers then works in parallel, and switches itself off in forked workers
 }
 
@@ -36,11 +37,6 @@ _DISK_FULL = (
 )
 _SIGNS_OF_A_FULL_DISK = ("No space left on device", "File too large", "Disk quota exceeded")
 _PLACE_IS_WRONG = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
-
-
-def is_first_rank() -> bool:
-    """Whether this process is the one that talks: the only one, or the first that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def silence_libraries() -> None:
@@ -55,7 +51,7 @@ def drawing(*, quiet: bool = False) -> Iterator[None]:
     """Draw the progress of the job inside the block on standard error; only the first rank draws."""
     from pkd.cli.display import PlainDisplay, QuietDisplay, RichDisplay
 
-    if not is_first_rank():
+    if not ranks.is_first():
         yield
         return
     console = Console(stderr=True)
@@ -102,7 +98,7 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     if progress.stop_requested():
         _end_at_once(number)
     progress.request_stop(130 if number == signal.SIGINT else 75)  # raises where there is nothing to save first
-    if is_first_rank():
+    if ranks.is_first():
         os.write(2, b"\npkd: stopping; what is done is being saved. Once more ends it at once.\n")
 
 
@@ -125,6 +121,12 @@ def explain(error: BaseException) -> tuple[str, int] | None:
             f"({_first_line(error)})",
             7,
         )
+    if _has_lost_a_rank(error):
+        return (
+            "Another process of this job ended, perhaps killed for want of memory; the launcher's lines say which. "
+            "The same command again goes on from what was finished.",
+            RankError.exit_code,
+        )
     if isinstance(error, OSError):
         return _explain_os_error(error)
     if any(sign in str(error) for sign in _SIGNS_OF_A_FULL_DISK):  # safetensors has an error class of its own
@@ -136,6 +138,13 @@ def _is_out_of_memory(error: BaseException) -> bool:
     """Torch says it with a class of its own on a GPU, and with a RuntimeError elsewhere."""
     told = isinstance(error, RuntimeError) and ("out of memory" in str(error) or "can't allocate memory" in str(error))
     return told or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def _has_lost_a_rank(error: BaseException) -> bool:
+    """The GPUs' library says it with a class of torch's own, the CPU's with a RuntimeError."""
+    if ranks.world_size() == 1 or not isinstance(error, RuntimeError):
+        return False
+    return type(error).__name__ in ("DistBackendError", "DistNetworkError") or "gloo" in str(error)
 
 
 def _explain_os_error(error: OSError) -> tuple[str, int] | None:
@@ -153,10 +162,12 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def complain(error: BaseException, message: str) -> None:
-    """Print an error's message on standard error; a stop is told once, an error by each rank that has it."""
-    first = is_first_rank()
-    if isinstance(error, Stopped | KeyboardInterrupt) and not first:
-        return
-    name = "pkd" if first else f"pkd (rank {os.environ.get('RANK')})"
-    print(f"{name}: {message}", file=sys.stderr)
+def complain(message: str, exit_code: int) -> int:
+    """Print an error's message on standard error, once for all ranks; returns the exit code that they share."""
+    if ranks.world_size() > 1:  # the launcher asks the others to stop as soon as one has ended
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+    said, exit_code = ranks.agree_on_failure(message, exit_code)
+    if said is not None:
+        print(f"pkd: {said}", file=sys.stderr, flush=True)
+    return exit_code

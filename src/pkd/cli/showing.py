@@ -8,24 +8,24 @@ from typing import Any
 
 import typer
 
-from pkd.cli.session import is_first_rank
+from pkd import ranks
 
 
 def show(text: str, *, also_json: bool = False) -> None:
     """Print a line for people; beside JSON it goes to standard error, so that the JSON stays whole."""
-    if is_first_rank():
+    if ranks.is_first():
         typer.echo(text, err=also_json)
 
 
 def show_json(value: Any) -> None:
     """Print one JSON value in one line."""
-    if is_first_rank():
+    if ranks.is_first():
         typer.echo(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def show_records(records: Sequence[Any], *, as_json: bool) -> None:
     """Print the records of a run: as tables, or as JSON lines like those of results.jsonl."""
-    if not is_first_rank():
+    if not ranks.is_first():
         return
     if as_json:
         for record in records:

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset, Sampler
 
 from pkd.data.labels import IGNORED_LABEL
 
+STAND_IN = "stand_in"  # marks rows of a batch that do not count
 _BATCHES_A_GROUP = 50
 
 
@@ -44,24 +45,60 @@ def grouped_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -
     return np.concatenate([batches[random.permutation(len(batches))].reshape(-1), by_length[full:]])
 
 
-class LengthGroupedSampler(Sampler[int]):
-    """Yields row numbers in `grouped_order` of the epoch that `set_epoch` names."""
+def stand_in(row: int) -> int:
+    """The number under which a row is asked for where it shall not count, and back.
 
-    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int) -> None:
+    >>> stand_in(0), stand_in(stand_in(7))
+    (-1, 7)
+    """
+    return ~row
+
+
+class LengthGroupedBatches(Sampler[list[int]]):
+    """Yields a rank's share of each batch of rows, in `grouped_order` of the epoch that `set_epoch` names.
+
+    The batches are those of a single process with the same rows a batch, whatever the number of ranks; each is cut into
+    as many parts as there are ranks, whose sizes differ by one at most, so that no row counts twice and none is left
+    out. A rank that gets none of a last batch of fewer rows than ranks still has to take part in the step: it gets the
+    batch's first row as a `stand_in`, which the loss leaves out.
+
+    Args:
+        lengths: [N] length of each row.
+        batch_size: rows a batch, over all ranks.
+        seed: of the run.
+        rank: whose share to yield.
+        ranks: how many there are.
+        drop_last: leave out a batch that is not full.
+    """
+
+    def __init__(
+        self, lengths: np.ndarray, batch_size: int, seed: int, *, rank: int = 0, ranks: int = 1, drop_last: bool = False
+    ) -> None:
         self.lengths = lengths
         self.batch_size = batch_size
         self.seed = seed
+        self.rank = rank
+        self.ranks = ranks
+        self.drop_last = drop_last
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch's order comes next."""
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(grouped_order(self.lengths, self.batch_size, self.seed, self.epoch).tolist())
+    def order(self) -> np.ndarray:
+        """[N] the row numbers in the order of this epoch."""
+        return grouped_order(self.lengths, self.batch_size, self.seed, self.epoch)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = self.order()
+        for number in range(len(self)):
+            batch = order[number * self.batch_size : (number + 1) * self.batch_size]
+            mine = batch[len(batch) * self.rank // self.ranks : len(batch) * (self.rank + 1) // self.ranks]
+            yield mine.tolist() or [stand_in(int(batch[0]))]
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self.lengths) // self.batch_size if self.drop_last else -(-len(self.lengths) // self.batch_size)
 
 
 class TokenRows(Dataset[pa.Table]):
@@ -77,6 +114,10 @@ class TokenRows(Dataset[pa.Table]):
         return self.rows[[index]]
 
     def __getitems__(self, indices: Sequence[int]) -> pa.Table:
+        if indices[0] < 0:
+            return self.rows[[stand_in(index) for index in indices]].append_column(
+                STAND_IN, pa.array([True] * len(indices))
+            )
         return self.rows[list(indices)]
 
 
@@ -114,6 +155,8 @@ class Collator:
             "input_ids": _pad(table["input_ids"], filled, self.pad_token_id),
             "attention_mask": torch.from_numpy(filled.astype(np.int64)),
         }
+        if STAND_IN in table.column_names:
+            batch[STAND_IN] = torch.from_numpy(table[STAND_IN].to_numpy())
         if "token_type_ids" in table.column_names:
             batch["token_type_ids"] = _pad(table["token_type_ids"], filled, 0)
         if "label" in table.column_names:

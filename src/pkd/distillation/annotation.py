@@ -1,8 +1,9 @@
 """The teacher pass: the frozen teacher sees every row once, and its answers become two more columns of that row.
 
 Rows go in shard by shard; each shard is written whole, hashed, and listed before the next begins, so that a killed
-pass goes on where it was. What comes out is a `datasets.Dataset`, memory-mapped from the shards: shuffling, filtering
-or concatenating it cannot part a row from its teacher.
+pass goes on where it was. Of a job in several processes each answers shards of its own. What comes out is a
+`datasets.Dataset`, memory-mapped from the shards: shuffling, filtering or concatenating it cannot part a row from its
+teacher.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ import pyarrow as pa
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from pkd import progress
+from pkd import progress, ranks
 from pkd.data.encoding import encode
 from pkd.encoder.inference import Answers, answer_rows
 from pkd.errors import TeacherError
 from pkd.storage.fingerprint import sha256_of_file
 from pkd.storage.seal import SealedFile, write_json
 
-_SHARDS = "shards.json"  # the shards that are finished; the manifest takes its place when all are
+_SHARDS = "shards-{}.json"  # the shards that a rank finished; the manifest takes its place when all are
 
 
 def annotate_rows(
@@ -41,6 +42,9 @@ def annotate_rows(
     stage: progress.Stage | None = None,
 ) -> datasets.Dataset:
     """Write `rows` with their teacher's answers as Arrow shards into `folder`; finished shards are not made again.
+
+    Under several ranks each must call this; each makes every so many-th shard, with the same bytes as one alone, and
+    whatever number of ranks was stopped, any other can go on.
 
     Adds to each row `input_ids`, `length`, `teacher_logits` (float32 [C]) and, where layers are asked for,
     `teacher_cls_states`: one [H] for each teacher layer, by the layer's number.
@@ -59,30 +63,36 @@ def annotate_rows(
 
     Raises:
         TeacherError: if the teacher answers with a value that is not finite.
+        RankError: if another rank failed.
         Stopped: if a stop was asked for; finished shards are kept.
     """
-    finished = {file.name: file for file in finished_shards(folder)}
     starts = range(0, max(len(rows), 1), rows_per_shard)
+    listed = _listed(folder)
+    made = {file.name: file for file in _read_list(folder / _SHARDS.format(ranks.rank()))}
+
+    def advance(count: int) -> None:  # what the others do meanwhile is reckoned like one's own
+        if stage:
+            stage.reach(min(stage.done + count * ranks.world_size(), len(rows)))
+
     with progress.saves_on_stop():
-        for number, begin in enumerate(starts):
-            name = f"shard-{number:05d}.arrow"
+        for number in range(ranks.rank(), len(starts), ranks.world_size()):
+            begin = starts[number]
+            name = _shard_name(number)
             count = min(rows_per_shard, len(rows) - begin)
-            if name in finished:
-                if stage:
-                    stage.advance(count)
+            if _is_whole(folder, name, listed):
+                advance(count)
                 continue
             shard = encode(rows.select(range(begin, begin + count)), tokenizer, max_length)
             answers = answer_rows(
-                teacher,
-                shard,
-                layers=teacher_layers,
-                autocast_dtype=autocast_dtype,
-                on_batch=stage.advance if stage else None,
+                teacher, shard, layers=teacher_layers, autocast_dtype=autocast_dtype, on_batch=advance
             )
             _check_finite(answers, begin, states_dtype)
-            finished[name] = _write_shard(_with_answers(shard, answers, teacher_layers, states_dtype), folder / name)
-            list_shards(folder, finished.values())
-            progress.stop_if_requested(f"{len(finished)} of {len(starts)} shards are")
+            made[name] = _write_shard(_with_answers(shard, answers, teacher_layers, states_dtype), folder / name)
+            list_shards(folder, made.values())
+            progress.stop_if_requested(f"{len(_listed(folder))} of {len(starts)} shards are")
+    ranks.meet()
+    if stage:
+        stage.reach(len(rows))
     return open_shards(folder)
 
 
@@ -95,29 +105,50 @@ def open_shards(folder: Path) -> datasets.Dataset:
 
 def finished_shards(folder: Path) -> list[SealedFile]:
     """The shards of an unfinished pass that are whole; a damaged one is not among them."""
-    path = folder / _SHARDS
-    if not path.is_file():
-        return []
-    listed = [SealedFile(**file) for file in json.loads(path.read_text(encoding="utf-8"))]
-    return [
-        file for file in listed if (folder / file.name).is_file() and sha256_of_file(folder / file.name) == file.sha256
-    ]
+    listed = _listed(folder)
+    whole = (_is_whole(folder, name, listed) for name in sorted(listed))
+    return [file for file in whole if file]
 
 
 def list_shards(folder: Path, shards: Iterable[SealedFile]) -> None:
-    """Write down which shards are finished."""
-    write_json(folder / _SHARDS, [vars(shard) for shard in shards])
+    """Write down which shards this rank finished."""
+    write_json(folder / _SHARDS.format(ranks.rank()), [vars(shard) for shard in shards])
 
 
-def forget_shard_list(folder: Path) -> None:
-    """Take the list of finished shards away, when the manifest is about to say the same."""
-    (folder / _SHARDS).unlink(missing_ok=True)
+def forget_shard_lists(folder: Path) -> None:
+    """Take the lists of finished shards away, when the manifest is about to say the same."""
+    for path in folder.glob(_SHARDS.format("*")):
+        path.unlink(missing_ok=True)
 
 
 def bytes_per_row(classes: int, hidden_size: int, teacher_layers: int, states_dtype: str, mean_length: float) -> int:
     """About how many bytes an annotated row takes on the disk, text apart."""
     state = hidden_size * np.dtype(states_dtype).itemsize
     return int(4 * classes + teacher_layers * state + 4 * mean_length + 64)
+
+
+def _shard_name(number: int) -> str:
+    return f"shard-{number:05d}.arrow"
+
+
+def _listed(folder: Path) -> dict[str, list[SealedFile]]:
+    """The shards that any rank wrote down; one that was made again after damage may stand there twice."""
+    listed: dict[str, list[SealedFile]] = {}
+    for path in folder.glob(_SHARDS.format("*")):
+        for file in _read_list(path):
+            listed.setdefault(file.name, []).append(file)
+    return listed
+
+
+def _read_list(path: Path) -> list[SealedFile]:
+    return [SealedFile(**file) for file in json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
+
+
+def _is_whole(folder: Path, name: str, listed: dict[str, list[SealedFile]]) -> SealedFile | None:
+    if name not in listed or not (folder / name).is_file():
+        return None
+    sha256 = sha256_of_file(folder / name)
+    return next((file for file in listed[name] if file.sha256 == sha256), None)
 
 
 def _with_answers(

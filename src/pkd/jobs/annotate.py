@@ -11,13 +11,13 @@ import datasets
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from pkd import progress
+from pkd import progress, ranks
 from pkd.data.encoding import count_choices, fingerprint_rows
 from pkd.data.examples import load_examples
 from pkd.distillation.annotation import (
     annotate_rows,
     bytes_per_row,
-    forget_shard_list,
+    forget_shard_lists,
     list_shards,
     open_shards,
 )
@@ -51,7 +51,8 @@ def annotate(
 ) -> datasets.Dataset:
     """Let the teacher answer every row once, and store its answers beside the text.
 
-    The same call again reads what is stored; one that needs more layers makes one pass and stores the union.
+    The same call again reads what is stored; one that needs more layers makes one pass and stores the union. Under
+    `torchrun` every rank must call it; each answers a share of the rows, and all get all of them.
 
     Args:
         train: examples as a file, folder or hub name, or rows of `pkd.load_data`; None where `task` names a
@@ -165,7 +166,7 @@ def annotate_stage(
             )
         teacher.model.to(torch.device("cpu"))  # type: ignore[arg-type]
         warn_if_truncated(annotated, max_length)
-        forget_shard_list(partial)
+        ranks.on_first(lambda: forget_shard_lists(partial))
         return {"rows": len(annotated), "teacher_layers": stored, "settings": asdict(settings)}
 
     return run_stage(folder, KIND, inputs, build, overwrite=overwrite, lacks=lacks, repair=list_shards)

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from pkd import progress
+from pkd import progress, ranks
 from pkd.data.batching import Collator, TokenRows
 from pkd.data.demo import demo_encoder_folder, demo_reviews, write_demo_data
 from pkd.data.encoding import encode
@@ -64,8 +64,8 @@ def demo(*, output: str = "runs/demo", quick: bool = False, seeds: int = 1, over
     """
     encoder = demo_encoder_folder()
     data = Path(output) / "data"
-    sizes = _sizes(data, _QUICK if quick else _FULL, encoder)
-    paths = write_demo_data(data, **sizes)
+    sizes = ranks.on_first(lambda: _sizes(data, _QUICK if quick else _FULL, encoder))
+    files_of = ranks.on_first(lambda: {split: str(path) for split, path in write_demo_data(data, **sizes).items()})
     with as_file(files("pkd.recipes") / "demo.yaml") as path:
         recipe = read_recipe(path, required=())
     recipe = dataclasses.replace(
@@ -75,10 +75,10 @@ def demo(*, output: str = "runs/demo", quick: bool = False, seeds: int = 1, over
         teacher=dataclasses.replace(recipe.teacher, model=str(encoder)),
         data=dataclasses.replace(
             recipe.data,
-            train=str(paths["train"]),
-            eval=str(paths["eval"]),
-            test=str(paths["test"]),
-            unlabelled=[str(paths["unlabelled"])],
+            train=files_of["train"],
+            eval=files_of["eval"],
+            test=files_of["test"],
+            unlabelled=[files_of["unlabelled"]],
         ),
     )
     return run(recipe, overwrite=overwrite)

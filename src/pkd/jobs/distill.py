@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pkd import ranks
 from pkd.jobs.run import run
 from pkd.jobs.stages import run_stage
 from pkd.recipe.keywords import place_keywords
@@ -61,12 +62,13 @@ def distill(
         assert manifest is not None  # a finished stage has one
 
         def build(partial: Path) -> Mapping[str, Any]:
-            shutil.copytree(trained, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json"))
+            if ranks.is_first():
+                shutil.copytree(trained, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json"))
             return manifest.facts
 
         inputs = {**manifest.inputs, "student": {**manifest.inputs["student"], "name": chosen.name}}
         run_stage(student, KIND, inputs, build, overwrite=overwrite)
-        write_text(student / "README.md", model_card(result.records, chosen))
+        ranks.on_first(lambda: write_text(student / "README.md", model_card(result.records, chosen)))
     return DistillResult(student, work, result.records)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import TrainingArguments, set_seed
 
-from pkd import progress
+from pkd import progress, ranks
 from pkd.data.encoding import encode, share_truncated
 from pkd.data.examples import Examples, load_examples
 from pkd.distillation.plan import settings_that_count
@@ -129,11 +129,11 @@ def settle_metric(recipe: Recipe, problem_type: ProblemType) -> Recipe:
 
 
 def save_trained(trainer: RowMeanTrainer, folder: Path, max_length: int, metric: str) -> dict[str, Any]:
-    """Save a trained model as an ordinary folder and return the facts of its training."""
+    """Save a trained model as an ordinary folder and return the facts of its training; the first rank writes."""
     tokenizer = trainer.processing_class
     tokenizer.model_max_length = max_length  # so that whoever loads the folder cuts as it was trained
-    trainer.model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    trainer.save_model(str(folder))  # all ranks take part, for weights may be sharded
+    ranks.on_first(lambda: tokenizer.save_pretrained(folder) and None)
     history = [{key: float(value) for key, value in entry.items()} for entry in trainer.state.log_history]
     history = [entry for entry in history if "train_runtime" not in entry]
     evaluated = [entry for entry in history if f"eval_{metric}" in entry]
@@ -144,7 +144,13 @@ def save_trained(trainer: RowMeanTrainer, folder: Path, max_length: int, metric:
     else:
         selection = {"on": "nothing: the last epoch is kept", "epoch": float(trainer.state.epoch or 0)}
         scores = {}
-    return {"scores": scores, "selection": selection, "history": history, "train_seconds": trainer.train_seconds}
+    return {
+        "scores": scores,
+        "selection": selection,
+        "history": history,
+        "train_seconds": trainer.train_seconds,
+        "processes": trainer.args.world_size,
+    }
 
 
 def warn_if_truncated(rows: Any, max_length: int) -> None:

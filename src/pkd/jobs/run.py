@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pkd import progress
+from pkd import progress, ranks
 from pkd.data.examples import Examples, load_examples, with_unlabelled
 from pkd.data.labels import label_array
 from pkd.distillation.annotation import open_shards
@@ -29,7 +29,7 @@ from pkd.recipe.reading import read_recipe
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
 from pkd.recipe.writing import write_recipe
-from pkd.reporting.results import Record
+from pkd.reporting.results import Record, read_results
 from pkd.storage.lock import one_writer
 from pkd.training.precision import resolve_device
 
@@ -45,6 +45,9 @@ class RunResult:
 
 def run(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bool = False) -> RunResult:
     """Run a recipe: teacher, annotation, students, controls, evaluation, report.
+
+    Under `torchrun` or `accelerate launch` every rank must call it: they share the annotation and the training, and the
+    first one writes.
 
     Args:
         recipe: a recipe or its file.
@@ -78,14 +81,15 @@ def run(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bool
             teacher = _finetuned(recipe, folder, examples, overwrite)
         _check_starts(recipe, teacher)
         warn_if_few(sum(len(examples.splits.get(split, ())) for split in ("train", "unlabelled")), recipe.training)
-        write_recipe(recipe, folder / "recipe.yaml")
+        ranks.on_first(lambda: write_recipe(recipe, folder / "recipe.yaml"))
         rows, eval_logits = _annotate(recipe, folder, teacher, examples, overwrite)
         if eval_logits is not None:
             labels = label_array(examples.splits["eval"])
             check_teacher_score(eval_logits, labels, teacher.name, examples.problem_type)
         trained, starts_tried = _train(recipe, folder, teacher, rows, overwrite)
-        records, report = judge_run(recipe, folder, teacher, examples, trained, starts_tried)
-    return RunResult(folder, records, report)
+        # a small share of the work, most of it written: the first rank measures alone
+        page = ranks.on_first(lambda: str(judge_run(recipe, folder, teacher, examples, trained, starts_tried)[1]))
+    return RunResult(folder, read_results(folder), Path(page))
 
 
 def _check_starts(recipe: Recipe, teacher: LoadedClassifier) -> None:
@@ -170,7 +174,8 @@ def _train(
     trained: list[Trained] = []
     starts_tried: dict[str, dict[str, float]] = {}
     planned = plan_students(recipe, depth_of(teacher.model.config))
-    _say_check([plan for candidates in planned for plan in candidates], recipe, folder, teacher, rows)
+    if ranks.is_first():
+        _say_check([plan for candidates in planned for plan in candidates], recipe, folder, teacher, rows)
     for candidates in planned:
         tried = {plan.start: train_seeds(plan) for plan in candidates}
         scores = {start: _mean_dev_score(each) for start, each in tried.items()} if len(tried) > 1 else {}

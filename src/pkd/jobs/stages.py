@@ -1,7 +1,8 @@
 """A stage of a job: what it depends on, its folder, whether it must run, and why.
 
 Complete and unchanged, it is kept; complete but stale, moved aside and redone; unfinished and unchanged, resumed;
-unfinished and changed, refused with the differences, unless it is to be overwritten.
+unfinished and changed, refused with the differences, unless it is to be overwritten. Of a job in several processes the
+first one decides, seals and renames; all of them build.
 """
 
 from __future__ import annotations
@@ -9,18 +10,19 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from pkd import progress
+from pkd import progress, ranks
 from pkd.errors import RecipeError
 from pkd.storage.fingerprint import differences
 from pkd.storage.seal import (
     Manifest,
     SealedFile,
     find_damage,
+    manifest_from,
     partial_of,
     publish,
     read_manifest,
@@ -34,13 +36,16 @@ SCRATCH = "checkpoint-*"  # what a stage needs only until it is sealed
 VIEWS = ("README.md", "results.jsonl", "report.html")  # written again when results change, so not sealed
 
 
+Status = Literal["kept", "made", "redone", "resumed"]
+
+
 @dataclass(frozen=True)
 class Done:
     """A finished stage."""
 
     folder: Path
     manifest: Manifest
-    status: Literal["kept", "made", "redone", "resumed"]
+    status: Status
 
 
 def run_stage(
@@ -59,7 +64,8 @@ def run_stage(
         folder: where its output lies when it is complete.
         kind: what it is, e.g. "student".
         inputs: everything that can change its output.
-        build: fills a folder, going on with what is there, and returns facts for the manifest.
+        build: fills a folder, going on with what is there, and returns facts for the manifest, which are the first
+            rank's.
         overwrite: start an unfinished stage afresh, and put aside a folder that is in the way.
         lacks: says what an unchanged stage does not hold though it is wanted now.
         repair: takes a folder whose damaged files were removed, and the files that are whole, so that `build` makes
@@ -70,13 +76,58 @@ def run_stage(
         CacheError: if its manifest cannot be read.
     """
     inputs = json.loads(json.dumps(dict(inputs)))
-    manifest = read_manifest(folder)
-    status: Literal["made", "redone", "resumed"] = "made"
+
+    def prepare() -> dict[str, Any]:
+        before = read_manifest(folder)
+        status, sealed = _prepare(folder, before, kind, inputs, overwrite, lacks, repair)
+        return {
+            "status": status,
+            "before": before and asdict(before),
+            "sealed": sealed and asdict(sealed),
+        }
+
+    def finish(facts: Mapping[str, Any] | None) -> dict[str, Any]:
+        partial = partial_of(folder)
+        if facts is not None:
+            seal(partial, kind, inputs, facts, (*VIEWS, _INPUTS, SCRATCH))
+        for scratch in partial.glob(SCRATCH):
+            shutil.rmtree(scratch)
+        publish(partial, folder)  # a stage stopped between its seal and this line needs nothing else
+        (folder / _INPUTS).unlink(missing_ok=True)
+        manifest = read_manifest(folder)
+        assert manifest is not None  # it was sealed
+        return asdict(manifest)
+
+    decided = ranks.on_first(prepare)
+    if decided["before"] and not ranks.is_first():
+        before = manifest_from(decided["before"])
+        if not differences(before.inputs, inputs):
+            lacks(before)  # it may tell `build` what else to make, which every rank must know
+    if decided["status"] == "kept":
+        return Done(folder, manifest_from(decided["sealed"]), "kept")
+    facts = None
+    if decided["sealed"] is None:
+        facts = build(partial_of(folder))
+        ranks.meet()
+    return Done(folder, manifest_from(ranks.on_first(lambda: finish(facts))), decided["status"])
+
+
+def _prepare(
+    folder: Path,
+    manifest: Manifest | None,
+    kind: str,
+    inputs: Mapping[str, Any],
+    overwrite: bool,
+    lacks: Callable[[Manifest], str | None],
+    repair: Callable[[Path, list[SealedFile]], None] | None,
+) -> tuple[Status, Manifest | None]:
+    """Decide what is to be done and make the folder ready for it; with the seal of one that need not be built."""
+    status: Status = "made"
     if manifest is not None:
         why = _why_redo(folder, manifest, kind, inputs, lacks)
         if why is None:
             progress.note(f"kept {folder}")
-            return Done(folder, manifest, "kept")
+            return "kept", manifest
         progress.note(f"redoing {folder}: {why}")
         status = "redone"
         _make_way(folder, manifest, inputs, lacks, repair)
@@ -91,18 +142,14 @@ def run_stage(
         folder.rmdir()
     partial = partial_of(folder)
     sealed = read_manifest(partial)
-    if sealed is None or differences(sealed.inputs, inputs) or find_damage(partial, sealed, deep=True):
-        if _resumes(partial, inputs, overwrite):
-            status = "resumed"
-            progress.note(f"going on with {folder}")
-        partial.mkdir(parents=True, exist_ok=True)
-        write_json(partial / _INPUTS, inputs)
-        sealed = seal(partial, kind, inputs, build(partial), (*VIEWS, _INPUTS, SCRATCH))
-    for scratch in partial.glob(SCRATCH):
-        shutil.rmtree(scratch)
-    publish(partial, folder)  # a stage stopped between its seal and this line needs nothing else
-    (folder / _INPUTS).unlink(missing_ok=True)
-    return Done(folder, sealed, status)
+    if sealed and not differences(sealed.inputs, inputs) and not find_damage(partial, sealed, deep=True):
+        return status, sealed
+    if _resumes(partial, inputs, overwrite):
+        status = "resumed"
+        progress.note(f"going on with {folder}")
+    partial.mkdir(parents=True, exist_ok=True)
+    write_json(partial / _INPUTS, dict(inputs))
+    return status, None
 
 
 def library_versions() -> dict[str, str]:

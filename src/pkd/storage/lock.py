@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from pkd import ranks
 from pkd.errors import RecipeError
 
 
@@ -19,7 +20,8 @@ from pkd.errors import RecipeError
 def one_writer(folder: Path) -> Iterator[None]:
     """Hold `folder` for writing; the operating system lets go of it when the process ends, however it ends.
 
-    The lock lies beside the folder, as .NAME.lock, because a folder is renamed when it is complete.
+    Of a job in several processes the first one holds it for all. The lock lies beside the folder, as .NAME.lock,
+    because a folder is renamed when it is complete.
 
     Raises:
         RecipeError: if another process holds it, or nothing can be written there.
@@ -28,10 +30,23 @@ def one_writer(folder: Path) -> Iterator[None]:
     holder_file = path.with_suffix(".lock.json")
     if folder.is_symlink() and not folder.exists():
         raise RecipeError(f"{folder} is a link that leads nowhere. Choose another output.")
+    lock = FileLock(path)
+    ranks.on_first(lambda: _acquire(lock, folder, holder_file))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
+        yield
+    finally:
+        if lock.is_locked:
+            holder_file.unlink(missing_ok=True)
+            lock.release()
+
+
+def _acquire(lock: FileLock, folder: Path, holder_file: Path) -> None:
+    try:
+        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
+        since = datetime.now(UTC).isoformat("T", "seconds")
+        holder = {"process": os.getpid(), "host": socket.gethostname(), "since": since}
+        holder_file.write_text(json.dumps(holder), encoding="utf-8")
     except Timeout:
         raise RecipeError(
             f"{folder} is being written by another pkd ({_holder(holder_file)}). Wait for it, stop it, or choose "
@@ -39,14 +54,6 @@ def one_writer(folder: Path) -> Iterator[None]:
         ) from None
     except OSError as error:
         raise RecipeError(f"{folder} cannot be written: {error.strerror or error}. Choose another output.") from error
-    try:
-        since = datetime.now(UTC).isoformat("T", "seconds")
-        holder = {"process": os.getpid(), "host": socket.gethostname(), "since": since}
-        holder_file.write_text(json.dumps(holder), encoding="utf-8")
-        yield
-    finally:
-        holder_file.unlink(missing_ok=True)
-        lock.release()
 
 
 def _holder(path: Path) -> str:

@@ -93,8 +93,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         values.pop("fingerprint", None)
-        files = [SealedFile(**file) for file in values.pop("files")]
-        manifest = Manifest(**values, files=files)
+        manifest = manifest_from(values)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CacheError(
             f"{path} is damaged or not a manifest of pkd ({error}). Move {folder} away and run again."
@@ -105,6 +104,11 @@ def read_manifest(folder: Path) -> Manifest | None:
             f"{SCHEMA}). Move it away and run again."
         )
     return manifest
+
+
+def manifest_from(values: Mapping[str, Any]) -> Manifest:
+    """A manifest out of what `dataclasses.asdict` makes of one."""
+    return Manifest(**{**values, "files": [SealedFile(**file) for file in values["files"]]})
 
 
 def find_damage(folder: Path, manifest: Manifest, *, deep: bool) -> list[str]:

@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import TrainOutput
 
-from pkd import progress
+from pkd import progress, ranks
 from pkd.encoder.shortcut import cls_only
 from pkd.storage.seal import read_manifest, seal, unseal
 from pkd.training.checkpoints import (
@@ -66,6 +67,7 @@ class ResumableTrainer(Trainer):
         self.checkpoint_steps = checkpoint_steps
         self.resumed_with = resumed_with or {}
         self.train_seconds = 0.0
+        self._stop_agreed = 0  # the exit code of a stop that all ranks know of
         self._leg_started = time.monotonic()
         if args.disable_tqdm:
             self.remove_callback(PrinterCallback)
@@ -77,7 +79,8 @@ class ResumableTrainer(Trainer):
     ) -> TrainOutput:
         """Train; `resume_from_checkpoint=True` goes on from the newest checkpoint that verifies, if there is one."""
         if resume_from_checkpoint is True:
-            resume_from_checkpoint = newest_sealed(self._output, self._inputs())
+            found = ranks.on_first(lambda: str(newest_sealed(self._output, self._inputs()) or ""))
+            resume_from_checkpoint = found or None
         if resume_from_checkpoint is not None:
             self._restore_counters(Path(resume_from_checkpoint))
             progress.note(f"{self.stage_name} goes on from {resume_from_checkpoint}.")
@@ -105,14 +108,24 @@ class ResumableTrainer(Trainer):
 
     def _maybe_log_save_evaluate(self, *args: Any, **keywords: Any) -> None:
         super()._maybe_log_save_evaluate(*args, **keywords)
-        if not progress.stop_requested():
+        if self.args.world_size > 1 and self._stop_agreed:
+            progress.request_stop(self._stop_agreed)  # it may have reached another rank alone
+        elif self.args.world_size > 1 or not progress.stop_requested():
             return
-        saved = read_manifest(self._output / f"checkpoint-{self.state.global_step}") is not None
+        checkpoint = self._output / f"checkpoint-{self.state.global_step}"
+        saved = ranks.on_first(lambda: read_manifest(checkpoint) is not None)
         if not saved and self._at_epoch_end():
             return  # the Trainer comes here once more for this step, to evaluate and save the epoch
         if not saved:
             self._save_checkpoint(self.model_wrapped, None)
         progress.stop_if_requested(f"step {self.state.global_step} of {self.state.max_steps} is")
+
+    def _sum_over_ranks(self, rows: int, device: torch.device) -> torch.Tensor:
+        """The rows of a step over all ranks; with them goes the word that one was asked to stop, so that all do."""
+        told = self.accelerator.gather(torch.tensor([[rows, progress.stop_asked_for()]], device=device))
+        self._stop_agreed = int(told[:, 1].max())
+        total: torch.Tensor = told[:, 0].sum()
+        return total
 
     def _at_epoch_end(self) -> bool:
         epoch = self.state.epoch or 0.0
@@ -128,6 +141,7 @@ class ResumableTrainer(Trainer):
             seal(folder, KIND, self._inputs(), {"step": self.state.global_step})
             best = self.state.best_model_checkpoint
             rotate(folder.parent, Path(best) if best else None)
+        ranks.meet()
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if self.args.should_save:  # the stock method also writes training_args.bin, a pickle

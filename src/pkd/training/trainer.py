@@ -14,10 +14,11 @@ from typing import Any
 import datasets
 import numpy as np
 import torch
+from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, TrainingArguments
 
-from pkd.data.batching import Collator, LengthGroupedSampler, TokenRows
+from pkd.data.batching import STAND_IN, Collator, LengthGroupedBatches, TokenRows
 from pkd.data.encoding import encode
 from pkd.data.labels import label_array, outputs_of
 from pkd.encoder.families import longest_input
@@ -66,6 +67,7 @@ class RowMeanTrainer(ResumableTrainer):
         )
         self._term_sums: dict[str, torch.Tensor] = {}
         self._term_rows: dict[str, int] = {}
+        self._lost: tuple[str, Any] | None = None  # a loss of this rank alone that is not finite
 
     # What is trained ------------------------------------------------------------------------------------------------
 
@@ -92,29 +94,33 @@ class RowMeanTrainer(ResumableTrainer):
     ) -> torch.Tensor:
         """The micro-batch's share of the step's loss: the sum of its rows' losses over all the step's rows."""
         losses, terms = self.row_losses(model, inputs)
+        self._add_terms(losses, terms, counts=STAND_IN not in inputs)
+        if STAND_IN in inputs:  # this rank has none of the step's rows, and takes part for the others' sake
+            nothing: torch.Tensor = losses.sum() * 0
+            return nothing
         rows = num_items_in_batch if num_items_in_batch is not None else len(losses)
-        self._add_terms(losses, terms)
         processes = self.accelerator.num_processes  # DDP divides gradients by them
         loss: torch.Tensor = losses.sum() / rows * processes
         return loss
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
-        rows = sum(len(batch["input_ids"]) for batch in batch_samples)
-        if self.args.world_size > 1:
-            return self.accelerator.gather(torch.tensor(rows, device=device)).sum()
-        return rows
+        rows = sum(len(batch["input_ids"]) for batch in batch_samples if STAND_IN not in batch)
+        return self._sum_over_ranks(rows, device) if self.args.world_size > 1 else rows
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """One forward and backward pass; stops at a loss that is not finite."""
         loss = super().training_step(model, inputs, num_items_in_batch)
         if not torch.isfinite(loss):
-            self._diverged(f"the loss is {loss.item()}", inputs)
+            if self.args.world_size > 1:  # its gradient is not finite either: all ranks see that, and end together
+                self._lost = self._lost or (f"the loss is {loss.item()}", inputs)
+            else:
+                self._diverged(f"the loss is {loss.item()}", inputs)
         return loss
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]
         if not np.isfinite(float(norm)):
-            self._diverged(f"the gradient's norm is {float(norm)}", None)
+            self._diverged(*(self._lost or (f"the gradient's norm is {float(norm)}", None)))
         return norm
 
     def _diverged(self, what: str, inputs: Any) -> None:
@@ -137,25 +143,29 @@ class RowMeanTrainer(ResumableTrainer):
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Length-grouped batches, read from Arrow."""
         rows: Any = self.train_dataset
-        self._sampler = LengthGroupedSampler(
+        self._batches = LengthGroupedBatches(
             np.asarray(rows.with_format("numpy")["length"]),
-            self._train_batch_size,
+            self._train_batch_size * self.args.world_size,
             self.args.data_seed if self.args.data_seed is not None else self.args.seed,
+            rank=self.args.process_index,
+            ranks=self.args.world_size,
+            drop_last=self.args.dataloader_drop_last,
         )
         loader = DataLoader(
             TokenRows(rows),
-            batch_size=self._train_batch_size,
-            sampler=self._sampler,
+            batch_sampler=self._batches,
             collate_fn=self._collator(),
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
-            drop_last=self.args.dataloader_drop_last,
         )
-        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
-        return prepared
+        # the batches are shared out already: accelerate would fill the last one up with rows that then count twice
+        shared: DataLoader[Any] = prepare_data_loader(
+            loader, device=self.args.device, num_processes=1, process_index=0, put_on_device=True
+        )
+        return shared
 
     def _run_epoch(self, *args: Any, **keywords: Any) -> None:
-        self._sampler.set_epoch(keywords["epoch"])
+        self._batches.set_epoch(keywords["epoch"])
         super()._run_epoch(*args, **keywords)  # type: ignore[no-untyped-call]
 
     def _collator(self) -> Collator:
@@ -171,40 +181,72 @@ class RowMeanTrainer(ResumableTrainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Score the development rows; neither the random state nor the order of rows is touched."""
+        """Score the development rows, each rank its share; neither the random state nor the order is touched."""
         rows: Any = (
             self.eval_dataset if eval_dataset is None else _encoded(eval_dataset, self.processing_class, self.model)
         )
         if rows is None:
             raise ValueError("evaluate() needs an eval_dataset.")
-        dtype = torch.bfloat16 if self.args.bf16 else None
-        answers = answer_rows(self.model, rows, autocast_dtype=dtype)
-        scores = scoring_of(self.problem_type).score(answers.logits, label_array(rows))
+        scores = scoring_of(self.problem_type).score(self._answer_together(rows), label_array(rows))
         metrics = {f"{metric_key_prefix}_{name}": float(value) for name, value in scores.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _answer_together(self, rows: Any) -> np.ndarray:
+        """Logits [N, C] of all rows in their order, on every rank."""
+        dtype = torch.bfloat16 if self.args.bf16 else None
+        ranks = self.args.world_size
+        if ranks == 1 or self.is_fsdp_enabled:  # with sharded weights a forward pass takes all ranks
+            return answer_rows(self.model, rows, autocast_dtype=dtype).logits
+        mine = range(self.args.process_index, len(rows), ranks)
+        answers = answer_rows(self.model, rows.select(mine), autocast_dtype=dtype)
+        together = torch.zeros(len(rows), answers.logits.shape[1], device=self.args.device)
+        together[mine.start :: ranks] = torch.from_numpy(answers.logits).to(self.args.device)
+        logits: np.ndarray = self.accelerator.reduce(together).cpu().numpy()
+        return logits
 
     # Logs -----------------------------------------------------------------------------------------------------------
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with each loss term's mean over the rows since the last time as `loss/ce`, `loss/kd`, `loss/pt`."""
         if "loss" in logs and self._term_sums:
-            for name in list(self._term_sums):
-                total = self._term_sums[name].double()
-                rows = torch.tensor(float(self._term_rows[name]), dtype=torch.float64, device=total.device)
-                if self.args.world_size > 1:
-                    total, rows = self.accelerator.reduce(total), self.accelerator.reduce(rows)
-                logs[name] = (total / rows.clamp(min=1)).item()
+            sums, rows = self._terms_of_all()
+            logs |= {name: sums[name] / max(1, rows[name]) for name in sums}
             self._term_sums.clear()
             self._term_rows.clear()
         super().log(logs, start_time)
 
-    def _add_terms(self, losses: torch.Tensor, terms: dict[str, torch.Tensor]) -> None:
+    def _terms_of_all(self) -> tuple[dict[str, float], dict[str, int]]:
+        """The sums of the loss terms and their rows, over all ranks."""
+        names = list(self._term_sums)
+        mine = [[self._term_sums[name].item(), float(self._term_rows[name])] for name in names]
+        if self.args.world_size > 1:
+            totals = self.accelerator.reduce(torch.tensor(mine, dtype=torch.float64, device=self.args.device)).tolist()
+        else:
+            totals = mine
+        both = dict(zip(names, totals, strict=True))
+        return {name: total[0] for name, total in both.items()}, {name: int(total[1]) for name, total in both.items()}
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self.args.world_size > 1:  # what a checkpoint holds, and what the first rank goes on with, is everybody's
+            sums, rows = self._terms_of_all()
+            self._keep_terms(sums, rows)
+        super()._save_checkpoint(model, trial)
+
+    def _keep_terms(self, sums: dict[str, float], rows: dict[str, int]) -> None:
+        holds = self.args.process_index == 0
+        self._term_sums = {
+            name: torch.tensor(total if holds else 0.0, dtype=torch.float64, device=self.args.device)
+            for name, total in sums.items()
+        }
+        self._term_rows = {name: count if holds else 0 for name, count in rows.items()}
+
+    def _add_terms(self, losses: torch.Tensor, terms: dict[str, torch.Tensor], *, counts: bool) -> None:
         for name, values in {"loss": losses, **{f"loss/{term}": values for term, values in terms.items()}}.items():
-            total = values.detach().double().sum()
+            total = values.detach().double().sum() * counts
             self._term_sums[name] = self._term_sums[name] + total if name in self._term_sums else total
-            self._term_rows[name] = self._term_rows.get(name, 0) + len(values)
+            self._term_rows[name] = self._term_rows.get(name, 0) + len(values) * counts
 
     def _counters(self) -> dict[str, Any]:
         sums = {name: total.item() for name, total in self._term_sums.items()}
@@ -212,9 +254,7 @@ class RowMeanTrainer(ResumableTrainer):
 
     def _restore_counters(self, checkpoint: Path) -> dict[str, Any]:
         counters = super()._restore_counters(checkpoint)
-        sums = {name: torch.tensor(total, dtype=torch.float64) for name, total in counters["term_sums"].items()}
-        self._term_sums = {name: total.to(self.args.device) for name, total in sums.items()}
-        self._term_rows = counters["term_rows"]
+        self._keep_terms(counters["term_sums"], counters["term_rows"])
         return counters
 
 
