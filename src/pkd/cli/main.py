@@ -26,11 +26,12 @@ _EXAMPLES = {
     "report": ["pkd report runs/demo"],
     "predict": ["pkd predict student/ 'a fine film'", "pkd predict student/ --file new.csv --json > answers.jsonl"],
     "check": ["pkd check recipe.yaml"],
+    "speed": ["pkd speed teacher/ student/ --test test.csv", "pkd speed google-bert/bert-base-uncased --layers 6,3"],
 }
 _PANELS: dict[str, list[Callable[..., None]]] = {
     "Start here": [training.demo, training.recipe],
     "Make models": [training.run, training.finetune, training.annotate, training.distill],
-    "Look and use": [using.check, using.evaluate, using.report, using.predict],
+    "Look and use": [using.check, using.evaluate, using.report, using.predict, using.speed],
 }
 
 app = typer.Typer(

@@ -36,3 +36,18 @@ def show_records(records: Sequence[Any], *, as_json: bool) -> None:
     from pkd.reporting.terminal import print_results
 
     print_results(records, Console())
+
+
+def show_speeds(records: Sequence[Any], *, as_json: bool) -> None:
+    """Print sizes and speeds: as a table, or as JSON lines."""
+    if not is_first_rank():
+        return
+    if as_json:
+        for record in records:
+            typer.echo(record.model_dump_json())
+        return
+    from rich.console import Console
+
+    from pkd.reporting.terminal import print_speeds
+
+    print_speeds(records, Console())
