@@ -41,8 +41,8 @@ def speed(
     Args:
         models: folders or hub names of classifiers, or of pretrained encoders, which get an untrained head: that makes
             them neither faster nor slower.
-        layers: also time the first model cut to its first layers, so many ("teacher[:6]"). It is not trained for it: only size and time mean
-            anything.
+        layers: also time the first model cut to its first layers, so many ("teacher[:6]"). It is not trained for it:
+            only size and time mean anything.
         test: a file whose texts are answered; without it random word pieces, all rows `max_length` long.
         text_columns: column of the text, or two of a pair.
         rows: at most so many.

@@ -89,6 +89,25 @@ def speed_title(records: Sequence[SpeedRecord]) -> str:
     )
 
 
+def speed_notes(records: Sequence[SpeedRecord], depths: Sequence[int]) -> list[str]:
+    """What must be known to read the table beside the published numbers, a sentence each."""
+    if not any(depths):
+        return []
+    facts = published()
+    ours = ", ".join(str(record.layers) for record in records)
+    theirs = ", ".join(str(depth) for depth in depths)
+    speeds = " and ".join(dict.fromkeys(facts.sources[one.source] for one in facts.speeds))
+    sizes = facts.sources[facts.sizes[0].source]
+    return [
+        f"[…] stands for BERT-base of {theirs} layers; the models here have {ours}. Smaller: {_lower(sizes)}. Faster: "
+        f"published in {speeds}, on other hardware."
+    ]
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
 def _spread(values: Sequence[float], form: str) -> str:
     middle, low, high = (form.format(value) for value in (median(values), min(values), max(values)))
     return middle if low == high else f"{middle} ({low}–{high})"

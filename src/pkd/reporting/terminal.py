@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pkd.reporting.paper import TaskResult, paper_notes, paper_rows, rows_by_task, task_title
 from pkd.reporting.results import ComparisonRecord, Record
-from pkd.reporting.speeds import SpeedRecord, speed_rows, speed_title
+from pkd.reporting.speeds import SpeedRecord, speed_notes, speed_rows, speed_title
 from pkd.reporting.wording import (
     NONE,
     SELECTED_ON_THE_SAME_ROWS,
@@ -64,6 +65,28 @@ def print_speeds(records: Sequence[SpeedRecord], console: Console, depths: Seque
     with _width(console):
         console.print(grid)
         console.print(Text(speed_title(records)))
+        for note in speed_notes(records, depths):
+            console.print(Text(note))
+
+
+def print_paper_table(title: str, results: Sequence[TaskResult], console: Console) -> None:
+    """Print a table of the paper: task by task, our scores beside the published ones with the difference."""
+    plain = not console.is_terminal
+    with _width(console):
+        console.print(Text(title, style="bold"))
+        for rows in rows_by_task(paper_rows(results)):
+            grid = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+            grid.add_column("model", no_wrap=True)
+            for heading in ("layers", "ours", "published", "difference"):
+                grid.add_column(heading, justify="right", no_wrap=True)
+            for row in rows:
+                cells = (row.model, str(row.layers), row.ours_text, row.published_text, row.difference_text)
+                grid.add_row(*(Text(cell) for cell in cells), style="dim" if row.model == "teacher" else "")
+            console.print(Text(f"\n{task_title(rows)}", style="bold"))
+            console.print(grid)
+        console.print()
+        for note in paper_notes(results):
+            console.print(Text(f"- {note}"))
 
 
 @contextlib.contextmanager
