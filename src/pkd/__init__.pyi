@@ -21,9 +21,11 @@ from .jobs.demo import demo as demo
 from .jobs.distill import distill as distill
 from .jobs.evaluate import evaluate as evaluate
 from .jobs.finetune import finetune as finetune
+from .jobs.paper import paper as paper
 from .jobs.predict import predict as predict
 from .jobs.report import report as report
 from .jobs.run import run as run
+from .jobs.speed import speed as speed
 from .recipe.reading import read_recipe as read_recipe
 from .recipe.schema import Recipe as Recipe
 from .serving.classifier import Classifier as Classifier

@@ -18,6 +18,7 @@ from pkd.cli.session import complain, explain, silence_libraries, stopping_on_si
 _EXAMPLES = {
     "run": ["pkd run recipe.yaml", "pkd run recipe.yaml --set students.0.beta=500 --set seeds=3"],
     "demo": ["pkd demo", "pkd demo --quick"],
+    "paper": ["pkd paper table1 --glue glue/ --tasks RTE,MRPC --quick", "pkd paper table1 --glue glue/ --dry-run"],
     "recipe": ["pkd recipe > recipe.yaml"],
     "finetune": ["pkd finetune --model bert-base-uncased --train train.csv --eval dev.csv --output teacher/"],
     "annotate": ["pkd annotate --teacher teacher/ --train train.csv --output annotated/ --layers 6"],
@@ -26,11 +27,12 @@ _EXAMPLES = {
     "report": ["pkd report runs/demo"],
     "predict": ["pkd predict student/ 'a fine film'", "pkd predict student/ --file new.csv --json > answers.jsonl"],
     "check": ["pkd check recipe.yaml"],
+    "speed": ["pkd speed teacher/ student/ --test test.csv", "pkd speed google-bert/bert-base-uncased --layers 6,3"],
 }
 _PANELS: dict[str, list[Callable[..., None]]] = {
     "Start here": [training.demo, training.recipe],
-    "Make models": [training.run, training.finetune, training.annotate, training.distill],
-    "Look and use": [using.check, using.evaluate, using.report, using.predict],
+    "Make models": [training.run, training.paper, training.finetune, training.annotate, training.distill],
+    "Look and use": [using.check, using.evaluate, using.report, using.predict, using.speed],
 }
 
 app = typer.Typer(

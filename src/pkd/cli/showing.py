@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from pkd import ranks
+from pkd.cli.forecast import about
 
 
 def show(text: str, *, also_json: bool = False) -> None:
@@ -36,3 +37,51 @@ def show_records(records: Sequence[Any], *, as_json: bool) -> None:
     from pkd.reporting.terminal import print_results
 
     print_results(records, Console())
+
+
+def show_paper(result: Any, *, as_json: bool) -> None:
+    """Print a table of the paper: as a table, or as a JSON line for each of its rows."""
+    if result.speeds:
+        show_speeds(result.speeds, as_json=as_json, depths=result.depths)
+        return
+    if not ranks.is_first():
+        return
+    if as_json:
+        for row in result.rows:
+            show_json(row.to_dict())
+        return
+    from rich.console import Console
+
+    from pkd.reporting.terminal import print_paper_table
+
+    print_paper_table(result.title, result.results, Console())
+
+
+def show_estimates(estimates: Sequence[Any], *, as_json: bool) -> None:
+    """Print what would run and how long: a sentence a task and the sum, or JSON lines."""
+    for one in estimates:
+        if as_json:
+            show_json(one.to_dict())
+        else:
+            show(f"{one.sentence()}; {about(one.seconds)}")
+    if not as_json:
+        passes, trainings = (sum(getattr(one, name) for one in estimates) for name in ("teacher_passes", "trainings"))
+        show(
+            f"In all: {len(estimates)} teachers fine-tuned, {passes} teacher passes, {trainings} trainings of "
+            f"students, {about(sum(one.seconds for one in estimates))} on this machine by the pilot."
+        )
+
+
+def show_speeds(records: Sequence[Any], *, as_json: bool, depths: Sequence[int] = ()) -> None:
+    """Print sizes and speeds: as a table, or as JSON lines."""
+    if not ranks.is_first():
+        return
+    if as_json:
+        for record in records:
+            typer.echo(record.model_dump_json())
+        return
+    from rich.console import Console
+
+    from pkd.reporting.terminal import print_speeds
+
+    print_speeds(records, Console(), depths)

@@ -1,4 +1,4 @@
-"""The commands that make models: run, demo, recipe, finetune, annotate, distill."""
+"""The commands that make models: run, demo, paper, recipe, finetune, annotate, distill."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pkd.cli.options import (
     with_flags,
 )
 from pkd.cli.session import with_progress
-from pkd.cli.showing import show, show_json, show_records
+from pkd.cli.showing import show, show_estimates, show_json, show_paper, show_records
 from pkd.recipe.settings import DataSettings, StudentSettings
 
 FINETUNING_DATA = Flags("Data", DataSettings, ("eval", *(COLUMNS.named or ())))
@@ -75,6 +75,53 @@ def demo(
 
     result = demo(output=output, quick=quick, seeds=seeds, overwrite=overwrite)
     show_records(result.records, as_json=json)
+    show(f"report: {result.report}", also_json=json)
+
+
+@with_progress
+def paper(
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="table1, table2, table3, table4 or table5")],
+    tasks: Annotated[
+        str | None,
+        typer.Option("--tasks", metavar="RTE,MRPC", help="default: all that are published", show_default=False),
+    ] = None,
+    glue: Annotated[
+        str | None, typer.Option("--glue", metavar="DIR", help="GLUE's files (default: the hub)", show_default=False)
+    ] = None,
+    race: Annotated[
+        str | None, typer.Option("--race", metavar="DIR", help="RACE's files, for table3", show_default=False)
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option("--teacher", metavar="MODEL", help="encoder to fine-tune (default: BERT)", show_default=False),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option("--base", metavar="MODEL", help="table5: smaller encoder to start from", show_default=False),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="repeat with so many seeds")] = 1,
+    quick: Annotated[bool, typer.Option("--quick", help="some hundred rows, one epoch: a look")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would run and how long; train nothing")] = False,
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="DIR", help="folder (default: runs/paper/TABLE)")
+    ] = None,
+    overwrite: Overwrite = False,
+    set: Set = None,
+    json: Json = False,
+) -> None:
+    """Run a table of the paper, the published numbers beside ours."""
+    from pkd.jobs import paper as job
+
+    named = [task.strip() for task in (tasks or "").split(",") if task.strip()]
+    given: dict[str, Any] = {
+        "tasks": named, "glue": glue, "race": race, "teacher": teacher, "base": base, "seeds": seeds, "quick": quick,
+        "output": output, "set": set or (),
+    }  # fmt: skip
+    if dry_run:
+        show_estimates(job.dry_run(table, **given), as_json=json)
+        return
+    result = job.paper(table, **given, overwrite=overwrite)
+    show_paper(result, as_json=json)
     show(f"report: {result.report}", also_json=json)
 
 

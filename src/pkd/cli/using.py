@@ -1,4 +1,4 @@
-"""The commands that look at models and use them: evaluate, report, predict, check."""
+"""The commands that look at models and use them: evaluate, report, predict, check, speed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from pkd.cli.options import COLUMNS, Json, Set, with_flags
+from pkd.cli.options import COLUMNS, Json, Set, layer_numbers, with_flags
 from pkd.cli.session import with_progress
-from pkd.cli.showing import show, show_json, show_records
+from pkd.cli.showing import show, show_json, show_records, show_speeds
 from pkd.errors import DataError
 
 Text = str | tuple[str, str]
@@ -67,6 +67,44 @@ def check(
         return
     for sentence in result.sentences:
         show(sentence)
+
+
+@with_progress
+def speed(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL...", help="classifiers or encoders; the first is 1×", show_default=False),
+    ],
+    layers: Annotated[
+        str | None,
+        typer.Option("--layers", metavar="6,3", help="also the first model cut to these depths", show_default=False),
+    ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(
+            "--test", metavar="FILE", help="texts to answer (default: random word pieces)", show_default=False
+        ),
+    ] = None,
+    text_columns: Annotated[
+        str | None, typer.Option("--text-columns", metavar="A[,B]", help="column of the text, or two of a pair")
+    ] = None,
+    rows: Annotated[int, typer.Option("--rows", metavar="N", min=1, help="at most so many rows")] = 256,
+    max_length: Annotated[int, typer.Option("--max-length", metavar="N", min=3, help="word pieces a row")] = 128,
+    rounds: Annotated[int, typer.Option("--rounds", metavar="N", min=1, help="how often; models take turns")] = 5,
+    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="where")] = "auto",
+    json: Json = False,
+) -> None:
+    """Count the parameters of models and time them, side by side."""
+    depths = layer_numbers(layers, "--layers") or []
+    if device not in ("auto", "cpu", "cuda"):
+        raise typer.BadParameter(f"--device is {device}; it must be auto, cpu or cuda.")
+    from pkd.jobs.speed import speed
+
+    records = speed(
+        models, layers=depths, test=test, text_columns=text_columns, rows=rows, max_length=max_length, rounds=rounds,
+        device=device,
+    )  # fmt: skip
+    show_speeds(records, as_json=json)
 
 
 @with_progress

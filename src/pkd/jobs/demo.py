@@ -7,30 +7,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from pkd import progress, ranks
-from pkd.data.batching import Collator, TokenRows
 from pkd.data.demo import demo_encoder_folder, demo_reviews, write_demo_data
 from pkd.data.encoding import encode
 from pkd.data.labels import Outputs
-from pkd.distillation.student import student_from
-from pkd.encoder.contract import LoadedClassifier, load_pretrained
-from pkd.encoder.inference import answer_rows, model_inputs
-from pkd.encoder.shortcut import cls_only
+from pkd.encoder.contract import load_pretrained
+from pkd.jobs.pilot import ROWS, time_rows
 from pkd.jobs.run import RunResult, run
 from pkd.recipe.reading import read_recipe
 from pkd.storage.seal import write_json
-from pkd.training.precision import autocast_dtype, keep_freed_memory, resolve_device
 
 _PLAN = "plan.json"
 _EPOCHS = 2
 _STUDENTS = 6
+_DEPTH = 3
 _TRAIN_ROWS = 6964  # what is left of the 8,530 reviews for training
 
 
@@ -100,59 +93,23 @@ def _sizes(data: Path, size: _Size, encoder: Path) -> dict[str, int]:
 
 def _rows_that_fit(size: _Size, encoder: Path) -> dict[str, int]:
     with progress.stage("pilot: how fast is this machine"):
-        teacher_step, student_step, teacher_pass = _seconds_per_row(encoder)
-    a_row = _EPOCHS * (teacher_step + _STUDENTS * student_step) + teacher_pass
+        rows = demo_reviews()["train"].select(range(ROWS)).remove_columns("label")
+        loaded = load_pretrained(str(encoder), Outputs("single_label_classification", ("negative", "positive")))
+        pilot = time_rows(loaded, encode(rows, loaded.tokenizer, 128), [_DEPTH])
+    student_step = pilot.student_step[_DEPTH]
+    a_row = _EPOCHS * (pilot.teacher_step + _STUDENTS * student_step) + pilot.teacher_pass
     seconds = size.seconds - _OVERHEAD_SECONDS
     train_rows = max(320, min(size.train_rows, int(seconds * 0.9 / a_row)))
-    an_unlabelled_row = _EPOCHS * student_step + teacher_pass
+    an_unlabelled_row = _EPOCHS * student_step + pilot.teacher_pass
     unlabelled = max(200, min(size.most_unlabelled, int((seconds - train_rows * a_row) / an_unlabelled_row)))
-    rows = {
+    fit = {
         "train_rows": train_rows,
         "eval_rows": size.eval_rows,
         "test_rows": size.test_rows,
         "unlabelled_rows": unlabelled // 100 * 100,
     }
     progress.note(
-        f"{train_rows:,} training rows and {rows['unlabelled_rows']:,} unlabelled ones fit into about "
+        f"{train_rows:,} training rows and {fit['unlabelled_rows']:,} unlabelled ones fit into about "
         f"{size.seconds / 60:.1f} minutes here"
     )
-    return rows
-
-
-def _seconds_per_row(encoder: Path) -> tuple[float, float, float]:
-    """Seconds a row takes in a training step of the teacher, in one of a student, and in a teacher pass."""
-    keep_freed_memory()  # as training does
-    rows = demo_reviews()["train"].select(range(256)).remove_columns("label")
-    loaded = load_pretrained(str(encoder), Outputs("single_label_classification", ("negative", "positive")))
-    encoded = encode(rows, loaded.tokenizer, 128)
-    device = resolve_device("auto")
-    dtype = autocast_dtype("auto", device)
-    answer_rows(loaded.model, encoded, autocast_dtype=dtype)
-    began = time.perf_counter()
-    answer_rows(loaded.model, encoded, autocast_dtype=dtype)
-    teacher_pass = (time.perf_counter() - began) / len(rows)
-    student = student_from(loaded.model, 3)
-    return (
-        _step_seconds(loaded.model, loaded, encoded, dtype),
-        _step_seconds(student, loaded, encoded, dtype),
-        teacher_pass,
-    )
-
-
-def _step_seconds(model: Any, loaded: LoadedClassifier, encoded: Any, dtype: torch.dtype | None) -> float:
-    collate, table = Collator(loaded.model.config.pad_token_id or 0), TokenRows(encoded.sort("length"))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
-    model.train()
-    began = 0.0
-    with cls_only(model):
-        for step in range(8):  # batches of 32 from the shortest to the longest, as training meets them
-            if step == 2:
-                began = time.perf_counter()
-            batch = collate(table.__getitems__(list(range(step * 32, step * 32 + 32))))
-            with torch.autocast(model.device.type, dtype=dtype, enabled=dtype is not None):
-                loss = model(**model_inputs(batch)).logits.float().logsumexp(-1).mean()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-    return (time.perf_counter() - began) / (6 * 32)
+    return fit

@@ -41,15 +41,23 @@ def write_report(folder: Path) -> Path:
 
 def report_page(records: Sequence[Record]) -> str:
     """The report of these records as one self-contained HTML page."""
-    environment = _environment()
-    scripts = [_vega_script(), environment.get_template("report.js.jinja").render()]
-    page: str = environment.get_template("report.html.jinja").render(
+    return self_contained_page(
+        "report.html.jinja",
         **_results(records),
         **_charts(records),
         **_provenance(records),
         comparisons=[_comparison(comparison) for comparison in wording.comparisons_of(records)],
         findings=[text for comparison in wording.comparisons_of(records) if (text := wording.finding(comparison))],
         flips=_flips(records),
+    )
+
+
+def self_contained_page(template: str, **values: Any) -> str:
+    """A template as a page with its style, its scripts and its policy in it; `chart` macros in it are drawn."""
+    environment = _environment()
+    scripts = [_vega_script(), environment.get_template("report.js.jinja").render()]
+    page: str = environment.get_template(template).render(
+        **values,
         style=Markup(environment.get_template("report.css.jinja").render()),
         scripts=[Markup(script) for script in scripts],
         policy=_policy(scripts),
@@ -126,19 +134,28 @@ def _key_figures(records: Sequence[Record]) -> list[tuple[str, str]]:
     return figures
 
 
+def curve_specs(records: Sequence[Record]) -> list[tuple[str, dict[str, Any]]]:
+    """The learning curves as the page draws them, without legends: one above all panels is drawn by the page."""
+    specs = [(title, charts.render(chart)) for title, chart in charts.curve_panels(records)]
+    for _, spec in specs:
+        spec["encoding"]["color"]["legend"] = spec["encoding"]["strokeDash"]["legend"] = None
+    return specs
+
+
+def curve_legend(records: Sequence[Record]) -> list[tuple[str, str]]:
+    """Name and colour of each student."""
+    colours = charts.colours_of(records)
+    return [(row.name, colours[row.name]) for row in wording.table(records) if row.role != "teacher"]
+
+
 def _charts(records: Sequence[Record]) -> dict[str, Any]:
     if not wording.table(records):
         return {"kept": None, "scores": None, "curves": [], "legend": []}
-    panels = charts.curve_panels(records)
-    specs = [(title, charts.render(chart)) for title, chart in panels]
-    for _, spec in specs:  # one legend above all panels, drawn by the page
-        spec["encoding"]["color"]["legend"] = spec["encoding"]["strokeDash"]["legend"] = None
-    colours = charts.colours_of(records)
     return {
         "kept": charts.render(charts.kept_chart(records)),
         "scores": charts.render(charts.scores_chart(records)),
-        "curves": specs,
-        "legend": [(row.name, colours[row.name]) for row in wording.table(records) if row.role != "teacher"],
+        "curves": curve_specs(records),
+        "legend": curve_legend(records),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 
 from rich import box
@@ -9,7 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pkd.reporting.paper import TaskResult, paper_notes, paper_rows, rows_by_task, task_title
 from pkd.reporting.results import ComparisonRecord, Record
+from pkd.reporting.speeds import SpeedRecord, speed_notes, speed_rows, speed_title
 from pkd.reporting.wording import (
     NONE,
     SELECTED_ON_THE_SAME_ROWS,
@@ -36,11 +39,63 @@ def print_results(records: Sequence[Record], console: Console) -> None:
     Names are printed as they are, never read as rich's markup. Where the console is no terminal there are neither
     colours nor boxes, and lines are 100 columns long (rich would guess 80).
     """
+    with _width(console):
+        for block in _blocks(records, console.width, plain=not console.is_terminal):
+            console.print(block)
+
+
+def print_speeds(records: Sequence[SpeedRecord], console: Console, depths: Sequence[int] = ()) -> None:
+    """Print the table of sizes and speeds; `depths` name the published models that stand beside ours."""
+    plain = not console.is_terminal
+    grid = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0) if plain else (0, 1))
+    grid.add_column("model", overflow="fold")
+    columns = {
+        "embeddings": "embeddings",
+        "layer_parameters": "layers",
+        "head": "head",
+        "parameters": "total",
+        "smaller": "smaller",
+        "seconds": "seconds",
+        "faster": "faster",
+    }
+    for title in columns.values():
+        grid.add_column(title, justify="right", no_wrap=True)
+    for row in speed_rows(records, depths):
+        grid.add_row(Text(row.name), *(Text(getattr(row, name)) for name in columns))
+    with _width(console):
+        console.print(grid)
+        console.print(Text(speed_title(records)))
+        for note in speed_notes(records, depths):
+            console.print(Text(note))
+
+
+def print_paper_table(title: str, results: Sequence[TaskResult], console: Console) -> None:
+    """Print a table of the paper: task by task, our scores beside the published ones with the difference."""
+    plain = not console.is_terminal
+    with _width(console):
+        console.print(Text(title, style="bold"))
+        for rows in rows_by_task(paper_rows(results)):
+            grid = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+            grid.add_column("model", no_wrap=True)
+            for heading in ("layers", "ours", "published", "difference"):
+                grid.add_column(heading, justify="right", no_wrap=True)
+            for row in rows:
+                cells = (row.model, str(row.layers), row.ours_text, row.published_text, row.difference_text)
+                grid.add_row(*(Text(cell) for cell in cells), style="dim" if row.model == "teacher" else "")
+            console.print(Text(f"\n{task_title(rows)}", style="bold"))
+            console.print(grid)
+        console.print()
+        for note in paper_notes(results):
+            console.print(Text(f"- {note}"))
+
+
+@contextlib.contextmanager
+def _width(console: Console) -> Iterator[None]:
+    """Lines of at most 100 columns, and of exactly so many where there is no terminal."""
     before = console.width
     console.width = min(_WIDTH, before) if console.is_terminal else _WIDTH
     try:
-        for block in _blocks(records, console.width, plain=not console.is_terminal):
-            console.print(block)
+        yield
     finally:
         console.width = before
 

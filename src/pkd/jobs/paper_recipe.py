@@ -1,0 +1,177 @@
+"""A table of the paper as recipes, one a task: depths for the teacher at hand, the published settings, fewer rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import PretrainedConfig
+
+from pkd import progress
+from pkd.data.sources import read_data
+from pkd.encoder.families import depth_of
+from pkd.recipe.reading import read_recipe, recipe_from
+from pkd.recipe.schema import Recipe, method_label, start_label
+from pkd.recipe.settings import DataSettings
+from pkd.recipe.writing import recipe_values
+from pkd.reporting.published import ModelKey, published
+
+QUICK_TRAIN_ROWS, QUICK_EVAL_ROWS = 512, 300
+PAPER_LAYERS = 12  # of the teacher that the depths of the shipped recipes are for
+_PAPER_WIDTHS = {12: 768, 24: 1024}  # hidden units of BERT-base and BERT-large
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class PaperRun:
+    """One task of a table: what is to be run, and which model of the paper each student stands for."""
+
+    task: str
+    recipe: Recipe
+    keys: dict[str, ModelKey]  # name in the results -> the paper's model
+    incomparable: str  # why published numbers are no equals of ours; "" where they are
+
+
+def table_recipe(table: str) -> Recipe:
+    """The recipe that comes with the package for a table."""
+    with as_file(files("pkd.recipes") / "paper" / f"{table}.yaml") as path:
+        return read_recipe(path, required=())
+
+
+def scaled_depth(layers: int, teacher_layers: int) -> int:
+    """The depth for a teacher of fewer than 12 layers that is the same share of it, at least 1.
+
+    >>> [scaled_depth(6, 12), scaled_depth(6, 24), scaled_depth(6, 6), scaled_depth(3, 6)]
+    [6, 6, 3, 2]
+    """
+    if teacher_layers >= PAPER_LAYERS:
+        return layers
+    return max(1, (2 * layers * teacher_layers + PAPER_LAYERS) // (2 * PAPER_LAYERS))  # a half is rounded up
+
+
+def paper_run(
+    table: str,
+    task: str,
+    folder: Path,
+    *,
+    data: str | None,
+    teacher: str,
+    config: PretrainedConfig,
+    base: str | None = None,
+    base_config: PretrainedConfig | None = None,
+    seeds: int = 1,
+    quick: bool = False,
+    set: Sequence[str] = (),
+) -> PaperRun:
+    """Fill a table's recipe in for one task.
+
+    Args:
+        table: "table1", "table2", "table3" or "table5".
+        task: as GLUE's folders are called, or RACE.
+        folder: of the run.
+        data: the benchmark's folder; None for the hub.
+        teacher: the pretrained encoder that becomes the teacher.
+        config: its configuration.
+        base: the smaller encoder that table 5's `pretrained` students start from; without it they are left out.
+        base_config: its configuration.
+        seeds: how often students are repeated.
+        quick: some hundred rows and one epoch.
+        set: overrides, which win over the published settings.
+
+    Raises:
+        DataError: if the task's files are not there.
+        RecipeError: if an override is wrong.
+    """
+    recipe = table_recipe(table)
+    values = recipe_values(recipe)
+    of_task = {"data": {"task": task, "folder": data}}
+    named = recipe_from(of_task, where=f"pkd paper {table}", required=("data.train",))
+    values["evaluation"]["metric"] = named.evaluation.metric
+    values["data"] |= _few(named.data, folder / "data") if quick else vars(named.data)
+    values |= {"output": str(folder), "name": f"{recipe.name}-{task}", "seeds": seeds}
+    values["teacher"]["model"] = teacher
+    won = published().settings.get(task)
+    if won:
+        values["training"]["learning_rate"] = won.learning_rate
+    if quick:
+        values["training"]["num_train_epochs"] = values["teacher"]["finetune"]["num_train_epochs"] = 1
+        values["evaluation"]["measure_speed"] = False
+    keys, students = _students(recipe, depth_of(config), base)
+    values["students"] = [{**student, **(won.of_loss() if won else {})} for student in students]
+    return PaperRun(
+        task,
+        recipe_from(values, where=f"pkd paper {table}, {task}", set=set),
+        keys,
+        _incomparable(_teacher_depth(recipe), config, base_config, quick=quick, overrides=set),
+    )
+
+
+def _teacher_depth(recipe: Recipe) -> int:
+    """How many layers the paper's teacher has in this table."""
+    return 24 if "large" in recipe.teacher.model else PAPER_LAYERS
+
+
+def _students(
+    recipe: Recipe, teacher_layers: int, base: str | None
+) -> tuple[dict[str, ModelKey], list[dict[str, Any]]]:
+    """The students at the depths of the teacher at hand, and which models of the paper they stand for."""
+    of_paper = _teacher_depth(recipe)
+    keys = {"teacher": ModelKey(method="teacher", layers=of_paper, teacher=of_paper, start=of_paper)}
+    students: list[dict[str, Any]] = []
+    for student, values in zip(recipe.students, recipe_values(recipe)["students"], strict=True):
+        layers = student.layers or PAPER_LAYERS // 2
+        depth = scaled_depth(layers, teacher_layers)
+        name = f"{method_label(student)}-L{depth}-{start_label(student)}"
+        if student.pretrained and base is None:
+            progress.note(f"{name} is left out: --base names no smaller encoder for it to start from")
+        elif student.method == "pkd" and depth < 2:
+            progress.note(f"{name} is left out: a student of one layer has none for patience to teach")
+        elif name not in keys:  # in a shallow teacher two depths of the paper may be one
+            start = PAPER_LAYERS if student.pretrained else of_paper
+            method: Any = method_label(student)
+            keys[name] = ModelKey(method=method, layers=layers, teacher=of_paper, start=start)
+            students.append({**values, "name": name, "layers": depth, "pretrained": student.pretrained and base})
+    return keys, students
+
+
+def _incomparable(
+    teacher_depth: int,
+    config: PretrainedConfig,
+    base_config: PretrainedConfig | None,
+    *,
+    quick: bool,
+    overrides: Sequence[str],
+) -> str:
+    """Why the published numbers are no equals of ours, in a sentence; nothing where they are."""
+    reasons = []
+    for role, model, depth in (("teacher", config, teacher_depth), ("smaller encoder", base_config, PAPER_LAYERS)):
+        if model is None:
+            continue
+        ours = (model.model_type, depth_of(model), model.hidden_size)
+        if ours != ("bert", depth, _PAPER_WIDTHS[depth]):
+            reasons.append(
+                f"the {role} is a {ours[0]} of {ours[1]} layers and {ours[2]} hidden units, the paper's is BERT of "
+                f"{depth} and {_PAPER_WIDTHS[depth]}"
+            )
+    if quick:
+        reasons.append("this is a quick look on some hundred rows, with one epoch")
+    if overrides:
+        reasons.append(f"settings were changed ({', '.join(overrides)})")
+    return f"Not to be compared with the published numbers: {'; '.join(reasons)}." if reasons else ""
+
+
+def _few(settings: DataSettings, folder: Path) -> dict[str, Any]:
+    """Some hundred rows of each split as saved datasets, the same each time; kept where they are there."""
+    read = ("label_names", "problem_type", "max_length")  # the rest says how files are read, which is done here
+    given: dict[str, Any] = {name: getattr(settings, name) for name in read}
+    for split, most in (("train", QUICK_TRAIN_ROWS), ("eval", QUICK_EVAL_ROWS)):
+        given[split] = str(folder / split)
+        if not (folder / split / "state.json").is_file():
+            rows = read_data(settings, splits=(split,))[split]
+            chosen = np.sort(np.random.default_rng(_SEED).permutation(len(rows))[:most])
+            rows.select(chosen).flatten_indices().save_to_disk(folder / split)
+    return given

@@ -1,0 +1,108 @@
+"""The paper's published numbers, each with its source, read from the one file that holds them."""
+
+from __future__ import annotations
+
+import functools
+from importlib.resources import files
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+from ruamel.yaml import YAML
+
+Method = Literal["teacher", "ft", "kd", "pkd-last", "pkd-skip"]
+PUBLISHED_FILE = "published.yaml"
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelKey(_Facts):
+    """Which model of the paper a number is of.
+
+    Attributes:
+        method: how it was trained.
+        layers: its depth.
+        teacher: the depth of its teacher; a teacher's own is its depth.
+        start: the depth of the encoder that its layers come from.
+    """
+
+    method: Method
+    layers: int
+    teacher: int = 12
+    start: int = 12
+
+
+class PublishedScore(_Facts):
+    """One published number, in percent, and where it stands."""
+
+    value: float
+    task: str
+    model: ModelKey
+    metric: Literal["accuracy", "f1"]
+    split: Literal["dev", "test"]
+    source: str
+
+
+class PublishedSize(_Facts):
+    """How large a model of this depth is, and how many times smaller than that of 12 layers."""
+
+    source: str
+    layers: int
+    parameters_millions: float
+    smaller: float | None = None
+
+
+class PublishedSpeed(_Facts):
+    """How many times faster a model of this depth answers than that of 12 layers."""
+
+    source: str
+    layers: int
+    faster: float
+
+
+class WinningSettings(_Facts):
+    """The settings that won on a task; `learning_rate` is the training's, the others are the loss's."""
+
+    learning_rate: float
+    temperature: float
+    alpha: float
+    beta: float
+    normalize: bool
+
+    def of_loss(self) -> dict[str, Any]:
+        """Those that belong to a student's loss."""
+        return self.model_dump(exclude={"learning_rate"})
+
+
+class Published(_Facts):
+    """All that the file holds; `sources` says in words what each source's name stands for."""
+
+    sources: dict[str, str]
+    scores: tuple[PublishedScore, ...]
+    settings: dict[str, WinningSettings]
+    sizes: tuple[PublishedSize, ...]
+    speeds: tuple[PublishedSpeed, ...]
+
+    def dev_score(self, task: str, model: ModelKey) -> PublishedScore | None:
+        """The accuracy on the development set, which is what our own runs measure; None where none is published."""
+        return next((one for one in self.scores if (one.task, one.model, one.split) == (task, model, "dev")), None)
+
+    def test_scores(self, tasks: tuple[str, ...]) -> list[PublishedScore]:
+        """The scores on test servers, whose labels nobody has: they stand beside no number of ours."""
+        return [one for one in self.scores if one.split == "test" and one.task in tasks]
+
+
+@functools.cache
+def published() -> Published:
+    """The published numbers that come with the package."""
+    text = (files("pkd.recipes") / "paper" / PUBLISHED_FILE).read_text(encoding="utf-8")
+    values = YAML(typ="safe").load(text)
+    scores = [
+        {**{name: block[name] for name in ("source", "split", "metric")}, "task": task, "value": value, "model": model}
+        for block in values.pop("results")
+        for line in block["models"]
+        for model in [{name: line[name] for name in ("method", "layers", "teacher", "start")}]
+        for task, value in line["values"].items()
+    ]
+    return Published.model_validate({**values, "scores": scores, "settings": values["settings"]["tasks"]})
