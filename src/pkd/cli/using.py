@@ -13,7 +13,6 @@ from pkd.cli.options import COLUMNS, Json, Set, with_flags
 from pkd.cli.session import with_progress
 from pkd.cli.showing import show, show_json, show_records
 from pkd.errors import DataError
-from pkd.recipe.settings import DataSettings
 
 Text = str | tuple[str, str]
 
@@ -112,7 +111,9 @@ def _texts(texts: list[str] | None, file: str | None, text_columns: str | None) 
         return lines_as_texts(sys.stdin)
     if Path(file).suffix.lower() == ".txt" and Path(file).is_file():
         return _lines_of(Path(file))
-    return _rows_of(file, text_columns)
+    from pkd.data.sources import read_texts
+
+    return read_texts(file, text_columns)
 
 
 def lines_as_texts(lines: Iterable[str]) -> Iterator[Text]:
@@ -133,16 +134,6 @@ def _lines_of(path: Path) -> Iterator[Text]:
             yield from lines_as_texts(file)
     except UnicodeDecodeError as error:
         raise DataError(f"{path.absolute()} is not UTF-8 text; save it as UTF-8 first.") from error
-
-
-def _rows_of(file: str, text_columns: str | None) -> Iterator[Text]:
-    from pkd.data.sources import read_split
-
-    columns = [column.strip() for column in text_columns.split(",")] if text_columns else []
-    rows = read_split(file, "unlabelled", DataSettings(text_columns=columns, on_empty="keep"))
-    pair = "text_b" in rows.column_names
-    for row in rows:
-        yield (row["text_a"], row["text_b"]) if pair else row["text"]
 
 
 def _one_line(text: Any) -> str:

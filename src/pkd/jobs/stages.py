@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pkd import progress
-from pkd.errors import RecipeError
+from pkd.errors import CacheError, RecipeError
 from pkd.storage.fingerprint import differences
 from pkd.storage.seal import (
+    MANIFEST,
     Manifest,
     SealedFile,
     find_damage,
@@ -70,7 +71,7 @@ def run_stage(
         CacheError: if its manifest cannot be read.
     """
     inputs = json.loads(json.dumps(dict(inputs)))
-    manifest = read_manifest(folder)
+    manifest = _manifest_of(folder, overwrite)
     status: Literal["made", "redone", "resumed"] = "made"
     if manifest is not None:
         why = _why_redo(folder, manifest, kind, inputs, lacks)
@@ -80,17 +81,13 @@ def run_stage(
         progress.note(f"redoing {folder}: {why}")
         status = "redone"
         _make_way(folder, manifest, inputs, lacks, repair)
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        if not overwrite:
-            raise RecipeError(
-                f"{folder.absolute()} exists and was not made by this command. Choose another output folder, or put it "
-                "aside with --overwrite."
-            )
+    elif _is_in_the_way(folder):
+        refuse_what_is_in_the_way(folder, overwrite=overwrite)
         progress.note(f"{folder} is now {set_aside(folder, 'before').name}")
     elif folder.exists():
         folder.rmdir()
     partial = partial_of(folder)
-    sealed = read_manifest(partial)
+    sealed = _manifest_of(partial, overwrite)
     if sealed is None or differences(sealed.inputs, inputs) or find_damage(partial, sealed, deep=True):
         if _resumes(partial, inputs, overwrite):
             status = "resumed"
@@ -105,9 +102,37 @@ def run_stage(
     return Done(folder, sealed, status)
 
 
+def refuse_what_is_in_the_way(folder: Path, *, overwrite: bool) -> None:
+    """Check that a stage's folder can become what it should: asked first by a job whose last stage it is.
+
+    Raises:
+        RecipeError: if there is something that no stage made, and it is not to be put aside.
+    """
+    if _is_in_the_way(folder) and not overwrite:
+        raise RecipeError(
+            f"{folder.absolute()} exists and was not made by this command. Choose another output folder, or put it "
+            "aside with --overwrite."
+        )
+
+
 def library_versions() -> dict[str, str]:
     """Major and minor version of the libraries that can change an output."""
     return {name: ".".join(version(name).split(".")[:2]) for name in ("torch", "transformers", "tokenizers")}
+
+
+def _is_in_the_way(folder: Path) -> bool:
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not (folder / MANIFEST).is_file()
+
+
+def _manifest_of(folder: Path, overwrite: bool) -> Manifest | None:
+    """The folder's manifest; one that cannot be read is put aside with its folder, where that is allowed."""
+    try:
+        return read_manifest(folder)
+    except CacheError as error:
+        if not overwrite:
+            raise CacheError(f"{error} --overwrite puts it aside.") from error
+        progress.note(f"{error} It is now {set_aside(folder, 'before').name}.")
+        return None
 
 
 def _why_redo(
@@ -142,7 +167,7 @@ def _make_way(
         (folder / name).unlink(missing_ok=True)
     repair(folder, [file for file in manifest.files if file.name not in damaged])
     write_json(folder / _INPUTS, dict(inputs))
-    (folder / "manifest.json").unlink()
+    (folder / MANIFEST).unlink()
     folder.rename(partial)
 
 

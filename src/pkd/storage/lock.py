@@ -31,6 +31,10 @@ def one_writer(folder: Path) -> Iterator[None]:
         lock = FileLock(path)
         lock.acquire(timeout=0)
     except Timeout:
+        if not path.exists():  # to filelock, a file system that takes no new files looks like another's lock
+            raise RecipeError(
+                f"{folder} cannot be written: no file can be made there. Choose another output."
+            ) from None
         raise RecipeError(
             f"{folder} is being written by another pkd ({_holder(holder_file)}). Wait for it, stop it, or choose "
             "another output folder."
