@@ -10,14 +10,20 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import re
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
     AlbertConfig,
@@ -27,12 +33,15 @@ from transformers import (
     BertConfig,
     BertForMaskedLM,
     GPT2Config,
+    RobertaConfig,
     ViTConfig,
+    pipeline,
 )
 
 from conftest import make_reviews, make_teacher, make_tokenizer
 from pkd.cli.main import main
 from pkd.distillation.annotation import open_shards
+from pkd.storage.lock import one_writer
 
 Run = Any
 case = pytest.param
@@ -569,3 +578,394 @@ def test_a_hub_that_refuses_or_cannot_be_reached_is_told_in_one_line_with_a_hint
     assert len(lines) == len(names), lines
     for name, line in zip(names, lines, strict=True):
         has_all(line, f"pkd: The teacher {name} cannot be loaded:", "check the name, the network, and `hf auth login`")
+
+
+# Settings: 42 to 72 -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        case(["--layers", 9], ["A student of 9 layers cannot come from a teacher of 4", "from 1 to 4"],
+             id="C42-deeper-than-the-teacher"),
+        case(["--layers", 1], ["patience no layer to teach", "method kd or ft"], id="C43-no-patient-layer"),
+        case(["--layers", 2, "--layer-map", "1:1,2:2"], ["teaches the student layers 1 to 1"],
+             id="C43-more-pairs-than-patient-layers"),
+        case(["--layers", 3, "--layer-map", "1:1,2:9"], ["teacher layers [1, 9]; they must be from 1 to 3"],
+             id="C43-beyond-the-teacher"),
+        case(["--layers", 2, "--layer-map", "1:0"], ["[[1, 0]]; its teacher layers must count from 1"], id="C44-embeddings"),
+        case(["--layers", 2, "--layer-map", "1:4"], ["must be from 1 to 3", "the last layer is never a patient one"],
+             id="C44-last-layer"),
+        case(["--layers", 2, "--layer-map", "1:-1"], ["teacher layers must count from 1"], id="C44-negative"),
+        case(["--layers", 3, "--layer-map", "1:2,2:2"], ["increase from pair to pair"], id="C44-repeated"),
+        case(["--layers", 3, "--layer-map", "1:3,2:1"], ["increase from pair to pair"], id="C44-unsorted"),
+        case(["--start", "1,9"], ["start is [1, 9]; it must name 2 different teacher layers from 1 to 4"],
+             id="C44-start-beyond-the-teacher"),
+        case(["--max-length", 65], ["max_length is 65", "reads at most 64", "Set max_length to 64 or less"],
+             id="C56-longer-than-the-positions"),
+        case(["--max-length", 2], ["max_length is 2; it must be above 2"], id="C57-shorter-than-a-text"),
+        case(["--alpha", 70], ["alpha is 70.0; it must be at most 1, did you mean 0.7?"], id="C58-percent"),
+        case(["--alpha", -0.1], ["alpha is -0.1; it must be at least 0"], id="C58-negative"),
+        case(["--alpha", "nan"], ["alpha is nan; it must be"], id="C58-not-a-number"),
+        case(["--temperature", 0], ["temperature is 0.0; it must be above 0"], id="C59-temperature-0"),
+        case(["--temperature", "inf"], ["temperature is inf; it must be a finite number"], id="C59-temperature-inf"),
+        case(["--beta", -1], ["beta is -1.0; it must be at least 0"], id="C59-beta"),
+        case(["--learning-rate", 0], ["learning_rate is 0.0; it must be above 0"], id="C59-learning-rate"),
+        case(["--learning-rate", "nan"], ["learning_rate is nan; it must be a finite number"], id="C59-rate-nan"),
+        case(["--num-train-epochs", 0], ["num_train_epochs is 0.0; it must be above 0"], id="C59-epochs"),
+        case(["--per-device-train-batch-size", 0], ["per_device_train_batch_size is 0; it must be above 0"], id="C59-batch"),
+        case(["--seed", -1], ["seed is -1; it must be at least 0"], id="C59-seed-negative"),
+        case(["--seed", 2**32], [f"seed is {2**32}; it must be below {2**32}"], id="C59-seed-too-large"),
+        case(["--set", "betta=5"], ["betta is no setting of pkd", "did you mean beta?"], id="C60-unknown-key"),
+        case(["--beta", "much"], ["Invalid value for '--beta'", "number", "`pkd distill --help`"], id="C60-wrong-type"),
+        case(["--set", "training.evaluation_strategy=epoch"], ["every epoch is evaluated when data.eval is given"],
+             id="C61-evaluation-strategy"),
+        case(["--set", "no_cuda=true"], ["write training.device: cpu"], id="C61-no-cuda"),
+        case(["--set", "training.device=cuda"], ["device is cuda, but torch sees no GPU", "auto or cpu"],
+             id="C72-no-gpu", marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")),
+        case(["--set", "training.fp16=true"], ["write precision: bfloat16 or float32; float16 is not used"], id="C72-fp16"),
+        case(["--precision", "float16"], ["precision is 'float16'; it must be auto, float32 or bfloat16"],
+             id="C72-float16"),
+    ],
+)  # fmt: skip
+def test_a_setting_that_cannot_be_ends_with_2_before_anything_is_paid_for(
+    pkd: Run, workspace: Path, tmp_path: Path, arguments: list[Any], words: list[str]
+) -> None:
+    length = [] if "--max-length" in arguments else ["--max-length", 32]
+    code, _, told = pkd(
+        "distill", "--teacher", workspace / "teacher", "--train", workspace / "train.csv", "--eval", workspace / "dev.csv",
+        "--output", tmp_path / "student", *length, *arguments,
+    )  # fmt: skip
+    assert code == 2, told
+    has_all(told, *words)
+    assert not (tmp_path / "student").exists()
+    assert not list(tmp_path.glob("student.work/annotated"))
+
+
+def test_c45_a_skip_map_that_does_not_divide_is_legal(pkd: Run, workspace: Path, tmp_path: Path) -> None:
+    code, out, told = pkd("check", put(tmp_path, "recipe.yaml", recipe_text(workspace, students="[{layers: 3}]")))
+    assert code == 0, told
+    has_all(out, "student layer 1 ← teacher layer 1, student layer 2 ← teacher layer 2")  # floor(4/3), floor(8/3)
+
+
+def test_c56_positions_counted_from_behind_the_padding_are_fewer(pkd: Run, workspace: Path, tmp_path: Path) -> None:
+    names = {"id2label": {0: "negative", 1: "positive"}, "label2id": {"negative": 0, "positive": 1}}
+    roberta = tiny(RobertaConfig, max_position_embeddings=66, pad_token_id=1, **names)
+    teacher = save(roberta, tmp_path / "roberta")
+    train = put(tmp_path, "train.csv", "text,label\n" + TWO_CLASSES)
+    command = ["annotate", "--teacher", teacher, "--train", train, "--layers", 2, "--output", tmp_path / "rows"]
+    code, _, told = pkd(*command, "--max-length", 65)
+    assert code == 2, told
+    has_all(told, "max_length is 65, but this roberta model reads at most 64 word pieces")
+    code, _, told = pkd(*command, "--max-length", 64)
+    assert code == 0, told
+
+
+def test_c57_many_cut_rows_are_warned_of(annotate: Any) -> None:
+    code, _, told = annotate(rows_of(make_reviews(20)), "--max-length", 5)
+    assert code == 0
+    assert re.search(r"warning: \d+% of the rows are cut at max_length = 5 word pieces", told), told
+
+
+@pytest.mark.parametrize(
+    ("yaml", "words"),
+    [
+        case("students: [{betta: 3}]\n", ["recipe.yaml:4", "betta is not known", "did you mean beta?"], id="C60-unknown"),
+        case("seeds: 2\nseeds: 3\n", ["recipe.yaml:5: seeds is given twice"], id="C60-twice"),
+        case("training:\n  num_train_epochs: many\n", ["recipe.yaml:5", "num_train_epochs is 'many'; it must be a number"],
+             id="C60-wrong-type"),
+        case("training:\n\tseed: 3\n", ["recipe.yaml:5", "a tab stands where YAML wants spaces"], id="C60-tab"),
+        case("students: [{alpha: 7, betta: 3}]\nseeds: 0\n", ["3 things are wrong", "recipe.yaml:4", "recipe.yaml:5"],
+             id="C60-all-faults-at-once"),
+    ],
+)  # fmt: skip
+def test_a_recipe_that_cannot_be_ends_with_2_and_its_lines(
+    pkd: Run, tmp_path: Path, yaml: str, words: list[str]
+) -> None:
+    text = "teacher: {model: t}\n# a comment\ndata: {train: a.csv, eval: b.csv}\n" + yaml
+    code, _, told = pkd("check", put(tmp_path, "recipe.yaml", text))
+    assert code == 2, told
+    has_all(told, *words)
+
+
+def test_c63_a_text_of_which_nothing_is_left_still_gets_an_answer(pkd: Run, workspace: Path, tmp_path: Path) -> None:
+    code, out, told = pkd("predict", workspace / "teacher", "--json", "\u200b")  # cleaned away by the tokenizer
+    assert code == 0, told
+    assert sum(json.loads(out)["probabilities"].values()) == pytest.approx(1)
+
+
+# Runs, their folders and what they need: 62 to 76 -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def distill(pkd: Run, workspace: Path, tmp_path: Path) -> Any:
+    """Distils a student of two layers in one epoch, or as told."""
+
+    def run(*more: object, output: Path = tmp_path / "student") -> tuple[int, str, str]:
+        return pkd(
+            "distill", "--teacher", workspace / "teacher", "--train", workspace / "train.csv", "--eval",
+            workspace / "dev.csv", "--layers", 2, "--max-length", 32, "--output", output, "--set", "training.device=cpu",
+            "--precision", "float32", *(() if "--num-train-epochs" in more else ("--num-train-epochs", 1)), *more,
+        )  # fmt: skip
+
+    return run
+
+
+def test_c62_a_loss_that_is_not_finite_stops_before_the_weights_change(distill: Any, tmp_path: Path) -> None:
+    code, _, told = distill(
+        "--learning-rate", 1e30, "--set", "training.max_grad_norm=0", "--set", "training.warmup_steps=0"
+    )
+    assert code == 6, told
+    has_all(told, "Step 2: ", "training stopped before the weights changed", "The last good checkpoint is none")
+    has_all(told, "Lower the learning rate or β")
+    if "the loss is" in told:
+        found = list(tmp_path.glob("student.work/students/*.partial/diverged.json"))
+        assert json.loads(found[0].read_text())["texts"]
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "damage"),
+    [
+        case(signal.SIGTERM, 75, "none", id="C73-SIGTERM"),
+        case(signal.SIGINT, 130, "none", id="C73-SIGINT"),
+        case(signal.SIGTERM, 75, "half-written", id="C67-half-written"),
+        case(signal.SIGTERM, 75, "truncated", id="C67-truncated"),
+        case(signal.SIGTERM, 75, "changed", id="C68-changed"),
+    ],
+)
+def test_a_signal_saves_and_the_same_command_goes_on(
+    distill: Any, tmp_path: Path, number: int, code: int, damage: str
+) -> None:
+    student = tmp_path / "student.work" / "students"
+    long = ["--num-train-epochs", 4, "--set", "training.save_steps=2"]
+
+    def stop_when_two_are_saved() -> None:
+        deadline = time.monotonic() + 60
+        while len(list(student.glob("*.partial/checkpoint-*/manifest.json"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.002)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=stop_when_two_are_saved)
+    thread.start()
+    given, _, told = distill(*long)
+    thread.join()
+    assert given == code, told
+    has_all(told, "is saved. The same command again goes on from there.")
+    assert not (tmp_path / "student").exists()
+    checkpoints = sorted(student.glob("*.partial/checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    newest, older = checkpoints[-1], checkpoints[-2]
+    if damage == "changed":
+        given, _, told = distill(*long, "--beta", 7)
+        assert given == 2, told
+        has_all(told, "unfinished and was begun with other inputs", "beta 100.0 → 7.0", "--overwrite")
+        given, _, told = distill("--num-train-epochs", 1, "--overwrite")
+        assert given == 0, told
+        return
+    if damage == "half-written":
+        (newest / "manifest.json").unlink()
+    if damage == "truncated":
+        os.truncate(newest / "optimizer.safetensors", 100)
+    given, _, told = distill(*long)
+    assert given == 0, told
+    if damage == "none":
+        has_all(told, f"goes on from {newest}.")
+    else:
+        has_all(told, f"warning: {newest} cannot be resumed from", f"is now {newest.name}.damaged-1")
+        has_all(told, f"goes on from {older}.")
+        has_all(told, "it was not finished" if damage == "half-written" else "optimizer.safetensors has 100 bytes")
+    assert (tmp_path / "student" / "model.safetensors").is_file()
+
+
+def test_c64_answers_of_other_inputs_are_made_anew_with_the_reason(
+    annotate: Any, workspace: Path, tmp_path: Path
+) -> None:
+    rows = rows_of(make_reviews(20))
+    assert annotate(rows)[0] == 0
+    assert "kept" in annotate(rows)[2]
+    _, _, told = annotate(rows, "--max-length", 16)
+    has_all(told, f"redoing {tmp_path / 'rows'}: max_length 32 → 16", "is now rows.stale-1")
+    _, _, told = annotate(rows_of(make_reviews(21)), "--max-length", 16)
+    has_all(told, "redoing", "rows.texts", "is now rows.stale-2")
+    _, _, told = annotate(
+        rows_of(make_reviews(21)), "--max-length", 16, teacher=with_weight(0.5)(workspace, tmp_path / "o")
+    )
+    has_all(told, "redoing", "teacher.model", "is now rows.stale-3")
+    _, table, told = annotate(rows_of(make_reviews(21)), "--max-length", 16, "--layers", 3, teacher=tmp_path / "o")
+    has_all(told, "redoing", "the states of teacher layers [1] are wanted too")
+    assert set(table[0]["teacher_cls_states"]) == {"1", "2"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        case(lambda shard: os.truncate(shard, 1000), "has 1,000 bytes instead of", id="C65-truncated"),
+        case(lambda shard: flip(shard), "has other contents than when it was written", id="C65-flipped"),
+        case(lambda shard: shard.unlink(), "is missing", id="C65-missing"),
+    ],
+)
+def test_a_damaged_shard_is_made_again_and_no_other(annotate: Any, tmp_path: Path, damage: Any, words: str) -> None:
+    rows, small = rows_of(make_reviews(20)), ("--set", "annotation.rows_per_shard=8")
+    _, table, _ = annotate(rows, *small)
+    before = table.to_list()
+    shards = sorted((tmp_path / "rows").glob("*.arrow"))
+    untouched = shards[0].stat().st_mtime_ns
+    damage(shards[1])
+    code, table, told = annotate(rows, *small)
+    assert code == 0, told
+    has_all(told, f"redoing {tmp_path / 'rows'}: damaged: {shards[1].name} {words}")
+    assert table.to_list() == before
+    assert shards[0].stat().st_mtime_ns == untouched
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+# C65, a folder that cannot be written, is C74.
+
+
+@pytest.mark.parametrize(
+    ("manifest", "words"),
+    [
+        case({"schema": 0}, ["made by another version of pkd (manifest schema 0, this one writes", "Move it away"],
+             id="C66-older-version"),
+        case({"files": 3}, ["manifest.json is damaged or not a manifest of pkd", "Move"], id="C66-no-manifest"),
+    ],
+)  # fmt: skip
+def test_answers_of_another_version_end_with_5(
+    annotate: Any, tmp_path: Path, manifest: dict[str, Any], words: list[str]
+) -> None:
+    rows = rows_of(make_reviews(4))
+    annotate(rows)
+    path = tmp_path / "rows" / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **manifest}))
+    code, _, told = annotate(rows)
+    assert code == 5, told
+    has_all(told, str(tmp_path / "rows"), *words)
+
+
+def test_c69_a_folder_that_is_not_ours_is_left_alone_unless_overwritten(annotate: Any, tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    put(tmp_path / "rows", "thesis.txt", "the only copy")
+    code, _, told = annotate("text,label\n" + TWO_CLASSES)
+    assert code == 2, told
+    has_all(told, f"{tmp_path / 'rows'} exists and was not made by this command", "another output", "--overwrite")
+    code, _, told = annotate("text,label\n" + TWO_CLASSES, "--overwrite")
+    assert code == 0, told
+    assert (tmp_path / "rows.before-1" / "thesis.txt").read_text() == "the only copy"
+
+
+def test_c70_what_will_not_fit_on_the_disk_is_told_at_the_start(annotate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))  # what the system would say
+    code, _, told = annotate("text,label\n" + TWO_CLASSES)
+    assert code == 7, told
+    has_all(told, "Annotating 2 rows will need about", "only 1.0 kB are free at", "Free some space")
+
+
+@pytest.fixture
+def limit() -> Iterator[Any]:
+    """Sets a limit of the operating system for the rest of the test."""
+    before: dict[int, tuple[int, int]] = {}
+
+    def set_limit(kind: int, value: int) -> None:
+        before.setdefault(kind, resource.getrlimit(kind))
+        resource.setrlimit(kind, (value, before[kind][1]))
+
+    yield set_limit
+    for kind, value in before.items():
+        resource.setrlimit(kind, value)
+
+
+def test_c70_a_disk_that_is_full_later_keeps_what_was_finished(distill: Any, tmp_path: Path, limit: Any) -> None:
+    limit(resource.RLIMIT_FSIZE, 28_000)  # no file may grow beyond: the teacher's answers fit, a checkpoint does not
+    code, _, told = distill()
+    assert code == 7, told
+    has_all(told, "goes on from what was finished")
+    limit(resource.RLIMIT_FSIZE, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+    code, _, told = distill()
+    assert code == 0, told
+    has_all(told, f"kept {tmp_path / 'student.work' / 'annotated' / 'eval'}")
+
+
+def test_c70_a_device_that_is_full_is_told(pkd: Run) -> None:
+    code, _, told = pkd("recipe", "--output", "/dev/full", "--overwrite")
+    assert code == 7, told
+    has_all(told, "The disk is full")
+
+
+def test_c71_memory_that_does_not_suffice_is_told_with_what_helps(distill: Any, tmp_path: Path, limit: Any) -> None:
+    train = put(
+        tmp_path, "many.csv", rows_of([(f"{text} {n}", label) for n in range(100) for text, label in make_reviews(40)])
+    )
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limit(resource.RLIMIT_AS, used + (64 << 20))
+    code, _, told = distill("--train", train, "--per-device-train-batch-size", 4_000)
+    assert code == 7, told
+    has_all(told, "The memory does not suffice", "--per-device-train-batch-size", "--gradient-accumulation-steps")
+
+
+def test_c73_a_second_run_in_one_folder_is_told_who_is_there(annotate: Any, tmp_path: Path) -> None:
+    with one_writer(tmp_path / "rows"):
+        code, _, told = annotate("text,label\n" + TWO_CLASSES)
+    assert code == 2, told
+    has_all(told, f"rows is being written by another pkd (process {os.getpid()} on", "Wait for it, stop it, or choose")
+
+
+def test_c74_spaces_and_other_alphabets_in_paths_work(pkd: Run, distill: Any, workspace: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "with space é 模型 :x"
+    code, _, told = distill(output=odd / "студент")
+    assert code == 0, told
+    code, out, told = pkd("predict", odd / "студент", "--file", put(odd, "neue Zeilen ü.txt", "a great film\n"))
+    assert (code, out.split("\t")[2]) == (0, "a great film\n"), told
+
+
+def test_c74_an_output_in_a_loop_of_links_or_where_nothing_can_be_written_ends_with_2(
+    pkd: Run, workspace: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    put(tmp_path, "file", "")
+    command = ["annotate", "--teacher", workspace / "teacher", "--max-length", 32, "--layers", 2]
+    for output in (tmp_path / "a" / "rows", tmp_path / "a", Path("/proc/rows"), tmp_path / "file" / "rows"):
+        code, _, told = pkd(*command, "--train", workspace / "train.csv", "--output", output)
+        assert code == 2, told
+        has_all(told, str(output), "hoose another output")
+    code, _, told = pkd(*command, "--train", tmp_path / "a" / "train.csv", "--output", tmp_path / "rows")
+    assert code == 3, told  # the same of an input
+    has_all(told, str(tmp_path / "a" / "train.csv"), "does not exist")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_c74_a_place_without_permission_ends_with_2(annotate: Any, tmp_path: Path) -> None:
+    (tmp_path / "rows.partial").mkdir(mode=0o500)
+    code, _, told = annotate("text,label\n" + TWO_CLASSES)
+    assert code == 2, told
+    has_all(told, "Permission denied")
+
+
+def test_c75_a_text_of_ten_megabytes_goes_through_within_seconds(
+    pkd: Run, annotate: Any, workspace: Path, tmp_path: Path
+) -> None:
+    long = "a great film " * 800_000
+    began = time.monotonic()
+    code, rows, told = annotate(f"text,label\n{long},positive\nb,negative\n")
+    assert (code, len(rows[0]["input_ids"])) == (0, 32), told
+    has_all(told, "1 texts of more than 12,800 characters were cut there, before tokenising")
+    for name, content in (("new.txt", long), ("new.csv", f"text\n{long}\n")):
+        code, out, told = pkd("predict", workspace / "teacher", "--json", "--file", put(tmp_path, name, content))
+        assert code == 0, told
+        assert json.loads(out)["text"] == long  # it is cut for the tokenizer alone
+    assert time.monotonic() - began < 10
+
+
+def test_c76_a_student_reads_texts_longer_than_it_can_where_its_card_says_how(distill: Any, tmp_path: Path) -> None:
+    code, _, told = distill()
+    assert code == 0, told
+    has_all((tmp_path / "student" / "README.md").read_text(), 'classify("a text", truncation=True)')
+    classify = pipeline("text-classification", model=str(tmp_path / "student"))
+    assert classify.tokenizer.model_max_length == 32
+    long = "a great film " * 300
+    assert classify(long, truncation=True) == classify("a great film " * 11, truncation=True)

@@ -30,7 +30,11 @@ _QUIET_LIBRARIES = {
     # TOKENIZERS_PARALLELISM stays unset: tokenizers then works in parallel, and switches itself off in forked workers
 }
 
-_DISK_FULL = "The disk is full. Free some space; the same command again goes on from what was finished."
+_DISK_FULL = (
+    "The disk is full, or files may not grow so large (ulimit -f). Free some space; the same command again goes on "
+    "from what was finished."
+)
+_SIGNS_OF_A_FULL_DISK = ("No space left on device", "File too large", "Disk quota exceeded")
 _PLACE_IS_WRONG = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
@@ -123,7 +127,7 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         )
     if isinstance(error, OSError):
         return _explain_os_error(error)
-    if "No space left on device" in str(error):  # the library that writes weights has an error class of its own
+    if any(sign in str(error) for sign in _SIGNS_OF_A_FULL_DISK):  # safetensors has an error class of its own
         return _DISK_FULL, 7
     return None
 

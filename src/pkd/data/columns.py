@@ -26,18 +26,19 @@ if TYPE_CHECKING:
 OnEmpty = Literal["error", "drop", "keep"]
 
 EMPTY_SHARE = 0.01  # above it empty texts are a fault of the file, below it they happen
-_CHARACTERS_A_WORD_PIECE = 50 * 8  # far more than any word piece has: what is cut here, truncation would cut later
+CHARACTERS_A_WORD_PIECE = 50 * 8  # far more than any word piece has: what is cut here, truncation would cut later
 _CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 _SHOWN = 5
 
 
-def clean_rows(raw: RawTable, settings: DataSettings, *, on_empty: OnEmpty) -> datasets.Dataset:
+def clean_rows(raw: RawTable, settings: DataSettings, *, on_empty: OnEmpty, cut: bool = True) -> datasets.Dataset:
     """Make a dataset of strings and, where there are labels: classes (int64 or strings), scores or sets of names.
 
     Args:
         raw: the columns as they are in the source.
         settings: `problem_type`, and `max_length`: what lies far behind it in a text is cut off now.
         on_empty: what to do about empty texts: "error" refuses more than 1 % of them.
+        cut: False cuts nothing, since the text is given back.
 
     Raises:
         DataError: if there are no rows, too many empty texts, a row without a label, or labels that are no classes.
@@ -53,7 +54,8 @@ def clean_rows(raw: RawTable, settings: DataSettings, *, on_empty: OnEmpty) -> d
     if kept is not None and not kept.any():
         raise DataError(f"{raw.source} has 0 rows left: all {rows:,} have an empty text.")
     _warn_of_control_characters(raw, texts)
-    texts = [_cut(raw, text, _CHARACTERS_A_WORD_PIECE * settings.max_length) for text in texts]
+    if cut:
+        texts = [_cut(raw, text, CHARACTERS_A_WORD_PIECE * settings.max_length) for text in texts]
     columns: dict[str, Any] = dict(zip(_text_names(raw), texts, strict=True))
     if raw.labels is not None:
         columns["label"] = read_labels(raw, settings, kept)

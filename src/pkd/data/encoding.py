@@ -13,6 +13,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
+from pkd.data.columns import CHARACTERS_A_WORD_PIECE
 from pkd.storage.fingerprint import fingerprint, sha256_of_texts
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def encode(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_le
     Args:
         dataset: rows with `text`, with `text_a` and `text_b`, or with `text_a` and choices.
         tokenizer: the teacher's.
-        max_length: word pieces a row is cut to; of a pair the longer text is cut first.
+        max_length: word pieces a row is cut to; of a pair the longer text is cut first. Characters far beyond them are
+            not even tokenised: a text of megabytes would take its time.
     """
     if "input_ids" in dataset.column_names:
         return dataset
@@ -52,7 +54,8 @@ def encode(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_le
     token_type_ids: list[Sequence[int]] = []
     for begin in range(0, len(dataset), _ROWS_AT_A_TIME):
         rows = dataset[begin : begin + _ROWS_AT_A_TIME]
-        texts = [list(rows[column]) for column in columns]
+        longest = CHARACTERS_A_WORD_PIECE * max_length
+        texts = [[text[:longest] for text in rows[column]] for column in columns]
         if choices:  # the context before each choice, a row's choices one behind the other
             of_rows = list(zip(*texts, strict=True))
             texts = [[row[0] for row in of_rows for _ in row[1:]], [choice for row in of_rows for choice in row[1:]]]

@@ -95,7 +95,7 @@ def read_split(source: str, split: str, settings: DataSettings) -> datasets.Data
         raw = _raw_rows(_load_from_hub(name, split, part), choose, source)
     else:
         raise DataError(_missing_message(path))
-    return clean_rows(raw, settings, on_empty=on_empty)
+    return clean_rows(raw, settings, on_empty=on_empty, cut=split != "predict")
 
 
 def read_texts(source: str, text_columns: str | None = None) -> Iterator[str | tuple[str, str]]:

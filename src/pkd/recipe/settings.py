@@ -44,7 +44,7 @@ class LossSettings:
 
     temperature: PositiveFloat = setting(10.0, "T that softens teacher and student in L_DS", common=True)
     alpha: Annotated[float, Field(ge=0, le=1)] = setting(
-        0.5, "α, weight of L_DS; the labels get 1 − α (from 0 to 1)", common=True
+        0.5, "α, weight of L_DS; labels get 1 − α (from 0 to 1)", common=True
     )
     beta: NonNegativeFloat = setting(100.0, "β, weight of L_PT (patience)", common=True)
     kd_reduction: Literal["mean", "sum"] = setting(
@@ -71,7 +71,7 @@ class TrainingSettings:
     max_grad_norm: NonNegativeFloat = setting(1.0, "clip the gradient's norm to this; 0 never clips")
     lr_scheduler_type: Literal["linear", "cosine", "constant_with_warmup"] = setting("linear", "after warm-up")
     precision: Literal["auto", "float32", "bfloat16"] = setting(
-        "auto", "auto: bfloat16 autocast where the hardware has it", common=True
+        "auto", "auto: bfloat16 where the hardware has it", common=True
     )
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "where to train; auto takes a GPU if there is one")
     save_steps: PositiveInt | None = setting(None, "checkpoint every so many steps, besides each epoch's end")

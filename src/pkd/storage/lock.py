@@ -26,6 +26,8 @@ def one_writer(folder: Path) -> Iterator[None]:
     """
     path = folder.absolute().parent / f".{folder.absolute().name}.lock"
     holder_file = path.with_suffix(".lock.json")
+    if folder.is_symlink() and not folder.exists():
+        raise RecipeError(f"{folder} is a link that leads nowhere. Choose another output.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
