@@ -1,6 +1,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,8 @@ from conftest import make_teacher
 from pkd.data.labels import Outputs
 from pkd.encoder.contract import check_max_length, fingerprint_model, load_pretrained, load_teacher
 from pkd.errors import RecipeError, TeacherError
+
+OUTPUTS = Outputs("single_label_classification", ("a", "b"))
 
 
 @pytest.fixture
@@ -120,3 +123,18 @@ def test_the_fingerprint_is_of_the_weights_not_of_the_path(folder: Path, tmp_pat
         model.classifier.bias[0] += 1e-6
     assert fingerprint_model(load_teacher(str(moved)).model) != fingerprint_model(model)
     assert fingerprint_model(make_teacher(seed=1)) != fingerprint_model(make_teacher(seed=2))
+
+
+@pytest.mark.parametrize("load", [load_teacher, lambda name: load_pretrained(name, OUTPUTS)])
+def test_weights_of_another_architecture_are_refused_and_not_drawn_anew(folder: Path, load: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "roberta"}))
+    with pytest.raises(TeacherError, match=r"model_type roberta\): \d+ weights of the encoder are not saved"):
+        load(str(folder))
+
+
+def test_an_encoder_of_another_shape_than_its_configuration_is_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": 64}))
+    with pytest.raises(TeacherError, match=r"in another shape, among them bert\.encoder\.layer\.0"):
+        load_pretrained(str(folder), OUTPUTS)

@@ -13,6 +13,7 @@ from transformers import AutoModelForSequenceClassification, pipeline
 
 import pkd
 from conftest import FILLER, make_teacher
+from pkd.errors import RecipeError
 from pkd.reporting.results import ComparisonRecord, ModelRecord
 
 SETTINGS = {"num_train_epochs": 2, "learning_rate": 1e-3, "device": "cpu", "max_length": 32, "resamples": 100}
@@ -160,3 +161,12 @@ def test_the_api_by_hand_of_the_readme(workspace: Path, tmp_path: Path) -> None:
     assert 0 <= trainer.evaluate()["eval_accuracy"] <= 1
     loss = pkd.losses.kd_loss(torch.zeros(2, 2), torch.zeros(2, 2), temperature=10)
     assert loss.tolist() == [0, 0]
+
+
+def test_a_folder_that_is_in_the_way_is_found_before_anything_is_paid_for(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "student").mkdir()
+    (tmp_path / "student" / "thesis.txt").write_text("the only copy")
+    rows = {split: str(workspace / f"{split}.csv") for split in ("train", "test")}
+    with pytest.raises(RecipeError, match=r"student exists and was not made by this command.*--overwrite"):
+        pkd.distill(teacher=str(workspace / "teacher"), **rows, layers=2, output=str(tmp_path / "student"), **SETTINGS)
+    assert not (tmp_path / "student.work").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from pkd.errors import RecipeError, ResourceError
 from pkd.jobs.run import RunResult, run
 from pkd.recipe.reading import recipe_from
 from pkd.reporting.results import ComparisonRecord, FlipRecord, ModelRecord, RunRecord, read_results
@@ -245,3 +247,23 @@ def test_a_student_can_start_from_a_pretrained_encoder_of_the_same_tokenizer(wor
     records = go(values(workspace, tmp_path / "run", students=students, controls=False)).records
     student = next(record for record in records if isinstance(record, ModelRecord) and record.role == "student")
     assert (student.name, student.start, student.start_layers) == ("pkd-skip-L2-pretrained", "pretrained", [1, 2])
+
+
+def test_a_run_does_not_mix_with_other_files(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("the only copy")
+    recipe = recipe_from(values(workspace, tmp_path), where="test")
+    with pytest.raises(RecipeError, match=r"holds other files \(thesis\.txt\) and no run"):
+        run(recipe)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_training_whose_checkpoints_will_not_fit_is_told_before_it_begins(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = shutil.disk_usage(tmp_path)
+    filling = (tmp_path / "run" / "annotated" / "test").exists  # the last stage before the students
+    free = (64 << 20) + 20_000  # the reserve and enough for an annotation of this size, not for checkpoints
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: whole._replace(free=free) if filling() else whole)
+    with pytest.raises(ResourceError, match=r"Training pkd-skip-L2-spread will need about .* are free at"):
+        run(recipe_from(values(workspace, tmp_path / "run"), where="test"))
+    assert (tmp_path / "run" / "annotated" / "train" / "manifest.json").exists()

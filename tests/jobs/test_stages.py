@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from pkd.errors import RecipeError
+from pkd.errors import CacheError, RecipeError
 from pkd.jobs.stages import run_stage
-from pkd.storage.seal import partial_of
+from pkd.storage.seal import MANIFEST, SCHEMA, partial_of
 
 
 class Build:
@@ -96,3 +96,13 @@ def test_a_stage_stopped_between_its_seal_and_its_name_needs_nothing_else(tmp_pa
     (tmp_path / "stage").rename(partial_of(tmp_path / "stage"))
     assert run_stage(tmp_path / "stage", "thing", {"seed": 1}, build).folder.is_dir()
     assert build.calls == 1
+
+
+def test_a_manifest_of_another_version_is_refused_unless_its_folder_is_put_aside(tmp_path: Path, build: Build) -> None:
+    run_stage(tmp_path / "stage", "thing", {"seed": 1}, build)
+    manifest = tmp_path / "stage" / MANIFEST
+    manifest.write_text(manifest.read_text().replace(f'"schema": {SCHEMA}', f'"schema": {SCHEMA + 1}'))
+    with pytest.raises(CacheError, match=r"made by another version of pkd.*--overwrite puts it aside"):
+        run_stage(tmp_path / "stage", "thing", {"seed": 1}, build)
+    assert run_stage(tmp_path / "stage", "thing", {"seed": 1}, build, overwrite=True).status == "made"
+    assert (tmp_path / "stage.before-1" / "second.txt").exists()

@@ -35,3 +35,9 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RecipeError, match="cannot be written"), one_writer(tmp_path / "file" / "run"):
         pass
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="there is no file system here that takes no files")
+def test_a_file_system_that_takes_no_files_is_not_taken_for_another_writer() -> None:
+    with pytest.raises(RecipeError, match="/proc/rows cannot be written"), one_writer(Path("/proc/rows")):
+        pass

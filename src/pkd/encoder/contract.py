@@ -188,7 +188,20 @@ def _load(name: str, role: str, model_class: Any = None, **keywords: Any) -> tup
         )
     _check_weights(name, model, tokenizer)
     tokenizer.padding_side = "right"
-    return LoadedClassifier(model, tokenizer, name), {str(key) for key in info["missing_keys"]}
+    missing = {str(key) for key in info["missing_keys"]}
+    _check_encoder_is_whole(name, model, missing | {str(key) for key, *_ in info["mismatched_keys"]})
+    return LoadedClassifier(model, tokenizer, name), missing
+
+
+def _check_encoder_is_whole(name: str, model: PreTrainedModel, absent: set[str]) -> None:
+    """Refuse weights of another architecture: the library would draw the encoder anew and only log it."""
+    prefix = f"{model.base_model_prefix}."
+    if of_encoder := sorted(key for key in absent if key.startswith(prefix) and ".pooler." not in key):
+        raise TeacherError(
+            f"{name} does not fit its config.json (model_type {model.config.model_type}): {len(of_encoder)} weights of "
+            f"the encoder are not saved, or in another shape, among them {of_encoder[0]}. Take the folder that "
+            "`save_pretrained` made of the whole model."
+        )
 
 
 def _check_place(name: str, role: str) -> None:

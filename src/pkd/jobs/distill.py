@@ -11,7 +11,7 @@ from typing import Any
 
 from pkd import ranks
 from pkd.jobs.run import run
-from pkd.jobs.stages import run_stage
+from pkd.jobs.stages import refuse_what_is_in_the_way, run_stage
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.reading import recipe_from
 from pkd.reporting.card import model_card
@@ -55,6 +55,7 @@ def distill(
     values = place_keywords({"teacher": teacher, "train": train, "controls": controls, **keys})
     recipe = dataclasses.replace(recipe_from(values, where="distill"), output=str(work))
     with one_writer(student):
+        refuse_what_is_in_the_way(student, overwrite=overwrite)  # not after the training
         result = run(recipe, overwrite=overwrite)
         chosen = _best_seed(result.records)
         trained = work / chosen.folder

@@ -87,7 +87,7 @@ def finetune_stage(
     }
 
     def build(partial: Path) -> Mapping[str, Any]:
-        require_space(partial, _checkpoint_bytes(loaded.model.num_parameters()), "Fine-tuning the teacher")
+        require_space(partial, checkpoint_bytes(loaded.model.num_parameters()), "Fine-tuning the teacher")
         rows = {
             split: encode(examples.splits[split], loaded.tokenizer, recipe.data.max_length)
             for split in ("train", "eval")
@@ -169,5 +169,6 @@ def warn_if_few(rows: int, settings: TrainingSettings) -> None:
         )
 
 
-def _checkpoint_bytes(parameters: int) -> int:
+def checkpoint_bytes(parameters: int) -> int:
+    """About how many bytes the checkpoints of a training take on the disk at most."""
     return parameters * 4 * 3 * 4  # weights and two moments in float32, best, last two and the one being written

@@ -31,6 +31,7 @@ from pkd.recipe.settings import TrainingSettings
 from pkd.recipe.writing import write_recipe
 from pkd.reporting.results import Record, read_results
 from pkd.storage.lock import one_writer
+from pkd.storage.seal import PARTIAL
 from pkd.training.precision import resolve_device
 
 
@@ -66,6 +67,7 @@ def run(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bool
             "chooses the best epoch), test, or both."
         )
     with one_writer(folder):
+        _refuse_other_files(folder, overwrite=overwrite)
         folder.mkdir(parents=True, exist_ok=True)
         resolve_device(recipe.training.device)
         if recipe.teacher.finetune is None:  # a wrong teacher should be found before long files are read
@@ -90,6 +92,18 @@ def run(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bool
         # a small share of the work, most of it written: the first rank measures alone
         page = ranks.on_first(lambda: str(judge_run(recipe, folder, teacher, examples, trained, starts_tried)[1]))
     return RunResult(folder, read_results(folder), Path(page))
+
+
+def _refuse_other_files(folder: Path, *, overwrite: bool) -> None:
+    """A run does not mix with somebody else's files."""
+    first = ("recipe.yaml", *(name + end for name in ("teacher", "annotated") for end in ("", PARTIAL)))
+    if overwrite or not folder.is_dir() or any((folder / name).exists() for name in first):
+        return
+    if others := sorted(child.name for child in folder.iterdir()):
+        raise RecipeError(
+            f"{folder.absolute()} holds other files ({', '.join(others[:3])}) and no run. Choose another output "
+            "folder, or let the run lie beside them with --overwrite."
+        )
 
 
 def _check_starts(recipe: Recipe, teacher: LoadedClassifier) -> None:

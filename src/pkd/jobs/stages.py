@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pkd import progress, ranks
-from pkd.errors import RecipeError
+from pkd.errors import CacheError, RecipeError
 from pkd.storage.fingerprint import differences
 from pkd.storage.seal import (
+    MANIFEST,
     Manifest,
     SealedFile,
     find_damage,
@@ -78,7 +79,7 @@ def run_stage(
     inputs = json.loads(json.dumps(dict(inputs)))
 
     def prepare() -> dict[str, Any]:
-        before = read_manifest(folder)
+        before = _manifest_of(folder, overwrite)
         status, sealed = _prepare(folder, before, kind, inputs, overwrite, lacks, repair)
         return {
             "status": status,
@@ -131,17 +132,13 @@ def _prepare(
         progress.note(f"redoing {folder}: {why}")
         status = "redone"
         _make_way(folder, manifest, inputs, lacks, repair)
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        if not overwrite:
-            raise RecipeError(
-                f"{folder.absolute()} exists and was not made by this command. Choose another output folder, or put it "
-                "aside with --overwrite."
-            )
+    elif _is_in_the_way(folder):
+        refuse_what_is_in_the_way(folder, overwrite=overwrite)
         progress.note(f"{folder} is now {set_aside(folder, 'before').name}")
     elif folder.exists():
         folder.rmdir()
     partial = partial_of(folder)
-    sealed = read_manifest(partial)
+    sealed = _manifest_of(partial, overwrite)
     if sealed and not differences(sealed.inputs, inputs) and not find_damage(partial, sealed, deep=True):
         return status, sealed
     if _resumes(partial, inputs, overwrite):
@@ -152,9 +149,37 @@ def _prepare(
     return status, None
 
 
+def refuse_what_is_in_the_way(folder: Path, *, overwrite: bool) -> None:
+    """Check that a stage's folder can become what it should: asked first by a job whose last stage it is.
+
+    Raises:
+        RecipeError: if there is something that no stage made, and it is not to be put aside.
+    """
+    if _is_in_the_way(folder) and not overwrite:
+        raise RecipeError(
+            f"{folder.absolute()} exists and was not made by this command. Choose another output folder, or put it "
+            "aside with --overwrite."
+        )
+
+
 def library_versions() -> dict[str, str]:
     """Major and minor version of the libraries that can change an output."""
     return {name: ".".join(version(name).split(".")[:2]) for name in ("torch", "transformers", "tokenizers")}
+
+
+def _is_in_the_way(folder: Path) -> bool:
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not (folder / MANIFEST).is_file()
+
+
+def _manifest_of(folder: Path, overwrite: bool) -> Manifest | None:
+    """The folder's manifest; one that cannot be read is put aside with its folder, where that is allowed."""
+    try:
+        return read_manifest(folder)
+    except CacheError as error:
+        if not overwrite:
+            raise CacheError(f"{error} --overwrite puts it aside.") from error
+        progress.note(f"{error} It is now {set_aside(folder, 'before').name}.")
+        return None
 
 
 def _why_redo(
@@ -189,7 +214,7 @@ def _make_way(
         (folder / name).unlink(missing_ok=True)
     repair(folder, [file for file in manifest.files if file.name not in damaged])
     write_json(folder / _INPUTS, dict(inputs))
-    (folder / "manifest.json").unlink()
+    (folder / MANIFEST).unlink()
     folder.rename(partial)
 
 

@@ -18,9 +18,10 @@ from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
 from pkd.encoder.contract import LoadedClassifier, check_same_tokenizer, load_pretrained
 from pkd.encoder.families import depth_of
 from pkd.errors import RecipeError
-from pkd.jobs.finetune import save_trained
+from pkd.jobs.finetune import checkpoint_bytes, save_trained
 from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.schema import Recipe
+from pkd.storage.space import require_space
 from pkd.training.arguments import trainer_arguments
 
 KIND = "student"
@@ -59,6 +60,7 @@ def train_stage(
 
     def build(partial: Path) -> Mapping[str, Any]:
         student = build_student(plan, seed, teacher)
+        require_space(partial, checkpoint_bytes(student.num_parameters()), f"Training {plan.name}")
         train = with_unlabelled(rows.train, rows.unlabelled if plan.unlabelled else None)
         metric = recipe.evaluation.metric if rows.eval is not None else None
         arguments = PatientTrainingArguments(

@@ -48,6 +48,12 @@ def _acquire(lock: FileLock, folder: Path, holder_file: Path) -> None:
         holder = {"process": os.getpid(), "host": socket.gethostname(), "since": since}
         holder_file.write_text(json.dumps(holder), encoding="utf-8")
     except Timeout:
+        if not Path(
+            lock.lock_file
+        ).exists():  # to filelock, a file system that takes no new files looks like another's lock
+            raise RecipeError(
+                f"{folder} cannot be written: no file can be made there. Choose another output."
+            ) from None
         raise RecipeError(
             f"{folder} is being written by another pkd ({_holder(holder_file)}). Wait for it, stop it, or choose "
             "another output folder."
