@@ -10,6 +10,7 @@ os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import random
+import socket
 from pathlib import Path
 
 import datasets
@@ -22,6 +23,14 @@ GOOD = ("good", "great", "moving", "lovely", "fine", "bright")
 BAD = ("bad", "dull", "awful", "weak", "flat", "poor")
 FILLER = ("the", "a", "film", "plot", "actor", "scene", "story", "was", "is", "and", "very", "quite", "with", "end")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def free_port() -> int:
+    """A port at which processes of this machine can meet."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:

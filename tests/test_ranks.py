@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import textwrap
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import free_port
 from pkd import ranks
 
 pytestmark = pytest.mark.slow
@@ -29,9 +29,7 @@ def start(script: str, rank: int, port: int, world_size: int = 2) -> subprocess.
 
 def ends(script: str) -> list[tuple[int, str, str]]:
     """The exit code and what is said of each of two ranks that run a script."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     processes = [start(script, rank, port) for rank in (0, 1)]
     try:
         said = [process.communicate(timeout=100) for process in processes]

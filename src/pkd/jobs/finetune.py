@@ -132,6 +132,8 @@ def save_trained(trainer: RowMeanTrainer, folder: Path, max_length: int, metric:
     """Save a trained model as an ordinary folder and return the facts of its training; the first rank writes."""
     tokenizer = trainer.processing_class
     tokenizer.model_max_length = max_length  # so that whoever loads the folder cuts as it was trained
+    if trainer.is_fsdp_enabled:  # the Trainer saves no model where each rank is to save its part
+        trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
     trainer.save_model(str(folder))  # all ranks take part, for weights may be sharded
     ranks.on_first(lambda: tokenizer.save_pretrained(folder) and None)
     history = [{key: float(value) for key, value in entry.items()} for entry in trainer.state.log_history]

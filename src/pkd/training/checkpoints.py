@@ -73,8 +73,12 @@ def save_optimizer(folder: Path, optimizer: torch.optim.Optimizer, scheduler: An
         for name, value in values.items()
     }
     save_file(tensors, folder / _OPTIMIZER)
-    plain = {"groups": state["param_groups"], "scheduler": scheduler.state_dict(), "counters": dict(counters)}
-    write_json(folder / _STATE, plain)
+    save_counters(folder, counters, groups=state["param_groups"], scheduler=scheduler.state_dict())
+
+
+def save_counters(folder: Path, counters: Mapping[str, Any], **more: Any) -> None:
+    """Write the trainer's own counters, and what else is plain data."""
+    write_json(folder / _STATE, {**more, "counters": dict(counters)})
 
 
 def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer, scheduler: Any) -> None:

@@ -24,6 +24,7 @@ from pkd.training.checkpoints import (
     load_random_state,
     newest_sealed,
     rotate,
+    save_counters,
     save_optimizer,
     save_random_state,
 )
@@ -152,6 +153,8 @@ class ResumableTrainer(Trainer):
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if self.is_deepspeed_enabled or self.is_fsdp_enabled:
             super()._save_optimizer_and_scheduler(output_dir)
+            if self.args.should_save:
+                save_counters(Path(output_dir), self._counters())
         elif self.args.should_save:
             save_optimizer(Path(output_dir), self.optimizer, self.lr_scheduler, self._counters())
 
