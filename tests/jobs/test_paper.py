@@ -130,7 +130,7 @@ def test_the_command_prints_table_or_json_and_a_dry_run_trains_nothing(
     given += [part for setting in TINY for part in ("--set", setting)]
     assert main([*given, "--dry-run", "--seeds", "2"]) == 0
     told = capsys.readouterr().out
-    assert "160 training and 80 development rows; fine-tune the teacher (20 steps), 1 teacher pass" in told
+    assert "160 training and 80 development rows; fine-tune the teacher (80 steps), 1 teacher pass" in told
     assert "8 trainings of 4 students (160 steps)" in told
     assert "In all: 1 teachers fine-tuned" in told
     assert not tmp_path.exists() or not list(tmp_path.iterdir())
