@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, TrainingArguments
 from pkd.data.batching import stored_teacher_layers
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.losses import ce_loss, kd_loss, pkd_loss, pt_loss
+from pkd.distillation.projection import projected
 from pkd.encoder.inference import ask_for_layers, cls_states_of, model_inputs
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.reading import validate
@@ -121,7 +122,7 @@ def patient_row_losses(
     if settings.alpha > 0 or unlabelled:
         kd = terms["kd"] = kd_loss(logits, inputs["teacher_logits"], settings.temperature, settings.kd_reduction)
     if layer_map:
-        student_cls_states = cls_states_of(output.hidden_states, student_layers)
+        student_cls_states = projected(model, cls_states_of(output.hidden_states, student_layers))
         pt = terms["pt"] = pt_loss(
             student_cls_states, inputs["teacher_cls_states"], settings.normalize, settings.pt_reduction
         )
