@@ -31,6 +31,7 @@ class StudentPlan:
     loss: LossSettings
     training: TrainingSettings
     unlabelled: bool
+    projection: bool = False
 
     def inputs(self) -> dict[str, Any]:
         """What the plan adds to the fingerprint of a trained student."""
@@ -38,6 +39,7 @@ class StudentPlan:
             "method": self.method,
             "start_layers": list(self.start_layers),
             "pretrained": self.pretrained,
+            "projection": self.projection,
             "layer_map": self.layer_map.pairs if self.layer_map else None,
             "loss": dataclasses.asdict(self.loss),
             "training": settings_that_count(self.training),
@@ -113,6 +115,7 @@ def _plan(recipe: Recipe, student: StudentSettings, start: str | list[int], teac
         loss=loss,
         training=_training(recipe.training, student),
         unlabelled=student.unlabelled and student.method != "ft",
+        projection=student.projection,
     )
 
 
@@ -127,6 +130,7 @@ def _control(student: StudentPlan, method: str) -> StudentPlan:
         role="control",
         method=method,
         layer_map=None,
+        projection=False,
         loss=dataclasses.replace(student.loss, beta=0.0, alpha=student.loss.alpha if method == "kd" else 0.0),
         unlabelled=student.unlabelled and method != "ft",
     )

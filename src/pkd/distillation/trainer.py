@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, TrainingArguments
 from pkd.data.batching import is_labelled, stored_teacher_layers
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.losses import kd_loss, pkd_loss, pt_loss, score_kd_loss, set_kd_loss
+from pkd.distillation.projection import projected
 from pkd.encoder.inference import ask_for_layers, cls_states_of, model_inputs
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.reading import validate
@@ -128,7 +129,8 @@ def patient_row_losses(
     if settings.alpha > 0 or unlabelled:
         kd = terms["kd"] = _kd_row_losses(logits, inputs["teacher_logits"], settings, problem_type)
     if layer_map:
-        student_cls_states = cls_states_of(output.hidden_states, student_layers, len(labels))  # [B, K, (N,) H]
+        states = cls_states_of(output.hidden_states, student_layers, len(labels))  # [B, K, (N,) H]
+        student_cls_states = projected(model, states)
         teacher_cls_states = inputs["teacher_cls_states"].view_as(student_cls_states)
         pt = terms["pt"] = pt_loss(  # of several choices every one counts: they are as K · N layers
             student_cls_states.flatten(1, -2),

@@ -189,7 +189,7 @@ def _check_student(plan: StudentPlan, teacher: LoadedClassifier, rows: datasets.
         pretrained=plan.pretrained,
         formula=formula(plan.loss, layer_map, unlabelled=unlabelled),
         terms=measure_terms(student, batches, plan.loss, layer_map),
-        beta=beta_elsewhere(plan.loss, len(layer_map.pairs), student.config.hidden_size) if layer_map else None,
+        beta=beta_elsewhere(plan.loss, len(layer_map.pairs), teacher.model.config.hidden_size) if layer_map else None,
     )
 
 

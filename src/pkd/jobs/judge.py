@@ -140,7 +140,11 @@ def _measure(
                     "start_layers": list(each.plan.start_layers),
                     "layer_map": list(each.plan.layer_map.pairs) if each.plan.layer_map else None,
                     "unlabelled_rows": facts["unlabelled_rows"],
-                    "settings": {**dataclasses.asdict(each.plan.loss), **dataclasses.asdict(each.plan.training)},
+                    "settings": {
+                        **dataclasses.asdict(each.plan.loss),
+                        **dataclasses.asdict(each.plan.training),
+                        **({"projection": True} if each.plan.projection else {}),
+                    },
                     "selection": facts["selection"],
                     "starts_tried": starts_tried.get(each.plan.name, {}),
                     "train_seconds": facts["train_seconds"],

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, set_seed
 from pkd.data.encoding import encode
 from pkd.data.examples import with_unlabelled
 from pkd.distillation.plan import StudentPlan
+from pkd.distillation.projection import add_projection, drop_projection
 from pkd.distillation.student import student_from
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
 from pkd.encoder.contract import LoadedClassifier, check_same_tokenizer, load_pretrained
@@ -78,6 +79,7 @@ def train_stage(
             checkpoint_steps=plan.training.save_steps,
         )
         trainer.train(resume_from_checkpoint=True)
+        drop_projection(student)
         facts = save_trained(trainer, partial, recipe.data.max_length, recipe.evaluation.metric)
         return {**facts, "name": plan.name, "seed": seed, "unlabelled_rows": len(train) - len(rows.train)}
 
@@ -94,7 +96,10 @@ def build_student(plan: StudentPlan, seed: int, teacher: LoadedClassifier) -> Pr
     if plan.pretrained is None:
         return student_from(teacher.model, plan.layers, plan.start_layers)
     set_seed(seed)  # the new head is drawn here
-    return student_from(load_start(plan, plan.pretrained, teacher).model, plan.layers, plan.start_layers)
+    student = student_from(load_start(plan, plan.pretrained, teacher).model, plan.layers, plan.start_layers)
+    if plan.projection:
+        add_projection(student, teacher.model.config.hidden_size, seed)
+    return student
 
 
 def load_start(plan: StudentPlan, pretrained: str, teacher: LoadedClassifier) -> LoadedClassifier:
@@ -107,10 +112,11 @@ def load_start(plan: StudentPlan, pretrained: str, teacher: LoadedClassifier) ->
     encoder = load_pretrained(pretrained, teacher.outputs)
     check_same_tokenizer(teacher, encoder)
     widths = (encoder.model.config.hidden_size, teacher.model.config.hidden_size)
-    if plan.layer_map and widths[0] != widths[1]:
+    if plan.layer_map and widths[0] != widths[1] and not plan.projection:
         raise RecipeError(
             f"{plan.name}: {pretrained} has {widths[0]} hidden units and the teacher {widths[1]}; patience needs "
-            "the same width. Use method kd, or a start of the teacher's width."
+            "the same width. Use projection: true (a learned map of the student's states), method kd, or a start of "
+            "the teacher's width."
         )
     if plan.layers > (depth := depth_of(encoder.model.config)):
         raise RecipeError(

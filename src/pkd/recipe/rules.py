@@ -21,6 +21,7 @@ def broken_rules(recipe: Recipe) -> Iterator[Fault]:
     for index, student in enumerate(recipe.students):
         at: Path = ("students", index)
         yield from _method_faults(student, at)
+        yield from _projection_faults(student, at)
         yield from _start_faults(student, at, has_eval=recipe.data.eval is not None)
         if student.method == "pkd" and not isinstance(student.layer_map, str):
             yield from _map_faults(student, (*at, "layer_map"))
@@ -62,6 +63,15 @@ def _method_faults(student: StudentSettings, at: Path) -> Iterator[Fault]:
         yield Fault(
             (*at, "alpha"),
             f"{weights}: the teacher would teach nothing; raise alpha, or write method: ft if that is meant",
+        )
+
+
+def _projection_faults(student: StudentSettings, at: Path) -> Iterator[Fault]:
+    if student.projection and (student.method != "pkd" or student.pretrained is None):
+        yield Fault(
+            (*at, "projection"),
+            "is true; the map serves patience from a `pretrained` start, which may be of another width than the "
+            "teacher: give method pkd and pretrained, or leave projection out",
         )
 
 

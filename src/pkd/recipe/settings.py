@@ -151,6 +151,7 @@ class StudentSettings(LossSettings):
         "spread", "teacher layers copied: spread, first or a list; several: the dev score chooses", common=True
     )
     pretrained: str | None = setting(None, "start from this encoder's first layers and a new head instead")
+    projection: bool = setting(False, "L_PT through a learned map, dropped later: for a `pretrained` of another width")
     unlabelled: bool = setting(True, "learn from the unlabelled text too (ft never does)")
     training: dict[str, Any] = setting({}, "training settings that differ for this student")
 

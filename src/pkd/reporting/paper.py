@@ -95,7 +95,7 @@ def paper_notes(results: Sequence[TaskResult]) -> list[str]:
     return notes
 
 
-def test_server_sentences(tasks: Sequence[str]) -> list[str]:
+def hidden_test_sentences(tasks: Sequence[str]) -> list[str]:
     """The published scores on test servers, whose labels are hidden: for reading, beside no number of ours."""
     facts = published()
     metrics = {"accuracy": "accuracy", "f1": "F1"}

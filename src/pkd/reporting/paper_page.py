@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pkd.reporting.html import REPORT_FILE, curve_legend, curve_specs, self_contained_page
-from pkd.reporting.paper import TaskResult, paper_notes, paper_rows, rows_by_task, task_title, test_server_sentences
+from pkd.reporting.paper import TaskResult, hidden_test_sentences, paper_notes, paper_rows, rows_by_task, task_title
 from pkd.reporting.speeds import SpeedRecord, speed_notes, speed_rows, speed_title
 from pkd.reporting.wording import AGAINST_TEACHER, comparison_sentence, comparisons_of, confidence_of
 
@@ -37,7 +37,7 @@ def write_table_page(folder: Path, name: str, title: str, teacher: str, results:
         tasks=tasks,
         speeds=[],
         speed_title="",
-        elsewhere=test_server_sentences([result.task for result in results]),
+        elsewhere=hidden_test_sentences([result.task for result in results]),
     )
     return _write(folder, page)
 
