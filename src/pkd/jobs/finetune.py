@@ -111,6 +111,11 @@ def save_trained(trainer: RowMeanTrainer, folder: Path, max_length: int, metric:
     tokenizer.model_max_length = max_length  # so that whoever loads the folder cuts as it was trained
     trainer.model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return training_facts(trainer, metric)
+
+
+def training_facts(trainer: RowMeanTrainer, metric: str) -> dict[str, Any]:
+    """What a finished training measured: the kept epoch and its scores, every logged step, the time it took."""
     history = [{key: float(value) for key, value in entry.items()} for entry in trainer.state.log_history]
     history = [entry for entry in history if "train_runtime" not in entry]
     evaluated = [entry for entry in history if f"eval_{metric}" in entry]

@@ -16,10 +16,11 @@ from pkd.errors import RecipeError
 
 
 @contextlib.contextmanager
-def one_writer(folder: Path) -> Iterator[None]:
+def one_writer(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold `folder` for writing; the operating system lets go of it when the process ends, however it ends.
 
-    The lock lies beside the folder, as .NAME.lock, because a folder is renamed when it is complete.
+    The lock lies beside the folder, as .NAME.lock, because a folder is renamed when it is complete. `wait_seconds` is
+    for a holder that is about to end.
 
     Raises:
         RecipeError: if another process holds it, or nothing can be written there.
@@ -29,7 +30,7 @@ def one_writer(folder: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait_seconds)
     except Timeout:
         raise RecipeError(
             f"{folder} is being written by another pkd ({_holder(holder_file)}). Wait for it, stop it, or choose "
