@@ -167,13 +167,12 @@ def _size_faults(recipe: Recipe, sweep: SweepSettings) -> Iterator[Fault]:
 
 def point_text(point: Mapping[str, Any]) -> str:
     """A point as people read it: temperature 10, beta 500."""
-    names = short_names(point)
-    return ", ".join(f"{names[key]} {value_text(value)}" for key, value in point.items())
+    return ", ".join(f"{short_name(key)} {value_text(value)}" for key, value in point.items())
 
 
-def short_names(keys: Mapping[str, Any]) -> dict[str, str]:
-    """The last part of each key, which is its name."""
-    return {key: key.rpartition(".")[2] for key in keys}
+def short_name(key: str) -> str:
+    """The last part of a key, which is its name."""
+    return key.rpartition(".")[2]
 
 
 def value_text(value: Any) -> str:
