@@ -12,7 +12,19 @@ import pytest
 from pkd.cli.main import app
 from pkd.recipe.reading import read_recipe
 
-COMMANDS = ["run", "demo", "recipe", "finetune", "annotate", "distill", "evaluate", "report", "predict", "check"]
+COMMANDS = [
+    "run",
+    "sweep",
+    "demo",
+    "recipe",
+    "finetune",
+    "annotate",
+    "distill",
+    "evaluate",
+    "report",
+    "predict",
+    "check",
+]
 
 
 def pkd(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

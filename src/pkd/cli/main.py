@@ -17,6 +17,7 @@ from pkd.cli.session import complain, explain, silence_libraries, stopping_on_si
 
 _EXAMPLES = {
     "run": ["pkd run recipe.yaml", "pkd run recipe.yaml --set students.0.beta=500 --set seeds=3"],
+    "sweep": ["pkd sweep recipe.yaml", "pkd sweep recipe.yaml --set 'sweep={grid: published, early_stopping: asha}'"],
     "demo": ["pkd demo", "pkd demo --quick"],
     "recipe": ["pkd recipe > recipe.yaml"],
     "finetune": ["pkd finetune --model bert-base-uncased --train train.csv --eval dev.csv --output teacher/"],
@@ -29,7 +30,7 @@ _EXAMPLES = {
 }
 _PANELS: dict[str, list[Callable[..., None]]] = {
     "Start here": [training.demo, training.recipe],
-    "Make models": [training.run, training.finetune, training.annotate, training.distill],
+    "Make models": [training.run, training.sweep, training.finetune, training.annotate, training.distill],
     "Look and use": [using.check, using.evaluate, using.report, using.predict],
 }
 

@@ -113,7 +113,11 @@ def _train_points(
         if (found := _finished(folder, point, print_, recipe, known)) is not None:
             ended[number] = found
     write_trials((ended[number] for number in sorted(ended)), folder)
-    missing = [number for number in range(len(points)) if number not in ended]
+    twins: dict[str, list[int]] = {}  # points that come to the same training, as kd with any β
+    for number in range(len(points)):
+        if number not in ended:
+            twins.setdefault(prints[number], []).append(number)
+    missing = [numbers[0] for numbers in twins.values()]
     if ended:
         progress.note(f"{len(ended)} of {len(points)} points are trained already")
     if not missing:
@@ -134,7 +138,8 @@ def _train_points(
                 why=outcome.why,
                 fingerprint=prints[number],
             )
-        ended[number] = record.model_copy(update={"retries": outcome.retries})
+        for twin in twins[prints[number]]:
+            ended[twin] = record.model_copy(update={"point": points[twin], "retries": outcome.retries})
         write_trials((ended[each] for each in sorted(ended)), folder)
         if record.status in ("stopped", "diverged"):
             forget_unfinished(place)
@@ -156,14 +161,18 @@ def _train_points(
     return [ended[number] for number in sorted(ended)]
 
 
-def _finished(
-    folder: Path, point: Point, print_: str, recipe: Recipe, known: TrialRecord | None
-) -> TrialRecord | None:
+def _finished(folder: Path, point: Point, print_: str, recipe: Recipe, known: TrialRecord | None) -> TrialRecord | None:
     """The record of a point that needs no more training: its folder is sealed, or it was stopped early or diverged."""
     place = folder / _place(print_)
     manifest = read_manifest(place)
-    if manifest is None or manifest.kind != TRIAL or manifest.fingerprint != print_ or find_damage(place, manifest, deep=True):
-        return known if known is not None and known.status in ("stopped", "diverged") else None
+    if (
+        manifest is None
+        or manifest.kind != TRIAL
+        or manifest.fingerprint != print_
+        or find_damage(place, manifest, deep=True)
+    ):
+        kept = ("diverged", "stopped") if recipe.sweep and recipe.sweep.early_stopping == "asha" else ("diverged",)
+        return known.model_copy(update={"point": point}) if known is not None and known.status in kept else None
     facts: dict[str, Any] = manifest.facts
     metric = recipe.evaluation.metric
     return TrialRecord(

@@ -7,6 +7,7 @@ records are scratch: nothing is ever restored from them, and they are removed at
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import logging
 import os
@@ -86,7 +87,9 @@ def require_ray() -> None:
     try:
         from ray import tune  # noqa: F401
     except ImportError as error:
-        raise RecipeError(f"pkd sweep needs Ray Tune, which is not here: pip install 'pkd[sweep]'. ({error})") from error
+        raise RecipeError(
+            f"pkd sweep needs Ray Tune, which is not here: pip install 'pkd[sweep]'. ({error})"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -124,7 +127,7 @@ def resources_of(sweep: SweepSettings, device: str) -> tuple[dict[str, float], i
     """
     import ray
 
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     gpus = sweep.gpus_per_trial
     if gpus is None:
         gpus = 1.0 if device != "cpu" and any(node.get("GPU") for node in nodes) else 0.0
@@ -198,23 +201,10 @@ def _train_point(config: dict[str, Any], trials: Sequence[Trial], shared: Shared
     from ray import tune
 
     trial = trials[config["number"]]
-    last = {"score": 0.0, "epoch": 0.0, "status": "failed", "why": None}
+    last: dict[str, Any] = {"score": 0.0, "epoch": 0.0, "status": "failed", "why": None}
     try:
-        if not shared.annotated.is_dir():
-            raise ResourceError(
-                f"{shared.annotated} is not seen on this node. A sweep over several machines needs its run folder on "
-                "a disk that all of them share."
-            )
-        os.chdir(shared.cwd)
-        torch.set_num_threads(max(1, int(float(os.environ.get("OMP_NUM_THREADS") or 1))))
-        teacher, rows = _loaded(shared.teacher, shared.annotated)
-        rows = TrainingRows(rows.train, rows.unlabelled, rows.eval, shared.fingerprints)
-        plan = plan_students(trial.recipe, depth_of(teacher.model.config))[0][0]
-        teller = _TellEpochs(trial.recipe.evaluation.metric)
-        with one_writer(trial.folder, wait_seconds=_WAIT_FOR_LOCK):
-            done = trial_stage(trial.folder, plan, trial.recipe.seed, trial.recipe, teacher, rows, [teller])
-        selection = done.manifest.facts["selection"]
-        last = {"score": selection["score"], "epoch": selection["epoch"], "status": "done", "why": None}
+        score = _score_of(trial, shared)
+        last = {"score": score, "epoch": float(_epochs(trial.recipe)), "status": "done", "why": None}
     except PKDError as error:
         last |= {"status": "diverged" if isinstance(error, DivergedError) else "failed", "why": str(error)}
     except Exception as error:  # told in the record; only the death of a process is for Ray to repeat
@@ -223,10 +213,32 @@ def _train_point(config: dict[str, Any], trials: Sequence[Trial], shared: Shared
     tune.report(last)
 
 
+def _score_of(trial: Trial, shared: Shared) -> float:
+    """Train the trial, or find it trained, and give the development score of its best epoch."""
+    if not shared.annotated.is_dir():
+        raise ResourceError(
+            f"{shared.annotated} is not seen on this node. A sweep over several machines needs its run folder on a "
+            "disk that all of them share."
+        )
+    os.chdir(shared.cwd)
+    torch.set_num_threads(max(1, int(float(os.environ.get("OMP_NUM_THREADS") or 1))))
+    teacher, rows = _loaded(shared.teacher, shared.annotated)
+    rows = dataclasses.replace(rows, fingerprints=shared.fingerprints)
+    plan = plan_students(trial.recipe, depth_of(teacher.model.config))[0][0]
+    teller = _TellEpochs(trial.recipe.evaluation.metric)
+    with one_writer(trial.folder, wait_seconds=_WAIT_FOR_LOCK):
+        done = trial_stage(trial.folder, plan, trial.recipe.seed, trial.recipe, teacher, rows, [teller])
+    return float(done.manifest.facts["selection"]["score"])
+
+
 @functools.cache
 def _loaded(teacher: str, annotated: Path) -> tuple[LoadedClassifier, TrainingRows]:
     """The teacher and the annotated rows, once for all the trials of a process."""
-    splits = {split: open_shards(annotated / split) for split in ("train", "unlabelled", "eval") if (annotated / split).is_dir()}
+    splits = {
+        split: open_shards(annotated / split)
+        for split in ("train", "unlabelled", "eval")
+        if (annotated / split).is_dir()
+    }
     return load_teacher(teacher), TrainingRows(splits["train"], splits.get("unlabelled"), splits["eval"], {})
 
 
@@ -240,9 +252,11 @@ class _TellEpochs(TrainerCallback):
         """Report when the epoch's checkpoint is sealed, so that a trial that is ended there has lost nothing."""
         from ray import tune
 
-        scores = [entry for entry in state.log_history if self._metric in entry]
-        if scores and scores[-1]["step"] == state.global_step:
-            tune.report({"score": scores[-1][self._metric], "epoch": scores[-1]["epoch"], "status": "trains", "why": None})
+        if state.global_step >= state.max_steps:
+            return  # the end is reported when the trial is sealed: a trial that got so far is not ended early
+        last = state.log_history[-1] if state.log_history else {}
+        if self._metric in last and last["step"] == state.global_step:
+            tune.report({"score": last[self._metric], "epoch": last["epoch"], "status": "trains", "why": None})
 
 
 def _teller(stage: progress.Stage, on_end: Callable[[Outcome], None]) -> Any:
@@ -300,8 +314,8 @@ def forget_unfinished(folder: Path) -> None:
 
 
 def _epochs(recipe: Recipe) -> int:
-    own = recipe.students[0].training.get("num_train_epochs", recipe.training.num_train_epochs)
-    return max(1, round(own))
+    epochs: float = recipe.students[0].training.get("num_train_epochs", recipe.training.num_train_epochs)
+    return max(1, round(epochs))
 
 
 def _first_line(error: BaseException) -> str:

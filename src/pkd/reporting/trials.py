@@ -86,11 +86,15 @@ def scores_by(trials: Sequence[TrialRecord], *keys: str) -> dict[tuple[Any, ...]
     for trial in trials:
         if trial.status == "done" and trial.score is not None:
             values = (trial.point[key] for key in keys)
-            found.setdefault(tuple(str(one) if isinstance(one, list) else one for one in values), []).append(trial.score)
+            found.setdefault(tuple(str(one) if isinstance(one, list) else one for one in values), []).append(
+                trial.score
+            )
 
     def order(values: tuple[Any, ...]) -> list[tuple[bool, float, str]]:
         numbers = [isinstance(one, int | float) and not isinstance(one, bool) for one in values]
-        return [(not is_number, one if is_number else 0.0, str(one)) for one, is_number in zip(values, numbers, strict=True)]
+        return [
+            (not is_number, one if is_number else 0.0, str(one)) for one, is_number in zip(values, numbers, strict=True)
+        ]
 
     return dict(sorted(found.items(), key=lambda item: order(item[0])))
 
@@ -120,8 +124,8 @@ def luck_sentences(trials: Sequence[TrialRecord], records: Sequence[Record], con
     title, metric = metric_title(best.metric), best.metric
     assert best.score is not None
     told = [
-        f"The best of {len(finished)} points ({point_text(best.point)}) has {title} {amount(metric, best.score)} on the "
-        "development rows that chose it. The best of many on few rows is partly luck, so that score is too high."
+        f"The best of {len(finished)} points ({point_text(best.point)}) has {title} {amount(metric, best.score)} on "
+        "the development rows that chose it. The best of many on few rows is partly luck, so that score is too high."
     ]
     fresh = [float(student.selection["score"]) for student in students if "score" in student.selection]
     if fresh:
@@ -144,7 +148,9 @@ def mean_interval(values: Sequence[float], confidence: float) -> tuple[float, fl
     mean = statistics.fmean(values)
     if len(values) < 2:
         return mean, math.nan, math.nan
-    half = float(student_t.ppf((1 + confidence) / 2, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    half = (
+        float(student_t.ppf((1 + confidence) / 2, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    )
     return mean, mean - half, mean + half
 
 
@@ -152,4 +158,3 @@ def _mean_text(metric: str, values: Sequence[float], confidence: float) -> str:
     mean, low, high = mean_interval(values, confidence)
     interval = f"{confidence * 100:g} % interval over seeds {amount(metric, low)} to {amount(metric, high)}"
     return f"{amount(metric, mean)} ({interval})"
-
