@@ -98,7 +98,8 @@ def test_the_best_is_said_to_be_luck_with_the_interval_of_fresh_seeds(
 def test_heat_maps_are_of_the_pairs_of_the_published_grid(trials: list[TrialRecord]) -> None:
     maps = dict(heat_maps(trials))
     assert list(maps) == ["beta × temperature", "alpha × learning_rate"]
-    cells = maps["beta × temperature"].to_dict()["data"]["values"]
+    spec = maps["beta × temperature"].to_dict()
+    cells = spec["datasets"][spec["data"]["name"]]
     best = next(cell for cell in cells if (cell["x"], cell["y"]) == ("100", "20"))
     assert best["score"] == pytest.approx(100 * (0.8 + 0.01 - 0.0045 + 0.02))
     assert best["trials"] == 4
