@@ -17,6 +17,7 @@ from pkd.cli.session import complain, explain, silence_libraries, stopping_on_si
 
 _EXAMPLES = {
     "run": ["pkd run recipe.yaml", "pkd run recipe.yaml --set students.0.beta=500 --set seeds=3"],
+    "sweep": ["pkd sweep recipe.yaml", "pkd sweep recipe.yaml --set 'sweep={grid: published, early_stopping: asha}'"],
     "demo": ["pkd demo", "pkd demo --quick"],
     "paper": ["pkd paper table1 --glue glue/ --tasks RTE,MRPC --quick", "pkd paper table1 --glue glue/ --dry-run"],
     "recipe": ["pkd recipe > recipe.yaml"],
@@ -31,7 +32,14 @@ _EXAMPLES = {
 }
 _PANELS: dict[str, list[Callable[..., None]]] = {
     "Start here": [training.demo, training.recipe],
-    "Make models": [training.run, training.paper, training.finetune, training.annotate, training.distill],
+    "Make models": [
+        training.run,
+        training.sweep,
+        training.paper,
+        training.finetune,
+        training.annotate,
+        training.distill,
+    ],
     "Look and use": [using.check, using.evaluate, using.report, using.predict, using.speed],
 }
 

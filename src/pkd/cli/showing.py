@@ -85,3 +85,19 @@ def show_speeds(records: Sequence[Any], *, as_json: bool, depths: Sequence[int] 
     from pkd.reporting.terminal import print_speeds
 
     print_speeds(records, Console(), depths)
+
+
+def show_sweep(trials: Sequence[Any], sentences: Sequence[str], *, as_json: bool) -> None:
+    """Print a sweep's points, the best first: as a leaderboard, or as JSON lines like those of sweep.jsonl."""
+    if not ranks.is_first():
+        return
+    if as_json:
+        for trial in trials:
+            typer.echo(trial.model_dump_json())
+        return
+    from rich.console import Console
+
+    from pkd.reporting.terminal import print_leaderboard
+
+    print_leaderboard(trials, sentences, Console())
+    typer.echo()

@@ -1,4 +1,4 @@
-"""The commands that make models: run, demo, paper, recipe, finetune, annotate, distill."""
+"""The commands that make models: run, sweep, demo, paper, recipe, finetune, annotate, distill."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pkd.cli.options import (
     with_flags,
 )
 from pkd.cli.session import with_progress
-from pkd.cli.showing import show, show_estimates, show_json, show_paper, show_records
+from pkd.cli.showing import show, show_estimates, show_json, show_paper, show_records, show_sweep
 from pkd.recipe.settings import DataSettings, StudentSettings
 
 FINETUNING_DATA = Flags("Data", DataSettings, ("eval", *(COLUMNS.named or ())))
@@ -58,6 +58,28 @@ def run(
     from pkd.jobs.run import run
 
     result = run(asked, overwrite=overwrite)
+    show_records(result.records, as_json=json)
+    show(f"report: {result.report}", also_json=json)
+
+
+@with_progress
+def sweep(
+    recipe: RecipeFile,
+    set: Set = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="train the points that are missing; the same command always does")
+    ] = False,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Try the hyper-parameters under `sweep` on Ray Tune, and train the best again with fresh seeds."""
+    from pkd.recipe.reading import read_recipe
+
+    asked = read_recipe(recipe, set or ())  # its faults are told before the heavy libraries are loaded
+    from pkd.jobs.sweep import sweep
+
+    result = sweep(asked, overwrite=overwrite)
+    show_sweep(result.trials, result.sentences, as_json=json)
     show_records(result.records, as_json=json)
     show(f"report: {result.report}", also_json=json)
 

@@ -136,6 +136,11 @@ def save_trained(trainer: RowMeanTrainer, folder: Path, max_length: int, metric:
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
     trainer.save_model(str(folder))  # all ranks take part, for weights may be sharded
     ranks.on_first(lambda: tokenizer.save_pretrained(folder) and None)
+    return training_facts(trainer, metric)
+
+
+def training_facts(trainer: RowMeanTrainer, metric: str) -> dict[str, Any]:
+    """What a finished training measured: the kept epoch and its scores, every logged step, the time it took."""
     history = [{key: float(value) for key, value in entry.items()} for entry in trainer.state.log_history]
     history = [entry for entry in history if "train_runtime" not in entry]
     evaluated = [entry for entry in history if f"eval_{metric}" in entry]

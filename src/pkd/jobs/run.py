@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -27,12 +28,22 @@ from pkd.jobs.stages import Done
 from pkd.jobs.train import TrainingRows, load_start, stage_name, train_stage
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.schema import Recipe
-from pkd.recipe.settings import TrainingSettings
 from pkd.recipe.writing import write_recipe
 from pkd.reporting.results import Record, read_results
 from pkd.storage.lock import one_writer
 from pkd.storage.seal import PARTIAL
 from pkd.training.precision import resolve_device
+
+StageCosts: TypeAlias = list[tuple[str, float]]  # rows × layers × passes; a training pass costs three of inference
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What students need before they can be trained: a teacher, examples, and its answers to them."""
+
+    teacher: LoadedClassifier
+    examples: Examples
+    rows: TrainingRows
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,11 @@ def run(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bool
     """
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe, set)
+    if recipe.sweep is not None:
+        raise RecipeError(
+            "The recipe has a sweep, which is what `pkd sweep` runs. To run its students as they are, leave `sweep` "
+            "out, or give --set sweep=null."
+        )
     folder = Path(recipe.folder)
     if recipe.data.eval is None and recipe.data.test is None:
         raise RecipeError(
@@ -67,34 +83,71 @@ def run(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bool
             "chooses the best epoch), test, or both."
         )
     with one_writer(folder):
-        _refuse_other_files(folder, overwrite=overwrite)
-        folder.mkdir(parents=True, exist_ok=True)
-        resolve_device(recipe.training.device)
-        if recipe.teacher.finetune is None:  # a wrong teacher should be found before long files are read
-            teacher = load_teacher(recipe.teacher.model)
-            check_max_length(teacher.model.config, recipe.data.max_length)
-            plan_students(recipe, depth_of(teacher.model.config))
-            examples = load_examples(recipe.data, teacher=teacher.outputs)
-            recipe = settle_metric(recipe, examples.problem_type)
-            _announce(recipe, examples, depth_of(teacher.model.config))
-        else:
-            examples = load_examples(recipe.data)
-            recipe = settle_metric(recipe, examples.problem_type)
-            teacher = _finetuned(recipe, folder, examples, overwrite)
-        _check_starts(recipe, teacher)
-        warn_if_few(sum(len(examples.splits.get(split, ())) for split in ("train", "unlabelled")), recipe.training)
-        ranks.on_first(lambda: write_recipe(recipe, folder / "recipe.yaml"))
-        rows, eval_logits = _annotate(recipe, folder, teacher, examples, overwrite)
-        if eval_logits is not None:
-            labels = label_array(examples.splits["eval"])
-            check_teacher_score(eval_logits, labels, teacher.name, examples.problem_type)
-        trained, starts_tried = _train(recipe, folder, teacher, rows, overwrite)
-        # a small share of the work, most of it written: the first rank measures alone
-        page = ranks.on_first(lambda: str(judge_run(recipe, folder, teacher, examples, trained, starts_tried)[1]))
+        refuse_other_files(folder, overwrite=overwrite)
+        prepared = prepare(recipe, folder, functools.partial(student_costs, recipe), overwrite=overwrite)
+        return finish(recipe, folder, prepared, overwrite=overwrite)
+
+
+def prepare(
+    recipe: Recipe,
+    folder: Path,
+    later: Callable[[Mapping[str, float], int], StageCosts],
+    *,
+    variants: Sequence[Recipe] = (),
+    overwrite: bool,
+) -> Prepared:
+    """Bring up to date what comes before the students: the teacher, and its one pass over the examples.
+
+    Args:
+        recipe: of the run.
+        folder: of the run; the caller holds it.
+        later: the costs of the stages that come after these, from the rows of each split and the teacher's depth.
+        variants: recipes with other students that are to learn from the same pass; the recipe's own by default.
+        overwrite: start an unfinished stage with other inputs afresh.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    resolve_device(recipe.training.device)
+    variants = variants or [recipe]
+    settings = recipe.teacher.finetune
+    if settings is None:  # a wrong teacher should be found before long files are read
+        teacher = load_teacher(recipe.teacher.model)
+        check_max_length(teacher.model.config, recipe.data.max_length)
+        _patient_layers(variants, depth_of(teacher.model.config))
+        examples = load_examples(recipe.data, teacher=teacher.outputs)
+        recipe = settle_metric(recipe, examples.problem_type)
+        _announce(recipe, examples, depth_of(teacher.model.config), later)
+    else:
+        examples = load_examples(recipe.data)
+        recipe = settle_metric(recipe, examples.problem_type)
+        depth = depth_of(load_config(recipe.teacher.model))
+        _patient_layers(variants, depth)  # what does not fit is found before the teacher is paid for
+        _announce(recipe, examples, depth, later)
+        done = finetune_stage(
+            folder / "teacher", recipe.teacher.model, recipe, settings, examples, overwrite=overwrite
+        )
+        teacher = load_teacher(str(done.folder))
+    for each in variants:
+        _check_starts(each, teacher)
+    warn_if_few(sum(len(examples.splits.get(split, ())) for split in ("train", "unlabelled")), recipe.training)
+    ranks.on_first(lambda: write_recipe(recipe, folder / "recipe.yaml"))
+    layers = _patient_layers(variants, depth_of(teacher.model.config))
+    rows, eval_logits = _annotate(recipe, folder, teacher, examples, layers, overwrite)
+    if eval_logits is not None:
+        check_teacher_score(eval_logits, label_array(examples.splits["eval"]), teacher.name, examples.problem_type)
+    return Prepared(teacher, examples, rows)
+
+
+def finish(recipe: Recipe, folder: Path, prepared: Prepared, *, overwrite: bool) -> RunResult:
+    """Train the recipe's students and their controls, measure them, and write the records and the report."""
+    teacher = prepared.teacher
+    recipe = settle_metric(recipe, prepared.examples.problem_type)
+    trained, starts_tried = _train(recipe, folder, teacher, prepared.rows, overwrite)
+    # a small share of the work, most of it written: the first rank measures alone
+    page = ranks.on_first(lambda: str(judge_run(recipe, folder, teacher, prepared.examples, trained, starts_tried)[1]))
     return RunResult(folder, read_results(folder), Path(page))
 
 
-def _refuse_other_files(folder: Path, *, overwrite: bool) -> None:
+def refuse_other_files(folder: Path, *, overwrite: bool) -> None:
     """A run does not mix with somebody else's files."""
     first = ("recipe.yaml", *(name + end for name in ("teacher", "annotated") for end in ("", PARTIAL)))
     if overwrite or not folder.is_dir() or any((folder / name).exists() for name in first):
@@ -114,21 +167,43 @@ def _check_starts(recipe: Recipe, teacher: LoadedClassifier) -> None:
                 load_start(plan, plan.pretrained, teacher)
 
 
-def _finetuned(recipe: Recipe, folder: Path, examples: Examples, overwrite: bool) -> LoadedClassifier:
-    depth = depth_of(load_config(recipe.teacher.model))
-    plan_students(recipe, depth)  # what does not fit is found before the teacher is paid for
-    _announce(recipe, examples, depth)
-    settings = recipe.teacher.finetune or TrainingSettings()
-    done = finetune_stage(folder / "teacher", recipe.teacher.model, recipe, settings, examples, overwrite=overwrite)
-    return load_teacher(str(done.folder))
+def student_costs(recipe: Recipe, rows: Mapping[str, float], teacher_layers: int) -> StageCosts:
+    """What training and measuring the recipe's students costs."""
+    costs: StageCosts = []
+    plans = [plan for candidates in plan_students(recipe, teacher_layers) for plan in candidates]
+    if recipe.controls:
+        plans += plan_controls(plans, has_unlabelled="unlabelled" in rows)
+    for plan in plans:
+        costs += [(stage_name(plan, seed), training_cost(plan, rows)) for seed in recipe.all_seeds]
+    measured_on = rows.get("test", rows.get("eval", 0.0))
+    for plan in plans:
+        costs += [(f"evaluate {plan.name}-seed{seed}", 2 * measured_on * plan.layers) for seed in recipe.all_seeds]
+    if recipe.evaluation.measure_speed:
+        costs.append((SPEED_STAGE, 2 * 3 * min(256.0, measured_on) * teacher_layers))
+    return costs
+
+
+def training_cost(plan: StudentPlan, rows: Mapping[str, float]) -> float:
+    """What training a student once costs."""
+    learnt = rows["train"] + (rows.get("unlabelled", 0.0) if plan.unlabelled else 0.0)
+    return 3 * learnt * plan.training.num_train_epochs * plan.layers
+
+
+def _patient_layers(variants: Sequence[Recipe], depth: int) -> list[int]:
+    """The teacher layers that the students of all variants learn from; raises where one does not fit the teacher."""
+    plans = [plan for each in variants for candidates in plan_students(each, depth) for plan in candidates]
+    return sorted({layer for plan in plans if plan.layer_map for layer in plan.layer_map.teacher})
 
 
 def _annotate(
-    recipe: Recipe, folder: Path, teacher: LoadedClassifier, examples: Examples, overwrite: bool
+    recipe: Recipe,
+    folder: Path,
+    teacher: LoadedClassifier,
+    examples: Examples,
+    layers: Sequence[int],
+    overwrite: bool,
 ) -> tuple[TrainingRows, np.ndarray | None]:
     """The one teacher pass: states for the rows that teach, logits alone for the others, those in float32."""
-    plans = [plan for candidates in plan_students(recipe, depth_of(teacher.model.config)) for plan in candidates]
-    layers = sorted({layer for plan in plans if plan.layer_map for layer in plan.layer_map.teacher})
     exact = dataclasses.replace(recipe.annotation, precision="float32")
     done: dict[str, Done] = {}
     for split, rows in examples.splits.items():
@@ -226,23 +301,16 @@ def _mean_dev_score(trained: Sequence[Trained]) -> float:
     return sum(scores) / len(scores)
 
 
-def _announce(recipe: Recipe, examples: Examples, teacher_layers: int) -> None:
-    """Tell the stages to come, with costs in rows × layers × passes: a training pass costs three of inference."""
+def _announce(
+    recipe: Recipe,
+    examples: Examples,
+    teacher_layers: int,
+    later: Callable[[Mapping[str, float], int], StageCosts],
+) -> None:
+    """Tell the stages to come with their costs."""
     rows = {split: float(len(each)) for split, each in examples.splits.items()}
-    costs: list[tuple[str, float]] = []
+    costs: StageCosts = []
     if settings := recipe.teacher.finetune:
         costs.append(("fine-tune the teacher", 3 * rows["train"] * settings.num_train_epochs * teacher_layers))
     costs += [(f"annotate {split}", each * teacher_layers) for split, each in rows.items()]
-    plans = [plan for candidates in plan_students(recipe, teacher_layers) for plan in candidates]
-    if recipe.controls:
-        plans += plan_controls(plans, has_unlabelled="unlabelled" in rows)
-    for plan in plans:
-        learnt = rows["train"] + (rows.get("unlabelled", 0.0) if plan.unlabelled else 0.0)
-        cost = 3 * learnt * plan.training.num_train_epochs * plan.layers
-        costs += [(stage_name(plan, seed), cost) for seed in recipe.all_seeds]
-    measured_on = rows.get("test", rows.get("eval", 0.0))
-    for plan in plans:
-        costs += [(f"evaluate {plan.name}-seed{seed}", 2 * measured_on * plan.layers) for seed in recipe.all_seeds]
-    if recipe.evaluation.measure_speed:
-        costs.append((SPEED_STAGE, 2 * 3 * min(256.0, measured_on) * teacher_layers))
-    progress.plan(costs)
+    progress.plan([*costs, *later(rows, teacher_layers)])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
-from transformers import PreTrainedModel, set_seed
+from transformers import PreTrainedModel, TrainerCallback, set_seed
 
 from pkd.data.encoding import encode
 from pkd.data.examples import with_unlabelled
@@ -19,13 +19,14 @@ from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
 from pkd.encoder.contract import LoadedClassifier, check_same_tokenizer, load_pretrained
 from pkd.encoder.families import depth_of
 from pkd.errors import RecipeError
-from pkd.jobs.finetune import checkpoint_bytes, save_trained
+from pkd.jobs.finetune import checkpoint_bytes, save_trained, training_facts
 from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.schema import Recipe
 from pkd.storage.space import require_space
 from pkd.training.arguments import trainer_arguments
 
 KIND = "student"
+TRIAL = "trial"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,41 @@ def train_stage(
     overwrite: bool,
 ) -> Done:
     """Train one student with one seed, keep its best epoch, and save it as an ordinary folder."""
-    inputs = {
+    inputs = training_inputs(plan, seed, recipe, teacher, rows)
+
+    def build(partial: Path) -> Mapping[str, Any]:
+        trainer = _trained(partial, plan, seed, recipe, teacher, rows, inputs)
+        facts = save_trained(trainer, partial, recipe.data.max_length, recipe.evaluation.metric)
+        unlabelled = len(rows.unlabelled) if plan.unlabelled and rows.unlabelled is not None else 0
+        return {**facts, "name": plan.name, "seed": seed, "unlabelled_rows": unlabelled}
+
+    return run_stage(folder, KIND, inputs, build, overwrite=overwrite)
+
+
+def trial_stage(
+    folder: Path,
+    plan: StudentPlan,
+    seed: int,
+    recipe: Recipe,
+    teacher: LoadedClassifier,
+    rows: TrainingRows,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> Done:
+    """Train as `train_stage` does, but keep what was measured and not the weights: a sweep has hundreds of these."""
+    inputs = training_inputs(plan, seed, recipe, teacher, rows)
+
+    def build(partial: Path) -> Mapping[str, Any]:
+        trainer = _trained(partial, plan, seed, recipe, teacher, rows, inputs, callbacks)
+        return training_facts(trainer, recipe.evaluation.metric)
+
+    return run_stage(folder, TRIAL, inputs, build, overwrite=True)
+
+
+def training_inputs(
+    plan: StudentPlan, seed: int, recipe: Recipe, teacher: LoadedClassifier, rows: TrainingRows
+) -> dict[str, Any]:
+    """Everything that a trained student depends on."""
+    return {
         "teacher": teacher.fingerprints,
         "rows": {name: value for name, value in rows.fingerprints.items() if name != "unlabelled" or plan.unlabelled},
         "max_length": recipe.data.max_length,
@@ -59,31 +94,39 @@ def train_stage(
         "versions": library_versions(),
     }
 
-    def build(partial: Path) -> Mapping[str, Any]:
-        student = build_student(plan, seed, teacher)
-        require_space(partial, checkpoint_bytes(student.num_parameters()), f"Training {plan.name}")
-        train = with_unlabelled(rows.train, rows.unlabelled if plan.unlabelled else None)
-        metric = recipe.evaluation.metric if rows.eval is not None else None
-        arguments = PatientTrainingArguments(
-            **trainer_arguments(plan.training, partial, seed=seed, metric=metric), **dataclasses.asdict(plan.loss)
-        )
-        trainer = PatientTrainer(
-            student,
-            arguments,
-            layer_map=plan.layer_map,
-            train_dataset=train,
-            eval_dataset=encode(rows.eval, teacher.tokenizer, recipe.data.max_length) if rows.eval else None,
-            processing_class=teacher.tokenizer,
-            stage_name=stage_name(plan, seed),
-            resumed_with=inputs,
-            checkpoint_steps=plan.training.save_steps,
-        )
-        trainer.train(resume_from_checkpoint=True)
-        drop_projection(student)
-        facts = save_trained(trainer, partial, recipe.data.max_length, recipe.evaluation.metric)
-        return {**facts, "name": plan.name, "seed": seed, "unlabelled_rows": len(train) - len(rows.train)}
 
-    return run_stage(folder, KIND, inputs, build, overwrite=overwrite)
+def _trained(
+    folder: Path,
+    plan: StudentPlan,
+    seed: int,
+    recipe: Recipe,
+    teacher: LoadedClassifier,
+    rows: TrainingRows,
+    inputs: dict[str, Any],
+    callbacks: Sequence[TrainerCallback] = (),
+) -> PatientTrainer:
+    """The trainer when it is through, with the best epoch's weights; goes on from the checkpoints in `folder`."""
+    student = build_student(plan, seed, teacher)
+    require_space(folder, checkpoint_bytes(student.num_parameters()), f"Training {plan.name}")
+    metric = recipe.evaluation.metric if rows.eval is not None else None
+    arguments = PatientTrainingArguments(
+        **trainer_arguments(plan.training, folder, seed=seed, metric=metric), **dataclasses.asdict(plan.loss)
+    )
+    trainer = PatientTrainer(
+        student,
+        arguments,
+        layer_map=plan.layer_map,
+        train_dataset=with_unlabelled(rows.train, rows.unlabelled if plan.unlabelled else None),
+        eval_dataset=encode(rows.eval, teacher.tokenizer, recipe.data.max_length) if rows.eval else None,
+        processing_class=teacher.tokenizer,
+        stage_name=stage_name(plan, seed),
+        resumed_with=inputs,
+        checkpoint_steps=plan.training.save_steps,
+        callbacks=list(callbacks),
+    )
+    trainer.train(resume_from_checkpoint=True)
+    drop_projection(student)
+    return trainer
 
 
 def build_student(plan: StudentPlan, seed: int, teacher: LoadedClassifier) -> PreTrainedModel:

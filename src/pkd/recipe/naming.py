@@ -187,10 +187,10 @@ def leaves(root: type = Recipe, at: Path = ()) -> Iterator[tuple[Path, dataclass
 
 @functools.cache
 def keywords() -> dict[str, Path]:
-    """Flat keyword → its path in the recipe; teacher's fine-tuning settings are reached by their whole path alone."""
+    """Flat keyword → its path; the teacher's fine-tuning and the sweep are reached by their whole path alone."""
     places: dict[str, Path] = {}
     for path, _ in leaves():
-        if path[:2] != ("teacher", "finetune"):
+        if path[:2] != ("teacher", "finetune") and path[0] != "sweep":
             places.setdefault(str(path[-1]), path)
     places |= {field.name: (field.name,) for field in dataclasses.fields(Recipe)}
     places |= {"teacher": ("teacher", "model"), "finetune": ("teacher", "finetune")}

@@ -15,6 +15,7 @@ from pkd.recipe.overriding import override
 from pkd.recipe.rules import broken_rules, missing_values
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
+from pkd.recipe.sweeping import sweep_faults
 from pkd.recipe.yaml_text import parse_setting, parse_yaml, plain_copy, recipe_text
 
 T = TypeVar("T")
@@ -98,6 +99,8 @@ def _checked(
         faults += [*_student_training(recipe), *fill_in_task(recipe)]
         broken = {fault.path for fault in faults}
         later = [*missing_values(recipe, required), *broken_rules(recipe)]
+        if not broken and not later:  # a sweep's points are the recipe with other values in it
+            later += sweep_faults(recipe)
         faults += [fault for fault in later if not any(_related(fault.path, path) for path in broken)]
     raise_faults(faults, placed)
     assert recipe is not None  # without faults there is a result

@@ -17,6 +17,7 @@ from pkd.recipe.settings import (
     PositiveInt,
     Seed,
     StudentSettings,
+    SweepSettings,
     TeacherSettings,
     TrainingSettings,
     setting,
@@ -40,6 +41,7 @@ class Recipe:
     seed: Seed = setting(42, "first seed; it also sets the order of the data", common=True)
     seeds: PositiveInt = setting(1, "repeat the students with so many seeds in a row", common=True)
     evaluation: EvaluationSettings = setting(EvaluationSettings, "what is measured")
+    sweep: SweepSettings | None = setting(None, "for `pkd sweep`: hyper-parameters to try, as {grid: published}")
 
     @property
     def folder(self) -> str:

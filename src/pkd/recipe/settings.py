@@ -169,3 +169,33 @@ class EvaluationSettings:
     confidence: Annotated[float, Field(gt=0, lt=1)] = setting(0.95, "of the intervals")
     examples: Annotated[int, Field(ge=0)] = setting(50, "negative flips listed with their text")
     measure_speed: bool = setting(True, "time teacher and students side by side on the evaluated rows")
+
+
+@dataclass(kw_only=True)
+class SweepRange:
+    """Numbers to draw from: the range of a swept key."""
+
+    __pydantic_config__ = STRICT
+
+    low: float = setting(0.0, "smallest value")
+    high: float = setting(1.0, "largest value")
+    log: bool = setting(False, "draw the logarithm evenly, as for learning rates")
+
+
+@dataclass(kw_only=True)
+class SweepSettings:
+    """Which points `pkd sweep` tries, and how they share the machine."""
+
+    __pydantic_config__ = STRICT
+
+    grid: Literal["published"] | None = setting(
+        None, "published: T × α × learning rate × β as tuned for the paper, 108 points"
+    )
+    keys: dict[str, Any] = setting({}, "key → list of values, or a range {low: 1e-5, high: 1e-4, log: true}")
+    samples: PositiveInt = setting(10, "draws from the ranges, each crossed with every combination of the lists")
+    early_stopping: Literal["none", "asha"] = setting("none", "asha: after each epoch only the best third goes on")
+    cpus_per_trial: PositiveFloat = setting(1.0, "CPU cores a trial takes")
+    gpus_per_trial: NonNegativeFloat | None = setting(
+        None, "share of a GPU a trial takes, as 0.25 (default: a whole one where there are any)"
+    )
+    best_seeds: Annotated[int, Field(ge=2)] = setting(5, "fresh seeds the best point is trained again with")

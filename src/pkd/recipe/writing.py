@@ -13,6 +13,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from pkd.recipe.naming import default_of, help_of, hints, settings_within
 from pkd.recipe.schema import Recipe
+from pkd.recipe.settings import TrainingSettings
 
 _PLACEHOLDERS = {"model": "path/to/teacher", "train": "train.csv"}
 _COMMENT_COLUMN = 44
@@ -57,6 +58,8 @@ def _commented(settings: type, indent: str, bullet: str = "") -> list[str]:
             if not indent and lines and lines[-1].startswith(" "):
                 lines.append("")
             lines += _entry(f"{lead}{field.name}:", _PLACEHOLDERS.get(field.name, default), help_of(field))
+            if inner is not None and inner is not TrainingSettings:  # whose keys stand under `training` already
+                lines += [f"{indent}# {line}" for line in _commented(inner, indent="  ")]
             continue
         if not indent:
             lines.append("")

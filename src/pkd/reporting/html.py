@@ -19,10 +19,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from ruamel.yaml import YAML
 
-from pkd.reporting import charts, wording
+from pkd.recipe.sweeping import short_name, value_text
+from pkd.reporting import charts, heatmaps, wording
 from pkd.reporting.results import FlipRecord, Record, read_results
+from pkd.reporting.trials import TrialRecord, leaderboard, luck_sentences, read_trials, swept
 
 REPORT_FILE = "report.html"
+_FIRST_POINTS = 10  # of a sweep; the others are folded away
 
 
 def write_report(folder: Path) -> Path:
@@ -31,7 +34,7 @@ def write_report(folder: Path) -> Path:
     Raises:
         CacheError: if the folder has no readable `results.jsonl`.
     """
-    page = report_page(read_results(folder))
+    page = report_page(read_results(folder), read_trials(folder if folder.is_dir() else folder.parent))
     path = (folder if folder.is_dir() else folder.parent) / REPORT_FILE
     partial = path.with_suffix(".html.partial")
     partial.write_text(page, encoding="utf-8")
@@ -39,8 +42,8 @@ def write_report(folder: Path) -> Path:
     return path
 
 
-def report_page(records: Sequence[Record]) -> str:
-    """The report of these records as one self-contained HTML page."""
+def report_page(records: Sequence[Record], trials: Sequence[TrialRecord] = ()) -> str:
+    """The report of these records, and of a sweep's trials, as one self-contained HTML page."""
     return self_contained_page(
         "report.html.jinja",
         **_results(records),
@@ -49,6 +52,7 @@ def report_page(records: Sequence[Record]) -> str:
         comparisons=[_comparison(comparison) for comparison in wording.comparisons_of(records)],
         findings=[text for comparison in wording.comparisons_of(records) if (text := wording.finding(comparison))],
         flips=_flips(records),
+        sweep=_sweep(records, trials),
     )
 
 
@@ -156,6 +160,31 @@ def _charts(records: Sequence[Record]) -> dict[str, Any]:
         "scores": charts.render(charts.scores_chart(records)),
         "curves": curve_specs(records),
         "legend": curve_legend(records),
+    }
+
+
+def _sweep(records: Sequence[Record], trials: Sequence[TrialRecord]) -> dict[str, Any] | None:
+    if not trials:
+        return None
+    keys = swept(trials)
+    rows = [
+        (
+            wording.NONE if trial.score is None else wording.amount(trial.metric, trial.score),
+            [value_text(trial.point[key]) for key in keys],
+            len(trial.epochs),
+            trial.status,
+            trial.why or "",
+        )
+        for trial in leaderboard(trials)
+    ]
+    return {
+        "sentences": luck_sentences(trials, records, wording.confidence_of(records)),
+        "metric": wording.metric_title(trials[0].metric, unit=True),
+        "names": [short_name(key) for key in keys],
+        "first": rows[:_FIRST_POINTS],
+        "rest": rows[_FIRST_POINTS:],
+        "maps": [(title, charts.render(chart)) for title, chart in heatmaps.heat_maps(trials)],
+        "effects": [(title, charts.render(chart)) for title, chart in heatmaps.effect_charts(trials)],
     }
 
 

@@ -10,13 +10,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pkd.recipe.sweeping import short_name, value_text
 from pkd.reporting.paper import TaskResult, paper_notes, paper_rows, rows_by_task, task_title
 from pkd.reporting.results import ComparisonRecord, Record
 from pkd.reporting.speeds import SpeedRecord, speed_notes, speed_rows, speed_title
+from pkd.reporting.trials import TrialRecord, effect_sentences, leaderboard, swept
 from pkd.reporting.wording import (
     NONE,
     SELECTED_ON_THE_SAME_ROWS,
     Row,
+    amount,
     comparison_sentence,
     comparisons_of,
     confidence_of,
@@ -98,6 +101,37 @@ def _width(console: Console) -> Iterator[None]:
         yield
     finally:
         console.width = before
+
+
+def print_leaderboard(
+    trials: Sequence[TrialRecord], sentences: Sequence[str], console: Console, most: int = 10
+) -> None:
+    """Print the best points of a sweep, what each hyper-parameter did, and what the best point is worth."""
+    keys = swept(trials)
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in (
+        "rank",
+        metric_title(trials[0].metric, unit=True),
+        *map(short_name, keys),
+        "epochs",
+        "seconds",
+        "status",
+    ):
+        grid.add_column(title, justify="left" if title == "status" else "right", no_wrap=True)
+    for rank, trial in enumerate(leaderboard(trials)[:most], start=1):
+        score = NONE if trial.score is None else amount(trial.metric, trial.score)
+        seconds = NONE if trial.seconds is None else f"{trial.seconds:,.0f}"
+        values = (value_text(trial.point[key]) for key in keys)
+        cells = (str(rank), score, *values, str(len(trial.epochs)), seconds, trial.status)
+        grid.add_row(*map(Text, cells), style="bold" if rank == 1 else "")
+    console.print(Text(f"The best of {len(trials)} points on the development rows", style="bold"))
+    console.print(grid)
+    for title, lines in (("What each hyper-parameter did", effect_sentences(trials)), ("Is it luck?", sentences)):
+        if lines:
+            console.print()
+            console.print(Text(title, style="bold"))
+            for line in lines:
+                console.print(Text("- " + line), soft_wrap=True)
 
 
 def _blocks(records: Sequence[Record], width: int, *, plain: bool) -> Iterator[Text | Table]:

@@ -17,11 +17,12 @@ from pkd.errors import RecipeError
 
 
 @contextlib.contextmanager
-def one_writer(folder: Path) -> Iterator[None]:
+def one_writer(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold `folder` for writing; the operating system lets go of it when the process ends, however it ends.
 
     Of a job in several processes the first one holds it for all. The lock lies beside the folder, as .NAME.lock,
-    because a folder is renamed when it is complete.
+    because a folder is renamed when it is complete. `wait_seconds` is for a holder
+    that is about to end.
 
     Raises:
         RecipeError: if another process holds it, or nothing can be written there.
@@ -31,7 +32,7 @@ def one_writer(folder: Path) -> Iterator[None]:
     if folder.is_symlink() and not folder.exists():
         raise RecipeError(f"{folder} is a link that leads nowhere. Choose another output.")
     lock = FileLock(path)
-    ranks.on_first(lambda: _acquire(lock, folder, holder_file))
+    ranks.on_first(lambda: _acquire(lock, folder, holder_file, wait_seconds))
     try:
         yield
     finally:
@@ -40,10 +41,10 @@ def one_writer(folder: Path) -> Iterator[None]:
             lock.release()
 
 
-def _acquire(lock: FileLock, folder: Path, holder_file: Path) -> None:
+def _acquire(lock: FileLock, folder: Path, holder_file: Path, wait_seconds: float) -> None:
     try:
         folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait_seconds)
         since = datetime.now(UTC).isoformat("T", "seconds")
         holder = {"process": os.getpid(), "host": socket.gethostname(), "since": since}
         holder_file.write_text(json.dumps(holder), encoding="utf-8")

@@ -1,0 +1,192 @@
+"""`pkd sweep`: many hyper-parameters from one teacher pass, and what the best of them is really worth."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pkd import progress
+from pkd.distillation.plan import plan_students
+from pkd.encoder.families import depth_of
+from pkd.errors import RecipeError, ResourceError
+from pkd.jobs.run import Prepared, StageCosts, finish, prepare, student_costs, training_cost
+from pkd.jobs.train import TRIAL, training_inputs
+from pkd.jobs.trials import STAGE, Outcome, Shared, Trial, forget_unfinished, ray_started, require_ray, run_trials
+from pkd.recipe.reading import read_recipe
+from pkd.recipe.schema import Recipe
+from pkd.recipe.sweeping import Point, point_text, points_of, recipe_at
+from pkd.reporting.html import write_report
+from pkd.reporting.results import Record
+from pkd.reporting.trials import TrialRecord, leaderboard, luck_sentences, read_trials, write_trials
+from pkd.storage.fingerprint import fingerprint
+from pkd.storage.lock import one_writer
+from pkd.storage.seal import find_damage, read_manifest
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """A finished sweep: its trials, the best first, the records of the best point with fresh seeds, and the report."""
+
+    folder: Path
+    trials: list[TrialRecord]
+    records: list[Record]
+    report: Path
+    sentences: list[str]  # what the best point is worth
+
+    @property
+    def best(self) -> TrialRecord:
+        """The point with the best development score."""
+        return self.trials[0]
+
+
+def sweep(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bool = False) -> SweepResult:
+    """Try every point of a recipe's sweep on Ray Tune, then train the best again with fresh seeds.
+
+    The teacher answers once for all. Each point is trained once, in `RUN/trials`: the same call again, after a kill
+    too, trains what is missing. Ray is started in this process, or joined where RAY_ADDRESS says.
+
+    Args:
+        recipe: a recipe with `sweep`, or its file.
+        set: overrides, as "sweep.samples=20".
+        overwrite: start an unfinished stage with other inputs afresh.
+
+    Raises:
+        PKDError: of the family, with what to do; what was finished is kept.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = read_recipe(recipe, set)
+    if recipe.sweep is None:
+        raise RecipeError("The recipe has no sweep. Add one, as `sweep: {grid: published}`, or use `pkd run`.")
+    if recipe.data.eval is None:
+        raise RecipeError("data.eval is missing: a sweep compares its points on the development rows. Name them.")
+    require_ray()
+    folder = Path(recipe.folder)
+    points = points_of(recipe)
+    variants = [recipe_at(recipe, point) for point in points]
+    with one_writer(folder):
+
+        def later(rows: Mapping[str, float], depth: int) -> StageCosts:
+            plans = [plan_students(variant, depth)[0][0] for variant in variants]
+            again = dataclasses.replace(recipe, seeds=recipe.sweep.best_seeds if recipe.sweep else 1)
+            return [(STAGE, sum(training_cost(plan, rows) for plan in plans)), *student_costs(again, rows, depth)]
+
+        prepared = prepare(recipe, folder, later, variants=variants, overwrite=overwrite)
+        trials = _train_points(recipe, folder, prepared, points, variants)
+        best = leaderboard(trials)[0]
+        if best.status != "done":
+            raise ResourceError(
+                f"None of the {len(trials)} points was trained to its end; the first: {best.why or best.status}. See "
+                f"{folder}/sweep.jsonl. The same command again tries those that failed."
+            )
+        progress.note(f"the best point is {point_text(best.point)}; now with {recipe.sweep.best_seeds} fresh seeds")
+        result = finish(best_recipe(recipe, best.point), folder, prepared, overwrite=True)
+        page = write_report(folder)  # with the trials, which may be others than when the best was measured
+    sentences = luck_sentences(trials, result.records, recipe.evaluation.confidence)
+    return SweepResult(folder, leaderboard(trials), result.records, page, sentences)
+
+
+def best_recipe(recipe: Recipe, point: Point) -> Recipe:
+    """The recipe that trains a point again: with seeds that did not choose it."""
+    assert recipe.sweep is not None
+    at = recipe_at(recipe, point)
+    return dataclasses.replace(at, sweep=recipe.sweep, seed=recipe.seed + 1, seeds=recipe.sweep.best_seeds)
+
+
+def _train_points(
+    recipe: Recipe, folder: Path, prepared: Prepared, points: Sequence[Point], variants: Sequence[Recipe]
+) -> list[TrialRecord]:
+    """Bring every point up to date; `sweep.jsonl` holds, at any time, those that have ended."""
+    assert recipe.sweep is not None
+    depth = depth_of(prepared.teacher.model.config)
+    inputs = [
+        training_inputs(plan_students(variant, depth)[0][0], recipe.seed, variant, prepared.teacher, prepared.rows)
+        for variant in variants
+    ]
+    prints = [fingerprint(each) for each in inputs]
+    before = {trial.fingerprint: trial for trial in read_trials(folder)}
+    ended: dict[int, TrialRecord] = {}
+    for number, (point, print_) in enumerate(zip(points, prints, strict=True)):
+        known = before.get(print_)
+        if (found := _finished(folder, point, print_, recipe, known)) is not None:
+            ended[number] = found
+    write_trials((ended[number] for number in sorted(ended)), folder)
+    twins: dict[str, list[int]] = {}  # points that come to the same training, as kd with any β
+    for number in range(len(points)):
+        if number not in ended:
+            twins.setdefault(prints[number], []).append(number)
+    missing = [numbers[0] for numbers in twins.values()]
+    if ended:
+        progress.note(f"{len(ended)} of {len(points)} points are trained already")
+    if not missing:
+        return list(ended.values())
+
+    def on_end(outcome: Outcome) -> None:
+        number = missing[outcome.number]
+        place = folder / _place(prints[number])
+        record = _finished(folder, points[number], prints[number], recipe, None)
+        if record is None:
+            record = TrialRecord(
+                point=points[number],
+                folder=_place(prints[number]),
+                status=outcome.status if outcome.status in ("stopped", "diverged") else "failed",  # type: ignore[arg-type]
+                metric=recipe.evaluation.metric,
+                score=max(outcome.scores, default=None),
+                epochs=outcome.scores,
+                why=outcome.why,
+                fingerprint=prints[number],
+            )
+        for twin in twins[prints[number]]:
+            ended[twin] = record.model_copy(update={"point": points[twin], "retries": outcome.retries})
+        write_trials((ended[each] for each in sorted(ended)), folder)
+        if record.status in ("stopped", "diverged"):
+            forget_unfinished(place)
+        if record.status in ("diverged", "failed"):
+            progress.warn(f"the point {point_text(points[number])} {record.status}: {record.why}")
+
+    trials = [
+        Trial(dataclasses.replace(variants[number], sweep=None), (folder / _place(prints[number])).absolute())
+        for number in missing
+    ]
+    shared = Shared(
+        cwd=Path.cwd(),
+        teacher=str((folder / "teacher").absolute()) if recipe.teacher.finetune is not None else recipe.teacher.model,
+        annotated=(folder / "annotated").absolute(),
+        fingerprints=prepared.rows.fingerprints,
+    )
+    with ray_started():
+        run_trials(trials, shared, folder, recipe.sweep, on_end)
+    return [ended[number] for number in sorted(ended)]
+
+
+def _finished(folder: Path, point: Point, print_: str, recipe: Recipe, known: TrialRecord | None) -> TrialRecord | None:
+    """The record of a point that needs no more training: its folder is sealed, or it was stopped early or diverged."""
+    place = folder / _place(print_)
+    manifest = read_manifest(place)
+    if (
+        manifest is None
+        or manifest.kind != TRIAL
+        or manifest.fingerprint != print_
+        or find_damage(place, manifest, deep=True)
+    ):
+        kept = ("diverged", "stopped") if recipe.sweep and recipe.sweep.early_stopping == "asha" else ("diverged",)
+        return known.model_copy(update={"point": point}) if known is not None and known.status in kept else None
+    facts: dict[str, Any] = manifest.facts
+    metric = recipe.evaluation.metric
+    return TrialRecord(
+        point=point,
+        folder=_place(print_),
+        status="done",
+        metric=metric,
+        score=float(facts["selection"]["score"]),
+        epochs=[entry[f"eval_{metric}"] for entry in facts["history"] if f"eval_{metric}" in entry],
+        seconds=float(facts["train_seconds"]),
+        retries=known.retries if known else 0,
+        fingerprint=print_,
+    )
+
+
+def _place(print_: str) -> str:
+    return f"trials/{print_[:16]}"

@@ -1,0 +1,262 @@
+"""Sweeps on a real local Ray: each point is trained once, whatever dies, and the best is not believed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from pkd.errors import RecipeError
+from pkd.jobs.run import run
+from pkd.jobs.sweep import SweepResult, sweep
+from pkd.recipe.reading import recipe_from
+from pkd.reporting.results import ModelRecord
+from pkd.reporting.trials import TrialRecord, read_trials
+
+TRAINING = {"num_train_epochs": 2, "learning_rate": 1e-3, "device": "cpu", "precision": "float32"}
+
+
+def values(workspace: Path, output: Path, **more: Any) -> dict[str, Any]:
+    return {
+        "output": str(output),
+        "teacher": {"model": str(workspace / "teacher")},
+        "data": {
+            "train": str(workspace / "train.csv"),
+            "eval": str(workspace / "dev.csv"),
+            "test": str(workspace / "test.csv"),
+            "max_length": 32,
+        },
+        "students": [{"layers": 2}],
+        "controls": False,
+        "training": TRAINING,
+        "evaluation": {"resamples": 100, "measure_speed": False},
+        **more,
+    }
+
+
+def command(folder: Path, given: dict[str, Any], *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """`pkd sweep` as a process of its own, in a session of its own, as a shell starts it."""
+    recipe = folder / "recipe.yaml"
+    with recipe.open("w", encoding="utf-8") as file:
+        YAML().dump(given, file)
+    return subprocess.Popen(
+        [sys.executable, "-m", "pkd", "sweep", str(recipe), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        start_new_session=True,
+    )
+
+
+def sealed(run_folder: Path) -> dict[str, int]:
+    """The trials that are complete, each with the time of its seal."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in (run_folder / "trials").glob("*/manifest.json")
+            if not path.parent.name.endswith(".partial")}  # fmt: skip
+
+
+def wait_until(condition: Any, process: subprocess.Popen[str], seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def finished(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SweepResult]:
+    import ray
+
+    output = tmp_path_factory.mktemp("sweeps") / "whole"
+    keys = {"beta": [0, 100], "temperature": [1, 10], "learning_rate": [1e-3, 1e6]}
+    given = values(workspace, output, sweep={"keys": keys, "best_seeds": 2})
+    yield sweep(recipe_from(given, where="test"))
+    assert not ray.is_initialized()
+
+
+@pytest.mark.slow
+def test_every_point_is_a_line_and_the_best_leads(finished: SweepResult) -> None:
+    lines = read_trials(finished.folder)
+    assert len(lines) == 8
+    assert {json.dumps(line.point) for line in lines} == {json.dumps(trial.point) for trial in finished.trials}
+    done = [line for line in lines if line.status == "done"]
+    assert finished.best.score == max(line.score for line in done if line.score is not None)
+    assert all(len(line.epochs) == 2 and line.score == max(line.epochs) for line in done)
+    assert all((finished.folder / line.folder / "manifest.json").is_file() for line in done)
+    assert not list((finished.folder / "trials").rglob("*.safetensors"))  # the scores are kept, not the weights
+    assert not (finished.folder / ".ray").exists()
+
+
+@pytest.mark.slow
+def test_a_trial_is_what_a_run_at_its_point_gives(finished: SweepResult, workspace: Path, tmp_path: Path) -> None:
+    trial = next(one for one in finished.trials if one.status == "done" and one.point["students.0.beta"] == 100)
+    given = values(workspace, tmp_path / "run")
+    given["students"] = [{"layers": 2, "beta": 100, "temperature": trial.point["students.0.temperature"]}]
+    given["training"] = {**TRAINING, "learning_rate": trial.point["training.learning_rate"]}
+    student = next(record for record in run(recipe_from(given, where="test")).records
+                   if isinstance(record, ModelRecord) and record.role == "student")  # fmt: skip
+    assert student.selection["score"] == trial.score
+    assert [entry["eval_accuracy"] for entry in student.history if "eval_accuracy" in entry] == trial.epochs
+
+
+@pytest.mark.slow
+def test_the_best_is_trained_again_with_fresh_seeds_and_that_is_said(finished: SweepResult) -> None:
+    students = [record for record in finished.records if isinstance(record, ModelRecord) and record.role == "student"]
+    assert [student.seed for student in students] == [43, 44]  # 42 chose the point
+    assert all(student.settings["beta"] == finished.best.point["students.0.beta"] for student in students)
+    told = " ".join(finished.sentences)
+    assert "partly luck" in told
+    assert "2 fresh seeds" in told
+    assert "95 % interval over seeds" in told
+    assert "test rows" in told
+    page = finished.report.read_text(encoding="utf-8")
+    assert "The sweep" in page
+    assert "beta × temperature" in page
+
+
+@pytest.mark.slow
+def test_the_same_sweep_again_trains_nothing_and_needs_no_ray(
+    finished: SweepResult, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sealed(finished.folder)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # nobody answers there
+    keys = {"beta": [0, 100], "temperature": [1, 10], "learning_rate": [1e-3, 1e6]}
+    again = sweep(recipe_from(values(workspace, finished.folder, sweep={"keys": keys, "best_seeds": 2}), where="test"))
+    assert sealed(finished.folder) == before
+    assert again.trials == finished.trials
+
+
+@pytest.mark.slow
+def test_a_sweep_of_12_points_that_is_killed_half_way_and_resumed_trains_each_point_once(
+    workspace: Path, tmp_path: Path
+) -> None:
+    keys = {"beta": [0, 10, 100], "alpha": [0.3, 0.7], "temperature": [5, 10]}
+    given = values(workspace, tmp_path / "run", sweep={"keys": keys, "best_seeds": 2})
+    given["training"] = {**TRAINING, "num_train_epochs": 8}
+    first = command(tmp_path, given)
+    wait_until(lambda: len(sealed(tmp_path / "run")) >= 5, first)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    time.sleep(8)  # Ray's processes notice, and end; what they seal meanwhile counts
+    before = sealed(tmp_path / "run")
+    assert 5 <= len(before) < 12
+    second = command(tmp_path, given, "--resume")
+    told, _ = second.communicate(timeout=300)
+    assert second.returncode == 0, told
+    after = sealed(tmp_path / "run")
+    assert len(after) == 12
+    assert {name: after[name] for name in before} == before  # not touched again
+    lines = read_trials(tmp_path / "run")
+    assert len({line.folder for line in lines}) == len(lines) == 12
+    assert all(line.status == "done" and len(line.epochs) == 8 for line in lines)
+    assert not list((tmp_path / "run" / "trials").glob("*.stale-*"))
+    assert f"{len(before)} of 12 points are trained already" in told
+    assert "The best of 12 points" in told
+
+
+@pytest.mark.slow
+def test_asha_ends_the_worst_early_and_a_resume_leaves_them_ended(workspace: Path, tmp_path: Path) -> None:
+    rates = [1e-3, 2e-3, 5e-4, 1e-7, 1e-8, 1e-9]
+    options = {"keys": {"learning_rate": rates}, "early_stopping": "asha", "best_seeds": 2}
+    given = values(workspace, tmp_path / "run", sweep=options)
+    given["training"] = {**TRAINING, "num_train_epochs": 4}
+    result = sweep(recipe_from(given, where="test"))
+    stopped = [trial for trial in result.trials if trial.status == "stopped"]
+    assert stopped
+    assert result.best.status == "done"
+    assert all(len(trial.epochs) < 4 for trial in stopped)
+    before = sealed(tmp_path / "run")
+    again = sweep(recipe_from(given, where="test"))
+    assert again.trials == result.trials
+    assert sealed(tmp_path / "run") == before
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_costs_no_point(workspace: Path, tmp_path: Path) -> None:
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        other = cluster.add_node(num_cpus=1)
+        keys = {"beta": [0, 10, 100], "temperature": [5, 10]}
+        given = values(workspace, tmp_path / "run", sweep={"keys": keys, "best_seeds": 2})
+        given["training"] = {**TRAINING, "num_train_epochs": 30}
+        process = command(tmp_path, given, RAY_ADDRESS=cluster.address)
+
+        def both_train() -> bool:
+            return len(list((tmp_path / "run" / "trials").glob("*.partial/checkpoint-*/manifest.json"))) >= 4
+
+        wait_until(both_train, process)
+        before = sealed(tmp_path / "run")
+        cluster.remove_node(other, allow_graceful=False)
+        told, _ = process.communicate(timeout=400)
+        assert process.returncode == 0, told
+    finally:
+        cluster.shutdown()
+    lines = read_trials(tmp_path / "run")
+    assert len(lines) == 6
+    assert all(line.status == "done" and len(line.epochs) == 30 for line in lines)
+    assert max(line.retries for line in lines) >= 1
+    after = sealed(tmp_path / "run")
+    assert {name: after[name] for name in before} == before
+
+
+@pytest.mark.slow
+def test_a_stop_keeps_what_is_done_and_the_same_command_goes_on(workspace: Path, tmp_path: Path) -> None:
+    given = values(workspace, tmp_path / "run", sweep={"keys": {"beta": [0, 10, 100, 500]}, "best_seeds": 2})
+    given["training"] = {**TRAINING, "num_train_epochs": 40}
+    first = command(tmp_path, given)
+    wait_until(lambda: list((tmp_path / "run" / "trials").glob("*.partial/checkpoint-*/manifest.json")), first)
+    first.send_signal(signal.SIGTERM)
+    told, _ = first.communicate(timeout=120)
+    assert first.returncode == 75, told
+    assert "goes on from there" in told
+    assert all(line.status == "done" for line in read_trials(tmp_path / "run"))
+    second = command(tmp_path, given)
+    told, _ = second.communicate(timeout=400)
+    assert second.returncode == 0, told
+    assert "4 fresh" not in told
+    assert len(sealed(tmp_path / "run")) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"sweep": None}, "has no sweep"),
+        ({"data": {"train": "train.csv", "test": "test.csv"}}, "data.eval is missing"),
+    ],
+)
+def test_what_a_sweep_needs_is_told(workspace: Path, tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    given = values(workspace, tmp_path / "run", **{"sweep": {"keys": {"beta": [1, 2]}}, **change})
+    with pytest.raises(RecipeError, match=words):
+        sweep(recipe_from(given, where="test"))
+
+
+def test_run_refuses_a_recipe_with_a_sweep(workspace: Path, tmp_path: Path) -> None:
+    given = values(workspace, tmp_path / "run", sweep={"grid": "published"})
+    with pytest.raises(RecipeError, match="pkd sweep"):
+        run(recipe_from(given, where="test"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_point_that_does_not_fit_the_teacher_is_refused_before_anything_is_trained(
+    workspace: Path, tmp_path: Path
+) -> None:
+    given = values(workspace, tmp_path / "run", sweep={"keys": {"layers": [2, 9]}})
+    with pytest.raises(RecipeError, match="9"):
+        sweep(recipe_from(given, where="test"))
+    assert not (tmp_path / "run" / "annotated").exists()
+
+
+def test_two_readings_of_a_record_agree() -> None:
+    line = TrialRecord(point={"students.0.beta": 10.0}, folder="trials/a", status="done", metric="mcc", fingerprint="f")
+    assert TrialRecord(**json.loads(line.model_dump_json())) == line
