@@ -12,6 +12,8 @@ import functools
 import logging
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +102,17 @@ def ray_started() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    with _own_signals():
+        _start_ray()
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _start_ray() -> None:
+    import ray
+
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address := os.environ.get("RAY_ADDRESS"):
         try:
@@ -112,10 +125,19 @@ def ray_started() -> Iterator[None]:
     else:
         progress.note("starting Ray on this machine")
         ray.init(include_dashboard=False, object_store_memory=100 << 20, **quiet)
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Put back the handlers that ray.init replaces (SIGTERM's by one that aborts), so that a stop is saved first."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        ray.shutdown()
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                if handler is not None:  # one that Python did not install cannot be put back
+                    signal.signal(number, handler)
 
 
 def resources_of(sweep: SweepSettings, device: str) -> tuple[dict[str, float], int]:
