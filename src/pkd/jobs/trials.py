@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ STAGE = "sweep"
 _SCRATCH = ".ray"  # in the run folder, so that every node sees it
 _DEATHS = 3  # of nodes or processes that a trial survives
 _WAIT_FOR_LOCK = 60.0  # seconds; the process of a node that died may live a little longer than its node
+_WAIT_FOR_CLUSTER = 10.0  # seconds
 
 _QUIET = {  # read by Ray when it is imported; what the user set stays
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -116,8 +118,11 @@ def _start_ray() -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address := os.environ.get("RAY_ADDRESS"):
         try:
+            host, _, port = address.rpartition(":")
+            if host and port.isdecimal() and "/" not in host:  # Ray itself tries for minutes where nobody answers
+                socket.create_connection((host.strip("[]"), int(port)), timeout=_WAIT_FOR_CLUSTER).close()
             ray.init(address=address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, OverflowError, RuntimeError, ValueError) as error:
             raise ResourceError(
                 f"RAY_ADDRESS is {address}, but no Ray cluster answers there: {_first_line(error)}. Start one with "
                 "`ray start --head`, or unset RAY_ADDRESS to use this machine alone."
