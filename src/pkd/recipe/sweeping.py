@@ -183,7 +183,7 @@ def value_text(value: Any) -> str:
     """
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _with_values(recipe: Recipe, point: Mapping[str, Any]) -> tuple[Recipe | None, list[Fault]]:
