@@ -18,11 +18,11 @@ from pkd.jobs.paper_recipe import paper_run, scaled_depth, task_name
 from pkd.reporting.published import ModelKey
 
 GLUE = os.environ.get("PKD_GLUE", "")
-TINY = [
-    "data.max_length=32",
-    "evaluation.measure_speed=false",
-    "evaluation.resamples=50",
-    "training.learning_rate=1e-3",
+TINY = ["data.max_length=32", "evaluation.resamples=50", "evaluation.measure_speed=false"]
+TINY += [
+    "teacher.finetune.num_train_epochs=4",
+    "teacher.finetune.learning_rate=3e-3",
+    "teacher.finetune.per_device_train_batch_size=8",
 ]
 
 
@@ -46,9 +46,9 @@ def glue(tmp_path_factory: pytest.TempPathFactory) -> str:
             for index, (text, label) in enumerate(rows):
                 good = label == "positive"
                 if task == "RTE":
-                    lines.append(f"{index}\t{text}\tthe film was good\t{'entailment' if good else 'not_entailment'}")
+                    lines.append(f"{index}\t{text}\tthe film was the end\t{'entailment' if good else 'not_entailment'}")
                 else:
-                    lines.append(f"{int(good)}\t{index}\t{index + 1000}\t{text}\tthe film was good")
+                    lines.append(f"{int(good)}\t{index}\t{index + 1000}\t{text}\tthe film was the end")
             (folder / task / f"{split}.tsv").write_text("\n".join(lines) + "\n")
     return str(folder)
 
