@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from transformers import BertConfig, BertModel
 
 from conftest import make_reviews, make_teacher, make_tokenizer
 from pkd.cli.main import main
@@ -96,6 +97,13 @@ def test_a_student_for_whom_nothing_is_left_to_learn_from_is_left_out(glue: str,
     ]  # fmt: skip
     larger = paper_run("table5", "MRPC", tmp_path, data=glue, teacher="x", config=config)
     assert [student.name for student in larger.recipe.students] == ["kd-L2-first", "pkd-skip-L2-first"]
+    with_base = paper_run(
+        "table5", "MRPC", tmp_path, data=glue, teacher="x", config=config, base=encoder, base_config=config
+    )
+    students = {student.name: student for student in with_base.recipe.students}
+    assert students["pkd-skip-L2-pretrained"].projection
+    assert (students["kd-L2-pretrained"].pretrained, students["kd-L2-first"].pretrained) == (encoder, None)
+    assert with_base.keys["kd-L2-pretrained"] == ModelKey(method="kd", layers=6, teacher=24, start=12)
     assert larger.keys["kd-L2-first"] == ModelKey(method="kd", layers=6, teacher=24, start=24)
 
 
@@ -143,9 +151,21 @@ def test_the_command_prints_table_or_json_and_a_dry_run_trains_nothing(
     assert [row["model"] for row in rows] == ["teacher", "FT", "KD", "PKD-Last", "PKD-Skip"]
 
 
-def test_table_4_times_the_encoder_and_its_first_layers(encoder: str, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="at most 64"):  # the recipe's rows are 128 long
-        paper("table4", teacher=encoder, quick=True, output=str(tmp_path))
+def test_table_4_times_the_encoder_and_its_first_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = BertConfig(vocab_size=31, hidden_size=16, num_hidden_layers=12, num_attention_heads=2, intermediate_size=32,
+                        max_position_embeddings=128)  # fmt: skip
+    BertModel(config).save_pretrained(tmp_path / "bert")
+    make_tokenizer().save_pretrained(tmp_path / "bert")
+    out = str(tmp_path / "out")
+    assert main(["paper", "table4", "--teacher", str(tmp_path / "bert"), "--quick", "--output", out]) == 0
+    told = capsys.readouterr().out
+    assert "bert[:6]" in told
+    assert "[1.64×]" in told
+    assert "[3.73×]" in told
+    assert "[…] stands for BERT-base of 12, 6, 3 layers; the models here have 12, 6, 3" in " ".join(told.split())
+    records = [json.loads(line) for line in (tmp_path / "out" / "table.jsonl").read_text().splitlines()]
+    assert [record["layers"] for record in records] == [12, 6, 3]
+    assert "Parameters and time" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_what_cannot_be_run_is_told_before_anything_runs(encoder: str, glue: str, tmp_path: Path) -> None:
