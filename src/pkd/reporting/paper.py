@@ -80,8 +80,8 @@ def paper_notes(results: Sequence[TaskResult]) -> list[str]:
     else:
         notes = [f"{result.task}: {result.incomparable}" for result in results if result.incomparable]
     notes += [
-        f"{result.task}: the teacher answers one class for every row, so it learnt nothing, and its students could learn "
-        "nothing from it. Train it on more rows or for longer."
+        f"{result.task}: the teacher answers one class for every row, so it learnt nothing, and its students could "
+        "learn nothing from it. Train it on more rows or for longer."
         for result in results
         if _answers_one_class(result)
     ]
