@@ -16,8 +16,12 @@ from pathlib import Path
 import datasets
 import pytest
 import torch
+from hypothesis import settings
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedTokenizerFast
+
+settings.register_profile("shared", deadline=None)  # the machine may be busy with other things
+settings.load_profile("shared")
 
 GOOD = ("good", "great", "moving", "lovely", "fine", "bright")
 BAD = ("bad", "dull", "awful", "weak", "flat", "poor")

@@ -485,7 +485,7 @@ def test_labels_of_another_kind_than_the_teachers_are_refused(
     [
         case({"vocab_size": 34}, ["one", "two", "three"], 4,
              ["another tokenizer than the teacher", "same word pieces"], id="C41-other-tokenizer"),
-        case({"hidden_size": 32}, [], 2, ["32 hidden units and the teacher 16", "Use method kd"],
+        case({"hidden_size": 32}, [], 2, ["32 hidden units and the teacher 16", "method kd"],
              id="C46-other-width"),
         case({"num_hidden_layers": 1}, [], 2, ["has 1 layers, too few for a student of 2"], id="C42-too-shallow-a-start"),
     ],

@@ -126,8 +126,8 @@ def test_wrong_usage_is_told_without_a_traceback(arguments: list[str], expected:
 
 
 def test_only_the_first_rank_has_no_rank_in_its_messages() -> None:
-    assert "pkd (rank 1): " in pkd("run", "none.yaml", RANK="1").stderr
-    assert "pkd: " in pkd("run", "none.yaml", RANK="0").stderr
+    assert "pkd (rank 1): " in pkd("run", "none.yaml", RANK="1", WORLD_SIZE="2").stderr
+    assert "pkd: " in pkd("run", "none.yaml", RANK="0", WORLD_SIZE="2").stderr
 
 
 def test_a_closed_pipe_is_no_error() -> None:

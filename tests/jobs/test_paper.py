@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from transformers import BertConfig, BertModel
 
 from conftest import make_reviews, make_teacher, make_tokenizer
 from pkd.cli.main import main
@@ -14,15 +15,15 @@ from pkd.encoder.contract import load_config
 from pkd.encoder.hub import is_within_reach
 from pkd.errors import DataError, RecipeError, TeacherError
 from pkd.jobs.paper import dry_run, paper
-from pkd.jobs.paper_recipe import paper_run, scaled_depth, task_name
+from pkd.jobs.paper_recipe import paper_run, scaled_depth
 from pkd.reporting.published import ModelKey
 
 GLUE = os.environ.get("PKD_GLUE", "")
-TINY = [
-    "data.max_length=32",
-    "evaluation.measure_speed=false",
-    "evaluation.resamples=50",
-    "training.learning_rate=1e-3",
+TINY = ["data.max_length=32", "evaluation.resamples=50", "evaluation.measure_speed=false"]
+TINY += [
+    "teacher.finetune.num_train_epochs=4",
+    "teacher.finetune.learning_rate=3e-3",
+    "teacher.finetune.per_device_train_batch_size=8",
 ]
 
 
@@ -46,9 +47,9 @@ def glue(tmp_path_factory: pytest.TempPathFactory) -> str:
             for index, (text, label) in enumerate(rows):
                 good = label == "positive"
                 if task == "RTE":
-                    lines.append(f"{index}\t{text}\tthe film was good\t{'entailment' if good else 'not_entailment'}")
+                    lines.append(f"{index}\t{text}\tthe film was the end\t{'entailment' if good else 'not_entailment'}")
                 else:
-                    lines.append(f"{int(good)}\t{index}\t{index + 1000}\t{text}\tthe film was good")
+                    lines.append(f"{int(good)}\t{index}\t{index + 1000}\t{text}\tthe film was the end")
             (folder / task / f"{split}.tsv").write_text("\n".join(lines) + "\n")
     return str(folder)
 
@@ -96,6 +97,13 @@ def test_a_student_for_whom_nothing_is_left_to_learn_from_is_left_out(glue: str,
     ]  # fmt: skip
     larger = paper_run("table5", "MRPC", tmp_path, data=glue, teacher="x", config=config)
     assert [student.name for student in larger.recipe.students] == ["kd-L2-first", "pkd-skip-L2-first"]
+    with_base = paper_run(
+        "table5", "MRPC", tmp_path, data=glue, teacher="x", config=config, base=encoder, base_config=config
+    )
+    students = {student.name: student for student in with_base.recipe.students}
+    assert students["pkd-skip-L2-pretrained"].projection
+    assert (students["kd-L2-pretrained"].pretrained, students["kd-L2-first"].pretrained) == (encoder, None)
+    assert with_base.keys["kd-L2-pretrained"] == ModelKey(method="kd", layers=6, teacher=24, start=12)
     assert larger.keys["kd-L2-first"] == ModelKey(method="kd", layers=6, teacher=24, start=24)
 
 
@@ -143,9 +151,21 @@ def test_the_command_prints_table_or_json_and_a_dry_run_trains_nothing(
     assert [row["model"] for row in rows] == ["teacher", "FT", "KD", "PKD-Last", "PKD-Skip"]
 
 
-def test_table_4_times_the_encoder_and_its_first_layers(encoder: str, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="at most 64"):  # the recipe's rows are 128 long
-        paper("table4", teacher=encoder, quick=True, output=str(tmp_path))
+def test_table_4_times_the_encoder_and_its_first_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = BertConfig(vocab_size=31, hidden_size=16, num_hidden_layers=12, num_attention_heads=2, intermediate_size=32,
+                        max_position_embeddings=128)  # fmt: skip
+    BertModel(config).save_pretrained(tmp_path / "bert")
+    make_tokenizer().save_pretrained(tmp_path / "bert")
+    out = str(tmp_path / "out")
+    assert main(["paper", "table4", "--teacher", str(tmp_path / "bert"), "--quick", "--output", out]) == 0
+    told = capsys.readouterr().out
+    assert "bert[:6]" in told
+    assert "[1.64×]" in told
+    assert "[3.73×]" in told
+    assert "[…] stands for BERT-base of 12, 6, 3 layers; the models here have 12, 6, 3" in " ".join(told.split())
+    records = [json.loads(line) for line in (tmp_path / "out" / "table.jsonl").read_text().splitlines()]
+    assert [record["layers"] for record in records] == [12, 6, 3]
+    assert "Parameters and time" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_what_cannot_be_run_is_told_before_anything_runs(encoder: str, glue: str, tmp_path: Path) -> None:
@@ -167,10 +187,6 @@ def test_without_hub_and_demo_the_teacher_must_be_named(monkeypatch: pytest.Monk
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(TeacherError, match="Name a pretrained encoder with --teacher"):
         paper("table4")
-
-
-def test_tasks_are_called_in_a_recipe_as_the_field_calls_them() -> None:
-    assert [task_name(task) for task in ("RTE", "SST-2", "STS-B")] == ["rte", "sst2", "stsb"]
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 
 from pkd.reporting.paper import TaskResult, hidden_test_sentences, paper_notes, paper_rows
 from pkd.reporting.published import ModelKey
-from pkd.reporting.results import Record
+from pkd.reporting.results import ModelRecord, Record, Score
 
 KEYS = {"teacher": ModelKey(method="teacher", layers=12), "pkd-skip-L3-first": ModelKey(method="pkd-skip", layers=3)}
 
@@ -48,6 +48,14 @@ def test_reasons_are_told_once_where_all_tasks_share_them(records: list[Record])
     assert paper_notes(shared).count("Why.") == 1
     apart = [result(records, "RTE", "Why."), result(records, "MRPC")]
     assert "RTE: Why." in paper_notes(apart)
+
+
+def test_a_teacher_that_learnt_nothing_is_told(records: list[Record]) -> None:
+    assert not any("learnt nothing" in note for note in paper_notes([result(records)]))
+    for record in records:
+        if isinstance(record, ModelRecord) and record.role == "teacher":
+            record.scores["mcc"] = Score(value=0.0)
+    assert any(note.startswith("RTE: the teacher answers one class") for note in paper_notes([result(records)]))
 
 
 def test_scores_of_test_servers_are_told_apart() -> None:

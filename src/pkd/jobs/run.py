@@ -122,9 +122,7 @@ def prepare(
         depth = depth_of(load_config(recipe.teacher.model))
         _patient_layers(variants, depth)  # what does not fit is found before the teacher is paid for
         _announce(recipe, examples, depth, later)
-        done = finetune_stage(
-            folder / "teacher", recipe.teacher.model, recipe, settings, examples, overwrite=overwrite
-        )
+        done = finetune_stage(folder / "teacher", recipe.teacher.model, recipe, settings, examples, overwrite=overwrite)
         teacher = load_teacher(str(done.folder))
     for each in variants:
         _check_starts(each, teacher)

@@ -79,6 +79,12 @@ def paper_notes(results: Sequence[TaskResult]) -> list[str]:
         notes = [reason for reason in reasons if reason]
     else:
         notes = [f"{result.task}: {result.incomparable}" for result in results if result.incomparable]
+    notes += [
+        f"{result.task}: the teacher answers one class for every row, so it learnt nothing, and its students could "
+        "learn nothing from it. Train it on more rows or for longer."
+        for result in results
+        if _answers_one_class(result)
+    ]
     if any(row.published is not None and not row.comparable for row in rows):
         notes.append(
             "[…] is published for BERT (teacher → student layers stand behind it), for reference: it is no result for "
@@ -117,6 +123,12 @@ def rows_by_task(rows: Sequence[PaperRow]) -> Iterator[list[PaperRow]]:
     """The rows, task by task."""
     for task in dict.fromkeys(row.task for row in rows):
         yield [row for row in rows if row.task == task]
+
+
+def _answers_one_class(result: TaskResult) -> bool:
+    """MCC is exactly 0 where all answers are of one class."""
+    teacher = next(one for one in summarise(result.records) if one.role == "teacher")
+    return teacher.mean.get("mcc") == 0.0
 
 
 def _row(result: TaskResult, summary: Summary, facts: Published) -> PaperRow:

@@ -49,6 +49,7 @@ class SpeedRow:
     smaller: str
     seconds: str
     faster: str
+    faster_rounds: str  # the least and the most over rounds; "" of the first model
 
 
 def speed_rows(records: Sequence[SpeedRecord], depths: Sequence[int] = ()) -> list[SpeedRow]:
@@ -74,7 +75,8 @@ def speed_rows(records: Sequence[SpeedRecord], depths: Sequence[int] = ()) -> li
                 parameters=count_text(record.parameters),
                 smaller=f"{record.smaller:.2f}×" + _beside(sizes.get(beside)),
                 seconds=_spread(record.seconds, "{:.3g}"),
-                faster=("1.00×" if index == 0 else _spread(record.faster, "{:.2f}×")) + _beside(speeds.get(beside)),
+                faster=f"{median(record.faster):.2f}×" + _beside(speeds.get(beside)),
+                faster_rounds=f"{min(record.faster):.2f}–{max(record.faster):.2f}×" if index else "",
             )
         )
     return rows

@@ -51,11 +51,10 @@ def print_speeds(records: Sequence[SpeedRecord], console: Console, depths: Seque
     """Print the table of sizes and speeds; `depths` name the published models that stand beside ours."""
     plain = not console.is_terminal
     grid = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0) if plain else (0, 1))
-    grid.add_column("model", overflow="fold")
-    columns = {
+    grid.add_column("model", overflow="fold", min_width=12)
+    columns = {  # the head's parameters, and the ratio of each round, stand in the JSON and on the page
         "embeddings": "embeddings",
-        "layer_parameters": "layers",
-        "head": "head",
+        "layer_parameters": "in layers",
         "parameters": "total",
         "smaller": "smaller",
         "seconds": "seconds",
