@@ -150,7 +150,7 @@ def agree_on_failure(message: str, exit_code: int) -> tuple[str | None, int]:
         if not is_first():
             _wait_for_the_first_rank(store)
         told_by = store.compare_set(_TOLD, "", str(rank()))
-    except RuntimeError:  # whoever kept the store is gone
+    except (RuntimeError, RankError):  # whoever kept the store is gone, or there never was one
         return (message if is_first() else None), exit_code
     if int(told_by) != rank():
         return None, first["exit_code"]
@@ -177,7 +177,13 @@ def _connect() -> Any:
         if distributed_c10d.is_initialized():
             store = distributed_c10d._get_default_store()  # there is no public way to it
         else:
-            store = next(rendezvous("env://", timeout=timedelta(minutes=5)))[0]
+            try:
+                store = next(rendezvous("env://", timeout=timedelta(minutes=5)))[0]
+            except ValueError as error:
+                raise RankError(
+                    f"WORLD_SIZE is {world_size()}, but the processes cannot meet: {_first_line(error)}. Start them with "
+                    "torchrun or accelerate launch, or unset WORLD_SIZE and RANK to run in one process."
+                ) from error
         _store = distributed_c10d.PrefixStore("pkd", store)
         atexit.register(_leave)
     return _store

@@ -125,9 +125,11 @@ def test_wrong_usage_is_told_without_a_traceback(arguments: list[str], expected:
     assert done.stdout == ""
 
 
-def test_only_the_first_rank_has_no_rank_in_its_messages() -> None:
-    assert "pkd (rank 1): " in pkd("run", "none.yaml", RANK="1", WORLD_SIZE="2").stderr
-    assert "pkd: " in pkd("run", "none.yaml", RANK="0", WORLD_SIZE="2").stderr
+def test_ranks_without_a_launcher_are_told_how_to_start(tmp_path: Path) -> None:
+    done = pkd("demo", "--output", str(tmp_path / "demo"), RANK="0", WORLD_SIZE="2")
+    assert done.returncode == 7
+    assert "Start them with torchrun" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_closed_pipe_is_no_error() -> None:

@@ -137,12 +137,12 @@ def paper(
     named = [task.strip() for task in (tasks or "").split(",") if task.strip()]
     given: dict[str, Any] = {
         "tasks": named, "glue": glue, "race": race, "teacher": teacher, "base": base, "seeds": seeds, "quick": quick,
-        "output": output, "set": set or (),
+        "set": set or (),
     }  # fmt: skip
     if dry_run:
         show_estimates(job.dry_run(table, **given), as_json=json)
         return
-    result = job.paper(table, **given, overwrite=overwrite)
+    result = job.paper(table, **given, output=output, overwrite=overwrite)
     show_paper(result, as_json=json)
     show(f"report: {result.report}", also_json=json)
 

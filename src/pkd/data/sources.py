@@ -51,6 +51,7 @@ def read_data(
     """
     import datasets
 
+    require_sources(settings, splits)
     data = datasets.DatasetDict()
     for split in splits:
         named: str | list[str] | None = getattr(settings, split)
@@ -62,6 +63,21 @@ def read_data(
             _check_same_texts(data, sources[0], parts[0], source, part)
         data[split] = parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
     return data
+
+
+def require_sources(settings: DataSettings, splits: Sequence[str]) -> None:
+    """Check that every file and folder that the settings name is there, before the first of them is read.
+
+    Raises:
+        DataError: naming the first that is not.
+    """
+    for split in splits:
+        named: str | list[str] | None = getattr(settings, split)
+        for source in [named] if isinstance(named, str) else named or []:
+            name, _ = _parted(source)
+            path = Path(name).expanduser()
+            if not (_is_file(path) or path.is_dir() or _looks_like_hub_name(name)):
+                raise DataError(_missing_message(path))
 
 
 def read_split(source: str, split: str, settings: DataSettings) -> datasets.Dataset:

@@ -16,11 +16,10 @@ from pkd.data.encoding import encode
 from pkd.data.labels import Outputs
 from pkd.encoder.contract import load_pretrained
 from pkd.jobs.pilot import ROWS, time_rows
-from pkd.jobs.run import RunResult, run
+from pkd.jobs.run import DATA_PLAN, RunResult, refuse_other_files, run
 from pkd.recipe.reading import read_recipe
 from pkd.storage.seal import write_json
 
-_PLAN = "plan.json"
 _EPOCHS = 2
 _STUDENTS = 6
 _DEPTH = 3
@@ -56,8 +55,9 @@ def demo(*, output: str = "runs/demo", quick: bool = False, seeds: int = 1, over
         ResourceError: if the packages of the extra `demo` are not installed.
     """
     encoder = demo_encoder_folder()
+    refuse_other_files(Path(output), overwrite=overwrite)
     data = Path(output) / "data"
-    sizes = ranks.on_first(lambda: _sizes(data, _QUICK if quick else _FULL, encoder))
+    sizes = ranks.on_first(lambda: _sizes(Path(output), _QUICK if quick else _FULL, encoder))
     files_of = ranks.on_first(lambda: {split: str(path) for split, path in write_demo_data(data, **sizes).items()})
     with as_file(files("pkd.recipes") / "demo.yaml") as path:
         recipe = read_recipe(path, required=())
@@ -77,16 +77,16 @@ def demo(*, output: str = "runs/demo", quick: bool = False, seeds: int = 1, over
     return run(recipe, overwrite=overwrite)
 
 
-def _sizes(data: Path, size: _Size, encoder: Path) -> dict[str, int]:
+def _sizes(folder: Path, size: _Size, encoder: Path) -> dict[str, int]:
     """How many rows of each kind fit into the time; decided once a run folder, so that a second run redoes nothing."""
-    plan = data / _PLAN
+    plan = folder / DATA_PLAN
     if plan.is_file():
         known = json.loads(plan.read_text(encoding="utf-8"))
         if known["for"] == dataclasses.asdict(size):
             rows: dict[str, int] = known["rows"]
             return rows
     rows = _rows_that_fit(size, encoder)
-    data.mkdir(parents=True, exist_ok=True)
+    plan.parent.mkdir(parents=True, exist_ok=True)
     write_json(plan, {"for": dataclasses.asdict(size), "rows": rows})
     return rows
 

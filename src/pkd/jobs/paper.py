@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,9 @@ def paper(
     encoder = _teacher(table, teacher)
     if table == "table4":
         return _speeds(title, folder, encoder, quick=quick)
-    runs = _runs(table, folder, encoder, tasks, glue, race, base, seeds=seeds, quick=quick, set=set)
+    runs = _runs(
+        table, folder, encoder, tasks, glue, race, base, seeds=seeds, quick=quick, overwrite=overwrite, set=set
+    )
     results = []
     for number, one in enumerate(runs, start=1):
         progress.note(f"{one.task}, task {number} of {len(runs)}")
@@ -116,7 +119,6 @@ def dry_run(
     base: str | None = None,
     seeds: int = 1,
     quick: bool = False,
-    output: str | None = None,
     set: Sequence[str] = (),
 ) -> list[TaskEstimate]:
     """What `paper` would run with the same arguments, and how long it would take here, from a measured pilot.
@@ -129,9 +131,11 @@ def dry_run(
     if table == "table4":
         raise RecipeError("table4 trains nothing and takes a minute or so; run it without --dry-run.")
     encoder = _teacher(table, teacher)
-    folder = Path(output or f"runs/paper/{table}")
-    runs = _runs(table, folder, encoder, tasks, glue, race, base, seeds=seeds, quick=quick, set=set)
-    return [estimate(one.task, one.recipe) for one in runs]
+    with tempfile.TemporaryDirectory() as folder:  # nothing is kept, not even which rows a quick look would take
+        runs = _runs(
+            table, Path(folder), encoder, tasks, glue, race, base, seeds=seeds, quick=quick, overwrite=False, set=set
+        )
+        return [estimate(one.task, one.recipe) for one in runs]
 
 
 def _title(table: str) -> str:
@@ -151,6 +155,7 @@ def _runs(
     *,
     seeds: int,
     quick: bool,
+    overwrite: bool,
     set: Sequence[str],
 ) -> list[PaperRun]:
     """Every task's recipe, before the first of them is paid for."""
@@ -158,7 +163,8 @@ def _runs(
     return [
         paper_run(
             table, task, folder / task, data=race if task == "RACE" else glue, teacher=encoder.name,
-            config=encoder.config, base=base, base_config=smaller, seeds=seeds, quick=quick, set=set,
+            config=encoder.config, base=base, base_config=smaller, seeds=seeds, quick=quick, overwrite=overwrite,
+            set=set,
         )
         for task in _tasks(table, tasks)
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -12,13 +13,15 @@ import numpy as np
 from transformers import PretrainedConfig
 
 from pkd import progress
-from pkd.data.sources import read_data
+from pkd.data.sources import read_data, require_sources
 from pkd.encoder.families import depth_of
+from pkd.jobs.run import DATA_PLAN, refuse_other_files
 from pkd.recipe.reading import read_recipe, recipe_from
 from pkd.recipe.schema import Recipe, method_label, start_label
 from pkd.recipe.settings import DataSettings
 from pkd.recipe.writing import recipe_values
 from pkd.reporting.published import ModelKey, published
+from pkd.storage.seal import partial_of, publish, write_json
 
 QUICK_TRAIN_ROWS, QUICK_EVAL_ROWS = 512, 300
 PAPER_LAYERS = 12  # of the teacher that the depths of the shipped recipes are for
@@ -65,6 +68,7 @@ def paper_run(
     base_config: PretrainedConfig | None = None,
     seeds: int = 1,
     quick: bool = False,
+    overwrite: bool = False,
     set: Sequence[str] = (),
 ) -> PaperRun:
     """Fill a table's recipe in for one task.
@@ -80,18 +84,21 @@ def paper_run(
         base_config: its configuration.
         seeds: how often students are repeated.
         quick: some hundred rows and one epoch.
+        overwrite: let the run lie beside other files in its folder.
         set: overrides, which win over the published settings.
 
     Raises:
         DataError: if the task's files are not there.
-        RecipeError: if an override is wrong.
+        RecipeError: if an override is wrong, or the folder holds something else.
     """
     recipe = table_recipe(table)
     values = recipe_values(recipe)
     of_task = {"data": {"task": task, "folder": data}}
     named = recipe_from(of_task, where=f"pkd paper {table}", required=("data.train",))
+    require_sources(named.data, ("train", "eval", "test"))
+    refuse_other_files(folder, overwrite=overwrite)
     values["evaluation"]["metric"] = named.evaluation.metric
-    values["data"] |= _few(named.data, folder / "data") if quick else vars(named.data)
+    values["data"] |= _few(named.data, folder) if quick else vars(named.data)
     values |= {"output": str(folder), "name": f"{recipe.name}-{task}", "seeds": seeds}
     values["teacher"]["model"] = teacher
     won = published().settings.get(task)
@@ -168,10 +175,16 @@ def _few(settings: DataSettings, folder: Path) -> dict[str, Any]:
     """Some hundred rows of each split as saved datasets, the same each time; kept where they are there."""
     read = ("label_names", "problem_type", "max_length")  # the rest says how files are read, which is done here
     given: dict[str, Any] = {name: getattr(settings, name) for name in read}
-    for split, most in (("train", QUICK_TRAIN_ROWS), ("eval", QUICK_EVAL_ROWS)):
-        given[split] = str(folder / split)
-        if not (folder / split / "state.json").is_file():
+    plan, sizes = folder / DATA_PLAN, {"train": QUICK_TRAIN_ROWS, "eval": QUICK_EVAL_ROWS}
+    plan.parent.mkdir(parents=True, exist_ok=True)
+    write_json(plan, {"seed": _SEED, "rows": sizes})
+    for split, most in sizes.items():
+        place = plan.parent / split
+        given[split] = str(place)
+        if not place.is_dir():
             rows = read_data(settings, splits=(split,))[split]
             chosen = np.sort(np.random.default_rng(_SEED).permutation(len(rows))[:most])
-            rows.select(chosen).flatten_indices().save_to_disk(folder / split)
+            shutil.rmtree(partial_of(place), ignore_errors=True)
+            rows.select(chosen).flatten_indices().save_to_disk(partial_of(place))
+            publish(partial_of(place), place)
     return given

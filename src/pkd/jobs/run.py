@@ -34,6 +34,7 @@ from pkd.storage.lock import one_writer
 from pkd.storage.seal import PARTIAL
 from pkd.training.precision import resolve_device
 
+DATA_PLAN = "data/plan.json"  # which rows the demo, or a quick look, took into its run folder
 StageCosts: TypeAlias = list[tuple[str, float]]  # rows × layers × passes; a training pass costs three of inference
 
 
@@ -147,7 +148,7 @@ def finish(recipe: Recipe, folder: Path, prepared: Prepared, *, overwrite: bool)
 
 def refuse_other_files(folder: Path, *, overwrite: bool) -> None:
     """A run does not mix with somebody else's files."""
-    first = ("recipe.yaml", *(name + end for name in ("teacher", "annotated") for end in ("", PARTIAL)))
+    first = ("recipe.yaml", DATA_PLAN, *(name + end for name in ("teacher", "annotated") for end in ("", PARTIAL)))
     if overwrite or not folder.is_dir() or any((folder / name).exists() for name in first):
         return
     if others := sorted(child.name for child in folder.iterdir()):

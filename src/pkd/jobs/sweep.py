@@ -13,6 +13,7 @@ from pkd.distillation.plan import plan_students
 from pkd.encoder.families import depth_of
 from pkd.errors import RecipeError, ResourceError
 from pkd.jobs.cluster import ray_started, require_ray
+from pkd.jobs.finetune import settle_metric
 from pkd.jobs.run import Prepared, StageCosts, finish, prepare, student_costs, training_cost
 from pkd.jobs.train import TRIAL, training_inputs
 from pkd.jobs.trials import STAGE, Outcome, Shared, Trial, forget_unfinished, run_trials
@@ -75,6 +76,9 @@ def sweep(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bo
             return [(STAGE, sum(training_cost(plan, rows) for plan in plans)), *student_costs(again, rows, depth)]
 
         prepared = prepare(recipe, folder, later, variants=variants, overwrite=overwrite)
+        recipe = settle_metric(recipe, prepared.examples.problem_type)
+        variants = [settle_metric(variant, prepared.examples.problem_type) for variant in variants]
+        assert recipe.sweep is not None  # only the metric was settled
         trials = _train_points(recipe, folder, prepared, points, variants)
         best = leaderboard(trials)[0]
         if best.status != "done":
