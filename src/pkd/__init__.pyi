@@ -26,6 +26,7 @@ from .jobs.predict import predict as predict
 from .jobs.report import report as report
 from .jobs.run import run as run
 from .jobs.speed import speed as speed
+from .jobs.submit import submit as submit
 from .jobs.sweep import sweep as sweep
 from .recipe.reading import read_recipe as read_recipe
 from .recipe.schema import Recipe as Recipe

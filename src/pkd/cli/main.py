@@ -28,6 +28,7 @@ _EXAMPLES = {
     "report": ["pkd report runs/demo"],
     "predict": ["pkd predict student/ 'a fine film'", "pkd predict student/ --file new.csv --json > answers.jsonl"],
     "check": ["pkd check recipe.yaml"],
+    "submit": ["pkd submit student/ --task SST-2 --folder glue/ --output submission/"],
     "speed": ["pkd speed teacher/ student/ --test test.csv", "pkd speed google-bert/bert-base-uncased --layers 6,3"],
 }
 _PANELS: dict[str, list[Callable[..., None]]] = {
@@ -40,7 +41,7 @@ _PANELS: dict[str, list[Callable[..., None]]] = {
         training.annotate,
         training.distill,
     ],
-    "Look and use": [using.check, using.evaluate, using.report, using.predict, using.speed],
+    "Look and use": [using.check, using.evaluate, using.report, using.predict, using.speed, using.submit],
 }
 
 app = typer.Typer(

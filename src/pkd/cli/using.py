@@ -1,4 +1,4 @@
-"""The commands that look at models and use them: evaluate, report, predict, check, speed."""
+"""The commands that look at models and use them: evaluate, report, predict, check, speed, submit."""
 
 from __future__ import annotations
 
@@ -105,6 +105,31 @@ def speed(
         device=device,
     )  # fmt: skip
     show_speeds(records, as_json=json)
+
+
+@with_progress
+def submit(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="a classifier of the task", show_default=False)],
+    task: Annotated[str, typer.Option("--task", metavar="NAME", help="as SST-2, MNLI or ax", show_default=False)],
+    output: Annotated[str, typer.Option("--output", metavar="DIR", help="folder for the files", show_default=False)],
+    folder: Annotated[
+        str | None,
+        typer.Option("--folder", metavar="DIR", help="GLUE's own files (default: the hub)", show_default=False),
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option("--max-length", metavar="N", min=3, help="word pieces a row", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Answer a GLUE task's test rows in the files that the leaderboard takes."""
+    from pkd.jobs.submit import submit
+
+    written = submit(model, task=task, output=output, folder=folder, max_length=max_length)
+    for path in written:
+        if json:
+            show_json({"file": str(path)})
+        else:
+            show(str(path))
 
 
 @with_progress

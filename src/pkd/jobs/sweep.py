@@ -76,10 +76,14 @@ def sweep(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bo
             return [(STAGE, sum(training_cost(plan, rows) for plan in plans)), *student_costs(again, rows, depth)]
 
         prepared = prepare(recipe, folder, later, variants=variants, overwrite=overwrite)
-        recipe = settle_metric(recipe, prepared.examples.problem_type)
-        variants = [settle_metric(variant, prepared.examples.problem_type) for variant in variants]
-        assert recipe.sweep is not None  # only the metric was settled
-        trials = _train_points(recipe, folder, prepared, points, variants)
+        problem_type = prepared.examples.problem_type
+        trials = _train_points(
+            settle_metric(recipe, problem_type),
+            folder,
+            prepared,
+            points,
+            [settle_metric(variant, problem_type) for variant in variants],
+        )
         best = leaderboard(trials)[0]
         if best.status != "done":
             raise ResourceError(
