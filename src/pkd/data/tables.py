@@ -126,9 +126,7 @@ def read_delimited(
         DataError: naming the line, if rows do not have the header's fields, a quote is not closed, or bytes are not in
             this encoding.
     """
-    tabbed = path.suffix.lower() == ".tsv"
-    delimiter = _delimiter(sep) or ("\t" if tabbed else ",")
-    quoting = csv.QUOTE_NONE if tabbed else csv.QUOTE_MINIMAL
+    delimiter, quoting = dialect_of(path, sep)
     with open_text(path, encoding, newline="") as file:
         reader = _records(file, path, delimiter, quoting)
         header = list(column_names) if column_names else next(reader, (0, []))[1]
@@ -153,8 +151,26 @@ def read_delimited(
     if uneven and on_uneven == "drop":
         progress.note(f"{path}: {len(uneven):,} rows do not have the header's {width} fields; they were left out.")
     elif uneven:
-        raise DataError(_uneven_message(path, uneven, width, delimiter, tabbed=tabbed))
+        raise DataError(_uneven_message(path, uneven, width, delimiter, tabbed=quoting == csv.QUOTE_NONE))
     return rows.table(path)
+
+
+def dialect_of(path: Path, sep: str | None) -> tuple[str, Literal[0, 3]]:
+    """The delimiter of a file and how quotes are meant (of the csv module): in a .tsv file they are text."""
+    tabbed = path.suffix.lower() == ".tsv"
+    return _delimiter(sep) or ("\t" if tabbed else ","), csv.QUOTE_NONE if tabbed else csv.QUOTE_MINIMAL
+
+
+def read_header(path: Path, sep: str | None, encoding: str) -> list[str]:
+    """The names of the columns that the first row of a delimited file holds.
+
+    Raises:
+        DataError: if it holds none.
+    """
+    delimiter, quoting = dialect_of(path, sep)
+    with open_text(path, encoding, newline="") as file:
+        header = next(_records(file, path, delimiter, quoting), (0, []))[1]
+    return _clean_header(header, path, delimiter, encoding)
 
 
 def read_json_lines(path: Path, choose: Choose, *, encoding: str) -> RawTable:
