@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pkd import progress
+from pkd.data.choices import choice_texts, right_choice
 from pkd.data.columns import clean_rows
-from pkd.data.race import GROUPS, is_race_split, read_race
-from pkd.data.tables import RawTable, choice_texts, read_delimited, read_json_lines, read_lines, right_choice
+from pkd.data.delimited import read_delimited, read_lines
+from pkd.data.json_lines import read_json_lines
+from pkd.data.race import is_race_split, read_race
+from pkd.data.tables import RawTable
 from pkd.data.tasks import Columns, find_columns
 from pkd.errors import DataError, first_line
 from pkd.recipe.settings import DataSettings
@@ -280,7 +283,7 @@ def _of_table(table: pa.Table, columns: Columns, source: str) -> RawTable:
             list(row) for row in zip(*(table.column(name).to_pylist() for name in columns.label_set), strict=True)
         ]
     texts = tuple(table.column(name) for name in columns.text)
-    if columns.choices:
+    if columns.has_choices:
         return _of_choices(table, columns, source)
     return RawTable(
         source=source,
@@ -291,8 +294,12 @@ def _of_table(table: pa.Table, columns: Columns, source: str) -> RawTable:
 
 
 def _of_choices(table: pa.Table, columns: Columns, source: str) -> RawTable:
-    """Questions with lists of choices, as Parquet files and the hub hold them."""
-    choices = table.column(str(columns.choices)).to_pylist()
+    """Questions with choices, in a list or a column each, as Parquet files, saved datasets and the hub hold them."""
+    if columns.choice_set:
+        sides = [table.column(name).fill_null("").to_pylist() for name in columns.choice_set]
+        choices = [list(row) for row in zip(*sides, strict=True)]
+    else:
+        choices = table.column(str(columns.choices)).to_pylist()
     counts = {len(each or ()) for each in choices}
     if len(counts) > 1 or min(counts) < 2:
         raise DataError(f"{source}: questions have {sorted(counts)} choices; every one must have as many, 2 at least.")
@@ -306,13 +313,8 @@ def _of_choices(table: pa.Table, columns: Columns, source: str) -> RawTable:
             for row, (answer, of) in enumerate(zip(answers, choices, strict=True))
         ]
     read = [pa.chunked_array([list(column)], pa.string()) for column in zip(*rows, strict=True)]
-    groups = [_group(value) for value in table.column(columns.group).to_pylist()] if columns.group else None
+    groups = [str(value) for value in table.column(columns.group).to_pylist()] if columns.group else None
     return RawTable(source=source, texts=tuple(read), labels=labels, choices=True, groups=groups)
-
-
-def _group(value: Any) -> str:
-    """The part of a benchmark that a row belongs to: of RACE's example ids, as high1.txt, the school."""
-    return next((group for group in GROUPS if str(value).startswith(group)), str(value))
 
 
 def _looks_like_hub_name(name: str) -> bool:

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from pkd import progress
 from pkd.data.columns import clean_rows
+from pkd.data.delimited import dialect_of, read_header
 from pkd.data.labels import Outputs, encode_labels
 from pkd.data.sources import (
     DELIMITED,
@@ -26,7 +27,6 @@ from pkd.data.sources import (
     raw_rows,
     require_sources,
 )
-from pkd.data.tables import dialect_of, read_header
 from pkd.data.tasks import find_columns
 from pkd.errors import DataError, first_line
 from pkd.recipe.settings import DataSettings
