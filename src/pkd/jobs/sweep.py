@@ -14,13 +14,13 @@ from pkd.encoder.families import depth_of
 from pkd.errors import RecipeError, ResourceError
 from pkd.jobs.cluster import ray_started, require_ray
 from pkd.jobs.finetune import settle_metric
+from pkd.jobs.report import report
 from pkd.jobs.run import Prepared, StageCosts, finish, prepare, student_costs, training_cost
 from pkd.jobs.train import TRIAL, training_inputs
 from pkd.jobs.trials import STAGE, Outcome, Shared, Trial, forget_unfinished, run_trials
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.schema import Recipe
 from pkd.recipe.sweeping import Point, point_text, points_of, recipe_at
-from pkd.reporting.html import write_report
 from pkd.reporting.results import Record
 from pkd.reporting.trials import TrialRecord, leaderboard, luck_sentences, read_trials, write_trials
 from pkd.storage.fingerprint import fingerprint
@@ -88,7 +88,7 @@ def sweep(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bo
             )
         progress.note(f"the best point is {point_text(best.point)}; now with {recipe.sweep.best_seeds} fresh seeds")
         result = finish(best_recipe(recipe, best.point), folder, prepared, overwrite=True)
-        page = write_report(folder)  # with the trials, which may be others than when the best was measured
+        page = report(folder)  # with the trials, which may be others than when the best was measured
     sentences = luck_sentences(trials, result.records, recipe.evaluation.confidence)
     return SweepResult(folder, leaderboard(trials), result.records, page, sentences)
 
