@@ -33,7 +33,9 @@ def test_another_teacher_another_order_and_other_rows_are(stored: dict[str, Any]
     assert "answers row" in str(doubt_answers(**{**stored, "teacher": other}))
     turned = stored["rows"].select(range(39, -1, -1))
     assert "off by" in str(doubt_answers(**{**stored, "rows": turned}))
-    assert "40 rows are stored, but there are 39" in str(doubt_answers(**{**stored, "rows": stored["rows"].select(range(39))}))
+    assert "40 rows are stored, but there are 39" in str(
+        doubt_answers(**{**stored, "rows": stored["rows"].select(range(39))})
+    )
 
 
 def test_states_under_another_layers_name_are(stored: dict[str, Any], tmp_path: Path) -> None:

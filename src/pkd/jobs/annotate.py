@@ -193,6 +193,4 @@ def annotate_stage(
             "computed_in": "bfloat16" if computed_in is torch.bfloat16 else "float32",
         }
 
-    return run_stage(
-        folder, KIND, inputs, build, overwrite=overwrite, lacks=lacks, doubts=doubts, repair=list_shards
-    )
+    return run_stage(folder, KIND, inputs, build, overwrite=overwrite, lacks=lacks, doubts=doubts, repair=list_shards)

@@ -208,4 +208,3 @@ def _run_record(
         evaluated_on=split,
         warnings=examples.warnings,
     )
-

@@ -76,6 +76,7 @@ def seal(
     ]
     files = [SealedFile(inside[path].as_posix(), path.stat().st_size, sha256_of_file(path)) for path in paths]
     for path in paths:
+        _give_usual_rights(path)
         flush_file(path)
     for subfolder in {path.parent for path in paths} - {folder}:
         flush_folder(subfolder)
@@ -209,6 +210,15 @@ def flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _give_usual_rights(path: Path) -> None:
+    """Let others read what the umask lets them: safetensors writes files that their owner alone can read."""
+    mask = os.umask(0)
+    os.umask(mask)
+    usual = 0o666 & ~mask
+    if path.stat().st_mode & 0o777 == 0o600 != usual:
+        path.chmod(usual)
 
 
 def _matches(path: Path, patterns: Iterable[str]) -> bool:
