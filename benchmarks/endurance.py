@@ -43,8 +43,8 @@ teacher: {model: ../data/encoder, finetune: {num_train_epochs: 3, save_steps: SA
 data: {train: ../data/train.csv, eval: ../data/dev.csv, test: ../data/test.csv, unlabelled: [../data/more.txt],
        max_length: 32}
 students: [{layers: 2}]
-training: {num_train_epochs: 3, save_steps: SAVE, learning_rate: 1.0e-3, per_device_train_batch_size: BATCH, device: cpu,
-           precision: float32, logging_steps: 3}
+training: {num_train_epochs: 3, save_steps: SAVE, learning_rate: 1.0e-3, per_device_train_batch_size: BATCH,
+           device: cpu, precision: float32, logging_steps: 3}
 annotation: {rows_per_shard: 32}
 evaluation: {resamples: 50, measure_speed: false}
 """

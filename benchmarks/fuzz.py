@@ -88,7 +88,7 @@ _SEEDS: dict[str, list[bytes]] = {
         b"%YAML 1.1\n---\n<<: {a: 1}\nname: ../../x\n",
         b"sweep: {keys: {beta: [1, 2], learning_rate: {low: 1e-5, high: 1e-4, log: true}}, samples: 8}\n",
     ],
-    "set": [b"students.0.beta=500", b"seeds=3", b"sweep={grid: published}", b"training.learning_rate=2e-5", b"a.b.c=[1"],
+    "set": [b"students.0.beta=500", b"seeds=3", b"sweep={grid: published}", b"training.learning_rate=2e-5", b"a.b=[1"],
 }  # fmt: skip
 _WORDS = [
     "text", "label", "sentence", "sentence1", "sentence2", "label_columns", "choices", "answer", "question", "article",
@@ -96,7 +96,7 @@ _WORDS = [
     "start", "spread", "first", "skip", "last", "method", "pretrained", "training", "annotation", "evaluation", "sweep",
     "grid", "published", "keys", "samples", "low", "high", "log", "seeds", "name", "output", "controls", "null", "true",
     "-100", "-1", "1e999", "nan", "NaN", "Infinity", "\\ud800", "\\u0000", "!!binary", "!!timestamp", "&a", "*a", "<<",
-    "0x10", "2001-12-14t21:59:43.10-05:00", "''", '"', "\\xff\\xfe", "\\xef\\xbb\\xbf", "9" * 20, "1_000", "task", "rte",
+    "0x10", "2001-12-14t21:59:43.10-05:00", "''", '"', "\\xff\\xfe", "\\xef\\xbb\\xbf", "9" * 20, "1_000", "rte",
 ]  # fmt: skip
 
 

@@ -181,8 +181,8 @@ def _connect() -> Any:
                 store = next(rendezvous("env://", timeout=timedelta(minutes=5)))[0]
             except ValueError as error:
                 raise RankError(
-                    f"WORLD_SIZE is {world_size()}, but the processes cannot meet: {_first_line(error)}. Start them with "
-                    "torchrun or accelerate launch, or unset WORLD_SIZE and RANK to run in one process."
+                    f"WORLD_SIZE is {world_size()}, but the processes cannot meet: {_first_line(error)}. Start them "
+                    "with torchrun or accelerate launch, or unset WORLD_SIZE and RANK to run in one process."
                 ) from error
         _store = distributed_c10d.PrefixStore("pkd", store)
         atexit.register(_leave)

@@ -187,6 +187,8 @@ def read_json_lines(path: Path, choose: Choose, *, encoding: str) -> RawTable:
             label: Any = None if columns.label is None else record[columns.label]
             if columns.label_set:
                 label = [record[name] for name in columns.label_set]
+            for value in label if isinstance(label, list) else [label]:
+                _require_characters(path, line, str(columns.label), value)
             if columns.choices:
                 choices = _choices(path, line, record, columns)
                 if len(choices) + 1 != rows.width:
@@ -197,7 +199,7 @@ def read_json_lines(path: Path, choose: Choose, *, encoding: str) -> RawTable:
                 label = None if label is None else right_choice(label, choices, f"{path}, line {line}")
                 texts = choice_texts([text or "" for text in texts], choices)
             if columns.group is not None:
-                rows.groups.append(str(record.get(columns.group)))
+                rows.groups.append(_json_text(path, line, columns.group, record.get(columns.group)) or "")
             rows.add(line, texts, label, None if columns.row_id is None else record.get(columns.row_id))
     if rows is None:
         raise DataError(f"{path} has 0 rows; give a file with one JSON object a line.")
@@ -360,12 +362,18 @@ def _json_text(path: Path, line: int, name: str, value: Any) -> str | None:
     if not isinstance(value, str | int | float):
         raise DataError(f"{path}, line {line}: '{name}' is a {type(value).__name__}; a text is expected.")
     text = str(value)
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:  # JSON can write half of a pair of surrogates, which is no character
-            raise DataError(
-                f"{path}, line {line}: '{name}' holds \\u{ord(text[error.start]):04x}, half of a character, which "
-                "cannot be saved. Mend the text or take the line out."
-            ) from error
+    _require_characters(path, line, name, text)
     return text
+
+
+def _require_characters(path: Path, line: int, name: str, value: Any) -> None:
+    """JSON can write half of a pair of surrogates, which is no character."""
+    if not isinstance(value, str) or value.isascii():
+        return
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{path}, line {line}: '{name}' holds \\u{ord(value[error.start]):04x}, half of a character, which "
+            "cannot be saved. Mend the text or take the line out."
+        ) from error

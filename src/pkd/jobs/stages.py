@@ -241,11 +241,9 @@ def _resumes(partial: Path, sealed: Manifest | None, inputs: Mapping[str, Any], 
         return False
     try:
         begun_with = json.loads((partial / _INPUTS).read_text(encoding="utf-8"))
-        if not isinstance(begun_with, dict):
-            raise ValueError("no mapping")  # noqa: TRY004 - it is as unreadable as broken JSON
     except (OSError, ValueError, RecursionError):
         begun_with = sealed.inputs if sealed else None
-    if begun_with is None:  # stopped before it wrote down what it is made from, or damaged since
+    if not isinstance(begun_with, dict):  # stopped before it wrote down what it is made from, or damaged since
         sweep_leftovers(partial)
         if any(partial.iterdir()):
             aside = set_aside(partial, "damaged")

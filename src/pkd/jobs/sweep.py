@@ -68,12 +68,12 @@ def sweep(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bo
     folder = Path(recipe.folder)
     points = points_of(recipe)
     variants = [recipe_at(recipe, point) for point in points]
+    of_best = dataclasses.replace(recipe, seeds=recipe.sweep.best_seeds)
     with one_writer(folder):
 
         def later(rows: Mapping[str, float], depth: int) -> StageCosts:
             plans = [plan_students(variant, depth)[0][0] for variant in variants]
-            again = dataclasses.replace(recipe, seeds=recipe.sweep.best_seeds if recipe.sweep else 1)
-            return [(STAGE, sum(training_cost(plan, rows) for plan in plans)), *student_costs(again, rows, depth)]
+            return [(STAGE, sum(training_cost(plan, rows) for plan in plans)), *student_costs(of_best, rows, depth)]
 
         prepared = prepare(recipe, folder, later, variants=variants, overwrite=overwrite)
         recipe = settle_metric(recipe, prepared.examples.problem_type)

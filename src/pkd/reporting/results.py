@@ -159,8 +159,8 @@ def folder_in_run(run_folder: Path, model: ModelRecord) -> Path:
     place = run_folder / model.folder
     if not is_inside(model.folder) or not place.resolve().is_relative_to(run_folder.resolve()):
         raise CacheError(
-            f"{run_folder / RESULTS_FILE}: {model.name} is said to lie in {model.folder!r}, outside the run folder. The "
-            "file was changed by hand; run `pkd run` again to make it anew."
+            f"{run_folder / RESULTS_FILE}: {model.name} is said to lie in {model.folder!r}, outside the run folder. "
+            "The file was changed by hand; run `pkd run` again to make it anew."
         )
     return place
 

@@ -104,10 +104,8 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        schema, checksum = values.get("schema", SCHEMA), values.pop("sha256", None)
+        checksum = values.pop("sha256", None)
         values.pop("fingerprint", None)
-        if schema == SCHEMA and checksum != fingerprint(values):
-            raise ValueError("it has other contents than when it was written")
         manifest = manifest_from(values)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise CacheError(
@@ -117,6 +115,10 @@ def read_manifest(folder: Path) -> Manifest | None:
         raise CacheError(
             f"{folder} was made by another version of pkd (manifest schema {manifest.schema}, this one writes "
             f"{SCHEMA}). Move it away and run again."
+        )
+    if checksum != fingerprint(values):
+        raise CacheError(
+            f"{path} is damaged: it has other contents than when it was written. Move {folder} away and run again."
         )
     return manifest
 

@@ -153,7 +153,7 @@ class ResumableTrainer(Trainer):
     def _load_best_model(self) -> None:
         best = Path(str(self.state.best_model_checkpoint))
         ranks.on_first(lambda: require_whole(best))
-        super()._load_best_model()  # type: ignore[no-untyped-call]
+        super()._load_best_model()
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if self.args.should_save:  # the stock method also writes training_args.bin, a pickle
