@@ -26,6 +26,7 @@ _EXAMPLES = {
     "distill": ["pkd distill --teacher teacher/ --train train.csv --eval dev.csv --layers 6 --output student/"],
     "evaluate": ["pkd evaluate student/ other/ --test test.csv --teacher teacher/"],
     "report": ["pkd report runs/demo"],
+    "verify": ["pkd verify runs/demo", "pkd verify student/ --json"],
     "predict": ["pkd predict student/ 'a fine film'", "pkd predict student/ --file new.csv --json > answers.jsonl"],
     "check": ["pkd check recipe.yaml"],
     "speed": ["pkd speed teacher/ student/ --test test.csv", "pkd speed google-bert/bert-base-uncased --layers 6,3"],
@@ -40,7 +41,7 @@ _PANELS: dict[str, list[Callable[..., None]]] = {
         training.annotate,
         training.distill,
     ],
-    "Look and use": [using.check, using.evaluate, using.report, using.predict, using.speed],
+    "Look and use": [using.check, using.evaluate, using.report, using.verify, using.predict, using.speed],
 }
 
 app = typer.Typer(

@@ -112,6 +112,11 @@ def finished_shards(folder: Path) -> list[SealedFile]:
     return [file for file in whole if file]
 
 
+def listed_shards(folder: Path) -> set[str]:
+    """The names of the shards of an unfinished pass that were finished once."""
+    return set(_listed(folder))
+
+
 def list_shards(folder: Path, shards: Iterable[SealedFile]) -> None:
     """Write down which shards this rank finished."""
     write_json(folder / _SHARDS.format(ranks.rank()), [vars(shard) for shard in shards])
