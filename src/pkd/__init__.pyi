@@ -28,6 +28,7 @@ from .jobs.run import run as run
 from .jobs.speed import speed as speed
 from .jobs.submit import submit as submit
 from .jobs.sweep import sweep as sweep
+from .jobs.verify import verify as verify
 from .recipe.reading import read_recipe as read_recipe
 from .recipe.schema import Recipe as Recipe
 from .serving.classifier import Classifier as Classifier

@@ -26,6 +26,7 @@ _EXAMPLES = {
     "distill": ["pkd distill --teacher teacher/ --train train.csv --eval dev.csv --layers 6 --output student/"],
     "evaluate": ["pkd evaluate student/ other/ --test test.csv --teacher teacher/"],
     "report": ["pkd report runs/demo"],
+    "verify": ["pkd verify runs/demo", "pkd verify student/ --json"],
     "predict": ["pkd predict student/ 'a fine film'", "pkd predict student/ --file new.csv --json > answers.jsonl"],
     "check": ["pkd check recipe.yaml"],
     "submit": ["pkd submit student/ --task SST-2 --folder glue/ --output submission/"],
@@ -41,7 +42,15 @@ _PANELS: dict[str, list[Callable[..., None]]] = {
         training.annotate,
         training.distill,
     ],
-    "Look and use": [using.check, using.evaluate, using.report, using.predict, using.speed, using.submit],
+    "Look and use": [
+        using.check,
+        using.evaluate,
+        using.report,
+        using.verify,
+        using.predict,
+        using.speed,
+        using.submit,
+    ],
 }
 
 app = typer.Typer(

@@ -1,4 +1,4 @@
-"""The commands that look at models and use them: evaluate, report, predict, check, speed, submit."""
+"""The commands that look at models and runs, and use them: evaluate, report, verify, predict, check, speed, submit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import typer
 from pkd.cli.options import COLUMNS, Json, Set, layer_numbers, with_flags
 from pkd.cli.session import with_progress
 from pkd.cli.showing import show, show_json, show_records, show_speeds
-from pkd.errors import DataError
+from pkd.errors import CacheError, DataError
+from pkd.storage.space import readable_bytes
 
 Text = str | tuple[str, str]
 
@@ -47,6 +48,33 @@ def report(
 
     path = report(folder)
     show(str(path))
+
+
+@with_progress
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder, or a stage of one", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Read everything a run holds again, and say what is damaged."""
+    from pkd.jobs.verify import verify
+
+    found = verify(folder)
+    if json:
+        show_json(found.to_dict())
+    else:
+        for note in found.notes:
+            show(f"note: {note}")
+        for damage in found.damage:
+            show(f"damaged: {damage}")
+        files, size = (sum(getattr(each, name) for each in found.sealed) for name in ("files", "bytes"))
+        show(f"read {len(found.sealed)} sealed folders: {files:,} files, {readable_bytes(size)}")
+    if found.damage:
+        raise CacheError(
+            f"{folder} is damaged in {len(found.damage)} place{'s' * (len(found.damage) > 1)}. The command that made "
+            "it makes anew what it needs, and nothing else."
+        )
+    if not json:
+        show("all of it is as it was written")
 
 
 @with_progress

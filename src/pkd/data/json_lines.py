@@ -36,8 +36,10 @@ def read_json_lines(path: Path, choose: Choose, *, encoding: str) -> RawTable:
                     f"{path}, line {line}: the question has {len(choices)} choices, the first one {rows.choices}; give "
                     "every question as many."
                 )
-            for name in rows.columns.text:
-                record[name] = _json_text(path, line, name, record[name])
+            for name in (*rows.columns.text, *filter(None, [rows.columns.group])):
+                record[name] = _json_text(path, line, name, record.get(name))
+            for name in rows.columns.labels:
+                _require_characters(path, line, name, record[name])
             rows.add_record(line, record, f"{path}, line {line}", choices)
     if rows is None:
         raise DataError(f"{path} has 0 rows; give a file with one JSON object a line.")
@@ -85,12 +87,18 @@ def _json_text(path: Path, line: int, name: str, value: Any) -> str | None:
     if not isinstance(value, str | int | float):
         raise DataError(f"{path}, line {line}: '{name}' is a {type(value).__name__}; a text is expected.")
     text = str(value)
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:  # JSON can write half of a pair of surrogates, which is no character
-            raise DataError(
-                f"{path}, line {line}: '{name}' holds \\u{ord(text[error.start]):04x}, half of a character, which "
-                "cannot be saved. Mend the text or take the line out."
-            ) from error
+    _require_characters(path, line, name, text)
     return text
+
+
+def _require_characters(path: Path, line: int, name: str, value: Any) -> None:
+    """JSON can write half of a pair of surrogates, which is no character."""
+    if not isinstance(value, str) or value.isascii():
+        return
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{path}, line {line}: '{name}' holds \\u{ord(value[error.start]):04x}, half of a character, which "
+            "cannot be saved. Mend the text or take the line out."
+        ) from error

@@ -136,6 +136,11 @@ def _find_choices(columns: Sequence[str], settings: DataSettings) -> tuple[str |
 def _multiple_choice(
     columns: Sequence[str], choice_set: Sequence[str], settings: DataSettings, source: str, *, labelled: bool
 ) -> Columns:
+    if named := settings.label_columns or settings.label_names:
+        raise DataError(
+            f"{source} has questions with choices, of which one is right; data.label_columns and data.label_names "
+            f"({_listed(named)}) are for classes. Leave them out, or name the text with --text-columns."
+        )
     question = _called(columns, QUESTIONS)[0]
     context = _called([column for column in columns if column != question], CONTEXTS)
     answers = [settings.label_column] if settings.label_column else _called(columns, ANSWERS)

@@ -25,6 +25,7 @@ from pkd.distillation.annotation import (
     list_shards,
     open_shards,
 )
+from pkd.distillation.canary import doubt_answers
 from pkd.distillation.layers import layer_map_of
 from pkd.encoder.contract import LoadedClassifier, check_max_length, load_teacher
 from pkd.encoder.families import depth_of
@@ -170,6 +171,25 @@ def annotate_stage(
         wanted.update(stored)
         return f"the states of teacher layers {missing} are wanted too" if missing else None
 
+    where = resolve_device(device)
+    computed_in = autocast_dtype(settings.precision, where)
+
+    def doubts(manifest: Manifest) -> str | None:
+        teacher.model.to(where)  # type: ignore[arg-type]
+        doubt = doubt_answers(
+            folder,
+            rows,
+            teacher.model,
+            teacher.tokenizer,
+            teacher_layers=manifest.facts["teacher_layers"],
+            max_length=max_length,
+            autocast_dtype=computed_in,
+            stored_dtype=torch.bfloat16 if manifest.facts["computed_in"] == "bfloat16" else None,
+            seed=int(manifest.fingerprint[:8], 16),
+        )
+        teacher.model.to(torch.device("cpu"))  # type: ignore[arg-type]
+        return doubt
+
     def build(partial: Path) -> Mapping[str, Any]:
         stored = sorted(wanted)
         hidden = teacher.model.config.hidden_size
@@ -181,7 +201,6 @@ def annotate_stage(
             max_length / 2,
         )
         require_space(partial, row * len(rows), f"Annotating {len(rows):,} rows")
-        where = resolve_device(device)
         teacher.model.to(where)  # type: ignore[arg-type]
         with progress.stage(name, len(rows), "rows") as stage:
             annotated = annotate_rows(
@@ -193,12 +212,17 @@ def annotate_stage(
                 max_length=max_length,
                 states_dtype=settings.states_dtype,
                 rows_per_shard=settings.rows_per_shard,
-                autocast_dtype=autocast_dtype(settings.precision, where),
+                autocast_dtype=computed_in,
                 stage=stage,
             )
         teacher.model.to(torch.device("cpu"))  # type: ignore[arg-type]
         warn_if_truncated(annotated, max_length)
         ranks.on_first(lambda: forget_shard_lists(partial))
-        return {"rows": len(annotated), "teacher_layers": stored, "settings": dataclasses.asdict(settings)}
+        return {
+            "rows": len(annotated),
+            "teacher_layers": stored,
+            "settings": dataclasses.asdict(settings),
+            "computed_in": "bfloat16" if computed_in is torch.bfloat16 else "float32",
+        }
 
-    return run_stage(folder, KIND, inputs, build, overwrite=overwrite, lacks=lacks, repair=list_shards)
+    return run_stage(folder, KIND, inputs, build, overwrite=overwrite, lacks=lacks, doubts=doubts, repair=list_shards)
