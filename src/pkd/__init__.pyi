@@ -20,6 +20,7 @@ from .jobs.check import check as check
 from .jobs.demo import demo as demo
 from .jobs.distill import distill as distill
 from .jobs.evaluate import evaluate as evaluate
+from .jobs.export import export as export
 from .jobs.finetune import finetune as finetune
 from .jobs.paper import paper as paper
 from .jobs.predict import predict as predict

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from pkd._version import __version__
-from pkd.cli import training, using
+from pkd.cli import serving, training, using
 from pkd.cli.help import OneScreenCommand
 from pkd.cli.session import complain, explain, silence_libraries, stopping_on_signals
 
@@ -28,6 +28,10 @@ _EXAMPLES = {
     "report": ["pkd report runs/demo"],
     "predict": ["pkd predict student/ 'a fine film'", "pkd predict student/ --file new.csv --json > answers.jsonl"],
     "check": ["pkd check recipe.yaml"],
+    "export": [
+        "pkd export student/ --output served/",
+        "pkd export student/ --int8 --eval dev.csv --output served-int8/",
+    ],
     "speed": ["pkd speed teacher/ student/ --test test.csv", "pkd speed google-bert/bert-base-uncased --layers 6,3"],
 }
 _PANELS: dict[str, list[Callable[..., None]]] = {
@@ -41,6 +45,7 @@ _PANELS: dict[str, list[Callable[..., None]]] = {
         training.distill,
     ],
     "Look and use": [using.check, using.evaluate, using.report, using.predict, using.speed],
+    "Bring to production": [serving.export],
 }
 
 app = typer.Typer(
