@@ -26,8 +26,10 @@ from .jobs.paper import paper as paper
 from .jobs.predict import predict as predict
 from .jobs.report import report as report
 from .jobs.run import run as run
+from .jobs.serve import serve as serve
 from .jobs.speed import speed as speed
 from .jobs.sweep import sweep as sweep
 from .recipe.reading import read_recipe as read_recipe
 from .recipe.schema import Recipe as Recipe
 from .serving.classifier import Classifier as Classifier
+from .serving.limits import Limits as Limits

@@ -32,6 +32,7 @@ _EXAMPLES = {
         "pkd export student/ --output served/",
         "pkd export student/ --int8 --eval dev.csv --output served-int8/",
     ],
+    "serve": ["pkd serve served/", "pkd serve served/ --host 0.0.0.0 --port 8080 --threads 2"],
     "speed": ["pkd speed teacher/ student/ --test test.csv", "pkd speed google-bert/bert-base-uncased --layers 6,3"],
 }
 _PANELS: dict[str, list[Callable[..., None]]] = {
@@ -45,7 +46,7 @@ _PANELS: dict[str, list[Callable[..., None]]] = {
         training.distill,
     ],
     "Look and use": [using.check, using.evaluate, using.report, using.predict, using.speed],
-    "Bring to production": [serving.export],
+    "Bring to production": [serving.export, serving.serve],
 }
 
 app = typer.Typer(
