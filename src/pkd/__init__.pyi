@@ -20,11 +20,13 @@ from .jobs.check import check as check
 from .jobs.demo import demo as demo
 from .jobs.distill import distill as distill
 from .jobs.evaluate import evaluate as evaluate
+from .jobs.export import export as export
 from .jobs.finetune import finetune as finetune
 from .jobs.paper import paper as paper
 from .jobs.predict import predict as predict
 from .jobs.report import report as report
 from .jobs.run import run as run
+from .jobs.serve import serve as serve
 from .jobs.speed import speed as speed
 from .jobs.submit import submit as submit
 from .jobs.sweep import sweep as sweep
@@ -32,3 +34,4 @@ from .jobs.verify import verify as verify
 from .recipe.reading import read_recipe as read_recipe
 from .recipe.schema import Recipe as Recipe
 from .serving.classifier import Classifier as Classifier
+from .serving.limits import Limits as Limits

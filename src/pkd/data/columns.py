@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from pkd import progress
 from pkd.data.choices import groups_of
+from pkd.data.lengths import CHARACTERS_A_WORD_PIECE
 from pkd.data.raw_labels import read_labels
 from pkd.data.tables import RawTable, places
 from pkd.errors import DataError
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 OnEmpty = Literal["error", "drop", "keep"]
 
 EMPTY_SHARE = 0.01  # above it empty texts are a fault of the file, below it they happen
-CHARACTERS_A_WORD_PIECE = 50 * 8  # far more than any word piece has: what is cut here, truncation would cut later
 _CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 _SHOWN = 5
 
