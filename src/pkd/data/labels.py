@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pkd import progress
+from pkd.data.arrays import column_array, column_values
 from pkd.data.encoding import count_choices, text_columns
 from pkd.errors import DataError
 from pkd.recipe.settings import ProblemType
@@ -67,7 +68,7 @@ def find_label_names(
     if problem_type == "multiple_choice":
         return tuple(chr(ord("A") + number) for number in range(count_choices(train.column_names)))
     if problem_type == "multi_label_classification":
-        names = tuple(ordered) or tuple(sorted({name for names in train["label"] for name in names}))
+        names = tuple(ordered) or tuple(sorted({name for names in column_values(train, "label") for name in names}))
         if len(names) < 2:
             raise DataError(f"The labels of train name {len(names)} classes; a set of labels needs two at least.")
         return names
@@ -75,7 +76,7 @@ def find_label_names(
         return tuple(ordered)
     distinct = set(train.unique("label"))
     if not _is_text(train):
-        _refuse_markers(Counter(train["label"]), "train", sorted(distinct))
+        _refuse_markers(Counter(column_values(train, "label")), "train", sorted(distinct))
     if len(distinct) < 2:
         raise DataError(_one_class_message("train", next(iter(distinct)), len(train)))
     names = tuple(str(label) for label in sorted(distinct))
@@ -163,10 +164,10 @@ def encode_labels(
     if problem_type == "multi_label_classification":
         return _with_labels(dataset, _sets_of_ids(dataset, names, where, names_from))
     if problem_type == "multiple_choice":
-        if max(dataset["label"]) >= len(names):
-            raise DataError(f"{where} has {max(dataset['label']) + 1} choices, the classifier {len(names)}.")
+        if (largest := int(column_array(dataset, "label").max())) >= len(names):
+            raise DataError(f"{where} has {largest + 1} choices, the classifier {len(names)}.")
         return dataset
-    counts: Counter[str | int] = Counter(dataset["label"])
+    counts: Counter[str | int] = Counter(column_values(dataset, "label"))
     if _is_text(dataset):
         ids = _ids_of_names(counts, names)
     else:
@@ -177,12 +178,12 @@ def encode_labels(
         ids = _ids_of_integers(counts, names, where, ids_are_teacher_ids=ids_are_teacher_ids)
     _refuse_unknown(counts, ids, names, where, names_from, numbers_for_names=not _is_text(dataset))
     _check_classes(counts, names, split, where)
-    return _with_labels(dataset, pa.array([ids[label] for label in dataset["label"]], pa.int64()))
+    return _with_labels(dataset, pa.array((ids[label] for label in column_values(dataset, "label")), pa.int64()))
 
 
 def label_array(dataset: datasets.Dataset) -> np.ndarray[Any, Any]:
     """The labels that `encode_labels` made: class ids or scores [N], sets [N, C]."""
-    labels: np.ndarray[Any, Any] = np.asarray(dataset.with_format("numpy")["label"])
+    labels: np.ndarray[Any, Any] = column_array(dataset, "label")
     return labels
 
 
@@ -197,7 +198,7 @@ def check_splits(data: datasets.DatasetDict) -> list[str]:
         if len(rows) < 2:
             found.append(f"{split} has {len(rows)} row only; nothing can be learned or measured from it.")
         if "label" in rows.column_names:
-            found += _contradictions(split, keys[split], rows["label"])
+            found += _contradictions(split, keys[split], column_values(rows, "label"))
     for split, others in (("test", ("train", "eval", "unlabelled")), ("eval", ("train", "unlabelled"))):
         for other in others:
             if split in keys and other in keys:
@@ -214,11 +215,11 @@ def _with_labels(dataset: datasets.Dataset, labels: pa.Array | pa.ChunkedArray) 
 
 
 def _sets_of_ids(dataset: datasets.Dataset, names: Sequence[str], where: str, names_from: str) -> pa.FixedSizeListArray:
-    counts: Counter[str | int] = Counter(name for row in dataset["label"] for name in row)
+    counts: Counter[str | int] = Counter(name for row in column_values(dataset, "label") for name in row)
     ids = _ids_of_names(counts, names)
     _refuse_unknown(counts, ids, names, where, names_from, numbers_for_names=False)
     wanted = np.zeros((len(dataset), len(names)), dtype=np.float32)
-    for row, labels in enumerate(dataset["label"]):
+    for row, labels in enumerate(column_values(dataset, "label")):
         wanted[row, [ids[name] for name in labels]] = 1
     if never := [name for name, count in zip(names, wanted.sum(axis=0), strict=True) if not count]:
         progress.warn(f"{where}: no row has the label {_listed(never)}; it cannot be learned or measured here.")
@@ -335,7 +336,9 @@ def _one_class_message(where: str, label: str | int, rows: int) -> str:
 
 
 def _keys(rows: datasets.Dataset) -> list[Hashable]:
-    return list(zip(*([text.strip() for text in rows[column]] for column in text_columns(rows)), strict=True))
+    return list(
+        zip(*([text.strip() for text in column_values(rows, column)] for column in text_columns(rows)), strict=True)
+    )
 
 
 def _contradictions(split: str, keys: Sequence[Hashable], labels: Iterable[Any]) -> list[str]:
