@@ -29,8 +29,8 @@ from pkd.evaluation.scoring import scoring_of
 from pkd.recipe.settings import ProblemType
 from pkd.storage.seal import write_json
 from pkd.training.checkpoints import checkpoint_folders
-from pkd.training.losses import ce_row_losses
 from pkd.training.economy import EconomicalTrainer
+from pkd.training.losses import ce_row_losses
 
 RowLosses = tuple[torch.Tensor, dict[str, torch.Tensor]]
 
