@@ -8,6 +8,7 @@ checkpoints are sealed, and the first value that is not finite stops the run bef
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ class RowMeanTrainer(EconomicalTrainer):
         ce = ce_row_losses(output.logits, inputs["labels"], self.problem_type)
         return ce, {"ce": ce}
 
-    @property
+    @cached_property
     def problem_type(self) -> ProblemType:
         """What the model's head answers."""
         return outputs_of(self.accelerator.unwrap_model(self.model).config).problem_type
