@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pkd.data.labels import check_splits, encode_labels, find_label_names, has_placeholder_names
+from pkd.data.labels import encode_labels, find_label_names, has_placeholder_names
 from pkd.errors import DataError
 
 NAMES = ("negative", "positive")
@@ -141,37 +141,3 @@ def test_the_texts_stay_with_their_labels():
 @given(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=12), st.permutations(["a", "b", "c"]))
 def test_the_name_at_an_id_is_the_label_for_any_order_of_classes(labels, names):
     assert [names[index] for index in encode(labels, names)] == labels
-
-
-def data_of(**splits):
-    return datasets.DatasetDict(splits)
-
-
-def test_clean_splits_have_nothing_odd():
-    parts = [rows([0, 1], [f"{name} 1", f"{name} 2"]) for name in ("a", "b", "c")]
-    assert check_splits(data_of(train=parts[0], eval=parts[1], test=parts[2])) == []
-
-
-def test_a_text_with_two_labels_is_counted():
-    found = check_splits(data_of(train=rows([0, 1, 1, 1], ["same", "same ", "other", "other"])))
-    assert found == ["train: 1 text stands there with different labels (2 rows)."]
-
-
-def test_rows_of_one_split_that_are_in_another_are_counted():
-    train, dev = rows([0, 1, 0], ["a", "b", "c"]), rows([0, 1], ["a", "d"])
-    test, more = rows([0, 1], ["d", "b"]), rows([0], ["d"]).remove_columns("label")
-    found = check_splits(data_of(train=train, eval=dev, test=test, unlabelled=more))
-    assert [sentence.split(" too")[0] for sentence in found[1:]] == [
-        "1 of 2 test rows (50.0%) are in train",
-        "1 of 2 test rows (50.0%) are in eval",
-        "1 of 2 test rows (50.0%) are in unlabelled",
-        "1 of 2 eval rows (50.0%) are in train",
-        "1 of 2 eval rows (50.0%) are in unlabelled",
-    ]
-    assert found[0].startswith("unlabelled has 1 row only")
-
-
-def test_a_pair_is_the_same_only_if_both_texts_are():
-    train = datasets.Dataset.from_dict({"text_a": ["x", "y"], "text_b": ["1", "2"], "label": [0, 1]})
-    dev = datasets.Dataset.from_dict({"text_a": ["x", "y"], "text_b": ["2", "2"], "label": [0, 1]})
-    assert [sentence[:6] for sentence in check_splits(data_of(train=train, eval=dev))] == ["1 of 2"]

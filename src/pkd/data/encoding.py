@@ -13,6 +13,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
+from pkd.data.arrays import column_array, column_values
 from pkd.data.lengths import CHARACTERS_A_WORD_PIECE
 from pkd.storage.fingerprint import fingerprint, sha256_of_texts
 
@@ -83,9 +84,20 @@ def encode(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_le
     return datasets.Dataset(table.replace_schema_metadata(None))
 
 
+def occurring_pieces(dataset: datasets.Dataset, vocabulary: int) -> np.ndarray:
+    """Which of a vocabulary's word pieces stand in encoded rows, [V] bool.
+
+    Of a selection of rows, those of the rows it was selected from: more, but never fewer.
+    """
+    counts = np.zeros(vocabulary, dtype=np.int64)
+    for chunk in dataset.data.column("input_ids").chunks:
+        counts += np.bincount(chunk.flatten().to_numpy(), minlength=vocabulary)
+    return counts > 0
+
+
 def share_truncated(dataset: datasets.Dataset, max_length: int) -> float:
     """Which share of encoded rows is as long as `max_length` allows, and so was probably cut."""
-    lengths = np.asarray(dataset.with_format("numpy")["length"])
+    lengths = column_array(dataset, "length")
     return float(np.mean(lengths >= max_length)) if len(lengths) else 0.0
 
 
@@ -99,12 +111,12 @@ def fingerprint_rows(dataset: datasets.Dataset) -> dict[str, str]:
 
 def fingerprint_texts(dataset: datasets.Dataset) -> str:
     """The sha256 of the rows' texts, in order; labels are not in it, for they do not change what a teacher says."""
-    return fingerprint({column: sha256_of_texts(dataset[column]) for column in text_columns(dataset)})
+    return fingerprint({column: sha256_of_texts(column_values(dataset, column)) for column in text_columns(dataset)})
 
 
 def fingerprint_labels(dataset: datasets.Dataset) -> str:
     """The sha256 of the rows' labels, in order."""
-    return sha256_of_texts(str(label) for label in dataset["label"])
+    return sha256_of_texts(str(label) for label in column_values(dataset, "label"))
 
 
 def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:

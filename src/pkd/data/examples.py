@@ -12,7 +12,8 @@ import datasets
 
 from pkd import progress
 from pkd.data.encoding import fingerprint_rows, text_columns
-from pkd.data.labels import Outputs, check_splits, encode_labels, find_label_names, outputs_of, problem_of
+from pkd.data.labels import Outputs, encode_labels, find_label_names, outputs_of, problem_of
+from pkd.data.overlap import check_splits
 from pkd.data.sources import read_data
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.settings import DataSettings, ProblemType

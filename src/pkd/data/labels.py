@@ -1,4 +1,4 @@
-"""Class names and class ids, aligned by name and never by position; and what is odd about the splits together.
+"""Class names and class ids, aligned by name and never by position.
 
 A teacher's id 0 and a file's label 0 need not mean the same class: a wrong guess here would train on wrong labels in
 silence, so whatever cannot be matched by name is refused unless the user says that the ids are the teacher's.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pkd import progress
-from pkd.data.encoding import count_choices, text_columns
+from pkd.data.arrays import column_array, column_values
+from pkd.data.encoding import count_choices
 from pkd.errors import DataError
 from pkd.recipe.settings import ProblemType
 
@@ -67,7 +68,7 @@ def find_label_names(
     if problem_type == "multiple_choice":
         return tuple(chr(ord("A") + number) for number in range(count_choices(train.column_names)))
     if problem_type == "multi_label_classification":
-        names = tuple(ordered) or tuple(sorted({name for names in train["label"] for name in names}))
+        names = tuple(ordered) or tuple(sorted({name for names in column_values(train, "label") for name in names}))
         if len(names) < 2:
             raise DataError(f"The labels of train name {len(names)} classes; a set of labels needs two at least.")
         return names
@@ -75,7 +76,7 @@ def find_label_names(
         return tuple(ordered)
     distinct = set(train.unique("label"))
     if not _is_text(train):
-        _refuse_markers(Counter(train["label"]), "train", sorted(distinct))
+        _refuse_markers(Counter(column_values(train, "label")), "train", sorted(distinct))
     if len(distinct) < 2:
         raise DataError(_one_class_message("train", next(iter(distinct)), len(train)))
     names = tuple(str(label) for label in sorted(distinct))
@@ -165,10 +166,10 @@ def encode_labels(
     if problem_type == "multi_label_classification":
         return _with_labels(dataset, _sets_of_ids(dataset, names, where, names_from))
     if problem_type == "multiple_choice":
-        if max(dataset["label"]) >= len(names):
-            raise DataError(f"{where} has {max(dataset['label']) + 1} choices, the classifier {len(names)}.")
+        if (largest := int(column_array(dataset, "label").max())) >= len(names):
+            raise DataError(f"{where} has {largest + 1} choices, the classifier {len(names)}.")
         return dataset
-    counts: Counter[str | int] = Counter(dataset["label"])
+    counts: Counter[str | int] = Counter(column_values(dataset, "label"))
     if _is_text(dataset):
         ids = _ids_of_names(counts, names)
     else:
@@ -180,32 +181,13 @@ def encode_labels(
     _refuse_unknown(counts, ids, names, where, names_from, numbers_for_names=not _is_text(dataset))
     if not is_part:
         _check_classes(counts, names, split, where)
-    return _with_labels(dataset, pa.array([ids[label] for label in dataset["label"]], pa.int64()))
+    return _with_labels(dataset, pa.array((ids[label] for label in column_values(dataset, "label")), pa.int64()))
 
 
 def label_array(dataset: datasets.Dataset) -> np.ndarray[Any, Any]:
     """The labels that `encode_labels` made: class ids or scores [N], sets [N, C]."""
-    labels: np.ndarray[Any, Any] = np.asarray(dataset.with_format("numpy")["label"])
+    labels: np.ndarray[Any, Any] = column_array(dataset, "label")
     return labels
-
-
-def check_splits(data: datasets.DatasetDict) -> list[str]:
-    """Sentences about what may be wrong with the splits together: contradictions, overlaps, splits of next to nothing.
-
-    Texts count as the same if they are the same but for spaces around them.
-    """
-    keys = {split: _keys(rows) for split, rows in data.items()}
-    found: list[str] = []
-    for split, rows in data.items():
-        if len(rows) < 2:
-            found.append(f"{split} has {len(rows)} row only; nothing can be learned or measured from it.")
-        if "label" in rows.column_names:
-            found += _contradictions(split, keys[split], rows["label"])
-    for split, others in (("test", ("train", "eval", "unlabelled")), ("eval", ("train", "unlabelled"))):
-        for other in others:
-            if split in keys and other in keys:
-                found += _overlap(split, keys[split], other, keys[other])
-    return found
 
 
 def _with_labels(dataset: datasets.Dataset, labels: pa.Array | pa.ChunkedArray) -> datasets.Dataset:
@@ -217,11 +199,11 @@ def _with_labels(dataset: datasets.Dataset, labels: pa.Array | pa.ChunkedArray) 
 
 
 def _sets_of_ids(dataset: datasets.Dataset, names: Sequence[str], where: str, names_from: str) -> pa.FixedSizeListArray:
-    counts: Counter[str | int] = Counter(name for row in dataset["label"] for name in row)
+    counts: Counter[str | int] = Counter(name for row in column_values(dataset, "label") for name in row)
     ids = _ids_of_names(counts, names)
     _refuse_unknown(counts, ids, names, where, names_from, numbers_for_names=False)
     wanted = np.zeros((len(dataset), len(names)), dtype=np.float32)
-    for row, labels in enumerate(dataset["label"]):
+    for row, labels in enumerate(column_values(dataset, "label")):
         wanted[row, [ids[name] for name in labels]] = 1
     if never := [name for name, count in zip(names, wanted.sum(axis=0), strict=True) if not count]:
         progress.warn(f"{where}: no row has the label {_listed(never)}; it cannot be learned or measured here.")
@@ -335,33 +317,6 @@ def _one_class_message(where: str, label: str | int, rows: int) -> str:
         f"{where} has 1 class only: all {rows:,} rows have the label '{label}'. A classifier needs two at least; is "
         "another column the label (--label-column)?"
     )
-
-
-def _keys(rows: datasets.Dataset) -> list[Hashable]:
-    return list(zip(*([text.strip() for text in rows[column]] for column in text_columns(rows)), strict=True))
-
-
-def _contradictions(split: str, keys: Sequence[Hashable], labels: Iterable[Any]) -> list[str]:
-    given: dict[Hashable, set[str]] = {}
-    for key, label in zip(keys, labels, strict=True):
-        given.setdefault(key, set()).add(str(label))
-    both = {key for key, found in given.items() if len(found) > 1}
-    if not both:
-        return []
-    count = sum(key in both for key in keys)
-    texts = "1 text stands" if len(both) == 1 else f"{len(both):,} texts stand"
-    return [f"{split}: {texts} there with different labels ({count:,} rows)."]
-
-
-def _overlap(split: str, keys: Sequence[Hashable], other: str, other_keys: Iterable[Hashable]) -> list[str]:
-    known = set(other_keys)
-    count = sum(key in known for key in keys)
-    if not count:
-        return []
-    return [
-        f"{count:,} of {len(keys):,} {split} rows ({count / len(keys):.1%}) are in {other} too, word for word; "
-        f"scores on {split} flatter by that much."
-    ]
 
 
 def _listed(labels: Iterable[str | int]) -> str:

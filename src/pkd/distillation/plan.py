@@ -48,9 +48,9 @@ class StudentPlan:
 
 
 def settings_that_count(training: TrainingSettings) -> dict[str, Any]:
-    """The training settings that can change the weights; logging and checkpoints cannot."""
+    """The training settings that can change the weights; logging and checkpoints of either kind cannot."""
     values = dataclasses.asdict(training)
-    for name in ("logging_steps", "save_steps", "report_to"):
+    for name in ("logging_steps", "save_steps", "report_to", "activation_checkpointing"):
         del values[name]
     return values
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from pkd.data.arrays import column_array
 from pkd.data.batching import Collator, TokenRows
 from pkd.data.encoding import count_choices
 from pkd.data.lengths import batches_by_length
@@ -51,7 +52,7 @@ def answer_rows(
     if len(rows) == 0:
         return Answers(np.zeros((0, int(model.config.num_labels or 0)), dtype=np.float32), None)
     table, collate = TokenRows(rows), Collator(model.config.pad_token_id or 0)
-    lengths = np.asarray(rows.with_format("numpy")["length"]) * max(1, count_choices(rows.column_names))
+    lengths = column_array(rows, "length") * max(1, count_choices(rows.column_names))
     logits: list[torch.Tensor] = []
     cls_states: list[torch.Tensor] = []
     order: list[np.ndarray] = []

@@ -13,6 +13,7 @@ import datasets
 import numpy as np
 
 from pkd import progress
+from pkd.data.arrays import column_array
 from pkd.data.batching import Collator, TokenRows, is_labelled
 from pkd.data.encoding import encode
 from pkd.data.examples import Examples, load_examples, with_unlabelled
@@ -224,7 +225,7 @@ def _check_on_sample(
 
 def _data_sentences(examples: Examples) -> list[str]:
     counts = ", ".join(f"{split} {len(rows):,}" for split, rows in examples.splits.items())
-    labels = np.bincount(np.asarray(examples.splits["train"]["label"]), minlength=len(examples.label_names))
+    labels = np.bincount(column_array(examples.splits["train"], "label"), minlength=len(examples.label_names))
     shares = ", ".join(f"{name} {count:,}" for name, count in zip(examples.label_names, labels, strict=True))
     if "test" not in examples.splits:
         hint = " There is no test split: results will be measured on the rows they are selected on."

@@ -13,6 +13,7 @@ import datasets
 import numpy as np
 
 from pkd import progress
+from pkd.data.arrays import column_values
 from pkd.data.encoding import encode, text_columns
 from pkd.data.examples import load_examples
 from pkd.data.labels import Outputs, label_array
@@ -71,7 +72,7 @@ class EvaluatedRows:
         """The rows of each part that is scored apart too, as RACE's middle and high."""
         if "group" not in self.rows.column_names:
             return {}
-        names = np.asarray(self.rows["group"])
+        names = np.asarray(list(column_values(self.rows, "group")))
         return {str(name): np.flatnonzero(names == name) for name in np.unique(names)}
 
     @property

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from pkd import progress
+from pkd.data.arrays import column_array
 from pkd.data.examples import Examples
 from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import StudentPlan, is_control_of
@@ -75,7 +76,7 @@ def judge_run(
         progress.note(f"kept {folder / RESULTS_FILE} and {page}")
         return known, page
     unseal(folder)  # until the new page is whole, the old one and the new records do not belong together
-    teacher_logits = np.asarray(open_shards(folder / "annotated" / split).with_format("numpy")["teacher_logits"])
+    teacher_logits = column_array(open_shards(folder / "annotated" / split), "teacher_logits")
     measured = _measure(recipe, folder, teacher, teacher_logits, examples, on, trained, starts_tried)
     records: list[Record] = [
         _run_record(recipe, teacher, examples, split, fingerprint(depends)),

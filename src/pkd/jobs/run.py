@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from pkd import progress, ranks
+from pkd.data.arrays import column_array
 from pkd.data.examples import Examples, load_examples, with_unlabelled
 from pkd.data.labels import label_array
 from pkd.distillation.annotation import open_shards
@@ -221,7 +222,7 @@ def _annotate(
         )
     eval_logits = None
     if "eval" in done:
-        eval_logits = np.asarray(open_shards(done["eval"].folder).with_format("numpy")["teacher_logits"])
+        eval_logits = column_array(open_shards(done["eval"].folder), "teacher_logits")
     prints: dict[str, Any] = {
         split: done[split].manifest.fingerprint for split in ("train", "unlabelled") if split in done
     }

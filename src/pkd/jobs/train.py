@@ -122,6 +122,7 @@ def _trained(
         stage_name=stage_name(plan, seed),
         resumed_with=inputs,
         checkpoint_steps=plan.training.save_steps,
+        train_embeddings=plan.training.train_embeddings,
         callbacks=list(callbacks),
     )
     trainer.train(resume_from_checkpoint=True)

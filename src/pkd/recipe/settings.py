@@ -73,6 +73,12 @@ class TrainingSettings:
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto", "auto: bfloat16 where the hardware has it", common=True
     )
+    train_embeddings: bool = setting(
+        True, "no: word pieces, positions and token types stay as they are, which is faster", common=True
+    )
+    activation_checkpointing: bool = setting(
+        False, "compute each layer again in the backward pass: less memory, some 30 % slower, same weights"
+    )
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "where to train; auto takes a GPU if there is one")
     save_steps: PositiveInt | None = setting(None, "checkpoint every so many steps, besides each epoch's end")
     logging_steps: PositiveFloat = setting(0.02, "log the loss terms: below 1 at such shares of all steps, else steps")

@@ -38,6 +38,7 @@ def trainer_arguments(settings: TrainingSettings, output: Path, *, seed: int, me
         "max_grad_norm": settings.max_grad_norm,
         "lr_scheduler_type": settings.lr_scheduler_type,
         "bf16": autocast_dtype(settings.precision, device) is not None,
+        "activation_checkpointing": settings.activation_checkpointing,
         "use_cpu": device.type == "cpu",
         "save_strategy": "epoch",
         "logging_steps": settings.logging_steps,

@@ -15,7 +15,6 @@ from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCall
 from transformers.trainer_utils import TrainOutput
 
 from pkd import progress, ranks
-from pkd.encoder.shortcut import cls_only
 from pkd.storage.seal import read_manifest, seal, unseal
 from pkd.training.checkpoints import (
     KIND,
@@ -96,7 +95,6 @@ class ResumableTrainer(Trainer):
         keep_freed_memory()
         with (
             progress.saves_on_stop(),
-            cls_only(self.model),
             progress.stage(self.stage_name, unit="steps") as self._stage,
         ):
             output = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)

@@ -8,6 +8,7 @@ checkpoints are sealed, and the first value that is not finite stops the run bef
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, TrainingArguments
 
+from pkd.data.arrays import column_array
 from pkd.data.batching import STAND_IN, Collator, LengthGroupedBatches, TokenRows
 from pkd.data.encoding import encode
 from pkd.data.labels import label_array, outputs_of
@@ -28,16 +30,17 @@ from pkd.evaluation.scoring import scoring_of
 from pkd.recipe.settings import ProblemType
 from pkd.storage.seal import write_json
 from pkd.training.checkpoints import checkpoint_folders
+from pkd.training.economy import EconomicalTrainer
 from pkd.training.losses import ce_row_losses
-from pkd.training.resuming import DIVERGED, ResumableTrainer
+from pkd.training.resuming import DIVERGED
 
 RowLosses = tuple[torch.Tensor, dict[str, torch.Tensor]]
 
 
-class RowMeanTrainer(ResumableTrainer):
+class RowMeanTrainer(EconomicalTrainer):
     """A `transformers.Trainer` whose loss is a mean over rows; here that of the labels alone, `loss/ce`.
 
-    A subclass says what a row's loss is in `row_losses`. Takes the Trainer's arguments, `ResumableTrainer`'s, and:
+    A subclass says what a row's loss is in `row_losses`. Takes the Trainer's arguments, `EconomicalTrainer`'s, and:
 
     Args:
         train_dataset: rows with `input_ids`, `length` and `label`; rows that are still text are encoded.
@@ -78,7 +81,7 @@ class RowMeanTrainer(ResumableTrainer):
         ce = ce_row_losses(output.logits, inputs["labels"], self.problem_type)
         return ce, {"ce": ce}
 
-    @property
+    @cached_property
     def problem_type(self) -> ProblemType:
         """What the model's head answers."""
         return outputs_of(self.accelerator.unwrap_model(self.model).config).problem_type
@@ -151,7 +154,7 @@ class RowMeanTrainer(ResumableTrainer):
         """Length-grouped batches, read from Arrow."""
         rows: Any = self.train_dataset
         self._batches = LengthGroupedBatches(
-            np.asarray(rows.with_format("numpy")["length"]),
+            column_array(rows, "length"),
             self._train_batch_size * self.args.world_size,
             self.args.data_seed if self.args.data_seed is not None else self.args.seed,
             rank=self.args.process_index,
@@ -178,10 +181,6 @@ class RowMeanTrainer(ResumableTrainer):
     def _collator(self) -> Collator:
         multiple = 8 if self.args.device.type == "cuda" else 1
         return Collator(self.model.config.pad_token_id or 0, self.teacher_layers, multiple)
-
-    def floating_point_ops(self, inputs: Any) -> int:
-        """Not counted: the stock count walks all modules at every step, and nothing here reads it."""
-        return 0
 
     # Evaluation -----------------------------------------------------------------------------------------------------
 

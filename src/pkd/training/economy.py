@@ -1,0 +1,111 @@
+"""A Trainer that computes only what reaches the loss, and whose result is the same: weights, losses, checkpoints.
+
+The last layer runs for [CLS] alone, word pieces that stand in no training row take no part, and gradients that need no
+clipping are not written again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import TrainingArguments
+from transformers.trainer_utils import TrainOutput
+
+from pkd.data.encoding import occurring_pieces
+from pkd.encoder.shortcut import cls_only
+from pkd.encoder.vocabulary import OccurringEmbedding, frozen_embeddings, occurring_only
+from pkd.storage.fingerprint import fingerprint
+from pkd.training.resuming import ResumableTrainer
+
+
+class EconomicalTrainer(ResumableTrainer):
+    """A `ResumableTrainer` for classifiers on rows with `input_ids`.
+
+    Args:
+        train_embeddings: False leaves word pieces, positions and token types as they are.
+    """
+
+    def __init__(self, model: Any, args: TrainingArguments, *, train_embeddings: bool = True, **keywords: Any) -> None:
+        super().__init__(model, args, **keywords)
+        self.train_embeddings = train_embeddings
+        self._words: OccurringEmbedding | None = None
+
+    def train(
+        self, resume_from_checkpoint: Any = None, trial: Any = None, ignore_keys_for_eval: list[str] | None = None
+    ) -> TrainOutput:
+        """Train, computing only what reaches the loss; a second call starts with a new optimiser."""
+        with self._only_what_reaches_the_loss():
+            return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
+
+    @contextlib.contextmanager
+    def _only_what_reaches_the_loss(self) -> Iterator[None]:
+        with cls_only(self.model):
+            if not self.train_embeddings:
+                with frozen_embeddings(self.model):
+                    yield
+            elif not self._makes_adamw:
+                yield
+            else:
+                try:
+                    with occurring_only(self.model, self._occurs) as self._words:
+                        yield
+                finally:
+                    if self._words is not None:  # the optimiser's parameter is no longer the model's
+                        self._words = self.optimizer = None
+
+    @property
+    def _makes_adamw(self) -> bool:
+        """Whether the optimiser will be AdamW over whole tensors, and made here."""
+        made_here = self.optimizer is None and self.optimizer_cls_and_kwargs is None and self.model_init is None
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        kind: Any = self.args.optim
+        return made_here and not sharded and str(getattr(kind, "value", kind)).startswith("adamw_torch")
+
+    @cached_property
+    def _occurs(self) -> np.ndarray:
+        rows: Any = self.train_dataset
+        return occurring_pieces(rows, self.model.get_input_embeddings().num_embeddings)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Make the optimiser; its weight decay is counted for the word pieces that do not occur."""
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if self._words is not None:
+            self._words.follow(optimizer)
+        return optimizer
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled or self.accelerator.scaler is not None:
+            return super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]
+        parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
+        norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters])
+        if not norm <= self.args.max_grad_norm:  # the stock method multiplies every gradient by 1 then
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.args.max_grad_norm, norm)
+        return norm
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Not counted: the stock count walks all modules at every step, and nothing here reads it."""
+        return 0
+
+    # Checkpoints ----------------------------------------------------------------------------------------------------
+
+    def _inputs(self) -> dict[str, Any]:
+        words: dict[str, Any] = {"train_embeddings": self.train_embeddings}
+        if self._words is not None:
+            words["word_pieces"] = fingerprint({"occur": np.flatnonzero(self._occurs).tolist()})
+        return {**super()._inputs(), **words}
+
+    def _counters(self) -> dict[str, Any]:
+        decay = self._words.decay if self._words is not None else 1.0
+        return {**super()._counters(), "decay": decay}
+
+    def _restore_counters(self, checkpoint: Path) -> dict[str, Any]:
+        counters = super()._restore_counters(checkpoint)
+        if self._words is not None:
+            self._words.decay = counters["decay"]
+        return counters
