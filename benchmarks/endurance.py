@@ -51,6 +51,7 @@ training: {num_train_epochs: 3, save_steps: SAVE, learning_rate: 1.0e-3, per_dev
            device: cpu, precision: float32, logging_steps: 3}
 annotation: {rows_per_shard: 32}
 evaluation: {resamples: 50, measure_speed: false}
+controls: CONTROLS
 """
 
 
@@ -148,13 +149,13 @@ class Endurance:
         self.digest = self._digest_of(self.reference)
         self.tally = Tally()
         self._number = 0
-        self._kills_of_job = 0
+        self._kills_of_job = self._random_kills_of_job = 0
         self._begin()
 
     def kill_at_random(self) -> None:
         """One kill at a moment of the job's wall time; a job that ends before it is compared, and a new one begun."""
         while True:
-            if self._kills_of_job >= _KILLS_A_JOB:
+            if self._random_kills_of_job >= _KILLS_A_JOB:
                 self.finish()
             started = self.folder / "record" / STARTED
             started.unlink(missing_ok=True)
@@ -165,6 +166,7 @@ class Endurance:
             if code is None:
                 attempt.kill()
                 self._killed()
+                self._random_kills_of_job += 1
                 return
             self._ended(code)
 
@@ -189,7 +191,7 @@ class Endurance:
 
     def _begin(self) -> None:
         self._number += 1
-        self._kills_of_job = 0
+        self._kills_of_job = self._random_kills_of_job = 0
         self.folder = self.place / f"job-{self._number}"
         self.folder.mkdir()
         shutil.copy(self.reference.parent / "data" / "recipe.yaml", self.folder)
@@ -286,7 +288,7 @@ def _timeless(value: Any) -> Any:
     return plain
 
 
-def make_data(folder: Path, processes: int) -> None:
+def make_data(folder: Path, processes: int, *, controls: bool) -> None:
     """A tiny pretrained encoder with dropout, its tokenizer, and reviews it can learn from."""
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -324,9 +326,11 @@ def make_data(folder: Path, processes: int) -> None:
         lines = [f"{review(label)},{label}" for label in (chance.choice(["good", "bad"]) for _ in range(rows))]
         (folder / f"{name}.csv").write_text("\n".join(["text,label", *lines, ""]))
     (folder / "more.txt").write_text("".join(f"{review(chance.choice(['good', 'bad']))}\n" for _ in range(30)))
-    (folder / "recipe.yaml").write_text(
-        _RECIPE.replace("BATCH", str(32 // processes)).replace("SAVE", str(_SAVE_STEPS))
-    )
+    values = {"BATCH": 32 // processes, "SAVE": _SAVE_STEPS, "CONTROLS": str(controls).lower()}
+    recipe = _RECIPE
+    for name, value in values.items():
+        recipe = recipe.replace(name, str(value))
+    (folder / "recipe.yaml").write_text(recipe)
 
 
 def main() -> int:
@@ -349,7 +353,7 @@ def main() -> int:
         place.mkdir(parents=True, exist_ok=True)
         child = os.fork()  # so that this process has computed nothing when it forks again
         if child == 0:
-            make_data(place / "data", asked.processes)
+            make_data(place / "data", asked.processes, controls=not asked.fork)
             os._exit(0)
         os.waitpid(child, 0)
         start = start_forked if asked.fork else start_fresh(asked.processes)
@@ -367,6 +371,8 @@ def _endure(asked: argparse.Namespace, place: Path, start: Start) -> Tally:
     reference = place / "undisturbed"
     reference.mkdir()
     shutil.copy(place / "data" / "recipe.yaml", reference)
+    if asked.fork:
+        _warm_up(["pkd.jobs.run", "pkd.jobs.report", "transformers.models.bert.modeling_bert", "torch._dynamo"])
     attempt = start(reference, [])
     code = attempt.wait(until=(reference / "record" / STARTED).exists)
     started = time.monotonic()
@@ -383,7 +389,8 @@ def _endure(asked: argparse.Namespace, place: Path, start: Start) -> Tally:
     for number, window in enumerate(windows, start=1):
         endurance.kill_in(window)
         print(f"{number}: {window.name}", file=sys.stderr, flush=True)
-    endurance.finish()
+    if asked.kills - aimed > _KILLS_A_JOB:
+        endurance.finish()
     while not asked.aimed_only and endurance.tally.kills < asked.kills:
         endurance.kill_at_random()
         print(f"{endurance.tally.kills}: at random", file=sys.stderr, flush=True)
