@@ -16,7 +16,9 @@ Exits with 1 and names the files, if any differ; wall times and what is made of 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
+import importlib
 import json
 import os
 import random
@@ -31,10 +33,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.killing import CHECKPOINTS, HIT, STEPS, WINDOWS, Window
+from benchmarks.killing import CHECKPOINTS, HIT, STARTED, STEPS, WINDOWS, Window
 
 _WALL_TIMES = {"train_seconds", "rows_per_second", "created", "hardware"}
 _SAVE_STEPS = 2
+_KILLS_A_JOB = 5  # at random; then it may end, so that kills hit every part of a job and not its end alone
+_MODULES = "modules"  # which a whole job has imported
 _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 _RECIPE = """
 output: run
@@ -47,6 +51,7 @@ training: {num_train_epochs: 3, save_steps: SAVE, learning_rate: 1.0e-3, per_dev
            device: cpu, precision: float32, logging_steps: 3}
 annotation: {rows_per_shard: 32}
 evaluation: {resamples: 50, measure_speed: false}
+controls: CONTROLS
 """
 
 
@@ -72,14 +77,14 @@ class Attempt:
     pid: int
     log: Path
 
-    def wait(self, seconds: float | None = None) -> int | None:
-        """The exit code (negative of a signal), or None if it still runs after so many seconds."""
-        until = None if seconds is None else time.monotonic() + seconds
+    def wait(self, seconds: float | None = None, until: Callable[[], bool] = lambda: False) -> int | None:
+        """The exit code (negative of a signal); None if it still runs after so many seconds, or when `until` holds."""
+        end = None if seconds is None else time.monotonic() + seconds
         while True:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 return os.waitstatus_to_exitcode(status)
-            if until is not None and time.monotonic() >= until:
+            if until() or (end is not None and time.monotonic() >= end):
                 return None
             time.sleep(0.005)
 
@@ -126,6 +131,7 @@ def start_forked(folder: Path, options: Sequence[str]) -> Attempt:
     code = 1
     try:
         code = run_here(["run", "recipe.yaml"], Path("record"), window)
+        Path(_MODULES).write_text("\n".join(sys.modules))
     finally:
         os._exit(code)
 
@@ -140,20 +146,27 @@ class Endurance:
         self.processes = processes
         self.chance = random.Random(seed)
         self.reference = place / "undisturbed"
+        self.digest = self._digest_of(self.reference)
         self.tally = Tally()
         self._number = 0
-        self._kills_of_job = 0
+        self._kills_of_job = self._random_kills_of_job = 0
         self._begin()
 
     def kill_at_random(self) -> None:
         """One kill at a moment of the job's wall time; a job that ends before it is compared, and a new one begun."""
         while True:
-            moment = self.chance.uniform(0.0, self.seconds)
+            if self._random_kills_of_job >= _KILLS_A_JOB:
+                self.finish()
+            started = self.folder / "record" / STARTED
+            started.unlink(missing_ok=True)
             attempt = self.start(self.folder, [])
-            code = attempt.wait(moment)
+            code = attempt.wait(until=started.exists)
+            if code is None:
+                code = attempt.wait(self.chance.uniform(0.0, self.seconds))
             if code is None:
                 attempt.kill()
                 self._killed()
+                self._random_kills_of_job += 1
                 return
             self._ended(code)
 
@@ -178,7 +191,7 @@ class Endurance:
 
     def _begin(self) -> None:
         self._number += 1
-        self._kills_of_job = 0
+        self._kills_of_job = self._random_kills_of_job = 0
         self.folder = self.place / f"job-{self._number}"
         self.folder.mkdir()
         shutil.copy(self.reference.parent / "data" / "recipe.yaml", self.folder)
@@ -190,7 +203,7 @@ class Endurance:
     def _ended(self, code: int | None) -> None:
         if code != 0:
             raise SystemExit(f"{self.folder}: ended with {code}, not by our kill: {self._log()}")
-        found = list(compare(self.reference, self.folder))
+        found = list(compare(self.digest, self._digest_of(self.folder)))
         self.tally.differences += [f"{self.folder.name}: {each}" for each in found]
         self.tally.jobs += 1
         steps, whole = (count_steps(folder) for folder in (self.folder, self.reference))
@@ -199,6 +212,11 @@ class Endurance:
         if not found:
             shutil.rmtree(self.folder)
         self._begin()
+
+    @staticmethod
+    def _digest_of(folder: Path) -> dict[str, str]:
+        with tempfile.TemporaryDirectory() as scratch:
+            return digest_of(folder, Path(scratch))
 
     def _log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")[-3000:]
@@ -209,16 +227,14 @@ def count_steps(folder: Path) -> int:
     return (folder / "record" / STEPS).stat().st_size
 
 
-def compare(one: Path, other: Path) -> Iterator[str]:
-    """What differs between two jobs' files, wall times apart."""
-    with tempfile.TemporaryDirectory() as scratch:
-        digests = [digest_of(folder, Path(scratch) / str(number)) for number, folder in enumerate((one, other))]
-    for name in sorted(digests[0].keys() | digests[1].keys()):
-        if name not in digests[1]:
+def compare(one: dict[str, str], other: dict[str, str]) -> Iterator[str]:
+    """What differs between the digests of two jobs."""
+    for name in sorted(one.keys() | other.keys()):
+        if name not in other:
             yield f"{name} is missing"
-        elif name not in digests[0]:
+        elif name not in one:
             yield f"{name} is too much"
-        elif digests[0][name] != digests[1][name]:
+        elif one[name] != other[name]:
             yield f"{name} differs"
 
 
@@ -272,7 +288,7 @@ def _timeless(value: Any) -> Any:
     return plain
 
 
-def make_data(folder: Path, processes: int) -> None:
+def make_data(folder: Path, processes: int, *, controls: bool) -> None:
     """A tiny pretrained encoder with dropout, its tokenizer, and reviews it can learn from."""
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -310,9 +326,11 @@ def make_data(folder: Path, processes: int) -> None:
         lines = [f"{review(label)},{label}" for label in (chance.choice(["good", "bad"]) for _ in range(rows))]
         (folder / f"{name}.csv").write_text("\n".join(["text,label", *lines, ""]))
     (folder / "more.txt").write_text("".join(f"{review(chance.choice(['good', 'bad']))}\n" for _ in range(30)))
-    (folder / "recipe.yaml").write_text(
-        _RECIPE.replace("BATCH", str(32 // processes)).replace("SAVE", str(_SAVE_STEPS))
-    )
+    values = {"BATCH": 32 // processes, "SAVE": _SAVE_STEPS, "CONTROLS": str(controls).lower()}
+    recipe = _RECIPE
+    for name, value in values.items():
+        recipe = recipe.replace(name, str(value))
+    (folder / "recipe.yaml").write_text(recipe)
 
 
 def main() -> int:
@@ -335,12 +353,10 @@ def main() -> int:
         place.mkdir(parents=True, exist_ok=True)
         child = os.fork()  # so that this process has computed nothing when it forks again
         if child == 0:
-            make_data(place / "data", asked.processes)
+            make_data(place / "data", asked.processes, controls=not asked.fork)
             os._exit(0)
         os.waitpid(child, 0)
         start = start_forked if asked.fork else start_fresh(asked.processes)
-        if asked.fork:
-            _warm_up()
         tally = _endure(asked, place, start)
     told = {
         "kills": tally.kills, "aimed": len(tally.aimed), "jobs": tally.jobs, "steps": tally.steps,
@@ -355,11 +371,17 @@ def _endure(asked: argparse.Namespace, place: Path, start: Start) -> Tally:
     reference = place / "undisturbed"
     reference.mkdir()
     shutil.copy(place / "data" / "recipe.yaml", reference)
+    if asked.fork:
+        _warm_up(["pkd.jobs.run", "pkd.jobs.report", "transformers.models.bert.modeling_bert", "torch._dynamo"])
+    attempt = start(reference, [])
+    code = attempt.wait(until=(reference / "record" / STARTED).exists)
     started = time.monotonic()
-    code = start(reference, []).wait()
+    code = attempt.wait() if code is None else code
     seconds = time.monotonic() - started
     if code != 0:
         raise SystemExit(f"The undisturbed job ended with {code}: {(reference / 'log').read_text()[-3000:]}")
+    if asked.fork:
+        _warm_up((reference / _MODULES).read_text().splitlines())
     print(f"undisturbed: {seconds:.1f} s, {count_steps(reference)} steps", file=sys.stderr, flush=True)
     endurance = Endurance(place, start, seconds, asked.seed, asked.processes)
     aimed = 0 if asked.random_only else min(len(WINDOWS), asked.kills if asked.aimed_only else -(-asked.kills * 2 // 3))
@@ -367,7 +389,8 @@ def _endure(asked: argparse.Namespace, place: Path, start: Start) -> Tally:
     for number, window in enumerate(windows, start=1):
         endurance.kill_in(window)
         print(f"{number}: {window.name}", file=sys.stderr, flush=True)
-    endurance.finish()
+    if asked.kills - aimed > _KILLS_A_JOB:
+        endurance.finish()
     while not asked.aimed_only and endurance.tally.kills < asked.kills:
         endurance.kill_at_random()
         print(f"{endurance.tally.kills}: at random", file=sys.stderr, flush=True)
@@ -375,10 +398,11 @@ def _endure(asked: argparse.Namespace, place: Path, start: Start) -> Tally:
     return endurance.tally
 
 
-def _warm_up() -> None:
-    import pkd.cli.main
-    import pkd.jobs.run
-    import pkd.reporting.html  # noqa: F401
+def _warm_up(modules: Sequence[str]) -> None:
+    """Import what a whole job imports, so that its forks need not."""
+    for name in modules:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-HIT = "hit"  # the file that says that a window was reached
+STARTED = "started"  # the file that says that the libraries are loaded and the job begins
+HIT = "hit"  # the one that says that a window was reached
 STEPS = "steps"  # a byte for each training step
 CHECKPOINTS = "checkpoints"  # the last checkpoint of each training, which its stage would remove
 _TRAINED = ("teacher", "student")
@@ -66,6 +67,7 @@ WINDOWS = [
     Window("stage: sealed, before it gets its name", "pkd.jobs.stages:publish"),
     Window("stage: right after it got its name", "pkd.jobs.stages:publish", "after"),
     Window("run: before the recipe is written", "pkd.jobs.run:write_recipe"),
+    Window("run: the recipe half written", "pkd.recipe.writing:os.fsync", "midst"),
     Window("annotation: a shard half written", "pkd.distillation.annotation:flush_file", "midst", 2),
     Window("annotation: a shard written, not yet named", "pkd.distillation.annotation:flush_file", call=2),
     Window("annotation: a shard named, not yet listed", "pkd.distillation.annotation:list_shards", call=2),
@@ -92,12 +94,14 @@ WINDOWS = [
 
 def run_here(arguments: Sequence[str], record: Path, window: Window | None = None) -> int:
     """Run `pkd` with these arguments in this process; steps and last checkpoints are recorded in `record`."""
+    import pkd.jobs.run  # noqa: F401 - a kill while libraries are loaded would teach nothing
     from pkd.cli.main import main
 
     record.mkdir(parents=True, exist_ok=True)
     _record(record)
     if window is not None:
         _arm(window, record)
+    (record / STARTED).touch()
     return main(arguments)
 
 
@@ -130,7 +134,7 @@ def _arm(window: Window, record: Path) -> None:
     module, _, attribute = window.target.partition(":")
     owner: Any = importlib.import_module(module)
     *path, last = attribute.split(".")
-    if path == ["shutil"] or path == ["np"]:  # a library's function, for this module alone
+    if path in (["shutil"], ["np"], ["os"]):  # a library's function, for this module alone
         owner_of_library = owner
         library = getattr(owner, path[0])
         owner = _Like(library)
@@ -172,7 +176,9 @@ def _half(name: str, original: Callable[..., Any], given: Sequence[Any]) -> None
         files = sorted(path for path in Path(given[0]).rglob("*") if path.is_file())
         for path in files[: len(files) // 2 + 1]:
             path.unlink()
-    elif name == "flush_file":  # it comes after the writing
+    elif name == "fsync":  # it comes after the writing
+        os.ftruncate(given[0], os.fstat(given[0]).st_size // 2)
+    elif name == "flush_file":  # so does this
         _cut(Path(given[0]))
     elif name == "write_text":
         path, text = given

@@ -1,4 +1,5 @@
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,7 @@ import pytest
 
 from pkd.errors import CacheError, RecipeError
 from pkd.jobs.stages import run_stage
-from pkd.storage.seal import MANIFEST, SCHEMA, partial_of
+from pkd.storage.seal import MANIFEST, SCHEMA, SealedFile, find_damage, partial_of, read_manifest, seal
 
 
 class Build:
@@ -106,3 +107,91 @@ def test_a_manifest_of_another_version_is_refused_unless_its_folder_is_put_aside
         run_stage(tmp_path / "stage", "thing", {"seed": 1}, build)
     assert run_stage(tmp_path / "stage", "thing", {"seed": 1}, build, overwrite=True).status == "made"
     assert (tmp_path / "stage.before-1" / "second.txt").exists()
+
+
+LEFT_BEHIND = {
+    "nothing but the folder": lambda partial: None,
+    "half of what it is made from": lambda partial: (partial / "stage.json").write_bytes(b'{"se'),
+    "half of that under another name": lambda partial: (partial / "stage.json.partial").write_bytes(b"{"),
+    "what it is made from, of another kind": lambda partial: (partial / "stage.json").write_text("[1]"),
+    "an orphan of safetensors": lambda partial: (partial / ".tmpAbC").write_bytes(b"x"),
+    "half a seal": lambda partial: (partial / MANIFEST).write_text('{"kind": "thi'),
+    "a seal that is damaged": lambda partial: damaged_seal(partial),
+}
+
+
+def damaged_seal(partial: Path) -> None:
+    (partial / "first.txt").write_text("first")
+    seal(partial, "thing", {"seed": 1})
+    path = partial / MANIFEST
+    path.write_text(path.read_text().replace('"seed": 1', '"seed": 2'))
+
+
+@pytest.mark.parametrize("left", LEFT_BEHIND.values(), ids=LEFT_BEHIND.keys())
+def test_whatever_was_left_behind_the_stage_comes_out_as_if_nothing_had_been(
+    tmp_path: Path, build: Build, left: Callable[[Path], object]
+) -> None:
+    partial = partial_of(tmp_path / "stage")
+    partial.mkdir()
+    left(partial)
+    done = run_stage(tmp_path / "stage", "thing", {"seed": 1}, build)
+    assert sorted(path.name for path in done.folder.iterdir()) == ["first.txt", MANIFEST, "second.txt"]
+    assert find_damage(done.folder, done.manifest, deep=True) == []
+    assert not partial.exists()
+
+
+def test_a_manifest_that_was_changed_by_hand_is_told_from_one_that_was_written(tmp_path: Path, build: Build) -> None:
+    run_stage(tmp_path / "stage", "thing", {"seed": 1}, build)
+    path = tmp_path / "stage" / MANIFEST
+    path.write_text(path.read_text().replace('"files": 2', '"files": 3'))
+    with pytest.raises(CacheError, match=r"other contents than when it was written.*--overwrite puts it aside"):
+        run_stage(tmp_path / "stage", "thing", {"seed": 1}, build)
+
+
+class Pieces:
+    """Two pieces, of which only those that are not there are made."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+
+    def __call__(self, partial: Path) -> Mapping[str, object]:
+        for name in ("one.bin", "two.bin"):
+            if not (partial / name).exists():
+                self.made.append(name)
+                (partial / name).write_text(name)
+        (partial / "list.json").unlink(missing_ok=True)
+        return {}
+
+
+def test_a_repair_that_was_killed_at_any_moment_is_gone_on_with(tmp_path: Path) -> None:
+    def repair(folder: Path, whole: list[SealedFile]) -> None:
+        (folder / "list.json").write_text(json.dumps([file.name for file in whole]))
+
+    folder, build = tmp_path / "stage", Pieces()
+    first = run_stage(folder, "thing", {"seed": 1}, build, repair=repair)
+    for steps in range(4):  # as a kill leaves it after so many of the repair's steps
+        (folder / "two.bin").write_text("dAmaged")
+        if steps > 0:
+            (folder / "two.bin").unlink()
+        if steps > 1:
+            repair(folder, [])
+            (folder / "stage.json").write_text(json.dumps({"seed": 1}))
+        if steps > 2:
+            folder.rename(partial_of(folder))
+        build.made.clear()
+        again = run_stage(folder, "thing", {"seed": 1}, build, repair=repair)
+        assert build.made == ["two.bin"]
+        assert again.manifest == first.manifest
+        assert sorted(path.name for path in folder.iterdir()) == [MANIFEST, "one.bin", "two.bin"]
+        assert [path.name for path in tmp_path.iterdir()] == ["stage"]
+    manifest = read_manifest(folder)
+    assert manifest is not None
+
+
+def test_a_stage_that_is_doubted_is_put_aside_whole_and_made_again(tmp_path: Path) -> None:
+    folder, build = tmp_path / "stage", Pieces()
+    run_stage(folder, "thing", {}, build)
+    done = run_stage(folder, "thing", {}, build, doubts=lambda manifest: "it looks wrong", repair=lambda *given: None)
+    assert done.status == "redone"
+    assert build.made == ["one.bin", "two.bin"] * 2
+    assert (tmp_path / "stage.stale-1" / "one.bin").exists()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ from safetensors.torch import load_file
 
 from conftest import free_port, make_reviews, make_teacher, make_tokenizer, write_csv
 from pkd.distillation.annotation import list_shards
+from pkd.jobs.verify import verify
 from pkd.reporting.results import ModelRecord, read_results
+from pkd.storage.fingerprint import sha256_of_file
 from pkd.storage.seal import read_manifest
 
 pytestmark = pytest.mark.slow
@@ -141,6 +145,44 @@ def test_a_pass_that_two_processes_left_is_finished_by_one_with_the_same_bytes(p
     after = {name: (left / f"shard-0000{name}.arrow").stat().st_mtime_ns for name in range(4)}
     assert [name for name in before if before[name] != after[name]] == [3]
     assert not list(left.glob("shards-*.json"))
+
+
+def test_a_run_of_which_one_process_was_killed_goes_on_to_the_same_bits(place: Path, runs: tuple[Path, Path]) -> None:
+    folder = place / "killed"
+    command = [
+        *TORCHRUN,
+        "run",
+        recipe(place, "killed", 16),
+        "--set",
+        "training.save_steps=2",
+        "--set",
+        "controls=false",
+    ]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    started = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    until = time.monotonic() + 200
+    while not list(folder.glob("students/pkd-*.partial/checkpoint-4/manifest.json")) and time.monotonic() < until:
+        time.sleep(0.01)
+    children = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
+    ranks = [pid for pid in children if "-m\0pkd" in Path(f"/proc/{pid}/cmdline").read_text()]
+    os.kill(int(ranks[-1]), signal.SIGKILL)
+    assert started.wait(timeout=100) != 0
+    assert not (folder / "results.jsonl").exists()
+    done = call(*command)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "goes on from" in done.stderr
+    student = Path("students") / "pkd-skip-L2-spread-seed42"
+    for file in ("model.safetensors", "config.json", "tokenizer.json"):
+        assert sha256_of_file(folder / student / file) == sha256_of_file(runs[1] / student / file)
+    assert shards_of(folder) == shards_of(runs[1])
+    scores = [
+        [each.scores for each in read_results(run) if isinstance(each, ModelRecord) and each.role == "student"]
+        for run in (folder, runs[1])
+    ]
+    assert scores[0] == scores[1]
+    assert verify(folder).damage == []
 
 
 def test_what_is_wrong_is_said_once_and_both_processes_end_with_its_code(place: Path) -> None:

@@ -149,7 +149,7 @@ def finish(recipe: Recipe, folder: Path, prepared: Prepared, *, overwrite: bool)
 
 def refuse_other_files(folder: Path, *, overwrite: bool) -> None:
     """A run does not mix with somebody else's files."""
-    first = ("recipe.yaml", DATA_PLAN, *(name + end for name in ("teacher", "annotated") for end in ("", PARTIAL)))
+    first = (DATA_PLAN, *(name + end for name in ("recipe.yaml", "teacher", "annotated") for end in ("", PARTIAL)))
     if overwrite or not folder.is_dir() or any((folder / name).exists() for name in first):
         return
     if others := sorted(child.name for child in folder.iterdir()):

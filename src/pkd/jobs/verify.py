@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -13,8 +14,10 @@ from pkd.errors import CacheError, RecipeError
 from pkd.jobs.report import KIND as RUN
 from pkd.jobs.stages import SCRATCH, VIEWS
 from pkd.recipe.reading import read_recipe
-from pkd.reporting.results import RESULTS_FILE, ModelRecord, folder_in_run, read_results
+from pkd.recipe.writing import recipe_values
+from pkd.reporting.results import RESULTS_FILE, ModelRecord, RunRecord, folder_in_run, read_results
 from pkd.reporting.trials import read_trials
+from pkd.storage.fingerprint import differences
 from pkd.storage.seal import MANIFEST, PARTIAL, Manifest, find_damage, partial_of, read_manifest
 from pkd.training.checkpoints import checkpoint_folders
 
@@ -159,13 +162,23 @@ def _verify_unfinished(partial: Path, found: Verified) -> None:
 
 
 def _verify_recipe(run: Path, found: Verified) -> None:
+    """The recipe as it ran is not sealed, for the next run writes it again; the results hold a copy of it."""
     path = run / _RECIPE
     if not path.is_file():
         return
     try:
-        read_recipe(path, required=())
+        recipe = read_recipe(path, required=())
+        records = read_results(run) if (run / RESULTS_FILE).is_file() else []
     except RecipeError as error:
         found.damage.append(f"The recipe as it ran cannot be read: {error}")
+        return
+    except CacheError:
+        return  # told with the results
+    ran = next((record.recipe for record in records if isinstance(record, RunRecord)), None)
+    if ran is None or recipe.sweep is not None:  # a sweep's results are those of its best point
+        return
+    if changed := differences(ran, json.loads(json.dumps(recipe_values(recipe)))):
+        found.notes.append(f"{path} is not the recipe of {run / RESULTS_FILE}: {'; '.join(changed)}.")
 
 
 def _verify_results(run: Path, manifests: dict[Path, Manifest | None], found: Verified) -> None:
