@@ -13,7 +13,7 @@ from conftest import make_reviews
 from pkd.encoder.contract import load_teacher
 from pkd.encoder.inference import answer_rows
 from pkd.serving.classifier import Classifier
-from serving.conftest import Exported
+from serving.exported import Exported
 
 TEXTS = [text for text, _ in make_reviews(80, seed=9)]
 

@@ -14,15 +14,22 @@ from pkd.encoder.contract import LoadedClassifier, load_teacher
 from pkd.errors import TeacherError
 from pkd.serving.export import trace, write_graph
 from pkd.serving.proof import Change, prove, refusals, shapes_for
-from serving.conftest import Exported, manifest
+from serving.exported import Exported, manifest
 
 
 def test_a_family_that_counts_positions_from_its_padding_is_proven_over_shapes(tmp_path: Path) -> None:
-    model = LoadedClassifier(student_from(make_classifier("roberta"), 1).eval(), make_tokenizer(), "roberta")
+    model = LoadedClassifier(student_from(make_classifier("roberta"), 2).eval(), make_tokenizer(), "roberta")
     write_graph(trace(model), tmp_path / "model.onnx")
     parity = prove(model, tmp_path / "model.onnx")
     assert parity.largest_difference < 1e-5
     assert {(1, 1), (32, 64)} <= set(parity.shapes)
+    assert lengths_in_feed_forward(tmp_path / "model.onnx", width=24) == {"any", 1}  # the last layer's for [CLS] alone
+
+
+def lengths_in_feed_forward(graph: Path, width: int) -> set[str | int]:
+    values = onnx.shape_inference.infer_shapes(onnx.load(str(graph))).graph.value_info
+    shapes = [[dim.dim_value or "any" for dim in value.type.tensor_type.shape.dim] for value in values]
+    return {shape[1] for shape in shapes if len(shape) == 3 and shape[2] == width}
 
 
 def test_a_graph_that_answers_otherwise_is_refused(exported: Exported) -> None:
@@ -31,18 +38,6 @@ def test_a_graph_that_answers_otherwise_is_refused(exported: Exported) -> None:
         other.model.classifier.bias += 0.001  # type: ignore[union-attr, operator]
     with pytest.raises(TeacherError, match=r"1 × 1 word pieces its logits are 0\.001 away"):
         prove(other, exported.float32 / "onnx" / "model.onnx")
-
-
-def test_the_last_layer_is_computed_for_cls_alone(exported: Exported) -> None:
-    """Its feed-forward sees one position, so its activations have a length of 1 where those of other layers vary."""
-    graph = onnx.shape_inference.infer_shapes(onnx.load(str(exported.float32 / "onnx" / "model.onnx"))).graph
-    widths = {
-        value.name: [dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim]
-        for value in graph.value_info
-    }
-    of_feed_forward = [shape for shape in widths.values() if len(shape) == 3 and shape[-1] == 32]
-    assert any(shape[1] == 1 for shape in of_feed_forward)
-    assert any(isinstance(shape[1], str) for shape in of_feed_forward)
 
 
 def test_shapes_reach_from_one_word_piece_to_the_longest_text() -> None:

@@ -18,7 +18,7 @@ from pkd.cli.options import (
     Json,
     Overwrite,
     Set,
-    layer_numbers,
+    numbers,
     with_flags,
 )
 from pkd.cli.session import with_progress
@@ -214,7 +214,7 @@ def annotate(
     **keys: Any,
 ) -> None:
     """Let the teacher answer every row once and store its logits and [CLS] states."""
-    layers = layer_numbers(teacher_layers, "--teacher-layers")
+    layers = numbers(teacher_layers, "--teacher-layers")
     if layers is not None and ("layers" in keys or "layer_map" in keys):
         raise typer.BadParameter("--teacher-layers already says which; leave out --layers and --layer-map.")
     from pkd.jobs.annotate import annotate
