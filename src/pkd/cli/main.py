@@ -32,6 +32,7 @@ _EXAMPLES = {
         "pkd export student/ --output served/",
         "pkd export student/ --int8 --eval dev.csv --output served-int8/",
     ],
+    "push": ["pkd push student/ org/name --private", "pkd push student/ org/name --dry-run upload/"],
     "serve": ["pkd serve served/", "pkd serve served/ --host 0.0.0.0 --port 8080 --threads 2"],
     "speed": [
         "pkd speed teacher/ student/ served/ served-int8/ --test test.csv",
@@ -49,7 +50,7 @@ _PANELS: dict[str, list[Callable[..., None]]] = {
         training.distill,
     ],
     "Look and use": [using.check, using.evaluate, using.report, using.predict, using.speed],
-    "Bring to production": [serving.export, serving.serve],
+    "Bring to production": [serving.export, serving.serve, serving.push],
 }
 
 app = typer.Typer(

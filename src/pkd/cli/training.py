@@ -10,6 +10,7 @@ import typer
 from pkd.cli.options import (
     COLUMNS,
     DATA,
+    RESULT_PANEL,
     RUN,
     STUDENT,
     TRAINING,
@@ -232,6 +233,15 @@ def distill(
     teacher: Teacher,
     output: Output,
     train: Train = None,
+    push_to_hub: Annotated[
+        bool, typer.Option("--push-to-hub", help="upload the student", rich_help_panel=RESULT_PANEL)
+    ] = False,
+    hub_model_id: Annotated[
+        str | None,
+        typer.Option(
+            "--hub-model-id", metavar="OWNER/NAME", help="there", show_default=False, rich_help_panel=RESULT_PANEL
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
     **keys: Any,
@@ -239,6 +249,9 @@ def distill(
     """Distil a teacher into a smaller student that works wherever the teacher does."""
     from pkd.jobs.distill import distill
 
-    result = distill(teacher=teacher, train=train, output=output, overwrite=overwrite, **keys)
+    result = distill(
+        teacher=teacher, train=train, output=output, overwrite=overwrite, push_to_hub=push_to_hub,
+        hub_model_id=hub_model_id, **keys,
+    )  # fmt: skip
     show_records(result.records, as_json=json)
     show(f"student: {result.folder}\nannotated data and checkpoints: {result.work}", also_json=json)
