@@ -72,7 +72,7 @@ def model_card(
         findings=[text for comparison in mine if (text := wording.finding(comparison))],
         confidence=wording.confidence_text(confidence),
         same_rows=wording.SELECTED_ON_THE_SAME_ROWS if model.split == "eval" else "",
-        teacher=_teacher_name(run),
+        teacher=teacher if _is_hub_name(teacher := _teacher_name(run)) else Path(teacher).name,
         formula=_formula(model),
         seeds=_seeds(records, model),
         settings=model.settings,

@@ -70,7 +70,7 @@ def _or_error(repo: str, ask: Callable[[], T]) -> T:
         raise ResourceError(f"HF_HUB_OFFLINE is set, so nothing can be pushed to {repo}. Unset it.") from error
     except (OSError, _transport_errors()) as error:
         raise ResourceError(
-            f"The hub does not answer ({_first_line(error)}), so {repo} is as it was. The same command again tries anew."
+            f"The hub does not answer ({_first_line(error)}), so {repo} is as it was. The same command tries anew."
         ) from error
 
 
