@@ -91,6 +91,19 @@ def make_teacher(layers: int = 4, seed: int = 0, labels: tuple[str, ...] = ("neg
     return AutoModelForSequenceClassification.from_config(config)
 
 
+def teach(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Train a tiny classifier on reviews until it tells them apart."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    reviews = make_reviews(400, seed=5)
+    for begin in range(0, 4 * len(reviews), 40):
+        some = [reviews[index % len(reviews)] for index in range(begin, begin + 40)]
+        batch = tokenizer([text for text, _ in some], padding=True, return_tensors="pt")
+        labels = torch.tensor([int(label == "positive") for _, label in some])
+        model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
     return make_tokenizer()
@@ -119,15 +132,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_csv(folder / "test.csv", make_reviews(60, seed=3))
     (folder / "unlabelled.txt").write_text("".join(f"{text}\n" for text, _ in make_reviews(40, seed=4)))
     model, tokenizer = make_teacher(layers=4), make_tokenizer()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    reviews = make_reviews(400, seed=5)
-    for begin in range(0, 4 * len(reviews), 40):
-        some = [reviews[index % len(reviews)] for index in range(begin, begin + 40)]
-        batch = tokenizer([text for text, _ in some], padding=True, return_tensors="pt")
-        labels = torch.tensor([int(label == "positive") for _, label in some])
-        model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
+    teach(model, tokenizer)
     model.save_pretrained(folder / "teacher")
     tokenizer.save_pretrained(folder / "teacher")
     return folder

@@ -24,6 +24,7 @@ from .jobs.export import export as export
 from .jobs.finetune import finetune as finetune
 from .jobs.paper import paper as paper
 from .jobs.predict import predict as predict
+from .jobs.push import push as push
 from .jobs.report import report as report
 from .jobs.run import run as run
 from .jobs.serve import serve as serve

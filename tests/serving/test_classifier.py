@@ -1,15 +1,29 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
 
 import pkd
+from conftest import make_reviews
+from pkd.encoder.contract import load_teacher
+from pkd.encoder.inference import answer_rows
 from pkd.serving.classifier import Classifier
+from serving.exported import Exported
+
+TEXTS = [text for text, _ in make_reviews(80, seed=9)]
 
 
-@pytest.fixture(scope="module")
-def classifier(workspace: Path) -> Classifier:
-    return Classifier.load(str(workspace / "teacher"))
+@pytest.fixture(scope="module", params=["torch", "onnx"])
+def classifier(request: pytest.FixtureRequest, exported: Exported) -> Classifier:
+    folder = exported.torch if request.param == "torch" else exported.float32
+    classifier = Classifier.load(folder)
+    assert classifier.model.runtime == request.param
+    return classifier
 
 
 def test_one_text_or_many_give_the_same_answers_in_order(classifier: Classifier) -> None:
@@ -19,6 +33,7 @@ def test_one_text_or_many_give_the_same_answers_in_order(classifier: Classifier)
     for text, expected in zip(texts, together, strict=True):
         assert classifier(text)[0].probabilities == pytest.approx(expected.probabilities, abs=1e-6)
     assert [prediction.label for prediction in together[:2]] == ["positive", "negative"]
+    assert classifier([]) == []
 
 
 def test_pairs_are_pairs(classifier: Classifier) -> None:
@@ -34,3 +49,69 @@ def test_a_stream_that_never_ends_is_answered_as_it_comes(classifier: Classifier
 
 def test_a_text_longer_than_the_model_reads_is_cut(classifier: Classifier) -> None:
     assert classifier("great " * 500)[0].label == "positive"
+
+
+def test_the_logits_are_those_of_the_training_code(classifier: Classifier, exported: Exported) -> None:
+    import datasets
+    import numpy as np
+
+    from pkd.data.encoding import encode
+
+    teacher = load_teacher(str(exported.torch))
+    pairs = [(text, other) for text, other in zip(TEXTS, TEXTS[::-1], strict=True)]
+    for texts, columns in ((TEXTS, {"text": TEXTS}), (pairs, {"text_a": TEXTS, "text_b": TEXTS[::-1]})):
+        rows = encode(datasets.Dataset.from_dict(columns), teacher.tokenizer, classifier.max_length)
+        np.testing.assert_allclose(classifier.logits(texts), answer_rows(teacher.model, rows).logits, atol=1e-5)
+
+
+def test_many_threads_get_the_answers_of_one(classifier: Classifier) -> None:
+    expected = {text: classifier(text)[0] for text in TEXTS}
+    with ThreadPoolExecutor(8) as pool:
+        for answers in pool.map(classifier, [TEXTS[begin : begin + 7] for begin in range(0, 70, 2)]):
+            for answer in answers:
+                assert answer.label == expected[str(answer.text)].label
+                assert answer.probabilities == pytest.approx(expected[str(answer.text)].probabilities, abs=1e-5)
+
+
+def test_a_served_folder_needs_neither_torch_nor_transformers_nor_datasets(exported: Exported) -> None:
+    code = (
+        "import sys\nfrom pkd import Classifier\n"
+        f"classifier = Classifier.load({str(exported.int8)!r})\n"
+        "assert classifier(['a great film', 'an awful plot'])[0].label == 'positive'\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'pyarrow', 'sklearn', 'scipy', 'pandas'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ("config.json", "config.json is missing"),
+        ("tokenizer.json", "tokenizer.json cannot be read"),
+        ("id2label", "does not name the classes"),
+        ("graph", "cannot be loaded by ONNX Runtime"),
+    ],
+)
+def test_a_folder_that_is_not_whole_is_refused(exported: Exported, tmp_path: Path, broken: str, words: str) -> None:
+    import shutil
+
+    folder = tmp_path / "served"
+    shutil.copytree(exported.int8, folder)
+    if broken == "id2label":
+        (folder / "config.json").write_text("{}")
+    elif broken == "graph":
+        (folder / "onnx" / "model_quantized.onnx").write_bytes(b"not a graph")
+    else:
+        (folder / broken).unlink()
+    with pytest.raises(pkd.TeacherError, match=words):
+        Classifier.load(folder)
+
+
+def test_a_gpu_that_is_not_there_is_refused(exported: Exported) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(pkd.RecipeError, match="sees no GPU"):
+        Classifier.load(exported.float32, device="cuda")

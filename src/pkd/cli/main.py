@@ -34,8 +34,12 @@ _EXAMPLES = {
         "pkd export student/ --output served/",
         "pkd export student/ --int8 --eval dev.csv --output served-int8/",
     ],
+    "push": ["pkd push student/ org/name --private", "pkd push student/ org/name --dry-run upload/"],
     "serve": ["pkd serve served/", "pkd serve served/ --host 0.0.0.0 --port 8080 --threads 2"],
-    "speed": ["pkd speed teacher/ student/ --test test.csv", "pkd speed google-bert/bert-base-uncased --layers 6,3"],
+    "speed": [
+        "pkd speed teacher/ student/ served/ served-int8/ --test test.csv",
+        "pkd speed google-bert/bert-base-uncased --layers 6,3 --lengths 32,128 --chart speed.png",
+    ],
 }
 _PANELS: dict[str, list[Callable[..., None]]] = {
     "Start here": [training.demo, training.recipe],
@@ -56,7 +60,7 @@ _PANELS: dict[str, list[Callable[..., None]]] = {
         using.speed,
         using.submit,
     ],
-    "Bring to production": [serving.export, serving.serve],
+    "Bring to production": [serving.export, serving.serve, serving.push],
 }
 
 app = typer.Typer(

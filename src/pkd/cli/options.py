@@ -194,9 +194,9 @@ def start(texts: Sequence[str]) -> Any:
     return starts[0] if len(starts) == 1 else starts
 
 
-def layer_numbers(text: str | None, flag: str) -> list[int] | None:
-    """Read layers as `2,4`."""
-    return None if text is None else _numbers(text, ",", f"{flag} {text} is no list of layers as 2,4")
+def numbers(text: str | None, flag: str, kind: str = "layers as 2,4") -> list[int] | None:
+    """Read numbers as `2,4`."""
+    return None if text is None else _numbers(text, ",", f"{flag} {text} is no list of {kind}")
 
 
 def _numbers(text: str, separator: str, complaint: str) -> list[int]:

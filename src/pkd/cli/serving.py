@@ -1,4 +1,4 @@
-"""The commands that bring a classifier to where it is used: export, serve."""
+"""The commands that bring a classifier to where it is used: export, serve, push."""
 
 from __future__ import annotations
 
@@ -89,3 +89,29 @@ def serve(
     from pkd.jobs.serve import serve
 
     serve(model, host=host, port=port, limits=limits, device=device, threads=threads)
+
+
+@with_progress
+def push(
+    model: Model,
+    repo: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="repository on the hub", show_default=False)],
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="who sees a new repository", show_default=False)
+    ] = None,
+    message: Annotated[str, typer.Option("--message", metavar="TEXT", help="of the commit")] = "Upload by pkd",
+    dry_run: Annotated[
+        str | None,
+        typer.Option("--dry-run", metavar="DIR", help="write what would be uploaded there instead", show_default=False),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Upload a classifier to the Hugging Face hub with its card, chart and recipe."""
+    from pkd.jobs.push import push
+
+    result = push(model, repo, private=private, message=message, dry_run=dry_run)
+    if json:
+        show_json({"repo": result.repo, "files": result.files, "where": result.where})
+        return
+    for name in result.files:
+        show(name)
+    show(f"{'would be' if dry_run else 'are'} in {result.repo}: {result.where}")

@@ -10,6 +10,7 @@ import typer
 from pkd.cli.options import (
     COLUMNS,
     DATA,
+    RESULT_PANEL,
     RUN,
     STUDENT,
     TRAINING,
@@ -18,7 +19,7 @@ from pkd.cli.options import (
     Json,
     Overwrite,
     Set,
-    layer_numbers,
+    numbers,
     with_flags,
 )
 from pkd.cli.session import with_progress
@@ -217,7 +218,7 @@ def annotate(
     **keys: Any,
 ) -> None:
     """Let the teacher answer every row once and store its logits and [CLS] states."""
-    layers = layer_numbers(teacher_layers, "--teacher-layers")
+    layers = numbers(teacher_layers, "--teacher-layers")
     if layers is not None and ("layers" in keys or "layer_map" in keys):
         raise typer.BadParameter("--teacher-layers already says which; leave out --layers and --layer-map.")
     from pkd.jobs.annotate import annotate
@@ -237,6 +238,15 @@ def distill(
     teacher: Teacher,
     output: Output,
     train: Train = None,
+    push_to_hub: Annotated[
+        bool, typer.Option("--push-to-hub", help="upload the student", rich_help_panel=RESULT_PANEL)
+    ] = False,
+    hub_model_id: Annotated[
+        str | None,
+        typer.Option(
+            "--hub-model-id", metavar="OWNER/NAME", help="there", show_default=False, rich_help_panel=RESULT_PANEL
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
     **keys: Any,
@@ -244,6 +254,9 @@ def distill(
     """Distil a teacher into a smaller student that works wherever the teacher does."""
     from pkd.jobs.distill import distill
 
-    result = distill(teacher=teacher, train=train, output=output, overwrite=overwrite, **keys)
+    result = distill(
+        teacher=teacher, train=train, output=output, overwrite=overwrite, push_to_hub=push_to_hub,
+        hub_model_id=hub_model_id, **keys,
+    )  # fmt: skip
     show_records(result.records, as_json=json)
     show(f"student: {result.folder}\nannotated data and checkpoints: {result.work}", also_json=json)

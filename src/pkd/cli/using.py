@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pkd.cli.options import COLUMNS, Json, Set, layer_numbers, with_flags
+from pkd.cli.options import COLUMNS, Json, Set, numbers, with_flags
 from pkd.cli.session import with_progress
 from pkd.cli.showing import show, show_json, show_records, show_speeds
 from pkd.errors import CacheError, DataError
@@ -117,22 +117,51 @@ def speed(
         str | None, typer.Option("--text-columns", metavar="A[,B]", help="column of the text, or two of a pair")
     ] = None,
     rows: Annotated[int, typer.Option("--rows", metavar="N", min=1, help="at most so many rows")] = 256,
-    max_length: Annotated[int, typer.Option("--max-length", metavar="N", min=3, help="word pieces a row")] = 128,
+    max_length: Annotated[
+        int | None,
+        typer.Option("--max-length", metavar="N", min=3, help="word pieces a row (default: 128, or what all can read)"),
+    ] = None,
+    batch_sizes: Annotated[
+        str, typer.Option("--batch-sizes", metavar="1,8,32", help="rows a batch for throughput")
+    ] = "1,8,32",
+    lengths: Annotated[
+        str | None,
+        typer.Option("--lengths", metavar="32,128", help="word pieces a row there (default: the texts' own)"),
+    ] = None,
     rounds: Annotated[int, typer.Option("--rounds", metavar="N", min=1, help="how often; models take turns")] = 5,
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", metavar="N", min=1, help="cores a model (default: all)", show_default=False),
+    ] = None,
+    memory: Annotated[bool, typer.Option("--memory/--no-memory", help="peak memory, a process a model")] = True,
+    chart: Annotated[
+        Path | None,
+        typer.Option("--chart", metavar="FILE", help="also write a .png, .html or .json chart", show_default=False),
+    ] = None,
     device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="where")] = "auto",
     json: Json = False,
 ) -> None:
-    """Count the parameters of models and time them, side by side."""
-    depths = layer_numbers(layers, "--layers") or []
+    """Count, weigh and time models, exported or not, side by side."""
+    depths = numbers(layers, "--layers") or []
     if device not in ("auto", "cpu", "cuda"):
         raise typer.BadParameter(f"--device is {device}; it must be auto, cpu or cuda.")
+    given: dict[str, Any] = {
+        "layers": depths, "test": test, "text_columns": text_columns, "rows": rows, "max_length": max_length,
+        "batch_sizes": numbers(batch_sizes, "--batch-sizes", "numbers as 1,32"),
+        "lengths": numbers(lengths, "--lengths", "numbers as 32,128") or [],
+        "rounds": rounds, "threads": threads, "memory": memory, "device": device,
+    }  # fmt: skip
     from pkd.jobs.speed import speed
 
-    records = speed(
-        models, layers=depths, test=test, text_columns=text_columns, rows=rows, max_length=max_length, rounds=rounds,
-        device=device,
-    )  # fmt: skip
+    if chart is not None:
+        from pkd.reporting.speed_chart import check_chart_path, write_speed_chart
+
+        check_chart_path(chart)
+    records = speed(models, **given)
     show_speeds(records, as_json=json)
+    if chart is not None:
+        write_speed_chart(records, chart)
+        show(f"chart: {chart}", also_json=json)
 
 
 @with_progress

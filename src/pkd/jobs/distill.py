@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from pkd import ranks
+from pkd.jobs.push import push
 from pkd.jobs.run import run
 from pkd.jobs.stages import refuse_what_is_in_the_way, run_stage
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.reading import recipe_from
 from pkd.reporting.card import model_card
-from pkd.reporting.results import ModelRecord, Record, folder_in_run
+from pkd.reporting.results import Record, best_student, folder_in_run
+from pkd.serving.hub import open_repository
 from pkd.storage.lock import one_writer
 from pkd.storage.seal import read_manifest, write_text
 
@@ -32,7 +34,15 @@ class DistillResult:
 
 
 def distill(
-    *, teacher: str, output: str, train: str | None = None, controls: bool = False, overwrite: bool = False, **keys: Any
+    *,
+    teacher: str,
+    output: str,
+    train: str | None = None,
+    controls: bool = False,
+    overwrite: bool = False,
+    push_to_hub: bool = False,
+    hub_model_id: str | None = None,
+    **keys: Any,
 ) -> DistillResult:
     """Distil a fine-tuned classifier into a shallower one by Patient Knowledge Distillation.
 
@@ -45,6 +55,8 @@ def distill(
         train: training examples; not needed where `task` names a benchmark's.
         controls: also train plain fine-tuning and KD from the same start, and say whether patience helped.
         overwrite: start unfinished stages with other inputs afresh, and put aside a folder that is in the way.
+        push_to_hub: upload the finished student as `pkd.push` does; whether that is allowed is asked first.
+        hub_model_id: OWNER/NAME there; by default the output folder's name, under the user's own.
         keys: any key of the recipe: `eval`, `test`, `layers`, `beta`, `learning_rate`, `seeds`, ...
 
     Raises:
@@ -54,10 +66,13 @@ def distill(
     work = student.with_name(student.name + ".work")
     values = place_keywords({"teacher": teacher, "train": train, "controls": controls, **keys})
     recipe = dataclasses.replace(recipe_from(values, where="distill"), output=str(work))
+    repo = hub_model_id or student.name
+    if push_to_hub and ranks.is_first():
+        repo = open_repository(repo)  # not after the training
     with one_writer(student):
         refuse_what_is_in_the_way(student, overwrite=overwrite)  # not after the training
         result = run(recipe, overwrite=overwrite)
-        chosen = _best_seed(result.records)
+        chosen = best_student(result.records)
         trained = folder_in_run(work, chosen)
         manifest = read_manifest(trained)
         assert manifest is not None  # a finished stage has one
@@ -70,10 +85,6 @@ def distill(
         inputs = {**manifest.inputs, "student": {**manifest.inputs["student"], "name": chosen.name}}
         run_stage(student, KIND, inputs, build, overwrite=overwrite)
         ranks.on_first(lambda: write_text(student / "README.md", model_card(result.records, chosen)))
+    if push_to_hub:
+        ranks.on_first(lambda: push(student, repo).where)
     return DistillResult(student, work, result.records)
-
-
-def _best_seed(records: list[Record]) -> ModelRecord:
-    """The student's seed with the best development score; the first where there is none."""
-    students = [record for record in records if isinstance(record, ModelRecord) and record.role == "student"]
-    return max(students, key=lambda record: float(record.selection.get("score", 0.0)))

@@ -210,7 +210,7 @@ def _speeds(title: str, folder: Path, encoder: _Encoder, *, quick: bool) -> Pape
     layers = [ours for ours in reversed(depths) if ours < depth]
     records = speed(
         [encoder.name], layers=layers, rows=32 if quick else 256, max_length=recipe.data.max_length,
-        rounds=3 if quick else 5,
+        rounds=3 if quick else 5, batch_sizes=(32,), memory=False,
     )  # fmt: skip
     beside = [12, *(depths[ours] for ours in layers)]
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,29 +1,47 @@
-"""`pkd speed`: parameters and seconds of models, side by side in one run."""
+"""`pkd speed`: parameters, bytes, memory and seconds of models of any runtime, side by side in one run."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import datasets
-import numpy as np
-
 from pkd import progress
-from pkd.data.encoding import encode
 from pkd.data.labels import Outputs
 from pkd.data.sources import read_texts
 from pkd.distillation.student import student_from
 from pkd.encoder.contract import LoadedClassifier, load_config, load_pretrained, load_teacher
-from pkd.encoder.families import depth_of, longest_input
-from pkd.encoder.sizes import parameters_of
-from pkd.errors import RecipeError
-from pkd.reporting.speeds import SpeedRecord
-from pkd.serving.speed import time_rounds
+from pkd.encoder.families import depth_of
+from pkd.encoder.sizes import Parameters, parameters_of
+from pkd.errors import RecipeError, TeacherError
+from pkd.reporting.speeds import Latency, SpeedRecord, Throughput
+from pkd.serving.loaded import LoadedModel
+from pkd.serving.memory import measure_memory
+from pkd.serving.onnx_model import graph_of, load_onnx
+from pkd.serving.texts import Text
+from pkd.serving.timing import Cell, Times, Work, time_models, work_on_random, work_on_texts
+from pkd.serving.torch_model import taken_over
+from pkd.storage.seal import read_manifest
 from pkd.training.precision import resolve_device
 
 ROUNDS = 5
-_SEED = 0
+MAX_LENGTH = 128
+BATCH_SIZES = (1, 8, 32)
+_SINGLES = 50  # texts a round
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model that is ready, and what is known of it without running it."""
+
+    ready: LoadedModel
+    folder: str  # where a process of its own can load it from
+    layers: int
+    parameters: Parameters
+    bytes: int
 
 
 def speed(
@@ -33,68 +51,99 @@ def speed(
     test: str | None = None,
     text_columns: str | None = None,
     rows: int = 256,
-    max_length: int = 128,
+    max_length: int | None = None,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    lengths: Sequence[int] = (),
     rounds: int = ROUNDS,
     device: str = "auto",
+    threads: int | None = None,
+    memory: bool = True,
 ) -> list[SpeedRecord]:
-    """Count and time models on the same rows; the first one is what the others are compared with.
+    """Count, weigh and time models on the same rows; the first one is what the others are compared with.
 
     Args:
-        models: folders or hub names of classifiers, or of pretrained encoders, which get an untrained head: that makes
-            them neither faster nor slower.
+        models: folders or hub names of classifiers, exported or not, or of pretrained encoders, which get an untrained
+            head: that makes them neither faster nor slower.
         layers: also time the first model cut to its first layers, so many ("teacher[:6]"). It is not trained for it:
             only size and time mean anything.
         test: a file whose texts are answered; without it random word pieces, all rows `max_length` long.
         text_columns: column of the text, or two of a pair.
         rows: at most so many.
-        max_length: word pieces a row is cut to.
-        rounds: how often each model answers all rows; the models take turns.
+        max_length: word pieces a row is cut to; by default 128, or what the model that reads least can.
+        batch_sizes: rows a batch for throughput.
+        lengths: word pieces a row for throughput, of random ones; by default those of the file's own texts, or
+            `max_length`.
+        rounds: how often; the models take turns.
         device: "auto", "cpu" or "cuda".
+        threads: cores that each model may use; None for all that this process may.
+        memory: measure peak memory too, in a process of its own for each model.
 
     Returns:
-        A record a model: parameters by part, seconds of each round, ratios to the first model.
+        A record a model: parameters by part, bytes, memory, seconds of each round, latency of one text, throughput,
+        ratios to the first model.
 
     Raises:
         RecipeError: if a depth or length does not fit a model, or a number is not positive.
         TeacherError: if a model cannot be loaded.
         DataError: if the file cannot be read.
     """
-    for name, value in (("rows", rows), ("rounds", rounds), ("max_length", max_length)):
-        if value < (3 if name == "max_length" else 1):
-            raise RecipeError(f"{name} is {value}; it must be {'3' if name == 'max_length' else '1'} or more.")
+    _check_numbers(rows, rounds, max_length, batch_sizes, lengths)
     if not models:
         raise RecipeError("No model is named. Name one or several to be timed.")
-    place = resolve_device(device)
-    loaded = {name: _load(model) for name, model in _named(models).items()}
+    cores = threads or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
+    with tempfile.TemporaryDirectory(prefix="pkd-speed-") as scratch:
+        loaded = dict(_load_all(models, layers, device, cores, Path(scratch)))
+        longest = _common_length(loaded, max_length, lengths)
+        texts = None if test is None else list(itertools.islice(read_texts(test, text_columns), rows))
+        on_file = [0] if texts is not None and not lengths else []
+        cells = [Cell(batch, length) for length in on_file or lengths or [longest] for batch in batch_sizes]
+        works = {name: _work(model.ready, texts, rows, longest, cells) for name, model in loaded.items()}
+        times = time_models(works, rounds)
+        peaks = _peaks(loaded, cores, (max(batch_sizes), max([longest, *lengths]))) if memory else {}
+    on = test or f"random word pieces, {longest} a row"
     first = next(iter(loaded))
-    for depth in layers:
-        cut = student_from(loaded[first].model, depth, "first")
-        name = f"{first}[:{depth}]"
-        loaded[name] = LoadedClassifier(cut, loaded[first].tokenizer, name)
-    texts = None if test is None else _texts(test, text_columns, rows)
-    encoded = {name: _encoded(model, texts, rows, max_length) for name, model in loaded.items()}
-    for model in loaded.values():
-        model.model.to(place)  # type: ignore[arg-type]
-    with progress.stage("time the models side by side"):
-        seconds = time_rounds({name: model.model for name, model in loaded.items()}, encoded, rounds)
-    of_first = parameters_of(loaded[first].model).total
     return [
-        SpeedRecord(
-            name=name,
-            layers=depth_of(model.model.config),
-            embeddings=(parameters := parameters_of(model.model)).embeddings,
-            layer_parameters=parameters.layers,
-            head=parameters.head,
-            parameters=parameters.total,
-            rows=len(encoded[name]),
-            on=test or f"random word pieces, {max_length} a row",
-            device=place.type,
-            seconds=seconds[name],
-            smaller=of_first / parameters.total,
-            faster=[a / b for a, b in zip(seconds[first], seconds[name], strict=True)],
-        )
+        _record(name, model, works[name], times[name], times[first], loaded[first], on, cores, peaks.get(name))
         for name, model in loaded.items()
     ]
+
+
+def _check_numbers(
+    rows: int, rounds: int, max_length: int | None, batch_sizes: Sequence[int], lengths: Sequence[int]
+) -> None:
+    least = [
+        ("rows", rows, 1),
+        ("rounds", rounds, 1),
+        ("max_length", MAX_LENGTH if max_length is None else max_length, 3),
+    ]
+    least += [("a batch size", size, 1) for size in batch_sizes] + [("a length", length, 3) for length in lengths]
+    for name, value, smallest in least:
+        if value < smallest:
+            raise RecipeError(f"{name} is {value}; it must be {smallest} or more.")
+    if not batch_sizes:
+        raise RecipeError("No batch size is given. Name one or several.")
+
+
+def _load_all(
+    models: Sequence[str], layers: Sequence[int], device: str, threads: int, scratch: Path
+) -> Iterator[tuple[str, _Model]]:
+    """Every model by its name; the first one, cut to each depth, behind it."""
+    for number, (name, model) in enumerate(_named(models).items()):
+        if graph_of(model) is not None:
+            if layers and number == 0:
+                raise RecipeError(
+                    f"{model} is exported and cannot be cut to --layers; name the classifier it came from."
+                )
+            yield name, _exported(model, device, threads)
+            continue
+        loaded, folder = _load(model, scratch / f"whole-{number}")
+        cuts = [] if number else [(f"{name}[:{depth}]", student_from(loaded.model, depth, "first")) for depth in layers]
+        yield name, _with_torch(loaded, folder, device, threads)
+        for cut_name, cut in cuts:
+            place = scratch / cut_name.replace("/", "-")
+            cut.save_pretrained(place)
+            loaded.tokenizer.save_pretrained(place)
+            yield cut_name, _with_torch(LoadedClassifier(cut, loaded.tokenizer, cut_name), str(place), device, threads)
 
 
 def _named(models: Sequence[str]) -> dict[str, str]:
@@ -106,26 +155,97 @@ def _named(models: Sequence[str]) -> dict[str, str]:
     return dict(zip(names, models, strict=True))
 
 
-def _load(model: str) -> LoadedClassifier:
-    """A classifier as it is; an encoder with a head that nothing has trained."""
+def _load(model: str, scratch: Path) -> tuple[LoadedClassifier, str]:
+    """A classifier as it is; an encoder with a head that nothing has trained, saved to `scratch`."""
     architectures = load_config(model).architectures or []
     if any(architecture.endswith("ForSequenceClassification") for architecture in architectures):
-        return load_teacher(model)
-    return load_pretrained(model, Outputs("single_label_classification", ("0", "1")))
+        return load_teacher(model), model
+    loaded = load_pretrained(model, Outputs("single_label_classification", ("0", "1")))
+    loaded.model.save_pretrained(scratch)
+    loaded.tokenizer.save_pretrained(scratch)
+    return loaded, str(scratch)
 
 
-def _texts(test: str, text_columns: str | None, rows: int) -> datasets.Dataset:
-    some = list(itertools.islice(read_texts(test, text_columns), rows))
-    pairs = [text for text in some if not isinstance(text, str)]
-    if pairs:  # then all are
-        return datasets.Dataset.from_dict({"text_a": [a for a, _ in pairs], "text_b": [b for _, b in pairs]})
-    return datasets.Dataset.from_dict({"text": some})
+def _with_torch(loaded: LoadedClassifier, folder: str, device: str, threads: int) -> _Model:
+    import torch
+
+    torch.set_num_threads(threads)
+    parameters = parameters_of(loaded.model)
+    stored = sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))  # none of a hub name
+    ready = taken_over(loaded, resolve_device(device))
+    return _Model(ready, folder, depth_of(loaded.model.config), parameters, stored or 4 * parameters.total)
 
 
-def _encoded(model: LoadedClassifier, texts: datasets.Dataset | None, rows: int, max_length: int) -> datasets.Dataset:
-    if max_length > (longest := longest_input(model.model.config)):
-        raise RecipeError(f"max_length is {max_length}, but {model.name} reads at most {longest} word pieces.")
+def _exported(folder: str, device: str, threads: int) -> _Model:
+    ready = load_onnx(folder, device, threads)
+    manifest = read_manifest(Path(folder))
+    if manifest is None or "parameters" not in manifest.facts:
+        raise TeacherError(f"{folder} has no manifest that tells its parameters. Export it with `pkd export`.")
+    graph = graph_of(folder)
+    assert graph is not None  # it was loaded
+    facts = manifest.facts
+    return _Model(ready, folder, int(facts["layers"]), Parameters(**facts["parameters"]), graph.stat().st_size)
+
+
+def _common_length(loaded: dict[str, _Model], max_length: int | None, lengths: Sequence[int]) -> int:
+    """The length that rows are cut to.
+
+    Raises:
+        RecipeError: if it, or one of `lengths`, is more than a model reads.
+    """
+    for name, model in loaded.items():
+        longest = model.ready.longest
+        for asked, value in (("max_length", max_length), *(("a length", length) for length in lengths)):
+            if value is not None and value > longest:
+                raise RecipeError(f"{asked} is {value}, but {name} reads at most {longest} word pieces.")
+    return max_length or min(MAX_LENGTH, *(model.ready.longest for model in loaded.values()))
+
+
+def _work(model: LoadedModel, texts: list[Text] | None, rows: int, length: int, cells: Sequence[Cell]) -> Work:
     if texts is not None:
-        return encode(texts, model.tokenizer, max_length)
-    drawn = np.random.default_rng(_SEED).integers(0, len(model.tokenizer), size=(rows, max_length))
-    return datasets.Dataset.from_dict({"input_ids": drawn.astype(np.int32), "length": [max_length] * rows})
+        return work_on_texts(model, texts, length, cells, _SINGLES)
+    return work_on_random(model, rows, length, cells, _SINGLES)
+
+
+def _peaks(loaded: dict[str, _Model], threads: int, shape: tuple[int, int]) -> dict[str, int]:
+    with progress.stage("measure memory, a process a model", len(loaded), "models") as stage:
+        peaks = {}
+        for name, model in loaded.items():
+            peaks[name] = measure_memory(model.folder, model.ready.device, threads, shape)
+            stage.advance(1)
+        return peaks
+
+
+def _record(
+    name: str, model: _Model, work: Work, times: Times, of_first: Times, first: _Model, on: str, threads: int,
+    peak_bytes: int | None,
+) -> SpeedRecord:  # fmt: skip
+    throughput = [
+        Throughput(
+            batch=cell.batch,
+            length=cell.length or None,
+            rows_per_second=[work.rows_of_cell[cell] / second for second in seconds],
+            faster=[theirs / second for theirs, second in zip(of_first.cells[cell], seconds, strict=True)],
+        )
+        for cell, seconds in times.cells.items()
+    ]
+    return SpeedRecord(
+        name=name,
+        runtime=model.ready.runtime,
+        layers=model.layers,
+        embeddings=model.parameters.embeddings,
+        layer_parameters=model.parameters.layers,
+        head=model.parameters.head,
+        parameters=model.parameters.total,
+        bytes=model.bytes,
+        peak_memory_bytes=peak_bytes,
+        rows=work.rows,
+        on=on,
+        device=model.ready.device,
+        threads=threads,
+        seconds=times.rows,
+        latency=Latency.of(times.singles, of_first.singles),
+        throughput=throughput,
+        smaller=first.parameters.total / model.parameters.total,
+        faster=[a / b for a, b in zip(of_first.rows, times.rows, strict=True)],
+    )

@@ -6,12 +6,14 @@ how it was made, and what helped.
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from ruamel.yaml import YAML
 
 from pkd.reporting import wording
 from pkd.reporting.results import ModelRecord, Record, RunRecord
@@ -20,12 +22,25 @@ _HUB_METRICS = {"accuracy": "accuracy", "macro_f1": "f1", "mcc": "matthews_corre
 _FILE_SUFFIXES = {".csv", ".tsv", ".json", ".jsonl", ".parquet", ".txt"}
 
 
-def model_card(records: Sequence[Record], model: ModelRecord) -> str:
+CHART_FILE, RECIPE_FILE = "chart.png", "recipe.yaml"  # beside a card that shows them
+
+
+def model_card(
+    records: Sequence[Record],
+    model: ModelRecord,
+    *,
+    title: str | None = None,
+    chart: bool = False,
+    recipe: bool = False,
+) -> str:
     """The README.md of one saved student.
 
     Args:
         records: of the run that made it.
         model: the student, with its seed, that the card belongs to.
+        title: what it is called; by default its folder's name.
+        chart: whether `chart.png` lies beside the card.
+        recipe: whether `recipe.yaml` lies beside the card.
 
     Returns:
         Markdown with YAML front matter. What is not known, such as the licence, is left out.
@@ -46,7 +61,10 @@ def model_card(records: Sequence[Record], model: ModelRecord) -> str:
     card: str = environment.get_template("card.md.jinja").render(
         front_matter=_front_matter(run, model),
         model=model,
-        title=Path(model.folder).name or model.name,
+        title=title or Path(model.folder).name or model.name,
+        chart=CHART_FILE if chart else "",
+        recipe=RECIPE_FILE if recipe else "",
+        limits=_limits(run, model, wording.main_metric(records)),
         labels=run.labels if run else [],
         rows=wording.table(records),
         columns=[(metric, wording.metric_title(metric, unit=True)) for metric in metrics],
@@ -54,7 +72,7 @@ def model_card(records: Sequence[Record], model: ModelRecord) -> str:
         findings=[text for comparison in mine if (text := wording.finding(comparison))],
         confidence=wording.confidence_text(confidence),
         same_rows=wording.SELECTED_ON_THE_SAME_ROWS if model.split == "eval" else "",
-        teacher=_teacher_name(run),
+        teacher=teacher if _is_hub_name(teacher := _teacher_name(run)) else Path(teacher).name,
         formula=_formula(model),
         seeds=_seeds(records, model),
         settings=model.settings,
@@ -81,8 +99,12 @@ def _front_matter(run: RunRecord | None, model: ModelRecord) -> str:
         if metric in model.scores
     ]
     teacher = _teacher_name(run)
-    data = ModelCardData(
+    named = (
+        str(((run.recipe if run else {}).get("data") or {}).get(split) or "") for split in ("train", "eval", "test")
+    )
+    metadata = ModelCardData(
         base_model=teacher if _is_hub_name(teacher) else None,
+        datasets=list(dict.fromkeys(name.split(":")[0] for name in named if _is_hub_name(name))) or None,
         library_name="transformers",
         pipeline_tag="text-classification",
         tags=["patient-knowledge-distillation", "pkd"],
@@ -90,7 +112,7 @@ def _front_matter(run: RunRecord | None, model: ModelRecord) -> str:
         model_name=name,
         eval_results=results or None,
     )
-    return str(data.to_yaml()).strip()
+    return str(metadata.to_yaml()).strip()
 
 
 def _teacher_name(run: RunRecord | None) -> str:
@@ -107,6 +129,42 @@ def _is_hub_name(name: str) -> bool:
     """Whether a name can only be the hub's OWNER/NAME: nothing of that name lies here, and it is no file's."""
     looks = re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name) is not None
     return looks and Path(name).suffix.lower() not in _FILE_SUFFIXES and not Path(name).exists()
+
+
+def shareable_recipe(run: RunRecord) -> str:
+    """The recipe of a run as YAML, local paths cut to their last part: what is on this machine stays here."""
+    file = io.StringIO()
+    YAML().dump(_without_paths(run.recipe), file)
+    return file.getvalue()
+
+
+def _without_paths(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_paths(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_paths(item) for item in value]
+    if isinstance(value, str) and re.search(r"[/\\]", value) and not _is_hub_name(value):
+        return re.split(r"[/\\]", value.rstrip("/\\"))[-1]
+    return value
+
+
+def _limits(run: RunRecord | None, model: ModelRecord, metric: str) -> list[str]:
+    """What the model should not be trusted with, as far as the run measured it."""
+    told = []
+    data = (run.recipe.get("data") or {}) if run else {}
+    if max_length := data.get("max_length"):
+        told.append(f"Texts are cut at {max_length} word pieces, as in training; what stands behind them is not read.")
+    if metric in model.scores:
+        title = wording.metric_title(metric)
+        told.append(
+            f"Its {title} was measured on {model.rows:,} rows of {_dataset(run, model.split)}. On other kinds of text "
+            "it is unknown; measure it on your own (`pkd evaluate`)."
+        )
+    if agreement := model.scores.get("agreement"):
+        told.append(f"It answers otherwise than its teacher in {1 - agreement.value:.1%} of those rows.")
+    if error := model.scores.get("ece"):
+        told.append(f"Its probabilities are off by {100 * error.value:.1f} points on average (calibration error).")
+    return [*told, "It has the biases of its teacher and of the texts it was trained on."]
 
 
 def _seeds(records: Sequence[Record], model: ModelRecord) -> list[int]:

@@ -165,6 +165,12 @@ def folder_in_run(run_folder: Path, model: ModelRecord) -> Path:
     return place
 
 
+def best_student(records: Sequence[Record]) -> ModelRecord:
+    """The student's seed with the best development score; the first where there is none."""
+    students = [record for record in records if isinstance(record, ModelRecord) and record.role == "student"]
+    return max(students, key=lambda record: float(record.selection.get("score", 0.0)))
+
+
 class Summary(_Line):
     """One model over its seeds, as tables show it: scores are mean and standard deviation (None for one seed)."""
 

@@ -5,11 +5,47 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from pkd.reporting.published import published
-from pkd.reporting.wording import count_text
+from pkd.reporting.wording import NONE, count_text
+
+
+class Latency(BaseModel):
+    """Milliseconds from one text to its answer, over `calls` calls one after the other."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    calls: int
+    median: float
+    p95: float
+    p99: float
+    faster: float  # the first model's median divided by this one's
+
+    @classmethod
+    def of(cls, seconds: Sequence[float], of_first: Sequence[float]) -> Latency:
+        """Summarise the seconds of each call."""
+        median_ms, p95, p99 = (1000 * float(value) for value in np.percentile(seconds, (50, 95, 99)))
+        return cls(calls=len(seconds), median=median_ms, p95=p95, p99=p99, faster=median(of_first) * 1000 / median_ms)
+
+
+class Throughput(BaseModel):
+    """Rows per second at one batch size and length, one value a round."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    batch: int
+    length: int | None  # None: the texts' own
+    rows_per_second: list[float]
+    faster: list[float]  # divided by the first model's of the same round
+
+    @property
+    def title(self) -> str:
+        """What it was measured at, in words."""
+        return f"{self.batch} × {self.length}" if self.length else f"{self.batch} texts"
 
 
 class SpeedRecord(BaseModel):
@@ -18,15 +54,21 @@ class SpeedRecord(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str
+    runtime: Literal["torch", "onnx"]
     layers: int
     embeddings: int
     layer_parameters: int
     head: int  # pooler, norms and classes: all that is neither embedding nor layer
     parameters: int
+    bytes: int  # of the weights, on disk
+    peak_memory_bytes: int | None  # of a process of its own that answers one batch; None where not measured
     rows: int
     on: str  # the file, or what was made up
     device: str
+    threads: int
     seconds: list[float]  # one a round, all rows
+    latency: Latency
+    throughput: list[Throughput]
     smaller: float  # the first model's parameters divided by this one's
     faster: list[float]  # the first model's seconds divided by this one's, one a round
 
@@ -86,9 +128,55 @@ def speed_title(records: Sequence[SpeedRecord]) -> str:
     """What was timed, in a sentence."""
     first = records[0]
     return (
-        f"{first.rows:,} rows ({first.on}) on {first.device}, {len(first.seconds)} rounds in turn, float32. Median "
-        f"(least–most) of the rounds; ratios to {first.name}."
+        f"{first.rows:,} rows ({first.on}) on {first.device}, {first.threads} threads, {len(first.seconds)} rounds in "
+        f"turn, last layer for [CLS] alone. Median (least–most) of the rounds; ratios to {first.name}."
     )
+
+
+@dataclass(frozen=True)
+class ServingTable:
+    """Bytes, memory, latency and throughput as text: a heading a column, a line a model."""
+
+    headings: list[str]
+    rows: list[list[str]]
+    note: str
+
+
+def serving_table(records: Sequence[SpeedRecord]) -> ServingTable:
+    """What serving a model costs: the median over rounds, and how many times the first model's."""
+    cells = [cell.title for cell in records[0].throughput]
+    headings = ["model", "on disk", "memory", "one text, ms", "p95", "p99", *(f"rows/s {title}" for title in cells)]
+    rows = []
+    for record in records:
+        latency, memory = record.latency, record.peak_memory_bytes
+        rows.append(
+            [
+                record.name,
+                _megabytes(record.bytes),
+                NONE if memory is None else _megabytes(memory),
+                f"{latency.median:.2f}" + _times(latency.faster, record is not records[0]),
+                f"{latency.p95:.2f}",
+                f"{latency.p99:.2f}",
+                *(
+                    f"{median(cell.rows_per_second):,.0f}" + _times(median(cell.faster), record is not records[0])
+                    for cell in record.throughput
+                ),
+            ]
+        )
+    kind = "a text with its tokenising" if "random" not in records[0].on else "word pieces"
+    note = (
+        f"One text: {records[0].latency.calls} calls one after the other, from {kind} to logits. Memory: the peak of a "
+        "process of its own. (n×): times the first model's speed."
+    )
+    return ServingTable(headings, rows, note)
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
+
+
+def _times(faster: float, shown: bool) -> str:
+    return f" ({faster:.1f}×)" if shown else ""
 
 
 def speed_notes(records: Sequence[SpeedRecord], depths: Sequence[int]) -> list[str]:

@@ -13,7 +13,7 @@ from rich.text import Text
 from pkd.recipe.sweeping import short_name, value_text
 from pkd.reporting.paper import TaskResult, paper_notes, paper_rows, rows_by_task, task_title
 from pkd.reporting.results import ComparisonRecord, Record
-from pkd.reporting.speeds import SpeedRecord, speed_notes, speed_rows, speed_title
+from pkd.reporting.speeds import SpeedRecord, serving_table, speed_notes, speed_rows, speed_title
 from pkd.reporting.trials import TrialRecord, effect_sentences, leaderboard, swept
 from pkd.reporting.wording import (
     NONE,
@@ -64,9 +64,18 @@ def print_speeds(records: Sequence[SpeedRecord], console: Console, depths: Seque
         grid.add_column(title, justify="right", no_wrap=True)
     for row in speed_rows(records, depths):
         grid.add_row(Text(row.name), *(Text(getattr(row, name)) for name in columns))
+    served = serving_table(records)
+    costs = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0) if plain else (0, 1))
+    for number, heading in enumerate(served.headings):
+        costs.add_column(heading, justify="right" if number else "left", overflow="fold", min_width=5)
+    for cells in served.rows:
+        costs.add_row(*map(Text, cells))
     with _width(console):
         console.print(grid)
         console.print(Text(speed_title(records)))
+        console.print()
+        console.print(costs)
+        console.print(Text(served.note))
         for note in speed_notes(records, depths):
             console.print(Text(note))
 

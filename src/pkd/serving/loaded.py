@@ -29,6 +29,7 @@ class LoadedModel:
         forward: a padded batch → logits [B, C] in float32; safe to call from several threads.
         label_names: of its outputs, in their order.
         problem_type: what its logits mean.
+        longest: word pieces it can read; the encoder may cut texts shorter.
         tokens_per_batch: word pieces, padding included, that one call of `forward` answers fastest.
         keeps: what must live as long as the model does.
     """
@@ -40,5 +41,6 @@ class LoadedModel:
     forward: Callable[[Batch], NDArray[np.float32]]
     label_names: tuple[str, ...]
     problem_type: ProblemType
+    longest: int
     tokens_per_batch: int
     keeps: Any = None

@@ -58,14 +58,16 @@ def load_onnx(folder: str | Path, device: str = "auto", threads: int | None = No
         logits: NDArray[np.float32] = session.run(None, {name: batch[name] for name in inputs})[0]
         return logits
 
+    encoder = _encoder(place, config)
     return LoadedModel(
         name=str(folder),
         runtime="onnx",
         device=provider,
-        encoder=_encoder(place, config),
+        encoder=encoder,
         forward=forward,
         label_names=tuple(str(names[str(index)]) for index in range(len(names))),
         problem_type=problem_type,
+        longest=encoder.max_length,
         tokens_per_batch=_TOKENS_PER_BATCH[provider],
     )
 

@@ -21,6 +21,7 @@ from pkd.serving.measures import Measures
 from pkd.serving.queueing import BatchingQueue, QueueFull
 
 _SECONDS_TO_RETRY = "1"
+_FAULTS_TOLD = 5
 
 
 class Problem(BaseModel):
@@ -164,7 +165,7 @@ def _tell_problems_in_sentences(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def refuse_body(_: Request, error: RequestValidationError) -> Response:
-        told = "; ".join(f"{_place(fault['loc'])}: {fault['msg']}" for fault in error.errors()[:5])
+        told = "; ".join(dict.fromkeys(_fault(fault) for fault in error.errors()[:_FAULTS_TOLD]))
         return _problem(422, f"{told}.")
 
     @app.exception_handler(StarletteHTTPException)
@@ -172,8 +173,14 @@ def _tell_problems_in_sentences(app: FastAPI) -> None:
         return _problem(error.status_code, str(error.detail), dict(error.headers or {}))
 
 
-def _place(where: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in where if part != "body") or "body"
+def _fault(fault: dict[str, Any]) -> str:
+    """One fault of a body: where it is and what is wrong, in words."""
+    if fault["type"] == "json_invalid":
+        return f"The body is not JSON: {fault.get('ctx', {}).get('error', 'it cannot be read')}"
+    where = ".".join(str(part) for part in fault["loc"][1:3])  # what follows names the kinds of text that were tried
+    if not where:
+        return 'The body must be a JSON object, as {"texts": ["a text"]}, sent as Content-Type: application/json'
+    return f"{where}: {fault['msg']}"
 
 
 def _problem(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:

@@ -43,6 +43,19 @@ class TextEncoder:
         tokenizer.enable_truncation(max_length, direction=truncation_side)
         self._tokenizer = tokenizer
 
+    @property
+    def vocabulary(self) -> int:
+        """How many word pieces there are."""
+        return int(self._tokenizer.get_vocab_size())
+
+    def limited(self, max_length: int) -> TextEncoder:
+        """The same, but texts are cut to `max_length` word pieces."""
+        from tokenizers import Tokenizer
+
+        copied = Tokenizer.from_str(self._tokenizer.to_str())
+        side = "left" if self._cut_left else "right"
+        return TextEncoder(copied, max_length, pad_token_id=self.pad_token_id, truncation_side=side)
+
     def encode(self, texts: Sequence[Text]) -> list[Encoding]:
         """Cut texts into word pieces, special ones included; single texts and pairs may come together."""
         encodings: list[Encoding] = self._tokenizer.encode_batch_fast([self._shortened(text) for text in texts])

@@ -66,6 +66,7 @@ def taken_over(loaded: LoadedClassifier, device: torch.device) -> LoadedModel:
         forward=forward,
         label_names=loaded.label_names,
         problem_type=loaded.outputs.problem_type,
+        longest=longest_input(model.config),
         tokens_per_batch=TOKENS_PER_BATCH[device.type],
         keeps=shortcut,
     )

@@ -1,0 +1,130 @@
+"""What a student costs to serve, against what it must: latency, throughput, int8's change of the metric, and the server.
+
+Models are timed in one process, in turn; the server runs beside the load generator wrk (`apt-get install wrk`), on the
+same cores, with one client and with 64 in turn.
+
+    pkd export student/ --int8 --eval test.csv --output served-int8/
+    python -m benchmarks.serving --teacher teacher/ --student student/ --int8 served-int8/
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+from pkd.jobs.speed import speed
+from pkd.reporting.speeds import SpeedRecord
+from pkd.reporting.terminal import print_speeds
+
+_POST = """wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+wrk.body = '{"texts": ["a film that takes its time, and yours, and gives back less of either than it owes, but not by much"]}'
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--teacher", required=True)
+    parser.add_argument("--student", required=True)
+    parser.add_argument("--int8", required=True, help="the student as `pkd export --int8` wrote it")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=int, default=5, help="of load a round")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    given = parser.parse_args()
+
+    records = speed(
+        [given.teacher, given.student, given.int8], max_length=32, lengths=[32], batch_sizes=[32], rows=32,
+        rounds=given.rounds,
+    )  # fmt: skip
+    from rich.console import Console
+
+    print_speeds(records, Console())
+    served = measure_server(given.int8, given.rounds, given.seconds)
+    figures = {**ratios(*records), **int8_change(Path(given.int8)), **served, "cores": len(os.sched_getaffinity(0))}
+    print()
+    for name, value in figures.items():
+        print(f"{name}: {json.dumps(value)}")
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def ratios(teacher: SpeedRecord, student: SpeedRecord, int8: SpeedRecord) -> dict[str, object]:
+    """The speed-ups, the median of the rounds and their spread."""
+    return {
+        "latency of one text of 32, teacher / int8 student": round(int8.latency.faster, 2),
+        "throughput 32 × 32, int8 student / teacher": _spread(int8.throughput[0].faster),
+        "throughput 32 × 32, student / teacher, both PyTorch": _spread(student.throughput[0].faster),
+    }
+
+
+def int8_change(folder: Path) -> dict[str, object]:
+    """What the export measured, as its manifest says."""
+    change = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["facts"]["int8"]
+    return {"int8's change": {key: change[key] for key in ("on", "rows", "agreement", "metric", "before", "after")}}
+
+
+def measure_server(folder: str, rounds: int, seconds: int) -> dict[str, object]:
+    """Requests per second of single texts with 1 client and with 64, in turn."""
+    if shutil.which("wrk") is None:
+        return {"server": "not measured: wrk is not installed"}
+    alone: list[float] = []
+    together: list[float] = []
+    with tempfile.TemporaryDirectory() as scratch, _served(folder) as url:
+        script = Path(scratch) / "post.lua"
+        script.write_text(_POST, encoding="utf-8")
+        _wrk(url, script, 64, 2)  # warm
+        for _ in range(rounds):
+            alone.append(_wrk(url, script, 1, seconds))
+            together.append(_wrk(url, script, 64, seconds))
+    return {
+        "requests/s, one client": _spread(alone),
+        "requests/s, 64 clients": _spread(together),
+        "64 clients / one": _spread([many / one for many, one in zip(together, alone, strict=True)]),
+    }
+
+
+def _wrk(url: str, script: Path, clients: int, seconds: int) -> float:
+    given = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "-s", str(script), f"{url}/predict"]
+    told = subprocess.run(given, capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in told or "Socket errors" in told:
+        raise RuntimeError(f"the server refused or lost requests:\n{told}")
+    found = re.search(r"Requests/sec:\s+([\d.]+)", told)
+    assert found is not None, told
+    return float(found.group(1))
+
+
+@contextlib.contextmanager
+def _served(folder: str) -> Iterator[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pkd", "serve", folder, "--port", "0"], stderr=subprocess.PIPE, text=True
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        found = re.search(r"http://[\d.:]+", line)
+        if found is None:
+            raise RuntimeError(f"the server did not start: {line}")
+        time.sleep(1)
+        yield found.group(0)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"median": round(median(values), 2), "least": round(min(values), 2), "most": round(max(values), 2)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""`pkd push`: a student on the Hugging Face hub, with a card that says what it is, how good, and how it was made."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pkd import progress
+from pkd.errors import RecipeError, TeacherError
+from pkd.reporting.card import CHART_FILE, RECIPE_FILE, model_card, shareable_recipe
+from pkd.reporting.charts import chart_png, kept_chart
+from pkd.reporting.results import RESULTS_FILE, ModelRecord, Record, RunRecord, best_student, read_results
+from pkd.serving.hub import open_repository, upload
+from pkd.storage.seal import MANIFEST, PARTIAL
+
+_LEFT_OUT = (f"*{PARTIAL}", "checkpoint-*", "*.lock", ".*", "stage.json", "training_args.bin")
+_CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class PushResult:
+    """What was, or would be, uploaded: the repository, its files, and the address of the commit or the folder."""
+
+    repo: str
+    files: list[str]
+    where: str
+
+
+def push(
+    model: str | Path,
+    repo: str,
+    *,
+    private: bool | None = None,
+    message: str = "Upload by pkd",
+    dry_run: str | Path | None = None,
+) -> PushResult:
+    """Upload a classifier's folder, exported or not, with its model card, chart and recipe.
+
+    Card, chart and recipe are made from the results of the run that made the student, where they lie beside it
+    (STUDENT.work, or the run folder whose `students/` it is in); else the folder's own card goes along. Local paths in
+    the recipe are cut to names: what is on this machine stays here.
+
+    Args:
+        model: the folder.
+        repo: OWNER/NAME on the hub.
+        private: whether a new repository is for its owner alone.
+        message: of the commit.
+        dry_run: write what would be uploaded into this new folder instead, and ask no network.
+
+    Raises:
+        TeacherError: if the folder holds no classifier.
+        RecipeError: if the hub does not let this user write there, or `dry_run` is there already.
+        ResourceError: if the hub does not answer.
+    """
+    folder = Path(model)
+    if not (folder / "config.json").is_file():
+        raise TeacherError(f"{folder.absolute()} is not a saved model: it has no config.json.")
+    if dry_run is not None:
+        place = Path(dry_run)
+        if place.exists() and any(place.iterdir()):
+            raise RecipeError(f"--dry-run {place} is not empty. Name a new folder.")
+        return PushResult(repo, _gather(folder, place, repo), str(place))
+    full_name = open_repository(repo, private=private)
+    with tempfile.TemporaryDirectory(prefix="pkd-push-") as scratch:
+        place = Path(scratch) / "upload"
+        files = _gather(folder, place, full_name)
+        with progress.stage(f"upload {len(files)} files to {full_name}"):
+            where = upload(place, full_name, message)
+    return PushResult(full_name, files, where)
+
+
+def _gather(folder: Path, place: Path, repo: str) -> list[str]:
+    """Put together what is uploaded; returns the names of the files."""
+    is_exported = (folder / "onnx").is_dir()
+    left_out = _LEFT_OUT if is_exported else (*_LEFT_OUT, MANIFEST)  # an exported folder's tells its measurements
+    shutil.copytree(folder, place, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*left_out))
+    found = None if is_exported else _records_beside(folder)
+    if found is not None:
+        records, model = found
+        run = next((record for record in records if isinstance(record, RunRecord)), None)
+        (place / CHART_FILE).write_bytes(chart_png(kept_chart(records)))
+        if run is not None:
+            (place / RECIPE_FILE).write_text(shareable_recipe(run), encoding="utf-8")
+        card = model_card(records, model, title=repo, chart=True, recipe=run is not None)
+        (place / _CARD).write_text(card, encoding="utf-8")
+    elif not (place / _CARD).is_file():
+        progress.warn(f"{folder} has neither a card nor the results of a run beside it; it goes without a card.")
+    return sorted(str(path.relative_to(place)) for path in place.rglob("*") if path.is_file())
+
+
+def _records_beside(folder: Path) -> tuple[Sequence[Record], ModelRecord] | None:
+    """The results of the run that made a student, and the student's own among them."""
+    place = folder.absolute()
+    work = place.with_name(place.name + ".work")
+    if (work / RESULTS_FILE).is_file():
+        records = read_results(work)
+        return records, best_student(records).model_copy(update={"folder": place.name})
+    run = place.parent.parent
+    if place.parent.name == "students" and (run / RESULTS_FILE).is_file():
+        records = read_results(run)
+        for record in records:
+            if isinstance(record, ModelRecord) and Path(record.folder).name == place.name:
+                return records, record
+    return None

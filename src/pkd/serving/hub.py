@@ -1,0 +1,87 @@
+"""The Hugging Face hub: a repository opened at the door, and a folder uploaded to it whole in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pkd.errors import RecipeError, ResourceError
+
+T = TypeVar("T")
+
+
+def open_repository(repo: str, *, private: bool | None = None) -> str:
+    """Make a model repository, unless it is there already; asked before anything long begins.
+
+    Args:
+        repo: OWNER/NAME, or NAME for one of the user's own.
+        private: whether a new one is for its owner alone; None leaves it to the owner's settings.
+
+    Returns:
+        Its full name.
+
+    Raises:
+        RecipeError: if the name is not one, or the hub does not let this user write there.
+        ResourceError: if the hub does not answer.
+    """
+    from huggingface_hub import HfApi
+
+    return _or_error(
+        repo, lambda: HfApi().create_repo(repo, private=private, exist_ok=True, repo_type="model").repo_id
+    )  # fmt: skip
+
+
+def upload(folder: Path, repo: str, message: str) -> str:
+    """Upload every file of a folder in one commit.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        RecipeError: if the hub does not let this user write there.
+        ResourceError: if the hub does not answer, or the upload fails.
+    """
+    from huggingface_hub import HfApi
+
+    return _or_error(
+        repo, lambda: str(HfApi().upload_folder(repo_id=repo, folder_path=folder, commit_message=message).commit_url)
+    )
+
+
+def _or_error(repo: str, ask: Callable[[], T]) -> T:
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled
+
+    try:
+        return ask()
+    except HFValidationError as error:
+        raise RecipeError(f"{repo} is no name of a repository: {_first_line(error)} Give OWNER/NAME.") from error
+    except LocalTokenNotFoundError as error:
+        raise RecipeError(f"The hub needs to know who writes to {repo}: `hf auth login`, or set HF_TOKEN.") from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        if status in (401, 403):
+            raise RecipeError(
+                f"The hub does not let you write to {repo} ({status}): {_first_line(error)} Check `hf auth whoami`, and "
+                "that the token may write."
+            ) from error
+        raise ResourceError(f"The hub refused the upload to {repo} ({status}): {_first_line(error)}") from error
+    except OfflineModeIsEnabled as error:
+        raise ResourceError(f"HF_HUB_OFFLINE is set, so nothing can be pushed to {repo}. Unset it.") from error
+    except (OSError, _transport_errors()) as error:
+        raise ResourceError(
+            f"The hub does not answer ({_first_line(error)}), so {repo} is as it was. The same command tries anew."
+        ) from error
+
+
+def _transport_errors() -> type[Exception]:
+    """What the hub's HTTP client raises when there is no connection; which client it is depends on the version."""
+    from huggingface_hub import get_session
+
+    module = type(get_session()).__module__.split(".")[0]
+    found: type[Exception] = getattr(__import__(module), "TransportError", ConnectionError)
+    return found
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,150 @@
+"""How fast models of any runtime answer, in one process and in turn: what disturbs the machine hurts all alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pkd import progress
+from pkd.data.lengths import batches_by_length
+from pkd.serving.loaded import LoadedModel
+from pkd.serving.memory import random_batch
+from pkd.serving.texts import Batch, Text
+
+Call = Callable[[], object]
+_MOST_SECONDS = 3.0  # of single texts a round
+_LEAST_SECONDS, _MOST_CALLS = 0.1, 10  # of a cell a round
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A batch size and a length; length 0 stands for the user's own texts as they come."""
+
+    batch: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a model is timed at: all rows, single texts one after the other, and the cells of batch and length."""
+
+    rows: int
+    all_rows: Call
+    singles: Sequence[Call]
+    cells: Mapping[Cell, Call]
+    rows_of_cell: Mapping[Cell, int]
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of one model: all rows, one value a round; single texts, one a text; each cell's call, one a round."""
+
+    rows: list[float] = field(default_factory=list)
+    singles: list[float] = field(default_factory=list)
+    cells: dict[Cell, list[float]] = field(default_factory=dict)
+
+
+def time_models(works: Mapping[str, Work], rounds: int) -> dict[str, Times]:
+    """Time all models at all of their work; in each round and part the models take turns."""
+    times = {name: Times(cells={cell: [] for cell in work.cells}) for name, work in works.items()}
+    for work in works.values():  # the first calls allocate
+        for call in (*work.singles[:3], *work.cells.values()):
+            call()
+    with progress.stage("time the models side by side", rounds, "rounds") as stage:
+        for _ in range(rounds):
+            for name, work in works.items():
+                times[name].rows.append(_seconds(work.all_rows))
+            for name, work in works.items():
+                times[name].singles.extend(_singles(work.singles))
+            for cell in next(iter(works.values())).cells:
+                for name, work in works.items():
+                    times[name].cells[cell].append(_repeated(work.cells[cell]))
+            stage.advance(1)
+    return times
+
+
+def work_on_texts(
+    model: LoadedModel, texts: Sequence[Text], max_length: int, cells: Sequence[Cell], singles: int
+) -> Work:
+    """The work of real texts: a single one is timed from text to logits, the others from word pieces to logits."""
+    encoder = model.encoder.limited(max_length)
+    encodings = encoder.encode(texts)
+    lengths = np.array([len(encoding) for encoding in encodings])
+    batches = [
+        encoder.pad([encodings[row] for row in rows]) for rows in batches_by_length(lengths, model.tokens_per_batch)
+    ]
+
+    def one(text: Text) -> Call:
+        return lambda: model.forward(encoder.pad(encoder.encode([text])))
+
+    own = {
+        cell: [encoder.pad(encodings[begin : begin + cell.batch]) for begin in range(0, len(encodings), cell.batch)][:8]
+        for cell in cells
+        if cell.length == 0
+    }
+    calls: dict[Cell, Call] = {cell: _all(model, given) for cell, given in own.items()}
+    counts = {cell: sum(len(batch["input_ids"]) for batch in given) for cell, given in own.items()}
+    made = _made_up(model, [cell for cell in cells if cell.length])
+    picked = [texts[number % len(texts)] for number in range(singles)]
+    return Work(
+        rows=len(texts),
+        all_rows=_all(model, batches),
+        singles=[one(text) for text in picked],
+        cells={**calls, **made},
+        rows_of_cell={**counts, **{cell: cell.batch for cell in made}},
+    )
+
+
+def work_on_random(model: LoadedModel, rows: int, length: int, cells: Sequence[Cell], singles: int) -> Work:
+    """The work of random word pieces, all rows of one length."""
+    vocabulary = model.encoder.vocabulary
+    a_batch = max(1, model.tokens_per_batch // length)
+    batches = [
+        random_batch(min(a_batch, rows - begin), length, vocabulary, seed=begin) for begin in range(0, rows, a_batch)
+    ]
+    single = random_batch(1, length, vocabulary)
+    made = _made_up(model, cells)
+    return Work(
+        rows=rows,
+        all_rows=_all(model, batches),
+        singles=[lambda: model.forward(single)] * singles,
+        cells=made,
+        rows_of_cell={cell: cell.batch for cell in made},
+    )
+
+
+def _made_up(model: LoadedModel, cells: Sequence[Cell]) -> dict[Cell, Call]:
+    batches = {cell: random_batch(cell.batch, cell.length, model.encoder.vocabulary) for cell in cells}
+    return {cell: _all(model, [batch]) for cell, batch in batches.items()}
+
+
+def _all(model: LoadedModel, batches: Sequence[Batch]) -> Call:
+    def call() -> None:
+        for batch in batches:
+            model.forward(batch)  # gives numbers back, so a GPU has finished
+
+    return call
+
+
+def _seconds(call: Call) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def _singles(calls: Sequence[Call]) -> list[float]:
+    seconds: list[float] = []
+    while len(seconds) < len(calls) and sum(seconds) < _MOST_SECONDS:
+        seconds.append(_seconds(calls[len(seconds)]))
+    return seconds
+
+
+def _repeated(call: Call) -> float:
+    """Seconds of a call, the mean of several where it is short."""
+    seconds: list[float] = []
+    while not seconds or (sum(seconds) < _LEAST_SECONDS and len(seconds) < _MOST_CALLS):
+        seconds.append(_seconds(call))
+    return sum(seconds) / len(seconds)

@@ -1,0 +1,3 @@
+from serving.exported import exported
+
+__all__ = ["exported"]

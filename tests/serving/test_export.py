@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from conftest import make_tokenizer
+from encoder.families import make_classifier
+from pkd.distillation.student import student_from
+from pkd.encoder.contract import LoadedClassifier, load_teacher
+from pkd.errors import TeacherError
+from pkd.serving.export import trace, write_graph
+from pkd.serving.proof import Change, prove, refusals, shapes_for
+from serving.exported import Exported, manifest
+
+
+def test_a_family_that_counts_positions_from_its_padding_is_proven_over_shapes(tmp_path: Path) -> None:
+    model = LoadedClassifier(student_from(make_classifier("roberta"), 2).eval(), make_tokenizer(), "roberta")
+    write_graph(trace(model), tmp_path / "model.onnx")
+    parity = prove(model, tmp_path / "model.onnx")
+    assert parity.largest_difference < 1e-5
+    assert {(1, 1), (32, 64)} <= set(parity.shapes)
+    assert lengths_in_feed_forward(tmp_path / "model.onnx", width=24) == {"any", 1}  # the last layer's for [CLS] alone
+
+
+def lengths_in_feed_forward(graph: Path, width: int) -> set[str | int]:
+    values = onnx.shape_inference.infer_shapes(onnx.load(str(graph))).graph.value_info
+    shapes = [[dim.dim_value or "any" for dim in value.type.tensor_type.shape.dim] for value in values]
+    return {shape[1] for shape in shapes if len(shape) == 3 and shape[2] == width}
+
+
+def test_a_graph_that_answers_otherwise_is_refused(exported: Exported) -> None:
+    other = load_teacher(str(exported.torch))
+    with torch.no_grad():
+        other.model.classifier.bias += 0.001  # type: ignore[union-attr, operator]
+    with pytest.raises(TeacherError, match=r"1 × 1 word pieces its logits are 0\.001 away"):
+        prove(other, exported.float32 / "onnx" / "model.onnx")
+
+
+def test_shapes_reach_from_one_word_piece_to_the_longest_text() -> None:
+    assert shapes_for(512)[0] == (1, 1)
+    assert shapes_for(512)[-1] == (32, 512)
+    assert all(length <= 64 for _, length in shapes_for(64))
+
+
+def test_an_exported_folder_holds_one_graph_and_what_is_needed_to_read_texts(exported: Exported) -> None:
+    files = {str(path.relative_to(exported.int8)) for path in exported.int8.rglob("*") if path.is_file()}
+    assert files == {
+        "README.md", "config.json", "manifest.json", "onnx/model_quantized.onnx", "tokenizer.json",
+        "tokenizer_config.json",
+    }  # fmt: skip
+    assert manifest(exported.int8)["precision"] == "int8"
+    assert manifest(exported.float32)["parity"]["largest_difference"] < 1e-4  # type: ignore[index]
+
+
+def test_int8_is_judged_by_the_metric_and_by_the_answers_that_stay() -> None:
+    change = Change("dev.csv", 1000, agreement=0.98, metric="accuracy", before=0.84, after=0.83)
+    assert not refusals(change, max_drop=0.011, min_agreement=0.97)
+    assert "falls from 0.8400 to 0.8300" in refusals(change, max_drop=0.005, min_agreement=0.97)[0]
+    assert "98.00% of the answers" in refusals(change, max_drop=0.011, min_agreement=0.99)[0]
+    assert refusals(Change("x", 3, agreement=float(np.nan)), max_drop=1, min_agreement=0)
