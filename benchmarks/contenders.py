@@ -157,7 +157,8 @@ def textbrewer_distiller(annotated: str, steps: int) -> Callable[[], float]:
         adaptor_S=adapt,
     )
     optimizer = torch.optim.AdamW(student.parameters(), lr=5e-5)
-    loader = _shuffled(rows, DataCollatorWithPadding(teacher.tokenizer))
+    pad = DataCollatorWithPadding(teacher.tokenizer)
+    loader = _shuffled(rows.remove_columns("labels"), lambda some: dict(pad(some)))  # it asks for a dict
 
     def measure() -> float:
         clock = _Clock()
