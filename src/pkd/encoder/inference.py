@@ -56,7 +56,7 @@ def answer_rows(
     cls_states: list[torch.Tensor] = []
     order: list[np.ndarray] = []
     with _answering(model, autocast_dtype):
-        for indices in batches_by_length(lengths, _TOKENS_PER_BATCH[model.device.type]):
+        for indices in batches_by_length(lengths, tokens_per_batch(model.device)):
             batch = collate(table.__getitems__(indices.tolist()))
             output = model(**model_inputs(batch, model.device), **ask_for_layers(layers))
             logits.append(output.logits.float().cpu())
@@ -69,6 +69,11 @@ def answer_rows(
     back = torch.from_numpy(np.argsort(np.concatenate(order), kind="stable"))
     states = torch.cat(cls_states)[back].numpy() if layers else None
     return Answers(torch.cat(logits)[back].numpy(), states)
+
+
+def tokens_per_batch(device: torch.device) -> int:
+    """How many word pieces a batch holds at most about, padding included."""
+    return _TOKENS_PER_BATCH[device.type]
 
 
 def batches_by_length(lengths: np.ndarray, tokens: int) -> Iterator[np.ndarray]:
