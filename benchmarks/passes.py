@@ -15,8 +15,9 @@ from benchmarks.workers import stopwatch
 from pkd.data.arrays import column_array
 from pkd.data.batching import Collator, TokenRows
 from pkd.data.encoding import encode
+from pkd.data.lengths import batches_by_length
 from pkd.distillation.annotation import annotate_rows
-from pkd.encoder.inference import ask_for_layers, batches_by_length, model_inputs, tokens_per_batch
+from pkd.encoder.inference import TOKENS_PER_BATCH, ask_for_layers, model_inputs
 from pkd.encoder.shortcut import cls_only
 from pkd.training.precision import autocast_dtype, keep_freed_memory, resolve_device
 
@@ -56,7 +57,7 @@ def bare_forward(texts: str, alone: bool = False) -> Callable[[], float]:
     table, collate = TokenRows(rows), Collator(0)
     batches = [
         model_inputs(collate(table.__getitems__(indices.tolist())), device)
-        for indices in batches_by_length(column_array(rows, "length"), tokens_per_batch(device))
+        for indices in batches_by_length(column_array(rows, "length"), TOKENS_PER_BATCH[device.type])
     ]
     model = teacher.model.to(device).eval()
     dtype = autocast_dtype("auto", device)

@@ -6,6 +6,11 @@ The command line prints the message alone and exits with the class's `exit_code`
 from __future__ import annotations
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class PKDError(Exception):
     """A job cannot go on for a reason its user can mend."""
 

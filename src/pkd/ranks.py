@@ -19,7 +19,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from pkd import errors
-from pkd.errors import PKDError, RankError
+from pkd.errors import PKDError, RankError, first_line
 
 Answer = TypeVar("Answer")
 
@@ -181,8 +181,8 @@ def _connect() -> Any:
                 store = next(rendezvous("env://", timeout=timedelta(minutes=5)))[0]
             except ValueError as error:
                 raise RankError(
-                    f"WORLD_SIZE is {world_size()}, but the processes cannot meet: {_first_line(error)}. Start them with "
-                    "torchrun or accelerate launch, or unset WORLD_SIZE and RANK to run in one process."
+                    f"WORLD_SIZE is {world_size()}, but the processes cannot meet: {first_line(error)}. Start them "
+                    "with torchrun or accelerate launch, or unset WORLD_SIZE and RANK to run in one process."
                 ) from error
         _store = distributed_c10d.PrefixStore("pkd", store)
         atexit.register(_leave)
@@ -216,7 +216,7 @@ def _asking() -> Iterator[Any]:
     try:
         yield _connect()
     except RuntimeError as error:
-        raise RankError(f"The ranks of this job have lost one another ({_first_line(error)}).") from error
+        raise RankError(f"The ranks of this job have lost one another ({first_line(error)}).") from error
 
 
 def _wait(store: Any, keys: Sequence[str]) -> None:
@@ -242,7 +242,3 @@ def _error_of(kind: str, message: str, exit_code: int) -> PKDError:
     if isinstance(found, type) and issubclass(found, PKDError):
         return found(message)
     return RankError(f"The first rank failed: {kind}: {message}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

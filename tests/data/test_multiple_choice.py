@@ -9,9 +9,10 @@ import pytest
 
 from conftest import make_tokenizer
 from pkd.data.batching import Collator, TokenRows
+from pkd.data.choices import right_choice
 from pkd.data.encoding import encode
 from pkd.data.examples import load_examples
-from pkd.data.tables import right_choice
+from pkd.data.sources import read_split
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
 
@@ -96,3 +97,37 @@ def test_a_batch_has_a_sequence_a_choice() -> None:
     assert batch["input_ids"][1, 1].tolist() == alone["input_ids"]
     assert batch["token_type_ids"][1, 1].tolist() == alone["token_type_ids"]
     assert encoded["length"][:] == [8, 5]
+
+
+def test_choices_may_stand_in_columns_of_their_own_in_every_format(tmp_path: Path) -> None:
+    records = [
+        {"context": "It rains.", "question": "He takes _ .", "option_b": "a hat", "option_a": "an umbrella", "answer": "B"},
+        {"context": "It snows.", "question": "He takes _ .", "option_b": "a sledge", "option_a": "a boat", "answer": "A"},
+    ]  # fmt: skip
+    whole = datasets.Dataset.from_list(records)
+    whole.to_parquet(str(tmp_path / "asked.parquet"))
+    whole.to_csv(str(tmp_path / "asked.csv"), index=False)
+    (tmp_path / "asked.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    for name in ("asked.parquet", "asked.csv", "asked.jsonl"):
+        rows = read_split(str(tmp_path / name), "train", DataSettings())
+        assert rows[0] == {"text_a": "It rains.", "choice_0": "He takes an umbrella .", "choice_1": "He takes a hat .", "label": 1}  # fmt: skip
+        assert rows[1]["label"] == 0
+
+
+def test_rows_that_were_read_once_can_be_saved_and_read_again(tmp_path: Path) -> None:
+    (tmp_path / "asked.jsonl").write_text(
+        '{"article": "It rains.", "question": "Who?", "options": ["he", "she"], "answer": "B", "example_id": "high1.txt"}\n'
+        '{"article": "It snows.", "question": "Who?", "options": ["he", "she"], "answer": "A", "example_id": "middle2.txt"}\n'
+    )
+    rows = read_split(str(tmp_path / "asked.jsonl"), "train", DataSettings())
+    rows.save_to_disk(tmp_path / "saved")
+    again = read_split(str(tmp_path / "saved"), "train", DataSettings())
+    assert again.to_list() == rows.to_list()
+    assert again[0]["choice_1"] == "Who? she"
+    assert list(again["group"]) == ["high", "middle"]
+
+
+def test_a_field_of_a_delimited_file_is_no_list_of_choices(tmp_path: Path) -> None:
+    (tmp_path / "asked.csv").write_text("question,choices,answer\nWho?,he|she,A\n")
+    with pytest.raises(DataError, match="a column a choice, as choice_0"):
+        read_split(str(tmp_path / "asked.csv"), "train", DataSettings())

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from pkd.data.encoding import encode
-from pkd.encoder.inference import answer_rows, batches_by_length
+from pkd.data.lengths import batches_by_length
+from pkd.encoder.inference import answer_rows
 
 
 def test_answers_come_in_the_order_of_the_rows(

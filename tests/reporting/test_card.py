@@ -96,3 +96,18 @@ def test_a_student_without_a_run_record_gets_a_card(records: list[Record]) -> No
     card = model_card([], student(records))
     assert ModelCard(card).data.base_model is None
     assert "Teacher:" not in card
+
+
+def test_names_from_data_stand_in_the_card_as_text(records: list[Record]) -> None:
+    labels = [
+        "![x](http://evil.example/x.png)",
+        "a`b``c",
+        "<script>alert(1)</script>",
+        "two\nlines",
+        "[l](javascript:x)",
+    ]
+    run = records[0].model_copy(update={"labels": labels})
+    model = student(records).model_copy(update={"name": "![x](http://evil.example/x.png)`<b>"})
+    card = model_card([run, model], model)
+    assert "Labels: `![x](http://evil.example/x.png)`, ``` a`b``c ```, `<script>alert(1)</script>`, `two lines`" in card
+    assert r"!\[x\](http://evil.example/x.png)\`&lt;b>" in card.split("## Results")[1]

@@ -163,7 +163,9 @@ def test_embeddings_that_are_not_trained_stay_as_they_are_and_cost_no_optimiser_
     moved = {name for name, tensor in trainer.model.state_dict().items() if not torch.equal(tensor, start[name])}
     assert moved
     assert not any(".embeddings." in name for name in moved)
-    assert len(trainer.optimizer.state) == sum(".embeddings." not in name for name, _ in trainer.model.named_parameters())
+    assert len(trainer.optimizer.state) == sum(
+        ".embeddings." not in name for name, _ in trainer.model.named_parameters()
+    )
 
 
 def test_a_second_training_goes_on_learning_the_words(annotated: datasets.Dataset, tmp_path: Path) -> None:

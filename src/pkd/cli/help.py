@@ -76,5 +76,5 @@ def _told(parameter: Any) -> str:
     """The flag's help and its default: the recipe's as text, or what the command itself declares."""
     shown, own = parameter.show_default, parameter.default
     if not isinstance(shown, str):
-        shown = str(own) if shown and isinstance(own, str | int) and not isinstance(own, bool) else ""
+        shown = str(own) if shown and isinstance(own, str | int | float) and not isinstance(own, bool) else ""
     return f"{parameter.help or ''} [default: {shown}]" if shown else str(parameter.help or "")

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from pkd._version import __version__
-from pkd.cli import training, using
+from pkd.cli import serving, training, using
 from pkd.cli.help import OneScreenCommand
 from pkd.cli.session import complain, explain, silence_libraries, stopping_on_signals
 
@@ -26,8 +26,15 @@ _EXAMPLES = {
     "distill": ["pkd distill --teacher teacher/ --train train.csv --eval dev.csv --layers 6 --output student/"],
     "evaluate": ["pkd evaluate student/ other/ --test test.csv --teacher teacher/"],
     "report": ["pkd report runs/demo"],
+    "verify": ["pkd verify runs/demo", "pkd verify student/ --json"],
     "predict": ["pkd predict student/ 'a fine film'", "pkd predict student/ --file new.csv --json > answers.jsonl"],
     "check": ["pkd check recipe.yaml"],
+    "submit": ["pkd submit student/ --task SST-2 --folder glue/ --output submission/"],
+    "export": [
+        "pkd export student/ --output served/",
+        "pkd export student/ --int8 --eval dev.csv --output served-int8/",
+    ],
+    "serve": ["pkd serve served/", "pkd serve served/ --host 0.0.0.0 --port 8080 --threads 2"],
     "speed": ["pkd speed teacher/ student/ --test test.csv", "pkd speed google-bert/bert-base-uncased --layers 6,3"],
 }
 _PANELS: dict[str, list[Callable[..., None]]] = {
@@ -40,7 +47,16 @@ _PANELS: dict[str, list[Callable[..., None]]] = {
         training.annotate,
         training.distill,
     ],
-    "Look and use": [using.check, using.evaluate, using.report, using.predict, using.speed],
+    "Look and use": [
+        using.check,
+        using.evaluate,
+        using.report,
+        using.verify,
+        using.predict,
+        using.speed,
+        using.submit,
+    ],
+    "Bring to production": [serving.export, serving.serve],
 }
 
 app = typer.Typer(

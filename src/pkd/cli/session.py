@@ -18,7 +18,7 @@ from rich.console import Console
 
 from pkd import progress, ranks
 from pkd.cli.options import Debug, Quiet, declare, parameters_of
-from pkd.errors import PKDError, RankError
+from pkd.errors import PKDError, RankError, first_line
 
 _QUIET_LIBRARIES = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -118,7 +118,7 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         return (
             "The memory does not suffice. Take a smaller --per-device-train-batch-size with as many more "
             "--gradient-accumulation-steps (the result is the same), or a smaller --max-length. "
-            f"({_first_line(error)})",
+            f"({first_line(error)})",
             7,
         )
     if _has_lost_a_rank(error):
@@ -156,10 +156,6 @@ def _explain_os_error(error: OSError) -> tuple[str, int] | None:
     if error.errno in _PLACE_IS_WRONG:
         return f"{name}{error.strerror}. Name a place that can be read, and written where it is an output.", 2
     return None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def complain(message: str, exit_code: int) -> int:

@@ -209,6 +209,9 @@ def annotate(
             show_default=False,
         ),
     ] = None,
+    streaming: Annotated[
+        bool, typer.Option("--streaming", help="read a chunk at a time: files larger than the memory")
+    ] = False,
     overwrite: Overwrite = False,
     json: Json = False,
     **keys: Any,
@@ -219,7 +222,9 @@ def annotate(
         raise typer.BadParameter("--teacher-layers already says which; leave out --layers and --layer-map.")
     from pkd.jobs.annotate import annotate
 
-    rows = annotate(train, teacher, output=output, teacher_layers=layers, overwrite=overwrite, **keys)
+    rows = annotate(
+        train, teacher, output=output, teacher_layers=layers, streaming=streaming, overwrite=overwrite, **keys
+    )
     if json:
         show_json({"folder": output, "rows": len(rows), "columns": rows.column_names})
         return

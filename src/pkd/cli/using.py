@@ -1,4 +1,4 @@
-"""The commands that look at models and use them: evaluate, report, predict, check, speed."""
+"""The commands that look at models and runs, and use them: evaluate, report, verify, predict, check, speed, submit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import typer
 from pkd.cli.options import COLUMNS, Json, Set, layer_numbers, with_flags
 from pkd.cli.session import with_progress
 from pkd.cli.showing import show, show_json, show_records, show_speeds
-from pkd.errors import DataError
+from pkd.errors import CacheError, DataError
+from pkd.storage.space import readable_bytes
 
 Text = str | tuple[str, str]
 
@@ -47,6 +48,33 @@ def report(
 
     path = report(folder)
     show(str(path))
+
+
+@with_progress
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder, or a stage of one", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Read everything a run holds again, and say what is damaged."""
+    from pkd.jobs.verify import verify
+
+    found = verify(folder)
+    if json:
+        show_json(found.to_dict())
+    else:
+        for note in found.notes:
+            show(f"note: {note}")
+        for damage in found.damage:
+            show(f"damaged: {damage}")
+        files, size = (sum(getattr(each, name) for each in found.sealed) for name in ("files", "bytes"))
+        show(f"read {len(found.sealed)} sealed folders: {files:,} files, {readable_bytes(size)}")
+    if found.damage:
+        raise CacheError(
+            f"{folder} is damaged in {len(found.damage)} place{'s' * (len(found.damage) > 1)}. The command that made "
+            "it makes anew what it needs, and nothing else."
+        )
+    if not json:
+        show("all of it is as it was written")
 
 
 @with_progress
@@ -105,6 +133,31 @@ def speed(
         device=device,
     )  # fmt: skip
     show_speeds(records, as_json=json)
+
+
+@with_progress
+def submit(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="a classifier of the task", show_default=False)],
+    task: Annotated[str, typer.Option("--task", metavar="NAME", help="as SST-2, MNLI or ax", show_default=False)],
+    output: Annotated[str, typer.Option("--output", metavar="DIR", help="folder for the files", show_default=False)],
+    folder: Annotated[
+        str | None,
+        typer.Option("--folder", metavar="DIR", help="GLUE's own files (default: the hub)", show_default=False),
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option("--max-length", metavar="N", min=3, help="word pieces a row", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Answer a GLUE task's test rows in the files that the leaderboard takes."""
+    from pkd.jobs.submit import submit
+
+    written = submit(model, task=task, output=output, folder=folder, max_length=max_length)
+    for path in written:
+        if json:
+            show_json({"file": str(path)})
+        else:
+            show(str(path))
 
 
 @with_progress

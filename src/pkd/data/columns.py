@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pkd import progress
+from pkd.data.choices import groups_of
+from pkd.data.lengths import CHARACTERS_A_WORD_PIECE
 from pkd.data.raw_labels import read_labels
 from pkd.data.tables import RawTable, places
 from pkd.errors import DataError
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 OnEmpty = Literal["error", "drop", "keep"]
 
 EMPTY_SHARE = 0.01  # above it empty texts are a fault of the file, below it they happen
-CHARACTERS_A_WORD_PIECE = 50 * 8  # far more than any word piece has: what is cut here, truncation would cut later
 _CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 _SHOWN = 5
 
@@ -59,8 +60,8 @@ def clean_rows(raw: RawTable, settings: DataSettings, *, on_empty: OnEmpty, cut:
     columns: dict[str, Any] = dict(zip(_text_names(raw), texts, strict=True))
     if raw.labels is not None:
         columns["label"] = read_labels(raw, settings, kept)
-    if raw.groups is not None:
-        columns["group"] = pa.array(raw.groups, pa.string())
+    if raw.groups is not None and (groups := groups_of(raw.groups)) is not None:
+        columns["group"] = pa.array(groups, pa.string())
     table = pa.table(columns)
     if kept is not None:
         table = table.filter(pa.array(kept))

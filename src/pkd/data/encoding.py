@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from pkd.data.arrays import column_array, column_values
-from pkd.data.columns import CHARACTERS_A_WORD_PIECE
+from pkd.data.lengths import CHARACTERS_A_WORD_PIECE
 from pkd.storage.fingerprint import fingerprint, sha256_of_texts
 
 if TYPE_CHECKING:

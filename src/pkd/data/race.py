@@ -8,15 +8,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from pkd.data.tables import RawTable, choice_texts, right_choice
+from pkd.data.choices import RACE_GROUPS, choice_texts, right_choice
+from pkd.data.tables import RawTable
 from pkd.errors import DataError
-
-GROUPS = ("high", "middle")  # RACE-H and RACE-M, which are scored apart
 
 
 def is_race_split(folder: Path) -> bool:
     """Whether a folder holds one split of RACE."""
-    return any((folder / group).is_dir() for group in GROUPS)
+    return any((folder / group).is_dir() for group in RACE_GROUPS)
 
 
 def read_race(folder: Path) -> RawTable:
@@ -28,7 +27,7 @@ def read_race(folder: Path) -> RawTable:
     texts: list[list[str]] = []
     labels: list[int] = []
     groups: list[str] = []
-    for group in GROUPS:
+    for group in RACE_GROUPS:
         for path in sorted((folder / group).glob("*.txt")):
             for article, question, options, answer in _questions(path):
                 texts.append(choice_texts([article, question], options))

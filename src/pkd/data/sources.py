@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pkd import progress
+from pkd.data.choices import choice_texts, right_choice
 from pkd.data.columns import clean_rows
-from pkd.data.race import GROUPS, is_race_split, read_race
-from pkd.data.tables import RawTable, choice_texts, read_delimited, read_json_lines, read_lines, right_choice
+from pkd.data.delimited import read_delimited, read_lines
+from pkd.data.json_lines import read_json_lines
+from pkd.data.race import is_race_split, read_race
+from pkd.data.tables import RawTable
 from pkd.data.tasks import Columns, find_columns
-from pkd.errors import DataError
+from pkd.errors import DataError, first_line
 from pkd.recipe.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -74,7 +77,7 @@ def require_sources(settings: DataSettings, splits: Sequence[str]) -> None:
     for split in splits:
         named: str | list[str] | None = getattr(settings, split)
         for source in [named] if isinstance(named, str) else named or []:
-            name, _ = _parted(source)
+            name, _ = parted(source)
             path = Path(name).expanduser()
             if not (_is_file(path) or path.is_dir() or _looks_like_hub_name(name)):
                 raise DataError(_missing_message(path))
@@ -92,10 +95,10 @@ def read_split(source: str, split: str, settings: DataSettings) -> datasets.Data
     Raises:
         DataError: saying what is wrong, where, and what to do.
     """
-    name, part = _parted(source)
+    name, part = parted(source)
     path = Path(name).expanduser()
     labelled = split not in WITHOUT_LABELS
-    choose = partial(_choose, settings=settings, source=source, labelled=labelled)
+    choose = partial(choose_columns, settings=settings, source=source, labelled=labelled)
     on_empty = settings.on_empty
     if split == "predict":
         on_empty = "keep"  # each row gets its answer
@@ -106,9 +109,9 @@ def read_split(source: str, split: str, settings: DataSettings) -> datasets.Data
     elif path.is_dir() and is_race_split(path):
         raw = read_race(path)
     elif path.is_dir():
-        raw = _raw_rows(_load_saved(path, split, part), choose, source)
+        raw = raw_rows(_load_saved(path, split, part), choose, source)
     elif _looks_like_hub_name(name):
-        raw = _raw_rows(_load_from_hub(name, split, part), choose, source)
+        raw = raw_rows(_load_from_hub(name, split, part), choose, source)
     else:
         raise DataError(_missing_message(path))
     return clean_rows(raw, settings, on_empty=on_empty, cut=split != "predict")
@@ -130,7 +133,8 @@ def read_texts(source: str, text_columns: str | None = None) -> Iterator[str | t
         yield row["text"] if "text" in row else (row["text_a"], row["text_b"])
 
 
-def _choose(columns: Sequence[str], *, settings: DataSettings, source: str, labelled: bool) -> Columns:
+def choose_columns(columns: Sequence[str], *, settings: DataSettings, source: str, labelled: bool) -> Columns:
+    """The columns to read; a label that is not used is left out, and said so."""
     found = find_columns(columns, settings, source, labelled=labelled)
     if labelled or not found.labels:
         return found
@@ -138,7 +142,7 @@ def _choose(columns: Sequence[str], *, settings: DataSettings, source: str, labe
     return dataclasses.replace(found, label=None, label_set=())
 
 
-def _parted(source: str) -> tuple[str, str | None]:
+def parted(source: str) -> tuple[str, str | None]:
     """A source and the split it asks for; a colon inside the name of a file is no such sign."""
     if ":" not in source or Path(source).expanduser().exists():
         return source, None
@@ -196,7 +200,7 @@ def _read_parquet(path: Path, choose: Any) -> RawTable:
         columns = choose(names)
         table = file.read(columns=list(columns.all))
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path.absolute()} cannot be read as Parquet: {_first_line(error)}") from error
+        raise DataError(f"{path.absolute()} cannot be read as Parquet: {first_line(error).rstrip('.')}.") from error
     return _of_table(table, columns, str(path))
 
 
@@ -211,7 +215,7 @@ def _load_saved(path: Path, split: str, part: str | None) -> datasets.Dataset:
         saved = datasets.load_from_disk(str(path))
     except Exception as error:
         raise DataError(
-            f"{path.absolute()} cannot be loaded as a saved dataset: {_first_line(error)} Save it again."
+            f"{path.absolute()} cannot be loaded as a saved dataset: {first_line(error).rstrip('.')}. Save it again."
         ) from error
     if isinstance(saved, datasets.Dataset):
         if part is not None:
@@ -229,7 +233,7 @@ def _load_from_hub(name: str, split: str, part: str | None) -> datasets.Dataset:
     except Exception as error:  # every kind of failure of the network, the hub and a repository's files
         raise DataError(
             f"'{name}' is neither a file or folder here ({Path(name).absolute()}) nor can it be loaded from the hub: "
-            f"{_first_line(error)}"
+            f"{first_line(error).rstrip('.')}."
         ) from error
     return loaded if isinstance(loaded, datasets.Dataset) else _take_split(loaded, name, split, None)
 
@@ -245,7 +249,8 @@ def _take_split(saved: datasets.DatasetDict, source: str, split: str, part: str 
     )
 
 
-def _raw_rows(rows: datasets.Dataset, choose: Any, source: str) -> RawTable:
+def raw_rows(rows: datasets.Dataset, choose: Any, source: str) -> RawTable:
+    """The columns of a dataset that `choose` takes; classes that it knows the names of are called by them."""
     import datasets
 
     columns = choose(rows.column_names)
@@ -278,7 +283,7 @@ def _of_table(table: pa.Table, columns: Columns, source: str) -> RawTable:
             list(row) for row in zip(*(table.column(name).to_pylist() for name in columns.label_set), strict=True)
         ]
     texts = tuple(table.column(name) for name in columns.text)
-    if columns.choices:
+    if columns.has_choices:
         return _of_choices(table, columns, source)
     return RawTable(
         source=source,
@@ -289,8 +294,12 @@ def _of_table(table: pa.Table, columns: Columns, source: str) -> RawTable:
 
 
 def _of_choices(table: pa.Table, columns: Columns, source: str) -> RawTable:
-    """Questions with lists of choices, as Parquet files and the hub hold them."""
-    choices = table.column(str(columns.choices)).to_pylist()
+    """Questions with choices, in a list or a column each, as Parquet files, saved datasets and the hub hold them."""
+    if columns.choice_set:
+        sides = [table.column(name).fill_null("").to_pylist() for name in columns.choice_set]
+        choices = [list(row) for row in zip(*sides, strict=True)]
+    else:
+        choices = table.column(str(columns.choices)).to_pylist()
     counts = {len(each or ()) for each in choices}
     if len(counts) > 1 or min(counts) < 2:
         raise DataError(f"{source}: questions have {sorted(counts)} choices; every one must have as many, 2 at least.")
@@ -304,13 +313,8 @@ def _of_choices(table: pa.Table, columns: Columns, source: str) -> RawTable:
             for row, (answer, of) in enumerate(zip(answers, choices, strict=True))
         ]
     read = [pa.chunked_array([list(column)], pa.string()) for column in zip(*rows, strict=True)]
-    groups = [_group(value) for value in table.column(columns.group).to_pylist()] if columns.group else None
+    groups = [str(value) for value in table.column(columns.group).to_pylist()] if columns.group else None
     return RawTable(source=source, texts=tuple(read), labels=labels, choices=True, groups=groups)
-
-
-def _group(value: Any) -> str:
-    """The part of a benchmark that a row belongs to: of RACE's example ids, as high1.txt, the school."""
-    return next((group for group in GROUPS if str(value).startswith(group)), str(value))
 
 
 def _looks_like_hub_name(name: str) -> bool:
@@ -345,8 +349,3 @@ def _check_same_texts(
 
 def _kind(columns: Sequence[str]) -> str:
     return "single texts" if "text" in columns else "pairs of texts"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") + "." if lines else f"{type(error).__name__}."

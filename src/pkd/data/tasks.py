@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.settings import DataSettings
@@ -33,9 +33,10 @@ OTHER_LABELS = (
     "score",
     "gold_label",
 )  # looked for only where no column is called label: they may be metadata
-CONTEXTS = ("article", "context", "passage")  # what a question with several choices is about
-QUESTIONS = ("question", "query", "sentence", "text")
+CONTEXTS = ("article", "context", "passage", "sent1")  # what a question with several choices is about
+QUESTIONS = ("question", "query", "sentence", "text", "text_a", "sent2")
 CHOICES = ("choices", "options", "endings")
+CHOICE_COLUMNS = re.compile(r"(choice|option|ending|answer)_?([0-9]|[a-h])", re.IGNORECASE)  # a column a choice
 ANSWERS = ("answer", "answerkey", "label", "labels")
 GROUP_COLUMNS = ("group", "example_id")  # RACE's example id tells the school
 ROW_IDS = ("id", "row_id")
@@ -53,6 +54,7 @@ class Columns:
         row_id: what numbers the rows.
         label_set: instead of `label`, columns of 0 and 1, one a label.
         choices: a column that holds the list of choices.
+        choice_set: instead of `choices`, a column a choice.
         group: a column that parts multiple-choice rows into groups which are scored apart.
     """
 
@@ -61,7 +63,13 @@ class Columns:
     row_id: str | None = None
     label_set: tuple[str, ...] = ()
     choices: str | None = None
+    choice_set: tuple[str, ...] = ()
     group: str | None = None
+
+    @property
+    def has_choices(self) -> bool:
+        """Whether a row is a question with several choices."""
+        return self.choices is not None or bool(self.choice_set)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -72,7 +80,7 @@ class Columns:
     def all(self) -> tuple[str, ...]:
         """Every column that is read."""
         others = (self.choices, self.group, self.row_id)
-        return (*self.text, *self.labels, *(name for name in others if name is not None))
+        return (*self.text, *self.labels, *self.choice_set, *(name for name in others if name is not None))
 
 
 def find_columns(columns: Sequence[str], settings: DataSettings, source: str, *, labelled: bool = True) -> Columns:
@@ -88,12 +96,14 @@ def find_columns(columns: Sequence[str], settings: DataSettings, source: str, *,
         RecipeError: if the settings cannot hold for any file.
         DataError: if a column is missing, or several could be meant.
 
-    >>> find_columns(["idx", "premise", "hypothesis", "label"], DataSettings(), "train.csv")
-    Columns(text=('premise', 'hypothesis'), label='label', row_id=None)
+    >>> find_columns(["idx", "premise", "hypothesis", "label"], DataSettings(), "train.csv").text
+    ('premise', 'hypothesis')
     """
     _check_settings(settings)
-    if choices := _find_choices(columns, settings):
-        return _multiple_choice(columns, choices, settings, source, labelled=labelled)
+    choices, choice_set = _find_choices(columns, settings)
+    if choices or choice_set:
+        found = _multiple_choice(columns, choice_set, settings, source, labelled=labelled)
+        return replace(found, choices=choices, choice_set=choice_set)
     if settings.label_columns:
         for column in settings.label_columns:
             if column not in columns:
@@ -110,17 +120,27 @@ def find_columns(columns: Sequence[str], settings: DataSettings, source: str, *,
     return Columns(text, label, ids[0] if ids else None, tuple(settings.label_columns))
 
 
-def _find_choices(columns: Sequence[str], settings: DataSettings) -> str | None:
-    """The column of the choices, where the rows are multiple choices."""
+def _find_choices(columns: Sequence[str], settings: DataSettings) -> tuple[str | None, tuple[str, ...]]:
+    """The column of the choices, or those of one each, where the rows are multiple choices."""
     if settings.problem_type not in ("auto", "multiple_choice") or settings.text_columns:
-        return None
-    found = _called(columns, CHOICES)
-    return found[0] if found and _called(columns, QUESTIONS) else None
+        return None, ()
+    if not _called(columns, QUESTIONS):
+        return None, ()
+    if found := _called(columns, CHOICES):
+        return found[0], ()
+    numbered = sorted((match[1], match[2], match[0]) for match in map(CHOICE_COLUMNS.fullmatch, columns) if match)
+    of_one_kind = tuple(name for kind, _, name in numbered if kind == numbered[0][0])
+    return None, of_one_kind if len(of_one_kind) > 1 else ()
 
 
 def _multiple_choice(
-    columns: Sequence[str], choices: str, settings: DataSettings, source: str, *, labelled: bool
+    columns: Sequence[str], choice_set: Sequence[str], settings: DataSettings, source: str, *, labelled: bool
 ) -> Columns:
+    if named := settings.label_columns or settings.label_names:
+        raise DataError(
+            f"{source} has questions with choices, of which one is right; data.label_columns and data.label_names "
+            f"({_listed(named)}) are for classes. Leave them out, or name the text with --text-columns."
+        )
     question = _called(columns, QUESTIONS)[0]
     context = _called([column for column in columns if column != question], CONTEXTS)
     answers = [settings.label_column] if settings.label_column else _called(columns, ANSWERS)
@@ -131,7 +151,7 @@ def _multiple_choice(
         )
     answer = answers[0] if answers and answers[0] in columns else None
     groups = _called(columns, GROUP_COLUMNS)
-    return Columns((*context[:1], question), answer, choices=choices, group=groups[0] if groups else None)
+    return Columns((*context[:1], question), answer, group=groups[0] if groups else None)
 
 
 def _check_settings(settings: DataSettings) -> None:

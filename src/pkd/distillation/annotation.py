@@ -23,7 +23,7 @@ from pkd.data.encoding import encode
 from pkd.encoder.inference import Answers, answer_rows
 from pkd.errors import TeacherError
 from pkd.storage.fingerprint import sha256_of_file
-from pkd.storage.seal import SealedFile, write_json
+from pkd.storage.seal import SealedFile, flush_file, is_inside, read_manifest, write_json
 
 _SHARDS = "shards-{}.json"  # the shards that a rank finished; the manifest takes its place when all are
 
@@ -79,7 +79,7 @@ def annotate_rows(
             begin = starts[number]
             name = _shard_name(number)
             count = min(rows_per_shard, len(rows) - begin)
-            if _is_whole(folder, name, listed):
+            if _is_whole(folder, name, listed) and _count_rows(folder / name) == count:
                 advance(count)
                 continue
             shard = encode(rows.select(range(begin, begin + count)), tokenizer, max_length)
@@ -91,16 +91,18 @@ def annotate_rows(
             list_shards(folder, made.values())
             progress.stop_if_requested(f"{len(_listed(folder))} of {len(starts)} shards are")
     ranks.meet()
+    ranks.on_first(lambda: _remove_others(folder, {_shard_name(number) for number in range(len(starts))}))
     if stage:
         stage.reach(len(rows))
     return open_shards(folder)
 
 
 def open_shards(folder: Path) -> datasets.Dataset:
-    """The annotated rows of a folder, memory-mapped."""
-    return datasets.concatenate_datasets(
-        [datasets.Dataset.from_file(str(path)) for path in sorted(folder.glob("*.arrow"))]
-    )
+    """The annotated rows of a folder, memory-mapped: of the shards that its manifest names, if it has one."""
+    manifest = read_manifest(folder)
+    names = [path.name for path in folder.glob("*.arrow")] if manifest is None else [f.name for f in manifest.files]
+    shards = sorted(name for name in names if name.endswith(".arrow"))
+    return datasets.concatenate_datasets([datasets.Dataset.from_file(str(folder / name)) for name in shards])
 
 
 def finished_shards(folder: Path) -> list[SealedFile]:
@@ -108,6 +110,11 @@ def finished_shards(folder: Path) -> list[SealedFile]:
     listed = _listed(folder)
     whole = (_is_whole(folder, name, listed) for name in sorted(listed))
     return [file for file in whole if file]
+
+
+def listed_shards(folder: Path) -> set[str]:
+    """The names of the shards of an unfinished pass that were finished once."""
+    return set(_listed(folder))
 
 
 def list_shards(folder: Path, shards: Iterable[SealedFile]) -> None:
@@ -141,7 +148,26 @@ def _listed(folder: Path) -> dict[str, list[SealedFile]]:
 
 
 def _read_list(path: Path) -> list[SealedFile]:
-    return [SealedFile(**file) for file in json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
+    """A rank's list; one that cannot be read is none, and its shards are made again."""
+    try:
+        files = [SealedFile(**file) for file in json.loads(path.read_text(encoding="utf-8"))]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        progress.warn(f"{path} is damaged ({error}); the shards that it lists are made again.")
+        return []
+    return [file for file in files if is_inside(file.name)]
+
+
+def _count_rows(shard: Path) -> int:
+    return len(datasets.Dataset.from_file(str(shard)))
+
+
+def _remove_others(folder: Path, names: set[str]) -> None:
+    """Remove shards of an earlier attempt that were cut into other numbers of rows."""
+    for path in folder.glob("*.arrow"):
+        if path.name not in names:
+            path.unlink()
 
 
 def _is_whole(folder: Path, name: str, listed: dict[str, list[SealedFile]]) -> SealedFile | None:
@@ -172,8 +198,10 @@ def _write_shard(table: pa.Table, path: Path) -> SealedFile:
     partial = path.with_name(path.name + ".partial")
     with pa.OSFile(str(partial), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
         writer.write_table(table.combine_chunks())
+    shard = SealedFile(path.name, partial.stat().st_size, sha256_of_file(partial))
+    flush_file(partial)
     partial.replace(path)
-    return SealedFile(path.name, path.stat().st_size, sha256_of_file(path))
+    return shard
 
 
 def _check_finite(answers: Answers, begin: int, states_dtype: str) -> None:

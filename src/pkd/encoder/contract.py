@@ -29,6 +29,8 @@ from pkd.encoder.families import family_of, longest_input
 from pkd.errors import RecipeError, TeacherError
 from pkd.storage.fingerprint import fingerprint
 
+# attention whose code is torch's or transformers' own; the code of others is fetched where it is not installed
+ATTENTION = ("sdpa", "eager", "flex_attention")
 _NOT_WEIGHTS = ("_name_or_path", "transformers_version", "torch_dtype", "dtype")
 
 
@@ -153,7 +155,18 @@ def load_config(name: str, role: str = "encoder") -> PretrainedConfig:
         family_of(config)
     except TeacherError as error:
         raise TeacherError(f"{name} cannot be the {role}. {error}") from error
+    _check_attention(name, config)
     return config
+
+
+def _check_attention(name: str, config: PretrainedConfig) -> None:
+    """Refuse a configuration that asks for another attention: transformers would download its code and run it."""
+    asked: Any = config._attn_implementation
+    if asked is not None and asked not in ATTENTION:
+        raise TeacherError(
+            f"{name}: its config.json asks for the attention {asked!r}; pkd runs no code of a model's own, only "
+            f"{', '.join(ATTENTION)}. Take the key out of config.json."
+        )
 
 
 def _load(name: str, role: str, model_class: Any = None, **keywords: Any) -> tuple[LoadedClassifier, set[str]]:

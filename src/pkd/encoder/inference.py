@@ -14,10 +14,11 @@ from transformers import PreTrainedModel
 from pkd.data.arrays import column_array
 from pkd.data.batching import Collator, TokenRows
 from pkd.data.encoding import count_choices
+from pkd.data.lengths import batches_by_length
 from pkd.encoder.shortcut import cls_only
 
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-_TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
+TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def answer_rows(
     cls_states: list[torch.Tensor] = []
     order: list[np.ndarray] = []
     with _answering(model, autocast_dtype):
-        for indices in batches_by_length(lengths, tokens_per_batch(model.device)):
+        for indices in batches_by_length(lengths, TOKENS_PER_BATCH[model.device.type]):
             batch = collate(table.__getitems__(indices.tolist()))
             output = model(**model_inputs(batch, model.device), **ask_for_layers(layers))
             logits.append(output.logits.float().cpu())
@@ -69,21 +70,6 @@ def answer_rows(
     back = torch.from_numpy(np.argsort(np.concatenate(order), kind="stable"))
     states = torch.cat(cls_states)[back].numpy() if layers else None
     return Answers(torch.cat(logits)[back].numpy(), states)
-
-
-def tokens_per_batch(device: torch.device) -> int:
-    """How many word pieces a batch holds at most about, padding included."""
-    return _TOKENS_PER_BATCH[device.type]
-
-
-def batches_by_length(lengths: np.ndarray, tokens: int) -> Iterator[np.ndarray]:
-    """Row numbers in batches of at most about `tokens` word pieces, padding included; the longest rows first."""
-    order = np.argsort(-lengths, kind="stable")
-    begin = 0
-    while begin < len(order):
-        rows = max(1, tokens // max(1, int(lengths[order[begin]])))
-        yield order[begin : begin + rows]
-        begin += rows
 
 
 def model_inputs(batch: dict[str, torch.Tensor], device: torch.device | None = None) -> dict[str, torch.Tensor]:

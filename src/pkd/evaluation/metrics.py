@@ -10,10 +10,11 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from pkd.errors import DataError, TeacherError
+from pkd.evaluation.answers import predictions, probabilities
 
 Floats: TypeAlias = NDArray[np.floating]
 Integers: TypeAlias = NDArray[np.integer]
@@ -94,16 +95,6 @@ def expected_calibration_error(logits: Floats, labels: Integers) -> float:
     """
     bins, gap = calibration_gap_by_row(logits, labels)
     return float(np.abs(np.bincount(bins, weights=gap, minlength=CALIBRATION_BINS)).sum() / len(labels))
-
-
-def predictions(logits: Floats) -> NDArray[np.int64]:
-    """The most probable class of each row, [N]; the first of equals."""
-    return np.asarray(logits.argmax(axis=1), dtype=np.int64)
-
-
-def probabilities(logits: Floats) -> NDArray[np.float64]:
-    """Softmax of the logits in float64, [N, C]."""
-    return np.asarray(softmax(logits.astype(np.float64), axis=1))
 
 
 def cross_entropy_by_row(logits: Floats, labels: Integers) -> NDArray[np.float64]:

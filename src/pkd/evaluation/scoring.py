@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from pkd.evaluation import fidelity, metrics, multilabel, regression, significance
+from pkd.evaluation.answers import answers_of, predictions, set_words
 from pkd.recipe.settings import Metric, ProblemType
 
 Array = NDArray[Any]
@@ -58,12 +58,12 @@ def label_words(labels: Array, names: tuple[str, ...], problem_type: ProblemType
     if problem_type == "regression":
         return [f"{label:g}" for label in labels]
     if problem_type == "multi_label_classification":
-        return _sets(np.where(labels > 0.5, 1.0, -1.0), names)
+        return set_words(np.where(labels > 0.5, 1.0, -1.0), names)
     return [names[int(label)] for label in labels]
 
 
 def _right_by_row(logits: Array, labels: Array) -> NDArray[np.float64]:
-    return np.asarray(metrics.predictions(logits) == labels, dtype=np.float64)
+    return np.asarray(predictions(logits) == labels, dtype=np.float64)
 
 
 def _commonest_class(labels: Array, classes: int) -> Array:
@@ -91,18 +91,6 @@ def _worse_rows(gain_by_row: Callable[[Array, Array], Array]) -> Callable[[Array
     return worse
 
 
-def _classes(logits: Array, names: tuple[str, ...]) -> list[str]:
-    return [names[index] for index in metrics.predictions(logits)]
-
-
-def _sets(logits: Array, names: tuple[str, ...]) -> list[str]:
-    return [", ".join(name for name, logit in zip(names, row, strict=True) if logit > 0) or "none" for row in logits]
-
-
-def _scores(outputs: Array, names: tuple[str, ...]) -> list[str]:
-    return [f"{value:.4g}" for value in outputs[:, 0]]
-
-
 _OF_CLASSES: tuple[Metric, ...] = ("accuracy", "f1", "macro_f1", "mcc")
 METRICS: dict[ProblemType, tuple[Metric, ...]] = {  # those that can choose an epoch: more of them is better
     "single_label_classification": _OF_CLASSES,
@@ -119,8 +107,8 @@ _SINGLE = Scoring(
     gain_by_row=_right_by_row,
     negative_flips=fidelity.negative_flips,
     constant=_commonest_class,
-    probabilities=metrics.probabilities,
-    answers=_classes,
+    probabilities=answers_of("single_label_classification").probabilities,
+    answers=answers_of("single_label_classification").words,
 )
 _SCORINGS: dict[ProblemType, Scoring] = {
     "single_label_classification": _SINGLE,
@@ -134,8 +122,8 @@ _SCORINGS: dict[ProblemType, Scoring] = {
         gain_by_row=multilabel.gain_by_row,
         negative_flips=_worse_rows(multilabel.gain_by_row),
         constant=_commonest_set,
-        probabilities=lambda logits: np.asarray(expit(logits.astype(np.float64))),
-        answers=_sets,
+        probabilities=answers_of("multi_label_classification").probabilities,
+        answers=answers_of("multi_label_classification").words,
     ),
     "regression": Scoring(
         metric="pearson",
@@ -146,7 +134,7 @@ _SCORINGS: dict[ProblemType, Scoring] = {
         gain_by_row=regression.gain_by_row,
         negative_flips=_worse_rows(regression.gain_by_row),
         constant=_mean_score,
-        probabilities=lambda outputs: outputs.astype(np.float64),
-        answers=_scores,
+        probabilities=answers_of("regression").probabilities,
+        answers=answers_of("regression").words,
     ),
 }

@@ -14,6 +14,7 @@ from scipy.sparse import csr_matrix, hstack
 from scipy.stats import binomtest
 
 from pkd.errors import DataError
+from pkd.evaluation.answers import predictions
 from pkd.evaluation.fidelity import agreement_by_row, kl_by_row, require_comparable
 from pkd.evaluation.metrics import (
     CALIBRATION_BINS,
@@ -21,7 +22,6 @@ from pkd.evaluation.metrics import (
     Integers,
     calibration_gap_by_row,
     cross_entropy_by_row,
-    predictions,
     require_scorable,
 )
 from pkd.evaluation.resampling import percentile_interval, resampled_sums

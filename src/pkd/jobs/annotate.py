@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+import contextlib
+import dataclasses
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from pkd import progress, ranks
 from pkd.data.encoding import count_choices, fingerprint_rows
 from pkd.data.examples import load_examples
+from pkd.data.labels import Outputs
+from pkd.data.streaming import open_spool, spool
 from pkd.distillation.annotation import (
     annotate_rows,
     bytes_per_row,
@@ -21,6 +25,7 @@ from pkd.distillation.annotation import (
     list_shards,
     open_shards,
 )
+from pkd.distillation.canary import doubt_answers
 from pkd.distillation.layers import layer_map_of
 from pkd.encoder.contract import LoadedClassifier, check_max_length, load_teacher
 from pkd.encoder.families import depth_of
@@ -29,7 +34,7 @@ from pkd.jobs.finetune import warn_if_truncated
 from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.reading import recipe_from
-from pkd.recipe.settings import AnnotationSettings
+from pkd.recipe.settings import AnnotationSettings, DataSettings
 from pkd.storage.lock import one_writer
 from pkd.storage.seal import Manifest
 from pkd.storage.space import require_space
@@ -39,13 +44,14 @@ KIND = "annotated"
 
 
 def annotate(
-    train: str | datasets.Dataset | None,
+    train: str | datasets.Dataset | datasets.IterableDataset | None,
     teacher: str | PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
     output: str,
     teacher_layers: Sequence[int] | None = None,
     layers: int | None = None,
+    streaming: bool = False,
     overwrite: bool = False,
     **keys: Any,
 ) -> datasets.Dataset:
@@ -55,13 +61,15 @@ def annotate(
     `torchrun` every rank must call it; each answers a share of the rows, and all get all of them.
 
     Args:
-        train: examples as a file, folder or hub name, or rows of `pkd.load_data`; None where `task` names a
-            benchmark's.
+        train: examples as a file, folder or hub name, rows of `pkd.load_data`, or a stream
+            (`datasets.load_dataset(..., streaming=True)`); None where `task` names a benchmark's.
         teacher: a fine-tuned classifier, or its folder or hub name.
         tokenizer: the teacher's; needed where `teacher` is a model.
         output: folder for the annotated rows.
         teacher_layers: whose [CLS] states to store, counted from 1.
         layers: instead of `teacher_layers`: the depth of the student they are for, by its `layer_map`.
+        streaming: read the source a chunk at a time, for files larger than the memory; a source without labels is
+            unlabelled text then.
         overwrite: start an unfinished pass with other inputs afresh.
         keys: any other key of the recipe, e.g. `max_length=256` or `states_dtype="float32"`.
 
@@ -73,7 +81,7 @@ def annotate(
         TeacherError: if the teacher cannot, or answers with a value that is not finite.
         RecipeError: if a layer does not exist.
     """
-    given = isinstance(train, datasets.Dataset)
+    given = isinstance(train, datasets.Dataset | datasets.IterableDataset)
     values = place_keywords({"output": output, "train": None if given else train, **keys})
     recipe = recipe_from(values, where="annotate", required=() if given else ("data.train",))
     if isinstance(teacher, str):
@@ -83,15 +91,18 @@ def annotate(
     else:
         loaded = LoadedClassifier(teacher, tokenizer, str(teacher.config.name_or_path))
     check_max_length(loaded.model.config, recipe.data.max_length)
-    if isinstance(train, datasets.Dataset):
-        rows = train
-    else:
-        rows = load_examples(recipe.data, splits=("train",), teacher=loaded.outputs).splits["train"]
     depth = depth_of(loaded.model.config)
     if teacher_layers is None:
         student_layers = layers or max(1, depth // 2)
         teacher_layers = layer_map_of(recipe.students[0].layer_map, depth, student_layers).teacher
-    with one_writer(Path(output)):
+    stream: Any = train if isinstance(train, datasets.IterableDataset) else recipe.data.train if streaming else None
+    with one_writer(Path(output)), contextlib.ExitStack() as until_annotated:
+        if isinstance(train, datasets.Dataset):
+            rows = train
+        elif stream is not None:
+            rows = until_annotated.enter_context(_spooled(stream, recipe.data, loaded.outputs, Path(output)))
+        else:
+            rows = load_examples(recipe.data, splits=("train",), teacher=loaded.outputs).splits["train"]
         done = annotate_stage(
             Path(output),
             "annotate",
@@ -103,6 +114,28 @@ def annotate(
             overwrite=overwrite,
         )
     return open_shards(done.folder)
+
+
+@contextlib.contextmanager
+def _spooled(
+    source: str | datasets.IterableDataset, settings: DataSettings, outputs: Outputs, output: Path
+) -> Iterator[datasets.Dataset]:
+    """A stream's rows on the disk beside the output, for as long as they are annotated; the first rank reads them."""
+    folder = output.with_name(f"{output.name}.rows")
+    settings = dataclasses.replace(settings, problem_type=outputs.problem_type)
+
+    def read() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        with progress.stage("read the stream", unit="rows") as stage:
+            spool(source, settings, outputs, folder, stage)
+
+    try:
+        ranks.on_first(read)
+        yield open_spool(folder)
+    finally:
+        if ranks.is_first():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def annotate_stage(
@@ -138,6 +171,25 @@ def annotate_stage(
         wanted.update(stored)
         return f"the states of teacher layers {missing} are wanted too" if missing else None
 
+    where = resolve_device(device)
+    computed_in = autocast_dtype(settings.precision, where)
+
+    def doubts(manifest: Manifest) -> str | None:
+        teacher.model.to(where)  # type: ignore[arg-type]
+        doubt = doubt_answers(
+            folder,
+            rows,
+            teacher.model,
+            teacher.tokenizer,
+            teacher_layers=manifest.facts["teacher_layers"],
+            max_length=max_length,
+            autocast_dtype=computed_in,
+            stored_dtype=torch.bfloat16 if manifest.facts["computed_in"] == "bfloat16" else None,
+            seed=int(manifest.fingerprint[:8], 16),
+        )
+        teacher.model.to(torch.device("cpu"))  # type: ignore[arg-type]
+        return doubt
+
     def build(partial: Path) -> Mapping[str, Any]:
         stored = sorted(wanted)
         hidden = teacher.model.config.hidden_size
@@ -149,7 +201,6 @@ def annotate_stage(
             max_length / 2,
         )
         require_space(partial, row * len(rows), f"Annotating {len(rows):,} rows")
-        where = resolve_device(device)
         teacher.model.to(where)  # type: ignore[arg-type]
         with progress.stage(name, len(rows), "rows") as stage:
             annotated = annotate_rows(
@@ -161,12 +212,17 @@ def annotate_stage(
                 max_length=max_length,
                 states_dtype=settings.states_dtype,
                 rows_per_shard=settings.rows_per_shard,
-                autocast_dtype=autocast_dtype(settings.precision, where),
+                autocast_dtype=computed_in,
                 stage=stage,
             )
         teacher.model.to(torch.device("cpu"))  # type: ignore[arg-type]
         warn_if_truncated(annotated, max_length)
         ranks.on_first(lambda: forget_shard_lists(partial))
-        return {"rows": len(annotated), "teacher_layers": stored, "settings": asdict(settings)}
+        return {
+            "rows": len(annotated),
+            "teacher_layers": stored,
+            "settings": dataclasses.asdict(settings),
+            "computed_in": "bfloat16" if computed_in is torch.bfloat16 else "float32",
+        }
 
-    return run_stage(folder, KIND, inputs, build, overwrite=overwrite, lacks=lacks, repair=list_shards)
+    return run_stage(folder, KIND, inputs, build, overwrite=overwrite, lacks=lacks, doubts=doubts, repair=list_shards)

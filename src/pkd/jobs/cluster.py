@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pkd import progress
-from pkd.errors import RecipeError, ResourceError
+from pkd.errors import RecipeError, ResourceError, first_line
 from pkd.recipe.settings import SweepSettings
 
 _WAIT_FOR_CLUSTER = 10.0  # seconds
@@ -121,8 +121,3 @@ def resources_of(sweep: SweepSettings, device: str) -> tuple[dict[str, float], i
             "sweep.cpus_per_trial or sweep.gpus_per_trial."
         )
     return {"cpu": sweep.cpus_per_trial, "gpu": gpus}, slots
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -15,7 +15,7 @@ from pkd.jobs.stages import refuse_what_is_in_the_way, run_stage
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.reading import recipe_from
 from pkd.reporting.card import model_card
-from pkd.reporting.results import ModelRecord, Record
+from pkd.reporting.results import ModelRecord, Record, folder_in_run
 from pkd.storage.lock import one_writer
 from pkd.storage.seal import read_manifest, write_text
 
@@ -58,7 +58,7 @@ def distill(
         refuse_what_is_in_the_way(student, overwrite=overwrite)  # not after the training
         result = run(recipe, overwrite=overwrite)
         chosen = _best_seed(result.records)
-        trained = work / chosen.folder
+        trained = folder_in_run(work, chosen)
         manifest = read_manifest(trained)
         assert manifest is not None  # a finished stage has one
 

@@ -142,7 +142,8 @@ def save_trained(trainer: RowMeanTrainer, folder: Path, max_length: int, metric:
 
 def training_facts(trainer: RowMeanTrainer, metric: str) -> dict[str, Any]:
     """What a finished training measured: the kept epoch and its scores, every logged step, the time it took."""
-    history = [{key: float(value) for key, value in entry.items()} for entry in trainer.state.log_history]
+    # a resumed training has read its first entries from a file, in which keys are sorted
+    history = [{key: float(entry[key]) for key in sorted(entry)} for entry in trainer.state.log_history]
     history = [entry for entry in history if "train_runtime" not in entry]
     evaluated = [entry for entry in history if f"eval_{metric}" in entry]
     if evaluated:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -19,7 +19,6 @@ from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import StudentPlan, is_control_of
 from pkd.encoder.contract import LoadedClassifier, count_parameters, load_teacher
 from pkd.encoder.families import depth_of
-from pkd.errors import CacheError
 from pkd.jobs.evaluate import (
     EvaluatedRows,
     Measured,
@@ -30,14 +29,15 @@ from pkd.jobs.evaluate import (
     predict_stage,
     read_logits,
 )
-from pkd.jobs.report import report
+from pkd.jobs.report import kept_results, report
 from pkd.jobs.stages import Done
 from pkd.recipe.schema import Recipe
 from pkd.recipe.writing import recipe_values
 from pkd.reporting.html import REPORT_FILE
-from pkd.reporting.results import RESULTS_FILE, ComparisonRecord, Record, RunRecord, read_results, write_results
+from pkd.reporting.results import RESULTS_FILE, ComparisonRecord, Record, RunRecord, write_results
 from pkd.reporting.wording import AGAINST_TEACHER
 from pkd.storage.fingerprint import fingerprint
+from pkd.storage.seal import unseal
 from pkd.training.precision import describe_hardware, resolve_device
 
 _LIBRARIES = ("pkd", "torch", "transformers", "tokenizers", "datasets", "accelerate")
@@ -72,9 +72,10 @@ def judge_run(
         "pkd": version("pkd"),
     }
     page = folder / REPORT_FILE
-    if page.is_file() and (known := _known_results(folder)) and _results_print(known) == fingerprint(depends):
+    if known := kept_results(folder, fingerprint(depends)):
         progress.note(f"kept {folder / RESULTS_FILE} and {page}")
         return known, page
+    unseal(folder)  # until the new page is whole, the old one and the new records do not belong together
     teacher_logits = column_array(open_shards(folder / "annotated" / split), "teacher_logits")
     measured = _measure(recipe, folder, teacher, teacher_logits, examples, on, trained, starts_tried)
     records: list[Record] = [
@@ -208,14 +209,3 @@ def _run_record(
         evaluated_on=split,
         warnings=examples.warnings,
     )
-
-
-def _known_results(folder: Path) -> list[Record] | None:
-    try:
-        return read_results(folder)
-    except CacheError:  # missing, or of another version: they are made anew
-        return None
-
-
-def _results_print(records: Sequence[Record]) -> Any:
-    return next((record.fingerprints.get("results") for record in records if isinstance(record, RunRecord)), None)

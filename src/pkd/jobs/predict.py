@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pkd.serving.classifier import Classifier, Prediction, Text
+from pkd.serving.classifier import Classifier, Prediction
+from pkd.serving.texts import Text
 
 
 def predict(model: str, texts: Iterable[Text], *, device: str = "auto") -> Iterator[Prediction]:

@@ -1,13 +1,17 @@
-"""`pkd report`: the page and the model cards, made anew from the one record of a run."""
+"""`pkd report`: the page and the model cards, made anew from the one record of a run, and sealed with it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from pkd import progress
+from pkd.errors import CacheError
 from pkd.reporting.card import model_card
-from pkd.reporting.html import write_report
-from pkd.reporting.results import ModelRecord, read_results
-from pkd.storage.seal import write_text
+from pkd.reporting.html import REPORT_FILE, write_report
+from pkd.reporting.results import RESULTS_FILE, ModelRecord, Record, RunRecord, folder_in_run, read_results
+from pkd.storage.seal import find_damage, read_manifest, seal, write_text
+
+KIND = "run"
 
 
 def report(folder: str | Path) -> Path:
@@ -17,13 +21,48 @@ def report(folder: str | Path) -> Path:
         The path of the page; it opens with no network.
 
     Raises:
-        CacheError: if the folder has no `results.jsonl`, or one of another version.
+        CacheError: if the folder has no `results.jsonl`, or one that is damaged or of another version.
     """
     run_folder = Path(folder)
+    _require_whole(run_folder)
     records = read_results(run_folder)
     for record in records:
         if isinstance(record, ModelRecord) and record.role != "teacher":
-            place = run_folder / record.folder
-            if place.resolve().is_relative_to(run_folder.resolve()) and place.is_dir():
+            place = folder_in_run(run_folder, record)
+            if place.is_dir():
                 write_text(place / "README.md", model_card(records, record))
-    return write_report(run_folder)
+    page = write_report(run_folder)
+    seal(page.parent, KIND, {"results": _print_of(records)}, only=(RESULTS_FILE, REPORT_FILE))
+    return page
+
+
+def kept_results(run_folder: Path, results_print: str) -> list[Record] | None:
+    """The records of a run, if they and their page are whole and what they were made from has not changed."""
+    try:
+        manifest = read_manifest(run_folder)
+        if manifest is None or manifest.kind != KIND or manifest.inputs != {"results": results_print}:
+            return None
+        if damage := find_damage(run_folder, manifest, deep=True):
+            progress.note(f"redoing {run_folder / RESULTS_FILE}: damaged: {'; '.join(damage)}")
+            return None
+        return read_results(run_folder)
+    except CacheError as error:  # damaged, or of another version: they are made anew
+        progress.note(f"redoing {run_folder / RESULTS_FILE}: {error.__cause__ or error}")
+        return None
+
+
+def _require_whole(run_folder: Path) -> None:
+    """Results that were damaged since they were sealed are not told again."""
+    try:
+        manifest = read_manifest(run_folder)
+    except CacheError:
+        return  # it will be sealed anew; the results have a form of their own that is checked
+    if manifest is None or manifest.kind != KIND:
+        return
+    damage = [phrase for phrase in find_damage(run_folder, manifest, deep=True) if phrase.startswith(RESULTS_FILE)]
+    if damage:
+        raise CacheError(f"{run_folder}: {damage[0]}. The same `pkd run` again makes it anew.")
+
+
+def _print_of(records: list[Record]) -> str | None:
+    return next((record.fingerprints.get("results") for record in records if isinstance(record, RunRecord)), None)

@@ -29,6 +29,8 @@ from pkd.storage.seal import (
     read_manifest,
     seal,
     set_aside,
+    sweep_leftovers,
+    unseal,
     write_json,
 )
 
@@ -57,6 +59,7 @@ def run_stage(
     *,
     overwrite: bool = False,
     lacks: Callable[[Manifest], str | None] = lambda manifest: None,
+    doubts: Callable[[Manifest], str | None] = lambda manifest: None,
     repair: Callable[[Path, list[SealedFile]], None] | None = None,
 ) -> Done:
     """Bring a stage's folder up to date.
@@ -69,6 +72,7 @@ def run_stage(
             rank's.
         overwrite: start an unfinished stage afresh, and put aside a folder that is in the way.
         lacks: says what an unchanged stage does not hold though it is wanted now.
+        doubts: looks into an unchanged and whole stage, and says why it should not be relied on.
         repair: takes a folder whose damaged files were removed, and the files that are whole, so that `build` makes
             the others alone; without it a damaged stage is redone whole.
 
@@ -80,7 +84,7 @@ def run_stage(
 
     def prepare() -> dict[str, Any]:
         before = _manifest_of(folder, overwrite)
-        status, sealed = _prepare(folder, before, kind, inputs, overwrite, lacks, repair)
+        status, sealed = _prepare(folder, before, kind, inputs, overwrite, lacks, doubts, repair)
         return {
             "status": status,
             "before": before and asdict(before),
@@ -93,8 +97,8 @@ def run_stage(
             seal(partial, kind, inputs, facts, (*VIEWS, _INPUTS, SCRATCH))
         for scratch in partial.glob(SCRATCH):
             shutil.rmtree(scratch)
+        (partial / _INPUTS).unlink(missing_ok=True)
         publish(partial, folder)  # a stage stopped between its seal and this line needs nothing else
-        (folder / _INPUTS).unlink(missing_ok=True)
         manifest = read_manifest(folder)
         assert manifest is not None  # it was sealed
         return asdict(manifest)
@@ -120,12 +124,13 @@ def _prepare(
     inputs: Mapping[str, Any],
     overwrite: bool,
     lacks: Callable[[Manifest], str | None],
+    doubts: Callable[[Manifest], str | None],
     repair: Callable[[Path, list[SealedFile]], None] | None,
 ) -> tuple[Status, Manifest | None]:
     """Decide what is to be done and make the folder ready for it; with the seal of one that need not be built."""
     status: Status = "made"
     if manifest is not None:
-        why = _why_redo(folder, manifest, kind, inputs, lacks)
+        why = _why_redo(folder, manifest, kind, inputs, lacks) or doubts(manifest)
         if why is None:
             progress.note(f"kept {folder}")
             return "kept", manifest
@@ -138,14 +143,16 @@ def _prepare(
     elif folder.exists():
         folder.rmdir()
     partial = partial_of(folder)
-    sealed = _manifest_of(partial, overwrite)
+    sealed = _seal_of_partial(partial)
     if sealed and not differences(sealed.inputs, inputs) and not find_damage(partial, sealed, deep=True):
         return status, sealed
-    if _resumes(partial, inputs, overwrite):
+    if _resumes(partial, sealed, inputs, overwrite):
         status = "resumed"
         progress.note(f"going on with {folder}")
+        sweep_leftovers(partial)
     partial.mkdir(parents=True, exist_ok=True)
     write_json(partial / _INPUTS, dict(inputs))
+    unseal(partial)  # of a folder that is to be repaired, or was sealed and damaged before it got its name
     return status, None
 
 
@@ -182,6 +189,15 @@ def _manifest_of(folder: Path, overwrite: bool) -> Manifest | None:
         return None
 
 
+def _seal_of_partial(partial: Path) -> Manifest | None:
+    """The seal of a stage that was stopped before it got its name; a damaged seal is none, for nobody relied on it."""
+    try:
+        return read_manifest(partial)
+    except CacheError as error:
+        progress.warn(f"{partial / MANIFEST} cannot be read ({error.__cause__ or error}) and will be made anew.")
+        return None
+
+
 def _why_redo(
     folder: Path, manifest: Manifest, kind: str, inputs: Mapping[str, Any], lacks: Callable[[Manifest], str | None]
 ) -> str | None:
@@ -203,29 +219,35 @@ def _make_way(
     repair: Callable[[Path, list[SealedFile]], None] | None,
 ) -> None:
     unchanged = not differences(manifest.inputs, inputs) and lacks(manifest) is None
-    if not (unchanged and repair):
-        progress.note(f"the old {folder} is now {set_aside(folder, 'damaged' if unchanged else 'stale').name}")
+    damage = find_damage(folder, manifest, deep=True)
+    if not (unchanged and damage and repair):
+        aside = set_aside(folder, "damaged" if unchanged and damage else "stale")
+        progress.note(f"the old {folder} is now {aside.name}")
         return
     partial = partial_of(folder)
     if partial.exists():
         set_aside(partial, "before")
-    damaged = {phrase.split(" ", 1)[0] for phrase in find_damage(folder, manifest, deep=True)}
+    damaged = {phrase.split(" ", 1)[0] for phrase in damage}
     for name in damaged:
         (folder / name).unlink(missing_ok=True)
     repair(folder, [file for file in manifest.files if file.name not in damaged])
     write_json(folder / _INPUTS, dict(inputs))
-    (folder / MANIFEST).unlink()
-    folder.rename(partial)
+    publish(folder, partial)  # its seal goes next: without one, under its own name, it would be somebody else's folder
 
 
-def _resumes(partial: Path, inputs: Mapping[str, Any], overwrite: bool) -> bool:
+def _resumes(partial: Path, sealed: Manifest | None, inputs: Mapping[str, Any], overwrite: bool) -> bool:
     """Whether the unfinished stage can be gone on with; where it cannot, it is set aside or refused."""
     if not partial.exists():
         return False
     try:
         begun_with = json.loads((partial / _INPUTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # stopped before it wrote down what it is made from
-        set_aside(partial, "damaged")
+    except (OSError, ValueError, RecursionError):
+        begun_with = sealed.inputs if sealed else None
+    if not isinstance(begun_with, dict):  # stopped before it wrote down what it is made from, or damaged since
+        sweep_leftovers(partial)
+        if any(partial.iterdir()):
+            aside = set_aside(partial, "damaged")
+            progress.warn(f"{partial} does not say what it is made from; it is now {aside.name}, and is begun anew.")
         return False
     changed = differences(begun_with, inputs)
     if not changed:

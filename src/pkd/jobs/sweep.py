@@ -14,13 +14,13 @@ from pkd.encoder.families import depth_of
 from pkd.errors import RecipeError, ResourceError
 from pkd.jobs.cluster import ray_started, require_ray
 from pkd.jobs.finetune import settle_metric
+from pkd.jobs.report import report
 from pkd.jobs.run import Prepared, StageCosts, finish, prepare, student_costs, training_cost
 from pkd.jobs.train import TRIAL, training_inputs
 from pkd.jobs.trials import STAGE, Outcome, Shared, Trial, forget_unfinished, run_trials
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.schema import Recipe
 from pkd.recipe.sweeping import Point, point_text, points_of, recipe_at
-from pkd.reporting.html import write_report
 from pkd.reporting.results import Record
 from pkd.reporting.trials import TrialRecord, leaderboard, luck_sentences, read_trials, write_trials
 from pkd.storage.fingerprint import fingerprint
@@ -68,18 +68,22 @@ def sweep(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bo
     folder = Path(recipe.folder)
     points = points_of(recipe)
     variants = [recipe_at(recipe, point) for point in points]
+    of_best = dataclasses.replace(recipe, seeds=recipe.sweep.best_seeds)
     with one_writer(folder):
 
         def later(rows: Mapping[str, float], depth: int) -> StageCosts:
             plans = [plan_students(variant, depth)[0][0] for variant in variants]
-            again = dataclasses.replace(recipe, seeds=recipe.sweep.best_seeds if recipe.sweep else 1)
-            return [(STAGE, sum(training_cost(plan, rows) for plan in plans)), *student_costs(again, rows, depth)]
+            return [(STAGE, sum(training_cost(plan, rows) for plan in plans)), *student_costs(of_best, rows, depth)]
 
         prepared = prepare(recipe, folder, later, variants=variants, overwrite=overwrite)
-        recipe = settle_metric(recipe, prepared.examples.problem_type)
-        variants = [settle_metric(variant, prepared.examples.problem_type) for variant in variants]
-        assert recipe.sweep is not None  # only the metric was settled
-        trials = _train_points(recipe, folder, prepared, points, variants)
+        problem_type = prepared.examples.problem_type
+        trials = _train_points(
+            settle_metric(recipe, problem_type),
+            folder,
+            prepared,
+            points,
+            [settle_metric(variant, problem_type) for variant in variants],
+        )
         best = leaderboard(trials)[0]
         if best.status != "done":
             raise ResourceError(
@@ -88,7 +92,7 @@ def sweep(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bo
             )
         progress.note(f"the best point is {point_text(best.point)}; now with {recipe.sweep.best_seeds} fresh seeds")
         result = finish(best_recipe(recipe, best.point), folder, prepared, overwrite=True)
-        page = write_report(folder)  # with the trials, which may be others than when the best was measured
+        page = report(folder)  # with the trials, which may be others than when the best was measured
     sentences = luck_sentences(trials, result.records, recipe.evaluation.confidence)
     return SweepResult(folder, leaderboard(trials), result.records, page, sentences)
 

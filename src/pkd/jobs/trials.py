@@ -24,8 +24,8 @@ from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import plan_students
 from pkd.encoder.contract import LoadedClassifier, load_teacher
 from pkd.encoder.families import depth_of
-from pkd.errors import DivergedError, PKDError, ResourceError
-from pkd.jobs.cluster import first_line, resources_of
+from pkd.errors import DivergedError, PKDError, ResourceError, first_line
+from pkd.jobs.cluster import resources_of
 from pkd.jobs.train import TrainingRows, trial_stage
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import SweepSettings

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pkd.recipe.faults import Fault
 from pkd.recipe.naming import default_of, fields_of
@@ -34,6 +34,7 @@ class Task:
         metric: the benchmark's.
         problem_type: what is learned.
         test_files: the leaderboard's file → the file of unlabelled rows that it answers.
+        answers: how the leaderboard takes them: class ids, class names, or scores from 0 to 5.
         max_length: word pieces that the paper cuts to.
     """
 
@@ -48,6 +49,7 @@ class Task:
     metric: Metric = "accuracy"
     problem_type: ProblemType = "single_label_classification"
     test_files: dict[str, str]
+    answers: Literal["ids", "names", "scores"] = "ids"
     max_length: int = 128
 
 
@@ -74,7 +76,7 @@ TASKS = {
         text_columns=("#1 String", "#2 String"), label_column="Quality",
     ),
     "stsb": _glue(
-        "STS-B", "stsb", metric="pearson", problem_type="regression",
+        "STS-B", "stsb", metric="pearson", problem_type="regression", answers="scores",
         text_columns=("sentence1", "sentence2"), label_column="score",
     ),
     "qqp": _glue(
@@ -86,10 +88,18 @@ TASKS = {
         files={"train": "train.tsv", "eval": "dev_matched.tsv", "test": "dev_mismatched.tsv"},
         hub_splits={"train": "train", "eval": "validation_matched", "test": "validation_mismatched"},
         test_files={"MNLI-m.tsv": "test_matched.tsv", "MNLI-mm.tsv": "test_mismatched.tsv"},
-        text_columns=("sentence1", "sentence2"), label_column="gold_label",
+        text_columns=("sentence1", "sentence2"), label_column="gold_label", answers="names",
     ),
-    "qnli": _glue("QNLI", "qnli", _ENTAILMENT, text_columns=("question", "sentence"), label_column="label"),
-    "rte": _glue("RTE", "rte", _ENTAILMENT, text_columns=("sentence1", "sentence2"), label_column="label"),
+    "ax": _glue(  # the benchmark's diagnostic rows, which a classifier of MNLI answers; none of them has a label
+        "AX", "ax", ("entailment", "neutral", "contradiction"), files={}, hub_splits={},
+        test_files={"AX.tsv": "AX.tsv"}, text_columns=("sentence1", "sentence2"), answers="names",
+    ),
+    "qnli": _glue(
+        "QNLI", "qnli", _ENTAILMENT, text_columns=("question", "sentence"), label_column="label", answers="names"
+    ),
+    "rte": _glue(
+        "RTE", "rte", _ENTAILMENT, text_columns=("sentence1", "sentence2"), label_column="label", answers="names"
+    ),
     "wnli": _glue(
         "WNLI", "wnli", ("not_entailment", "entailment"),
         text_columns=("sentence1", "sentence2"), label_column="label",
@@ -111,7 +121,18 @@ def task_of(name: str) -> Task | None:
 def place_of(task: Task, folder: str) -> Path:
     """The task's own folder, whether `folder` is it or holds it."""
     inside = Path(folder).expanduser() / task.folder
-    return inside if inside.is_dir() or not (inside.parent / task.files["train"]).exists() else inside.parent
+    some = next(iter({**task.files, **task.test_files}.values()))
+    return inside if inside.is_dir() or not (inside.parent / some).exists() else inside.parent
+
+
+def leaderboard_sources(task: Task, folder: str | None) -> dict[str, str]:
+    """The leaderboard's file → where its rows are read: in the benchmark's folder, or on the hub."""
+    if folder is not None:
+        return {name: str(place_of(task, folder) / file) for name, file in task.test_files.items()}
+    return {  # test_matched.tsv is the hub's split test_matched; the diagnostic rows are a test split like others
+        name: f"{task.hub}:{Path(file).stem if file.startswith('test') else 'test'}"
+        for name, file in task.test_files.items()
+    }
 
 
 def fill_in_task(recipe: Recipe) -> Iterator[Fault]:

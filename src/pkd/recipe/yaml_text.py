@@ -42,8 +42,10 @@ def parse_yaml(text: str, where: str) -> tuple[Any, dict[Path, int]]:
         raise RecipeError(_yaml_sentence(error, where)) from error
     except RecursionError as error:
         raise RecipeError(f"{where} is nested too deeply for a recipe.") from error
-    except (YAMLError, ValueError, TypeError, AttributeError, KeyError, AssertionError, NotImplementedError) as error:
-        # ruamel lets Python's own errors through for odd tags, dates and directives
+    except (
+        YAMLError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, AssertionError,
+        NotImplementedError,
+    ) as error:  # fmt: skip # ruamel lets Python's own errors through for odd tags, dates, numbers and directives
         first = str(error).strip().splitlines()[:1]
         raise RecipeError(f"{where} is not YAML: {''.join(first) or type(error).__name__}.") from error
     lines: dict[Path, int] = {}

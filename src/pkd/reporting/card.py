@@ -31,7 +31,7 @@ def model_card(records: Sequence[Record], model: ModelRecord) -> str:
         Markdown with YAML front matter. What is not known, such as the licence, is left out.
     """
     run = wording.run_of(records)
-    environment = Environment(  # Markdown, not HTML: cells are escaped by the filter `cell`
+    environment = Environment(  # Markdown, not HTML: names are escaped by the filters `cell` and `code`
         loader=PackageLoader("pkd.reporting", ""),
         autoescape=False,
         trim_blocks=True,
@@ -39,7 +39,7 @@ def model_card(records: Sequence[Record], model: ModelRecord) -> str:
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters["cell"] = _cell
+    environment.filters |= {"cell": _cell, "code": _code}
     metrics = wording.metric_columns(records)
     mine = [comparison for comparison in wording.comparisons_of(records) if model.name in (comparison.a, comparison.b)]
     confidence = wording.confidence_of(records)
@@ -142,5 +142,14 @@ def _states(settings: dict[str, Any]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text for a Markdown table's cell: no column, line or tag of its own."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    """Text for a Markdown table's cell or a line: no column, line, tag, link, picture or code of its own."""
+    escaped = re.sub(r"([\\|`\[\]])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
+    return " ".join(escaped.splitlines())
+
+
+def _code(text: str) -> str:
+    """Text as it is in a line of Markdown, between more backticks than it holds in a row."""
+    line = " ".join(text.splitlines())
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
+    space = " " if "`" in line else ""
+    return f"{fence}{space}{line}{space}{fence}"

@@ -23,6 +23,7 @@ from pkd.recipe.sweeping import short_name, value_text
 from pkd.reporting import charts, heatmaps, wording
 from pkd.reporting.results import FlipRecord, Record, read_results
 from pkd.reporting.trials import TrialRecord, leaderboard, luck_sentences, read_trials, swept
+from pkd.storage.seal import write_text
 
 REPORT_FILE = "report.html"
 _FIRST_POINTS = 10  # of a sweep; the others are folded away
@@ -36,9 +37,7 @@ def write_report(folder: Path) -> Path:
     """
     page = report_page(read_results(folder), read_trials(folder if folder.is_dir() else folder.parent))
     path = (folder if folder.is_dir() else folder.parent) / REPORT_FILE
-    partial = path.with_suffix(".html.partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
+    write_text(path, page)
     return path
 
 

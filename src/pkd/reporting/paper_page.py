@@ -9,6 +9,7 @@ from pkd.reporting.html import REPORT_FILE, curve_legend, curve_specs, self_cont
 from pkd.reporting.paper import TaskResult, hidden_test_sentences, paper_notes, paper_rows, rows_by_task, task_title
 from pkd.reporting.speeds import SpeedRecord, speed_notes, speed_rows, speed_title
 from pkd.reporting.wording import AGAINST_TEACHER, comparison_sentence, comparisons_of, confidence_of
+from pkd.storage.seal import write_text
 
 
 def write_table_page(folder: Path, name: str, title: str, teacher: str, results: Sequence[TaskResult]) -> Path:
@@ -62,7 +63,5 @@ def write_speed_page(
 
 def _write(folder: Path, page: str) -> Path:
     path = folder / REPORT_FILE
-    partial = path.with_suffix(".html.partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
+    write_text(path, page)
     return path

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pkd.errors import CacheError
+from pkd.storage.seal import is_inside, write_text
 
 RESULTS_FILE = "results.jsonl"
 
@@ -122,13 +123,9 @@ _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminato
 
 
 def write_results(records: Iterable[Record], folder: Path) -> Path:
-    """Write `results.jsonl` into `folder`, one record a line."""
+    """Write `results.jsonl` into `folder`, one record a line, whole or not at all."""
     path = folder / RESULTS_FILE
-    partial = path.with_suffix(".jsonl.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        for record in records:
-            file.write(record.model_dump_json() + "\n")
-    partial.replace(path)
+    write_text(path, "".join(record.model_dump_json() + "\n" for record in records))
     return path
 
 
@@ -142,16 +139,30 @@ def read_results(folder: Path) -> list[Record]:
     if not path.is_file():
         raise CacheError(f"{path} does not exist. Run `pkd run` first, or name a run folder that has a {RESULTS_FILE}.")
     records: list[Record] = []
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                records.append(_ADAPTER.validate_python(json.loads(line)))
-            except (ValueError, ValidationError) as error:
-                raise CacheError(
-                    f"{path}, line {number}, is not a record of this version of pkd: {error}. "
-                    "Run `pkd run` again to make it anew."
-                ) from error
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            records.append(_ADAPTER.validate_python(json.loads(line)))
+        except (ValueError, ValidationError, RecursionError) as error:
+            raise CacheError(
+                f"{path}, line {number}, is not a record of this version of pkd: {error}. "
+                "Run `pkd run` again to make it anew."
+            ) from error
     return records
+
+
+def folder_in_run(run_folder: Path, model: ModelRecord) -> Path:
+    """Where a student of a run lies; what a record says is never followed out of the run folder.
+
+    Raises:
+        CacheError: if it would lead there.
+    """
+    place = run_folder / model.folder
+    if not is_inside(model.folder) or not place.resolve().is_relative_to(run_folder.resolve()):
+        raise CacheError(
+            f"{run_folder / RESULTS_FILE}: {model.name} is said to lie in {model.folder!r}, outside the run folder. "
+            "The file was changed by hand; run `pkd run` again to make it anew."
+        )
+    return place
 
 
 class Summary(_Line):

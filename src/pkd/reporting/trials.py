@@ -58,8 +58,8 @@ def read_trials(folder: Path) -> list[TrialRecord]:
     if not path.is_file():
         return []
     try:
-        return [TrialRecord(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (ValueError, TypeError, ValidationError) as error:
+        return [TrialRecord(**json.loads(line)) for line in path.read_bytes().splitlines()]
+    except (ValueError, TypeError, ValidationError, RecursionError) as error:
         raise CacheError(
             f"{path} is not a record of this version of pkd: {error}. Move it away; `pkd sweep` makes it anew."
         ) from error

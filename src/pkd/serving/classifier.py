@@ -1,23 +1,25 @@
-"""A trained classifier at work: texts in, labels and probabilities out."""
+"""A trained classifier at work: texts in, labels and probabilities out.
+
+A folder that `pkd export` wrote is run by ONNX Runtime, and neither torch nor transformers is imported; any other
+folder or hub name by PyTorch. What comes out is the same.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
-import datasets
-import torch
+import numpy as np
 
-from pkd.data.encoding import encode
-from pkd.encoder.contract import LoadedClassifier, load_teacher
-from pkd.encoder.families import longest_input
-from pkd.encoder.inference import answer_rows
-from pkd.errors import DataError, TeacherError
-from pkd.evaluation.scoring import scoring_of
-from pkd.training.precision import resolve_device
+from pkd.data.lengths import batches_by_length
+from pkd.errors import DataError
+from pkd.evaluation.answers import answers_of
+from pkd.serving.loaded import LoadedModel
+from pkd.serving.onnx_model import graph_of, load_onnx
+from pkd.serving.texts import Text
 
-Text = str | tuple[str, str]
 _ROWS_AT_A_TIME = 512
 
 
@@ -40,36 +42,46 @@ class Prediction:
 
 
 class Classifier:
-    """A teacher or student, loaded once.
+    """A teacher or student, loaded once; safe to call from several threads.
 
     >>> classifier = Classifier.load("student/")  # doctest: +SKIP
     >>> classifier("a moving film")[0].label  # doctest: +SKIP
     'positive'
     """
 
-    def __init__(self, loaded: LoadedClassifier, device: torch.device) -> None:
-        self.model = loaded.model.to(device).eval()  # type: ignore[arg-type]
-        self.tokenizer = loaded.tokenizer
-        self.label_names = loaded.label_names
-        self._scoring = scoring_of(loaded.outputs.problem_type)
-        self._has_sets = loaded.outputs.problem_type == "multi_label_classification"
-        # the length it was trained with is saved in the tokenizer, which otherwise names none
-        self.max_length = min(self.tokenizer.model_max_length, longest_input(loaded.model.config))
+    def __init__(self, model: LoadedModel) -> None:
+        self.model = model
+        self.label_names = model.label_names
+        self.problem_type = model.problem_type
+        self.max_length = model.encoder.max_length
+        self._answers = answers_of(model.problem_type)
+        self._has_sets = model.problem_type == "multi_label_classification"
 
     @classmethod
-    def load(cls, folder: str, device: str = "auto") -> Classifier:
-        """Load a saved classifier.
+    def load(cls, folder: str | Path, device: str = "auto", threads: int | None = None) -> Classifier:
+        """Load a saved or exported classifier.
+
+        Args:
+            folder: a folder that `pkd export` wrote, any other folder of a classifier, or a hub name.
+            device: "auto", "cpu" or "cuda".
+            threads: cores to use; None leaves it to the library. With PyTorch it holds for the whole process.
 
         Raises:
             TeacherError: if the folder holds none, or a model for multiple choice, whose questions are not texts.
+            RecipeError: if the device cannot be used, or ONNX Runtime is needed and not installed.
         """
-        loaded = load_teacher(str(folder))
-        if loaded.outputs.problem_type == "multiple_choice":
-            raise TeacherError(f"{folder} chooses among several texts; measure it with `pkd evaluate`.")
-        return cls(loaded, resolve_device(device))
+        if graph_of(folder) is not None:
+            return cls(load_onnx(folder, device, threads))
+        from pkd.serving.torch_model import load_torch
+
+        return cls(load_torch(str(folder), device, threads))
 
     def __call__(self, texts: Text | Sequence[Text]) -> list[Prediction]:
-        """Classify a text, a pair as a tuple, or a list of either."""
+        """Classify a text, a pair as a tuple, or a list of either.
+
+        Raises:
+            DataError: if some are pairs and others are not.
+        """
         return list(self.stream([texts] if isinstance(texts, str | tuple) else texts))
 
     def stream(self, texts: Iterable[Text]) -> Iterator[Prediction]:
@@ -80,21 +92,37 @@ class Classifier:
         """
         waiting = iter(texts)
         while chunk := list(islice(waiting, _ROWS_AT_A_TIME)):
-            rows = encode(_as_rows(chunk), self.tokenizer, self.max_length)
-            logits = answer_rows(self.model, rows).logits
-            answers = self._scoring.answers(logits, self.label_names)
-            for text, answer, row in zip(chunk, answers, self._scoring.probabilities(logits), strict=True):
-                named = {name: float(value) for name, value in zip(self.label_names, row, strict=True)}
-                labels = tuple(name for name, value in named.items() if value > 0.5) if self._has_sets else ()
-                yield Prediction(text, answer, named, labels)
+            _check_alike(chunk)
+            yield from self.answer(chunk)
+
+    def answer(self, texts: Sequence[Text]) -> list[Prediction]:
+        """Classify texts, single ones and pairs together, in one go and in their order."""
+        logits = self.logits(texts)
+        words = self._answers.words(logits, self.label_names)
+        rows = self._answers.probabilities(logits).tolist()
+        predictions = []
+        for text, label, row in zip(texts, words, rows, strict=True):
+            named = dict(zip(self.label_names, row, strict=True))
+            labels = tuple(name for name, value in named.items() if value > 0.5) if self._has_sets else ()
+            predictions.append(Prediction(text, label, named, labels))
+        return predictions
+
+    def logits(self, texts: Sequence[Text]) -> np.ndarray:
+        """The logits of texts, [N, C] in float32, in their order; they are batched by length."""
+        if not texts:
+            return np.zeros((0, len(self.label_names)), dtype=np.float32)
+        encoder, forward = self.model.encoder, self.model.forward
+        encodings = encoder.encode(texts)
+        if len(encodings) == 1:
+            return forward(encoder.pad(encodings))
+        logits = np.empty((len(encodings), len(self.label_names)), dtype=np.float32)
+        lengths = np.array([len(encoding) for encoding in encodings])
+        for rows in batches_by_length(lengths, self.model.tokens_per_batch):
+            logits[rows] = forward(encoder.pad([encodings[row] for row in rows]))
+        return logits
 
 
-def _as_rows(texts: Sequence[Text]) -> datasets.Dataset:
+def _check_alike(texts: Sequence[Text]) -> None:
     pairs = [text for text in texts if isinstance(text, tuple)]
-    if not pairs:
-        return datasets.Dataset.from_dict({"text": list(texts)})
-    if len(pairs) != len(texts) or any(len(pair) != 2 for pair in pairs):
+    if pairs and (len(pairs) != len(texts) or any(len(pair) != 2 for pair in pairs)):
         raise DataError("Some texts are pairs and others are not. Give all as single texts, or all as pairs of two.")
-    return datasets.Dataset.from_dict(
-        {"text_a": [first for first, _ in pairs], "text_b": [second for _, second in pairs]}
-    )

@@ -1,8 +1,8 @@
 """Folders that appear whole or not at all, and can be verified.
 
-A folder is filled under another name, sealed by a manifest (what it was made from, and a checksum a file) that is
-written last, and then renamed into place. A folder without a manifest, or whose files do not match it, is never taken
-for a finished one.
+A folder is filled under another name, sealed by a manifest (what it was made from, a checksum a file, and one of the
+manifest itself) that is written last, and then renamed into place. A folder without a manifest, or whose files do not
+match it, is never taken for a finished one.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from pkd.errors import CacheError
 from pkd.storage.fingerprint import fingerprint, sha256_of_file
 
 MANIFEST = "manifest.json"
-SCHEMA = 1  # raised by hand when what a manifest means changes
+SCHEMA = 2  # raised by hand when what a manifest means changes
 PARTIAL = ".partial"
+_LEFTOVERS = ("*" + PARTIAL, ".tmp*")  # of a killed process: files half written by us, and by safetensors
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def seal(
     inputs: Mapping[str, Any],
     facts: Mapping[str, Any] | None = None,
     unsealed: Iterable[str] = (),
+    only: Iterable[str] = ("*",),
 ) -> Manifest:
     """Hash every file of `folder`, flush them to the disk, and write its manifest last.
 
@@ -63,16 +65,26 @@ def seal(
         inputs: everything its content depends on.
         facts: what is worth knowing about it without opening it.
         unsealed: patterns of files and subfolders that may change or go later (a model card), and so are left out.
+        only: patterns of those that count at all.
     """
-    left_out = (MANIFEST, *unsealed)
-    paths = sorted(
-        path for path in folder.rglob("*") if path.is_file() and not _matches(path.relative_to(folder), left_out)
-    )
-    files = [SealedFile(str(path.relative_to(folder)), path.stat().st_size, sha256_of_file(path)) for path in paths]
+    left_out, counted = (MANIFEST, *unsealed), tuple(only)
+    inside = {path: path.relative_to(folder) for path in sorted(folder.rglob("*"))}
+    paths = [
+        path
+        for path, name in inside.items()
+        if path.is_file() and _matches(name, counted) and not _matches(name, left_out)
+    ]
+    files = [SealedFile(inside[path].as_posix(), path.stat().st_size, sha256_of_file(path)) for path in paths]
     for path in paths:
-        _flush(path)
-    manifest = Manifest(kind=kind, inputs=json.loads(json.dumps(dict(inputs))), facts=dict(facts or {}), files=files)
-    write_json(folder / MANIFEST, {**asdict(manifest), "fingerprint": manifest.fingerprint})
+        _give_usual_rights(path)
+        flush_file(path)
+    for subfolder in {path.parent for path in paths} - {folder}:
+        flush_folder(subfolder)
+    manifest = Manifest(
+        kind=kind, inputs=json.loads(json.dumps(dict(inputs))), facts=json.loads(json.dumps(facts or {})), files=files
+    )
+    values = asdict(manifest)
+    write_json(folder / MANIFEST, {**values, "fingerprint": manifest.fingerprint, "sha256": fingerprint(values)})
     return manifest
 
 
@@ -92,9 +104,10 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+        checksum = values.pop("sha256", None)
         values.pop("fingerprint", None)
         manifest = manifest_from(values)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise CacheError(
             f"{path} is damaged or not a manifest of pkd ({error}). Move {folder} away and run again."
         ) from error
@@ -103,12 +116,35 @@ def read_manifest(folder: Path) -> Manifest | None:
             f"{folder} was made by another version of pkd (manifest schema {manifest.schema}, this one writes "
             f"{SCHEMA}). Move it away and run again."
         )
+    if checksum != fingerprint(values):
+        raise CacheError(
+            f"{path} is damaged: it has other contents than when it was written. Move {folder} away and run again."
+        )
     return manifest
 
 
 def manifest_from(values: Mapping[str, Any]) -> Manifest:
-    """A manifest out of what `dataclasses.asdict` makes of one."""
-    return Manifest(**{**values, "files": [SealedFile(**file) for file in values["files"]]})
+    """A manifest out of what `dataclasses.asdict` makes of one.
+
+    Raises:
+        ValueError: if a file of it would lie outside its folder.
+    """
+    files = [SealedFile(**file) for file in values["files"]]
+    if outside := [file.name for file in files if not is_inside(file.name)]:
+        raise ValueError(f"it names a file outside its folder, {outside[0]!r}")
+    return Manifest(**{**values, "files": files})
+
+
+def is_inside(name: str) -> bool:
+    """Whether a name from a file, taken as a path, stays in the folder it is taken from; on any system.
+
+    >>> is_inside("students/a-seed42"), is_inside("../a"), is_inside("/a"), is_inside("a/../../b")
+    (True, False, False, False)
+    """
+    for path in (PurePosixPath(name), PureWindowsPath(name)):
+        if path.is_absolute() or path.drive or path.root or ".." in path.parts or not path.parts:
+            return False
+    return "\0" not in name
 
 
 def find_damage(folder: Path, manifest: Manifest, *, deep: bool) -> list[str]:
@@ -125,6 +161,14 @@ def find_damage(folder: Path, manifest: Manifest, *, deep: bool) -> list[str]:
     return damage
 
 
+def sweep_leftovers(folder: Path) -> None:
+    """Remove files that a killed process left half written; whole ones never have such names."""
+    for pattern in _LEFTOVERS:
+        for path in folder.glob(pattern):
+            if path.is_file() and not path.is_symlink():
+                path.unlink()
+
+
 def partial_of(folder: Path) -> Path:
     """Where a folder is filled before it is complete."""
     return folder.with_name(folder.name + PARTIAL)
@@ -132,6 +176,7 @@ def partial_of(folder: Path) -> Path:
 
 def publish(partial: Path, folder: Path) -> None:
     """Rename a sealed folder into place; `folder` must not exist."""
+    flush_folder(partial)
     partial.rename(folder)
     flush_folder(folder.parent)
 
@@ -142,6 +187,7 @@ def set_aside(folder: Path, why: str) -> Path:
     while (aside := folder.with_name(f"{folder.name}.{why}-{number}")).exists():
         number += 1
     folder.rename(aside)
+    flush_folder(folder.parent)
     return aside
 
 
@@ -154,7 +200,7 @@ def write_text(path: Path, text: str) -> None:
     """Write text so that the file is either the old one or the new one, never half of either."""
     partial = path.with_name(path.name + PARTIAL)
     partial.write_text(text, encoding="utf-8")
-    _flush(partial)
+    flush_file(partial)
     partial.replace(path)
     flush_folder(path.parent)
 
@@ -168,10 +214,21 @@ def flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def _give_usual_rights(path: Path) -> None:
+    """Let others read what the umask lets them: safetensors writes files that their owner alone can read."""
+    mask = os.umask(0)
+    os.umask(mask)
+    usual = 0o666 & ~mask
+    if path.stat().st_mode & 0o777 == 0o600 != usual:
+        path.chmod(usual)
+
+
 def _matches(path: Path, patterns: Iterable[str]) -> bool:
+    """Whether the file or the outermost folder that it lies in is named so."""
     return any(fnmatch(path.parts[0], pattern) for pattern in patterns)
 
 
-def _flush(path: Path) -> None:
+def flush_file(path: Path) -> None:
+    """Make what is written in a file survive a loss of power."""
     with path.open("rb") as file:
         os.fsync(file.fileno())

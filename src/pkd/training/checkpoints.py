@@ -1,7 +1,7 @@
 """Sealed checkpoints: a folder is trusted for its hashes, not for its name, and holds no pickle.
 
-Optimiser and random states are safetensors, the rest JSON. The newest checkpoint that verifies is resumed; damaged
-ones are set aside by renaming; rotation keeps the best and the last two.
+Optimiser and random states are safetensors, the rest JSON. The newest checkpoint that verifies, with the best one that
+it goes by, is resumed; damaged ones are set aside by renaming; rotation keeps the best and the last two.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from pkd import progress
-from pkd.errors import CheckpointError
+from pkd.errors import CacheError, CheckpointError
 from pkd.storage.fingerprint import differences
-from pkd.storage.seal import find_damage, read_manifest, set_aside, write_json
+from pkd.storage.seal import Manifest, find_damage, read_manifest, set_aside, write_json
 
 KIND = "checkpoint"
 _OPTIMIZER = "optimizer.safetensors"
@@ -38,12 +38,16 @@ def checkpoint_folders(output: Path) -> list[Path]:
 def newest_sealed(output: Path, inputs: Mapping[str, Any]) -> Path | None:
     """The newest checkpoint whose seal verifies; damaged and half-written ones are set aside, and said so.
 
+    One whose best checkpoint is damaged is set aside too: training goes on from before it, and finds it again.
+
     Raises:
         CheckpointError: if it belongs to a training with other settings, with the list of differences.
     """
     for folder in checkpoint_folders(output):
-        manifest = read_manifest(folder)
-        damage = ["it was not finished"] if manifest is None else find_damage(folder, manifest, deep=True)
+        manifest, damage = _verify(folder)
+        best = manifest.facts.get("best") if manifest and not damage else None
+        if best and best != folder.name:
+            damage = [f"its best epoch, {best}: {phrase}" for phrase in _verify(output / best)[1]]
         if manifest is None or damage:
             aside = set_aside(folder, "damaged")
             progress.warn(f"{folder} cannot be resumed from ({'; '.join(damage)}); it is now {aside.name}.")
@@ -55,6 +59,30 @@ def newest_sealed(output: Path, inputs: Mapping[str, Any]) -> Path | None:
             )
         return folder
     return None
+
+
+def require_whole(folder: Path) -> None:
+    """Check a checkpoint before its weights are kept as a training's result.
+
+    Raises:
+        CheckpointError: if it is not what was sealed.
+    """
+    if damage := _verify(folder)[1]:
+        raise CheckpointError(
+            f"{folder} is the best epoch, but was damaged since it was saved ({'; '.join(damage)}). The same command "
+            "again trains from the last checkpoint before it."
+        )
+
+
+def _verify(folder: Path) -> tuple[Manifest | None, list[str]]:
+    """A checkpoint's manifest, and what is wrong with it."""
+    try:
+        manifest = read_manifest(folder)
+    except CacheError as error:
+        return None, [f"its manifest: {error.__cause__ or error}"]
+    if manifest is None:
+        return None, ["it was not finished"]
+    return manifest, find_damage(folder, manifest, deep=True)
 
 
 def rotate(output: Path, best: Path | None) -> None:

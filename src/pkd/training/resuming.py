@@ -22,12 +22,15 @@ from pkd.training.checkpoints import (
     load_optimizer,
     load_random_state,
     newest_sealed,
+    require_whole,
     rotate,
     save_counters,
     save_optimizer,
     save_random_state,
 )
 from pkd.training.precision import keep_freed_memory
+
+DIVERGED = "diverged.json"  # the texts of the step that stopped a training
 
 # what a checkpoint must share with the training that resumes it
 _RESUMED_WITH = (
@@ -85,6 +88,9 @@ class ResumableTrainer(Trainer):
             self._restore_counters(Path(resume_from_checkpoint))
             progress.note(f"{self.stage_name} goes on from {resume_from_checkpoint}.")
             resume_from_checkpoint = str(resume_from_checkpoint)
+        if ranks.is_first():
+            for told in self._output.glob(f"{Path(DIVERGED).stem}*.json"):  # of an attempt before this one
+                told.unlink()
         self._leg_started = time.monotonic()
         keep_freed_memory()
         with (
@@ -137,10 +143,15 @@ class ResumableTrainer(Trainer):
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.is_world_process_zero():
-            seal(folder, KIND, self._inputs(), {"step": self.state.global_step})
-            best = self.state.best_model_checkpoint
-            rotate(folder.parent, Path(best) if best else None)
+            best = Path(self.state.best_model_checkpoint) if self.state.best_model_checkpoint else None
+            seal(folder, KIND, self._inputs(), {"step": self.state.global_step, "best": best and best.name})
+            rotate(folder.parent, best)
         ranks.meet()
+
+    def _load_best_model(self) -> None:
+        best = Path(str(self.state.best_model_checkpoint))
+        ranks.on_first(lambda: require_whole(best))
+        super()._load_best_model()
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if self.args.should_save:  # the stock method also writes training_args.bin, a pickle

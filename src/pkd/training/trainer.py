@@ -32,6 +32,7 @@ from pkd.storage.seal import write_json
 from pkd.training.checkpoints import checkpoint_folders
 from pkd.training.economy import EconomicalTrainer
 from pkd.training.losses import ce_row_losses
+from pkd.training.resuming import DIVERGED
 
 RowLosses = tuple[torch.Tensor, dict[str, torch.Tensor]]
 
@@ -69,7 +70,8 @@ class RowMeanTrainer(EconomicalTrainer):
         )
         self._term_sums: dict[str, torch.Tensor] = {}
         self._term_rows: dict[str, int] = {}
-        self._lost: tuple[str, Any] | None = None  # a loss of this rank alone that is not finite
+        self._lost: str | None = None  # a loss of this rank alone that is not finite
+        self._step_inputs: list[Any] = []  # the micro-batches of the step under way, to be told if it diverges
 
     # What is trained ------------------------------------------------------------------------------------------------
 
@@ -111,30 +113,36 @@ class RowMeanTrainer(EconomicalTrainer):
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """One forward and backward pass; stops at a loss that is not finite."""
+        self._step_inputs.append(inputs["input_ids"])
         loss = super().training_step(model, inputs, num_items_in_batch)
         if not torch.isfinite(loss):
             if self.args.world_size > 1:  # its gradient is not finite either: all ranks see that, and end together
-                self._lost = self._lost or (f"the loss is {loss.item()}", inputs)
+                self._lost = self._lost or f"the loss is {loss.item()}"
             else:
-                self._diverged(f"the loss is {loss.item()}", inputs)
+                self._diverged(f"the loss is {loss.item()}")
         return loss
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]
         if not np.isfinite(float(norm)):
-            self._diverged(*(self._lost or (f"the gradient's norm is {float(norm)}", None)))
+            self._diverged(self._lost or f"the gradient's norm is {float(norm)}")
+        self._step_inputs.clear()
         return norm
 
-    def _diverged(self, what: str, inputs: Any) -> None:
+    def _diverged(self, what: str) -> None:
         step = self.state.global_step + 1
         output = self._output
         good = next((folder.name for folder in checkpoint_folders(output)), None)
         where = ""
-        if inputs is not None and self.processing_class is not None:
-            texts = self.processing_class.batch_decode(inputs["input_ids"], skip_special_tokens=True)
-            path = output / "diverged.json"
+        if self._step_inputs and self.processing_class is not None:
+            texts = [
+                text
+                for input_ids in self._step_inputs
+                for text in self.processing_class.batch_decode(input_ids.flatten(0, -2), skip_special_tokens=True)
+            ]
+            path = output / (f"diverged-{self.args.process_index}.json" if self.args.world_size > 1 else DIVERGED)
             write_json(path, {"step": step, "what": what, "texts": texts})
-            where = f" The batch's texts are in {path}."
+            where = f" The step's texts are in {path}."
         raise DivergedError(
             f"Step {step}: {what}, so training stopped before the weights changed. The last good checkpoint is "
             f"{good or 'none'}.{where} Lower the learning rate or β, or train in float32."

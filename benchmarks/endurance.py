@@ -1,0 +1,385 @@
+"""Whether a run that is killed again and again ends with the bits of one that never was.
+
+A whole job (fine-tune the teacher, annotate, train student and controls, evaluate, report) on a tiny BERT with dropout
+runs undisturbed once. Then it is killed with SIGKILL: at random moments spread over its wall time, and in every
+dangerous window of `benchmarks.killing`, each until it is hit. After each kill the same command runs again in a fresh
+process; when a job ends, every file of it is compared with the undisturbed one's.
+
+    python -m benchmarks.endurance --kills 100                    # fresh processes, random and aimed
+    python -m benchmarks.endurance --kills 10 --random-only --processes 2   # each of two processes under torchrun
+    python -m benchmarks.endurance --kills 10 --fork              # the test suite's: from a process that is warm
+
+Exits with 1 and names the files, if any differ; wall times and what is made of them (`results.jsonl`'s `created`,
+`train_seconds`, `rows_per_second`, the report's and cards' words for them) are set equal before they are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.killing import CHECKPOINTS, HIT, STEPS, WINDOWS, Window
+
+_WALL_TIMES = {"train_seconds", "rows_per_second", "created", "hardware"}
+_SAVE_STEPS = 2
+_ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+_RECIPE = """
+output: run
+teacher: {model: ../data/encoder, finetune: {num_train_epochs: 3, save_steps: SAVE, learning_rate: 1.0e-3,
+          per_device_train_batch_size: BATCH, device: cpu, precision: float32}}
+data: {train: ../data/train.csv, eval: ../data/dev.csv, test: ../data/test.csv, unlabelled: [../data/more.txt],
+       max_length: 32}
+students: [{layers: 2}]
+training: {num_train_epochs: 3, save_steps: SAVE, learning_rate: 1.0e-3, per_device_train_batch_size: BATCH,
+           device: cpu, precision: float32, logging_steps: 3}
+annotation: {rows_per_shard: 32}
+evaluation: {resamples: 50, measure_speed: false}
+"""
+
+
+@dataclass
+class Tally:
+    """What happened so far."""
+
+    kills: int = 0
+    aimed: list[str] = field(default_factory=list)
+    jobs: int = 0
+    differences: list[str] = field(default_factory=list)
+    steps: int = 0
+    most_steps: float = 0.0  # of what a job and its kills may cost
+
+
+Start = Callable[[Path, Sequence[str]], "Attempt"]
+
+
+@dataclass
+class Attempt:
+    """A running job: a process group that can be killed and waited for."""
+
+    pid: int
+    log: Path
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        """The exit code (negative of a signal), or None if it still runs after so many seconds."""
+        until = None if seconds is None else time.monotonic() + seconds
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+            if until is not None and time.monotonic() >= until:
+                return None
+            time.sleep(0.005)
+
+    def kill(self) -> None:
+        """SIGKILL for the whole group."""
+        os.killpg(self.pid, signal.SIGKILL)
+        self.wait()
+
+
+def start_fresh(processes: int) -> Start:
+    """Start attempts as new Python processes, under torchrun where there are several."""
+    launcher = [sys.executable, "-m"]
+    if processes > 1:
+        launcher += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
+
+    def start(folder: Path, options: Sequence[str]) -> Attempt:
+        log = folder / "log"
+        root = Path(__file__).resolve().parents[1]
+        path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
+        with log.open("ab") as output:
+            command = [*launcher, "benchmarks.killing", *options, "--record", "record", "--", "run", "recipe.yaml"]
+            process = subprocess.Popen(
+                command, cwd=folder, env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": path}, stdout=output,
+                stderr=output, start_new_session=True,
+            )  # fmt: skip
+        return Attempt(process.pid, log)
+
+    return start
+
+
+def start_forked(folder: Path, options: Sequence[str]) -> Attempt:
+    """Start an attempt as a fork of this process, which has loaded the libraries and computed nothing."""
+    pid = os.fork()
+    if pid:
+        return Attempt(pid, folder / "log")
+    os.setsid()
+    os.chdir(folder)
+    log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    from benchmarks.killing import run_here
+
+    window = next((each for each in WINDOWS if each.name in options), None)
+    code = 1
+    try:
+        code = run_here(["run", "recipe.yaml"], Path("record"), window)
+    finally:
+        os._exit(code)
+
+
+class Endurance:
+    """Jobs that are killed, one after the other, each compared with the undisturbed one when it ends."""
+
+    def __init__(self, place: Path, start: Start, seconds: float, seed: int, processes: int) -> None:
+        self.place = place
+        self.start = start
+        self.seconds = seconds
+        self.processes = processes
+        self.chance = random.Random(seed)
+        self.reference = place / "undisturbed"
+        self.tally = Tally()
+        self._number = 0
+        self._kills_of_job = 0
+        self._begin()
+
+    def kill_at_random(self) -> None:
+        """One kill at a moment of the job's wall time; a job that ends before it is compared, and a new one begun."""
+        while True:
+            moment = self.chance.uniform(0.0, self.seconds)
+            attempt = self.start(self.folder, [])
+            code = attempt.wait(moment)
+            if code is None:
+                attempt.kill()
+                self._killed()
+                return
+            self._ended(code)
+
+    def kill_in(self, window: Window) -> None:
+        """One kill in a window; a job that ends without having come there is compared, and a new one begun."""
+        for _ in range(2):
+            hit = self.folder / "record" / HIT
+            hit.unlink(missing_ok=True)
+            options = ["--window", window.name, "--rank", str(self.chance.randrange(self.processes))]
+            code = self.start(self.folder, options).wait()
+            if hit.exists():
+                self._killed()
+                self.tally.aimed.append(window.name)
+                return
+            self._ended(code)
+        raise SystemExit(f"The window '{window.name}' was not reached in a whole job.")
+
+    def finish(self) -> None:
+        """Let the job under way come to its end."""
+        if self._kills_of_job:
+            self._ended(self.start(self.folder, []).wait())
+
+    def _begin(self) -> None:
+        self._number += 1
+        self._kills_of_job = 0
+        self.folder = self.place / f"job-{self._number}"
+        self.folder.mkdir()
+        shutil.copy(self.reference.parent / "data" / "recipe.yaml", self.folder)
+
+    def _killed(self) -> None:
+        self.tally.kills += 1
+        self._kills_of_job += 1
+
+    def _ended(self, code: int | None) -> None:
+        if code != 0:
+            raise SystemExit(f"{self.folder}: ended with {code}, not by our kill: {self._log()}")
+        found = list(compare(self.reference, self.folder))
+        self.tally.differences += [f"{self.folder.name}: {each}" for each in found]
+        self.tally.jobs += 1
+        steps, whole = (count_steps(folder) for folder in (self.folder, self.reference))
+        self.tally.steps += steps
+        self.tally.most_steps += whole + self._kills_of_job * _SAVE_STEPS * self.processes
+        if not found:
+            shutil.rmtree(self.folder)
+        self._begin()
+
+    def _log(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")[-3000:]
+
+
+def count_steps(folder: Path) -> int:
+    """Training steps that were computed in all attempts of a job."""
+    return (folder / "record" / STEPS).stat().st_size
+
+
+def compare(one: Path, other: Path) -> Iterator[str]:
+    """What differs between two jobs' files, wall times apart."""
+    with tempfile.TemporaryDirectory() as scratch:
+        digests = [digest_of(folder, Path(scratch) / str(number)) for number, folder in enumerate((one, other))]
+    for name in sorted(digests[0].keys() | digests[1].keys()):
+        if name not in digests[1]:
+            yield f"{name} is missing"
+        elif name not in digests[0]:
+            yield f"{name} is too much"
+        elif digests[0][name] != digests[1][name]:
+            yield f"{name} differs"
+
+
+def digest_of(folder: Path, scratch: Path) -> dict[str, str]:
+    """The sha256 of each file of a job, and of its trainings' last checkpoints, wall times set equal.
+
+    Report and cards are made of the records: they must be those that these records make, and, once the records have
+    equal wall times, the same bytes.
+    """
+    from pkd.jobs.report import report
+
+    run = scratch / "run"
+    shutil.copytree(folder / "run", run)
+    written = {path: path.read_bytes() for path in sorted([*run.glob("students/*/README.md"), run / "report.html"])}
+    report(run)
+    stale = {path.relative_to(run).as_posix() for path, data in written.items() if path.read_bytes() != data}
+    records = [json.loads(line) for line in (run / "results.jsonl").read_text(encoding="utf-8").splitlines()]
+    (run / "manifest.json").unlink()
+    (run / "results.jsonl").write_text("".join(json.dumps(_timeless(record)) + "\n" for record in records))
+    report(run)
+    (run / "manifest.json").unlink()  # it holds the hashes of the two
+    digests = {}
+    for path in sorted([*run.rglob("*"), *(folder / "record" / CHECKPOINTS).rglob("*")]):
+        inside = path.is_relative_to(run)
+        name = path.relative_to(run if inside else folder / "record").as_posix()
+        if path.is_dir():
+            digests[name] = "a folder"
+            continue
+        data = path.read_bytes()
+        if path.name in ("manifest.json", "training_state.json"):
+            data = json.dumps(_timeless(json.loads(data))).encode()
+        digests[name] = hashlib.sha256(data).hexdigest() + (" but stale" if name in stale else "")
+    return digests
+
+
+def _timeless(value: Any) -> Any:
+    """A JSON value with its wall times, and the hashes of what holds them, set equal."""
+    if isinstance(value, list):
+        return [_timeless(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    is_manifest = {"kind", "inputs", "files"} <= value.keys()
+    is_timed_file = value.get("name") in ("training_state.json", "manifest.json")
+    plain = {key: _timeless(each) for key, each in value.items()}
+    for key in plain.keys() & _WALL_TIMES:
+        plain[key] = {} if key == "hardware" else "2000-01-01T00:00:00+00:00" if key == "created" else 1.0
+    if is_manifest or is_timed_file:
+        plain.pop("sha256", None)
+    if is_timed_file:
+        plain.pop("bytes", None)
+    return plain
+
+
+def make_data(folder: Path, processes: int) -> None:
+    """A tiny pretrained encoder with dropout, its tokenizer, and reviews it can learn from."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    folder.mkdir()
+    words = {"good": ["good", "great", "fine"], "bad": ["bad", "dull", "weak"]}
+    filler = ["the", "a", "film", "plot", "was", "is", "very", "quite", "and", "with"]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words["good"], *words["bad"], *filler]
+    backend = Tokenizer(models.WordPiece({word: place for place, word in enumerate(vocabulary)}, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]",
+        mask_token="[MASK]", model_input_names=["input_ids", "token_type_ids", "attention_mask"], model_max_length=64,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=64,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder / "encoder")
+    tokenizer.save_pretrained(folder / "encoder")
+    chance = random.Random(0)
+
+    def review(label: str) -> str:
+        said = [chance.choice(filler) for _ in range(chance.randint(3, 12))]
+        said.insert(chance.randrange(len(said)), chance.choice(words[label]))
+        return " ".join(said)
+
+    for name, rows in (("train", 130), ("dev", 40), ("test", 40)):
+        lines = [f"{review(label)},{label}" for label in (chance.choice(["good", "bad"]) for _ in range(rows))]
+        (folder / f"{name}.csv").write_text("\n".join(["text,label", *lines, ""]))
+    (folder / "more.txt").write_text("".join(f"{review(chance.choice(['good', 'bad']))}\n" for _ in range(30)))
+    (folder / "recipe.yaml").write_text(
+        _RECIPE.replace("BATCH", str(32 // processes)).replace("SAVE", str(_SAVE_STEPS))
+    )
+
+
+def main() -> int:
+    """Run the endurance test and print what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--kills", type=int, default=100, help="in all: two thirds in windows, each once, the others at random"
+    )
+    parser.add_argument("--random-only", action="store_true", help="no aimed kills")
+    parser.add_argument("--aimed-only", action="store_true", help="no random kills")
+    parser.add_argument("--processes", type=int, default=1, help="of a job, under torchrun")
+    parser.add_argument("--fork", action="store_true", help="fork attempts from a process that is warm")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--place", type=Path, help="an empty folder to work in (default: a temporary one)")
+    asked = parser.parse_args()
+    os.environ.update(_ENVIRONMENT)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as temporary:
+        place = (asked.place or Path(temporary)).absolute()
+        place.mkdir(parents=True, exist_ok=True)
+        child = os.fork()  # so that this process has computed nothing when it forks again
+        if child == 0:
+            make_data(place / "data", asked.processes)
+            os._exit(0)
+        os.waitpid(child, 0)
+        start = start_forked if asked.fork else start_fresh(asked.processes)
+        if asked.fork:
+            _warm_up()
+        tally = _endure(asked, place, start)
+    told = {
+        "kills": tally.kills, "aimed": len(tally.aimed), "jobs": tally.jobs, "steps": tally.steps,
+        "steps_allowed": tally.most_steps, "differences": tally.differences,
+        "seconds": round(time.monotonic() - began),
+    }  # fmt: skip
+    print(json.dumps(told, indent=1))
+    return 1 if tally.differences or tally.steps > tally.most_steps else 0
+
+
+def _endure(asked: argparse.Namespace, place: Path, start: Start) -> Tally:
+    reference = place / "undisturbed"
+    reference.mkdir()
+    shutil.copy(place / "data" / "recipe.yaml", reference)
+    started = time.monotonic()
+    code = start(reference, []).wait()
+    seconds = time.monotonic() - started
+    if code != 0:
+        raise SystemExit(f"The undisturbed job ended with {code}: {(reference / 'log').read_text()[-3000:]}")
+    print(f"undisturbed: {seconds:.1f} s, {count_steps(reference)} steps", file=sys.stderr, flush=True)
+    endurance = Endurance(place, start, seconds, asked.seed, asked.processes)
+    aimed = 0 if asked.random_only else min(len(WINDOWS), asked.kills if asked.aimed_only else -(-asked.kills * 2 // 3))
+    windows = [WINDOWS[place * len(WINDOWS) // aimed] for place in range(aimed)]
+    for number, window in enumerate(windows, start=1):
+        endurance.kill_in(window)
+        print(f"{number}: {window.name}", file=sys.stderr, flush=True)
+    endurance.finish()
+    while not asked.aimed_only and endurance.tally.kills < asked.kills:
+        endurance.kill_at_random()
+        print(f"{endurance.tally.kills}: at random", file=sys.stderr, flush=True)
+    endurance.finish()
+    return endurance.tally
+
+
+def _warm_up() -> None:
+    import pkd.cli.main
+    import pkd.jobs.run
+    import pkd.reporting.html  # noqa: F401
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""The commands that bring a classifier to where it is used: export, serve."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from pkd.cli.options import COLUMNS, Json, Overwrite, with_flags
+from pkd.cli.session import with_progress
+from pkd.cli.showing import show, show_json
+from pkd.serving.limits import Limits
+
+_LIMITS = Limits()
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="folder of a classifier", show_default=False)]
+
+
+@with_progress
+@with_flags(COLUMNS)
+def export(
+    model: Model,
+    output: Annotated[str, typer.Option("--output", metavar="DIR", help="folder for the result", show_default=False)],
+    format: Annotated[str, typer.Option("--format", metavar="onnx", help="the only one there is")] = "onnx",
+    int8: Annotated[bool, typer.Option("--int8", help="int8 weights: a quarter of the size, and faster")] = False,
+    eval: Annotated[
+        str | None,
+        typer.Option(
+            "--eval",
+            metavar="FILE",
+            help="measure int8 on it (default: the development data of the run beside MODEL)",
+            show_default=False,
+        ),
+    ] = None,
+    max_drop: Annotated[
+        float, typer.Option("--max-drop", metavar="X", help="refuse int8 if the metric falls by more: 0.005 is ½ point")
+    ] = 0.005,
+    min_agreement: Annotated[
+        float, typer.Option("--min-agreement", metavar="X", help="refuse int8 if fewer answers stay the same")
+    ] = 0.97,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    **keys: Any,
+) -> None:
+    """Export a classifier to ONNX, proven against PyTorch, to be served without it."""
+    from pkd.jobs.export import export
+
+    result = export(
+        model, output=output, format=format, int8=int8, eval=eval, max_drop=max_drop, min_agreement=min_agreement,
+        overwrite=overwrite, **keys,
+    )  # fmt: skip
+    if json:
+        show_json({"folder": str(result.folder), **result.facts})
+        return
+    from pkd.reporting.export_card import export_sentences
+
+    for sentence in export_sentences(result.facts):
+        show(sentence)
+    show(f"served from: {result.folder}")
+
+
+def _limit(flag: str, help: str) -> Any:
+    return typer.Option(flag, metavar="N", min=1, help=help, rich_help_panel="Limits")
+
+
+@with_progress
+def serve(
+    model: Model,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="0.0.0.0 listens everywhere")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes a free one")] = 8000,
+    threads: Annotated[
+        int | None, typer.Option("--threads", metavar="N", min=1, help="cores of the model", show_default=False)
+    ] = None,
+    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="where")] = "auto",
+    max_batch: Annotated[int, _limit("--max-batch", "texts the model answers at a time")] = _LIMITS.batch,
+    max_queue: Annotated[int, _limit("--max-queue", "texts that may wait; beyond it 429")] = _LIMITS.queue,
+    max_texts: Annotated[int, _limit("--max-texts", "texts a request; beyond it 422")] = _LIMITS.texts,
+    max_characters: Annotated[int, _limit("--max-characters", "of a text; beyond it 422")] = _LIMITS.characters,
+    max_body: Annotated[int, _limit("--max-body", "bytes a request; beyond it 413")] = _LIMITS.body_bytes,
+    drain_seconds: Annotated[
+        int, _limit("--drain-seconds", "a stop waits for what it accepted")
+    ] = _LIMITS.drain_seconds,
+) -> None:
+    """Serve a classifier over HTTP: /predict, /health, /metrics, /docs."""
+    limits = Limits(
+        body_bytes=max_body, texts=max_texts, characters=max_characters, queue=max_queue, batch=max_batch,
+        drain_seconds=drain_seconds,
+    )  # fmt: skip
+    from pkd.jobs.serve import serve
+
+    serve(model, host=host, port=port, limits=limits, device=device, threads=threads)

@@ -1,0 +1,104 @@
+"""Files of one JSON object a line become tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pkd.data.opening import open_text
+from pkd.data.tables import Choose, RawTable, RowBuffer
+from pkd.data.tasks import Columns
+from pkd.errors import DataError
+
+_ONE_OBJECT_A_LINE = "Give one object a line (`jq -c '.[]'` makes that of an array)."
+
+
+def read_json_lines(path: Path, choose: Choose, *, encoding: str) -> RawTable:
+    """Read a file of one JSON object a line.
+
+    Raises:
+        DataError: naming the line, if it is no JSON object or lacks a column.
+    """
+    rows: RowBuffer | None = None
+    with open_text(path, encoding) as file:
+        for line, text in enumerate(file, start=1):
+            if not text.strip():
+                continue
+            record = _json_object(path, line, text)
+            if rows is None:
+                columns = choose(list(record))
+                rows = RowBuffer(columns, len(_choices(path, line, record, columns)))
+            _check_keys(path, line, record, rows.columns)
+            choices = _choices(path, line, record, rows.columns)
+            if len(choices) != rows.choices:
+                raise DataError(
+                    f"{path}, line {line}: the question has {len(choices)} choices, the first one {rows.choices}; give "
+                    "every question as many."
+                )
+            for name in (*rows.columns.text, *filter(None, [rows.columns.group])):
+                record[name] = _json_text(path, line, name, record.get(name))
+            for name in rows.columns.labels:
+                _require_characters(path, line, name, record[name])
+            rows.add_record(line, record, f"{path}, line {line}", choices)
+    if rows is None:
+        raise DataError(f"{path} has 0 rows; give a file with one JSON object a line.")
+    return rows.table(path)
+
+
+def _json_object(path: Path, line: int, text: str) -> dict[str, Any]:
+    try:
+        record = json.loads(text)
+    except json.JSONDecodeError as error:
+        if line == 1 and text.strip() in ("[", "{"):
+            raise DataError(f"{path}, line 1: the JSON goes over several lines. {_ONE_OBJECT_A_LINE}") from error
+        raise DataError(f"{path}, line {line}, column {error.colno}: this is no JSON ({error.msg}).") from error
+    except RecursionError as error:
+        raise DataError(f"{path}, line {line}: the JSON is nested too deeply. {_ONE_OBJECT_A_LINE}") from error
+    if not isinstance(record, dict):
+        raise DataError(
+            f"{path}, line {line}: expected a JSON object, found a {type(record).__name__}. {_ONE_OBJECT_A_LINE}"
+        )
+    return record
+
+
+def _check_keys(path: Path, line: int, record: dict[str, Any], columns: Columns) -> None:
+    optional = (columns.row_id, columns.group)
+    absent = [name for name in columns.all if name not in optional and name not in record]
+    if absent:
+        raise DataError(
+            f"{path}, line {line}: the object has no key '{absent[0]}', which the first line has; its keys: "
+            f"{', '.join(record)}. Give every line the same keys."
+        )
+
+
+def _choices(path: Path, line: int, record: dict[str, Any], columns: Columns) -> list[str]:
+    if columns.choices is None:
+        return [_json_text(path, line, name, record.get(name)) or "" for name in columns.choice_set]
+    choices = record.get(columns.choices)
+    if not isinstance(choices, list) or len(choices) < 2:
+        raise DataError(f"{path}, line {line}: '{columns.choices}' must be a list of two choices or more.")
+    return [_json_text(path, line, columns.choices, choice) or "" for choice in choices]
+
+
+def _json_text(path: Path, line: int, name: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str | int | float):
+        raise DataError(f"{path}, line {line}: '{name}' is a {type(value).__name__}; a text is expected.")
+    text = str(value)
+    _require_characters(path, line, name, text)
+    return text
+
+
+def _require_characters(path: Path, line: int, name: str, value: Any) -> None:
+    """JSON can write half of a pair of surrogates, which is no character."""
+    if not isinstance(value, str) or value.isascii():
+        return
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{path}, line {line}: '{name}' holds \\u{ord(value[error.start]):04x}, half of a character, which "
+            "cannot be saved. Mend the text or take the line out."
+        ) from error

@@ -1,0 +1,248 @@
+"""`pkd export`: a folder that serves without PyTorch, proven before it is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pkd import progress
+from pkd.data.encoding import fingerprint_rows, text_columns
+from pkd.data.examples import load_examples
+from pkd.data.labels import label_array
+from pkd.data.sources import read_split
+from pkd.encoder.contract import LoadedClassifier, load_teacher
+from pkd.encoder.families import depth_of
+from pkd.encoder.sizes import parameters_of
+from pkd.errors import DataError, RecipeError, TeacherError
+from pkd.evaluation.scoring import scoring_of
+from pkd.jobs.finetune import settle_metric
+from pkd.jobs.stages import library_versions, run_stage
+from pkd.recipe.keywords import place_keywords
+from pkd.recipe.reading import read_recipe, recipe_from
+from pkd.recipe.schema import Recipe
+from pkd.reporting.export_card import exported_card
+from pkd.serving.classifier import Classifier
+from pkd.serving.export import graph_path, quantise, require_exporter, trace, write_companions, write_graph
+from pkd.serving.onnx_model import graph_of, load_onnx
+from pkd.serving.proof import TOLERANCE, Change, Parity, measure_change, prove, refusals
+from pkd.serving.texts import Text
+from pkd.serving.torch_model import max_length_of, taken_over
+from pkd.storage.lock import one_writer
+from pkd.storage.seal import write_text
+from pkd.training.precision import resolve_device
+
+KIND = "onnx export"
+_INT8_WITHOUT_TEXTS = (
+    "int8 changes answers, and there is nothing to measure how much: give --eval FILE, labelled examples (or a .txt of "
+    "texts, which shows how many answers stay the same). Beside a student that `pkd distill` made, its own development "
+    "data would be found."
+)
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """An exported folder and what its manifest says of it."""
+
+    folder: Path
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """What int8 is measured on."""
+
+    on: str
+    texts: list[Text]
+    labels: np.ndarray | None
+    metric: str
+    fingerprint: dict[str, str]
+
+
+def export(
+    model: str,
+    *,
+    output: str,
+    format: str = "onnx",
+    int8: bool = False,
+    eval: str | None = None,
+    max_drop: float = 0.005,
+    min_agreement: float = 0.97,
+    overwrite: bool = False,
+    **keys: Any,
+) -> ExportResult:
+    """Export a classifier to a folder that ONNX Runtime serves alone: graph, tokenizer, config and model card.
+
+    Nothing is written before the float32 graph's logits are within 1e-4 of PyTorch's over shapes from 1 × 1 to
+    32 × 512, and, with `int8`, before its answers to the development texts are good enough.
+
+    Args:
+        model: folder or hub name of a classifier.
+        output: the folder to make.
+        format: "onnx", the only one there is.
+        int8: quantise the weights, and activations as they come.
+        eval: what int8 is measured on: labelled examples, or a .txt of texts. By default the development data of the
+            recipe beside the student, where `pkd distill` or `pkd run` made it.
+        max_drop: refuse int8 if the metric falls by more, as a share (0.005 is half a point).
+        min_agreement: refuse int8 if fewer answers stay the same.
+        overwrite: put aside a folder that is in the way.
+        keys: keys of the recipe that say how `eval` is read, e.g. `text_columns`.
+
+    Raises:
+        RecipeError: if int8 has nothing to be measured on, or libraries are missing.
+        TeacherError: if the model cannot be loaded or exported, the graph is wrong, or int8 is not good enough.
+        DataError: if the examples cannot be used.
+    """
+    if format != "onnx":
+        raise RecipeError(f"--format is {format}; onnx is the only format there is.")
+    require_exporter()
+    if graph_of(model) is not None:
+        raise TeacherError(f"{model} is an exported folder already. Export the classifier that it was made from.")
+    loaded = load_teacher(str(model))
+    if loaded.outputs.problem_type == "multiple_choice":
+        raise TeacherError(
+            f"{model} chooses among several texts: its graph would take [rows, choices, length], which neither `pkd "
+            "predict` nor transformers.js asks. Measure it with `pkd evaluate`, or serve it with PyTorch."
+        )
+    measured = _texts_for(model, loaded, eval, keys) if int8 else None
+    inputs = {
+        "model": loaded.fingerprints,
+        "max_length": max_length_of(loaded),
+        "precision": "int8" if int8 else "float32",
+        "tolerance": TOLERANCE,
+        "measured": measured
+        and {
+            "rows": measured.fingerprint,
+            "metric": measured.metric,
+            "max_drop": max_drop,
+            "min_agreement": min_agreement,
+        },
+        "versions": library_versions(),
+    }
+    folder = Path(output)
+
+    def build(partial: Path) -> Mapping[str, Any]:
+        return _build(partial, loaded, measured, max_drop, min_agreement)
+
+    with one_writer(folder):
+        done = run_stage(folder, KIND, inputs, build, overwrite=overwrite)
+        write_text(folder / "README.md", exported_card(_card_of(model), folder.name, done.manifest.facts))
+    return ExportResult(folder, done.manifest.facts)
+
+
+def _build(
+    partial: Path, loaded: LoadedClassifier, measured: _Texts | None, max_drop: float, min_agreement: float
+) -> dict[str, Any]:
+    """Fill the folder; on a refusal nothing is left of it."""
+    precision = "float32" if measured is None else "int8"
+    try:
+        with progress.stage("trace the model into a graph"):
+            program = trace(loaded)
+            plain = graph_path(partial, "float32")
+            write_graph(program, plain)
+        parity = prove(loaded, plain)
+        change = None
+        write_companions(loaded, partial, precision)
+        if measured is not None:
+            with progress.stage("quantise the weights"):
+                write_graph(quantise(program, loaded), graph_path(partial, "int8"))
+            plain.unlink()
+            change = _change(partial, loaded, measured)
+            _require_good_enough(loaded.name, change, max_drop, min_agreement)
+    except (TeacherError, DataError):
+        shutil.rmtree(partial)
+        raise
+    return _facts(loaded, partial, precision, parity, change)
+
+
+def _facts(
+    loaded: LoadedClassifier, partial: Path, precision: str, parity: Parity, change: Change | None
+) -> dict[str, Any]:
+    import onnx
+
+    graph = graph_path(partial, precision)
+    opsets = onnx.load(str(graph), load_external_data=False).opset_import
+    return {
+        "format": "onnx",
+        "precision": precision,
+        "opset": next(each.version for each in opsets if not each.domain),
+        "layers": depth_of(loaded.model.config),
+        "parameters": dataclasses.asdict(parameters_of(loaded.model)),
+        "bytes": graph.stat().st_size,
+        "parity": parity.to_dict(),
+        "int8": change and change.to_dict(),
+    }
+
+
+def _change(partial: Path, loaded: LoadedClassifier, measured: _Texts) -> Change:
+    problem_type = loaded.outputs.problem_type
+    with progress.stage("measure what int8 changes", 2 * len(measured.texts), "texts") as stage:
+        logits = []
+        for model in (taken_over(loaded, resolve_device("cpu")), load_onnx(partial, device="cpu")):
+            logits.append(Classifier(model).logits(measured.texts))
+            stage.advance(len(measured.texts))
+    before, after = logits
+    return measure_change(before, after, measured.labels, problem_type, measured.metric, measured.on)
+
+
+def _require_good_enough(name: str, change: Change, max_drop: float, min_agreement: float) -> None:
+    if reasons := refusals(change, max_drop, min_agreement):
+        raise TeacherError(
+            f"int8 is not good enough for {name}: {'; '.join(reasons)}. Export it without --int8, or allow more."
+        )
+
+
+def _texts_for(model: str, loaded: LoadedClassifier, eval: str | None, keys: Mapping[str, Any]) -> _Texts:
+    """The texts that int8 is measured on.
+
+    Raises:
+        RecipeError: if there are none.
+    """
+    metric: str = scoring_of(loaded.outputs.problem_type).metric
+    recipe: Recipe | None
+    if eval is not None and Path(eval).suffix.lower() == ".txt":
+        recipe = recipe_from(place_keywords({"unlabelled": eval, **keys}), where="export", required=())
+        rows = read_split(eval, "unlabelled", recipe.data)
+        return _Texts(Path(eval).name, _as_texts(rows), None, metric, fingerprint_rows(rows))
+    if eval is None and "task" not in keys:
+        recipe = _recipe_beside(Path(model))
+        if recipe is None:
+            raise RecipeError(_INT8_WITHOUT_TEXTS)
+        if keys:
+            raise RecipeError(f"{', '.join(keys)} say how --eval is read, which is not given. Give it, or leave them.")
+    else:
+        recipe = recipe_from(place_keywords({"eval": eval, **keys}), where="export", required=())
+    examples = load_examples(recipe.data, splits=("eval",), teacher=loaded.outputs)
+    rows = examples.splits["eval"]
+    metric = settle_metric(recipe, loaded.outputs.problem_type).evaluation.metric
+    return _Texts(Path(str(recipe.data.eval)).name, _as_texts(rows), label_array(rows), metric, fingerprint_rows(rows))
+
+
+def _recipe_beside(model: Path) -> Recipe | None:
+    """The recipe of the run that made a student, if it lies beside it and names development data."""
+    work = model.absolute().with_name(model.absolute().name + ".work")  # where `pkd distill` keeps it
+    for place in (work, model.absolute().parent.parent):
+        path = place / "recipe.yaml"
+        if path.is_file() and (place == work or model.absolute().parent.name == "students"):
+            recipe = read_recipe(path)
+            if recipe.data.eval:
+                progress.note(f"int8 is measured on the development data of {path}: {recipe.data.eval}")
+                return recipe
+    return None
+
+
+def _as_texts(rows: Any) -> list[Text]:
+    columns = text_columns(rows)
+    if len(columns) == 1:
+        return list(rows[columns[0]])
+    return list(zip(*(rows[column] for column in columns), strict=True))
+
+
+def _card_of(model: str) -> str | None:
+    path = Path(model) / "README.md"
+    return path.read_text(encoding="utf-8") if path.is_file() else None

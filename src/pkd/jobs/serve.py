@@ -1,0 +1,88 @@
+"""`pkd serve`: a classifier behind HTTP until it is asked to stop; then what was accepted is answered first."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from pkd import progress
+from pkd.errors import RecipeError
+from pkd.serving.classifier import Classifier
+from pkd.serving.limits import Limits
+
+
+def serve(
+    model: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    limits: Limits | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+) -> None:
+    """Serve a classifier over HTTP; returns when SIGINT or SIGTERM asked it to stop and all accepted is answered.
+
+    Args:
+        model: an exported folder, any other folder of a classifier, or a hub name.
+        host: address to listen at; 0.0.0.0 for all.
+        port: 0 takes a free one.
+        limits: what is taken before a request is refused.
+        device: "auto", "cpu" or "cuda".
+        threads: cores the model may use.
+
+    Raises:
+        RecipeError: if the port is taken, or libraries are missing.
+        TeacherError: if the model cannot be loaded.
+    """
+    limits = limits or Limits()
+    try:
+        import uvicorn
+
+        from pkd.serving.server import make_app
+    except ImportError as error:
+        raise RecipeError(f"pkd serve needs more libraries: pip install 'pkd[serve]'. ({error})") from error
+    listening = _listen(host, port)
+    with contextlib.closing(listening):
+        app = make_app(Classifier.load(model, device, threads), limits)
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, timeout_graceful_shutdown=limits.drain_seconds
+        )
+        server = uvicorn.Server(config)
+        server.capture_signals = lambda: _stopping(server)  # type: ignore[method-assign] # its own raises them again
+        url = f"http://{host}:{listening.getsockname()[1]}"
+        progress.note(f"serving {model} at {url} (what it takes: {url}/docs); Ctrl-C stops it")
+        server.run(sockets=[listening])
+    progress.note("stopped; all that was accepted is answered")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listening.close()
+        raise RecipeError(f"{host}:{port} cannot be listened at ({error}). Choose another --host or --port.") from error
+    listening.listen(2048)
+    listening.set_inheritable(True)
+    return listening
+
+
+@contextlib.contextmanager
+def _stopping(server: object) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM ask the server to stop, and a second SIGINT end it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may take signals
+        return
+    handler = server.handle_exit  # type: ignore[attr-defined]
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

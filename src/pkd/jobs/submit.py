@@ -1,0 +1,72 @@
+"""`pkd submit`: a classifier's answers to a benchmark's test rows, in the files that its leaderboard takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pkd import progress
+from pkd.data.encoding import encode
+from pkd.data.sources import read_split, require_sources
+from pkd.encoder.contract import load_teacher
+from pkd.encoder.families import longest_input
+from pkd.encoder.inference import answer_rows
+from pkd.errors import RecipeError, TeacherError
+from pkd.recipe.benchmarks import TASKS, leaderboard_sources, task_of
+from pkd.recipe.settings import DataSettings
+from pkd.reporting.submission import class_order, submission_text
+from pkd.storage.seal import write_text
+from pkd.training.precision import resolve_device
+
+
+def submit(
+    model: str,
+    *,
+    task: str,
+    output: str,
+    folder: str | None = None,
+    max_length: int | None = None,
+    device: str = "auto",
+) -> list[Path]:
+    """Answer a GLUE task's test rows, whose labels are hidden, and write the files for its leaderboard.
+
+    Args:
+        model: folder or hub name of a classifier that was trained on the task.
+        task: as "SST-2" or "sst2"; MNLI has two files, and "ax" is answered by a classifier of MNLI.
+        output: folder for the files, as `SST-2.tsv`; those of other tasks in it are left alone.
+        folder: the benchmark's own files; without it the hub is asked.
+        max_length: word pieces a row is cut to (default: as the classifier was trained).
+        device: "auto", "cpu" or "cuda".
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        RecipeError: if the task is not known, or has no leaderboard of this form.
+        DataError: if its test rows cannot be read.
+        TeacherError: if the classifier cannot be loaded or has other classes than the task.
+    """
+    known = task_of(task)
+    with_tests = [name for name, each in TASKS.items() if each.test_files]
+    if known is None or not known.test_files:
+        raise RecipeError(f"{task} is no task whose leaderboard takes files; choose from {', '.join(with_tests)}.")
+    sources = leaderboard_sources(known, folder)
+    settings = DataSettings(text_columns=list(known.text_columns) if folder is not None else [])
+    for source in sources.values():
+        require_sources(DataSettings(test=source), ("test",))
+    loaded = load_teacher(model)
+    outputs = loaded.outputs
+    if outputs.problem_type != known.problem_type:
+        raise TeacherError(f"{model} has learned {outputs.problem_type}, but {task} is {known.problem_type}.")
+    order = [] if known.answers == "scores" else class_order(task, known.label_names, model, outputs.label_names)
+    longest = min(max_length or loaded.tokenizer.model_max_length, longest_input(loaded.model.config))
+    loaded.model.to(resolve_device(device))  # type: ignore[arg-type]
+    place = Path(output)
+    place.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, source in sources.items():
+        rows = read_split(source, "predict", settings)
+        with progress.stage(f"answer {name}", len(rows), "rows") as stage:
+            logits = answer_rows(loaded.model, encode(rows, loaded.tokenizer, longest), on_batch=stage.advance).logits
+        write_text(place / name, submission_text(logits, order, known.label_names, known.answers))
+        written.append(place / name)
+    return written

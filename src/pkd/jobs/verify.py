@@ -1,0 +1,219 @@
+"""`pkd verify`: everything a folder of ours holds, read again and compared with what was written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pkd.distillation.annotation import finished_shards, listed_shards
+from pkd.errors import CacheError, RecipeError
+from pkd.jobs.report import KIND as RUN
+from pkd.jobs.stages import SCRATCH, VIEWS
+from pkd.recipe.reading import read_recipe
+from pkd.reporting.results import RESULTS_FILE, ModelRecord, folder_in_run, read_results
+from pkd.reporting.trials import read_trials
+from pkd.storage.seal import MANIFEST, PARTIAL, Manifest, find_damage, partial_of, read_manifest
+from pkd.training.checkpoints import checkpoint_folders
+
+_STAGES = ("teacher", "annotated/*", "students/*", "predictions/*", "trials/*")
+_ASIDE = re.compile(r".*\.(stale|damaged|before)-\d+")
+_RECIPE = "recipe.yaml"
+_WORK = ".work"  # beside the output of `pkd distill`
+
+
+@dataclass(frozen=True)
+class SealedFolder:
+    """A folder whose files were read again, whole or not."""
+
+    folder: str
+    kind: str
+    files: int
+    bytes: int
+
+
+@dataclass
+class Verified:
+    """What was read, what is wrong, and what is unfinished, out of date or put aside, which is no damage."""
+
+    folder: str
+    sealed: list[SealedFolder] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
+
+def verify(folder: str | Path) -> Verified:
+    """Read everything that a run, a stage or the output of `pkd distill` holds, and compare it with its seals.
+
+    Every file of every manifest is hashed; recipe and records are parsed, and held against the folders that they speak
+    of. Nothing is changed, and no model is loaded.
+
+    Args:
+        folder: a run folder; one with several runs in it, as `pkd paper` makes; or a stage, with its NAME.work.
+
+    Raises:
+        CacheError: if the folder holds nothing that `pkd` made.
+    """
+    place = Path(folder)
+    found = Verified(str(place))
+    for run in _runs_at(place):
+        _verify_run(run, found)
+    if not _is_run(place):
+        for stage in (place, partial_of(place)):
+            if (stage / MANIFEST).is_file() or (stage.name.endswith(PARTIAL) and stage.is_dir()):
+                _verify_stage(stage, found)
+    if not (found.sealed or found.damage or found.notes):
+        what = "holds nothing that pkd sealed" if place.exists() else "does not exist"
+        raise CacheError(f"{place.absolute()} {what}. Name a run folder, or a stage of one.")
+    return found
+
+
+def _runs_at(place: Path) -> list[Path]:
+    """The run folder itself; else those inside, as of a table of the paper, and the work beside a student."""
+    if _is_run(place):
+        return [place]
+    near = [place.with_name(place.name + _WORK), *(sorted(place.iterdir()) if place.is_dir() else ())]
+    return [each for each in near if _is_run(each) and not _ASIDE.fullmatch(each.name)]
+
+
+def _is_run(place: Path) -> bool:
+    return any((place / name).is_file() for name in (_RECIPE, RESULTS_FILE)) or any(_stages_of(place))
+
+
+def _stages_of(run: Path) -> Iterator[Path]:
+    for pattern in _STAGES:
+        yield from sorted(path for end in ("", ".*") for path in run.glob(pattern + end) if path.is_dir())
+
+
+def _verify_run(run: Path, found: Verified) -> None:
+    manifests = {stage: _verify_stage(stage, found) for stage in dict.fromkeys(_stages_of(run))}
+    _verify_recipe(run, found)
+    _verify_results(run, manifests, found)
+    _verify_trials(run, manifests, found)
+    for leftover in sorted(run.glob("*" + PARTIAL)):
+        if leftover.is_file():
+            found.notes.append(f"{leftover} was being written when its process ended; the same command replaces it.")
+
+
+def _verify_stage(stage: Path, found: Verified) -> Manifest | None:
+    """Read a stage again; its manifest, where there is one that can be read."""
+    if _ASIDE.fullmatch(stage.name):
+        found.notes.append(f"{stage} was put aside; delete it if you do not need it.")
+        return None
+    if stage.name.endswith(PARTIAL):
+        _verify_unfinished(stage, found)
+        return None
+    try:
+        manifest = read_manifest(stage)
+    except CacheError as error:
+        found.damage.append(str(error))
+        return None
+    if manifest is None:
+        found.damage.append(f"{stage} has no {MANIFEST}: it was lost, or pkd did not make this folder.")
+        return None
+    _verify_files(stage, manifest, found)
+    own = {file.name for file in manifest.files} | {MANIFEST, *VIEWS}
+    others = [path.relative_to(stage).as_posix() for path in sorted(stage.rglob("*")) if path.is_file()]
+    if others := [name for name in others if name not in own]:
+        found.notes.append(f"{stage} holds files that are not its own: {', '.join(others[:5])}.")
+    return manifest
+
+
+def _verify_files(folder: Path, manifest: Manifest, found: Verified) -> None:
+    size = sum(file.bytes for file in manifest.files)
+    found.sealed.append(SealedFolder(str(folder), manifest.kind, len(manifest.files), size))
+    found.damage += [f"{folder}: {phrase}." for phrase in find_damage(folder, manifest, deep=True)]
+
+
+def _verify_unfinished(partial: Path, found: Verified) -> None:
+    """A stage that was stopped: what of it a resumed one could go on with."""
+    saved = "nothing in it is saved yet"
+    listed, whole = listed_shards(partial), finished_shards(partial)
+    if listed:
+        saved = f"{len(whole)} shards are whole"
+        lost = listed - {shard.name for shard in whole}
+        found.damage += [f"{partial / name} has other contents than when it was written." for name in sorted(lost)]
+    for checkpoint in reversed(checkpoint_folders(partial)):
+        try:
+            manifest = read_manifest(checkpoint)
+        except CacheError as error:
+            found.damage.append(str(error))
+            continue
+        if manifest is None:
+            found.notes.append(f"{checkpoint} was being written when its process ended, and will not be used.")
+            continue
+        before = len(found.damage)
+        _verify_files(checkpoint, manifest, found)
+        if len(found.damage) == before:
+            saved = f"the last whole checkpoint is {checkpoint.name}"
+    for aside in sorted(partial.glob(SCRATCH)):
+        if _ASIDE.fullmatch(aside.name):
+            found.notes.append(f"{aside} was damaged and put aside; it goes when its stage is complete.")
+    found.notes.append(f"{partial} is unfinished; {saved}. The same command goes on with it.")
+
+
+def _verify_recipe(run: Path, found: Verified) -> None:
+    path = run / _RECIPE
+    if not path.is_file():
+        return
+    try:
+        read_recipe(path, required=())
+    except RecipeError as error:
+        found.damage.append(f"The recipe as it ran cannot be read: {error}")
+
+
+def _verify_results(run: Path, manifests: dict[Path, Manifest | None], found: Verified) -> None:
+    """The record and its page, by their own seal, and against the students that they tell of."""
+    if not (run / RESULTS_FILE).is_file() and not (run / MANIFEST).is_file():
+        return
+    try:
+        manifest = read_manifest(run)
+        if manifest is None or manifest.kind != RUN:
+            found.notes.append(
+                f"{run / RESULTS_FILE} is not sealed; `pkd run` was stopped before the report was whole."
+            )
+        else:
+            _verify_files(run, manifest, found)
+        records = read_results(run)
+        students = [each for each in records if isinstance(each, ModelRecord) and each.role != "teacher"]
+        for record in students:
+            _verify_record(run, record, manifests, found)
+    except CacheError as error:
+        found.damage.append(str(error))
+
+
+def _verify_record(run: Path, record: ModelRecord, manifests: dict[Path, Manifest | None], found: Verified) -> None:
+    place = folder_in_run(run, record)
+    if place not in manifests:
+        found.damage.append(f"{run / RESULTS_FILE} tells of {place}, which is not there.")
+        return
+    student = manifests[place]
+    if student is None:
+        return  # told already
+    told = {"name": record.name, "seed": record.seed, "selection": record.selection, "history": record.history}
+    if differing := [name for name, value in told.items() if student.facts.get(name) != value]:
+        found.notes.append(
+            f"{run / RESULTS_FILE} is out of date: {place} has another {' and '.join(differing)}. `pkd run` makes it "
+            "anew."
+        )
+    annotated = manifests.get(run / "annotated" / "train")
+    if annotated and student.inputs.get("rows", {}).get("train") != annotated.fingerprint:
+        found.notes.append(f"{place} is out of date: it learned from other annotated rows. `pkd run` makes it anew.")
+
+
+def _verify_trials(run: Path, manifests: dict[Path, Manifest | None], found: Verified) -> None:
+    try:
+        trials = read_trials(run)
+    except CacheError as error:
+        found.damage.append(str(error))
+        return
+    by_fingerprint = {manifest.fingerprint for manifest in manifests.values() if manifest}
+    for trial in trials:
+        if trial.status == "done" and trial.fingerprint not in by_fingerprint:
+            found.damage.append(f"{run}: sweep.jsonl tells of the trial {trial.folder!r}, which is not there.")

@@ -1,0 +1,76 @@
+"""The model card of an exported folder: the student's own, with what the export is and what it was measured at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from huggingface_hub import ModelCard, ModelCardData
+
+from pkd.reporting.wording import count_text, metric_title
+
+_BEGIN, _END = "<!-- pkd export: begin -->", "<!-- pkd export: end -->"
+
+
+def exported_card(card: str | None, title: str, facts: Mapping[str, Any]) -> str:
+    """The README.md of an exported folder.
+
+    Args:
+        card: the README.md of the classifier that was exported, if it has one.
+        title: of the card where there is none yet.
+        facts: what the folder's manifest says of the export.
+
+    Returns:
+        The card with the hub's tags for ONNX and a section on the export before all others.
+    """
+    plain = f"---\npipeline_tag: text-classification\n---\n\n# {title}\n\nA text classifier.\n"
+    parsed = ModelCard(card or plain, ignore_metadata_errors=True)
+    data: Any = parsed.data
+    data.library_name = "onnx"
+    data.pipeline_tag = data.pipeline_tag or "text-classification"
+    data.tags = list(dict.fromkeys([*(data.tags or []), "onnx", "onnxruntime", "transformers.js", "pkd"]))
+    text = re.sub(rf"{re.escape(_BEGIN)}.*?{re.escape(_END)}\n*", "", parsed.text, flags=re.DOTALL).strip()
+    section = "\n".join([_BEGIN, *_section(facts), _END])
+    heading = re.search(r"^## ", text, flags=re.MULTILINE)
+    at = heading.start() if heading else len(text)
+    body = f"{text[:at].rstrip()}\n\n{section}\n\n{text[at:]}".rstrip()
+    return f"---\n{_yaml(data)}\n---\n\n{body}\n"
+
+
+def _yaml(data: ModelCardData) -> str:
+    return str(data.to_yaml()).strip()
+
+
+def export_sentences(facts: Mapping[str, Any]) -> list[str]:
+    """What an export was measured at, a sentence a figure."""
+    parity, change = facts["parity"], facts["int8"]
+    largest = max(parity["shapes"], key=lambda shape: shape[0] * shape[1])
+    sentences = [
+        f"float32 graph: logits within {parity['largest_difference']:.1e} of PyTorch's over {len(parity['shapes'])} "
+        f"shapes up to {largest[0]} × {largest[1]} word pieces ({parity['tolerance']:g} was allowed)."
+    ]
+    if change:
+        agreed = f"{change['agreement']:.2%} of the answers to {change['rows']:,} rows of {change['on']} stay the same"
+        scores = "the rows have no labels"
+        if change["metric"]:
+            scores = f"{metric_title(change['metric'])} {change['before']:.4f} → {change['after']:.4f}"
+        sentences.append(f"int8: {agreed}; {scores}.")
+    return sentences
+
+
+def _section(facts: Mapping[str, Any]) -> list[str]:
+    return [
+        "## This folder: ONNX, " + facts["precision"],
+        "",
+        f"Exported by `pkd export` (opset {facts['opset']}, {facts['layers']} layers, "
+        f"{count_text(sum(facts['parameters'].values()))} parameters, {facts['bytes'] / 1e6:.1f} MB). ONNX Runtime "
+        "serves it alone:",
+        "",
+        "```bash",
+        "pkd predict FOLDER 'a text'      # or: pkd serve FOLDER",
+        "```",
+        "",
+        *(f"- {sentence}" for sentence in export_sentences(facts)),
+        "- transformers.js reads it as it is: `pipeline('text-classification', FOLDER)`.",
+    ]

@@ -1,0 +1,142 @@
+"""A classifier as an ONNX graph: traced by transformers' own exporter, its last layer computed for [CLS] alone.
+
+The graph takes any number of rows of any length that the model reads, and lies in one file with its weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pkd.encoder.contract import LoadedClassifier
+from pkd.encoder.shortcut import cls_only
+from pkd.errors import RecipeError, ResourceError, TeacherError
+from pkd.serving.onnx_model import GRAPHS, TOKENIZER_FILE
+from pkd.serving.texts import backend_of
+from pkd.serving.torch_model import input_names, max_length_of
+
+_MOST_BYTES = (1 << 31) - (1 << 24)  # a protobuf file cannot be larger, and weights beside it some runtimes cannot load
+_TRANSFORMERS_JS = {"int8": "q8", "float32": "fp32"}  # what it calls them
+
+
+def trace(loaded: LoadedClassifier) -> Any:
+    """Trace a classifier.
+
+    Returns:
+        An `onnx_ir.Model` of float32, inputs [batch, length], output `logits` [batch, C].
+
+    Raises:
+        RecipeError: if the exporter's libraries are not installed.
+        TeacherError: if the architecture cannot be traced.
+        ResourceError: if its weights do not fit into one file.
+    """
+    require_exporter()
+    from transformers.exporters.configs import OnnxConfig
+    from transformers.exporters.exporter_onnx import OnnxExporter
+
+    model = loaded.model.to("cpu").train(False)  # type: ignore[arg-type]
+    if (weights := 4 * model.num_parameters()) > _MOST_BYTES:
+        raise ResourceError(
+            f"{loaded.name} has {weights / 1e9:.1f} GB of weights; one ONNX file holds 2 GB at most. Distil it first."
+        )
+    inputs: Any = example_inputs(loaded, rows=2, length=8)
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=max_length_of(loaded))}
+    config = OnnxConfig(dynamic=True, dynamic_shapes=dict.fromkeys(inputs, axes))
+    try:
+        with _quietly(), cls_only(model):
+            exporter: Any = OnnxExporter  # it has no types
+            return exporter().export(model, inputs, config).program
+    except Exception as error:  # a tracer's errors have no family
+        raise TeacherError(
+            f"{loaded.name} ({model.config.model_type}) cannot be exported to ONNX: "
+            f"{(str(error).strip().splitlines() or [type(error).__name__])[0]}"
+        ) from error
+
+
+def quantise(program: Any, loaded: LoadedClassifier) -> Any:
+    """The graph with int8 weights; activations are quantised as they come, by the range of each tensor."""
+    from transformers.exporters.configs import ExportFormat
+    from transformers.exporters.quantizers.quantizer_onnxruntime import OnnxRuntimeDynamicConfig, OnnxRuntimeQuantizer
+
+    with _quietly():
+        quantizer = OnnxRuntimeQuantizer(OnnxRuntimeDynamicConfig())
+        return quantizer.quantize(program, example_inputs(loaded, rows=2, length=8), ExportFormat.ONNX)
+
+
+def write_graph(program: Any, path: Path) -> None:
+    """Write a graph and its weights into one file."""
+    import onnx_ir
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx_ir.save(program, str(path))
+
+
+def write_companions(loaded: LoadedClassifier, folder: Path, precision: str) -> None:
+    """Write what goes with a graph: the tokenizer with its limit, and a configuration that leaves nothing to guess."""
+    config: Any = loaded.model.config
+    config.problem_type = loaded.outputs.problem_type
+    config.id2label = dict(enumerate(loaded.label_names))
+    config.label2id = {name: index for index, name in enumerate(loaded.label_names)}
+    setattr(config, "transformers.js_config", {"dtype": _TRANSFORMERS_JS[precision]})
+    config.save_pretrained(folder)
+    loaded.tokenizer.model_max_length = max_length_of(loaded)
+    loaded.tokenizer.save_pretrained(folder)
+    tokenizer = backend_of(loaded.tokenizer)  # without the limits of its last call
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.save(str(folder / TOKENIZER_FILE))
+
+
+def graph_path(folder: Path, precision: str) -> Path:
+    """Where the graph of a precision, "int8" or "float32", lies."""
+    return folder / GRAPHS[precision]
+
+
+def example_inputs(loaded: LoadedClassifier, rows: int, length: int, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Random word pieces [rows, length]; every second row is padded from its middle on, and its text is a pair."""
+    random = torch.Generator().manual_seed(seed)
+    pad = loaded.model.config.pad_token_id or 0
+    ids = torch.randint(0, len(loaded.tokenizer), (rows, length), generator=random)
+    ids[ids == pad] = pad + 1 if pad + 1 < len(loaded.tokenizer) else pad - 1
+    mask = torch.ones_like(ids)
+    types = torch.zeros_like(ids)
+    mask[1::2, (length + 1) // 2 :] = 0
+    ids[mask == 0] = pad
+    types[1::2, length // 4 : (length + 1) // 2] = 1
+    given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+    return {name: given[name] for name in input_names(loaded)}
+
+
+def require_exporter() -> None:
+    """Check that what an export needs is installed.
+
+    Raises:
+        RecipeError: if it is not.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnx_ir  # noqa: F401
+        import onnxruntime.quantization  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise RecipeError(f"pkd export needs more libraries: pip install 'pkd[export]'. ({error})") from error
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep back what tracer and quantiser print and log: it is about themselves, and not about the model."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

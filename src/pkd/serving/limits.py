@@ -1,0 +1,38 @@
+"""What a server takes before it says no: its defaults, free of heavy imports for the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from pkd.errors import RecipeError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Limits of `pkd serve`; all are counts of at least one.
+
+    Attributes:
+        body_bytes: of a request; a larger one is answered by 413.
+        texts: of a request; more of them are answered by 422.
+        characters: of a text; a longer one is answered by 422. The model reads its first word pieces alone anyway.
+        queue: texts that wait for the model; a request that would make them more is answered by 429.
+        batch: texts that the model answers at a time.
+        drain_seconds: how long a stop waits for what was accepted.
+    """
+
+    body_bytes: int = 1_000_000
+    texts: int = 256
+    characters: int = 20_000
+    queue: int = 2048
+    batch: int = 64
+    drain_seconds: int = 30
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if (value := getattr(self, field.name)) < 1:
+                raise RecipeError(f"{field.name} is {value}; a limit of the server is 1 or more.")
+        if self.queue < self.texts:
+            raise RecipeError(
+                f"queue is {self.queue} and texts {self.texts}: a request of the most texts would never fit into the "
+                "queue. Make the queue longer or allow fewer texts."
+            )

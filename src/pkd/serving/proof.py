@@ -1,0 +1,139 @@
+"""What an exported graph is worth: its logits against PyTorch's over many shapes, and its answers to real texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pkd import progress
+from pkd.encoder.contract import LoadedClassifier
+from pkd.errors import TeacherError
+from pkd.evaluation.scoring import scoring_of
+from pkd.serving.export import example_inputs
+from pkd.serving.onnx_model import open_session
+from pkd.serving.torch_model import max_length_of
+
+SHAPES = (
+    (1, 1), (1, 2), (1, 7), (2, 8), (3, 17), (1, 32), (7, 31), (32, 32), (1, 128), (32, 128), (1, 512), (32, 512),
+)  # fmt: skip
+TOLERANCE = 1e-4  # of a logit, absolute
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How near a graph's logits are to PyTorch's, over all shapes (rows, word pieces)."""
+
+    largest_difference: float
+    tolerance: float
+    shapes: list[tuple[int, int]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What int8 changes in the answers to real texts.
+
+    Attributes:
+        on: where the texts come from.
+        rows: how many.
+        agreement: share of answers that stay the same; of scores their correlation.
+        metric: what `before` and `after` measure; None where the texts have no labels.
+    """
+
+    on: str
+    rows: int
+    agreement: float
+    metric: str | None = None
+    before: float | None = None
+    after: float | None = None
+
+    @property
+    def drop(self) -> float | None:
+        """How much the metric falls; negative where it rises."""
+        return None if self.before is None or self.after is None else self.before - self.after
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {**asdict(self), "drop": self.drop}
+
+
+def shapes_for(longest: int) -> list[tuple[int, int]]:
+    """The shapes to prove, none longer than the model reads.
+
+    >>> shapes_for(16)[-2:]
+    [(1, 16), (32, 16)]
+    """
+    return list(dict.fromkeys((rows, min(length, longest)) for rows, length in SHAPES))
+
+
+def prove(loaded: LoadedClassifier, graph: Path) -> Parity:
+    """Compare a float32 graph with the whole PyTorch model, which has no shortcut.
+
+    Raises:
+        TeacherError: if a logit is further away than 1e-4, or is not finite.
+    """
+    session, _ = open_session(graph, device="cpu")
+    names = [given.name for given in session.get_inputs()]
+    shapes = shapes_for(max_length_of(loaded))
+    worst = 0.0
+    with progress.stage("prove the graph against PyTorch", len(shapes), "shapes") as stage, torch.inference_mode():
+        for number, (rows, length) in enumerate(shapes):
+            inputs = example_inputs(loaded, rows, length, seed=number)
+            expected = loaded.model(**inputs).logits.numpy()
+            got = session.run(None, {name: inputs[name].numpy() for name in names})[0]
+            difference = float(np.abs(got - expected).max()) if got.shape == expected.shape else float("inf")
+            if not difference <= TOLERANCE:  # not a number is refused too
+                raise TeacherError(
+                    f"The exported graph of {loaded.name} is wrong: of {rows} × {length} word pieces its logits are "
+                    f"{difference:.2g} away from PyTorch's, and {TOLERANCE:g} is allowed. Nothing was written. Please "
+                    "report it with the versions of torch, transformers and onnxruntime."
+                )
+            worst = max(worst, difference)
+            stage.advance(1)
+    return Parity(worst, TOLERANCE, shapes)
+
+
+def measure_change(
+    before: np.ndarray, after: np.ndarray, labels: np.ndarray | None, problem_type: Any, metric: str, on: str
+) -> Change:
+    """What changed between two models' logits [N, C] on the same texts.
+
+    Args:
+        before: of the model as it was.
+        after: of the changed one.
+        labels: of the rows, as they are scored; None where there are none.
+        problem_type: what the logits mean.
+        metric: to score them by.
+        on: where the texts come from, for the record.
+    """
+    scoring = scoring_of(problem_type)
+    fidelity = scoring.compare_with_teacher(after, before)
+    agreement = fidelity.get("agreement", fidelity.get("teacher_pearson", float("nan")))
+    if labels is None:
+        return Change(on, len(before), agreement)
+    scores = [scoring.score(logits, labels)[metric] for logits in (before, after)]
+    return Change(on, len(before), agreement, metric, *scores)
+
+
+def refusals(change: Change, max_drop: float, min_agreement: float) -> Sequence[str]:
+    """Why int8 is not good enough, a clause a reason; none where it is."""
+    reasons = []
+    if change.drop is not None and not change.drop <= max_drop:
+        reasons.append(
+            f"{change.metric} falls from {change.before:.4f} to {change.after:.4f} on {change.rows:,} rows of "
+            f"{change.on}, by {change.drop:.4f} where {max_drop:g} is allowed (--max-drop)"
+        )
+    if not change.agreement >= min_agreement:
+        reasons.append(
+            f"{change.agreement:.2%} of the answers to {change.rows:,} rows of {change.on} stay the same, where "
+            f"{min_agreement:.2%} are asked for (--min-agreement)"
+        )
+    return reasons

@@ -1,0 +1,118 @@
+"""Requests that come while the model works are answered together, the next time it is free.
+
+Nobody waits for a batch to fill: a request that finds the model idle is answered at once and alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from pkd.serving.classifier import Prediction
+from pkd.serving.texts import Text
+
+Answer = Callable[[Sequence[Text]], list[Prediction]]
+
+
+class QueueFull(Exception):  # noqa: N818 - it is told to the client, and is no error of the server
+    """So many texts wait that another request would not be answered in time."""
+
+
+@dataclass(frozen=True)
+class _Request:
+    texts: list[Text]
+    answered: asyncio.Future[list[Prediction]]
+
+
+class BatchingQueue:
+    """Texts wait here for the model.
+
+    Args:
+        answer: the model; it is called in one thread of its own, with the texts of whole requests.
+        batch: texts a call at most, unless a single request has more.
+        queue: texts that may wait.
+        on_batch: told of each call how many texts it had and how many seconds it took.
+    """
+
+    def __init__(
+        self, answer: Answer, *, batch: int, queue: int, on_batch: Callable[[int, float], None] = lambda *_: None
+    ) -> None:
+        self._answer = answer
+        self._batch = batch
+        self._queue = queue
+        self._on_batch = on_batch
+        self._requests: deque[_Request] = deque()
+        self._wake = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._worker: asyncio.Task[None] | None = None
+        self.waiting = 0  # texts
+
+    async def start(self) -> None:
+        """Begin to answer, in the running event loop."""
+        self._worker = asyncio.create_task(self._work())
+
+    async def stop(self) -> None:
+        """Answer what waits, and end."""
+        while self._requests:
+            await asyncio.sleep(0.005)
+        if self._worker is not None:
+            self._worker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._worker
+        self._thread.shutdown()
+
+    async def ask(self, texts: list[Text]) -> list[Prediction]:
+        """The answers to a request's texts.
+
+        Raises:
+            QueueFull: if too many texts wait already.
+        """
+        if self.waiting + len(texts) > self._queue:
+            raise QueueFull(f"{self.waiting} texts wait for the model and {self._queue} may; try again in a moment.")
+        request = _Request(texts, asyncio.get_running_loop().create_future())
+        self._requests.append(request)
+        self.waiting += len(texts)
+        self._wake.set()
+        return await request.answered
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            requests = self._next_batch()
+            if not requests:
+                self._wake.clear()
+                continue
+            texts = [text for request in requests for text in request.texts]
+            began = time.perf_counter()
+            try:
+                answers = await loop.run_in_executor(self._thread, self._answer, texts)
+            except Exception as error:  # the fault of these requests alone; the next ones are answered
+                for request in requests:
+                    if not request.answered.done():
+                        request.answered.set_exception(error)
+                continue
+            self._on_batch(len(texts), time.perf_counter() - began)
+            begin = 0
+            for request in requests:
+                end = begin + len(request.texts)
+                if not request.answered.done():  # whoever asked may be gone
+                    request.answered.set_result(answers[begin:end])
+                begin = end
+
+    def _next_batch(self) -> list[_Request]:
+        """The requests that are answered next, those that nobody waits for any more left out."""
+        taken: list[_Request] = []
+        count = 0
+        while self._requests and (not taken or count + len(self._requests[0].texts) <= self._batch):
+            request = self._requests.popleft()
+            self.waiting -= len(request.texts)
+            if not request.answered.done():
+                taken.append(request)
+                count += len(request.texts)
+        return taken

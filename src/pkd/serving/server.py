@@ -1,0 +1,236 @@
+"""A small HTTP service around a classifier: /predict, /health, /metrics, and a page of its own interface at /docs."""
+
+# no `from __future__ import annotations`: FastAPI reads the annotation of a model that is made inside a function
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from pkd._version import __version__
+from pkd.serving.classifier import Classifier, Prediction
+from pkd.serving.limits import Limits
+from pkd.serving.measures import Measures
+from pkd.serving.queueing import BatchingQueue, QueueFull
+
+_SECONDS_TO_RETRY = "1"
+
+
+class Problem(BaseModel):
+    """Why a request was not answered, in a sentence."""
+
+    detail: str
+
+
+class Answer(BaseModel):
+    """What the classifier says of one text."""
+
+    label: str = Field(description="the class; of sets the labels, parted by commas; of a score the score")
+    probabilities: dict[str, float] = Field(description="of each class, or under `score` the score itself")
+    labels: list[str] | None = Field(None, description="of sets of labels those above one half")
+
+
+class Answers(BaseModel):
+    """The answers, in the order of the texts."""
+
+    predictions: list[Answer]
+
+
+class Health(BaseModel):
+    """That the service answers, with what, and how many texts wait."""
+
+    status: str
+    model: str
+    runtime: str
+    device: str
+    labels: list[str]
+    waiting: int
+
+
+def make_app(classifier: Classifier, limits: Limits | None = None) -> FastAPI:
+    """The service as an ASGI application, for uvicorn or any other server.
+
+    Args:
+        classifier: what answers; it is called from one thread.
+        limits: what is taken before a request is refused.
+    """
+    limits = limits or Limits()
+    measures = Measures()
+    queue = BatchingQueue(
+        classifier.answer, batch=limits.batch, queue=limits.queue, on_batch=measures.batch_answered
+    )  # fmt: skip
+    measures.watch_queue(lambda: queue.waiting)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        classifier.answer(["warm up"])  # the first call allocates
+        await queue.start()
+        yield
+        await queue.stop()
+
+    app = FastAPIOffline(
+        title=f"pkd: {classifier.model.name}",
+        description="Classifies texts. " + _limits_in_words(limits),
+        version=__version__,
+        lifespan=lifespan,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url="/docs/oauth2-redirect",
+    )
+    app.add_middleware(_BodyLimit, limit=limits.body_bytes)
+    app.add_middleware(_Counted, measures=measures)
+    _tell_problems_in_sentences(app)
+    _add_predict(app, queue, limits, measures)
+    _add_looks(app, classifier, queue, measures)
+    return app
+
+
+def _add_predict(app: FastAPI, queue: BatchingQueue, limits: Limits, measures: Measures) -> None:
+    text = Annotated[str, StringConstraints(max_length=limits.characters)]
+
+    class Texts(BaseModel):
+        """What to classify: texts, or pairs of texts."""
+
+        model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"texts": ["a moving film"]}]})
+
+        texts: Annotated[list[text | tuple[text, text]], Field(min_length=1, max_length=limits.texts)]
+
+    problems: dict[int | str, dict[str, Any]] = {
+        400: {"model": Problem, "description": "The body was not read to its end."},
+        413: {"model": Problem, "description": f"The body is larger than {limits.body_bytes:,} bytes."},
+        422: {"model": Problem, "description": "The body is not what is asked for."},
+        429: {"model": Problem, "description": "Too many texts wait; try again after the seconds in Retry-After."},
+    }
+
+    @app.post("/predict", response_model=Answers, response_model_exclude_none=True, responses=problems)
+    async def predict(request: Texts) -> Response:
+        """Classify texts; requests that come at the same time are answered together."""
+        try:
+            predictions = await queue.ask(request.texts)
+        except QueueFull as full:
+            raise HTTPException(429, str(full), {"Retry-After": _SECONDS_TO_RETRY}) from full
+        measures.texts_answered(len(predictions))
+        return Response(_as_json(predictions), media_type="application/json")
+
+
+def _add_looks(app: FastAPI, classifier: Classifier, queue: BatchingQueue, measures: Measures) -> None:
+    model = classifier.model
+
+    @app.get("/health", response_model=Health)
+    async def health() -> Health:
+        """Whether the service answers."""
+        return Health(
+            status="ok",
+            model=model.name,
+            runtime=model.runtime,
+            device=model.device,
+            labels=list(model.label_names),
+            waiting=queue.waiting,
+        )
+
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def metrics() -> Response:
+        """Counts and times, as Prometheus reads them."""
+        return Response(measures.exposition(), headers={"Content-Type": measures.content_type})
+
+
+def _as_json(predictions: list[Prediction]) -> bytes:
+    answers = []
+    for prediction in predictions:
+        answer: dict[str, Any] = {"label": prediction.label, "probabilities": prediction.probabilities}
+        if prediction.labels:
+            answer["labels"] = prediction.labels
+        answers.append(answer)
+    return json.dumps({"predictions": answers}, ensure_ascii=False).encode()
+
+
+def _limits_in_words(limits: Limits) -> str:
+    told = asdict(limits)
+    return (
+        "At most {texts:,} texts a request, {characters:,} characters a text and {body_bytes:,} bytes a body.".format(
+            **told
+        )
+    )
+
+
+def _tell_problems_in_sentences(app: FastAPI) -> None:
+    """Every refusal is `{"detail": "..."}`; what was sent is not sent back, for it may not even be text."""
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse_body(_: Request, error: RequestValidationError) -> Response:
+        told = "; ".join(f"{_place(fault['loc'])}: {fault['msg']}" for fault in error.errors()[:5])
+        return _problem(422, f"{told}.")
+
+    @app.exception_handler(StarletteHTTPException)
+    async def refuse(_: Request, error: StarletteHTTPException) -> Response:
+        return _problem(error.status_code, str(error.detail), dict(error.headers or {}))
+
+
+def _place(where: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in where if part != "body") or "body"
+
+
+def _problem(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
+    body = json.dumps({"detail": sentence}, ensure_ascii=True)
+    return Response(body, status, headers, media_type="application/json")
+
+
+class _BodyLimit:
+    """Refuses a body as soon as it is known to be too large, without reading it to its end."""
+
+    def __init__(self, app: Any, limit: int) -> None:
+        self.app = app
+        self.limit = limit
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        too_large = f"The body has more than {self.limit:,} bytes. Send the texts in several requests."
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > self.limit:
+            await _problem(413, too_large)(scope, receive, send)
+            return
+        read = 0
+
+        async def receive_some() -> Any:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self.limit:
+                raise HTTPException(413, too_large)
+            return message
+
+        await self.app(scope, receive_some, send)
+
+
+class _Counted:
+    """Counts answers by path and status, and how long they took."""
+
+    def __init__(self, app: Any, measures: Measures) -> None:
+        self.app = app
+        self.measures = measures
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        status = 500
+
+        async def send_counted(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_counted)
+        finally:
+            self.measures.request_answered(scope["path"], status, time.perf_counter() - began)

@@ -1,0 +1,81 @@
+"""A folder of weights or a hub name, loaded with transformers and run by PyTorch."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pkd.encoder.contract import LoadedClassifier, load_teacher
+from pkd.encoder.families import longest_input
+from pkd.encoder.inference import MODEL_INPUTS, TOKENS_PER_BATCH
+from pkd.encoder.shortcut import cls_only
+from pkd.errors import TeacherError
+from pkd.serving.loaded import LoadedModel
+from pkd.serving.texts import Batch, TextEncoder, backend_of
+from pkd.training.precision import resolve_device
+
+
+def load_torch(name: str, device: str = "auto", threads: int | None = None) -> LoadedModel:
+    """Load a saved classifier.
+
+    Args:
+        name: folder or hub name.
+        device: "auto", "cpu" or "cuda".
+        threads: cores that torch may use in this process; None leaves it as it is.
+
+    Raises:
+        TeacherError: if it holds none, or a model for multiple choice, whose questions are not texts.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return taken_over(load_teacher(name), resolve_device(device))
+
+
+def taken_over(loaded: LoadedClassifier, device: torch.device) -> LoadedModel:
+    """A classifier made ready to serve: its last layer answers for [CLS] alone from now on.
+
+    Raises:
+        TeacherError: if it is a model for multiple choice.
+    """
+    if loaded.outputs.problem_type == "multiple_choice":
+        raise TeacherError(f"{loaded.name} chooses among several texts; measure it with `pkd evaluate`.")
+    model = loaded.model.to(device).eval()  # type: ignore[arg-type]
+    shortcut = contextlib.ExitStack()  # entered once and never left, for threads would undo it for one another
+    shortcut.enter_context(cls_only(model))
+    names = input_names(loaded)
+
+    def forward(batch: Batch) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            given = {name: torch.from_numpy(batch[name]).to(device) for name in names}
+            logits: NDArray[np.float32] = model(**given).logits.float().cpu().numpy()
+        return logits
+
+    return LoadedModel(
+        name=loaded.name,
+        runtime="torch",
+        device=device.type,
+        encoder=TextEncoder(
+            backend_of(loaded.tokenizer),
+            max_length_of(loaded),
+            pad_token_id=model.config.pad_token_id or 0,
+            truncation_side=loaded.tokenizer.truncation_side,
+        ),
+        forward=forward,
+        label_names=loaded.label_names,
+        problem_type=loaded.outputs.problem_type,
+        tokens_per_batch=TOKENS_PER_BATCH[device.type],
+        keeps=shortcut,
+    )
+
+
+def input_names(loaded: LoadedClassifier) -> list[str]:
+    """What the model reads of a batch: of token types only where its tokenizer tells a pair's texts apart."""
+    return [name for name in MODEL_INPUTS if name != "token_type_ids" or name in loaded.tokenizer.model_input_names]
+
+
+def max_length_of(loaded: LoadedClassifier) -> int:
+    """How many word pieces a text is cut to: what it was trained with, which is saved in the tokenizer."""
+    return min(loaded.tokenizer.model_max_length, longest_input(loaded.model.config))

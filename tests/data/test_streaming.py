@@ -1,0 +1,81 @@
+"""Streams become rows on the disk chunk by chunk, and say where they are wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+import pkd.data.streaming as streaming
+from conftest import make_reviews, write_csv
+from pkd.data.labels import Outputs
+from pkd.errors import DataError
+from pkd.progress import Stage
+from pkd.recipe.settings import DataSettings
+
+OUTPUTS = Outputs("single_label_classification", ("negative", "positive"))
+REVIEWS = sorted(make_reviews(100, seed=8), key=lambda review: review[1])  # as many a corpus, sorted by label
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "_ROWS_A_CHUNK", 16)
+
+
+def spool(source: Any, folder: Path, **settings: Any) -> datasets.Dataset:
+    folder.mkdir()
+    given = DataSettings(problem_type="single_label_classification", **settings)
+    return streaming.spool(source, given, OUTPUTS, folder, Stage("read"))
+
+
+def write(tmp_path: Path, kind: str) -> Path:
+    path = tmp_path / f"train.{kind}"
+    records = [{"text": text, "label": label} for text, label in REVIEWS]
+    if kind == "csv":
+        write_csv(path, REVIEWS)
+    elif kind == "tsv":
+        path.write_text("text\tlabel\n" + "".join(f'"{text}\t{label}\n' for text, label in REVIEWS))
+    elif kind == "jsonl":
+        path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    else:
+        datasets.Dataset.from_list(records).to_parquet(str(path))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
+def test_every_row_comes_in_order_with_its_class_id(kind: str, tmp_path: Path) -> None:
+    rows = spool(str(write(tmp_path, kind)), tmp_path / "rows")
+    quote = '"' if kind == "tsv" else ""  # a quote is text in a .tsv file
+    assert list(rows["text"]) == [quote + text for text, _ in REVIEWS]
+    assert list(rows["label"]) == [int(label == "positive") for _, label in REVIEWS]
+    assert len(list((tmp_path / "rows").glob("*.arrow"))) == 7
+
+
+def test_a_stream_of_datasets_keeps_the_names_of_its_classes(tmp_path: Path) -> None:
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["positive", "negative"])})  # fmt: skip
+    made = datasets.Dataset.from_dict(
+        {"text": [text for text, _ in REVIEWS], "label": [label for _, label in REVIEWS]}, features=features
+    )
+    rows = spool(made.to_iterable_dataset(), tmp_path / "rows")
+    assert list(rows["label"]) == [int(label == "positive") for _, label in REVIEWS]
+
+
+def test_a_stream_without_labels_is_unlabelled_text(tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("NA\nnull\n" + "".join(f"{text}\n" for text, _ in REVIEWS))
+    rows = spool(str(tmp_path / "more.txt"), tmp_path / "rows")
+    assert rows.column_names == ["text"]
+    assert list(rows["text"])[:2] == ["NA", "null"]
+
+
+def test_a_fault_is_told_with_its_rows(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "bad.csv", [*REVIEWS[:20], ("a fine film", "so-so"), *REVIEWS[20:]])
+    with pytest.raises(DataError, match=r"rows 17 to 32 has labels that are not among.*'so-so'"):
+        spool(str(path), tmp_path / "rows")
+    with pytest.raises(DataError, match=r"absent\.csv does not exist"):
+        spool(str(tmp_path / "absent.csv"), tmp_path / "more")
+    (tmp_path / "broken.jsonl").write_text('{"text": "a", "label": "positive"}\n{"text": \n')
+    with pytest.raises(DataError, match="cannot be"):
+        spool(str(tmp_path / "broken.jsonl"), tmp_path / "broken")

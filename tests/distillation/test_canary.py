@@ -1,0 +1,51 @@
+"""The canary: answers that are to be used again are asked for again, some of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+import torch
+
+from conftest import make_teacher, make_tokenizer
+from pkd.distillation.annotation import annotate_rows
+from pkd.distillation.canary import doubt_answers
+
+
+@pytest.fixture
+def stored(rows: datasets.Dataset, teacher: torch.nn.Module, tmp_path: Path) -> dict[str, Any]:
+    annotate_rows(rows, teacher, make_tokenizer(), tmp_path, teacher_layers=[1, 3], max_length=64)
+    return {
+        "folder": tmp_path, "rows": rows, "teacher": teacher, "tokenizer": make_tokenizer(), "teacher_layers": [1, 3],
+        "max_length": 64, "autocast_dtype": None, "stored_dtype": None, "seed": 5,
+    }  # fmt: skip
+
+
+def test_answers_of_this_teacher_are_not_doubted(stored: dict[str, Any]) -> None:
+    assert doubt_answers(**stored) is None
+    assert doubt_answers(**{**stored, "autocast_dtype": torch.bfloat16}) is None  # another precision, allowed for
+
+
+def test_another_teacher_another_order_and_other_rows_are(stored: dict[str, Any]) -> None:
+    other = make_teacher(seed=1).eval()
+    assert "answers row" in str(doubt_answers(**{**stored, "teacher": other}))
+    turned = stored["rows"].select(range(39, -1, -1))
+    assert "off by" in str(doubt_answers(**{**stored, "rows": turned}))
+    assert "40 rows are stored, but there are 39" in str(
+        doubt_answers(**{**stored, "rows": stored["rows"].select(range(39))})
+    )
+
+
+def test_states_under_another_layers_name_are(stored: dict[str, Any], tmp_path: Path) -> None:
+    with torch.no_grad():  # the same answers, other states on the way
+        stored["teacher"].bert.encoder.layer[2].output.LayerNorm.bias.add_(0.5)
+    assert doubt_answers(**stored) is not None
+
+
+def test_no_rows_raise_no_doubt(stored: dict[str, Any], tmp_path: Path) -> None:
+    none = stored["rows"].select([])
+    (tmp_path / "none").mkdir()
+    annotate_rows(none, stored["teacher"], make_tokenizer(), tmp_path / "none", teacher_layers=[], max_length=64)
+    assert doubt_answers(**{**stored, "folder": tmp_path / "none", "rows": none, "teacher_layers": []}) is None

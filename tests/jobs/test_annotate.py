@@ -1,0 +1,123 @@
+"""Stored answers through the verb: what is used again, what is made again, and why."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from conftest import make_reviews, make_teacher, make_tokenizer, write_csv
+from pkd import progress
+from pkd.distillation.annotation import list_shards
+from pkd.jobs.annotate import annotate
+from pkd.storage.seal import partial_of, read_manifest, seal
+
+
+class Notes:
+    """A watcher that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def planned(self, stages: Any) -> None: ...
+    def stage_began(self, stage: Any) -> None: ...
+    def stage_moved(self, stage: Any) -> None: ...
+    def stage_ended(self, stage: Any) -> None: ...
+    def noted(self, message: str, level: str) -> None:
+        self.told.append(message)
+
+
+@pytest.fixture
+def notes() -> Iterator[list[str]]:
+    watcher = Notes()
+    with progress.watch(watcher):
+        yield watcher.told
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> dict[str, Any]:
+    make_teacher(4).save_pretrained(tmp_path / "teacher")
+    make_tokenizer().save_pretrained(tmp_path / "teacher")
+    write_csv(tmp_path / "train.csv", make_reviews(100, seed=1))
+    return {
+        "train": str(tmp_path / "train.csv"), "teacher": str(tmp_path / "teacher"), "output": str(tmp_path / "annotated"),
+        "layers": 2, "max_length": 32, "precision": "float32", "rows_per_shard": 32,
+    }  # fmt: skip
+
+
+def shards_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.arrow")}
+
+
+def table_of(shard: Path) -> pa.Table:
+    with pa.OSFile(str(shard), "rb") as file:
+        return pa.ipc.open_stream(file).read_all()
+
+
+def test_answers_that_the_teacher_does_not_give_are_made_again_and_the_old_ones_kept_aside(
+    given: dict[str, Any], tmp_path: Path, notes: list[str]
+) -> None:
+    """A fault that no checksum sees: the answers were wrong when they were sealed, as a bad memory makes them."""
+    annotate(**given)
+    folder = tmp_path / "annotated"
+    right, manifest = shards_of(folder), read_manifest(folder)
+    assert manifest is not None
+    shard = folder / "shard-00001.arrow"
+    table = table_of(shard)
+    place = table.column_names.index("teacher_logits")
+    turned = pa.FixedSizeListArray.from_arrays(pa.array([3.0, -3.0] * len(table), pa.float32()), 2)
+    table = table.set_column(place, "teacher_logits", turned)
+    with pa.OSFile(str(shard), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    seal(folder, manifest.kind, manifest.inputs, manifest.facts)
+    annotate(**given)
+    told = next(note for note in notes if note.startswith("redoing"))
+    assert "asked again, the teacher answers row" in told
+    assert "its logits is off by" in told
+    assert shards_of(folder) == right
+    assert (tmp_path / "annotated.stale-1" / "shard-00001.arrow").is_file()
+
+
+def test_an_unfinished_pass_goes_on_with_shards_of_another_size_without_losing_a_row(
+    given: dict[str, Any], tmp_path: Path
+) -> None:
+    annotate(**given)
+    folder = tmp_path / "annotated"
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    partial = partial_of(folder)  # as a kill leaves it
+    shutil.move(folder, partial)
+    (partial / "manifest.json").unlink()
+    (partial / "stage.json").write_text(json.dumps(manifest.inputs))
+    list_shards(partial, [file for file in manifest.files if file.name != "shard-00003.arrow"])
+    rows = annotate(**{**given, "rows_per_shard": 48})
+    assert [text for text, _ in make_reviews(100, seed=1)] == list(rows["text"])
+    assert [len(table_of(path)) for path in sorted(folder.glob("*.arrow"))] == [48, 48, 4]
+
+
+def test_a_list_of_finished_shards_that_cannot_be_read_costs_their_work_and_no_more(
+    given: dict[str, Any], tmp_path: Path, notes: list[str]
+) -> None:
+    annotate(**given)
+    folder = tmp_path / "annotated"
+    right, manifest = shards_of(folder), read_manifest(folder)
+    assert manifest is not None
+    partial = partial_of(folder)
+    shutil.move(folder, partial)
+    (partial / "manifest.json").unlink()
+    (partial / "stage.json").write_text(json.dumps(manifest.inputs))
+    (partial / "shards-0.json").write_bytes(bytes(4096))
+    annotate(**given)
+    assert any("shards-0.json is damaged" in note for note in notes)
+    assert shards_of(folder) == right
+
+
+def test_a_shard_that_no_manifest_names_is_not_read(given: dict[str, Any], tmp_path: Path) -> None:
+    annotate(**given)
+    shutil.copy(tmp_path / "annotated" / "shard-00000.arrow", tmp_path / "annotated" / "shard-00009.arrow")
+    assert len(annotate(**given)) == 100
