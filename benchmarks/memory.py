@@ -57,6 +57,17 @@ def annotate_a_csv_file(folder: str, rows: int, steps: int) -> None:
     )
 
 
+def annotate_a_stream(folder: str, rows: int, steps: int) -> None:
+    """`pkd.annotate` of a file that is read a chunk at a time."""
+    import pkd
+
+    place = Path(folder)
+    pkd.annotate(
+        str(place / f"{rows}.csv"), str(place / "teacher"), output=str(place / f"annotated-stream-{rows}"),
+        teacher_layers=[2], streaming=True,
+    )  # fmt: skip
+
+
 def annotate_a_saved_dataset(folder: str, rows: int, steps: int) -> None:
     """`pkd.annotate` of rows that are memory-mapped Arrow already, with class ids."""
     import datasets
@@ -87,7 +98,7 @@ def train_a_student(folder: str, rows: int, steps: int) -> None:
     pkd.PatientTrainer(student, arguments, layer_map=layer_map, train_dataset=annotated).train()
 
 
-JOBS = (annotate_a_csv_file, annotate_a_saved_dataset, train_a_student)
+JOBS = (annotate_a_csv_file, annotate_a_stream, annotate_a_saved_dataset, train_a_student)
 
 
 def _peak_megabytes(job: Callable[[str, int, int], None], folder: str, rows: int, steps: int) -> float:
