@@ -1,7 +1,8 @@
 """The ways to train one and the same student on the same rows, each prepared in a process of its own.
 
 Each measures examples a second over steps in full swing: what it takes to start, and the first steps, are left out of
-all alike (the whole jobs have them in). All take 32 rows a step and clip gradients where their own defaults do.
+all alike (the whole jobs have them in). All take 32 rows a step and clip gradients where their own defaults do. With
+`alone` a contender runs on one thread and its processor time is counted, for a machine that others use meanwhile.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import io
 import itertools
 import logging
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from transformers import (
 )
 
 from benchmarks.material import BATCH, LAYER_MAP, load_demo_teacher
+from benchmarks.workers import stopwatch
 from pkd.data.arrays import column_array
 from pkd.data.batching import Collator, LengthGroupedBatches, TokenRows
 from pkd.data.encoding import occurring_pieces
@@ -46,12 +47,14 @@ _WARM_UP = 3  # steps that are not timed
 _LONGEST = 128
 
 
-def pkd_training(annotated: str, steps: int, settings: dict[str, Any] | None = None) -> Callable[[], float]:
+def pkd_training(
+    annotated: str, steps: int, alone: bool = False, settings: dict[str, Any] | None = None
+) -> Callable[[], float]:
     """`pkd` as a user gets it by default, or with other training settings."""
     teacher, rows = load_demo_teacher(), open_shards(Path(annotated))
 
     def measure() -> float:
-        clock = _Clock()
+        clock = _Clock(alone)
         trainer = patient_trainer(teacher, rows, TrainingSettings(**(settings or {})), max_steps=_WARM_UP + steps)
         trainer.add_callback(clock)
         trainer.train()
@@ -76,12 +79,12 @@ def patient_trainer(
     )
 
 
-def teacher_in_the_loop(annotated: str, steps: int) -> Callable[[], float]:
+def teacher_in_the_loop(annotated: str, steps: int, alone: bool = False) -> Callable[[], float]:
     """A plain `transformers.Trainer` with its own defaults, whose loss asks the teacher at every step."""
     teacher, rows = load_demo_teacher(), _plain_rows(annotated)
 
     def measure() -> float:
-        clock = _Clock()
+        clock = _Clock(alone)
         trainer = loop_trainer(teacher, rows, max_steps=_WARM_UP + steps)
         trainer.add_callback(clock)
         trainer.train()
@@ -126,7 +129,7 @@ class _TeacherInTheLoop(Trainer):
         return _patient_loss(student, labels, teacher.logits, teacher_states)
 
 
-def textbrewer_distiller(annotated: str, steps: int) -> Callable[[], float]:
+def textbrewer_distiller(annotated: str, steps: int, alone: bool = False) -> Callable[[], float]:
     """TextBrewer's `GeneralDistiller` with hidden-state matches and its own defaults; batches padded as they come.
 
     Its own examples pad every text to one length, which would be slower.
@@ -157,10 +160,11 @@ def textbrewer_distiller(annotated: str, steps: int) -> Callable[[], float]:
         adaptor_S=adapt,
     )
     optimizer = torch.optim.AdamW(student.parameters(), lr=5e-5)
-    loader = _shuffled(rows, DataCollatorWithPadding(teacher.tokenizer))
+    pad = DataCollatorWithPadding(teacher.tokenizer)
+    loader = _shuffled(rows.remove_columns("labels"), lambda some: dict(pad(some)))  # it asks for a dict
 
     def measure() -> float:
-        clock = _Clock()
+        clock = _Clock(alone)
         with distiller, contextlib.redirect_stderr(io.StringIO()):  # its progress bars
             distiller.train(
                 optimizer,
@@ -173,7 +177,7 @@ def textbrewer_distiller(annotated: str, steps: int) -> Callable[[], float]:
     return measure
 
 
-def reference_style(annotated: str, steps: int) -> Callable[[], float]:
+def reference_style(annotated: str, steps: int, alone: bool = False) -> Callable[[], float]:
     """As the paper's own code works: annotated teacher, all padded to 128, float32, every layer whole, plain Adam."""
     teacher, rows = load_demo_teacher(), open_shards(Path(annotated))
     collate = Collator(0, LAYER_MAP.teacher, multiple_of=_LONGEST)
@@ -182,7 +186,7 @@ def reference_style(annotated: str, steps: int) -> Callable[[], float]:
     loader = _shuffled(TokenRows(rows), collate)
 
     def measure() -> float:
-        clock = _Clock()
+        clock = _Clock(alone)
         student.train()
         for batch in clock.watch(loader, _WARM_UP + steps):
             output = student(**model_inputs(batch), output_hidden_states=True)
@@ -195,7 +199,7 @@ def reference_style(annotated: str, steps: int) -> Callable[[], float]:
     return measure
 
 
-def limit(annotated: str, steps: int) -> Callable[[], float]:
+def limit(annotated: str, steps: int, alone: bool = False) -> Callable[[], float]:
     """Forward, backward and fused step of the same student, as exactly and as narrowly as `pkd` computes them.
 
     The batches lie in memory and there are no terms of a loss to feed: the model's own cross-entropy is learned.
@@ -210,7 +214,7 @@ def limit(annotated: str, steps: int) -> Callable[[], float]:
     occurs = occurring_pieces(rows, teacher.model.config.vocab_size)
 
     def measure() -> float:
-        clock = _Clock()
+        clock = _Clock(alone)
         student.train()
         with cls_only(student), occurring_only(student, occurs):
             optimizer = torch.optim.AdamW(student.parameters(), lr=5e-5, weight_decay=0.01, fused=True)
@@ -237,20 +241,21 @@ CONTENDERS = {
 class _Clock(TrainerCallback):
     """Times the steps after the first few, in a Trainer or in a loop over batches."""
 
-    def __init__(self) -> None:
+    def __init__(self, alone: bool) -> None:
         self.times: list[float] = []
+        self.now = stopwatch(alone)
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
-        self.times.append(time.perf_counter())
+        self.times.append(self.now())
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.times.append(time.perf_counter())
+        self.times.append(self.now())
 
     def watch(self, batches: Iterable[Any], steps: int) -> Iterator[Any]:
         for batch in itertools.islice(itertools.cycle(batches), steps):
-            self.times.append(time.perf_counter())
+            self.times.append(self.now())
             yield batch
-        self.times.append(time.perf_counter())
+        self.times.append(self.now())
 
     def examples_per_second(self) -> float:
         timed = len(self.times) - 1 - _WARM_UP

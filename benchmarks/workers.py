@@ -7,11 +7,14 @@ the first is measured; then they are measured in turns, so that a noisy machine 
 from __future__ import annotations
 
 import multiprocessing
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from statistics import median
 from typing import Any
+
+import torch
 
 Measure = Callable[[], float]
 
@@ -61,6 +64,14 @@ def measure_in_turns(contenders: Mapping[str, tuple[Any, ...]], rounds: int, tol
     for worker in workers.values():
         worker.stop()
     return values
+
+
+def stopwatch(alone: bool) -> Callable[[], float]:
+    """What tells the seconds; `alone` counts those of this process, on one thread, whatever else the machine does."""
+    if not alone:
+        return time.perf_counter
+    torch.set_num_threads(1)
+    return time.process_time
 
 
 def spread(values: list[float]) -> dict[str, float]:

@@ -75,13 +75,12 @@ class OccurringEmbedding(nn.Module):
         self.occurs = torch.from_numpy(occurs).to(whole.weight.device)  # [V]
         if whole.padding_idx is not None:
             self.occurs[whole.padding_idx] = True
-        # plain tensors, for DDP would send buffers round at every step
-        self.row = (
-            torch.where(self.occurs, self.occurs.cumsum(0), (~self.occurs).cumsum(0)) - 1
-        )  # [V] place in its part
         start = whole.weight.detach()
         self.weight = nn.Parameter(start[self.occurs])
+        # plain tensors, for DDP would send buffers round at every step
         self.rest = start[~self.occurs]  # [V − n, H], as training found it
+        order = torch.cat([self.occurs.nonzero(), (~self.occurs).nonzero()])[:, 0]
+        self.row = torch.argsort(order)  # [V] a word piece's place in weight and rest, one behind the other
         self.decay = 1.0
         self.padding_idx = None if whole.padding_idx is None else int(self.row[whole.padding_idx])
 
@@ -92,14 +91,16 @@ class OccurringEmbedding(nn.Module):
             return F.embedding(rows, self.weight, self.padding_idx)
         occurs = self.occurs[input_ids]
         states = F.embedding(torch.where(occurs, rows, 0), self.weight)
-        states[~occurs] = self.rest[rows[~occurs]] * self.decay
+        states[~occurs] = self.rest[rows[~occurs] - len(self.weight)] * self.decay
         return states
 
     def follow(self, optimizer: torch.optim.Optimizer) -> None:
         """Keep count of the optimiser's weight decay."""
-        group = next(group for group in optimizer.param_groups if any(self.weight is each for each in group["params"]))
+        groups = enumerate(optimizer.param_groups)
+        number = next(number for number, group in groups if any(self.weight is each for each in group["params"]))
 
         def count(*_: object) -> None:
+            group = optimizer.param_groups[number]  # another dictionary whenever a state was loaded
             self.decay *= 1 - float(group["lr"]) * group["weight_decay"]
 
         optimizer.register_step_post_hook(count)

@@ -1,0 +1,164 @@
+"""Whether memory grows with the rows: the teacher pass and training at 10,000 and at 200,000 rows, on Linux.
+
+Each runs in a process of its own, with a tiny model so that nothing but the rows weighs. What is told is the peak of
+the memory that belongs to the process alone (RssAnon); pages of mapped files, which the system takes back when it needs
+them, are not counted.
+
+    python -m benchmarks.memory                          # some five minutes
+    python -m benchmarks.memory --rows 1000 20000        # coarser
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import multiprocessing
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.material import BATCH, load_demo_teacher, read_texts
+
+_LAYERS = 4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs=2, default=[10_000, 200_000], help="few and many")
+    parser.add_argument("--steps", type=int, default=200, help="optimiser steps of the training")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    given = parser.parse_args()
+    figures: dict[str, list[float]] = {job.__name__: [] for job in JOBS}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        _save_tiny_teacher(folder / "teacher")
+        for rows in given.rows:
+            _write_rows(folder, rows)
+            for job in JOBS:
+                megabytes = _peak_megabytes(job, str(folder), rows, given.steps)
+                figures[job.__name__].append(megabytes)
+                print(f"{job.__name__:<32} {rows:>9,} rows {megabytes:8.1f} MB at the peak", flush=True)
+    for name, (few, many) in figures.items():
+        print(f"{name:<32} {many / few:.2f} times as much with {given.rows[1] / given.rows[0]:.0f} times the rows")
+    if given.json:
+        given.json.write_text(json.dumps({"rows": given.rows, "megabytes": figures}, indent=1) + "\n", encoding="utf-8")
+
+
+def annotate_a_csv_file(folder: str, rows: int, steps: int) -> None:
+    """`pkd.annotate` of a file."""
+    import pkd
+
+    place = Path(folder)
+    pkd.annotate(
+        str(place / f"{rows}.csv"), str(place / "teacher"), output=str(place / f"annotated-{rows}"), teacher_layers=[2]
+    )
+
+
+def annotate_a_stream(folder: str, rows: int, steps: int) -> None:
+    """`pkd.annotate` of a file that is read a chunk at a time."""
+    import pkd
+
+    place = Path(folder)
+    pkd.annotate(
+        str(place / f"{rows}.csv"), str(place / "teacher"), output=str(place / f"annotated-stream-{rows}"),
+        teacher_layers=[2], streaming=True,
+    )  # fmt: skip
+
+
+def annotate_a_saved_dataset(folder: str, rows: int, steps: int) -> None:
+    """`pkd.annotate` of rows that are memory-mapped Arrow already, with class ids."""
+    import datasets
+
+    import pkd
+
+    place = Path(folder)
+    teacher = pkd.load_teacher(str(place / "teacher"))
+    pkd.annotate(
+        datasets.load_from_disk(str(place / f"{rows}.arrow")), teacher.model, teacher.tokenizer,
+        output=str(place / f"annotated-arrow-{rows}"), teacher_layers=[2],
+    )  # fmt: skip
+
+
+def train_a_student(folder: str, rows: int, steps: int) -> None:
+    """`PatientTrainer` on the annotated rows."""
+    import pkd
+    from pkd.distillation.annotation import open_shards
+
+    place = Path(folder)
+    teacher = pkd.load_teacher(str(place / "teacher")).model
+    arguments = pkd.PatientTrainingArguments(
+        str(place / "out"), max_steps=steps, per_device_train_batch_size=BATCH, save_strategy="no", disable_tqdm=True
+    )
+    annotated = open_shards(place / f"annotated-{rows}")
+    layer_map = pkd.LayerMap.skip(teacher_layers=_LAYERS, student_layers=2)
+    student = pkd.student_from(teacher, layers=2)
+    pkd.PatientTrainer(student, arguments, layer_map=layer_map, train_dataset=annotated).train()
+
+
+JOBS = (annotate_a_csv_file, annotate_a_stream, annotate_a_saved_dataset, train_a_student)
+
+
+def _peak_megabytes(job: Callable[[str, int, int], None], folder: str, rows: int, steps: int) -> float:
+    context = multiprocessing.get_context("spawn")
+    peak = context.Queue()
+    process = context.Process(target=_watched, args=(peak, job, folder, rows, steps))
+    process.start()
+    process.join()
+    if process.exitcode != 0:
+        raise RuntimeError(f"{job.__name__} of {rows:,} rows failed.")
+    return float(peak.get())
+
+
+def _watched(peak: multiprocessing.Queue[float], job: Callable[[str, int, int], None], *arguments: object) -> None:
+    highest, done = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            highest[0] = max(highest[0], _own_megabytes())
+            time.sleep(0.01)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        job(*arguments)  # type: ignore[arg-type]
+    finally:
+        done.set()
+        watcher.join()
+    peak.put(highest[0])
+
+
+def _own_megabytes() -> float:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return int(next(line for line in lines if line.startswith("RssAnon")).split()[1]) / 1024
+
+
+def _save_tiny_teacher(folder: Path) -> None:
+    from transformers import AutoModelForSequenceClassification, BertConfig
+
+    names = {0: "negative", 1: "positive"}
+    config = BertConfig(
+        vocab_size=30522, hidden_size=32, num_hidden_layers=_LAYERS, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=128, id2label=names, label2id={name: index for index, name in names.items()},
+    )  # fmt: skip
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    load_demo_teacher().tokenizer.save_pretrained(folder)
+
+
+def _write_rows(folder: Path, rows: int) -> None:
+    """Rows of which no two are the same."""
+    read = read_texts(None, rows)
+    texts = [f"{text} {number}" for number, text in enumerate(read["text"][:])]
+    read.remove_columns("text").add_column("text", texts).save_to_disk(str(folder / f"{rows}.arrow"))
+    with (folder / f"{rows}.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("text", "label"))
+        writer.writerows(
+            (text, ("negative", "positive")[label]) for text, label in zip(texts, read["label"], strict=True)
+        )
+
+
+if __name__ == "__main__":
+    main()
