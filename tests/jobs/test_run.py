@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.torch import load_file
 
 from pkd.errors import RecipeError, ResourceError
 from pkd.jobs.run import RunResult, run
@@ -189,57 +183,6 @@ def test_without_test_rows_the_results_say_what_they_were_selected_on(workspace:
     the_run = next(record for record in result.records if isinstance(record, RunRecord))
     assert the_run.evaluated_on == "eval"
     assert "it was selected on" in result.report.read_text() or "selected on" in result.report.read_text()
-
-
-@pytest.mark.slow
-def test_a_run_killed_again_and_again_ends_with_the_same_bits(workspace: Path, tmp_path: Path) -> None:
-    """SIGKILL through the real command line, in fresh processes, wherever it hits."""
-    data = values(workspace, tmp_path / "x")["data"]
-    common = [
-        sys.executable, "-m", "pkd", "distill", "--teacher", str(workspace / "teacher"), "--train", data["train"],
-        "--eval", data["eval"], "--layers", "2", "--max-length", "32", "--num-train-epochs", "3", "--quiet",
-        "--set", "training.save_steps=2", "--set", "training.device=cpu", "--set", "evaluation.resamples=50",
-    ]  # fmt: skip
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    began = time.monotonic()
-    subprocess.run([*common, "--output", str(tmp_path / "whole")], check=True, env=environment, capture_output=True)
-    seconds = time.monotonic() - began
-    killed = 0
-    for share in (0.5, 0.6, 0.7, 0.8, 5.0):
-        process = subprocess.Popen(
-            [*common, "--output", str(tmp_path / "killed")],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        try:
-            process.wait(timeout=seconds * share)
-            assert process.returncode == 0, process.stderr.read().decode() if process.stderr else ""
-            break
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            killed += 1
-    assert killed >= 1
-    one, other = (
-        load_file(tmp_path / "whole" / "model.safetensors"),
-        load_file(tmp_path / "killed" / "model.safetensors"),
-    )
-    assert all(one[name].equal(other[name]) for name in one)
-    records = [
-        [
-            record
-            for record in read_results(tmp_path / f"{name}.work")
-            if isinstance(record, ModelRecord | ComparisonRecord)
-        ]
-        for name in ("whole", "killed")
-    ]
-    for a, b in zip(*records, strict=True):
-        left, right = a.model_dump(), b.model_dump()
-        for values_ in (left, right):
-            for wall_time in ("train_seconds", "rows_per_second", "folder"):
-                values_.pop(wall_time, None)
-        assert left == right
 
 
 def test_a_student_can_start_from_a_pretrained_encoder_of_the_same_tokenizer(workspace: Path, tmp_path: Path) -> None:
