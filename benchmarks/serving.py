@@ -1,4 +1,4 @@
-"""What a student costs to serve, against what it must: latency, throughput, int8's change of the metric, and the server.
+"""What a student costs to serve, against what it must: latency, throughput, int8's change, and the server.
 
 Models are timed in one process, in turn; the server runs beside the load generator wrk (`apt-get install wrk`), on the
 same cores, with one client and with 64 in turn.
@@ -29,7 +29,7 @@ from pkd.reporting.terminal import print_speeds
 
 _POST = """wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
-wrk.body = '{"texts": ["a film that takes its time, and yours, and gives back less of either than it owes, but not by much"]}'
+wrk.body = '{"texts": ["a film that takes its time, and yours, and gives back less than it owes, but not by much"]}'
 """
 
 

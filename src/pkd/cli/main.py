@@ -35,7 +35,7 @@ _EXAMPLES = {
         "pkd export student/ --int8 --eval dev.csv --output served-int8/",
     ],
     "push": ["pkd push student/ org/name --private", "pkd push student/ org/name --dry-run upload/"],
-    "serve": ["pkd serve served/", "pkd serve served/ --host 0.0.0.0 --port 8080 --threads 2"],
+    "serve": ["pkd serve served/", "pkd serve served/ --host 0.0.0.0 --port 8080 --workers 2"],
     "speed": [
         "pkd speed teacher/ student/ served/ served-int8/ --test test.csv",
         "pkd speed google-bert/bert-base-uncased --layers 6,3 --lengths 32,128 --chart speed.png",

@@ -68,8 +68,9 @@ def serve(
     model: Model,
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="0.0.0.0 listens everywhere")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes a free one")] = 8000,
-    threads: Annotated[
-        int | None, typer.Option("--threads", metavar="N", min=1, help="cores of the model", show_default=False)
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", min=1, help="threads of the model (default: a core each)"),
     ] = None,
     device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="where")] = "auto",
     max_batch: Annotated[int, _limit("--max-batch", "texts the model answers at a time")] = _LIMITS.batch,
@@ -88,7 +89,7 @@ def serve(
     )  # fmt: skip
     from pkd.jobs.serve import serve
 
-    serve(model, host=host, port=port, limits=limits, device=device, threads=threads)
+    serve(model, host=host, port=port, limits=limits, device=device, workers=workers)
 
 
 @with_progress

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import threading
@@ -22,7 +23,7 @@ def serve(
     port: int = 8000,
     limits: Limits | None = None,
     device: str = "auto",
-    threads: int | None = None,
+    workers: int | None = None,
 ) -> None:
     """Serve a classifier over HTTP; returns when SIGINT or SIGTERM asked it to stop and all accepted is answered.
 
@@ -32,13 +33,15 @@ def serve(
         port: 0 takes a free one.
         limits: what is taken before a request is refused.
         device: "auto", "cpu" or "cuda".
-        threads: cores the model may use.
+        workers: threads that call the model at the same time, each on a core of its own; by default as many as this
+            process may use. On a GPU there is one.
 
     Raises:
         RecipeError: if the port is taken, or libraries are missing.
         TeacherError: if the model cannot be loaded.
     """
     limits = limits or Limits()
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the workers are parallel already
     try:
         import uvicorn
 
@@ -47,7 +50,9 @@ def serve(
         raise RecipeError(f"pkd serve needs more libraries: pip install 'pkd[serve]'. ({error})") from error
     listening = _listen(host, port)
     with contextlib.closing(listening):
-        app = make_app(Classifier.load(model, device, threads), limits)
+        classifier = Classifier.load(model, device, threads=1)
+        count = 1 if classifier.model.device == "cuda" else workers or _cores()
+        app = make_app(classifier, limits, count)
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=limits.drain_seconds
         )
@@ -57,6 +62,10 @@ def serve(
         progress.note(f"serving {model} at {url} (what it takes: {url}/docs); Ctrl-C stops it")
         server.run(sockets=[listening])
     progress.note("stopped; all that was accepted is answered")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -62,8 +62,8 @@ def _or_error(repo: str, ask: Callable[[], T]) -> T:
         status = error.response.status_code if error.response is not None else 0
         if status in (401, 403):
             raise RecipeError(
-                f"The hub does not let you write to {repo} ({status}): {_first_line(error)} Check `hf auth whoami`, and "
-                "that the token may write."
+                f"The hub does not let you write to {repo} ({status}): {_first_line(error)} Check `hf auth whoami`, "
+                "and that the token may write."
             ) from error
         raise ResourceError(f"The hub refused the upload to {repo} ({status}): {_first_line(error)}") from error
     except OfflineModeIsEnabled as error:

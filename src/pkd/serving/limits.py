@@ -24,7 +24,7 @@ class Limits:
     texts: int = 256
     characters: int = 20_000
     queue: int = 2048
-    batch: int = 64
+    batch: int = 8
     drain_seconds: int = 30
 
     def __post_init__(self) -> None:

@@ -1,6 +1,8 @@
 """Requests that come while the model works are answered together, the next time it is free.
 
-Nobody waits for a batch to fill: a request that finds the model idle is answered at once and alone.
+Nobody waits for a batch to fill: a request that finds the model idle is answered at once and alone. On a CPU several
+threads share the work, each with a core of its own: many small calls beside one another finish more texts than one call
+that all cores work on.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ class QueueFull(Exception):  # noqa: N818 - it is told to the client, and is no 
 
 @dataclass(frozen=True)
 class _Request:
+    """A request, or a part of one that has more texts than a batch."""
+
     texts: list[Text]
     answered: asyncio.Future[list[Prediction]]
 
@@ -33,14 +37,21 @@ class BatchingQueue:
     """Texts wait here for the model.
 
     Args:
-        answer: the model; it is called in one thread of its own, with the texts of whole requests.
-        batch: texts a call at most, unless a single request has more.
+        answer: the model; it is called in threads of the queue's own.
+        batch: texts a call at most.
         queue: texts that may wait.
+        workers: threads that call it at the same time.
         on_batch: told of each call how many texts it had and how many seconds it took.
     """
 
     def __init__(
-        self, answer: Answer, *, batch: int, queue: int, on_batch: Callable[[int, float], None] = lambda *_: None
+        self,
+        answer: Answer,
+        *,
+        batch: int,
+        queue: int,
+        workers: int = 1,
+        on_batch: Callable[[int, float], None] = lambda *_: None,
     ) -> None:
         self._answer = answer
         self._batch = batch
@@ -48,23 +59,25 @@ class BatchingQueue:
         self._on_batch = on_batch
         self._requests: deque[_Request] = deque()
         self._wake = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self._worker: asyncio.Task[None] | None = None
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="model")
+        self._workers = workers
+        self._tasks: list[asyncio.Task[None]] = []
+        self._with_the_model = 0  # calls
         self.waiting = 0  # texts
 
     async def start(self) -> None:
         """Begin to answer, in the running event loop."""
-        self._worker = asyncio.create_task(self._work())
+        self._tasks = [asyncio.create_task(self._work()) for _ in range(self._workers)]
 
     async def stop(self) -> None:
         """Answer what waits, and end."""
-        while self._requests:
+        while self._requests or self._with_the_model:
             await asyncio.sleep(0.005)
-        if self._worker is not None:
-            self._worker.cancel()
+        for task in self._tasks:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._worker
-        self._thread.shutdown()
+                await task
+        self._threads.shutdown()
 
     async def ask(self, texts: list[Text]) -> list[Prediction]:
         """The answers to a request's texts.
@@ -74,11 +87,17 @@ class BatchingQueue:
         """
         if self.waiting + len(texts) > self._queue:
             raise QueueFull(f"{self.waiting} texts wait for the model and {self._queue} may; try again in a moment.")
-        request = _Request(texts, asyncio.get_running_loop().create_future())
-        self._requests.append(request)
+        loop = asyncio.get_running_loop()
+        parts = [
+            _Request(texts[begin : begin + self._batch], loop.create_future())
+            for begin in range(0, len(texts), self._batch)
+        ]
+        self._requests.extend(parts)
         self.waiting += len(texts)
         self._wake.set()
-        return await request.answered
+        if len(parts) == 1:
+            return await parts[0].answered
+        return [answer for part in await asyncio.gather(*(part.answered for part in parts)) for answer in part]
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -90,13 +109,16 @@ class BatchingQueue:
                 continue
             texts = [text for request in requests for text in request.texts]
             began = time.perf_counter()
+            self._with_the_model += 1
             try:
-                answers = await loop.run_in_executor(self._thread, self._answer, texts)
+                answers = await loop.run_in_executor(self._threads, self._answer, texts)
             except Exception as error:  # the fault of these requests alone; the next ones are answered
                 for request in requests:
                     if not request.answered.done():
                         request.answered.set_exception(error)
                 continue
+            finally:
+                self._with_the_model -= 1
             self._on_batch(len(texts), time.perf_counter() - began)
             begin = 0
             for request in requests:
@@ -106,10 +128,11 @@ class BatchingQueue:
                 begin = end
 
     def _next_batch(self) -> list[_Request]:
-        """The requests that are answered next, those that nobody waits for any more left out."""
+        """A worker's share of what waits, those left out that nobody waits for any more."""
+        share = min(self._batch, -(-self.waiting // self._workers))
         taken: list[_Request] = []
         count = 0
-        while self._requests and (not taken or count + len(self._requests[0].texts) <= self._batch):
+        while self._requests and (not taken or count + len(self._requests[0].texts) <= share):
             request = self._requests.popleft()
             self.waiting -= len(request.texts)
             if not request.answered.done():

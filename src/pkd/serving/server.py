@@ -55,17 +55,19 @@ class Health(BaseModel):
     waiting: int
 
 
-def make_app(classifier: Classifier, limits: Limits | None = None) -> FastAPI:
+def make_app(classifier: Classifier, limits: Limits | None = None, workers: int = 1) -> FastAPI:
     """The service as an ASGI application, for uvicorn or any other server.
 
     Args:
-        classifier: what answers; it is called from one thread.
+        classifier: what answers.
         limits: what is taken before a request is refused.
+        workers: threads that call it at the same time.
     """
     limits = limits or Limits()
     measures = Measures()
     queue = BatchingQueue(
-        classifier.answer, batch=limits.batch, queue=limits.queue, on_batch=measures.batch_answered
+        classifier.answer, batch=limits.batch, queue=limits.queue, workers=workers,
+        on_batch=measures.batch_answered,
     )  # fmt: skip
     measures.watch_queue(lambda: queue.waiting)
 
