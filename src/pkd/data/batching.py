@@ -6,8 +6,8 @@ Columns are read from Arrow without a Python object a row, and the teacher's ans
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,6 +15,9 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from pkd.data.labels import IGNORED_LABEL
+
+if TYPE_CHECKING:
+    import datasets
 
 STAND_IN = "stand_in"  # marks rows of a batch that do not count
 _BATCHES_A_GROUP = 50

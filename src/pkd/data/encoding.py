@@ -9,7 +9,6 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import datasets
 import numpy as np
 import pyarrow as pa
 
@@ -18,6 +17,7 @@ from pkd.data.lengths import CHARACTERS_A_WORD_PIECE
 from pkd.storage.fingerprint import fingerprint, sha256_of_texts
 
 if TYPE_CHECKING:
+    import datasets
     from transformers import PreTrainedTokenizerBase
 
 TEXT_COLUMNS = ("text", "text_a", "text_b")
@@ -47,6 +47,8 @@ def encode(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_le
         max_length: word pieces a row is cut to; of a pair the longer text is cut first. Characters far beyond them are
             not even tokenised: a text of megabytes would take its time.
     """
+    import datasets
+
     if "input_ids" in dataset.column_names:
         return dataset
     columns = text_columns(dataset)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import datasets
 import numpy as np
 import torch
 from transformers import PreTrainedModel
@@ -16,6 +16,9 @@ from pkd.data.batching import Collator, TokenRows
 from pkd.data.encoding import count_choices
 from pkd.data.lengths import batches_by_length
 from pkd.encoder.shortcut import cls_only
+
+if TYPE_CHECKING:
+    import datasets
 
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
