@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from pkd.errors import RecipeError, ResourceError
+from pkd.errors import RecipeError, ResourceError, first_line
 
 T = TypeVar("T")
 
@@ -55,22 +55,22 @@ def _or_error(repo: str, ask: Callable[[], T]) -> T:
     try:
         return ask()
     except HFValidationError as error:
-        raise RecipeError(f"{repo} is no name of a repository: {_first_line(error)} Give OWNER/NAME.") from error
+        raise RecipeError(f"{repo} is no name of a repository: {first_line(error)} Give OWNER/NAME.") from error
     except LocalTokenNotFoundError as error:
         raise RecipeError(f"The hub needs to know who writes to {repo}: `hf auth login`, or set HF_TOKEN.") from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         if status in (401, 403):
             raise RecipeError(
-                f"The hub does not let you write to {repo} ({status}): {_first_line(error)} Check `hf auth whoami`, "
+                f"The hub does not let you write to {repo} ({status}): {first_line(error)} Check `hf auth whoami`, "
                 "and that the token may write."
             ) from error
-        raise ResourceError(f"The hub refused the upload to {repo} ({status}): {_first_line(error)}") from error
+        raise ResourceError(f"The hub refused the upload to {repo} ({status}): {first_line(error)}") from error
     except OfflineModeIsEnabled as error:
         raise ResourceError(f"HF_HUB_OFFLINE is set, so nothing can be pushed to {repo}. Unset it.") from error
     except (OSError, _transport_errors()) as error:
         raise ResourceError(
-            f"The hub does not answer ({_first_line(error)}), so {repo} is as it was. The same command tries anew."
+            f"The hub does not answer ({first_line(error)}), so {repo} is as it was. The same command tries anew."
         ) from error
 
 
@@ -81,7 +81,3 @@ def _transport_errors() -> type[Exception]:
     module = type(get_session()).__module__.split(".")[0]
     found: type[Exception] = getattr(__import__(module), "TransportError", ConnectionError)
     return found
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
