@@ -6,7 +6,7 @@ dangerous window of `benchmarks.killing`, each until it is hit. After each kill 
 process; when a job ends, every file of it is compared with the undisturbed one's.
 
     python -m benchmarks.endurance --kills 100                    # fresh processes, random and aimed
-    python -m benchmarks.endurance --kills 10 --random-only --processes 2   # each of two processes under torchrun
+    python -m benchmarks.endurance --kills 10 --random-only --processes 2   # of two processes, under torchrun
     python -m benchmarks.endurance --kills 10 --fork              # the test suite's: from a process that is warm
 
 Exits with 1 and names the files, if any differ; wall times and what is made of them (`results.jsonl`'s `created`,
@@ -72,7 +72,7 @@ Start = Callable[[Path, Sequence[str]], "Attempt"]
 
 @dataclass
 class Attempt:
-    """A running job: a process group that can be killed and waited for."""
+    """A running job: a process, with those that it started, that can be killed and waited for."""
 
     pid: int
     log: Path
@@ -89,9 +89,18 @@ class Attempt:
             time.sleep(0.005)
 
     def kill(self) -> None:
-        """SIGKILL for the whole group."""
-        os.killpg(self.pid, signal.SIGKILL)
+        """SIGKILL for the process and all that it started; torchrun's ranks have sessions of their own."""
+        for pid in [self.pid, *_descendants(self.pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.wait()
+
+
+def _descendants(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [each for child in children for each in (child, *_descendants(child))]
+    return []
 
 
 def start_fresh(processes: int) -> Start:
@@ -139,11 +148,10 @@ def start_forked(folder: Path, options: Sequence[str]) -> Attempt:
 class Endurance:
     """Jobs that are killed, one after the other, each compared with the undisturbed one when it ends."""
 
-    def __init__(self, place: Path, start: Start, seconds: float, seed: int, processes: int) -> None:
+    def __init__(self, place: Path, start: Start, seconds: float, seed: int) -> None:
         self.place = place
         self.start = start
         self.seconds = seconds
-        self.processes = processes
         self.chance = random.Random(seed)
         self.reference = place / "undisturbed"
         self.digest = self._digest_of(self.reference)
@@ -175,8 +183,7 @@ class Endurance:
         for _ in range(2):
             hit = self.folder / "record" / HIT
             hit.unlink(missing_ok=True)
-            options = ["--window", window.name, "--rank", str(self.chance.randrange(self.processes))]
-            code = self.start(self.folder, options).wait()
+            code = self.start(self.folder, ["--window", window.name]).wait()
             if hit.exists():
                 self._killed()
                 self.tally.aimed.append(window.name)
@@ -208,7 +215,7 @@ class Endurance:
         self.tally.jobs += 1
         steps, whole = (count_steps(folder) for folder in (self.folder, self.reference))
         self.tally.steps += steps
-        self.tally.most_steps += whole + self._kills_of_job * _SAVE_STEPS * self.processes
+        self.tally.most_steps += whole + self._kills_of_job * _SAVE_STEPS
         if not found:
             shutil.rmtree(self.folder)
         self._begin()
@@ -383,7 +390,7 @@ def _endure(asked: argparse.Namespace, place: Path, start: Start) -> Tally:
     if asked.fork:
         _warm_up((reference / _MODULES).read_text().splitlines())
     print(f"undisturbed: {seconds:.1f} s, {count_steps(reference)} steps", file=sys.stderr, flush=True)
-    endurance = Endurance(place, start, seconds, asked.seed, asked.processes)
+    endurance = Endurance(place, start, seconds, asked.seed)
     aimed = 0 if asked.random_only else min(len(WINDOWS), asked.kills if asked.aimed_only else -(-asked.kills * 2 // 3))
     windows = [WINDOWS[place * len(WINDOWS) // aimed] for place in range(aimed)]
     for number, window in enumerate(windows, start=1):

@@ -95,13 +95,15 @@ WINDOWS = [
 def run_here(arguments: Sequence[str], record: Path, window: Window | None = None) -> int:
     """Run `pkd` with these arguments in this process; steps and last checkpoints are recorded in `record`."""
     import pkd.jobs.run  # noqa: F401 - a kill while libraries are loaded would teach nothing
+    from pkd import ranks
     from pkd.cli.main import main
 
     record.mkdir(parents=True, exist_ok=True)
-    _record(record)
-    if window is not None:
-        _arm(window, record)
-    (record / STARTED).touch()
+    if ranks.is_first():  # of several processes the first one writes, and dies where something is written
+        _record(record)
+        if window is not None:
+            _arm(window, record)
+        (record / STARTED).touch()
     return main(arguments)
 
 
@@ -208,13 +210,10 @@ def main() -> int:
     """Run what stands behind `--`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--window", choices=[window.name for window in WINDOWS], metavar="NAME")
-    parser.add_argument("--rank", type=int, default=0, help="of several processes, the one that is killed")
     parser.add_argument("--record", type=Path, required=True)
     parser.add_argument("arguments", nargs="+")
     asked = parser.parse_args()
     window = next((each for each in WINDOWS if each.name == asked.window), None)
-    if int(os.environ.get("RANK", "0")) != asked.rank:
-        window = None
     return run_here(asked.arguments, asked.record, window)
 
 
