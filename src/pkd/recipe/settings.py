@@ -77,7 +77,7 @@ class TrainingSettings:
         True, "no: word pieces, positions and token types stay as they are, which is faster", common=True
     )
     activation_checkpointing: bool = setting(
-        False, "compute each layer again in the backward pass: less memory, some 30 % slower, same weights"
+        False, "compute each layer again in the backward pass: less memory, 1.5 times as long, same weights"
     )
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "where to train; auto takes a GPU if there is one")
     save_steps: PositiveInt | None = setting(None, "checkpoint every so many steps, besides each epoch's end")
