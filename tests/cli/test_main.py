@@ -14,6 +14,7 @@ from pkd.recipe.reading import read_recipe
 
 COMMANDS = ["run", "demo", "recipe", "finetune", "annotate", "distill", "evaluate", "report", "predict", "check"]
 COMMANDS += ["speed", "paper", "sweep"]
+COMMANDS += ["export", "serve", "push"]
 
 
 def pkd(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
