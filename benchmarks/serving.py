@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
@@ -26,6 +28,8 @@ from statistics import median
 from pkd.jobs.speed import speed
 from pkd.reporting.speeds import SpeedRecord
 from pkd.reporting.terminal import print_speeds
+from pkd.serving.classifier import Classifier
+from pkd.serving.memory import random_batch
 
 _POST = """wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
@@ -38,6 +42,7 @@ def main() -> None:
     parser.add_argument("--teacher", required=True)
     parser.add_argument("--student", required=True)
     parser.add_argument("--int8", required=True, help="the student as `pkd export --int8` wrote it")
+    parser.add_argument("--threads", type=int, help="cores a model in the comparison (default: all)")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=5, help="of load a round")
     parser.add_argument("--json", type=Path, help="also write the figures here")
@@ -45,13 +50,20 @@ def main() -> None:
 
     records = speed(
         [given.teacher, given.student, given.int8], max_length=32, lengths=[32], batch_sizes=[32], rows=32,
-        rounds=given.rounds,
+        rounds=given.rounds, threads=given.threads,
     )  # fmt: skip
     from rich.console import Console
 
     print_speeds(records, Console())
+    processor = processor_times({"teacher": given.teacher, "student": given.student, "int8": given.int8})
     served = measure_server(given.int8, given.rounds, given.seconds)
-    figures = {**ratios(*records), **int8_change(Path(given.int8)), **served, "cores": len(os.sched_getaffinity(0))}
+    figures = {
+        **ratios(*records),
+        **processor,
+        **int8_change(Path(given.int8)),
+        **served,
+        "cores": len(os.sched_getaffinity(0)),
+    }
     print()
     for name, value in figures.items():
         print(f"{name}: {json.dumps(value)}")
@@ -63,9 +75,30 @@ def ratios(teacher: SpeedRecord, student: SpeedRecord, int8: SpeedRecord) -> dic
     """The speed-ups, the median of the rounds and their spread."""
     return {
         "latency of one text of 32, teacher / int8 student": round(int8.latency.faster, 2),
+        "threads": teacher.threads,
         "throughput 32 × 32, int8 student / teacher": _spread(int8.throughput[0].faster),
         "throughput 32 × 32, student / teacher, both PyTorch": _spread(student.throughput[0].faster),
     }
+
+
+def processor_times(models: dict[str, str]) -> dict[str, object]:
+    """Milliseconds of processor time a call, one thread each, the least of many: other programs hardly show in it."""
+    loaded = {name: Classifier.load(folder, "cpu", threads=1).model for name, folder in models.items()}
+    least: dict[str, dict[str, float]] = {}
+    for rows, rounds, calls in ((1, 12, 25), (32, 5, 3)):  # calls in a row, as a server makes them: caches are warm
+        batch = random_batch(rows, 32, min(model.encoder.vocabulary for model in loaded.values()))
+        taken: dict[str, list[float]] = {name: [] for name in loaded}
+        for _, (name, model), _ in itertools.product(range(rounds), loaded.items(), range(calls)):
+            began = time.thread_time()
+            model.forward(batch)
+            taken[name].append(1000 * (time.thread_time() - began))
+        told = {name: round(min(each), 2) for name, each in taken.items()}
+        least[f"{rows} × 32, one thread, ms of processor time"] = {
+            **told,
+            "teacher / int8": round(told["teacher"] / told["int8"], 2),
+            "teacher / student": round(told["teacher"] / told["student"], 2),
+        }
+    return dict(least)
 
 
 def int8_change(folder: Path) -> dict[str, object]:
@@ -80,18 +113,33 @@ def measure_server(folder: str, rounds: int, seconds: int) -> dict[str, object]:
         return {"server": "not measured: wrk is not installed"}
     alone: list[float] = []
     together: list[float] = []
+    cpu_alone: list[float] = []
+    cpu_together: list[float] = []
     with tempfile.TemporaryDirectory() as scratch, _served(folder) as url:
         script = Path(scratch) / "post.lua"
         script.write_text(_POST, encoding="utf-8")
         _wrk(url, script, 64, 2)  # warm
         for _ in range(rounds):
-            alone.append(_wrk(url, script, 1, seconds))
-            together.append(_wrk(url, script, 64, seconds))
+            for clients, rates, cpu in ((1, alone, cpu_alone), (64, together, cpu_together)):
+                began, before = _cpu_seconds(url), time.perf_counter()
+                rates.append(_wrk(url, script, clients, seconds))
+                requests = rates[-1] * (time.perf_counter() - before)
+                cpu.append(1000 * (_cpu_seconds(url) - began) / requests)
     return {
         "requests/s, one client": _spread(alone),
         "requests/s, 64 clients": _spread(together),
+        "the server's CPU, ms a request, one client": _spread(cpu_alone),
+        "the server's CPU, ms a request, 64 clients": _spread(cpu_together),
         "64 clients / one": _spread([many / one for many, one in zip(together, alone, strict=True)]),
     }
+
+
+def _cpu_seconds(url: str) -> float:
+    """Of the server's process so far: on a busy machine it says more than the clock."""
+    with urllib.request.urlopen(f"{url}/metrics") as answer:
+        found = re.search(r"^process_cpu_seconds_total ([\d.e+]+)", answer.read().decode(), flags=re.MULTILINE)
+    assert found is not None
+    return float(found.group(1))
 
 
 def _wrk(url: str, script: Path, clients: int, seconds: int) -> float:

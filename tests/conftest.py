@@ -21,6 +21,8 @@ from hypothesis import settings
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedTokenizerFast
 
+pytest_plugins = ["serving.exported"]  # a fixture that two rooms share, made once
+
 settings.register_profile("shared", deadline=None)  # the machine may be busy with other things
 settings.load_profile("shared")
 

@@ -13,7 +13,7 @@ from pkd.cli.main import app
 from pkd.recipe.reading import read_recipe
 
 COMMANDS = ["run", "demo", "recipe", "finetune", "annotate", "distill", "evaluate", "report", "predict", "check"]
-COMMANDS += ["speed", "paper", "sweep", "verify"]
+COMMANDS += ["speed", "paper", "sweep", "verify", "submit", "export", "serve", "push"]
 
 
 def pkd(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -9,6 +9,7 @@ from huggingface_hub import ModelCard
 
 from pkd.cli.main import main
 from pkd.errors import RecipeError, ResourceError
+from pkd.jobs.distill import distill
 from pkd.jobs.push import push
 from pkd.reporting.results import ModelRecord, Record, write_results
 from reporting.conftest import sample_records
@@ -108,13 +109,14 @@ def test_a_hub_that_refuses_or_does_not_answer_is_told_in_a_sentence(
 
 
 def test_a_distillation_asks_whether_it_may_push_before_it_trains(
-    workspace: Path, tmp_path: Path, hub: LocalHub, capsys: pytest.CaptureFixture[str]
+    workspace: Path, tmp_path: Path, hub: LocalHub
 ) -> None:
     hub.refuse = 401
-    given = ["distill", "--teacher", str(workspace / "teacher"), "--train", str(workspace / "train.csv")]
-    given += ["--output", str(tmp_path / "student"), "--push-to-hub", "--hub-model-id", "org/name"]
-    assert main(given) == 2
-    assert "does not let you write to org/name" in capsys.readouterr().err
+    teacher, train = str(workspace / "teacher"), str(workspace / "train.csv")
+    with pytest.raises(RecipeError, match="does not let you write to org/name"):
+        distill(
+            teacher=teacher, train=train, output=str(tmp_path / "student"), push_to_hub=True, hub_model_id="org/name"
+        )
     assert not (tmp_path / "student.work").exists()
 
 

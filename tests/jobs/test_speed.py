@@ -63,7 +63,7 @@ def test_what_cannot_be_timed_is_refused(deep: Path, settings: dict[str, Any], w
 
 
 def test_the_command_prints_a_table_and_json(deep: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = ["speed", str(deep), "--layers", "6,3", "--rows", "16", "--max-length", "16", "--rounds", "2"]
+    given = ["speed", str(deep), "--layers", "6,3", "--rows", "16", "--max-length", "16", "--rounds", "1"]
     given += ["--batch-sizes", "2", "--no-memory"]
     assert main(given) == 0
     printed = capsys.readouterr().out

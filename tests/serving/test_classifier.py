@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import math
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -94,8 +97,6 @@ def test_a_served_folder_needs_neither_torch_nor_transformers_nor_datasets(expor
     ],
 )
 def test_a_folder_that_is_not_whole_is_refused(exported: Exported, tmp_path: Path, broken: str, words: str) -> None:
-    import shutil
-
     folder = tmp_path / "served"
     shutil.copytree(exported.int8, folder)
     if broken == "id2label":
@@ -115,3 +116,21 @@ def test_a_gpu_that_is_not_there_is_refused(exported: Exported) -> None:
         pytest.skip("this machine has a GPU")
     with pytest.raises(pkd.RecipeError, match="sees no GPU"):
         Classifier.load(exported.float32, device="cuda")
+
+
+@pytest.mark.parametrize("problem_type", ["multi_label_classification", "regression"])
+def test_logits_are_read_as_the_kind_of_problem_says(exported: Exported, tmp_path: Path, problem_type: str) -> None:
+    folder = tmp_path / "served"
+    shutil.copytree(exported.float32, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "problem_type": problem_type}))
+    classifier = Classifier.load(folder)
+    logits = classifier.logits(["a great film"])[0].tolist()
+    answer = classifier("a great film")[0]
+    if problem_type == "regression":
+        assert answer.label == f"{logits[0]:.4g}"
+        assert list(answer.probabilities.values()) == pytest.approx(logits)
+    else:
+        assert list(answer.probabilities.values()) == pytest.approx([1 / (1 + math.exp(-logit)) for logit in logits])
+        assert answer.labels == tuple(name for name, value in answer.probabilities.items() if value > 0.5)
+        assert answer.label == (", ".join(answer.labels) or "none")

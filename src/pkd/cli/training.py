@@ -10,7 +10,6 @@ import typer
 from pkd.cli.options import (
     COLUMNS,
     DATA,
-    RESULT_PANEL,
     RUN,
     STUDENT,
     TRAINING,
@@ -238,15 +237,6 @@ def distill(
     teacher: Teacher,
     output: Output,
     train: Train = None,
-    push_to_hub: Annotated[
-        bool, typer.Option("--push-to-hub", help="upload the student", rich_help_panel=RESULT_PANEL)
-    ] = False,
-    hub_model_id: Annotated[
-        str | None,
-        typer.Option(
-            "--hub-model-id", metavar="OWNER/NAME", help="there", show_default=False, rich_help_panel=RESULT_PANEL
-        ),
-    ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
     **keys: Any,
@@ -254,9 +244,6 @@ def distill(
     """Distil a teacher into a smaller student that works wherever the teacher does."""
     from pkd.jobs.distill import distill
 
-    result = distill(
-        teacher=teacher, train=train, output=output, overwrite=overwrite, push_to_hub=push_to_hub,
-        hub_model_id=hub_model_id, **keys,
-    )  # fmt: skip
+    result = distill(teacher=teacher, train=train, output=output, overwrite=overwrite, **keys)
     show_records(result.records, as_json=json)
     show(f"student: {result.folder}\nannotated data and checkpoints: {result.work}", also_json=json)

@@ -1,3 +1,0 @@
-from serving.exported import exported
-
-__all__ = ["exported"]
