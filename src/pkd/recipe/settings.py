@@ -74,7 +74,7 @@ class TrainingSettings:
         "auto", "auto: bfloat16 where the hardware has it", common=True
     )
     train_embeddings: bool = setting(
-        True, "no: word pieces, positions and token types stay as they are, which is faster", common=True
+        True, "false: word pieces, positions and token types stay as they are, which is faster"
     )
     activation_checkpointing: bool = setting(
         False, "compute each layer again in the backward pass: less memory, 1.5 times as long, same weights"
