@@ -39,7 +39,8 @@ def read_json_lines(path: Path, choose: Choose, *, encoding: str) -> RawTable:
             for name in (*rows.columns.text, *filter(None, [rows.columns.group])):
                 record[name] = _json_text(path, line, name, record.get(name))
             for name in rows.columns.labels:
-                _require_characters(path, line, name, record[name])
+                for value in record[name] if isinstance(record[name], list) else [record[name]]:
+                    _require_characters(path, line, name, value)
             rows.add_record(line, record, f"{path}, line {line}", choices)
     if rows is None:
         raise DataError(f"{path} has 0 rows; give a file with one JSON object a line.")
