@@ -12,10 +12,10 @@ from pathlib import Path
 
 from pkd import progress, ranks
 from pkd.data.demo import demo_encoder_folder, demo_reviews, write_demo_data
-from pkd.data.encoding import encode
+from pkd.data.encoding import encode, occurring_pieces
 from pkd.data.labels import Outputs
 from pkd.encoder.contract import load_pretrained
-from pkd.jobs.pilot import ROWS, time_rows
+from pkd.jobs.pilot import time_rows
 from pkd.jobs.run import DATA_PLAN, RunResult, refuse_other_files, run
 from pkd.recipe.reading import read_recipe
 from pkd.storage.seal import write_json
@@ -93,9 +93,10 @@ def _sizes(folder: Path, size: _Size, encoder: Path) -> dict[str, int]:
 
 def _rows_that_fit(size: _Size, encoder: Path) -> dict[str, int]:
     with progress.stage("pilot: how fast is this machine"):
-        rows = demo_reviews()["train"].select(range(ROWS)).remove_columns("label")
         loaded = load_pretrained(str(encoder), Outputs("single_label_classification", ("negative", "positive")))
-        pilot = time_rows(loaded, encode(rows, loaded.tokenizer, 128), [_DEPTH])
+        rows = encode(demo_reviews()["train"].remove_columns("label"), loaded.tokenizer, 128)
+        occurs = occurring_pieces(rows, loaded.model.get_input_embeddings().num_embeddings)  # type: ignore[arg-type]
+        pilot = time_rows(loaded, rows, [_DEPTH], occurs)
     student_step = pilot.student_step[_DEPTH]
     a_row = _EPOCHS * (pilot.teacher_step + _STUDENTS * student_step) + pilot.teacher_pass
     seconds = size.seconds - _OVERHEAD_SECONDS

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import datasets
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
@@ -15,9 +17,10 @@ from pkd.distillation.student import student_from
 from pkd.encoder.contract import LoadedClassifier
 from pkd.encoder.inference import answer_rows, model_inputs
 from pkd.encoder.shortcut import cls_only
+from pkd.encoder.vocabulary import occurring_only
 from pkd.training.precision import autocast_dtype, keep_freed_memory, resolve_device
 
-ROWS = 256
+_ROWS = 256
 _BATCH = 32
 _WARM_UP = 2  # batches before the clock starts: the first ones allocate
 
@@ -31,13 +34,21 @@ class Pilot:
     student_step: dict[int, float]
 
 
-def time_rows(teacher: LoadedClassifier, rows: datasets.Dataset, depths: Sequence[int]) -> Pilot:
+def time_rows(
+    teacher: LoadedClassifier, rows: datasets.Dataset, depths: Sequence[int], occurs: np.ndarray | None = None
+) -> Pilot:
     """Time a teacher and students of `depths` on up to 256 of the encoded rows; no weight is changed.
 
     A step of a student is timed without its distillation terms, which are small beside its passes.
+
+    Args:
+        teacher: whose depth and width are to be timed.
+        rows: like those of the job.
+        depths: of the students.
+        occurs: [V] bool, the word pieces that the job will train; None times a step that trains all of them.
     """
     keep_freed_memory()  # as training does
-    rows = rows.select(range(min(ROWS, len(rows))))
+    rows = rows.select(range(min(_ROWS, len(rows))))
     device = resolve_device("auto")
     dtype = autocast_dtype("auto", device)
     teacher.model.to(device)  # type: ignore[arg-type]
@@ -49,19 +60,21 @@ def time_rows(teacher: LoadedClassifier, rows: datasets.Dataset, depths: Sequenc
     for depth in dict.fromkeys(depths):
         student = student_from(teacher.model, depth)
         student.to(device)  # type: ignore[arg-type]
-        steps[depth] = _step_seconds(student, rows, dtype)
-    return Pilot(_step_seconds(teacher.model, rows, dtype), teacher_pass, steps)
+        steps[depth] = _step_seconds(student, rows, dtype, occurs)
+    return Pilot(_step_seconds(teacher.model, rows, dtype, occurs), teacher_pass, steps)
 
 
-def _step_seconds(model: PreTrainedModel, rows: datasets.Dataset, dtype: torch.dtype | None) -> float:
+def _step_seconds(
+    model: PreTrainedModel, rows: datasets.Dataset, dtype: torch.dtype | None, occurs: np.ndarray | None
+) -> float:
     """Seconds a row of a training step, over batches from the shortest rows to the longest, as training meets them."""
     collate, table = Collator(model.config.pad_token_id or 0), TokenRows(rows.sort("length"))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, weight_decay=0.0, fused=True)
     size = max(1, min(_BATCH, len(rows) // (_WARM_UP + 1)))
     was_training = model.training
     model.train()
     began, timed = 0.0, 0
-    with cls_only(model):
+    with cls_only(model), nullcontext() if occurs is None else occurring_only(model, occurs):
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, weight_decay=0.0, fused=True)
         for step, first in enumerate(range(0, len(rows) - size + 1, size)):
             if step == _WARM_UP:
                 began = time.perf_counter()
