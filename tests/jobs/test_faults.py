@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from conftest import make_reviews, make_teacher, make_tokenizer, write_csv
 from pkd import progress
@@ -47,15 +46,6 @@ class StopsAt:
 
     def noted(self, message: str, level: str) -> None:
         self.told.append(message)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small spend a second thread's time on waiting for it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

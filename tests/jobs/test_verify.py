@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from conftest import make_reviews, make_teacher, make_tokenizer, write_csv
 from pkd.cli.main import main
@@ -16,15 +14,6 @@ from pkd.errors import CacheError
 from pkd.jobs.distill import distill
 from pkd.jobs.verify import verify
 from pkd.storage.seal import read_manifest, seal
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small spend a second thread's time on waiting for it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -239,13 +239,21 @@ def _load_from_hub(name: str, split: str, part: str | None) -> datasets.Dataset:
 
 
 def _take_split(saved: datasets.DatasetDict, source: str, split: str, part: str | None) -> datasets.Dataset:
+    return saved[choose_split(list(saved), source, split, part)]
+
+
+def choose_split(names: Sequence[str], source: str, split: str, part: str | None) -> str:
+    """Which of a dataset's splits is meant: `part` where it is named, else the likeliest for `split`.
+
+    Raises:
+        DataError: if there is none.
+    """
     wanted = (part,) if part is not None else SPLIT_NAMES[split]
     for name in wanted:
-        if name in saved:
-            return saved[name]
+        if name in names:
+            return name
     raise DataError(
-        f"{source} has no split '{wanted[0]}'; its splits: {', '.join(saved)}. "
-        f"Name one as {source}:{next(iter(saved))}."
+        f"{source} has no split '{wanted[0]}'; its splits: {', '.join(names)}. Name one as {source}:{names[0]}."
     )
 
 

@@ -21,8 +21,8 @@ from pkd.data.labels import Outputs, encode_labels
 from pkd.data.sources import (
     DELIMITED,
     JSON_LINES,
-    SPLIT_NAMES,
     choose_columns,
+    choose_split,
     parted,
     raw_rows,
     require_sources,
@@ -89,14 +89,16 @@ def open_stream(source: str, settings: DataSettings) -> datasets.IterableDataset
     try:
         if path.is_dir():
             saved = datasets.load_from_disk(str(path))
-            chosen = saved if isinstance(saved, datasets.Dataset) else saved[part or _first_split(list(saved), name)]
+            chosen = (
+                saved if isinstance(saved, datasets.Dataset) else saved[choose_split(list(saved), name, "train", part)]
+            )
             return chosen.to_iterable_dataset()
         if path.is_file():
             kind, options = _reader(path, settings)
             return datasets.load_dataset(kind, data_files=str(path), split="train", streaming=True, **options)
         owner, dataset, *config = name.split("/")
         hub = f"{owner}/{dataset}"
-        split = part or _first_split(datasets.get_dataset_split_names(hub, *config), name)
+        split = part or choose_split(datasets.get_dataset_split_names(hub, *config), name, "train", None)
         return datasets.load_dataset(hub, *config, split=split, streaming=True)
     except DataError:
         raise
@@ -120,13 +122,6 @@ def _reader(path: Path, settings: DataSettings) -> tuple[str, dict[str, Any]]:
     if suffix in (".parquet", ".txt"):
         return suffix.strip(".").replace("txt", "text"), {}
     raise DataError(f"{path.absolute()} ends in '{path.suffix}', which cannot be streamed.")
-
-
-def _first_split(splits: list[str], name: str) -> str:
-    for wanted in SPLIT_NAMES["train"]:
-        if wanted in splits:
-            return wanted
-    raise DataError(f"{name} has no split 'train'; its splits: {', '.join(splits)}. Name one as {name}:{splits[0]}.")
 
 
 def _chunks(stream: datasets.IterableDataset, name: str) -> Iterator[datasets.Dataset]:
