@@ -13,6 +13,7 @@ import itertools
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from benchmarks.workers import stopwatch
 from pkd.data.arrays import column_array
 from pkd.data.batching import Collator, LengthGroupedBatches, TokenRows
 from pkd.data.encoding import occurring_pieces
+from pkd.data.lengths import round_up
 from pkd.distillation.annotation import open_shards
 from pkd.distillation.losses import ce_loss, kd_loss, pkd_loss, pt_loss
 from pkd.distillation.student import student_from
@@ -180,7 +182,7 @@ def textbrewer_distiller(annotated: str, steps: int, alone: bool = False) -> Cal
 def reference_style(annotated: str, steps: int, alone: bool = False) -> Callable[[], float]:
     """As the paper's own code works: annotated teacher, all padded to 128, float32, every layer whole, plain Adam."""
     teacher, rows = load_demo_teacher(), open_shards(Path(annotated))
-    collate = Collator(0, LAYER_MAP.teacher, multiple_of=_LONGEST)
+    collate = Collator(0, LAYER_MAP.teacher, partial(round_up, multiple=_LONGEST))
     student = student_from(teacher.model, 3)
     optimizer = torch.optim.AdamW(student.parameters(), lr=5e-5, weight_decay=0.01, foreach=False, fused=False)
     loader = _shuffled(TokenRows(rows), collate)

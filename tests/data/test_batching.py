@@ -1,9 +1,12 @@
+from functools import partial
+
 import datasets
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pkd.data.batching import STAND_IN, Collator, LengthGroupedBatches, TokenRows, grouped_order, stand_in
+from pkd.data.lengths import round_up
 
 
 @given(st.lists(st.integers(1, 128), max_size=300), st.integers(1, 40), st.integers(0, 2**32 - 1), st.integers(0, 9))
@@ -38,7 +41,7 @@ def test_a_batch_is_padded_on_the_right_and_a_missing_label_is_ignored() -> None
     rows = datasets.Dataset.from_dict(
         {"input_ids": [[2, 7, 3], [2, 3]], "token_type_ids": [[0, 1, 1], [0, 0]], "length": [3, 2], "label": [1, None]}
     )
-    batch = Collator(pad_token_id=9, multiple_of=4)(TokenRows(rows).__getitems__([1, 0]))
+    batch = Collator(pad_token_id=9, round_length=partial(round_up, multiple=4))(TokenRows(rows).__getitems__([1, 0]))
     assert batch["input_ids"].tolist() == [[2, 3, 9, 9], [2, 7, 3, 9]]
     assert batch["attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 0]]
     assert batch["token_type_ids"].tolist() == [[0, 0, 0, 0], [0, 1, 1, 0]]

@@ -1,5 +1,6 @@
 import datasets
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from pkd.data.encoding import encode
 from pkd.data.lengths import batches_by_length
+from pkd.encoder import inference
 from pkd.encoder.inference import answer_rows
 
 
@@ -21,6 +23,29 @@ def test_answers_come_in_the_order_of_the_rows(
         alone = teacher(input_ids=torch.tensor([encoded[index]["input_ids"]]), output_hidden_states=True)
         np.testing.assert_allclose(answers.logits[index], alone.logits[0].detach(), atol=1e-5)
         np.testing.assert_allclose(answers.cls_states[index, 1], alone.hidden_states[3][0, 0].detach(), atol=1e-5)
+
+
+def test_on_the_cpu_batches_have_few_shapes_whatever_the_rows(
+    teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    shapes: list[set[tuple[int, ...]]] = []
+    teacher.register_forward_pre_hook(
+        lambda _, __, inputs: shapes[-1].add(tuple(inputs["input_ids"].shape)), with_kwargs=True
+    )
+    monkeypatch.setitem(inference.TOKENS_PER_BATCH, "cpu", 256)
+    for _ in range(3):
+        texts = [
+            " ".join(["good"] * count) for count in [70, *random.integers(0, 70, size=int(random.integers(150, 250)))]
+        ]
+        encoded = encode(datasets.Dataset.from_dict({"text": texts}), tokenizer, 64)
+        shapes.append(set())
+        assert len(answer_rows(teacher, encoded).logits) == len(texts)
+    lengths = {length for _, length in set.union(*shapes)}
+    assert lengths <= {*range(17), *range(18, 33, 2), *range(36, 65, 4)}
+    assert len(set.union(*shapes)) <= len(lengths) + 9  # of a last batch, one for each power of two
+    for rows, length in set.union(*shapes):
+        assert rows == 256 // length or rows.bit_count() == 1
 
 
 def test_dropout_is_off_and_the_models_mode_is_left_as_it_was(

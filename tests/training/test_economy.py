@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from transformers import AutoModelForSequenceClassification, BertConfig, Trainer
 from conftest import make_reviews, make_tokenizer
 from pkd import progress
 from pkd.data.batching import Collator, TokenRows
+from pkd.data.lengths import round_up
 from pkd.distillation.annotation import annotate_rows
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.student import student_from
@@ -79,7 +81,7 @@ class Wasteful(PatientTrainer):
     def get_train_dataloader(self) -> Any:
         super().get_train_dataloader()  # makes the batches
         rows = [self.train_dataset.with_format("arrow")[[row]] for row in range(len(self.train_dataset))]
-        collate = Collator(0, self.teacher_layers, multiple_of=64)
+        collate = Collator(0, self.teacher_layers, partial(round_up, multiple=64))
 
         class OneByOne(TokenRows):
             def __getitems__(self, indices: Any) -> Any:

@@ -5,7 +5,7 @@ Columns are read from Arrow without a Python object a row, and the teacher's ans
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -130,13 +130,15 @@ class Collator:
     Args:
         pad_token_id: what fills the rows up, on the right.
         teacher_layers: the teacher layers whose [CLS] states the loss needs, in its order; () for none.
-        multiple_of: lengths are rounded up to a multiple of this (8 suits a GPU).
+        round_length: gives the length to which a batch whose longest row is of some length is padded; `int` adds none.
     """
 
-    def __init__(self, pad_token_id: int, teacher_layers: Sequence[int] = (), multiple_of: int = 1) -> None:
+    def __init__(
+        self, pad_token_id: int, teacher_layers: Sequence[int] = (), round_length: Callable[[int], int] = int
+    ) -> None:
         self.pad_token_id = pad_token_id
         self.teacher_layers = tuple(teacher_layers)
-        self.multiple_of = multiple_of
+        self.round_length = round_length
 
     def __call__(self, table: pa.Table) -> dict[str, torch.Tensor]:
         """Make the batch: B rows, L word pieces, C classes, K layers of H units; of a multiple choice, N choices.
@@ -150,7 +152,7 @@ class Collator:
         lengths = (
             _matrix(_one_chunk(table["choice_lengths"])) if several else table["length"].to_numpy()[:, None]
         )  # [B, N]
-        longest = -(-int(lengths.max()) // self.multiple_of) * self.multiple_of
+        longest = self.round_length(int(lengths.max()))
         filled = np.arange(longest) < lengths[:, :, None]  # [B, N, L]
         if not several:
             filled = filled[:, 0]  # [B, L]

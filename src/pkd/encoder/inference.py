@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from pkd.data.arrays import column_array
 from pkd.data.batching import Collator, TokenRows
 from pkd.data.encoding import count_choices
-from pkd.data.lengths import batches_by_length
+from pkd.data.lengths import batches_by_length, coarse_length, round_up
 from pkd.encoder.shortcut import cls_only
 
 if TYPE_CHECKING:
@@ -54,19 +54,23 @@ def answer_rows(
     """
     if len(rows) == 0:
         return Answers(np.zeros((0, int(model.config.num_labels or 0)), dtype=np.float32), None)
-    table, collate = TokenRows(rows), Collator(model.config.pad_token_id or 0)
-    lengths = column_array(rows, "length") * max(1, count_choices(rows.column_names))
+    lengths, on_cpu = column_array(rows, "length"), model.device.type == "cpu"
+    padded = _padded_lengths(int(lengths.max()), on_cpu)
+    most, table = TOKENS_PER_BATCH[model.device.type], TokenRows(rows)
+    collate = Collator(model.config.pad_token_id or 0, round_length=lambda longest: int(padded[longest]))
+    tokens = padded[lengths] * max(1, count_choices(rows.column_names))
     logits: list[torch.Tensor] = []
     cls_states: list[torch.Tensor] = []
     order: list[np.ndarray] = []
     with _answering(model, autocast_dtype):
-        for indices in batches_by_length(lengths, TOKENS_PER_BATCH[model.device.type]):
-            batch = collate(table.__getitems__(indices.tolist()))
+        for indices in batches_by_length(tokens, most):
+            computed = _few_sizes(indices, most // int(tokens[indices[0]])) if on_cpu else indices
+            batch = collate(table.__getitems__(computed.tolist()))
             output = model(**model_inputs(batch, model.device), **ask_for_layers(layers))
-            logits.append(output.logits.float().cpu())
+            logits.append(output.logits[: len(indices)].float().cpu())
             if layers:
-                of_batch = cls_states_of(output.hidden_states, layers, len(indices))
-                cls_states.append(of_batch.flatten(2).cpu())  # [B, K, C, H] -> [B, K, C · H]
+                of_batch = cls_states_of(output.hidden_states, layers, len(computed))
+                cls_states.append(of_batch[: len(indices)].flatten(2).cpu())  # [B, K, C, H] -> [B, K, C · H]
             order.append(indices)
             if on_batch:
                 on_batch(len(indices))
@@ -97,6 +101,23 @@ def cls_states_of(hidden_states: Sequence[torch.Tensor], layers: Sequence[int], 
     if len(states) == rows:
         return states
     return states.view(rows, -1, *states.shape[1:]).transpose(1, 2)
+
+
+def _padded_lengths(longest: int, on_cpu: bool) -> np.ndarray:
+    """[longest + 1] the length to which a batch is padded whose longest row is of the length that is the index.
+
+    On the CPU torch keeps code that it made for each shape of a batch, 1 to 2 MB each in bfloat16, so few shapes keep
+    the memory flat; a GPU multiplies multiples of 8 best. Never more than the longest row: a model may have no more
+    positions.
+    """
+    rounded = [coarse_length(length) if on_cpu else round_up(length, 8) for length in range(longest + 1)]
+    return np.minimum(rounded, longest)
+
+
+def _few_sizes(indices: np.ndarray, full: int) -> np.ndarray:
+    """The rows of a batch that is not full, the last one repeated to a power of two; again for few shapes."""
+    count = min(full, 1 << (len(indices) - 1).bit_length())
+    return np.pad(indices, (0, max(0, count - len(indices))), mode="edge")
 
 
 @contextlib.contextmanager

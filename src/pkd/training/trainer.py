@@ -8,7 +8,7 @@ checkpoints are sealed, and the first value that is not finite stops the run bef
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from pkd.data.arrays import column_array
 from pkd.data.batching import STAND_IN, Collator, LengthGroupedBatches, TokenRows
 from pkd.data.encoding import encode
 from pkd.data.labels import label_array, outputs_of
+from pkd.data.lengths import round_up
 from pkd.encoder.families import longest_input
 from pkd.encoder.inference import MODEL_INPUTS, answer_rows
 from pkd.errors import DivergedError
@@ -179,8 +180,8 @@ class RowMeanTrainer(EconomicalTrainer):
         super()._run_epoch(*args, **keywords)  # type: ignore[no-untyped-call]
 
     def _collator(self) -> Collator:
-        multiple = 8 if self.args.device.type == "cuda" else 1
-        return Collator(self.model.config.pad_token_id or 0, self.teacher_layers, multiple)
+        round_length = partial(round_up, multiple=8) if self.args.device.type == "cuda" else int
+        return Collator(self.model.config.pad_token_id or 0, self.teacher_layers, round_length)
 
     # Evaluation -----------------------------------------------------------------------------------------------------
 
