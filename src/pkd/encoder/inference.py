@@ -15,6 +15,7 @@ from pkd.data.arrays import column_array
 from pkd.data.batching import Collator, TokenRows
 from pkd.data.encoding import count_choices
 from pkd.data.lengths import batches_by_length, coarse_length, round_up
+from pkd.encoder.families import longest_input
 from pkd.encoder.shortcut import cls_only
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def answer_rows(
     if len(rows) == 0:
         return Answers(np.zeros((0, int(model.config.num_labels or 0)), dtype=np.float32), None)
     lengths, on_cpu = column_array(rows, "length"), model.device.type == "cpu"
-    padded = _padded_lengths(int(lengths.max()), on_cpu)
+    padded = _padded_lengths(int(lengths.max()), longest_input(model.config), on_cpu)
     most, table = TOKENS_PER_BATCH[model.device.type], TokenRows(rows)
     collate = Collator(model.config.pad_token_id or 0, round_length=lambda longest: int(padded[longest]))
     tokens = padded[lengths] * max(1, count_choices(rows.column_names))
@@ -103,15 +104,14 @@ def cls_states_of(hidden_states: Sequence[torch.Tensor], layers: Sequence[int], 
     return states.view(rows, -1, *states.shape[1:]).transpose(1, 2)
 
 
-def _padded_lengths(longest: int, on_cpu: bool) -> np.ndarray:
+def _padded_lengths(longest: int, positions: int, on_cpu: bool) -> np.ndarray:
     """[longest + 1] the length to which a batch is padded whose longest row is of the length that is the index.
 
     On the CPU torch keeps code that it made for each shape of a batch, 1 to 2 MB each in bfloat16, so few shapes keep
-    the memory flat; a GPU multiplies multiples of 8 best. Never more than the longest row: a model may have no more
-    positions.
+    the memory flat; a GPU multiplies multiples of 8 best. No batch is longer than the model has positions for.
     """
     rounded = [coarse_length(length) if on_cpu else round_up(length, 8) for length in range(longest + 1)]
-    return np.minimum(rounded, longest)
+    return np.minimum(rounded, positions)
 
 
 def _few_sizes(indices: np.ndarray, full: int) -> np.ndarray:
