@@ -1,11 +1,12 @@
 """Whether a run that is killed again and again ends with the bits of one that never was.
 
-A whole job (fine-tune the teacher, annotate, train student and controls, evaluate, report) on a tiny BERT with dropout
-runs undisturbed once. Then it is killed with SIGKILL: at random moments spread over its wall time, and in every
-dangerous window of `benchmarks.killing`, each until it is hit. After each kill the same command runs again in a fresh
-process; when a job ends, every file of it is compared with the undisturbed one's.
+A job of `benchmarks.killed_jobs` (`run`: fine-tune the teacher, annotate, train student and controls, evaluate, report;
+`distill`; `export`) runs undisturbed once. Then it is killed with SIGKILL: at random moments spread over its wall time,
+and in every dangerous window of `benchmarks.killing`, each until it is hit. After each kill the same command runs again
+in a fresh process; when a job ends, every file of it is compared with the undisturbed one's.
 
     python -m benchmarks.endurance --kills 100                    # fresh processes, random and aimed
+    python -m benchmarks.endurance --job export --kills 15        # of `pkd export`
     python -m benchmarks.endurance --kills 10 --random-only --processes 2   # of two processes, under torchrun
     python -m benchmarks.endurance --kills 10 --fork              # the test suite's: from a process that is warm
 
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import importlib
 import json
 import os
@@ -28,31 +28,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from benchmarks.killing import CHECKPOINTS, HIT, STARTED, STEPS, WINDOWS, Window
+from benchmarks.killed_jobs import JOBS, SAVE_STEPS, compare, digest_of, make_data
+from benchmarks.killing import HIT, STARTED, STEPS, WINDOWS, Window
 
-_WALL_TIMES = {"train_seconds", "rows_per_second", "created", "hardware"}
-_SAVE_STEPS = 2
 _KILLS_A_JOB = 5  # at random; then it may end, so that kills hit every part of a job and not its end alone
 _MODULES = "modules"  # which a whole job has imported
 _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-_RECIPE = """
-output: run
-teacher: {model: ../data/encoder, finetune: {num_train_epochs: 3, save_steps: SAVE, learning_rate: 1.0e-3,
-          per_device_train_batch_size: BATCH, device: cpu, precision: float32}}
-data: {train: ../data/train.csv, eval: ../data/dev.csv, test: ../data/test.csv, unlabelled: [../data/more.txt],
-       max_length: 32}
-students: [{layers: 2}]
-training: {num_train_epochs: 3, save_steps: SAVE, learning_rate: 1.0e-3, per_device_train_batch_size: BATCH,
-           device: cpu, precision: float32, logging_steps: 3}
-annotation: {rows_per_shard: 32}
-evaluation: {resamples: 50, measure_speed: false}
-controls: CONTROLS
-"""
 
 
 @dataclass
@@ -103,7 +88,7 @@ def _descendants(pid: int) -> list[int]:
     return []
 
 
-def start_fresh(processes: int) -> Start:
+def start_fresh(job: str, processes: int) -> Start:
     """Start attempts as new Python processes, under torchrun where there are several."""
     launcher = [sys.executable, "-m"]
     if processes > 1:
@@ -114,7 +99,7 @@ def start_fresh(processes: int) -> Start:
         root = Path(__file__).resolve().parents[1]
         path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
         with log.open("ab") as output:
-            command = [*launcher, "benchmarks.killing", *options, "--record", "record", "--", "run", "recipe.yaml"]
+            command = [*launcher, "benchmarks.killing", *options, "--record", "record", "--", *JOBS[job]]
             process = subprocess.Popen(
                 command, cwd=folder, env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": path}, stdout=output,
                 stderr=output, start_new_session=True,
@@ -124,25 +109,29 @@ def start_fresh(processes: int) -> Start:
     return start
 
 
-def start_forked(folder: Path, options: Sequence[str]) -> Attempt:
-    """Start an attempt as a fork of this process, which has loaded the libraries and computed nothing."""
-    pid = os.fork()
-    if pid:
-        return Attempt(pid, folder / "log")
-    os.setsid()
-    os.chdir(folder)
-    log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    from benchmarks.killing import run_here
+def start_forked(job: str) -> Start:
+    """Start attempts as forks of this process, which has loaded the libraries and computed nothing."""
 
-    window = next((each for each in WINDOWS if each.name in options), None)
-    code = 1
-    try:
-        code = run_here(["run", "recipe.yaml"], Path("record"), window)
-        Path(_MODULES).write_text("\n".join(sys.modules))
-    finally:
-        os._exit(code)
+    def start(folder: Path, options: Sequence[str]) -> Attempt:
+        pid = os.fork()
+        if pid:
+            return Attempt(pid, folder / "log")
+        os.setsid()
+        os.chdir(folder)
+        log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        from benchmarks.killing import run_here
+
+        window = next((each for each in WINDOWS if each.name in options), None)
+        code = 1
+        try:
+            code = run_here(JOBS[job], Path("record"), window)
+            Path(_MODULES).write_text("\n".join(sys.modules))
+        finally:
+            os._exit(code)
+
+    return start
 
 
 class Endurance:
@@ -215,7 +204,7 @@ class Endurance:
         self.tally.jobs += 1
         steps, whole = (count_steps(folder) for folder in (self.folder, self.reference))
         self.tally.steps += steps
-        self.tally.most_steps += whole + self._kills_of_job * _SAVE_STEPS
+        self.tally.most_steps += whole + self._kills_of_job * SAVE_STEPS
         if not found:
             shutil.rmtree(self.folder)
         self._begin()
@@ -231,118 +220,14 @@ class Endurance:
 
 def count_steps(folder: Path) -> int:
     """Training steps that were computed in all attempts of a job."""
-    return (folder / "record" / STEPS).stat().st_size
-
-
-def compare(one: dict[str, str], other: dict[str, str]) -> Iterator[str]:
-    """What differs between the digests of two jobs."""
-    for name in sorted(one.keys() | other.keys()):
-        if name not in other:
-            yield f"{name} is missing"
-        elif name not in one:
-            yield f"{name} is too much"
-        elif one[name] != other[name]:
-            yield f"{name} differs"
-
-
-def digest_of(folder: Path, scratch: Path) -> dict[str, str]:
-    """The sha256 of each file of a job, and of its trainings' last checkpoints, wall times set equal.
-
-    Report and cards are made of the records: they must be those that these records make, and, once the records have
-    equal wall times, the same bytes.
-    """
-    from pkd.jobs.report import report
-
-    run = scratch / "run"
-    shutil.copytree(folder / "run", run)
-    written = {path: path.read_bytes() for path in sorted([*run.glob("students/*/README.md"), run / "report.html"])}
-    report(run)
-    stale = {path.relative_to(run).as_posix() for path, data in written.items() if path.read_bytes() != data}
-    records = [json.loads(line) for line in (run / "results.jsonl").read_text(encoding="utf-8").splitlines()]
-    (run / "manifest.json").unlink()
-    (run / "results.jsonl").write_text("".join(json.dumps(_timeless(record)) + "\n" for record in records))
-    report(run)
-    (run / "manifest.json").unlink()  # it holds the hashes of the two
-    digests = {}
-    for path in sorted([*run.rglob("*"), *(folder / "record" / CHECKPOINTS).rglob("*")]):
-        inside = path.is_relative_to(run)
-        name = path.relative_to(run if inside else folder / "record").as_posix()
-        if path.is_dir():
-            digests[name] = "a folder"
-            continue
-        data = path.read_bytes()
-        if path.name in ("manifest.json", "training_state.json"):
-            data = json.dumps(_timeless(json.loads(data))).encode()
-        digests[name] = hashlib.sha256(data).hexdigest() + (" but stale" if name in stale else "")
-    return digests
-
-
-def _timeless(value: Any) -> Any:
-    """A JSON value with its wall times, and the hashes of what holds them, set equal."""
-    if isinstance(value, list):
-        return [_timeless(each) for each in value]
-    if not isinstance(value, dict):
-        return value
-    is_manifest = {"kind", "inputs", "files"} <= value.keys()
-    is_timed_file = value.get("name") in ("training_state.json", "manifest.json")
-    plain = {key: _timeless(each) for key, each in value.items()}
-    for key in plain.keys() & _WALL_TIMES:
-        plain[key] = {} if key == "hardware" else "2000-01-01T00:00:00+00:00" if key == "created" else 1.0
-    if is_manifest or is_timed_file:
-        plain.pop("sha256", None)
-    if is_timed_file:
-        plain.pop("bytes", None)
-    return plain
-
-
-def make_data(folder: Path, processes: int, *, controls: bool) -> None:
-    """A tiny pretrained encoder with dropout, its tokenizer, and reviews it can learn from."""
-    import torch
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-    folder.mkdir()
-    words = {"good": ["good", "great", "fine"], "bad": ["bad", "dull", "weak"]}
-    filler = ["the", "a", "film", "plot", "was", "is", "very", "quite", "and", "with"]
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words["good"], *words["bad"], *filler]
-    backend = Tokenizer(models.WordPiece({word: place for place, word in enumerate(vocabulary)}, unk_token="[UNK]"))
-    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]",
-        mask_token="[MASK]", model_input_names=["input_ids", "token_type_ids", "attention_mask"], model_max_length=64,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=64,
-    )  # fmt: skip
-    BertModel(config).save_pretrained(folder / "encoder")
-    tokenizer.save_pretrained(folder / "encoder")
-    chance = random.Random(0)
-
-    def review(label: str) -> str:
-        said = [chance.choice(filler) for _ in range(chance.randint(3, 12))]
-        said.insert(chance.randrange(len(said)), chance.choice(words[label]))
-        return " ".join(said)
-
-    for name, rows in (("train", 130), ("dev", 40), ("test", 40)):
-        lines = [f"{review(label)},{label}" for label in (chance.choice(["good", "bad"]) for _ in range(rows))]
-        (folder / f"{name}.csv").write_text("\n".join(["text,label", *lines, ""]))
-    (folder / "more.txt").write_text("".join(f"{review(chance.choice(['good', 'bad']))}\n" for _ in range(30)))
-    values = {"BATCH": 32 // processes, "SAVE": _SAVE_STEPS, "CONTROLS": str(controls).lower()}
-    recipe = _RECIPE
-    for name, value in values.items():
-        recipe = recipe.replace(name, str(value))
-    (folder / "recipe.yaml").write_text(recipe)
+    counted = folder / "record" / STEPS
+    return counted.stat().st_size if counted.exists() else 0  # an export trains nothing
 
 
 def main() -> int:
     """Run the endurance test and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--job", choices=list(JOBS), default="run")
     parser.add_argument(
         "--kills", type=int, default=100, help="in all: two thirds in windows, each once, the others at random"
     )
@@ -363,7 +248,7 @@ def main() -> int:
             make_data(place / "data", asked.processes, controls=not asked.fork)
             os._exit(0)
         os.waitpid(child, 0)
-        start = start_forked if asked.fork else start_fresh(asked.processes)
+        start = start_forked(asked.job) if asked.fork else start_fresh(asked.job, asked.processes)
         tally = _endure(asked, place, start)
     told = {
         "kills": tally.kills, "aimed": len(tally.aimed), "jobs": tally.jobs, "steps": tally.steps,
@@ -379,7 +264,9 @@ def _endure(asked: argparse.Namespace, place: Path, start: Start) -> Tally:
     reference.mkdir()
     shutil.copy(place / "data" / "recipe.yaml", reference)
     if asked.fork:
-        _warm_up(["pkd.jobs.run", "pkd.jobs.report", "transformers.models.bert.modeling_bert", "torch._dynamo"])
+        _warm_up(
+            [f"pkd.jobs.{asked.job}", "pkd.jobs.report", "transformers.models.bert.modeling_bert", "torch._dynamo"]
+        )
     attempt = start(reference, [])
     code = attempt.wait(until=(reference / "record" / STARTED).exists)
     started = time.monotonic()
@@ -391,8 +278,9 @@ def _endure(asked: argparse.Namespace, place: Path, start: Start) -> Tally:
         _warm_up((reference / _MODULES).read_text().splitlines())
     print(f"undisturbed: {seconds:.1f} s, {count_steps(reference)} steps", file=sys.stderr, flush=True)
     endurance = Endurance(place, start, seconds, asked.seed)
-    aimed = 0 if asked.random_only else min(len(WINDOWS), asked.kills if asked.aimed_only else -(-asked.kills * 2 // 3))
-    windows = [WINDOWS[place * len(WINDOWS) // aimed] for place in range(aimed)]
+    of_job = [window for window in WINDOWS if window.job == asked.job]
+    aimed = 0 if asked.random_only else min(len(of_job), asked.kills if asked.aimed_only else -(-asked.kills * 2 // 3))
+    windows = [of_job[place * len(of_job) // aimed] for place in range(aimed)]
     for number, window in enumerate(windows, start=1):
         endurance.kill_in(window)
         print(f"{number}: {window.name}", file=sys.stderr, flush=True)

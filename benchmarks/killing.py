@@ -35,6 +35,7 @@ class Window:
     when: Literal["before", "after", "midst"] = "before"
     call: int = 1  # which of the calls that fit, from 1
     fits: Callable[..., bool] = lambda *given, **keywords: True
+    job: str = "run"  # in which it opens
 
 
 def _named(*ends: str) -> Callable[..., bool]:
@@ -89,12 +90,28 @@ WINDOWS = [
     Window("results: written, the report not", "pkd.jobs.judge:report"),
     Window("report: half written", "pkd.reporting.html:write_text", "midst"),
     Window("report: written, the run not sealed", "pkd.jobs.report:seal"),
+    Window("distill: half of the student copied", "pkd.jobs.distill:shutil.copytree", "midst", job="distill"),
+    Window("distill: the student copied, not sealed", "pkd.jobs.distill:shutil.copytree", "after", job="distill"),
+    Window("distill: the student sealed, not named", "pkd.jobs.stages:publish", fits=_named("student.partial"),
+           job="distill"),
+    Window("distill: the student named, its card not written", "pkd.jobs.distill:write_text", job="distill"),
+    Window("distill: its card half written", "pkd.jobs.distill:write_text", "midst", job="distill"),
+    Window("export: the float32 graph half written", "pkd.jobs.export:write_graph", "midst", job="export"),
+    Window("export: a graph written, not proven", "pkd.jobs.export:prove", job="export"),
+    Window("export: proven, the companions not written", "pkd.jobs.export:write_companions", job="export"),
+    Window("export: the companions written", "pkd.jobs.export:write_companions", "after", job="export"),
+    Window("export: the int8 graph half written", "pkd.jobs.export:write_graph", "midst", 2, job="export"),
+    Window("export: the int8 graph written, the float32 one not removed", "pkd.jobs.export:write_graph", "after", 2,
+           job="export"),
+    Window("export: measured, not sealed", "pkd.jobs.stages:seal", job="export"),
+    Window("export: sealed, not named", "pkd.jobs.stages:publish", job="export"),
+    Window("export: named, its card half written", "pkd.jobs.export:write_text", "midst", job="export"),
 ]  # fmt: skip
 
 
 def run_here(arguments: Sequence[str], record: Path, window: Window | None = None) -> int:
     """Run `pkd` with these arguments in this process; steps and last checkpoints are recorded in `record`."""
-    import pkd.jobs.run  # noqa: F401 - a kill while libraries are loaded would teach nothing
+    importlib.import_module(f"pkd.jobs.{arguments[0]}")  # a kill while libraries are loaded would teach nothing
     from pkd import ranks
     from pkd.cli.main import main
 
@@ -185,7 +202,10 @@ def _half(name: str, original: Callable[..., Any], given: Sequence[Any]) -> None
     elif name == "write_text":
         path, text = given
         path.with_name(path.name + ".partial").write_text(text[: len(text) // 2], encoding="utf-8")
-    elif name == "save_file":
+    elif name == "copytree":
+        for path in sorted(Path(given[0]).iterdir())[:2]:
+            shutil.copy(path, given[1])
+    elif name == "write_graph" or name == "save_file":
         original(*given)
         _cut(Path(given[1]))
     elif name == "save":
