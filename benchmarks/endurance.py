@@ -17,27 +17,21 @@ Exits with 1 and names the files, if any differ; wall times and what is made of 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import importlib
 import json
 import os
 import random
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.killed_jobs import JOBS, SAVE_STEPS, compare, digest_of, make_data
+from benchmarks.attempts import ENVIRONMENT, Start, make_data_apart, run_undisturbed, start_forked, start_fresh
+from benchmarks.killed_jobs import JOBS, SAVE_STEPS, compare, digest_of
 from benchmarks.killing import HIT, STARTED, STEPS, WINDOWS, Window
 
 _KILLS_A_JOB = 5  # at random; then it may end, so that kills hit every part of a job and not its end alone
-_MODULES = "modules"  # which a whole job has imported
-_ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 @dataclass
@@ -50,88 +44,6 @@ class Tally:
     differences: list[str] = field(default_factory=list)
     steps: int = 0
     most_steps: float = 0.0  # of what a job and its kills may cost
-
-
-Start = Callable[[Path, Sequence[str]], "Attempt"]
-
-
-@dataclass
-class Attempt:
-    """A running job: a process, with those that it started, that can be killed and waited for."""
-
-    pid: int
-    log: Path
-
-    def wait(self, seconds: float | None = None, until: Callable[[], bool] = lambda: False) -> int | None:
-        """The exit code (negative of a signal); None if it still runs after so many seconds, or when `until` holds."""
-        end = None if seconds is None else time.monotonic() + seconds
-        while True:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                return os.waitstatus_to_exitcode(status)
-            if until() or (end is not None and time.monotonic() >= end):
-                return None
-            time.sleep(0.005)
-
-    def kill(self) -> None:
-        """SIGKILL for the process and all that it started; torchrun's ranks have sessions of their own."""
-        for pid in [self.pid, *_descendants(self.pid)]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.wait()
-
-
-def _descendants(pid: int) -> list[int]:
-    with contextlib.suppress(OSError):
-        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-        return [each for child in children for each in (child, *_descendants(child))]
-    return []
-
-
-def start_fresh(job: str, processes: int) -> Start:
-    """Start attempts as new Python processes, under torchrun where there are several."""
-    launcher = [sys.executable, "-m"]
-    if processes > 1:
-        launcher += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
-
-    def start(folder: Path, options: Sequence[str]) -> Attempt:
-        log = folder / "log"
-        root = Path(__file__).resolve().parents[1]
-        path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
-        with log.open("ab") as output:
-            command = [*launcher, "benchmarks.killing", *options, "--record", "record", "--", *JOBS[job]]
-            process = subprocess.Popen(
-                command, cwd=folder, env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": path}, stdout=output,
-                stderr=output, start_new_session=True,
-            )  # fmt: skip
-        return Attempt(process.pid, log)
-
-    return start
-
-
-def start_forked(job: str) -> Start:
-    """Start attempts as forks of this process, which has loaded the libraries and computed nothing."""
-
-    def start(folder: Path, options: Sequence[str]) -> Attempt:
-        pid = os.fork()
-        if pid:
-            return Attempt(pid, folder / "log")
-        os.setsid()
-        os.chdir(folder)
-        log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        from benchmarks.killing import run_here
-
-        window = next((each for each in WINDOWS if each.name in options), None)
-        code = 1
-        try:
-            code = run_here(JOBS[job], Path("record"), window)
-            Path(_MODULES).write_text("\n".join(sys.modules))
-        finally:
-            os._exit(code)
-
-    return start
 
 
 class Endurance:
@@ -238,16 +150,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--place", type=Path, help="an empty folder to work in (default: a temporary one)")
     asked = parser.parse_args()
-    os.environ.update(_ENVIRONMENT)
+    os.environ.update(ENVIRONMENT)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         place = (asked.place or Path(temporary)).absolute()
         place.mkdir(parents=True, exist_ok=True)
-        child = os.fork()  # so that this process has computed nothing when it forks again
-        if child == 0:
-            make_data(place / "data", asked.processes, controls=not asked.fork)
-            os._exit(0)
-        os.waitpid(child, 0)
+        make_data_apart(place / "data", asked.processes, controls=not asked.fork)
         start = start_forked(asked.job) if asked.fork else start_fresh(asked.job, asked.processes)
         tally = _endure(asked, place, start)
     told = {
@@ -260,22 +168,8 @@ def main() -> int:
 
 
 def _endure(asked: argparse.Namespace, place: Path, start: Start) -> Tally:
+    seconds = run_undisturbed(asked.job, place, start, warm=asked.fork)
     reference = place / "undisturbed"
-    reference.mkdir()
-    shutil.copy(place / "data" / "recipe.yaml", reference)
-    if asked.fork:
-        _warm_up(
-            [f"pkd.jobs.{asked.job}", "pkd.jobs.report", "transformers.models.bert.modeling_bert", "torch._dynamo"]
-        )
-    attempt = start(reference, [])
-    code = attempt.wait(until=(reference / "record" / STARTED).exists)
-    started = time.monotonic()
-    code = attempt.wait() if code is None else code
-    seconds = time.monotonic() - started
-    if code != 0:
-        raise SystemExit(f"The undisturbed job ended with {code}: {(reference / 'log').read_text()[-3000:]}")
-    if asked.fork:
-        _warm_up((reference / _MODULES).read_text().splitlines())
     print(f"undisturbed: {seconds:.1f} s, {count_steps(reference)} steps", file=sys.stderr, flush=True)
     endurance = Endurance(place, start, seconds, asked.seed)
     of_job = [window for window in WINDOWS if window.job == asked.job]
@@ -291,13 +185,6 @@ def _endure(asked: argparse.Namespace, place: Path, start: Start) -> Tally:
         print(f"{endurance.tally.kills}: at random", file=sys.stderr, flush=True)
     endurance.finish()
     return endurance.tally
-
-
-def _warm_up(modules: Sequence[str]) -> None:
-    """Import what a whole job imports, so that its forks need not."""
-    for name in modules:
-        with contextlib.suppress(Exception):
-            importlib.import_module(name)
 
 
 if __name__ == "__main__":

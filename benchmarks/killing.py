@@ -90,8 +90,8 @@ WINDOWS = [
     Window("results: written, the report not", "pkd.jobs.judge:report"),
     Window("report: half written", "pkd.reporting.html:write_text", "midst"),
     Window("report: written, the run not sealed", "pkd.jobs.report:seal"),
-    Window("distill: half of the student copied", "pkd.jobs.distill:shutil.copytree", "midst", job="distill"),
-    Window("distill: the student copied, not sealed", "pkd.jobs.distill:shutil.copytree", "after", job="distill"),
+    Window("distill: half of the student copied", "pkd.jobs.distill:copy_folder", "midst", job="distill"),
+    Window("distill: the student copied, not sealed", "pkd.jobs.distill:copy_folder", "after", job="distill"),
     Window("distill: the student sealed, not named", "pkd.jobs.stages:publish", fits=_named("student.partial"),
            job="distill"),
     Window("distill: the student named, its card not written", "pkd.jobs.distill:write_text", job="distill"),
@@ -202,7 +202,7 @@ def _half(name: str, original: Callable[..., Any], given: Sequence[Any]) -> None
     elif name == "write_text":
         path, text = given
         path.with_name(path.name + ".partial").write_text(text[: len(text) // 2], encoding="utf-8")
-    elif name == "copytree":
+    elif name == "copy_folder":
         for path in sorted(Path(given[0]).iterdir())[:2]:
             shutil.copy(path, given[1])
     elif name == "write_graph" or name == "save_file":

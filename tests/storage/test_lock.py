@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pkd.errors import RecipeError
+from pkd.errors import RecipeError, ResourceError
 from pkd.storage.lock import one_writer
 
 HOLD = """
@@ -40,4 +40,13 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="there is no file system here that takes no files")
 def test_a_file_system_that_takes_no_files_is_not_taken_for_another_writer() -> None:
     with pytest.raises(RecipeError, match="/proc/rows cannot be written"), one_writer(Path("/proc/rows")):
+        pass
+
+
+def test_a_full_disk_is_said_to_be_one_and_nothing_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", lambda *_, **__: Path("/dev/full").write_bytes(b"x"))
+        with pytest.raises(ResourceError, match="disk is full"), one_writer(tmp_path / "run"):
+            pass
+    with one_writer(tmp_path / "run"):
         pass

@@ -1,9 +1,10 @@
+import errno
 from pathlib import Path
 
 import pytest
 
 from pkd.errors import CacheError
-from pkd.storage.seal import find_damage, publish, read_manifest, seal, set_aside, write_json
+from pkd.storage.seal import copy_folder, find_damage, publish, read_manifest, seal, set_aside, write_json
 
 
 @pytest.fixture
@@ -67,3 +68,19 @@ def test_folders_are_set_aside_under_new_names_and_published_whole(tmp_path: Pat
         publish(tmp_path / "a.partial", tmp_path / "a")
         assert set_aside(tmp_path / "a", "stale").name == expected
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.stale-1", "a.stale-2"]
+
+
+def test_a_folder_is_copied_with_its_folders_and_without_what_is_left_out(sealed: Path, tmp_path: Path) -> None:
+    (sealed / "inner" / "manifest.json").write_text("")
+    copy_folder(sealed, tmp_path / "copy", without=["manifest.json", "*.md"])
+    copied = {path.relative_to(tmp_path / "copy").as_posix() for path in (tmp_path / "copy").rglob("*")}
+    assert copied == {"weights.bin", "inner", "inner/more.txt"}
+    assert (tmp_path / "copy" / "weights.bin").read_bytes() == (sealed / "weights.bin").read_bytes()
+
+
+def test_the_first_error_of_a_copy_ends_it_and_keeps_its_kind(sealed: Path, tmp_path: Path) -> None:
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "weights.bin").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        copy_folder(sealed, tmp_path / "copy")
+    assert caught.value.errno == errno.ENOSPC

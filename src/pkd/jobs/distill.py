@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from pkd.reporting.card import model_card
 from pkd.reporting.results import Record, best_student, folder_in_run
 from pkd.serving.hub import open_repository
 from pkd.storage.lock import one_writer
-from pkd.storage.seal import read_manifest, write_text
+from pkd.storage.seal import MANIFEST, copy_folder, read_manifest, write_text
 
 KIND = "distilled student"
 
@@ -79,7 +78,7 @@ def distill(
 
         def build(partial: Path) -> Mapping[str, Any]:
             if ranks.is_first():
-                shutil.copytree(trained, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json"))
+                copy_folder(trained, partial, without=[MANIFEST])
             return manifest.facts
 
         inputs = {**manifest.inputs, "student": {**manifest.inputs["student"], "name": chosen.name}}

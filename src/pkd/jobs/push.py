@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pkd.reporting.card import CHART_FILE, RECIPE_FILE, model_card, shareable_re
 from pkd.reporting.charts import chart_png, kept_chart
 from pkd.reporting.results import RESULTS_FILE, ModelRecord, Record, RunRecord, best_student, read_results
 from pkd.serving.hub import open_repository, upload
-from pkd.storage.seal import MANIFEST, PARTIAL
+from pkd.storage.seal import MANIFEST, PARTIAL, copy_folder
 
 _LEFT_OUT = (f"*{PARTIAL}", "checkpoint-*", "*.lock", ".*", "stage.json", "training_args.bin")
 _CARD = "README.md"
@@ -76,7 +75,7 @@ def _gather(folder: Path, place: Path, repo: str) -> list[str]:
     """Put together what is uploaded; returns the names of the files."""
     is_exported = (folder / "onnx").is_dir()
     left_out = _LEFT_OUT if is_exported else (*_LEFT_OUT, MANIFEST)  # an exported folder's tells its measurements
-    shutil.copytree(folder, place, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*left_out))
+    copy_folder(folder, place, without=left_out)
     found = None if is_exported else _records_beside(folder)
     if found is not None:
         records, model = found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -13,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pkd import ranks
-from pkd.errors import RecipeError
+from pkd.errors import RecipeError, ResourceError
 
 
 @contextlib.contextmanager
@@ -26,14 +27,15 @@ def one_writer(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
 
     Raises:
         RecipeError: if another process holds it, or nothing can be written there.
+        ResourceError: if the disk is full.
     """
     path = folder.absolute().parent / f".{folder.absolute().name}.lock"
     holder_file = path.with_suffix(".lock.json")
     if folder.is_symlink() and not folder.exists():
         raise RecipeError(f"{folder} is a link that leads nowhere. Choose another output.")
     lock = FileLock(path)
-    ranks.on_first(lambda: _acquire(lock, folder, holder_file, wait_seconds))
     try:
+        ranks.on_first(lambda: _acquire(lock, folder, holder_file, wait_seconds))
         yield
     finally:
         if lock.is_locked:
@@ -60,6 +62,8 @@ def _acquire(lock: FileLock, folder: Path, holder_file: Path, wait_seconds: floa
             "another output folder."
         ) from None
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ResourceError(f"The disk is full: {holder_file} cannot be written. Free some space.") from error
         raise RecipeError(f"{folder} cannot be written: {error.strerror or error}. Choose another output.") from error
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
@@ -179,6 +180,23 @@ def publish(partial: Path, folder: Path) -> None:
     flush_folder(partial)
     partial.rename(folder)
     flush_folder(folder.parent)
+
+
+def copy_folder(source: Path, target: Path, without: Iterable[str] = ()) -> None:
+    """Copy a folder's files and folders, but for those whose name fits a pattern, into one that may be there already.
+
+    Raises:
+        OSError: the first there is; `shutil.copytree` would go on to the end and then tell neither its kind nor place.
+    """
+    left_out = list(without)
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.iterdir()):
+        if any(fnmatch(path.name, pattern) for pattern in left_out):
+            continue
+        if path.is_dir():
+            copy_folder(path, target / path.name, left_out)
+        else:
+            shutil.copy2(path, target / path.name)
 
 
 def set_aside(folder: Path, why: str) -> Path:
