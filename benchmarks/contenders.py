@@ -35,6 +35,7 @@ from pkd.data.batching import Collator, LengthGroupedBatches, TokenRows
 from pkd.data.encoding import occurring_pieces
 from pkd.data.lengths import round_up
 from pkd.distillation.annotation import open_shards
+from pkd.distillation.layers import LayerMap
 from pkd.distillation.losses import ce_loss, kd_loss, pkd_loss, pt_loss
 from pkd.distillation.student import student_from
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
@@ -45,7 +46,7 @@ from pkd.recipe.settings import LossSettings, TrainingSettings
 from pkd.training.arguments import trainer_arguments
 from pkd.training.precision import autocast_dtype, keep_freed_memory, resolve_device
 
-_WARM_UP = 3  # steps that are not timed
+WARM_UP = 3  # steps that are not timed
 _LONGEST = 128
 
 
@@ -56,8 +57,8 @@ def pkd_training(
     teacher, rows = load_demo_teacher(), open_shards(Path(annotated))
 
     def measure() -> float:
-        clock = _Clock(alone)
-        trainer = patient_trainer(teacher, rows, TrainingSettings(**(settings or {})), max_steps=_WARM_UP + steps)
+        clock = Clock(alone)
+        trainer = patient_trainer(teacher, rows, TrainingSettings(**(settings or {})), max_steps=WARM_UP + steps)
         trainer.add_callback(clock)
         trainer.train()
         return clock.examples_per_second()
@@ -66,15 +67,15 @@ def pkd_training(
 
 
 def patient_trainer(
-    teacher: Any, rows: datasets.Dataset, settings: TrainingSettings, **arguments: Any
+    teacher: Any, rows: datasets.Dataset, settings: TrainingSettings, layer_map: LayerMap = LAYER_MAP, **arguments: Any
 ) -> PatientTrainer:
-    """The trainer as the jobs of `pkd` make it."""
+    """The trainer as the jobs of `pkd` make it, of a student with one layer more than it has patient ones."""
     output = Path(tempfile.mkdtemp())
     given = trainer_arguments(settings, output, seed=0, metric=None) | {"save_strategy": "no"} | arguments
     return PatientTrainer(
-        student_from(teacher.model, 3),
+        student_from(teacher.model, len(layer_map.pairs) + 1),
         PatientTrainingArguments(**given),
-        layer_map=LAYER_MAP,
+        layer_map=layer_map,
         train_dataset=rows,
         processing_class=teacher.tokenizer,
         train_embeddings=settings.train_embeddings,
@@ -86,8 +87,8 @@ def teacher_in_the_loop(annotated: str, steps: int, alone: bool = False) -> Call
     teacher, rows = load_demo_teacher(), _plain_rows(annotated)
 
     def measure() -> float:
-        clock = _Clock(alone)
-        trainer = loop_trainer(teacher, rows, max_steps=_WARM_UP + steps)
+        clock = Clock(alone)
+        trainer = loop_trainer(teacher, rows, max_steps=WARM_UP + steps)
         trainer.add_callback(clock)
         trainer.train()
         return clock.examples_per_second()
@@ -166,12 +167,12 @@ def textbrewer_distiller(annotated: str, steps: int, alone: bool = False) -> Cal
     loader = _shuffled(rows.remove_columns("labels"), lambda some: dict(pad(some)))  # it asks for a dict
 
     def measure() -> float:
-        clock = _Clock(alone)
+        clock = Clock(alone)
         with distiller, contextlib.redirect_stderr(io.StringIO()):  # its progress bars
             distiller.train(
                 optimizer,
-                clock.watch(loader, _WARM_UP + steps),
-                num_steps=_WARM_UP + steps,
+                clock.watch(loader, WARM_UP + steps),
+                num_steps=WARM_UP + steps,
                 output_hidden_states=True,
             )
         return clock.examples_per_second()
@@ -188,9 +189,9 @@ def reference_style(annotated: str, steps: int, alone: bool = False) -> Callable
     loader = _shuffled(TokenRows(rows), collate)
 
     def measure() -> float:
-        clock = _Clock(alone)
+        clock = Clock(alone)
         student.train()
-        for batch in clock.watch(loader, _WARM_UP + steps):
+        for batch in clock.watch(loader, WARM_UP + steps):
             output = student(**model_inputs(batch), output_hidden_states=True)
             _patient_loss(output, batch["labels"], batch["teacher_logits"], batch["teacher_cls_states"]).backward()
             torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
@@ -208,7 +209,7 @@ def limit(annotated: str, steps: int, alone: bool = False) -> Callable[[], float
     """
     teacher, rows = load_demo_teacher(), open_shards(Path(annotated))
     keep_freed_memory()
-    batches = _grouped_batches(rows, _WARM_UP + steps)
+    batches = _grouped_batches(rows, WARM_UP + steps)
     student = student_from(teacher.model, 3)
     device = resolve_device("auto")
     student.to(device)
@@ -216,11 +217,11 @@ def limit(annotated: str, steps: int, alone: bool = False) -> Callable[[], float
     occurs = occurring_pieces(rows, teacher.model.config.vocab_size)
 
     def measure() -> float:
-        clock = _Clock(alone)
+        clock = Clock(alone)
         student.train()
         with cls_only(student), occurring_only(student, occurs):
             optimizer = torch.optim.AdamW(student.parameters(), lr=5e-5, weight_decay=0.01, fused=True)
-            for batch in clock.watch(batches, _WARM_UP + steps):
+            for batch in clock.watch(batches, WARM_UP + steps):
                 with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
                     loss = student(**model_inputs(batch, device), labels=batch["labels"].to(device)).loss
                 loss.backward()
@@ -240,7 +241,7 @@ CONTENDERS = {
 }
 
 
-class _Clock(TrainerCallback):
+class Clock(TrainerCallback):
     """Times the steps after the first few, in a Trainer or in a loop over batches."""
 
     def __init__(self, alone: bool) -> None:
@@ -260,8 +261,8 @@ class _Clock(TrainerCallback):
         self.times.append(self.now())
 
     def examples_per_second(self) -> float:
-        timed = len(self.times) - 1 - _WARM_UP
-        return timed * BATCH / (self.times[-1] - self.times[_WARM_UP])
+        timed = len(self.times) - 1 - WARM_UP
+        return timed * BATCH / (self.times[-1] - self.times[WARM_UP])
 
 
 def _patient_loss(student: Any, labels: Any, teacher_logits: Any, teacher_states: Any) -> torch.Tensor:

@@ -22,6 +22,7 @@ from conftest import make_reviews, make_teacher, make_tokenizer, write_csv
 from pkd import progress
 from pkd.cli.main import main
 from pkd.errors import CheckpointError, Stopped
+from pkd.jobs.annotate import annotate
 from pkd.jobs.finetune import finetune
 from pkd.storage.fingerprint import sha256_of_file
 from pkd.storage.seal import read_manifest, seal
@@ -311,3 +312,28 @@ def test_the_step_that_diverged_by_its_gradient_is_written_down_too(place: Path,
     told = json.loads((tmp_path / "t.partial" / "diverged.json").read_text())
     assert told["step"] >= 2
     assert len(told["texts"]) == 32
+
+
+def test_damage_to_any_shard_is_found_and_that_shard_alone_made_again(place: Path, tmp_path: Path) -> None:
+    def annotate_again() -> list[str]:
+        watcher = StopsAt()
+        with progress.watch(watcher):
+            annotate(
+                train=str(place / "train.csv"), teacher=str(place / "whole"), output=str(tmp_path / "rows"), layers=2,
+                max_length=32, precision="float32", rows_per_shard=16,
+            )  # fmt: skip
+        return watcher.told
+
+    annotate_again()
+    shards = sorted((tmp_path / "rows").glob("*.arrow"))
+    whole = {path.name: (sha256_of_file(path), path.stat().st_mtime_ns) for path in shards}
+    assert len(shards) == 4
+    for shard, damage in ((shard, damage) for shard in shards for damage in DAMAGE):
+        damage(shard)
+        assert any(f"damaged: {shard.name} has" in note for note in annotate_again()), (shard.name, damage)
+        found = {path.name: (sha256_of_file(path), path.stat().st_mtime_ns) for path in shards}
+        assert found[shard.name][0] == whole[shard.name][0]
+        assert {name: found[name] for name in whole if name != shard.name} == {
+            name: whole[name] for name in whole if name != shard.name
+        }
+        whole = found

@@ -1,0 +1,62 @@
+"""One text at a time: `Classifier`, from the text to its label, beside the bare `model(**tokens)` of the same student.
+
+Both load the same saved folder. The bare call gets its tokens made, so that whatever `pkd` does besides counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.material import load_demo_teacher, read_texts
+from benchmarks.workers import stopwatch
+from pkd import Classifier
+from pkd.distillation.student import student_from
+
+_TEXTS = 300
+
+
+def save_student(folder: str) -> None:
+    """The three-layer student of the demo's encoder, as `pkd distill` would save it."""
+    teacher = load_demo_teacher()
+    student_from(teacher.model, 3).save_pretrained(folder)
+    teacher.tokenizer.save_pretrained(folder)
+
+
+def predict(folder: str, alone: bool = False) -> Callable[[], float]:
+    """Texts a second, one by one."""
+    texts = read_texts(None, _TEXTS)["text"][:]
+    now = stopwatch(alone)
+    classifier = Classifier.load(folder)
+
+    def measure() -> float:
+        began = now()
+        for text in texts:
+            classifier(text)
+        return len(texts) / (now() - began)
+
+    return measure
+
+
+def bare_model(folder: str, alone: bool = False) -> Callable[[], float]:
+    """Texts a second of transformers' model alone, one by one, in inference mode, tokenised before."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    texts = read_texts(None, _TEXTS)["text"][:]
+    now = stopwatch(alone)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokens = [tokenizer(text, return_tensors="pt") for text in texts]
+
+    def measure() -> float:
+        began = now()
+        with torch.inference_mode():
+            for each in tokens:
+                model(**each)
+        return len(texts) / (now() - began)
+
+    return measure
+
+
+LATENCIES = {"predict, one text": predict, "bare model(**tokens)": bare_model}
