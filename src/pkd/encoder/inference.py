@@ -115,8 +115,8 @@ def _padded_lengths(longest: int, positions: int, on_cpu: bool) -> np.ndarray:
 
 
 def _few_sizes(indices: np.ndarray, full: int) -> np.ndarray:
-    """The rows of a batch that is not full, the last one repeated to a power of two; again for few shapes."""
-    count = min(full, 1 << (len(indices) - 1).bit_length())
+    """A batch, its last row repeated up to so many eighths of a full batch or a power of two: for few shapes too."""
+    count = min(full, round_up(len(indices), max(1, full // 8)), 1 << (len(indices) - 1).bit_length())
     return np.pad(indices, (0, max(0, count - len(indices))), mode="edge")
 
 
