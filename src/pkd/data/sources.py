@@ -13,17 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from pkd import progress
-from pkd.data.choices import choice_texts, right_choice
 from pkd.data.columns import clean_rows
 from pkd.data.delimited import read_delimited, read_lines
 from pkd.data.json_lines import read_json_lines
 from pkd.data.race import is_race_split, read_race
 from pkd.data.tables import RawTable
 from pkd.data.tasks import Columns, find_columns
-from pkd.errors import DataError, first_line
+from pkd.data.typed_tables import load_from_hub, load_saved, raw_rows, read_parquet
+from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -33,14 +31,6 @@ DELIMITED = (".csv", ".tsv")
 JSON_LINES = (".jsonl", ".json")
 SUFFIXES = (*DELIMITED, ".txt", *JSON_LINES, ".parquet")
 WITHOUT_LABELS = ("unlabelled", "predict")
-SPLIT_NAMES = {  # how a split is called in the saved dataset or on the hub, the likeliest first
-    "train": ("train",),
-    "eval": ("validation", "dev", "valid", "val", "eval", "test"),
-    "test": ("test",),
-    "unlabelled": ("unlabelled", "unlabeled", "unsupervised", "train"),
-    "predict": ("test", "predict", "validation", "train"),
-}
-
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(/[\w.-]+)?")
 
 
@@ -109,9 +99,9 @@ def read_split(source: str, split: str, settings: DataSettings) -> datasets.Data
     elif path.is_dir() and is_race_split(path):
         raw = read_race(path)
     elif path.is_dir():
-        raw = raw_rows(_load_saved(path, split, part), choose, source)
+        raw = raw_rows(load_saved(path, split, part, SUFFIXES), choose, source)
     elif _looks_like_hub_name(name):
-        raw = raw_rows(_load_from_hub(name, split, part), choose, source)
+        raw = raw_rows(load_from_hub(name, split, part), choose, source)
     else:
         raise DataError(_missing_message(path))
     return clean_rows(raw, settings, on_empty=on_empty, cut=split != "predict")
@@ -172,7 +162,7 @@ def _read_file(path: Path, choose: Any, settings: DataSettings, *, labelled: boo
     if suffix in JSON_LINES:
         return read_json_lines(path, choose, encoding=settings.encoding)
     if suffix == ".parquet":
-        return _read_parquet(path, choose)
+        return read_parquet(path, choose)
     if suffix != ".txt":
         raise DataError(
             f"{path.absolute()} ends in '{path.suffix}', which is no format that is read here. Give one of "
@@ -189,140 +179,6 @@ def _read_file(path: Path, choose: Any, settings: DataSettings, *, labelled: boo
             "Give a .csv, .tsv, .jsonl or .parquet file with both columns."
         )
     return read_lines(path, encoding=settings.encoding)
-
-
-def _read_parquet(path: Path, choose: Any) -> RawTable:
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(path, memory_map=True)
-        names = list(file.schema_arrow.names)
-        columns = choose(names)
-        table = file.read(columns=list(columns.all))
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path.absolute()} cannot be read as Parquet: {first_line(error).rstrip('.')}.") from error
-    return _of_table(table, columns, str(path))
-
-
-def _load_saved(path: Path, split: str, part: str | None) -> datasets.Dataset:
-    import datasets
-
-    if not any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
-        inside = sorted(file.name for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-        advice = f"Name one of its files: {', '.join(inside[:5])}." if inside else "Name a file."
-        raise DataError(f"{path.absolute()} is a folder, but none that `datasets` saved (save_to_disk). {advice}")
-    try:
-        saved = datasets.load_from_disk(str(path))
-    except Exception as error:
-        raise DataError(
-            f"{path.absolute()} cannot be loaded as a saved dataset: {first_line(error).rstrip('.')}. Save it again."
-        ) from error
-    if isinstance(saved, datasets.Dataset):
-        if part is not None:
-            raise DataError(f"{path.absolute()} holds one dataset without splits; leave out ':{part}'.")
-        return saved
-    return _take_split(saved, str(path), split, part)
-
-
-def _load_from_hub(name: str, split: str, part: str | None) -> datasets.Dataset:
-    import datasets
-
-    owner, dataset, *config = name.split("/")
-    try:
-        loaded = datasets.load_dataset(f"{owner}/{dataset}", *config, split=part)
-    except Exception as error:  # every kind of failure of the network, the hub and a repository's files
-        raise DataError(
-            f"'{name}' is neither a file or folder here ({Path(name).absolute()}) nor can it be loaded from the hub: "
-            f"{first_line(error).rstrip('.')}."
-        ) from error
-    return loaded if isinstance(loaded, datasets.Dataset) else _take_split(loaded, name, split, None)
-
-
-def _take_split(saved: datasets.DatasetDict, source: str, split: str, part: str | None) -> datasets.Dataset:
-    return saved[choose_split(list(saved), source, split, part)]
-
-
-def choose_split(names: Sequence[str], source: str, split: str, part: str | None) -> str:
-    """Which of a dataset's splits is meant: `part` where it is named, else the likeliest for `split`.
-
-    Raises:
-        DataError: if there is none.
-    """
-    wanted = (part,) if part is not None else SPLIT_NAMES[split]
-    for name in wanted:
-        if name in names:
-            return name
-    raise DataError(
-        f"{source} has no split '{wanted[0]}'; its splits: {', '.join(names)}. Name one as {source}:{names[0]}."
-    )
-
-
-def raw_rows(rows: datasets.Dataset, choose: Any, source: str) -> RawTable:
-    """The columns of a dataset that `choose` takes; classes that it knows the names of are called by them."""
-    import datasets
-
-    columns = choose(rows.column_names)
-    wanted = list(columns.all)
-    kept = rows.select_columns(wanted)
-    table = (
-        kept.with_format("arrow")[:] if len(kept) else pa.table({name: pa.array([], pa.string()) for name in wanted})
-    )
-    raw = _of_table(table, columns, source)
-    if columns.label is None or not isinstance(rows.features[columns.label], datasets.ClassLabel):
-        return raw
-    feature, values = rows.features[columns.label], table.column(columns.label).to_pylist()
-    return dataclasses.replace(raw, labels=[_class_name(feature, value, raw) for value in values])
-
-
-def _class_name(feature: datasets.ClassLabel, value: int | None, raw: RawTable) -> str | None:
-    """The name of a class, by which labels are aligned."""
-    if value is not None and value < 0:
-        raise DataError(
-            f"{raw.source} has hidden labels ({value}), as benchmarks' test splits do: it can be predicted, not "
-            "trained or measured on. Use a split with labels, or leave it out."
-        )
-    return None if value is None else str(feature.int2str(int(value)))
-
-
-def _of_table(table: pa.Table, columns: Columns, source: str) -> RawTable:
-    labels: Any = table.column(columns.label) if columns.label is not None else None
-    if columns.label_set:
-        labels = [
-            list(row) for row in zip(*(table.column(name).to_pylist() for name in columns.label_set), strict=True)
-        ]
-    texts = tuple(table.column(name) for name in columns.text)
-    if columns.has_choices:
-        return _of_choices(table, columns, source)
-    return RawTable(
-        source=source,
-        texts=texts,
-        labels=labels,
-        ids=table.column(columns.row_id) if columns.row_id is not None else None,
-    )
-
-
-def _of_choices(table: pa.Table, columns: Columns, source: str) -> RawTable:
-    """Questions with choices, in a list or a column each, as Parquet files, saved datasets and the hub hold them."""
-    if columns.choice_set:
-        sides = [table.column(name).fill_null("").to_pylist() for name in columns.choice_set]
-        choices = [list(row) for row in zip(*sides, strict=True)]
-    else:
-        choices = table.column(str(columns.choices)).to_pylist()
-    counts = {len(each or ()) for each in choices}
-    if len(counts) > 1 or min(counts) < 2:
-        raise DataError(f"{source}: questions have {sorted(counts)} choices; every one must have as many, 2 at least.")
-    texts = zip(*(table.column(name).to_pylist() for name in columns.text), strict=True)
-    rows = [choice_texts([text or "" for text in each], of) for each, of in zip(texts, choices, strict=True)]
-    labels = None
-    if columns.label is not None:
-        answers = table.column(columns.label).to_pylist()
-        labels = [
-            right_choice(answer, of, f"{source}, row {row + 1}")
-            for row, (answer, of) in enumerate(zip(answers, choices, strict=True))
-        ]
-    read = [pa.chunked_array([list(column)], pa.string()) for column in zip(*rows, strict=True)]
-    groups = [str(value) for value in table.column(columns.group).to_pylist()] if columns.group else None
-    return RawTable(source=source, texts=tuple(read), labels=labels, choices=True, groups=groups)
 
 
 def _looks_like_hub_name(name: str) -> bool:

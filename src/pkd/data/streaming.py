@@ -18,16 +18,9 @@ from pkd import progress
 from pkd.data.columns import clean_rows
 from pkd.data.delimited import dialect_of, read_header
 from pkd.data.labels import Outputs, encode_labels
-from pkd.data.sources import (
-    DELIMITED,
-    JSON_LINES,
-    choose_columns,
-    choose_split,
-    parted,
-    raw_rows,
-    require_sources,
-)
+from pkd.data.sources import DELIMITED, JSON_LINES, choose_columns, parted, require_sources
 from pkd.data.tasks import find_columns
+from pkd.data.typed_tables import choose_split, raw_rows
 from pkd.errors import DataError, first_line
 from pkd.recipe.settings import DataSettings
 

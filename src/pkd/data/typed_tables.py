@@ -1,0 +1,181 @@
+"""Tables whose columns have types already: Parquet files, folders saved by `datasets`, and the hub's datasets."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from pkd.data.choices import choice_texts, right_choice
+from pkd.data.tables import RawTable
+from pkd.data.tasks import Columns
+from pkd.errors import DataError, first_line
+
+if TYPE_CHECKING:
+    import datasets
+
+SPLIT_NAMES = {  # how a split is called in the saved dataset or on the hub, the likeliest first
+    "train": ("train",),
+    "eval": ("validation", "dev", "valid", "val", "eval", "test"),
+    "test": ("test",),
+    "unlabelled": ("unlabelled", "unlabeled", "unsupervised", "train"),
+    "predict": ("test", "predict", "validation", "train"),
+}
+
+
+def read_parquet(path: Path, choose: Any) -> RawTable:
+    """The columns of a Parquet file that `choose` takes.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path, memory_map=True)
+        names = list(file.schema_arrow.names)
+        columns = choose(names)
+        table = file.read(columns=list(columns.all))
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path.absolute()} cannot be read as Parquet: {first_line(error).rstrip('.')}.") from error
+    return _of_table(table, columns, str(path))
+
+
+def load_saved(path: Path, split: str, part: str | None, files: Sequence[str]) -> datasets.Dataset:
+    """A split of what `datasets` saved: `part` where it is named, else the likeliest for `split`.
+
+    Args:
+        path: the folder.
+        split: as the recipe calls it.
+        part: as the dataset calls it.
+        files: suffixes of single files that could be named instead, for the advice.
+
+    Raises:
+        DataError: if there is none.
+    """
+    import datasets
+
+    if not any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
+        inside = sorted(file.name for file in path.iterdir() if file.suffix.lower() in files)
+        advice = f"Name one of its files: {', '.join(inside[:5])}." if inside else "Name a file."
+        raise DataError(f"{path.absolute()} is a folder, but none that `datasets` saved (save_to_disk). {advice}")
+    try:
+        saved = datasets.load_from_disk(str(path))
+    except Exception as error:
+        raise DataError(
+            f"{path.absolute()} cannot be loaded as a saved dataset: {first_line(error).rstrip('.')}. Save it again."
+        ) from error
+    if isinstance(saved, datasets.Dataset):
+        if part is not None:
+            raise DataError(f"{path.absolute()} holds one dataset without splits; leave out ':{part}'.")
+        return saved
+    return _take_split(saved, str(path), split, part)
+
+
+def load_from_hub(name: str, split: str, part: str | None) -> datasets.Dataset:
+    """A split of a dataset of the hub, "owner/name" or "owner/name/config".
+
+    Raises:
+        DataError: if it cannot be loaded.
+    """
+    import datasets
+
+    owner, dataset, *config = name.split("/")
+    try:
+        loaded = datasets.load_dataset(f"{owner}/{dataset}", *config, split=part)
+    except Exception as error:  # every kind of failure of the network, the hub and a repository's files
+        raise DataError(
+            f"'{name}' is neither a file or folder here ({Path(name).absolute()}) nor can it be loaded from the hub: "
+            f"{first_line(error).rstrip('.')}."
+        ) from error
+    return loaded if isinstance(loaded, datasets.Dataset) else _take_split(loaded, name, split, None)
+
+
+def _take_split(saved: datasets.DatasetDict, source: str, split: str, part: str | None) -> datasets.Dataset:
+    return saved[choose_split(list(saved), source, split, part)]
+
+
+def choose_split(names: Sequence[str], source: str, split: str, part: str | None) -> str:
+    """Which of a dataset's splits is meant: `part` where it is named, else the likeliest for `split`.
+
+    Raises:
+        DataError: if there is none.
+    """
+    wanted = (part,) if part is not None else SPLIT_NAMES[split]
+    for name in wanted:
+        if name in names:
+            return name
+    raise DataError(
+        f"{source} has no split '{wanted[0]}'; its splits: {', '.join(names)}. Name one as {source}:{names[0]}."
+    )
+
+
+def raw_rows(rows: datasets.Dataset, choose: Any, source: str) -> RawTable:
+    """The columns of a dataset that `choose` takes; classes that it knows the names of are called by them."""
+    import datasets
+
+    columns = choose(rows.column_names)
+    wanted = list(columns.all)
+    kept = rows.select_columns(wanted)
+    table = (
+        kept.with_format("arrow")[:] if len(kept) else pa.table({name: pa.array([], pa.string()) for name in wanted})
+    )
+    raw = _of_table(table, columns, source)
+    if columns.label is None or not isinstance(rows.features[columns.label], datasets.ClassLabel):
+        return raw
+    feature, values = rows.features[columns.label], table.column(columns.label).to_pylist()
+    return dataclasses.replace(raw, labels=[_class_name(feature, value, raw) for value in values])
+
+
+def _class_name(feature: datasets.ClassLabel, value: int | None, raw: RawTable) -> str | None:
+    """The name of a class, by which labels are aligned."""
+    if value is not None and value < 0:
+        raise DataError(
+            f"{raw.source} has hidden labels ({value}), as benchmarks' test splits do: it can be predicted, not "
+            "trained or measured on. Use a split with labels, or leave it out."
+        )
+    return None if value is None else str(feature.int2str(int(value)))
+
+
+def _of_table(table: pa.Table, columns: Columns, source: str) -> RawTable:
+    labels: Any = table.column(columns.label) if columns.label is not None else None
+    if columns.label_set:
+        labels = [
+            list(row) for row in zip(*(table.column(name).to_pylist() for name in columns.label_set), strict=True)
+        ]
+    texts = tuple(table.column(name) for name in columns.text)
+    if columns.has_choices:
+        return _of_choices(table, columns, source)
+    return RawTable(
+        source=source,
+        texts=texts,
+        labels=labels,
+        ids=table.column(columns.row_id) if columns.row_id is not None else None,
+    )
+
+
+def _of_choices(table: pa.Table, columns: Columns, source: str) -> RawTable:
+    """Questions with choices, in a list or a column each, as Parquet files, saved datasets and the hub hold them."""
+    if columns.choice_set:
+        sides = [table.column(name).fill_null("").to_pylist() for name in columns.choice_set]
+        choices = [list(row) for row in zip(*sides, strict=True)]
+    else:
+        choices = table.column(str(columns.choices)).to_pylist()
+    counts = {len(each or ()) for each in choices}
+    if len(counts) > 1 or min(counts) < 2:
+        raise DataError(f"{source}: questions have {sorted(counts)} choices; every one must have as many, 2 at least.")
+    texts = zip(*(table.column(name).to_pylist() for name in columns.text), strict=True)
+    rows = [choice_texts([text or "" for text in each], of) for each, of in zip(texts, choices, strict=True)]
+    labels = None
+    if columns.label is not None:
+        answers = table.column(columns.label).to_pylist()
+        labels = [
+            right_choice(answer, of, f"{source}, row {row + 1}")
+            for row, (answer, of) in enumerate(zip(answers, choices, strict=True))
+        ]
+    read = [pa.chunked_array([list(column)], pa.string()) for column in zip(*rows, strict=True)]
+    groups = [str(value) for value in table.column(columns.group).to_pylist()] if columns.group else None
+    return RawTable(source=source, texts=tuple(read), labels=labels, choices=True, groups=groups)
