@@ -224,7 +224,8 @@ def hint_for(path: Sequence[Key], owner: type, root: type = Recipe) -> str:
     if today in siblings:
         return f"write {today}"
     if root is Recipe and today in keywords():
-        return f"did you mean {dotted(keywords()[today])}?"
+        place = keywords()[today]
+        return f"did you mean {dotted(place)}?" if len(place) > 1 else f"{today} stands at the recipe's top level"
     if near := meant(name, siblings):
         return f"did you mean {near}?"
     if root is Recipe and (near := meant(name, list(keywords()))):
