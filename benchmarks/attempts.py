@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.killed_jobs import JOBS, make_data
-from benchmarks.killing import STARTED, WINDOWS
+from benchmarks.killing import STARTED, WINDOWS, run_here
 
 _MODULES = "modules"  # which a whole job has imported
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -89,13 +90,13 @@ def start_forked(job: str) -> Start:
         log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        from benchmarks.killing import run_here
-
         window = next((each for each in WINDOWS if each.name in options), None)
         code = 1
         try:
             code = run_here(JOBS[job], Path("record"), window)
             Path(_MODULES).write_text("\n".join(sys.modules))
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(code)
 
@@ -106,9 +107,16 @@ def make_data_apart(folder: Path, processes: int, *, controls: bool) -> None:
     """Make the jobs' data in a process of its own, so that this one has computed nothing when it forks."""
     child = os.fork()
     if child == 0:
-        make_data(folder, processes, controls=controls)
-        os._exit(0)
-    os.waitpid(child, 0)
+        code = 1
+        try:
+            make_data(folder, processes, controls=controls)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+        raise SystemExit("The jobs' data could not be made.")
 
 
 def run_undisturbed(job: str, place: Path, start: Start, *, warm: bool) -> float:

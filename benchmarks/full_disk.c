@@ -28,7 +28,7 @@ static int count_before(const char *path) {
     static char seen[64][512];
     int number = 0;
     while (number < 63 && *seen[number] && strncmp(seen[number], path, 511) != 0) number++;
-    strncpy(seen[number], path, 511);
+    snprintf(seen[number], sizeof seen[number], "%.511s", path);
     return number;
 }
 
@@ -94,7 +94,7 @@ ssize_t copy_file_range(int in, off64_t *from, int out, off64_t *to, size_t coun
 static void note(const char *path, int flags) {
     const char *log = getenv("FULL_DISK_LOG");
     char line[8192], whole[4096] = "";
-    if (!log || !path || (flags & O_ACCMODE) == O_RDONLY || (flags & O_DIRECTORY)) return;
+    if (!log || !path || (flags & O_ACCMODE) == O_RDONLY) return;
     if (path[0] != '/' && (!getcwd(whole, sizeof whole - 1) || !strcat(whole, "/"))) return;
     int file = REAL(open)(log, O_WRONLY | O_CREAT | O_APPEND, 0644);
     if (file < 0) return;
@@ -106,7 +106,7 @@ static void note(const char *path, int flags) {
 #define OPENS(name, before, forwarded)                      \
     int name before {                                        \
         mode_t mode = 0;                                     \
-        if (flags & (O_CREAT | O_TMPFILE)) {                 \
+        if ((flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE) {              \
             va_list rest;                                    \
             va_start(rest, flags);                           \
             mode = va_arg(rest, mode_t);                     \

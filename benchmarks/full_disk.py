@@ -5,7 +5,7 @@ writes. Then, for each of them in turn, half a write goes through and the next f
 with exit code 7 and say so; it goes on with the next file refused, and at its end every file must be the undisturbed
 one's.
 
-    python -m benchmarks.full_disk                 # some five minutes
+    python -m benchmarks.full_disk                 # some three minutes
     python -m benchmarks.full_disk --job distill
 
 Exits with 1 and tells what went wrong, if anything did.
@@ -28,6 +28,7 @@ from benchmarks.attempts import ENVIRONMENT, make_data_apart, run_undisturbed, s
 from benchmarks.killed_jobs import JOBS, compare, digest_of
 
 _EXIT_CODE = 7
+_LOADED = "FULL_DISK_LOADED"
 _NOT_OURS = ("/log", "/modules", "/recipe.yaml", ".lock")  # the benchmark's, and a file of no bytes
 _RANDOM_NAME = re.compile(r"/(\.?tmp[-_.]?)\w+$")  # of a temporary file, as libraries make them
 
@@ -38,13 +39,15 @@ def main() -> int:
     parser.add_argument("--job", choices=list(JOBS), default="run")
     parser.add_argument("--every", type=int, default=1, help="refuse only every so manieth file")
     asked = parser.parse_args()
-    if "LD_PRELOAD" not in os.environ:
+    if _LOADED not in os.environ:
         with tempfile.TemporaryDirectory() as temporary:
             library = Path(temporary) / "full_disk.so"
             source = Path(__file__).with_suffix(".c")
             subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
             again = [sys.executable, "-m", "benchmarks.full_disk", *sys.argv[1:]]
-            return subprocess.run(again, env={**os.environ, "LD_PRELOAD": str(library)}, check=False).returncode
+            preload = " ".join(filter(None, [str(library), os.environ.get("LD_PRELOAD")]))
+            environment = {**os.environ, _LOADED: "1", "LD_PRELOAD": preload}
+            return subprocess.run(again, env=environment, check=False).returncode
     os.environ.update(ENVIRONMENT)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:

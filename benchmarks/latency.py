@@ -13,6 +13,7 @@ from benchmarks.material import load_demo_teacher, read_texts
 from benchmarks.workers import stopwatch
 from pkd import Classifier
 from pkd.distillation.student import student_from
+from pkd.training.precision import resolve_device
 
 _TEXTS = 300
 
@@ -28,7 +29,7 @@ def predict(folder: str, alone: bool = False) -> Callable[[], float]:
     """Texts a second, one by one."""
     texts = read_texts(None, _TEXTS)["text"][:]
     now = stopwatch(alone)
-    classifier = Classifier.load(folder)
+    classifier = Classifier.load(folder)  # on a GPU where there is one
 
     def measure() -> float:
         began = now()
@@ -46,14 +47,15 @@ def bare_model(folder: str, alone: bool = False) -> Callable[[], float]:
     texts = read_texts(None, _TEXTS)["text"][:]
     now = stopwatch(alone)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    tokens = [tokenizer(text, return_tensors="pt") for text in texts]
+    device = resolve_device("auto")
+    model = AutoModelForSequenceClassification.from_pretrained(folder).to(device).eval()
+    tokens = [tokenizer(text, return_tensors="pt").to(device) for text in texts]
 
     def measure() -> float:
         began = now()
         with torch.inference_mode():
             for each in tokens:
-                model(**each)
+                model(**each).logits.cpu()
         return len(texts) / (now() - began)
 
     return measure

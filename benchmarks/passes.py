@@ -1,4 +1,4 @@
-"""The teacher pass as `pkd` makes it, and a bare loop of forward passes over the same batches."""
+"""The teacher pass as `pkd` makes it, and a bare loop of forward passes over the same rows."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def teacher_pass(texts: str, alone: bool = False) -> Callable[[], float]:
 
 
 def bare_forward(texts: str, alone: bool = False) -> Callable[[], float]:
-    """Rows a second of the teacher's forward pass alone, the same batches lying in memory."""
+    """Rows a second of the teacher's forward pass alone, its batches lying in memory, padded to their longest rows."""
     teacher, device = load_demo_teacher(), resolve_device("auto")
     keep_freed_memory()
     rows = encode(datasets.load_from_disk(texts), teacher.tokenizer, _LONGEST)

@@ -1,7 +1,8 @@
 """Models of BERT's sizes with random weights: rows a second, and the share of the device's own peak of matrix products.
 
-The teacher's pass and the training of a student with half of its layers, batches of 32 rows of one length, in the
-precision that "auto" takes here. The peak is measured too, by the product of two large matrices in that precision.
+The teacher's pass, in batches of its own, and the training of a student with half of its layers, in batches of 32; all
+rows of one length, in the precision that "auto" takes here. The peak is measured too, by the product of two large
+matrices in that precision.
 
     python -m benchmarks.sizes                                   # on a GPU
     python -m benchmarks.sizes --sizes base --lengths 32 128 --batches 3   # on two cores, some five minutes
@@ -12,17 +13,18 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import datasets
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForSequenceClassification, BertConfig
 
 from benchmarks.contenders import WARM_UP, Clock, patient_trainer
 from benchmarks.material import BATCH, load_demo_teacher
+from benchmarks.workers import stopwatch
 from pkd.data.batching import Collator, TokenRows
 from pkd.distillation.annotation import annotate_rows
 from pkd.distillation.layers import LayerMap
@@ -64,18 +66,12 @@ def _peak(device: torch.device, dtype: torch.dtype) -> float:
     """Tera floating-point operations a second of a large matrix product; the best of ten."""
     side = 8192 if device.type == "cuda" else 2048
     one, other = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    best = float("inf")
+    best, now = float("inf"), stopwatch(alone=False)
     for _ in range(10):
-        began = _now(device)
+        began = now()
         one @ other
-        best = min(best, _now(device) - began)
+        best = min(best, now() - began)
     return 2 * side**3 / best / 1e12
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def _teacher(size: str, positions: int, device: torch.device) -> LoadedClassifier:
@@ -107,10 +103,11 @@ def _measure(
                 max_length=length, autocast_dtype=autocast_dtype("auto", device),
             )  # fmt: skip
 
+        now = stopwatch(alone=False)
         annotate(rows.select(range(BATCH)), "warm-up")
-        began = _now(device)
+        began = now()
         annotated = annotate(rows, "rows")
-        annotating = count / (_now(device) - began)
+        annotating = count / (now() - began)
         clock = Clock(alone=False)
         trainer = patient_trainer(teacher, annotated, TrainingSettings(), layer_map, max_steps=batches + WARM_UP)
         student = trainer.model
@@ -130,7 +127,8 @@ def _measure(
 def _operations(model: Any, batch: dict[str, torch.Tensor], learns: bool) -> float:
     """Floating-point operations a row of the matrix products that are needed: the last layer's for [CLS] alone."""
     model.train(learns)
-    with FlopCounterMode(display=False) as counter, cls_only(model), torch.set_grad_enabled(learns):
+    plain = sdpa_kernel(SDPBackend.MATH)  # the counter does not know the CPU's fused attention
+    with FlopCounterMode(display=False) as counter, cls_only(model), torch.set_grad_enabled(learns), plain:
         logits = model(**batch).logits
         if learns:
             logits.sum().backward()

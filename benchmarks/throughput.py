@@ -3,7 +3,7 @@
 All train the same three-layer student of the demo's encoder on the same rows (PKD-Skip, batch 32), each in a process of
 its own, in turns. By default the rows are phrases of SST-2's lengths cut from the demo's reviews.
 
-    python -m benchmarks.throughput                                      # the whole table, some 12 minutes on two cores
+    python -m benchmarks.throughput                                      # the whole table, ten minutes on two cores
     python -m benchmarks.throughput --train SST-2/train.tsv --json figures.json
     python -m benchmarks.throughput --quick                              # three minutes, coarser
     python -m benchmarks.throughput --alone                              # one thread, processor time: busy machines

@@ -69,9 +69,15 @@ def measure_in_turns(contenders: Mapping[str, tuple[Any, ...]], rounds: int, tol
 def stopwatch(alone: bool) -> Callable[[], float]:
     """What tells the seconds; `alone` counts those of this process, on one thread, whatever else the machine does."""
     if not alone:
-        return time.perf_counter
+        return _wall_time
     torch.set_num_threads(1)
     return time.process_time
+
+
+def _wall_time() -> float:
+    if torch.cuda.is_available():  # its kernels run on after they were called
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def spread(values: list[float]) -> dict[str, float]:

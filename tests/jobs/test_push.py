@@ -72,6 +72,10 @@ def test_a_dry_run_writes_what_would_be_uploaded(
     assert "someone" not in everything
     assert "train.csv" in everything
     assert "would be in org/name" in capsys.readouterr().out
+    inside = student / "upload"
+    assert main(["push", str(student), "org/name", "--dry-run", str(inside)]) == 2
+    assert "which is to be copied. Name a folder elsewhere." in capsys.readouterr().err
+    assert not inside.exists()
     assert main(["push", str(student), "org/name", "--dry-run", str(upload)]) == 2
     assert "is not empty" in capsys.readouterr().err
 

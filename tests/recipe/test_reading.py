@@ -92,6 +92,7 @@ def test_all_faults_are_told_at_once_in_the_order_of_their_lines(tmp_path: Path)
         ("training: {no_cuda: true}", "training.device: cpu"),
         ("data2: {}", "did you mean data?"),
         ("learning_rate: 1", "did you mean training.learning_rate?"),
+        ("students: [{seeeds: 3}]", "students.0.seeeds is not known; seeds stands at the recipe's top level"),
         ("students: [{seeds: 3}]", "students.0.seeds is not known; seeds stands at the recipe's top level"),
         ("seed: 1\nseed: 2", "recipe.yaml:4: seed is given twice"),
         ("name:\n\tx: 1", "a tab stands where YAML wants spaces"),

@@ -9,17 +9,18 @@ import numpy as np
 CHARACTERS_A_WORD_PIECE = 50 * 8  # far more than any word piece has: what is cut here, truncation would cut later
 
 
-def round_up(length: int, multiple: int) -> int:
-    """The next multiple.
+def round_up(length: int, multiple: int, most: int | None = None) -> int:
+    """The next multiple, or `most` where that is less.
 
-    >>> round_up(17, 8), round_up(16, 8)
-    (24, 16)
+    >>> round_up(17, 8), round_up(16, 8), round_up(66, 8, most=66)
+    (24, 16, 66)
     """
-    return -(-length // multiple) * multiple
+    multiples = -(-length // multiple) * multiple
+    return multiples if most is None else min(multiples, most)
 
 
 def coarse_length(length: int) -> int:
-    """Round up to one of eight lengths an octave: few shapes of batches, at the price of a padding of some 3 %.
+    """Round up to one of eight lengths an octave: few shapes of batches, at the price of some 3 % more word pieces.
 
     >>> [coarse_length(length) for length in (5, 16, 17, 18, 33, 128, 129)]
     [5, 16, 18, 18, 36, 128, 144]

@@ -31,6 +31,7 @@ DELIMITED = (".csv", ".tsv")
 JSON_LINES = (".jsonl", ".json")
 SUFFIXES = (*DELIMITED, ".txt", *JSON_LINES, ".parquet")
 WITHOUT_LABELS = ("unlabelled", "predict")
+
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(/[\w.-]+)?")
 
 

@@ -17,7 +17,7 @@ from pkd.errors import DataError, first_line
 if TYPE_CHECKING:
     import datasets
 
-SPLIT_NAMES = {  # how a split is called in the saved dataset or on the hub, the likeliest first
+_SPLIT_NAMES = {  # how a split is called in the saved dataset or on the hub, the likeliest first
     "train": ("train",),
     "eval": ("validation", "dev", "valid", "val", "eval", "test"),
     "test": ("test",),
@@ -44,14 +44,14 @@ def read_parquet(path: Path, choose: Any) -> RawTable:
     return _of_table(table, columns, str(path))
 
 
-def load_saved(path: Path, split: str, part: str | None, files: Sequence[str]) -> datasets.Dataset:
+def load_saved(path: Path, split: str, part: str | None, suffixes: Sequence[str]) -> datasets.Dataset:
     """A split of what `datasets` saved: `part` where it is named, else the likeliest for `split`.
 
     Args:
         path: the folder.
         split: as the recipe calls it.
         part: as the dataset calls it.
-        files: suffixes of single files that could be named instead, for the advice.
+        suffixes: of single files that could be named instead, for the advice.
 
     Raises:
         DataError: if there is none.
@@ -59,7 +59,7 @@ def load_saved(path: Path, split: str, part: str | None, files: Sequence[str]) -
     import datasets
 
     if not any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
-        inside = sorted(file.name for file in path.iterdir() if file.suffix.lower() in files)
+        inside = sorted(file.name for file in path.iterdir() if file.suffix.lower() in suffixes)
         advice = f"Name one of its files: {', '.join(inside[:5])}." if inside else "Name a file."
         raise DataError(f"{path.absolute()} is a folder, but none that `datasets` saved (save_to_disk). {advice}")
     try:
@@ -104,7 +104,7 @@ def choose_split(names: Sequence[str], source: str, split: str, part: str | None
     Raises:
         DataError: if there is none.
     """
-    wanted = (part,) if part is not None else SPLIT_NAMES[split]
+    wanted = (part,) if part is not None else _SPLIT_NAMES[split]
     for name in wanted:
         if name in names:
             return name

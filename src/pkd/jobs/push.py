@@ -51,7 +51,8 @@ def push(
 
     Raises:
         TeacherError: if the folder holds no classifier.
-        RecipeError: if the hub does not let this user write there, or `dry_run` is there already.
+        RecipeError: if the hub does not let this user write there, or `dry_run` is there already
+            or lies in the model's folder.
         ResourceError: if the hub does not answer.
     """
     folder = Path(model)
@@ -59,6 +60,8 @@ def push(
         raise TeacherError(f"{folder.absolute()} is not a saved model: it has no config.json.")
     if dry_run is not None:
         place = Path(dry_run)
+        if place.resolve().is_relative_to(folder.resolve()):
+            raise RecipeError(f"--dry-run {place} lies in {folder}, which is to be copied. Name a folder elsewhere.")
         if place.exists() and any(place.iterdir()):
             raise RecipeError(f"--dry-run {place} is not empty. Name a new folder.")
         return PushResult(repo, _gather(folder, place, repo), str(place))

@@ -224,10 +224,15 @@ def hint_for(path: Sequence[Key], owner: type, root: type = Recipe) -> str:
     if today in siblings:
         return f"write {today}"
     if root is Recipe and today in keywords():
-        place = keywords()[today]
-        return f"did you mean {dotted(place)}?" if len(place) > 1 else f"{today} stands at the recipe's top level"
+        return _elsewhere(today)
     if near := meant(name, siblings):
         return f"did you mean {near}?"
     if root is Recipe and (near := meant(name, list(keywords()))):
-        return f"did you mean {dotted(keywords()[near])}?"
+        return _elsewhere(near)
     return f"keys there are {', '.join(siblings)}"
+
+
+def _elsewhere(name: str) -> str:
+    """Where a keyword stands that was written, or meant, in another place."""
+    place = keywords()[name]
+    return f"did you mean {dotted(place)}?" if len(place) > 1 else f"{name} stands at the recipe's top level"

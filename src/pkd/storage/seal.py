@@ -183,7 +183,7 @@ def publish(partial: Path, folder: Path) -> None:
 
 
 def copy_folder(source: Path, target: Path, without: Iterable[str] = ()) -> None:
-    """Copy a folder's files and folders, but for those whose name fits a pattern, into one that may be there already.
+    """Copy a folder's files and folders, but for those whose name fits a pattern, into one outside that may be there.
 
     Raises:
         OSError: the first there is; `shutil.copytree` would go on to the end and then tell neither its kind nor place.

@@ -180,7 +180,8 @@ class RowMeanTrainer(EconomicalTrainer):
         super()._run_epoch(*args, **keywords)  # type: ignore[no-untyped-call]
 
     def _collator(self) -> Collator:
-        round_length = partial(round_up, multiple=8) if self.args.device.type == "cuda" else int
+        on_gpu = self.args.device.type == "cuda"
+        round_length = partial(round_up, multiple=8, most=longest_input(self.model.config)) if on_gpu else int
         return Collator(self.model.config.pad_token_id or 0, self.teacher_layers, round_length)
 
     # Evaluation -----------------------------------------------------------------------------------------------------
