@@ -8,7 +8,7 @@ demo: .venv/ready
 	$(BIN)/pkd demo
 
 test: .venv/ready
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 lint: .venv/ready
 	$(BIN)/ruff format --check src tests benchmarks

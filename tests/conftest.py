@@ -12,6 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, and tin
 
 import random
 import socket
+from collections import Counter
 from pathlib import Path
 
 import datasets
@@ -30,6 +31,12 @@ GOOD = ("good", "great", "moving", "lovely", "fine", "bright")
 BAD = ("bad", "dull", "awful", "weak", "flat", "poor")
 FILLER = ("the", "a", "film", "plot", "actor", "scene", "story", "was", "is", "and", "very", "quite", "with", "end")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the modules with most slow tests first: then no worker ends long after the other."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 def free_port() -> int:
