@@ -269,6 +269,15 @@ def test_no_checkpoint_holds_a_pickle_and_only_the_best_and_last_two_stay(
     assert suffixes == {".json", ".safetensors"}
 
 
+def test_a_saved_model_has_its_tokenizer_and_no_pickle(annotated: datasets.Dataset, tmp_path: Path) -> None:
+    trainer = RowMeanTrainer(
+        make_teacher(), arguments(tmp_path), train_dataset=annotated, processing_class=make_tokenizer()
+    )
+    trainer.save_model(str(tmp_path / "saved"))
+    names = {path.name for path in (tmp_path / "saved").iterdir()}
+    assert names == {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+
+
 def test_the_first_loss_that_is_not_finite_stops_before_the_weights_change(
     annotated: datasets.Dataset, tmp_path: Path
 ) -> None:

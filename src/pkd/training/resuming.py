@@ -153,6 +153,12 @@ class ResumableTrainer(Trainer):
         ranks.on_first(lambda: require_whole(best))
         super()._load_best_model()
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model and, where the trainer has it, its tokenizer; a checkpoint needs no tokenizer."""
+        super().save_model(output_dir, _internal_call)
+        if self.args.should_save and not _internal_call and self.processing_class is not None:
+            self.processing_class.save_pretrained(output_dir or self.args.output_dir)
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if self.args.should_save:  # the stock method also writes training_args.bin, a pickle
             self.accelerator.unwrap_model(self.model).save_pretrained(
