@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.killed_jobs import JOBS, make_data
+from benchmarks.killed_jobs import JOBS, begin_job, make_data
 from benchmarks.killing import STARTED, WINDOWS, run_here
 
 _MODULES = "modules"  # which a whole job has imported
@@ -82,39 +81,44 @@ def start_forked(job: str) -> Start:
     """Start attempts as forks of this process, which has loaded the libraries and computed nothing."""
 
     def start(folder: Path, options: Sequence[str]) -> Attempt:
-        pid = os.fork()
-        if pid:
-            return Attempt(pid, folder / "log")
-        os.setsid()
-        os.chdir(folder)
-        log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        window = next((each for each in WINDOWS if each.name in options), None)
-        code = 1
-        try:
+        def attempt() -> int:
+            os.setsid()
+            os.chdir(folder)
+            log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            window = next((each for each in WINDOWS if each.name in options), None)
             code = run_here(JOBS[job], Path("record"), window)
             Path(_MODULES).write_text("\n".join(sys.modules))
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
+            return code
+
+        return Attempt(_fork(attempt), folder / "log")
 
     return start
 
 
+def _fork(work: Callable[[], int]) -> int:
+    """Start a copy of this process that does the work, and ends with the code that it gives; its number."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        code = work()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
 def make_data_apart(folder: Path, processes: int, *, controls: bool) -> None:
     """Make the jobs' data in a process of its own, so that this one has computed nothing when it forks."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            make_data(folder, processes, controls=controls)
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
+
+    def make() -> int:
+        make_data(folder, processes, controls=controls)
+        return 0
+
+    child = _fork(make)
     if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
         raise SystemExit("The jobs' data could not be made.")
 
@@ -125,9 +129,7 @@ def run_undisturbed(job: str, place: Path, start: Start, *, warm: bool) -> float
     Raises:
         SystemExit: if it failed.
     """
-    folder = place / "undisturbed"
-    folder.mkdir()
-    shutil.copy(place / "data" / "recipe.yaml", folder)
+    folder = begin_job(place, "undisturbed")
     if warm:
         _warm_up([f"pkd.jobs.{name}" for name in (job, "report")])
         _warm_up(["transformers.models.bert.modeling_bert", "torch._dynamo"])

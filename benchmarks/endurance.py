@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.attempts import ENVIRONMENT, Start, make_data_apart, run_undisturbed, start_forked, start_fresh
-from benchmarks.killed_jobs import JOBS, SAVE_STEPS, compare, digest_of
+from benchmarks.killed_jobs import JOBS, SAVE_STEPS, begin_job, compare, digest_of
 from benchmarks.killing import HIT, STARTED, STEPS, WINDOWS, Window
 
 _KILLS_A_JOB = 5  # at random; then it may end, so that kills hit every part of a job and not its end alone
@@ -55,7 +55,7 @@ class Endurance:
         self.seconds = seconds
         self.chance = random.Random(seed)
         self.reference = place / "undisturbed"
-        self.digest = self._digest_of(self.reference)
+        self.digest = digest_of(self.reference)
         self.tally = Tally()
         self._number = 0
         self._kills_of_job = self._random_kills_of_job = 0
@@ -100,9 +100,7 @@ class Endurance:
     def _begin(self) -> None:
         self._number += 1
         self._kills_of_job = self._random_kills_of_job = 0
-        self.folder = self.place / f"job-{self._number}"
-        self.folder.mkdir()
-        shutil.copy(self.reference.parent / "data" / "recipe.yaml", self.folder)
+        self.folder = begin_job(self.place, f"job-{self._number}")
 
     def _killed(self) -> None:
         self.tally.kills += 1
@@ -111,7 +109,7 @@ class Endurance:
     def _ended(self, code: int | None) -> None:
         if code != 0:
             raise SystemExit(f"{self.folder}: ended with {code}, not by our kill: {self._log()}")
-        found = list(compare(self.digest, self._digest_of(self.folder)))
+        found = list(compare(self.digest, digest_of(self.folder)))
         self.tally.differences += [f"{self.folder.name}: {each}" for each in found]
         self.tally.jobs += 1
         steps, whole = (count_steps(folder) for folder in (self.folder, self.reference))
@@ -120,11 +118,6 @@ class Endurance:
         if not found:
             shutil.rmtree(self.folder)
         self._begin()
-
-    @staticmethod
-    def _digest_of(folder: Path) -> dict[str, str]:
-        with tempfile.TemporaryDirectory() as scratch:
-            return digest_of(folder, Path(scratch))
 
     def _log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")[-3000:]

@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,7 @@ import time
 from pathlib import Path
 
 from benchmarks.attempts import ENVIRONMENT, make_data_apart, run_undisturbed, start_forked
-from benchmarks.killed_jobs import JOBS, compare, digest_of
+from benchmarks.killed_jobs import JOBS, begin_job, compare, digest_of
 
 _EXIT_CODE = 7
 _LOADED = "FULL_DISK_LOADED"
@@ -37,7 +36,6 @@ def main() -> int:
     """Build the library, start again with it, and refuse the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--job", choices=list(JOBS), default="run")
-    parser.add_argument("--every", type=int, default=1, help="refuse only every so manieth file")
     asked = parser.parse_args()
     if _LOADED not in os.environ:
         with tempfile.TemporaryDirectory() as temporary:
@@ -52,26 +50,25 @@ def main() -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary).resolve()
-        files, faults = _refuse_all(place, asked.job, asked.every)
+        files, faults = _refuse_all(place, asked.job)
     told = {"files": files, "faults": faults, "seconds": round(time.monotonic() - began)}
     print(json.dumps(told, indent=1))
     return 1 if faults else 0
 
 
-def _refuse_all(place: Path, job: str, every: int) -> tuple[int, list[str]]:
+def _refuse_all(place: Path, job: str) -> tuple[int, list[str]]:
     """How many files were refused, and what went wrong."""
     make_data_apart(place / "data", 1, controls=False)
     start = start_forked(job)
     os.environ["FULL_DISK_LOG"] = str(place / "written")
     seconds = run_undisturbed(job, place, start, warm=True)
     del os.environ["FULL_DISK_LOG"]
-    targets = _targets(place / "written", place / "undisturbed")[::every]
+    targets = _targets(place / "written", place / "undisturbed")
     print(f"undisturbed: {seconds:.1f} s, {len(targets)} files", file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        whole = digest_of(place / "undisturbed", Path(scratch))
+    whole = digest_of(place / "undisturbed")
     hit = os.environ["FULL_DISK_HIT"] = str(place / "hit")
     faults: list[str] = []
-    folder = _begin(place, 1)
+    folder = begin_job(place, "job-0")
     refused = 0
     for number, target in enumerate(targets, start=1):
         for attempt in range(2):  # a job that has passed the file already ends, and a new one comes to it
@@ -86,7 +83,7 @@ def _refuse_all(place: Path, job: str, every: int) -> tuple[int, list[str]]:
                 break
             faults += [f"{target}: unrefused, the job ended with {code}"] if code else []
             faults += _differences(folder, whole, target)
-            folder = _begin(place, 1000 * attempt + number + 1)
+            folder = begin_job(place, f"job-{number}-{attempt}")
         else:
             faults.append(f"{target}: written by the undisturbed job, and not again")
         print(f"{number}: {target}", file=sys.stderr, flush=True)
@@ -112,13 +109,6 @@ def _targets(written: Path, folder: Path) -> list[str]:
     return list(targets)
 
 
-def _begin(place: Path, number: int) -> Path:
-    folder = place / f"job-{number}"
-    folder.mkdir()
-    shutil.copy(place / "data" / "recipe.yaml", folder)
-    return folder
-
-
 def _faults(folder: Path, target: str, code: int | None) -> list[str]:
     """What is wrong with how a job ended that found the disk full."""
     said = (folder / "log").read_text(errors="replace")
@@ -128,8 +118,7 @@ def _faults(folder: Path, target: str, code: int | None) -> list[str]:
 
 
 def _differences(folder: Path, whole: dict[str, str], when: str) -> list[str]:
-    with tempfile.TemporaryDirectory() as scratch:
-        return [f"{when}: {each}" for each in compare(whole, digest_of(folder, Path(scratch)))]
+    return [f"{when}: {each}" for each in compare(whole, digest_of(folder))]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import hashlib
 import json
 import random
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,14 @@ controls: CONTROLS
 _WALL_TIMES = {"train_seconds", "rows_per_second", "created", "hardware"}
 
 
+def begin_job(place: Path, name: str) -> Path:
+    """A new folder for a job, with its recipe; the data lie beside it."""
+    folder = place / name
+    folder.mkdir()
+    shutil.copy(place / "data" / "recipe.yaml", folder)
+    return folder
+
+
 def compare(one: dict[str, str], other: dict[str, str]) -> Iterator[str]:
     """What differs between the digests of two jobs."""
     for name in sorted(one.keys() | other.keys()):
@@ -55,12 +64,17 @@ def compare(one: dict[str, str], other: dict[str, str]) -> Iterator[str]:
             yield f"{name} differs"
 
 
-def digest_of(folder: Path, scratch: Path) -> dict[str, str]:
+def digest_of(folder: Path) -> dict[str, str]:
     """The sha256 of each file of a job, and of its trainings' last checkpoints, wall times set equal.
 
     Report and cards are made of the records: they must be those that these records make, and, once the records have
     equal wall times, the same bytes.
     """
+    with tempfile.TemporaryDirectory() as temporary:
+        return _digest_of(folder, Path(temporary))
+
+
+def _digest_of(folder: Path, scratch: Path) -> dict[str, str]:
     for name in _OUTPUTS:
         if (folder / name).is_dir():
             shutil.copytree(folder / name, scratch / name)

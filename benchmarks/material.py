@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import random
-from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
+from transformers import AutoModelForSequenceClassification, BertConfig
 from transformers.utils import logging
 
 from pkd.data.demo import demo_encoder_folder, demo_reviews
@@ -62,8 +63,14 @@ def _cut_phrases(texts: list[str], rows: int) -> list[str]:
     return phrases
 
 
-def folder_of(parent: Path, name: str) -> Path:
-    """A new folder."""
-    folder = parent / name
-    folder.mkdir(parents=True)
-    return folder
+def rows_of_length(length: int, count: int) -> datasets.Dataset:
+    """Labelled rows of so many word pieces each."""
+    return datasets.Dataset.from_dict(
+        {"text": ["moving " * (length - 2)] * count, "label": [row % 2 for row in range(count)]}
+    )
+
+
+def random_teacher(name: str, **config: Any) -> LoadedClassifier:
+    """A BERT of any size with random weights, and the demo's tokenizer."""
+    model = AutoModelForSequenceClassification.from_config(BertConfig(**config))
+    return LoadedClassifier(model, load_demo_teacher().tokenizer, name)

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.material import BATCH, load_demo_teacher, read_texts
+from benchmarks.material import BATCH, random_teacher, read_texts
 
 _LAYERS = 4
 
@@ -136,15 +136,14 @@ def _own_megabytes() -> float:
 
 
 def _save_tiny_teacher(folder: Path) -> None:
-    from transformers import AutoModelForSequenceClassification, BertConfig
-
     names = {0: "negative", 1: "positive"}
-    config = BertConfig(
-        vocab_size=30522, hidden_size=32, num_hidden_layers=_LAYERS, num_attention_heads=2, intermediate_size=64,
-        max_position_embeddings=128, id2label=names, label2id={name: index for index, name in names.items()},
+    teacher = random_teacher(
+        "tiny", vocab_size=30522, hidden_size=32, num_hidden_layers=_LAYERS, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=128, id2label=names,
+        label2id={name: index for index, name in names.items()},
     )  # fmt: skip
-    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
-    load_demo_teacher().tokenizer.save_pretrained(folder)
+    teacher.model.save_pretrained(folder)
+    teacher.tokenizer.save_pretrained(folder)
 
 
 def _write_rows(folder: Path, rows: int) -> None:

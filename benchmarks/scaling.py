@@ -17,12 +17,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import datasets
 import numpy as np
-from transformers import AutoModelForSequenceClassification, BertConfig
 
 from benchmarks.contenders import patient_trainer
-from benchmarks.material import BATCH, LAYER_MAP, load_demo_teacher, read_texts
+from benchmarks.material import BATCH, LAYER_MAP, load_demo_teacher, random_teacher, read_texts, rows_of_length
 from benchmarks.workers import stopwatch
 from pkd.distillation.annotation import annotate_rows
 from pkd.encoder.contract import LoadedClassifier
@@ -73,9 +71,7 @@ def _by_rows(rows: int, now: Callable[[], float]) -> tuple[float, float]:
 def _by_length(length: int, now: Callable[[], float], batches: int = 3) -> tuple[float, float]:
     """Seconds for a hundred rows of one length: the teacher's pass, and a training step's share; the best of three."""
     teacher = load_demo_teacher()
-    rows = datasets.Dataset.from_dict(
-        {"text": ["moving " * (length - 2)] * batches * BATCH, "label": [0, 1] * (batches * BATCH // 2)}
-    )
+    rows = rows_of_length(length, batches * BATCH)
     passes, trainings = [], []
     for _ in range(3):
         with tempfile.TemporaryDirectory() as folder:
@@ -92,13 +88,10 @@ def _by_length(length: int, now: Callable[[], float], batches: int = 3) -> tuple
 
 
 def _tiny_teacher() -> LoadedClassifier:
-    config = BertConfig(
-        vocab_size=30522, hidden_size=32, num_hidden_layers=6, num_attention_heads=2, intermediate_size=64,
+    return random_teacher(
+        "tiny", vocab_size=30522, hidden_size=32, num_hidden_layers=6, num_attention_heads=2, intermediate_size=64,
         max_position_embeddings=128,
     )  # fmt: skip
-    return LoadedClassifier(
-        AutoModelForSequenceClassification.from_config(config), load_demo_teacher().tokenizer, "tiny"
-    )
 
 
 def _tell(what: str, sizes: Sequence[int], seconds: dict[str, list[float]]) -> dict[str, object]:

@@ -20,10 +20,9 @@ import datasets
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoModelForSequenceClassification, BertConfig
 
 from benchmarks.contenders import WARM_UP, Clock, patient_trainer
-from benchmarks.material import BATCH, load_demo_teacher
+from benchmarks.material import BATCH, random_teacher, rows_of_length
 from benchmarks.workers import stopwatch
 from pkd.data.batching import Collator, TokenRows
 from pkd.distillation.annotation import annotate_rows
@@ -76,12 +75,12 @@ def _peak(device: torch.device, dtype: torch.dtype) -> float:
 
 def _teacher(size: str, positions: int, device: torch.device) -> LoadedClassifier:
     layers, units, heads = _SIZES[size]
-    config = BertConfig(
-        num_hidden_layers=layers, hidden_size=units, num_attention_heads=heads, intermediate_size=4 * units,
+    teacher = random_teacher(
+        size, num_hidden_layers=layers, hidden_size=units, num_attention_heads=heads, intermediate_size=4 * units,
         max_position_embeddings=positions,
     )  # fmt: skip
-    model = AutoModelForSequenceClassification.from_config(config).to(device)
-    return LoadedClassifier(model, load_demo_teacher().tokenizer, size)
+    teacher.model.to(device)  # type: ignore[arg-type]
+    return teacher
 
 
 def _measure(
@@ -91,9 +90,7 @@ def _measure(
     depth = teacher.model.config.num_hidden_layers
     layer_map = LayerMap.skip(teacher_layers=depth, student_layers=depth // 2)
     count = (batches + WARM_UP) * BATCH
-    rows = datasets.Dataset.from_dict(
-        {"text": ["moving " * (length - 2)] * count, "label": [row % 2 for row in range(count)]}
-    )
+    rows = rows_of_length(length, count)
     with tempfile.TemporaryDirectory() as folder:
 
         def annotate(some: datasets.Dataset, name: str) -> datasets.Dataset:
