@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pkd.errors import RecipeError
 from pkd.recipe.reading import read_recipe, recipe_from
+from pkd.recipe.schema import Recipe
 
 GOOD = "teacher: {model: t}\ndata: {train: a.csv, eval: b.csv}\nstudents: [{layers: 2}]\n"
 PIECES = st.sampled_from(
@@ -34,7 +35,7 @@ def test_any_text_is_a_recipe_or_told(tmp_path: Path, text: str) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     with contextlib.suppress(RecipeError):
-        read_recipe(path)
+        assert isinstance(read_recipe(path), Recipe)
 
 
 @given(
@@ -48,7 +49,7 @@ def test_any_override_is_taken_or_told(tmp_path: Path, key: str, text: str) -> N
     path = tmp_path / "recipe.yaml"
     path.write_text(GOOD)
     with contextlib.suppress(RecipeError):
-        read_recipe(path, [f"{key}={text}"])
+        assert isinstance(read_recipe(path, [f"{key}={text}"]), Recipe)
 
 
 @given(
@@ -60,7 +61,8 @@ def test_any_override_is_taken_or_told(tmp_path: Path, key: str, text: str) -> N
 @EXAMPLES
 def test_any_values_are_a_recipe_or_told(part: str, value: object) -> None:
     with contextlib.suppress(RecipeError):
-        recipe_from({"teacher": {"model": "t"}, "data": {"train": "a.csv", "eval": "b.csv"}, part: value}, where="here")
+        given = {"teacher": {"model": "t"}, "data": {"train": "a.csv", "eval": "b.csv"}, part: value}
+        assert isinstance(recipe_from(given, where="here"), Recipe)
 
 
 def test_deep_nesting_is_told() -> None:

@@ -112,7 +112,8 @@ def test_aliases_of_aliases_do_not_fill_the_memory(tmp_path: Path) -> None:
 
 
 def test_ft_and_kd_work_where_patience_has_no_layer(tmp_path: Path) -> None:
-    read_recipe(recipe_file(tmp_path, GOOD + "students: [{method: ft, layers: 1}, {method: kd, layers: 1}]"))
+    recipe = read_recipe(recipe_file(tmp_path, GOOD + "students: [{method: ft, layers: 1}, {method: kd, layers: 1}]"))
+    assert [(student.method, student.layers) for student in recipe.students] == [("ft", 1), ("kd", 1)]
 
 
 @pytest.mark.parametrize(("text", "expected"), [("", "is empty"), ("- a", "holds a list"), ("3", "holds 3")])

@@ -19,6 +19,7 @@ from rich.console import Console
 from pkd import progress, ranks
 from pkd.cli.options import Debug, Quiet, declare, parameters_of
 from pkd.errors import PKDError, RankError, first_line
+from pkd.storage.space import is_full
 
 _QUIET_LIBRARIES = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -149,7 +150,7 @@ def _has_lost_a_rank(error: BaseException) -> bool:
 
 def _explain_os_error(error: OSError) -> tuple[str, int] | None:
     name = f"{error.filename}: " if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if is_full(error):
         return f"{name}{_DISK_FULL}", 7
     if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
         return f"{name}{error.strerror}. Close other programs, or raise the limit (ulimit -n).", 7

@@ -9,23 +9,31 @@ import numpy as np
 CHARACTERS_A_WORD_PIECE = 50 * 8  # far more than any word piece has: what is cut here, truncation would cut later
 
 
-def round_up(length: int, multiple: int, most: int | None = None) -> int:
-    """The next multiple, or `most` where that is less.
+def round_up(length: int, multiple: int) -> int:
+    """The next multiple.
 
-    >>> round_up(17, 8), round_up(16, 8), round_up(66, 8, most=66)
-    (24, 16, 66)
+    >>> round_up(17, 8), round_up(16, 8)
+    (24, 16)
     """
-    multiples = -(-length // multiple) * multiple
-    return multiples if most is None else min(multiples, most)
+    return -(-length // multiple) * multiple
 
 
-def coarse_length(length: int) -> int:
+def gpu_length(length: int, positions: int) -> int:
+    """The next multiple of 8, which a GPU multiplies best, but no more than the model has positions for.
+
+    >>> gpu_length(17, 66), gpu_length(66, 66)
+    (24, 66)
+    """
+    return min(round_up(length, 8), positions)
+
+
+def coarse_length(length: int, positions: int) -> int:
     """Round up to one of eight lengths an octave: few shapes of batches, at the price of some 3 % more word pieces.
 
-    >>> [coarse_length(length) for length in (5, 16, 17, 18, 33, 128, 129)]
+    >>> [coarse_length(length, 512) for length in (5, 16, 17, 18, 33, 128, 129)]
     [5, 16, 18, 18, 36, 128, 144]
     """
-    return round_up(length, 1 << max(0, (length - 1).bit_length() - 4))
+    return min(round_up(length, 1 << max(0, (length - 1).bit_length() - 4)), positions)
 
 
 def batches_by_length(lengths: np.ndarray, tokens: int) -> Iterator[np.ndarray]:

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from pkd.data.arrays import column_array
 from pkd.data.batching import Collator, TokenRows
 from pkd.data.encoding import count_choices
-from pkd.data.lengths import batches_by_length, coarse_length, round_up
+from pkd.data.lengths import batches_by_length, coarse_length, gpu_length, round_up
 from pkd.encoder.families import longest_input
 from pkd.encoder.shortcut import cls_only
 
@@ -108,10 +108,10 @@ def _padded_lengths(longest: int, positions: int, on_cpu: bool) -> np.ndarray:
     """[longest + 1] the length to which a batch is padded whose longest row is of the length that is the index.
 
     On the CPU torch keeps code that it made for each shape of a batch, 1 to 2 MB each in bfloat16, so few shapes keep
-    the memory flat; a GPU multiplies multiples of 8 best. No batch is longer than the model has positions for.
+    the memory flat.
     """
-    rounded = [coarse_length(length) if on_cpu else round_up(length, 8) for length in range(longest + 1)]
-    return np.minimum(rounded, positions)
+    round_length = coarse_length if on_cpu else gpu_length
+    return np.array([round_length(length, positions) for length in range(longest + 1)])
 
 
 def _few_sizes(indices: np.ndarray, full: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import TrainingArguments, set_seed
 
-from pkd import progress
+from pkd import progress, ranks
 from pkd.data.encoding import encode, share_truncated
 from pkd.data.examples import Examples, load_examples
 from pkd.distillation.plan import settings_that_count
@@ -131,10 +131,12 @@ def settle_metric(recipe: Recipe, problem_type: ProblemType) -> Recipe:
 
 def save_trained(trainer: RowMeanTrainer, folder: Path, max_length: int, metric: str) -> dict[str, Any]:
     """Save a trained model as an ordinary folder and return the facts of its training; the first rank writes."""
-    trainer.processing_class.model_max_length = max_length  # so that whoever loads the folder cuts as it was trained
+    tokenizer = trainer.processing_class
+    tokenizer.model_max_length = max_length  # so that whoever loads the folder cuts as it was trained
     if trainer.is_fsdp_enabled:  # the Trainer saves no model where each rank is to save its part
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
-    trainer.save_model(str(folder))  # all ranks take part, for weights may be sharded
+    trainer.save_model(str(folder), _internal_call=True)  # all ranks take part, for weights may be sharded
+    ranks.on_first(lambda: tokenizer.save_pretrained(folder) and None)  # and learn of it where it cannot be written
     return training_facts(trainer, metric)
 
 

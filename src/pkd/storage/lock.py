@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import socket
@@ -15,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from pkd import ranks
 from pkd.errors import RecipeError, ResourceError
+from pkd.storage.space import is_full
 
 
 @contextlib.contextmanager
@@ -62,7 +62,7 @@ def _acquire(lock: FileLock, folder: Path, holder_file: Path, wait_seconds: floa
             "another output folder."
         ) from None
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
             raise ResourceError(f"The disk is full: {holder_file} cannot be written. Free some space.") from error
         raise RecipeError(f"{folder} cannot be written: {error.strerror or error}. Choose another output.") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -25,6 +26,11 @@ def require_space(folder: Path, bytes_needed: int, what: str) -> None:
             f"{what} will need about {readable_bytes(bytes_needed)}, but only {readable_bytes(free)} are free at "
             f"{place}. Free some space or choose another output folder."
         )
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the system refused to write for want of space: the disk's, the user's quota, or the limit of a file."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def readable_bytes(count: float) -> str:

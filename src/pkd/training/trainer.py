@@ -23,7 +23,7 @@ from pkd.data.arrays import column_array
 from pkd.data.batching import STAND_IN, Collator, LengthGroupedBatches, TokenRows
 from pkd.data.encoding import encode
 from pkd.data.labels import label_array, outputs_of
-from pkd.data.lengths import round_up
+from pkd.data.lengths import gpu_length
 from pkd.encoder.families import longest_input
 from pkd.encoder.inference import MODEL_INPUTS, answer_rows
 from pkd.errors import DivergedError
@@ -181,7 +181,7 @@ class RowMeanTrainer(EconomicalTrainer):
 
     def _collator(self) -> Collator:
         on_gpu = self.args.device.type == "cuda"
-        round_length = partial(round_up, multiple=8, most=longest_input(self.model.config)) if on_gpu else int
+        round_length = partial(gpu_length, positions=longest_input(self.model.config)) if on_gpu else int
         return Collator(self.model.config.pad_token_id or 0, self.teacher_layers, round_length)
 
     # Evaluation -----------------------------------------------------------------------------------------------------
