@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from pkd.data.arrays import column_array
 from pkd.data.batching import Collator, TokenRows
 from pkd.data.encoding import count_choices
-from pkd.data.lengths import batches_by_length, coarse_length, gpu_length, round_up
+from pkd.data.lengths import batches_by_length, coarse_length, gpu_length
 from pkd.encoder.families import longest_input
 from pkd.encoder.shortcut import cls_only
 
@@ -115,8 +115,8 @@ def _padded_lengths(longest: int, positions: int, on_cpu: bool) -> np.ndarray:
 
 
 def _few_sizes(indices: np.ndarray, full: int) -> np.ndarray:
-    """A batch, its last row repeated up to so many eighths of a full batch or a power of two: for few shapes too."""
-    count = min(full, round_up(len(indices), max(1, full // 8)), 1 << (len(indices) - 1).bit_length())
+    """A batch, its last row repeated up to a power of two or a full batch: for few shapes too."""
+    count = min(full, 1 << (len(indices) - 1).bit_length())
     return np.pad(indices, (0, max(0, count - len(indices))), mode="edge")
 
 
