@@ -67,6 +67,17 @@ def test_nothing_heavy_is_imported_for_what_needs_none(arguments: list[str]) -> 
     assert done.returncode == 0, done.stderr
 
 
+def test_a_place_without_a_model_is_told_before_the_heavy_libraries_are_loaded(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pkd.cli.main import main\n"
+        f"code = main(['predict', {str(tmp_path)!r}, 'a fine film'])\n"
+        "sys.exit('imported torch' if 'torch' in sys.modules else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 4, done.stderr
+    assert f"{tmp_path} is not a saved model" in done.stderr
+
+
 def test_the_printed_recipe_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(pkd("recipe").stdout, encoding="utf-8")

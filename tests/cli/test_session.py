@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from pkd import progress
-from pkd.cli.session import explain
+from pkd.cli.session import explain, loading
 from pkd.errors import DataError, Stopped
 
 _JOB = """
@@ -124,3 +125,16 @@ def test_errors_that_are_no_bugs_are_explained(error: BaseException, code: int, 
 def test_what_nobody_expected_is_a_bug() -> None:
     assert explain(KeyError("x")) is None
     assert explain(FileNotFoundError(errno.ENOENT, "No such file", "x")) is None
+
+
+def test_garbage_is_left_alone_while_libraries_load_and_collected_again_after() -> None:
+    with pytest.raises(ImportError), loading():
+        assert not gc.isenabled()
+        raise ImportError
+    assert gc.isenabled()
+    frozen = gc.get_freeze_count()
+    assert frozen > 0
+    with loading():
+        made = [[number] for number in range(1000)]
+    assert len(made) == 1000
+    assert gc.get_freeze_count() <= frozen  # what a second job made can become garbage

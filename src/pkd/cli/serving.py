@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from pkd.cli.options import COLUMNS, Json, Overwrite, with_flags
-from pkd.cli.session import with_progress
+from pkd.cli.session import loading, with_progress
 from pkd.cli.showing import show, show_json
 from pkd.serving.limits import Limits
 
@@ -43,7 +43,8 @@ def export(
     **keys: Any,
 ) -> None:
     """Export a classifier to ONNX, proven against PyTorch, to be served without it."""
-    from pkd.jobs.export import export
+    with loading():
+        from pkd.jobs.export import export
 
     result = export(
         model, output=output, format=format, int8=int8, eval=eval, max_drop=max_drop, min_agreement=min_agreement,
@@ -87,7 +88,8 @@ def serve(
         body_bytes=max_body, texts=max_texts, characters=max_characters, queue=max_queue, batch=max_batch,
         drain_seconds=drain_seconds,
     )  # fmt: skip
-    from pkd.jobs.serve import serve
+    with loading():
+        from pkd.jobs.serve import serve
 
     serve(model, host=host, port=port, limits=limits, device=device, workers=workers)
 
@@ -107,7 +109,8 @@ def push(
     json: Json = False,
 ) -> None:
     """Upload a classifier to the Hugging Face hub with its card, chart and recipe."""
-    from pkd.jobs.push import push
+    with loading():
+        from pkd.jobs.push import push
 
     result = push(model, repo, private=private, message=message, dry_run=dry_run)
     if json:

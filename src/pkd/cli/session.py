@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import gc
 import inspect
 import os
 import signal
@@ -45,6 +46,22 @@ def silence_libraries() -> None:
     for name, value in _QUIET_LIBRARIES.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore")
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """Import what a command needs while no garbage is collected.
+
+    Torch and transformers make a million objects, all to stay. Python would search them for garbage again and again
+    while it imports, and once more at the end: a second and a half of a short command.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        if not gc.get_freeze_count():  # once a process: what was made later may become garbage
+            gc.freeze()
+        gc.enable()
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from pkd.cli.options import (
     numbers,
     with_flags,
 )
-from pkd.cli.session import with_progress
+from pkd.cli.session import loading, with_progress
 from pkd.cli.showing import show, show_estimates, show_json, show_paper, show_records, show_sweep
 from pkd.recipe.settings import DataSettings, StudentSettings
 
@@ -55,7 +55,8 @@ def run(
     from pkd.recipe.reading import read_recipe
 
     asked = read_recipe(recipe, set or ())  # its faults are told before the heavy libraries are loaded
-    from pkd.jobs.run import run
+    with loading():
+        from pkd.jobs.run import run
 
     result = run(asked, overwrite=overwrite)
     show_records(result.records, as_json=json)
@@ -76,7 +77,8 @@ def sweep(
     from pkd.recipe.reading import read_recipe
 
     asked = read_recipe(recipe, set or ())  # its faults are told before the heavy libraries are loaded
-    from pkd.jobs.sweep import sweep
+    with loading():
+        from pkd.jobs.sweep import sweep
 
     result = sweep(asked, overwrite=overwrite)
     show_sweep(result.trials, result.sentences, as_json=json)
@@ -93,7 +95,8 @@ def demo(
     json: Json = False,
 ) -> None:
     """Distil a real encoder on real movie reviews, offline, from data to report."""
-    from pkd.jobs.demo import demo
+    with loading():
+        from pkd.jobs.demo import demo
 
     result = demo(output=output, quick=quick, seeds=seeds, overwrite=overwrite)
     show_records(result.records, as_json=json)
@@ -132,7 +135,8 @@ def paper(
     json: Json = False,
 ) -> None:
     """Run a table of the paper, the published numbers beside ours."""
-    from pkd.jobs import paper as job
+    with loading():
+        from pkd.jobs import paper as job
 
     named = [task.strip() for task in (tasks or "").split(",") if task.strip()]
     given: dict[str, Any] = {
@@ -183,7 +187,8 @@ def finetune(
     **keys: Any,
 ) -> None:
     """Fine-tune a pretrained encoder into a classifier, the teacher to be."""
-    from pkd.jobs.finetune import finetune
+    with loading():
+        from pkd.jobs.finetune import finetune
 
     result = finetune(model=model, train=train, output=output, overwrite=overwrite, **keys)
     if json:
@@ -220,7 +225,8 @@ def annotate(
     layers = numbers(teacher_layers, "--teacher-layers")
     if layers is not None and ("layers" in keys or "layer_map" in keys):
         raise typer.BadParameter("--teacher-layers already says which; leave out --layers and --layer-map.")
-    from pkd.jobs.annotate import annotate
+    with loading():
+        from pkd.jobs.annotate import annotate
 
     rows = annotate(
         train, teacher, output=output, teacher_layers=layers, streaming=streaming, overwrite=overwrite, **keys
@@ -242,7 +248,8 @@ def distill(
     **keys: Any,
 ) -> None:
     """Distil a teacher into a smaller student that works wherever the teacher does."""
-    from pkd.jobs.distill import distill
+    with loading():
+        from pkd.jobs.distill import distill
 
     result = distill(teacher=teacher, train=train, output=output, overwrite=overwrite, **keys)
     show_records(result.records, as_json=json)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pkd.cli.options import COLUMNS, Json, Set, numbers, with_flags
-from pkd.cli.session import with_progress
+from pkd.cli.session import loading, with_progress
 from pkd.cli.showing import show, show_json, show_records, show_speeds
 from pkd.errors import CacheError, DataError
 from pkd.storage.space import readable_bytes
@@ -33,7 +33,8 @@ def evaluate(
     **keys: Any,
 ) -> None:
     """Measure classifiers on the same examples, side by side."""
-    from pkd.jobs.evaluate import evaluate
+    with loading():
+        from pkd.jobs.evaluate import evaluate
 
     records = evaluate(models, test=test, teacher=teacher, **keys)
     show_records(records, as_json=json)
@@ -44,7 +45,8 @@ def report(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder", show_default=False)],
 ) -> None:
     """Make the report page of a run from its results.jsonl."""
-    from pkd.jobs.report import report
+    with loading():
+        from pkd.jobs.report import report
 
     path = report(folder)
     show(str(path))
@@ -56,7 +58,8 @@ def verify(
     json: Json = False,
 ) -> None:
     """Read everything a run holds again, and say what is damaged."""
-    from pkd.jobs.verify import verify
+    with loading():
+        from pkd.jobs.verify import verify
 
     found = verify(folder)
     if json:
@@ -87,7 +90,8 @@ def check(
     from pkd.recipe.reading import read_recipe
 
     asked = read_recipe(recipe, set or ())  # its faults are told before the heavy libraries are loaded
-    from pkd.jobs.check import check
+    with loading():
+        from pkd.jobs.check import check
 
     result = check(asked)
     if json:
@@ -151,7 +155,8 @@ def speed(
         "lengths": numbers(lengths, "--lengths", "numbers as 32,128") or [],
         "rounds": rounds, "threads": threads, "memory": memory, "device": device,
     }  # fmt: skip
-    from pkd.jobs.speed import speed
+    with loading():
+        from pkd.jobs.speed import speed
 
     if chart is not None:
         from pkd.reporting.speed_chart import check_chart_path, write_speed_chart
@@ -179,7 +184,8 @@ def submit(
     json: Json = False,
 ) -> None:
     """Answer a GLUE task's test rows in the files that the leaderboard takes."""
-    from pkd.jobs.submit import submit
+    with loading():
+        from pkd.jobs.submit import submit
 
     written = submit(model, task=task, output=output, folder=folder, max_length=max_length)
     for path in written:
@@ -211,9 +217,11 @@ def predict(
     """Classify texts; prints label, probability and text, tab-separated."""
     if texts and file:
         raise typer.BadParameter("give texts or --file, not both.")
-    from pkd.jobs.predict import predict
+    with loading():
+        from pkd.jobs.predict import predict
 
-    for prediction in predict(model, _texts(texts, file, text_columns)):
+        predictions = predict(model, _texts(texts, file, text_columns))
+    for prediction in predictions:
         if json:
             labels = {"labels": prediction.labels} if prediction.labels else {}
             probabilities = {"probabilities": prediction.probabilities}

@@ -26,6 +26,7 @@ from transformers import (
 from pkd.data.encoding import fingerprint_tokenizer
 from pkd.data.labels import Outputs, outputs_of
 from pkd.encoder.families import family_of, longest_input
+from pkd.encoder.hub import check_place
 from pkd.errors import RecipeError, TeacherError
 from pkd.storage.fingerprint import fingerprint
 
@@ -147,7 +148,7 @@ def load_config(name: str, role: str = "encoder") -> PretrainedConfig:
     Raises:
         TeacherError: if it cannot be loaded or is of no family that works.
     """
-    _check_place(name, role)
+    check_place(name, role)
     config: PretrainedConfig = _or_teacher_error(
         name, role, lambda: AutoConfig.from_pretrained(name, trust_remote_code=False)
     )
@@ -215,20 +216,6 @@ def _check_encoder_is_whole(name: str, model: PreTrainedModel, absent: set[str])
             f"the encoder are not saved, or in another shape, among them {of_encoder[0]}. Take the folder that "
             "`save_pretrained` made of the whole model."
         )
-
-
-def _check_place(name: str, role: str) -> None:
-    if not name:
-        raise RecipeError(f"No {role} is named. Give a folder or a hub name.")
-    path = Path(name)
-    if path.exists() and not (path / "config.json").is_file():
-        inside = ", ".join(sorted(child.name for child in path.iterdir())[:5]) if path.is_dir() else "it is a file"
-        raise TeacherError(
-            f"{path.absolute()} is not a saved model: it has no config.json ({inside or 'it is empty'})."
-        )
-    looks_local = name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1
-    if not path.exists() and looks_local:
-        raise TeacherError(f"{path.absolute()} does not exist. Name the folder of a saved {role} or a hub name.")
 
 
 def _check_weights(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -1,9 +1,11 @@
-"""Whether a model can be had without a long wait: the hub's own client tries for half a minute before it gives up."""
+"""Where a model is looked for: a folder here, or the hub, whose client tries for half a minute before it gives up."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from pkd.errors import RecipeError, TeacherError
 
 _SECONDS = 4.0
 
@@ -21,3 +23,23 @@ def is_within_reach(name: str) -> bool:
     except Exception:  # whatever stands between here and the hub, the answer is no
         return False
     return True
+
+
+def check_place(name: str, role: str) -> None:
+    """Check that `name` can be a model at all: a folder with a configuration, or a name that the hub may know.
+
+    Raises:
+        RecipeError: if it is empty.
+        TeacherError: if it is a path where no saved model lies.
+    """
+    if not name:
+        raise RecipeError(f"No {role} is named. Give a folder or a hub name.")
+    path = Path(name)
+    if path.exists() and not (path / "config.json").is_file():
+        inside = ", ".join(sorted(child.name for child in path.iterdir())[:5]) if path.is_dir() else "it is a file"
+        raise TeacherError(
+            f"{path.absolute()} is not a saved model: it has no config.json ({inside or 'it is empty'})."
+        )
+    looks_local = name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1
+    if not path.exists() and looks_local:
+        raise TeacherError(f"{path.absolute()} does not exist. Name the folder of a saved {role} or a hub name.")

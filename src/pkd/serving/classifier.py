@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pkd.data.lengths import batches_by_length
+from pkd.encoder.hub import check_place
 from pkd.errors import DataError
 from pkd.evaluation.answers import answers_of
 from pkd.serving.loaded import LoadedModel
@@ -72,6 +73,7 @@ class Classifier:
         """
         if graph_of(folder) is not None:
             return cls(load_onnx(folder, device, threads))
+        check_place(str(folder), "classifier")  # said before the heavy libraries are loaded
         from pkd.serving.torch_model import load_torch
 
         return cls(load_torch(str(folder), device, threads))
