@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,11 @@ def test_an_encoder_without_a_trained_head_is_no_teacher(folder: Path, tokenizer
     )
 
 
-def test_weights_that_are_not_finite_are_refused_by_name(folder: Path) -> None:
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", [0, 7, -1])
+def test_weights_that_are_not_finite_are_refused_by_name(folder: Path, value: float, place: int) -> None:
     weights = load_file(folder / "model.safetensors")
-    weights["bert.pooler.dense.weight"][0, 0] = float("nan")
+    weights["bert.pooler.dense.weight"].view(-1)[place] = value
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(TeacherError, match=r"bert\.pooler\.dense\.weight hold values that are not finite"):
         load_teacher(str(folder))

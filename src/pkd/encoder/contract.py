@@ -6,6 +6,7 @@ Loading is done here and nowhere else: float32 whatever the file holds, safetens
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -226,7 +227,9 @@ def _check_weights(name: str, model: PreTrainedModel, tokenizer: PreTrainedToken
             "They do not belong together; save the tokenizer the model was trained with beside it."
         )
     for key, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        if not tensor.is_floating_point() or not tensor.numel():
+            continue
+        if not all(map(math.isfinite, tensor.aminmax())):  # NaN goes through; twenty times as fast as isfinite
             raise TeacherError(f"{name}: the weights {key} hold values that are not finite. The model is damaged.")
 
 
