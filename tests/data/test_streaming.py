@@ -79,3 +79,19 @@ def test_a_fault_is_told_with_its_rows(tmp_path: Path) -> None:
     (tmp_path / "broken.jsonl").write_text('{"text": "a", "label": "positive"}\n{"text": \n')
     with pytest.raises(DataError, match="cannot be"):
         spool(str(tmp_path / "broken.jsonl"), tmp_path / "broken")
+
+
+def test_a_saved_folder_streams_the_split_that_is_named_and_refuses_one_that_it_lacks(tmp_path: Path) -> None:
+    rows = datasets.Dataset.from_list([{"text": text, "label": label} for text, label in REVIEWS])
+    splits = datasets.DatasetDict({"train": rows.select(range(3)), "extra": rows})
+    splits.save_to_disk(str(tmp_path / "splits"))
+    assert len(spool(str(tmp_path / "splits"), tmp_path / "rows")) == 3
+    assert len(spool(f"{tmp_path / 'splits'}:extra", tmp_path / "more")) == len(REVIEWS)
+    rows.save_to_disk(str(tmp_path / "single"))
+    assert len(spool(str(tmp_path / "single"), tmp_path / "all")) == len(REVIEWS)
+    with pytest.raises(DataError, match="without splits; leave out ':extra'"):
+        spool(f"{tmp_path / 'single'}:extra", tmp_path / "none")
+    (tmp_path / "loose").mkdir()
+    write_csv(tmp_path / "loose" / "train.csv", REVIEWS)
+    with pytest.raises(DataError, match=r"none that `datasets` saved.*train\.csv"):
+        spool(str(tmp_path / "loose"), tmp_path / "loose rows")

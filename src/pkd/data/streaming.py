@@ -18,9 +18,9 @@ from pkd import progress
 from pkd.data.columns import clean_rows
 from pkd.data.delimited import dialect_of, read_header
 from pkd.data.labels import Outputs, encode_labels
-from pkd.data.sources import DELIMITED, JSON_LINES, choose_columns, parted, require_sources
+from pkd.data.sources import DELIMITED, JSON_LINES, SUFFIXES, choose_columns, parted, require_sources
 from pkd.data.tasks import find_columns
-from pkd.data.typed_tables import choose_split, raw_rows
+from pkd.data.typed_tables import choose_split, load_saved, raw_rows
 from pkd.errors import DataError, first_line
 from pkd.recipe.settings import DataSettings
 
@@ -81,11 +81,7 @@ def open_stream(source: str, settings: DataSettings) -> datasets.IterableDataset
     path = Path(name).expanduser()
     try:
         if path.is_dir():
-            saved = datasets.load_from_disk(str(path))
-            chosen = (
-                saved if isinstance(saved, datasets.Dataset) else saved[choose_split(list(saved), name, "train", part)]
-            )
-            return chosen.to_iterable_dataset()
+            return load_saved(path, "train", part, SUFFIXES).to_iterable_dataset()
         if path.is_file():
             kind, options = _reader(path, settings)
             return datasets.load_dataset(kind, data_files=str(path), split="train", streaming=True, **options)
