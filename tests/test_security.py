@@ -19,7 +19,7 @@ from pkd.encoder.contract import load_teacher
 from pkd.errors import CacheError, TeacherError
 from pkd.jobs.report import report
 from pkd.reporting.results import ModelRecord, write_results
-from pkd.storage.seal import is_inside, read_manifest, write_json
+from pkd.storage.seal import SCHEMA, is_inside, read_manifest, write_json
 
 _GUARDED = '''
 """Runs pkd commands, a list a line of JSON, where a pickle that is read, or written anywhere but to memory, ends it.
@@ -192,7 +192,9 @@ def test_every_loading_of_a_model_says_that_it_trusts_no_code() -> None:
 def test_a_manifest_that_names_a_file_outside_its_folder_is_refused(tmp_path: Path, name: str) -> None:
     assert not is_inside(name)
     file = {"name": name, "bytes": 1, "sha256": "0" * 64}
-    write_json(tmp_path / "manifest.json", {"kind": "teacher", "inputs": {}, "facts": {}, "files": [file], "schema": 2})
+    write_json(
+        tmp_path / "manifest.json", {"kind": "teacher", "inputs": {}, "facts": {}, "files": [file], "schema": SCHEMA}
+    )
     with pytest.raises(CacheError, match="names a file outside its folder"):
         read_manifest(tmp_path)
 

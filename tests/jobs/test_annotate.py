@@ -13,7 +13,7 @@ import pytest
 
 from conftest import make_reviews, make_teacher, make_tokenizer, write_csv
 from pkd import progress
-from pkd.distillation.annotation import list_shards
+from pkd.distillation.annotation import cut_of, list_shards
 from pkd.jobs.annotate import annotate
 from pkd.storage.seal import partial_of, read_manifest, seal
 
@@ -83,8 +83,9 @@ def test_answers_that_the_teacher_does_not_give_are_made_again_and_the_old_ones_
     assert (tmp_path / "annotated.stale-1" / "shard-00001.arrow").is_file()
 
 
+@pytest.mark.parametrize("size", [48, 16, 8])
 def test_an_unfinished_pass_goes_on_with_shards_of_another_size_without_losing_a_row(
-    given: dict[str, Any], tmp_path: Path
+    size: int, given: dict[str, Any], tmp_path: Path
 ) -> None:
     annotate(**given)
     folder = tmp_path / "annotated"
@@ -94,10 +95,38 @@ def test_an_unfinished_pass_goes_on_with_shards_of_another_size_without_losing_a
     shutil.move(folder, partial)
     (partial / "manifest.json").unlink()
     (partial / "stage.json").write_text(json.dumps(manifest.inputs))
-    list_shards(partial, [file for file in manifest.files if file.name != "shard-00003.arrow"])
-    rows = annotate(**{**given, "rows_per_shard": 48})
+    facts = manifest.facts
+    cut = cut_of(facts["settings"]["rows_per_shard"], facts["teacher_layers"])
+    list_shards(partial, [file for file in manifest.files if file.name != "shard-00003.arrow"], cut)
+    rows = annotate(**{**given, "rows_per_shard": size})
     assert [text for text, _ in make_reviews(100, seed=1)] == list(rows["text"])
-    assert [len(table_of(path)) for path in sorted(folder.glob("*.arrow"))] == [48, 48, 4]
+    assert {len(table_of(path)) for path in sorted(folder.glob("*.arrow"))[:-1]} == {size}
+
+
+def test_a_damaged_shard_is_repaired_though_shards_are_cut_otherwise_now(given: dict[str, Any], tmp_path: Path) -> None:
+    annotate(**given)
+    shard = tmp_path / "annotated" / "shard-00000.arrow"
+    shard.write_bytes(shard.read_bytes()[:-50])
+    rows = annotate(**{**given, "rows_per_shard": 16})
+    assert [text for text, _ in make_reviews(100, seed=1)] == list(rows["text"])
+
+
+def test_an_unfinished_pass_goes_on_for_other_layers_with_every_state_of_theirs(
+    given: dict[str, Any], tmp_path: Path
+) -> None:
+    annotate(**given, layer_map="skip")
+    folder = tmp_path / "annotated"
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    partial = partial_of(folder)  # as a kill leaves it
+    shutil.move(folder, partial)
+    (partial / "manifest.json").unlink()
+    (partial / "stage.json").write_text(json.dumps(manifest.inputs))
+    list_shards(partial, manifest.files[:2], cut_of(32, manifest.facts["teacher_layers"]))
+    rows = annotate(**given, layer_map="last")
+    assert manifest.facts["teacher_layers"] == [2]
+    assert set(rows[0]["teacher_cls_states"]) == {"3"}
+    assert all(row["3"] is not None for row in rows["teacher_cls_states"])
 
 
 def test_a_list_of_finished_shards_that_cannot_be_read_costs_their_work_and_no_more(

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from pkd.errors import CacheError, RecipeError
 from pkd.jobs.stages import run_stage
-from pkd.storage.seal import MANIFEST, SCHEMA, SealedFile, find_damage, partial_of, read_manifest, seal
+from pkd.storage.seal import MANIFEST, SCHEMA, Manifest, find_damage, partial_of, read_manifest, seal
 
 
 class Build:
@@ -164,8 +165,8 @@ class Pieces:
 
 
 def test_a_repair_that_was_killed_at_any_moment_is_gone_on_with(tmp_path: Path) -> None:
-    def repair(folder: Path, whole: list[SealedFile]) -> None:
-        (folder / "list.json").write_text(json.dumps([file.name for file in whole]))
+    def repair(folder: Path, whole: Manifest) -> None:
+        (folder / "list.json").write_text(json.dumps([file.name for file in whole.files]))
 
     folder, build = tmp_path / "stage", Pieces()
     first = run_stage(folder, "thing", {"seed": 1}, build, repair=repair)
@@ -174,7 +175,7 @@ def test_a_repair_that_was_killed_at_any_moment_is_gone_on_with(tmp_path: Path) 
         if steps > 0:
             (folder / "two.bin").unlink()
         if steps > 1:
-            repair(folder, [])
+            repair(folder, replace(first.manifest, files=[]))
             (folder / "stage.json").write_text(json.dumps({"seed": 1}))
         if steps > 2:
             folder.rename(partial_of(folder))

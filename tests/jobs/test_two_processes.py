@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from conftest import free_port, make_reviews, make_teacher, make_tokenizer, write_csv
-from pkd.distillation.annotation import list_shards
+from pkd.distillation.annotation import cut_of, list_shards
 from pkd.jobs.verify import verify
 from pkd.reporting.results import ModelRecord, read_results
 from pkd.storage.fingerprint import sha256_of_file
@@ -134,9 +134,10 @@ def test_a_pass_that_two_processes_left_is_finished_by_one_with_the_same_bytes(p
     (partial / "manifest.json").unlink()
     (partial / "stage.json").write_text(json.dumps(manifest.inputs), encoding="utf-8")
     files = {file.name: file for file in manifest.files}
-    list_shards(partial, [files["shard-00000.arrow"], files["shard-00002.arrow"]])
+    cut = cut_of(32, manifest.facts["teacher_layers"])
+    list_shards(partial, [files["shard-00000.arrow"], files["shard-00002.arrow"]], cut)
     (partial / "shards-0.json").rename(partial / "shards-1.json")
-    list_shards(partial, [files["shard-00001.arrow"]])
+    list_shards(partial, [files["shard-00001.arrow"]], cut)
     (partial / "shard-00004.arrow").unlink()
     before = {name: (partial / f"shard-0000{name}.arrow").stat().st_mtime_ns for name in range(4)}
     done = call(*ALONE, *asked, "--output", str(left))

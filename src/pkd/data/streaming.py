@@ -64,6 +64,13 @@ def spool(
     return open_spool(folder)
 
 
+def is_spool(folder: Path) -> bool:
+    """Whether a folder holds nothing but what `spool` wrote, as one that a killed process left, or is not there."""
+    if not folder.exists():
+        return True
+    return folder.is_dir() and all(path.match("rows-*.arrow") for path in folder.iterdir())
+
+
 def open_spool(folder: Path) -> datasets.Dataset:
     """The rows that `spool` wrote, memory-mapped."""
     parts = [datasets.Dataset.from_file(str(path)) for path in sorted(folder.glob("rows-*.arrow"))]

@@ -8,9 +8,11 @@ teacher.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -43,6 +45,8 @@ def annotate_rows(
 ) -> datasets.Dataset:
     """Write `rows` with their teacher's answers as Arrow shards into `folder`; finished shards are not made again.
 
+    Those that were cut otherwise, or hold other layers, are made again: only shards of one cut fit together.
+
     Under several ranks each must call this; each makes every so many-th shard, with the same bytes as one alone, and
     whatever number of ranks was stopped, any other can go on.
 
@@ -67,8 +71,9 @@ def annotate_rows(
         Stopped: if a stop was asked for; finished shards are kept.
     """
     starts = range(0, max(len(rows), 1), rows_per_shard)
-    listed = _listed(folder)
-    made = {file.name: file for file in _read_list(folder / _SHARDS.format(ranks.rank()))}
+    cut = cut_of(rows_per_shard, teacher_layers)
+    listed = _listed(folder, cut)
+    made = {file.name: file for file in _read_list(folder / _SHARDS.format(ranks.rank()), cut)}
 
     def advance(count: int) -> None:  # what the others do meanwhile is reckoned like one's own
         if stage:
@@ -79,7 +84,7 @@ def annotate_rows(
             begin = starts[number]
             name = _shard_name(number)
             count = min(rows_per_shard, len(rows) - begin)
-            if _is_whole(folder, name, listed) and _count_rows(folder / name) == count:
+            if _is_whole(folder, name, listed):
                 advance(count)
                 continue
             shard = encode(rows.select(range(begin, begin + count)), tokenizer, max_length)
@@ -88,8 +93,8 @@ def annotate_rows(
             )
             _check_finite(answers, begin, states_dtype)
             made[name] = _write_shard(_with_answers(shard, answers, teacher_layers, states_dtype), folder / name)
-            list_shards(folder, made.values())
-            progress.stop_if_requested(f"{len(_listed(folder))} of {len(starts)} shards are")
+            list_shards(folder, made.values(), cut)
+            progress.stop_if_requested(f"{len(_listed(folder, cut))} of {len(starts)} shards are")
     ranks.meet()
     ranks.on_first(lambda: _remove_others(folder, {_shard_name(number) for number in range(len(starts))}))
     if stage:
@@ -117,15 +122,35 @@ def listed_shards(folder: Path) -> set[str]:
     return set(_listed(folder))
 
 
-def list_shards(folder: Path, shards: Iterable[SealedFile]) -> None:
-    """Write down which shards this rank finished."""
-    write_json(folder / _SHARDS.format(ranks.rank()), [vars(shard) for shard in shards])
+def cut_of(rows_per_shard: int, teacher_layers: Sequence[int]) -> dict[str, Any]:
+    """What shards must share to be parts of one pass, besides the inputs of their stage."""
+    return {"rows_per_shard": rows_per_shard, "teacher_layers": sorted(teacher_layers)}
+
+
+def list_shards(folder: Path, shards: Iterable[SealedFile], cut: Mapping[str, Any]) -> None:
+    """Write down which shards this rank finished, and how they were cut."""
+    write_json(folder / _SHARDS.format(ranks.rank()), {**cut, "shards": [vars(shard) for shard in shards]})
 
 
 def forget_shard_lists(folder: Path) -> None:
     """Take the lists of finished shards away, when the manifest is about to say the same."""
     for path in folder.glob(_SHARDS.format("*")):
         path.unlink(missing_ok=True)
+
+
+def fingerprint_answers(rows: datasets.Dataset) -> dict[str, str]:
+    """The sha256 of the logits of annotated rows, and of the states of each stored layer, under the layer's number."""
+    columns = {"logits": rows.data.column("teacher_logits").chunks}
+    if "teacher_cls_states" in rows.column_names:
+        states = rows.data.column("teacher_cls_states")
+        columns |= {field.name: [chunk.field(field.name) for chunk in states.chunks] for field in states.type}
+    prints = {}
+    for name, chunks in columns.items():
+        digest = hashlib.sha256()
+        for chunk in chunks:
+            digest.update(chunk.flatten().to_numpy().tobytes())
+        prints[name] = digest.hexdigest()
+    return prints
 
 
 def bytes_per_row(classes: int, hidden_size: int, teacher_layers: int, states_dtype: str, mean_length: float) -> int:
@@ -138,29 +163,26 @@ def _shard_name(number: int) -> str:
     return f"shard-{number:05d}.arrow"
 
 
-def _listed(folder: Path) -> dict[str, list[SealedFile]]:
-    """The shards that any rank wrote down; one that was made again after damage may stand there twice."""
+def _listed(folder: Path, cut: Mapping[str, Any] | None = None) -> dict[str, list[SealedFile]]:
+    """The shards of a cut that any rank wrote down; one that was made again after damage may stand there twice."""
     listed: dict[str, list[SealedFile]] = {}
     for path in folder.glob(_SHARDS.format("*")):
-        for file in _read_list(path):
+        for file in _read_list(path, cut):
             listed.setdefault(file.name, []).append(file)
     return listed
 
 
-def _read_list(path: Path) -> list[SealedFile]:
-    """A rank's list; one that cannot be read is none, and its shards are made again."""
+def _read_list(path: Path, cut: Mapping[str, Any] | None) -> list[SealedFile]:
+    """A rank's list; one of another cut, or that cannot be read, is none, and its shards are made again."""
     try:
-        files = [SealedFile(**file) for file in json.loads(path.read_text(encoding="utf-8"))]
+        values = json.loads(path.read_text(encoding="utf-8"))
+        files = [SealedFile(**file) for file in values.pop("shards")]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         progress.warn(f"{path} is damaged ({error}); the shards that it lists are made again.")
         return []
-    return [file for file in files if is_inside(file.name)]
-
-
-def _count_rows(shard: Path) -> int:
-    return len(datasets.Dataset.from_file(str(shard)))
+    return [file for file in files if is_inside(file.name)] if cut in (None, values) else []
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:

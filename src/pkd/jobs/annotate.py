@@ -17,10 +17,12 @@ from pkd import progress, ranks
 from pkd.data.encoding import count_choices, fingerprint_rows
 from pkd.data.examples import load_examples
 from pkd.data.labels import Outputs
-from pkd.data.streaming import open_spool, spool
+from pkd.data.streaming import is_spool, open_spool, spool
 from pkd.distillation.annotation import (
     annotate_rows,
     bytes_per_row,
+    cut_of,
+    fingerprint_answers,
     forget_shard_lists,
     list_shards,
     open_shards,
@@ -124,12 +126,20 @@ def _spooled(
     folder = output.with_name(f"{output.name}.rows")
     settings = dataclasses.replace(settings, problem_type=outputs.problem_type)
 
+    def require_room() -> None:
+        if not is_spool(folder):
+            raise RecipeError(
+                f"{folder.absolute()} is where the stream's rows are kept meanwhile, and holds something else. Move it "
+                "away, or choose another output folder."
+            )
+
     def read() -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         with progress.stage("read the stream", unit="rows") as stage:
             spool(source, settings, outputs, folder, stage)
 
+    ranks.on_first(require_room)
     try:
         ranks.on_first(read)
         yield open_spool(folder)
@@ -218,11 +228,17 @@ def annotate_stage(
         teacher.model.to(torch.device("cpu"))  # type: ignore[arg-type]
         warn_if_truncated(annotated, max_length)
         ranks.on_first(lambda: forget_shard_lists(partial))
+        answers = ranks.on_first(lambda: fingerprint_answers(annotated))
         return {
             "rows": len(annotated),
             "teacher_layers": stored,
+            "answers": answers,
             "settings": dataclasses.asdict(settings),
             "computed_in": "bfloat16" if computed_in is torch.bfloat16 else "float32",
         }
 
-    return run_stage(folder, KIND, inputs, build, overwrite=overwrite, lacks=lacks, doubts=doubts, repair=list_shards)
+    def repair(damaged: Path, manifest: Manifest) -> None:
+        cut = cut_of(manifest.facts["settings"]["rows_per_shard"], manifest.facts["teacher_layers"])
+        list_shards(damaged, manifest.files, cut)
+
+    return run_stage(folder, KIND, inputs, build, overwrite=overwrite, lacks=lacks, doubts=doubts, repair=repair)

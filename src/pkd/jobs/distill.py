@@ -81,7 +81,8 @@ def distill(
                 copy_folder(trained, partial, without=[MANIFEST])
             return manifest.facts
 
-        inputs = {**manifest.inputs, "student": {**manifest.inputs["student"], "name": chosen.name}}
+        named = {**manifest.inputs["student"], "name": chosen.name}
+        inputs = {**manifest.inputs, "student": named, "content": manifest.content}
         run_stage(student, KIND, inputs, build, overwrite=overwrite)
         ranks.on_first(lambda: write_text(student / "README.md", model_card(result.records, chosen)))
     if push_to_hub:

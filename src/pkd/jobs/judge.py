@@ -37,7 +37,7 @@ from pkd.reporting.html import REPORT_FILE
 from pkd.reporting.results import RESULTS_FILE, ComparisonRecord, Record, RunRecord, write_results
 from pkd.reporting.wording import AGAINST_TEACHER
 from pkd.storage.fingerprint import fingerprint
-from pkd.storage.seal import unseal
+from pkd.storage.seal import read_manifest, unseal
 from pkd.training.precision import describe_hardware, resolve_device
 
 _LIBRARIES = ("pkd", "torch", "transformers", "tokenizers", "datasets", "accelerate")
@@ -63,12 +63,17 @@ def judge_run(
     """Measure every model, write `results.jsonl` and the report; both are kept where nothing has changed."""
     split: Literal["test", "eval"] = "test" if "test" in examples.splits else "eval"
     on = EvaluatedRows(split, examples.splits[split], examples.label_names, examples.problem_type)
+    manifests = {f"{each.plan.name}-seed{each.seed}": each.done.manifest for each in trained}
+    answered = read_manifest(folder / "annotated" / split)
+    assert answered is not None  # a finished stage has one
     depends = {
         "teacher": teacher.fingerprints["model"],
-        "students": {f"{each.plan.name}-seed{each.seed}": each.done.manifest.fingerprint for each in trained},
+        "answers": answered.facts["answers"],
+        "students": {name: [manifest.fingerprint, manifest.content] for name, manifest in manifests.items()},
         "roles": {each.plan.name: each.plan.role for each in trained},
+        "starts_tried": starts_tried,
         "rows": examples.fingerprints[split],
-        "evaluation": dataclasses.asdict(recipe.evaluation),
+        "recipe": {name: value for name, value in recipe_values(recipe).items() if name != "output"},
         "pkd": version("pkd"),
     }
     page = folder / REPORT_FILE

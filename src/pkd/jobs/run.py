@@ -233,6 +233,7 @@ def _annotate(
         unlabelled=open_shards(done["unlabelled"].folder) if "unlabelled" in done else None,
         eval=examples.splits.get("eval"),
         fingerprints=prints,
+        answers={split: done[split].manifest.facts["answers"] for split in ("train", "unlabelled") if split in done},
     )
     return rows_to_train, eval_logits
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,6 @@ from pkd.storage.fingerprint import differences
 from pkd.storage.seal import (
     MANIFEST,
     Manifest,
-    SealedFile,
     find_damage,
     manifest_from,
     partial_of,
@@ -60,7 +59,7 @@ def run_stage(
     overwrite: bool = False,
     lacks: Callable[[Manifest], str | None] = lambda manifest: None,
     doubts: Callable[[Manifest], str | None] = lambda manifest: None,
-    repair: Callable[[Path, list[SealedFile]], None] | None = None,
+    repair: Callable[[Path, Manifest], None] | None = None,
 ) -> Done:
     """Bring a stage's folder up to date.
 
@@ -73,8 +72,8 @@ def run_stage(
         overwrite: start an unfinished stage afresh, and put aside a folder that is in the way.
         lacks: says what an unchanged stage does not hold though it is wanted now.
         doubts: looks into an unchanged and whole stage, and says why it should not be relied on.
-        repair: takes a folder whose damaged files were removed, and the files that are whole, so that `build` makes
-            the others alone; without it a damaged stage is redone whole.
+        repair: takes a folder whose damaged files were removed, and its manifest without them, so that `build` makes
+            them alone; without it a damaged stage is redone whole.
 
     Raises:
         RecipeError: if the folder holds something else, or an unfinished stage with other inputs.
@@ -125,7 +124,7 @@ def _prepare(
     overwrite: bool,
     lacks: Callable[[Manifest], str | None],
     doubts: Callable[[Manifest], str | None],
-    repair: Callable[[Path, list[SealedFile]], None] | None,
+    repair: Callable[[Path, Manifest], None] | None,
 ) -> tuple[Status, Manifest | None]:
     """Decide what is to be done and make the folder ready for it; with the seal of one that need not be built."""
     status: Status = "made"
@@ -216,7 +215,7 @@ def _make_way(
     manifest: Manifest,
     inputs: Mapping[str, Any],
     lacks: Callable[[Manifest], str | None],
-    repair: Callable[[Path, list[SealedFile]], None] | None,
+    repair: Callable[[Path, Manifest], None] | None,
 ) -> None:
     unchanged = not differences(manifest.inputs, inputs) and lacks(manifest) is None
     damage = find_damage(folder, manifest, deep=True)
@@ -230,7 +229,7 @@ def _make_way(
     damaged = {phrase.split(" ", 1)[0] for phrase in damage}
     for name in damaged:
         (folder / name).unlink(missing_ok=True)
-    repair(folder, [file for file in manifest.files if file.name not in damaged])
+    repair(folder, replace(manifest, files=[file for file in manifest.files if file.name not in damaged]))
     write_json(folder / _INPUTS, dict(inputs))
     publish(folder, partial)  # its seal goes next: without one, under its own name, it would be somebody else's folder
 

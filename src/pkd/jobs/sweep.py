@@ -164,6 +164,7 @@ def _train_points(
         teacher=str((folder / "teacher").absolute()) if recipe.teacher.finetune is not None else recipe.teacher.model,
         annotated=(folder / "annotated").absolute(),
         fingerprints=prepared.rows.fingerprints,
+        answers=prepared.rows.answers,
     )
     with ray_started():
         run_trials(trials, shared, folder, recipe.sweep, on_end)

@@ -31,12 +31,13 @@ TRIAL = "trial"
 
 @dataclasses.dataclass(frozen=True)
 class TrainingRows:
-    """What a student learns from: annotated rows, and the fingerprints of what they were made from."""
+    """What a student learns from: annotated rows, the fingerprints of what they were made from, and of the answers."""
 
     train: datasets.Dataset
     unlabelled: datasets.Dataset | None
     eval: datasets.Dataset | None  # with class ids; not annotated
     fingerprints: Mapping[str, Any]
+    answers: Mapping[str, Mapping[str, str]]  # split -> "logits" or a teacher layer's number -> sha256
 
 
 def train_stage(
@@ -83,16 +84,24 @@ def trial_stage(
 def training_inputs(
     plan: StudentPlan, seed: int, recipe: Recipe, teacher: LoadedClassifier, rows: TrainingRows
 ) -> dict[str, Any]:
-    """Everything that a trained student depends on."""
-    return {
+    """Everything that a trained student depends on: of the teacher's answers those that reach its loss."""
+    learnt = [split for split in rows.answers if split != "unlabelled" or plan.unlabelled]
+    read = ["logits"] if plan.loss.alpha > 0 or "unlabelled" in learnt else []
+    read += [str(layer) for layer in plan.layer_map.teacher] if plan.layer_map else []
+    inputs = {
         "teacher": teacher.fingerprints,
         "rows": {name: value for name, value in rows.fingerprints.items() if name != "unlabelled" or plan.unlabelled},
+        "answers": {split: {name: rows.answers[split][name] for name in read} for split in learnt},
         "max_length": recipe.data.max_length,
         "student": plan.inputs(),
         "metric": recipe.evaluation.metric,
         "seed": seed,
         "versions": library_versions(),
     }
+    if plan.pretrained is not None:
+        set_seed(seed)  # its new head is drawn as it will be for the student
+        inputs["pretrained"] = load_start(plan, plan.pretrained, teacher).fingerprints["model"]
+    return inputs
 
 
 def _trained(

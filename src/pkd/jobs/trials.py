@@ -54,6 +54,7 @@ class Shared:
     teacher: str
     annotated: Path
     fingerprints: Mapping[str, Any]  # of the rows
+    answers: Mapping[str, Mapping[str, str]]  # their fingerprints
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def _score_of(trial: Trial, shared: Shared) -> float:
     os.chdir(shared.cwd)
     torch.set_num_threads(max(1, int(float(os.environ.get("OMP_NUM_THREADS") or 1))))
     teacher, rows = _loaded(shared.teacher, shared.annotated)
-    rows = dataclasses.replace(rows, fingerprints=shared.fingerprints)
+    rows = dataclasses.replace(rows, fingerprints=shared.fingerprints, answers=shared.answers)
     plan = plan_students(trial.recipe, depth_of(teacher.model.config))[0][0]
     teller = _TellEpochs(trial.recipe.evaluation.metric)
     with one_writer(trial.folder, wait_seconds=_WAIT_FOR_LOCK):
@@ -157,7 +158,7 @@ def _loaded(teacher: str, annotated: Path) -> tuple[LoadedClassifier, TrainingRo
         for split in ("train", "unlabelled", "eval")
         if (annotated / split).is_dir()
     }
-    return load_teacher(teacher), TrainingRows(splits["train"], splits.get("unlabelled"), splits["eval"], {})
+    return load_teacher(teacher), TrainingRows(splits["train"], splits.get("unlabelled"), splits["eval"], {}, {})
 
 
 class _TellEpochs(TrainerCallback):

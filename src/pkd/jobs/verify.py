@@ -216,7 +216,10 @@ def _verify_record(run: Path, record: ModelRecord, manifests: dict[Path, Manifes
             "anew."
         )
     annotated = manifests.get(run / "annotated" / "train")
-    if annotated and student.inputs.get("rows", {}).get("train") != annotated.fingerprint:
+    if annotated and (
+        student.inputs.get("rows", {}).get("train") != annotated.fingerprint
+        or not student.inputs.get("answers", {}).get("train", {}).items() <= annotated.facts["answers"].items()
+    ):
         found.notes.append(f"{place} is out of date: it learned from other annotated rows. `pkd run` makes it anew.")
 
 

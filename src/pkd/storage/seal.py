@@ -20,7 +20,7 @@ from pkd.errors import CacheError
 from pkd.storage.fingerprint import fingerprint, sha256_of_file
 
 MANIFEST = "manifest.json"
-SCHEMA = 2  # raised by hand when what a manifest means changes
+SCHEMA = 3  # raised by hand when what a manifest means changes
 PARTIAL = ".partial"
 _LEFTOVERS = ("*" + PARTIAL, ".tmp*")  # of a killed process: files half written by us, and by safetensors
 
@@ -48,6 +48,11 @@ class Manifest:
     def fingerprint(self) -> str:
         """The hash of everything the folder was made from."""
         return fingerprint(self.inputs)
+
+    @property
+    def content(self) -> str:
+        """The hash of what its sealed files hold."""
+        return fingerprint({file.name: file.sha256 for file in self.files})
 
 
 def seal(
