@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
+from pkd.distillation import annotation
+from pkd.distillation.student import student_from
+from pkd.encoder.inference import Answers
 from pkd.errors import RecipeError, ResourceError
+from pkd.jobs import train
 from pkd.jobs.run import RunResult, run
 from pkd.recipe.reading import recipe_from
 from pkd.reporting.results import ComparisonRecord, FlipRecord, ModelRecord, RunRecord, read_results
@@ -145,6 +151,7 @@ def test_a_changed_student_is_redone_and_nothing_else(workspace: Path, tmp_path:
 def test_a_student_that_needs_more_layers_makes_one_pass_for_the_union(workspace: Path, tmp_path: Path) -> None:
     given = values(workspace, tmp_path / "run", students=[{"layers": 2}], controls=False)
     go(given)
+    trained = times(tmp_path / "run" / "students")
     given["students"] = [{"layers": 3}, {"layers": 2, "layer_map": "last"}]  # teacher layers 1, 2 and 3
     go(given)
     manifest = json.loads((tmp_path / "run" / "annotated" / "train" / "manifest.json").read_text())
@@ -153,6 +160,42 @@ def test_a_student_that_needs_more_layers_makes_one_pass_for_the_union(workspace
     given["students"] = [{"layers": 2}]
     go(given)
     assert changes(before, tmp_path / "run" / "annotated") == set()
+    # the answers that the first student learned from are the same bits in the union: it is not trained again
+    assert all(path.stat().st_mtime_ns == time for path, time in trained.items() if path.suffix == ".safetensors")
+
+
+def test_what_was_learnt_from_wrong_answers_is_made_again(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = annotation.answer_rows
+
+    def wrong(*given: Any, layers: Any, **options: Any) -> Answers:
+        answers = right(*given, layers=layers, **options)
+        return dataclasses.replace(answers, logits=-answers.logits) if layers else answers
+
+    given = values(workspace, tmp_path / "run", students=[{"layers": 2}], controls=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(annotation, "answer_rows", wrong)
+        go(given)
+    before, learnt = times(tmp_path / "run"), weights_of(tmp_path / "run")
+    go(given)
+    name = "students/pkd-skip-L2-spread-seed42"
+    assert {f"{name}/model.safetensors", "results.jsonl", "report.html"} <= changes(before, tmp_path / "run")
+    assert weights_of(tmp_path / "run")[f"{name}.stale-1/model.safetensors"] == learnt[f"{name}/model.safetensors"]
+    assert weights_of(tmp_path / "run")[f"{name}/model.safetensors"] != learnt[f"{name}/model.safetensors"]
+
+
+def test_results_are_made_again_when_their_student_has_other_weights(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = values(workspace, tmp_path / "run", students=[{"layers": 2}], controls=False)
+    go(given)
+    shutil.rmtree(tmp_path / "run" / "students")
+    monkeypatch.setattr(train, "student_from", lambda teacher, layers, _: student_from(teacher, layers, (1, 2)))
+    again = go(given)  # as on a machine that rounds otherwise
+    student = next(record for record in again.records if isinstance(record, ModelRecord) and record.role == "student")
+    facts = json.loads((tmp_path / "run" / student.folder / "manifest.json").read_text())["facts"]
+    assert student.history == facts["history"]
 
 
 def test_the_dev_score_chooses_among_several_starts_and_controls_share_it(workspace: Path, tmp_path: Path) -> None:
@@ -186,10 +229,23 @@ def test_without_test_rows_the_results_say_what_they_were_selected_on(workspace:
 
 
 def test_a_student_can_start_from_a_pretrained_encoder_of_the_same_tokenizer(workspace: Path, tmp_path: Path) -> None:
-    students = [{"layers": 2, "pretrained": str(workspace / "teacher")}]
-    records = go(values(workspace, tmp_path / "run", students=students, controls=False)).records
+    shutil.copytree(workspace / "teacher", tmp_path / "encoder")
+    students = [{"layers": 2, "pretrained": str(tmp_path / "encoder")}]
+    given = values(workspace, tmp_path / "run", students=students, controls=False)
+    records = go(given).records
     student = next(record for record in records if isinstance(record, ModelRecord) and record.role == "student")
     assert (student.name, student.start, student.start_layers) == ("pkd-skip-L2-pretrained", "pretrained", [1, 2])
+    before = weights_of(tmp_path / "run")
+    go(given)
+    assert weights_of(tmp_path / "run") == before
+    weights = load_file(tmp_path / "encoder" / "model.safetensors")
+    save_file(
+        {name: 2 * each for name, each in weights.items()}, tmp_path / "encoder" / "model.safetensors", {"format": "pt"}
+    )
+    go(given)
+    assert weights_of(tmp_path / "run").keys() - before.keys() == {
+        "students/pkd-skip-L2-pretrained-seed42.stale-1/model.safetensors"
+    }
 
 
 def test_a_run_does_not_mix_with_other_files(workspace: Path, tmp_path: Path) -> None:
