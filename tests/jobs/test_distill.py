@@ -15,6 +15,7 @@ import pkd
 from conftest import FILLER, make_teacher
 from pkd.errors import RecipeError
 from pkd.reporting.results import ComparisonRecord, ModelRecord
+from pkd.storage.seal import seal
 
 SETTINGS = {"num_train_epochs": 2, "learning_rate": 1e-3, "device": "cpu", "max_length": 32, "resamples": 100}
 
@@ -168,5 +169,8 @@ def test_a_folder_that_is_in_the_way_is_found_before_anything_is_paid_for(worksp
     (tmp_path / "student" / "thesis.txt").write_text("the only copy")
     rows = {split: str(workspace / f"{split}.csv") for split in ("train", "test")}
     with pytest.raises(RecipeError, match=r"student exists and was not made by this command.*--overwrite"):
+        pkd.distill(teacher=str(workspace / "teacher"), **rows, layers=2, output=str(tmp_path / "student"), **SETTINGS)
+    seal(tmp_path / "student", "teacher", {})
+    with pytest.raises(RecipeError, match=r"student holds a teacher, not a distilled student"):
         pkd.distill(teacher=str(workspace / "teacher"), **rows, layers=2, output=str(tmp_path / "student"), **SETTINGS)
     assert not (tmp_path / "student.work").exists()

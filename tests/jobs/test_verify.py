@@ -55,6 +55,22 @@ def test_a_whole_run_and_a_student_with_its_work_are_found_whole(place: Path) ->
     assert [folder.kind for folder in both.sealed].count("distilled student") == 1
 
 
+def test_all_that_lies_in_a_folder_of_students_runs_and_annotated_rows_is_read(distilled: Path, place: Path) -> None:
+    shutil.copytree(place / "student.work" / "annotated" / "train", place / "annotated")
+    finetuned = place / "teacher"  # a stage by its name, as those of a run are, but of no run
+    shutil.copytree(place / "student", finetuned)
+    shutil.copytree(place / "student.work", place / "teacher.work")
+    whole = verify(place)
+    assert (whole.damage, whole.notes) == ([], [])
+    assert {"annotated", "student", "student.work", "teacher", "teacher.work"} == {
+        Path(folder.folder).relative_to(place).parts[0] for folder in whole.sealed
+    }
+    assert len({folder.folder for folder in whole.sealed}) == len(whole.sealed)
+    for name in ("student/model.safetensors", "annotated/shard-00000.arrow"):
+        flip(place / name)
+    assert len(verify(place).damage) == 2
+
+
 def test_one_flipped_bit_in_any_file_is_found_and_the_file_named(place: Path) -> None:
     sealed = [path for path in sorted(place.rglob("*")) if path.is_file() and path.name != "README.md"]
     assert len(sealed) > 20

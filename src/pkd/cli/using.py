@@ -70,7 +70,8 @@ def verify(
         for damage in found.damage:
             show(f"damaged: {damage}")
         files, size = (sum(getattr(each, name) for each in found.sealed) for name in ("files", "bytes"))
-        show(f"read {len(found.sealed)} sealed folders: {files:,} files, {readable_bytes(size)}")
+        folders = f"{len(found.sealed)} sealed folder{'s' * (len(found.sealed) != 1)}"
+        show(f"read {folders}: {files:,} files, {readable_bytes(size)}")
     if found.damage:
         raise CacheError(
             f"{folder} is damaged in {len(found.damage)} place{'s' * (len(found.damage) > 1)}. The command that made "

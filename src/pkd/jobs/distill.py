@@ -69,7 +69,7 @@ def distill(
     if push_to_hub and ranks.is_first():
         repo = open_repository(repo)  # not after the training
     with one_writer(student):
-        refuse_what_is_in_the_way(student, overwrite=overwrite)  # not after the training
+        refuse_what_is_in_the_way(student, KIND, overwrite=overwrite)  # not after the training
         result = run(recipe, overwrite=overwrite)
         chosen = best_student(result.records)
         trained = folder_in_run(work, chosen)

@@ -82,8 +82,9 @@ def run_stage(
     inputs = json.loads(json.dumps(dict(inputs)))
 
     def prepare() -> dict[str, Any]:
-        before = _manifest_of(folder, overwrite)
-        status, sealed = _prepare(folder, before, kind, inputs, overwrite, lacks, doubts, repair)
+        refuse_what_is_in_the_way(folder, kind, overwrite=overwrite)
+        before = _manifest_of(folder)
+        status, sealed = _prepare(folder, before, inputs, overwrite, lacks, doubts, repair)
         return {
             "status": status,
             "before": before and asdict(before),
@@ -119,7 +120,6 @@ def run_stage(
 def _prepare(
     folder: Path,
     manifest: Manifest | None,
-    kind: str,
     inputs: Mapping[str, Any],
     overwrite: bool,
     lacks: Callable[[Manifest], str | None],
@@ -129,7 +129,7 @@ def _prepare(
     """Decide what is to be done and make the folder ready for it; with the seal of one that need not be built."""
     status: Status = "made"
     if manifest is not None:
-        why = _why_redo(folder, manifest, kind, inputs, lacks) or doubts(manifest)
+        why = _why_redo(folder, manifest, inputs, lacks) or doubts(manifest)
         if why is None:
             progress.note(f"kept {folder}")
             return "kept", manifest
@@ -137,7 +137,6 @@ def _prepare(
         status = "redone"
         _make_way(folder, manifest, inputs, lacks, repair)
     elif _is_in_the_way(folder):
-        refuse_what_is_in_the_way(folder, overwrite=overwrite)
         progress.note(f"{folder} is now {set_aside(folder, 'before').name}")
     elif folder.exists():
         folder.rmdir()
@@ -155,12 +154,21 @@ def _prepare(
     return status, None
 
 
-def refuse_what_is_in_the_way(folder: Path, *, overwrite: bool) -> None:
+def refuse_what_is_in_the_way(folder: Path, kind: str, *, overwrite: bool) -> None:
     """Check that a stage's folder can become what it should: asked first by a job whose last stage it is.
 
     Raises:
-        RecipeError: if there is something that no stage made, and it is not to be put aside.
+        RecipeError: if a stage of another kind is there, or what no stage made and is not to be put aside.
+        CacheError: if its manifest cannot be read, and it is not to be put aside.
     """
+    try:
+        manifest = read_manifest(folder)
+    except CacheError as error:
+        if not overwrite:
+            raise CacheError(f"{error} --overwrite puts it aside.") from error
+        return
+    if manifest is not None and manifest.kind != kind:
+        raise RecipeError(f"{folder.absolute()} holds a {manifest.kind}, not a {kind}. Choose another output folder.")
     if _is_in_the_way(folder) and not overwrite:
         raise RecipeError(
             f"{folder.absolute()} exists and was not made by this command. Choose another output folder, or put it "
@@ -177,13 +185,11 @@ def _is_in_the_way(folder: Path) -> bool:
     return folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not (folder / MANIFEST).is_file()
 
 
-def _manifest_of(folder: Path, overwrite: bool) -> Manifest | None:
-    """The folder's manifest; one that cannot be read is put aside with its folder, where that is allowed."""
+def _manifest_of(folder: Path) -> Manifest | None:
+    """The folder's manifest; one that cannot be read is put aside with its folder."""
     try:
         return read_manifest(folder)
     except CacheError as error:
-        if not overwrite:
-            raise CacheError(f"{error} --overwrite puts it aside.") from error
         progress.note(f"{error} It is now {set_aside(folder, 'before').name}.")
         return None
 
@@ -198,10 +204,8 @@ def _seal_of_partial(partial: Path) -> Manifest | None:
 
 
 def _why_redo(
-    folder: Path, manifest: Manifest, kind: str, inputs: Mapping[str, Any], lacks: Callable[[Manifest], str | None]
+    folder: Path, manifest: Manifest, inputs: Mapping[str, Any], lacks: Callable[[Manifest], str | None]
 ) -> str | None:
-    if manifest.kind != kind:
-        raise RecipeError(f"{folder.absolute()} holds a {manifest.kind}, not a {kind}. Choose another output folder.")
     if changed := differences(manifest.inputs, inputs):
         return "; ".join(changed)
     if lacking := lacks(manifest):

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -58,31 +59,32 @@ def verify(folder: str | Path) -> Verified:
     of. Nothing is changed, and no model is loaded.
 
     Args:
-        folder: a run folder; one with several runs in it, as `pkd paper` makes; or a stage, with its NAME.work.
+        folder: a run folder; a stage, with its NAME.work; or a folder with such in it, as `pkd paper` makes.
 
     Raises:
         CacheError: if the folder holds nothing that `pkd` made.
     """
     place = Path(folder)
     found = Verified(str(place))
-    for run in _runs_at(place):
-        _verify_run(run, found)
-    if not _is_run(place):
-        for stage in (place, partial_of(place)):
-            if (stage / MANIFEST).is_file() or (stage.name.endswith(PARTIAL) and stage.is_dir()):
-                _verify_stage(stage, found)
+    known: set[Path] = set()
+    for each in _places_at(place):
+        if each in known:
+            continue
+        if _is_run(each):
+            known |= _verify_run(each, found)
+        elif (each / MANIFEST).is_file() or each.name.endswith(PARTIAL):
+            _verify_stage(each, found)
     if not (found.sealed or found.damage or found.notes):
         what = "holds nothing that pkd sealed" if place.exists() else "does not exist"
         raise CacheError(f"{place.absolute()} {what}. Name a run folder, or a stage of one.")
     return found
 
 
-def _runs_at(place: Path) -> list[Path]:
-    """The run folder itself; else those inside, as of a table of the paper, and the work beside a student."""
-    if _is_run(place):
-        return [place]
-    near = [place.with_name(place.name + _WORK), *(sorted(place.iterdir()) if place.is_dir() else ())]
-    return [each for each in near if _is_run(each) and not _ASIDE.fullmatch(each.name)]
+def _places_at(place: Path) -> list[Path]:
+    """Where a run or a stage may lie: the folder itself, what is unfinished or at work beside it, and those inside."""
+    near = [place] if _is_run(place) else [place, partial_of(place), place.with_name(place.name + _WORK)]
+    inside = sorted(place.iterdir()) if place.is_dir() else []
+    return [each for each in (*near, *inside) if each.is_dir() and (each == place or not _ASIDE.fullmatch(each.name))]
 
 
 def _is_run(place: Path) -> bool:
@@ -91,10 +93,13 @@ def _is_run(place: Path) -> bool:
 
 def _stages_of(run: Path) -> Iterator[Path]:
     for pattern in _STAGES:
-        yield from sorted(path for end in ("", ".*") for path in run.glob(pattern + end) if path.is_dir())
+        for path in sorted(path for end in ("", ".*") for path in run.glob(pattern + end) if path.is_dir()):
+            if fnmatch(path.name, Path(pattern).name) or path.name.endswith(PARTIAL) or _ASIDE.fullmatch(path.name):
+                yield path
 
 
-def _verify_run(run: Path, found: Verified) -> None:
+def _verify_run(run: Path, found: Verified) -> set[Path]:
+    """Read a run again; the stages that belong to it."""
     manifests = {stage: _verify_stage(stage, found) for stage in dict.fromkeys(_stages_of(run))}
     _verify_recipe(run, found)
     _verify_results(run, manifests, found)
@@ -102,6 +107,7 @@ def _verify_run(run: Path, found: Verified) -> None:
     for leftover in sorted(run.glob("*" + PARTIAL)):
         if leftover.is_file():
             found.notes.append(f"{leftover} was being written when its process ended; the same command replaces it.")
+    return set(manifests)
 
 
 def _verify_stage(stage: Path, found: Verified) -> Manifest | None:
