@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pkd.data.choices import choice_texts, right_choice
+from pkd.data.choices import choice_texts, read_answer, right_choices
 from pkd.data.tasks import Columns
 
 Choose = Callable[[Sequence[str]], Columns]
@@ -72,7 +72,7 @@ class RowBuffer:
             label = [record[name] for name in columns.label_set]
         if self.choices:
             choices = [record[name] for name in columns.choice_set] if choices is None else choices
-            label = None if label is None else right_choice(label, choices, where)
+            label = None if label is None else read_answer(label, choices, where)
             texts = choice_texts([text or "" for text in texts], choices)
         if columns.group is not None:
             self.groups.append(str(record.get(columns.group)))
@@ -94,12 +94,19 @@ class RowBuffer:
             column.clear()
 
     def table(self, path: Path) -> RawTable:
-        """The rows that were added."""
+        """The rows that were added.
+
+        Raises:
+            DataError: if it is not clear which choices are the right ones.
+        """
         self._pack()
+        labels = self.labels if self.columns.labels else None
+        if labels and self.choices:
+            labels = right_choices(labels, lambda row: f"{path}, line {self.lines[row]}")
         return RawTable(
             source=str(path),
             texts=tuple(pa.chunked_array(chunks, pa.string()) for chunks in self.packed),
-            labels=self.labels if self.columns.labels else None,
+            labels=labels,
             ids=self.ids if self.columns.row_id is not None else None,
             choices=self.columns.has_choices,
             groups=self.groups or None,

@@ -16,7 +16,7 @@ from pkd.recipe.faults import Fault
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import Metric, ProblemType
 
-_LEFT_OPEN = (None, [], "auto")  # values that a page of defaults writes for what is not asked for
+_LEFT_OPEN: tuple[Any, ...] = (None, [], "auto")  # values that a page of defaults writes for what is not asked for
 
 
 @dataclass(frozen=True, kw_only=True)
