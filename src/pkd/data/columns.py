@@ -68,6 +68,11 @@ def clean_rows(raw: RawTable, settings: DataSettings, *, on_empty: OnEmpty, cut:
     return datasets.Dataset(table)
 
 
+def has_texts(raw: RawTable) -> bool:
+    """Whether any row has a text, and both of them where it is a pair."""
+    return not _empty([_as_strings(raw, column) for column in raw.texts]).all()
+
+
 def _text_names(raw: RawTable) -> tuple[str, ...]:
     if raw.choices:
         return ("text_a", *(f"choice_{number}" for number in range(len(raw.texts) - 1)))
@@ -95,9 +100,7 @@ def _kept_rows(
     raw: RawTable, texts: Sequence[pa.ChunkedArray], on_empty: OnEmpty
 ) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
     """Which rows stay, None where all do."""
-    empty = np.zeros(len(texts[0]), dtype=bool)
-    for text in texts:
-        empty |= pc.equal(pc.binary_length(pc.utf8_trim_whitespace(text)), 0).to_numpy()
+    empty = _empty(texts)
     count = int(empty.sum())
     if count == 0:
         return None
@@ -113,6 +116,13 @@ def _kept_rows(
         )
     progress.warn(f"{told} ({where}); they were kept.")
     return None
+
+
+def _empty(texts: Sequence[pa.ChunkedArray]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    empty = np.zeros(len(texts[0]), dtype=bool)
+    for text in texts:
+        empty |= pc.equal(pc.binary_length(pc.utf8_trim_whitespace(text)), 0).to_numpy()
+    return empty
 
 
 def _warn_of_control_characters(raw: RawTable, texts: Sequence[pa.ChunkedArray]) -> None:

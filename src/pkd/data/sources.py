@@ -94,7 +94,7 @@ def read_split(source: str, split: str, settings: DataSettings) -> datasets.Data
     if split == "predict":
         on_empty = "keep"  # each row gets its answer
     if _is_file(path):
-        raw = _read_file(path, choose, settings, labelled=labelled)
+        (raw,) = read_file(path, choose, settings, labelled=labelled)
         if path.suffix.lower() == ".txt" and split == "unlabelled":
             on_empty = "drop"  # blank lines part paragraphs there
     elif path.is_dir() and is_race_split(path):
@@ -142,14 +142,14 @@ def parted(source: str) -> tuple[str, str | None]:
     return source[:begins] + name, part or None
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError as error:
-        raise DataError(f"{path.absolute()} cannot be read: {error.strerror or error}.") from error
+def read_file(
+    path: Path, choose: Any, settings: DataSettings, *, labelled: bool, rows_a_table: int | None = None
+) -> Iterator[RawTable]:
+    """The tables of a file: one of all its rows, or of `rows_a_table` each, so that only these are in the memory.
 
-
-def _read_file(path: Path, choose: Any, settings: DataSettings, *, labelled: bool) -> RawTable:
+    Raises:
+        DataError: if it is of no known format, or cannot be read.
+    """
     suffix = path.suffix.lower()
     if suffix in DELIMITED:
         return read_delimited(
@@ -159,11 +159,12 @@ def _read_file(path: Path, choose: Any, settings: DataSettings, *, labelled: boo
             encoding=settings.encoding,
             column_names=settings.column_names,
             on_uneven=settings.on_uneven,
+            rows_a_table=rows_a_table,
         )
     if suffix in JSON_LINES:
-        return read_json_lines(path, choose, encoding=settings.encoding)
+        return read_json_lines(path, choose, encoding=settings.encoding, rows_a_table=rows_a_table)
     if suffix == ".parquet":
-        return read_parquet(path, choose)
+        return iter([read_parquet(path, choose)])
     if suffix != ".txt":
         raise DataError(
             f"{path.absolute()} ends in '{path.suffix}', which is no format that is read here. Give one of "
@@ -179,7 +180,14 @@ def _read_file(path: Path, choose: Any, settings: DataSettings, *, labelled: boo
             f"{path.absolute()} has one text a line, but pairs are expected ({', '.join(settings.text_columns)}). "
             "Give a .csv, .tsv, .jsonl or .parquet file with both columns."
         )
-    return read_lines(path, encoding=settings.encoding)
+    return read_lines(path, encoding=settings.encoding, rows_a_table=rows_a_table)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise DataError(f"{path.absolute()} cannot be read: {error.strerror or error}.") from error
 
 
 def _looks_like_hub_name(name: str) -> bool:
