@@ -953,7 +953,10 @@ def test_c75_a_text_of_ten_megabytes_goes_through_within_seconds(
     began = time.monotonic()
     code, rows, told = annotate(f"text,label\n{long},positive\nb,negative\n")
     assert (code, len(rows[0]["input_ids"])) == (0, 32), told
-    has_all(told, "1 texts of more than 12,800 characters were cut there, before tokenising")
+    has_all(
+        told,
+        "of 1 texts of more than 25,600 characters what lies more than 12,800 from both ends was cut out, before tokenising",
+    )
     for name, content in (("new.txt", long), ("new.csv", f"text\n{long}\n")):
         code, out, told = pkd("predict", workspace / "teacher", "--json", "--file", put(tmp_path, name, content))
         assert code == 0, told

@@ -37,7 +37,7 @@ def clean_rows(raw: RawTable, settings: DataSettings, *, on_empty: OnEmpty, cut:
 
     Args:
         raw: the columns as they are in the source.
-        settings: `problem_type`, and `max_length`: what lies far behind it in a text is cut off now.
+        settings: `problem_type`, and `max_length`: what lies far from both ends of a text is cut out now.
         on_empty: what to do about empty texts: "error" refuses more than 1 % of them.
         cut: False cuts nothing, since the text is given back.
 
@@ -132,11 +132,17 @@ def _warn_of_control_characters(raw: RawTable, texts: Sequence[pa.ChunkedArray])
 
 
 def _cut(raw: RawTable, text: pa.ChunkedArray, most: int) -> pa.ChunkedArray:
-    count = pc.sum(pc.greater(pc.utf8_length(text), most)).as_py()
+    """Both ends of long texts, `most` characters each: which one is read is for the tokenizer's truncation side."""
+    long = pc.greater(pc.utf8_length(text), 2 * most)
+    count = pc.sum(long).as_py()
     if not count:
         return text
-    progress.note(f"{raw.source}: {count:,} texts of more than {most:,} characters were cut there, before tokenising.")
-    return pc.utf8_slice_codeunits(text, 0, most)
+    progress.note(
+        f"{raw.source}: of {count:,} texts of more than {2 * most:,} characters what lies more than {most:,} from both "
+        "ends was cut out, before tokenising."
+    )
+    ends = pc.binary_join_element_wise(pc.utf8_slice_codeunits(text, 0, most), pc.utf8_slice_codeunits(text, -most), "")
+    return pc.if_else(long, ends, text)
 
 
 def _check_ids(raw: RawTable) -> None:
