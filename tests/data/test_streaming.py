@@ -12,6 +12,7 @@ import pytest
 
 import pkd.data.streaming as streaming
 from conftest import make_reviews, write_csv
+from pkd.data.examples import load_examples
 from pkd.data.labels import Outputs
 from pkd.data.sources import read_split
 from pkd.errors import DataError
@@ -63,6 +64,15 @@ def test_a_stream_of_datasets_keeps_the_names_of_its_classes(tmp_path: Path) -> 
     )
     rows = spool(made.to_iterable_dataset(), tmp_path / "rows")
     assert list(rows["label"]) == [int(label == "positive") for _, label in REVIEWS]
+
+
+def test_a_teachers_classes_may_be_called_true_and_false(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "train.csv", [("good", "true"), ("dull", "false"), ("fine", "true")])
+    teacher = Outputs("single_label_classification", ("true", "false"))
+    (tmp_path / "rows").mkdir()
+    rows = streaming.spool(str(path), DataSettings(), teacher, tmp_path / "rows", Stage("read"))
+    whole = load_examples(DataSettings(train=str(path)), splits=("train",), teacher=teacher).splits["train"]
+    assert list(rows["label"]) == list(whole["label"]) == [0, 1, 0]
 
 
 def test_a_stream_without_labels_is_unlabelled_text(tmp_path: Path) -> None:

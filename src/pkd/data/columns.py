@@ -32,7 +32,9 @@ _CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 _SHOWN = 5
 
 
-def clean_rows(raw: RawTable, settings: DataSettings, *, on_empty: OnEmpty, cut: bool = True) -> datasets.Dataset:
+def clean_rows(
+    raw: RawTable, settings: DataSettings, *, on_empty: OnEmpty, cut: bool = True, class_names: Sequence[str] = ()
+) -> datasets.Dataset:
     """Make a dataset of strings and, where there are labels: classes (int64 or strings), scores or sets of names.
 
     Args:
@@ -40,6 +42,7 @@ def clean_rows(raw: RawTable, settings: DataSettings, *, on_empty: OnEmpty, cut:
         settings: `problem_type`, and `max_length`: what lies far from both ends of a text is cut out now.
         on_empty: what to do about empty texts: "error" refuses more than 1 % of them.
         cut: False cuts nothing, since the text is given back.
+        class_names: of the classifier that the labels are for, if there is one.
 
     Raises:
         DataError: if there are no rows, too many empty texts, a row without a label, or labels that are no classes.
@@ -59,7 +62,7 @@ def clean_rows(raw: RawTable, settings: DataSettings, *, on_empty: OnEmpty, cut:
         texts = [_cut(raw, text, CHARACTERS_A_WORD_PIECE * settings.max_length) for text in texts]
     columns: dict[str, Any] = dict(zip(_text_names(raw), texts, strict=True))
     if raw.labels is not None:
-        columns["label"] = read_labels(raw, settings, kept)
+        columns["label"] = read_labels(raw, settings, kept, class_names)
     if raw.groups is not None and (groups := groups_of(raw.groups)) is not None:
         columns["group"] = pa.array(groups, pa.string())
     table = pa.table(columns)

@@ -36,9 +36,13 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(/[\w.-]+)?")
 
 
 def read_data(
-    settings: DataSettings, splits: Sequence[str] = ("train", "eval", "test", "unlabelled")
+    settings: DataSettings,
+    splits: Sequence[str] = ("train", "eval", "test", "unlabelled"),
+    class_names: Sequence[str] = (),
 ) -> datasets.DatasetDict:
     """Read those of the splits that the settings name; several unlabelled sources become one split.
+
+    `class_names` are those of the classifier that the labels are for, if there is one.
 
     Raises:
         DataError: if a source cannot be read as examples, or the splits are not of one kind.
@@ -52,7 +56,7 @@ def read_data(
         if not named:
             continue
         sources = [named] if isinstance(named, str) else named
-        parts = [read_split(source, split, settings) for source in sources]
+        parts = [read_split(source, split, settings, class_names) for source in sources]
         for source, part in zip(sources, parts, strict=True):
             _check_same_texts(data, sources[0], parts[0], source, part)
         data[split] = parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
@@ -74,7 +78,7 @@ def require_sources(settings: DataSettings, splits: Sequence[str]) -> None:
                 raise DataError(_missing_message(path))
 
 
-def read_split(source: str, split: str, settings: DataSettings) -> datasets.Dataset:
+def read_split(source: str, split: str, settings: DataSettings, class_names: Sequence[str] = ()) -> datasets.Dataset:
     """Read one source.
 
     Args:
@@ -82,6 +86,7 @@ def read_split(source: str, split: str, settings: DataSettings) -> datasets.Data
             by `datasets`; or a hub name "owner/name" or "owner/name/config". Both may end in ":split".
         split: "train", "eval", "test", or "unlabelled" and "predict", which have no label column.
         settings: column names, encoding, and what to do about empty texts.
+        class_names: of the classifier that the labels are for, if there is one.
 
     Raises:
         DataError: saying what is wrong, where, and what to do.
@@ -105,7 +110,7 @@ def read_split(source: str, split: str, settings: DataSettings) -> datasets.Data
         raw = raw_rows(load_from_hub(name, split, part), choose, source)
     else:
         raise DataError(_missing_message(path))
-    return clean_rows(raw, settings, on_empty=on_empty, cut=split != "predict")
+    return clean_rows(raw, settings, on_empty=on_empty, cut=split != "predict", class_names=class_names)
 
 
 def read_texts(source: str, text_columns: str | None = None) -> Iterator[str | tuple[str, str]]:

@@ -146,7 +146,7 @@ def _chunks(stream: datasets.IterableDataset, name: str) -> Iterator[datasets.Da
 
 def _clean(raw: RawTable, settings: DataSettings, outputs: Outputs) -> datasets.Dataset:
     raw = dataclasses.replace(raw, groups=None)  # whether they part anything, only all of the rows would tell
-    rows = clean_rows(raw, settings, on_empty=settings.on_empty)
+    rows = clean_rows(raw, settings, on_empty=settings.on_empty, class_names=outputs.label_names)
     if raw.labels is None:
         return rows
     return encode_labels(
