@@ -240,9 +240,11 @@ def test_c15_texts_that_other_readers_take_for_nothing_come_out_as_they_are(
 ) -> None:
     texts = ["NA", "None", "null", "nan", "", "N/A", "123"]  # the empty line is C16 and C63, the number C17
     path = put(tmp_path, "new.csv", "id,text\n" + "".join(f"{n},{text}\n" for n, text in enumerate(texts)))
-    code, out, told = pkd("predict", workspace / "teacher", "--json", "--file", path)
-    assert code == 0, told
-    assert [json.loads(line)["text"] for line in out.splitlines()] == texts
+    lines = put(tmp_path, "new.txt", "".join(f"{text}\n" for text in texts))
+    for file in (path, lines):
+        code, out, told = pkd("predict", workspace / "teacher", "--json", "--file", file)
+        assert code == 0, told
+        assert [json.loads(line)["text"] for line in out.splitlines()] == texts
 
 
 def test_c16_few_empty_texts_are_kept_with_a_warning(annotate: Any) -> None:
