@@ -240,9 +240,11 @@ def test_c15_texts_that_other_readers_take_for_nothing_come_out_as_they_are(
 ) -> None:
     texts = ["NA", "None", "null", "nan", "", "N/A", "123"]  # the empty line is C16 and C63, the number C17
     path = put(tmp_path, "new.csv", "id,text\n" + "".join(f"{n},{text}\n" for n, text in enumerate(texts)))
-    code, out, told = pkd("predict", workspace / "teacher", "--json", "--file", path)
-    assert code == 0, told
-    assert [json.loads(line)["text"] for line in out.splitlines()] == texts
+    lines = put(tmp_path, "new.txt", "".join(f"{text}\n" for text in texts))
+    for file in (path, lines):
+        code, out, told = pkd("predict", workspace / "teacher", "--json", "--file", file)
+        assert code == 0, told
+        assert [json.loads(line)["text"] for line in out.splitlines()] == texts
 
 
 def test_c16_few_empty_texts_are_kept_with_a_warning(annotate: Any) -> None:
@@ -953,7 +955,10 @@ def test_c75_a_text_of_ten_megabytes_goes_through_within_seconds(
     began = time.monotonic()
     code, rows, told = annotate(f"text,label\n{long},positive\nb,negative\n")
     assert (code, len(rows[0]["input_ids"])) == (0, 32), told
-    has_all(told, "1 texts of more than 12,800 characters were cut there, before tokenising")
+    has_all(
+        told,
+        "of 1 texts of more than 25,600 characters what lies more than 12,800 from both ends was cut out, before tokenising",
+    )
     for name, content in (("new.txt", long), ("new.csv", f"text\n{long}\n")):
         code, out, told = pkd("predict", workspace / "teacher", "--json", "--file", put(tmp_path, name, content))
         assert code == 0, told

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pkd.cli.main import main
+from pkd.cli.using import lines_as_texts
 
 Run = Any
 
@@ -80,3 +81,8 @@ def test_a_recipe_is_checked_and_run_and_kept(pkd: Run, workspace: Path, tmp_pat
     assert code == 0
     assert "students" in told
     assert "beta 100" in told
+
+
+def test_every_line_is_a_text_or_a_pair() -> None:
+    assert list(lines_as_texts(["a\r\n", "\n", " \n", "b"])) == ["a", "", " ", "b"]
+    assert list(lines_as_texts(["a\tb\n", "\n", "c\td"])) == [("a", "b"), ("", ""), ("c", "d")]

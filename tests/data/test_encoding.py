@@ -1,8 +1,17 @@
 import datasets
+import pytest
 from transformers import PreTrainedTokenizerFast
 
 from conftest import make_tokenizer
-from pkd.data.encoding import encode, fingerprint_labels, fingerprint_texts, fingerprint_tokenizer, share_truncated
+from pkd.data.encoding import (
+    encode,
+    fingerprint_labels,
+    fingerprint_rows,
+    fingerprint_texts,
+    fingerprint_tokenizer,
+    share_truncated,
+)
+from pkd.serving.texts import TextEncoder, backend_of
 
 
 def test_tokens_are_the_tokenizers_own_and_travel_with_the_text(
@@ -37,3 +46,29 @@ def test_texts_and_labels_have_fingerprints_of_their_own(rows: datasets.Dataset)
     assert fingerprint_texts(turned) == fingerprint_texts(rows)
     assert fingerprint_labels(turned) != fingerprint_labels(rows)
     assert fingerprint_texts(rows.shuffle(seed=1)) != fingerprint_texts(rows)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_long_texts_are_cut_on_the_tokenizers_side_as_they_are_served(side: str) -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.truncation_side = side
+    text = "dull bad " + "a " * 3000 + "good great moving"
+    ids = encode(datasets.Dataset.from_dict({"text": [text]}), tokenizer, 8)[0]["input_ids"]
+    assert ids == tokenizer(text, truncation=True, max_length=8)["input_ids"]
+    assert ids == TextEncoder(backend_of(tokenizer), 8, truncation_side=side).encode([text])[0].ids
+
+
+def test_the_side_of_truncation_is_in_the_fingerprint_where_it_is_not_the_usual_one() -> None:
+    right, left = make_tokenizer(), make_tokenizer()
+    left.truncation_side = "left"
+    assert fingerprint_tokenizer(left) != fingerprint_tokenizer(right)
+    left.truncation_side = "right"
+    assert fingerprint_tokenizer(left) == fingerprint_tokenizer(right)
+
+
+def test_groups_have_a_fingerprint_where_there_are_any(rows: datasets.Dataset) -> None:
+    assert fingerprint_rows(rows).keys() == {"texts", "labels"}
+    of_schools = [rows.add_column("group", [school] * len(rows)) for school in ("high", "middle")]
+    one, other = map(fingerprint_rows, of_schools)
+    assert (one["texts"], one["labels"]) == (other["texts"], other["labels"])
+    assert one["groups"] != other["groups"]

@@ -9,7 +9,7 @@ import pytest
 
 from conftest import make_tokenizer
 from pkd.data.batching import Collator, TokenRows
-from pkd.data.choices import right_choice
+from pkd.data.choices import read_answer, right_choices
 from pkd.data.encoding import encode
 from pkd.data.examples import load_examples
 from pkd.data.sources import read_split
@@ -57,7 +57,26 @@ def test_faults_are_told_with_their_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("answer", "place"), [("A", 0), ("b", 1), (1, 1), ("0", 0), ("no", 1)])
 def test_the_right_choice_is_a_letter_a_place_or_its_text(answer: Any, place: int) -> None:
-    assert right_choice(answer, ["yes", "no"], "here") == place
+    assert right_choices([read_answer(answer, ["yes", "no"], "here")], str) == [place]
+
+
+def test_answers_are_read_in_one_way_over_a_whole_table() -> None:
+    def right(*asked: tuple[Any, list[str]]) -> list[int | None]:
+        return right_choices([read_answer(answer, choices, "here") for answer, choices in asked], "row {}".format)
+
+    misleading = ("A", ["B", "A"])  # by its letter the first choice, by its text the second
+    assert right(misleading, ("B", ["yes", "no"])) == [0, 1]
+    assert right(misleading, ("it", ["it", "B"])) == [1, 0]
+    assert right(("1", ["1", "2"]), ("4", ["3", "4"])) == [0, 1]
+    assert right((1, ["2", "1", "0"]), (0, ["7", "8", "9"])) == [1, 0]
+    for asked in ([misleading], [("no", ["yes", "no"]), ("B", ["yes", "no"]), misleading]):
+        with pytest.raises(
+            DataError, match=rf"row {len(asked) - 1}: the answer .* letter choice A, by its text choice B"
+        ):
+            right(*asked)
+    for answer in ("2", 2):  # a CSV file and JSON lines mean the same
+        with pytest.raises(DataError, match="by its place choice C, by its text choice A"):
+            right((answer, ["2", "1", "0"]))
 
 
 def test_race_folders_are_read_by_school(tmp_path: Path) -> None:
@@ -74,6 +93,13 @@ def test_race_folders_are_read_by_school(tmp_path: Path) -> None:
     rows = load_examples(DataSettings(train=str(tmp_path / "train")), splits=("train",)).splits["train"]
     assert rows["group"][:] == ["high", "high", "middle"]
     assert set(rows["label"]) == {2}
+    letters = {"article": "x", "questions": ["q _"], "options": [["B", "A", "C", "D"]], "answers": ["A"]}
+    (tmp_path / "train" / "high" / "1.txt").write_text(json.dumps(letters))
+    rows = load_examples(DataSettings(train=str(tmp_path / "train")), splits=("train",)).splits["train"]
+    assert rows["label"][0] == 0
+    (tmp_path / "train" / "high" / "1.txt").write_text(json.dumps(letters | {"answers": ["0"]}))
+    with pytest.raises(DataError, match=r"1.txt: the answer is '0'; give the letter"):
+        read_split(str(tmp_path / "train"), "train", DataSettings())
     (tmp_path / "train" / "high" / "1.txt").write_text('{"article": "x"}')
     with pytest.raises(DataError, match=r"1.txt is no article of RACE"):
         load_examples(DataSettings(train=str(tmp_path / "train")), splits=("train",))
@@ -112,6 +138,21 @@ def test_choices_may_stand_in_columns_of_their_own_in_every_format(tmp_path: Pat
         rows = read_split(str(tmp_path / name), "train", DataSettings())
         assert rows[0] == {"text_a": "It rains.", "choice_0": "He takes an umbrella .", "choice_1": "He takes a hat .", "label": 1}  # fmt: skip
         assert rows[1]["label"] == 0
+
+
+@pytest.mark.parametrize("names", ["ABCD", "0123", "1234", "xzyu"])
+def test_a_class_as_the_answer_is_its_letter_or_its_number_or_a_text(names: str, tmp_path: Path) -> None:
+    features = datasets.Features(
+        {
+            "question": datasets.Value("string"),
+            "choices": datasets.List(datasets.Value("string")),
+            "label": datasets.ClassLabel(names=list(names)),
+        }
+    )
+    rows = {"question": ["q?"] * 4, "choices": [list("xyzu")] * 4, "label": [0, 1, 2, 3]}
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "asked")
+    read = read_split(str(tmp_path / "asked"), "train", DataSettings())
+    assert list(read["label"]) == ([0, 2, 1, 3] if names == "xzyu" else [0, 1, 2, 3])
 
 
 def test_rows_that_were_read_once_can_be_saved_and_read_again(tmp_path: Path) -> None:

@@ -67,3 +67,14 @@ def test_integer_classes_get_their_names() -> None:
         labels(["1", "2"], label_names=["no", "yes"])
     with pytest.raises(DataError, match="hidden labels"):
         labels(["-1", "-1"], label_names=["no", "yes"])
+
+
+@pytest.mark.parametrize("values", [["True", "false", None], [True, False, None]])
+def test_true_and_false_are_words_where_classes_are_called_so(values: list[Any]) -> None:
+    table = RawTable("train.csv", (pa.chunked_array([["x"] * 3]),), values)
+    kept = np.array([True, True, False])
+    for named in (["FALSE", "True"], ["unknown", "true", "false"]):
+        assert read_labels(table, DataSettings(), kept, named).to_pylist() == ["true", "false", None]
+        asked = DataSettings(label_names=named)  # whose place must not be taken for the number of the word
+        assert read_labels(table, asked, kept).to_pylist() == ["true", "false", None]
+    assert read_labels(table, DataSettings(), kept, ["0", "1"]).to_pylist() == [1, 0, None]

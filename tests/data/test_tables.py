@@ -16,12 +16,14 @@ choose = partial(find_columns, settings=DataSettings(), source="file")
 
 def delimited(path, content, sep=None):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_delimited(path, choose, sep=sep, encoding="utf-8")
+    (table,) = read_delimited(path, choose, sep=sep, encoding="utf-8")
+    return table
 
 
 def json_lines(path, content):
     path.write_text(content, encoding="utf-8")
-    return read_json_lines(path, choose, encoding="utf-8")
+    (table,) = read_json_lines(path, choose, encoding="utf-8")
+    return table
 
 
 def texts(raw):
@@ -164,6 +166,6 @@ def test_an_empty_json_lines_file_is_refused(tmp_path):
 
 def test_a_plain_file_has_one_text_a_line(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"one\r\n\r\ntwo, three")
-    raw = read_lines(tmp_path / "a.txt", encoding="utf-8")
+    (raw,) = read_lines(tmp_path / "a.txt", encoding="utf-8")
     assert texts(raw) == ["one", "", "two, three"]
     assert raw.labels is None

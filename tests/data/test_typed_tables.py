@@ -18,6 +18,14 @@ def test_names_of_a_class_label_feature_are_used_not_its_numbers(tmp_path):
     assert list(read(tmp_path / "d")["label"]) == ["neg", "pos"]
 
 
+def test_names_of_the_classes_of_a_set_of_labels_are_used(tmp_path):
+    classes = datasets.List(datasets.ClassLabel(names=["joy", "anger", "fear"]))
+    features = datasets.Features({"text": datasets.Value("string"), "labels": classes})
+    rows = {"text": ["a", "b", "c"], "labels": [[0, 2], [], [1]]}
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "d")
+    assert list(read(tmp_path / "d")["label"]) == [["fear", "joy"], [], ["anger"]]
+
+
 def test_hidden_labels_of_a_class_label_feature_are_refused(tmp_path):
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["pos", "neg"])})
     rows = {"text": ["a", "b"], "label": [-1, -1]}

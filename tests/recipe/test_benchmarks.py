@@ -45,6 +45,14 @@ def test_what_is_asked_for_wins_over_the_task() -> None:
     assert (asked.data.train, asked.data.max_length) == ("mine.jsonl", 256)
 
 
+def test_what_is_asked_for_wins_though_it_is_the_default() -> None:
+    asked = recipe("race", folder="RACE", max_length=128, on_uneven="error", eval=None, problem_type="auto").data
+    assert (asked.max_length, asked.on_uneven) == (128, "error")
+    assert (Path(str(asked.eval)).name, asked.problem_type) == ("dev", "multiple_choice")  # left open: the task's
+    given = {"data": {"task": "race"}}
+    assert recipe_from(given, where="test", set=["data.max_length=128"], required=()).data.max_length == 128
+
+
 def test_an_unknown_task_and_a_folder_without_one_are_refused() -> None:
     with pytest.raises(RecipeError, match="is snli, which is no task known here"):
         recipe("snli")

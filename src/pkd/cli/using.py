@@ -205,7 +205,12 @@ def predict(
     ] = None,
     file: Annotated[
         str | None,
-        typer.Option("--file", metavar="FILE", help="CSV, TSV, JSONL, Parquet, or .txt lines", show_default=False),
+        typer.Option(
+            "--file",
+            metavar="FILE",
+            help="CSV, TSV, JSONL, Parquet, or .txt lines; each gets an answer",
+            show_default=False,
+        ),
     ] = None,
     text_columns: Annotated[
         str | None,
@@ -246,10 +251,15 @@ def _texts(texts: list[str] | None, file: str | None, text_columns: str | None) 
 
 
 def lines_as_texts(lines: Iterable[str]) -> Iterator[Text]:
-    """Give each line that holds something; a tab parts the two texts of a pair."""
+    """Give each line, so that answers and lines pair up; a tab parts the two texts of a pair.
+
+    A blank line is an empty text, behind pairs an empty pair.
+    """
+    pairs = False
     for line in lines:
-        if line.strip():
-            yield _pair(line.rstrip("\r\n"))
+        text = _pair(line.rstrip("\r\n"))
+        pairs = pairs or isinstance(text, tuple)
+        yield ("", "") if pairs and not line.strip() else text
 
 
 def _pair(text: str) -> Text:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from pkd.errors import DataError
 
@@ -28,26 +28,89 @@ def choice_texts(texts: Sequence[str], choices: Sequence[str]) -> list[str]:
     ]
 
 
-def right_choice(answer: Any, choices: Sequence[str], where: str) -> int:
-    """The place of the right choice, from 0: by its letter, its place, or its text.
+class Readings(NamedTuple):
+    """The place of the right choice, from 0, by each way in which an answer can be meant; None where it cannot."""
+
+    letter: int | None
+    place: int | None
+    text: int | None
+
+
+def read_answer(answer: Any, choices: Sequence[str], where: str) -> Readings:
+    """What an answer can mean: the letter of the right choice, its place, or its text.
 
     Raises:
-        DataError: if the answer is none of these.
+        DataError: if it is none of these.
+
+    >>> read_answer("B", ["B", "A"], "asked.csv, line 2")
+    Readings(letter=1, place=None, text=0)
     """
-    if isinstance(answer, str):
-        word = answer.strip()
-        if word in choices:
-            return list(choices).index(word)
-        if len(word) == 1 and word.isalpha() and ord(word.upper()) - ord("A") < len(choices):
-            return ord(word.upper()) - ord("A")
-        if word.isdecimal():
-            answer = int(word)
-    if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(choices):
-        return answer
-    raise DataError(
-        f"{where}: the answer is {answer!r}; give the letter of the right choice (A to {chr(64 + len(choices))}), its "
-        f"place (0 to {len(choices) - 1}), or its text."
+    word = str(answer).strip() if isinstance(answer, str | int) and not isinstance(answer, bool) else ""
+    number = int(word) if word.isdecimal() else len(choices)
+    read = Readings(
+        _place_of_letter(word, len(choices)),
+        number if number < len(choices) else None,
+        list(choices).index(word) if word in choices else None,
     )
+    if read == (None, None, None):
+        raise DataError(
+            f"{where}: the answer is {answer!r}; give the letter of the right choice (A to {chr(64 + len(choices))}), "
+            f"its place (0 to {len(choices) - 1}), or its text."
+        )
+    return read
+
+
+def answer_by_letter(answer: Any, choices: Sequence[str], where: str) -> int:
+    """The place of the right choice, from 0, where an answer is a letter and nothing else, as in RACE.
+
+    Raises:
+        DataError: if it is no letter of these choices.
+    """
+    place = _place_of_letter(str(answer).strip(), len(choices))
+    if place is None:
+        raise DataError(
+            f"{where}: the answer is {answer!r}; give the letter of the right choice (A to {chr(64 + len(choices))})."
+        )
+    return place
+
+
+def right_choices(answers: Sequence[Readings | None], name_row: Callable[[int], str]) -> list[int | None]:
+    """The places of the right choices of a whole table: of all its answers by the same reading, where one fits all.
+
+    Letters, places and texts of choices can look alike: of the choices 2, 1 and 0 the answer 0 may be the first or the
+    last. A reading that fits every row is how the answers are meant; where none does, each row must be clear.
+
+    Args:
+        answers: of each row; None where it has none.
+        name_row: says where a row is.
+
+    Raises:
+        DataError: if answers can be read in several ways which do not agree.
+    """
+    rows = [row for row, answer in enumerate(answers) if answer is not None]
+    given = [answer for answer in answers if answer is not None]
+    fit_all = {name: column for name, column in _columns(given).items() if None not in column}
+    candidates = fit_all or _columns(given)
+    right: list[int | None] = [None] * len(answers)
+    for index, row in enumerate(rows):
+        read = {name: column[index] for name, column in candidates.items() if column[index] is not None}
+        if len(set(read.values())) > 1:
+            told = ", ".join(f"by its {name} choice {chr(65 + int(place or 0))}" for name, place in read.items())
+            raise DataError(
+                f"{name_row(row)}: the answer can be read in several ways, which do not agree: {told}. Name the right "
+                "choice of every row in the same way, by letters where no choice is a letter, else by its text."
+            )
+        right[row] = next(iter(read.values()))
+    return right
+
+
+def _columns(answers: Sequence[Readings]) -> dict[str, tuple[int | None, ...]]:
+    return dict(zip(Readings._fields, zip(*answers, strict=True), strict=True)) if answers else {}
+
+
+def _place_of_letter(word: str, choices: int) -> int | None:
+    place = ord(word.upper()) - ord("A") if len(word) == 1 and word.isascii() and word.isalpha() else choices
+    return place if place < choices else None
 
 
 def groups_of(values: Sequence[str]) -> list[str] | None:

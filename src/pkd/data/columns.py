@@ -32,14 +32,17 @@ _CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 _SHOWN = 5
 
 
-def clean_rows(raw: RawTable, settings: DataSettings, *, on_empty: OnEmpty, cut: bool = True) -> datasets.Dataset:
+def clean_rows(
+    raw: RawTable, settings: DataSettings, *, on_empty: OnEmpty, cut: bool = True, class_names: Sequence[str] = ()
+) -> datasets.Dataset:
     """Make a dataset of strings and, where there are labels: classes (int64 or strings), scores or sets of names.
 
     Args:
         raw: the columns as they are in the source.
-        settings: `problem_type`, and `max_length`: what lies far behind it in a text is cut off now.
+        settings: `problem_type`, and `max_length`: what lies far from both ends of a text is cut out now.
         on_empty: what to do about empty texts: "error" refuses more than 1 % of them.
         cut: False cuts nothing, since the text is given back.
+        class_names: of the classifier that the labels are for, if there is one.
 
     Raises:
         DataError: if there are no rows, too many empty texts, a row without a label, or labels that are no classes.
@@ -59,13 +62,18 @@ def clean_rows(raw: RawTable, settings: DataSettings, *, on_empty: OnEmpty, cut:
         texts = [_cut(raw, text, CHARACTERS_A_WORD_PIECE * settings.max_length) for text in texts]
     columns: dict[str, Any] = dict(zip(_text_names(raw), texts, strict=True))
     if raw.labels is not None:
-        columns["label"] = read_labels(raw, settings, kept)
+        columns["label"] = read_labels(raw, settings, kept, class_names)
     if raw.groups is not None and (groups := groups_of(raw.groups)) is not None:
         columns["group"] = pa.array(groups, pa.string())
     table = pa.table(columns)
     if kept is not None:
         table = table.filter(pa.array(kept))
     return datasets.Dataset(table)
+
+
+def has_texts(raw: RawTable) -> bool:
+    """Whether any row has a text, and both of them where it is a pair."""
+    return not _empty([_as_strings(raw, column) for column in raw.texts]).all()
 
 
 def _text_names(raw: RawTable) -> tuple[str, ...]:
@@ -95,9 +103,7 @@ def _kept_rows(
     raw: RawTable, texts: Sequence[pa.ChunkedArray], on_empty: OnEmpty
 ) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
     """Which rows stay, None where all do."""
-    empty = np.zeros(len(texts[0]), dtype=bool)
-    for text in texts:
-        empty |= pc.equal(pc.binary_length(pc.utf8_trim_whitespace(text)), 0).to_numpy()
+    empty = _empty(texts)
     count = int(empty.sum())
     if count == 0:
         return None
@@ -115,6 +121,13 @@ def _kept_rows(
     return None
 
 
+def _empty(texts: Sequence[pa.ChunkedArray]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    empty = np.zeros(len(texts[0]), dtype=bool)
+    for text in texts:
+        empty |= pc.equal(pc.binary_length(pc.utf8_trim_whitespace(text)), 0).to_numpy()
+    return empty
+
+
 def _warn_of_control_characters(raw: RawTable, texts: Sequence[pa.ChunkedArray]) -> None:
     count = sum(pc.sum(pc.match_substring_regex(text, _CONTROL)).as_py() or 0 for text in texts)
     if count:
@@ -122,11 +135,17 @@ def _warn_of_control_characters(raw: RawTable, texts: Sequence[pa.ChunkedArray])
 
 
 def _cut(raw: RawTable, text: pa.ChunkedArray, most: int) -> pa.ChunkedArray:
-    count = pc.sum(pc.greater(pc.utf8_length(text), most)).as_py()
+    """Both ends of long texts, `most` characters each: which one is read is for the tokenizer's truncation side."""
+    long = pc.greater(pc.utf8_length(text), 2 * most)
+    count = pc.sum(long).as_py()
     if not count:
         return text
-    progress.note(f"{raw.source}: {count:,} texts of more than {most:,} characters were cut there, before tokenising.")
-    return pc.utf8_slice_codeunits(text, 0, most)
+    progress.note(
+        f"{raw.source}: of {count:,} texts of more than {2 * most:,} characters what lies more than {most:,} from both "
+        "ends was cut out, before tokenising."
+    )
+    ends = pc.binary_join_element_wise(pc.utf8_slice_codeunits(text, 0, most), pc.utf8_slice_codeunits(text, -most), "")
+    return pc.if_else(long, ends, text)
 
 
 def _check_ids(raw: RawTable) -> None:

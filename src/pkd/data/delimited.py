@@ -1,4 +1,4 @@
-"""CSV, TSV and plain lines become tables.
+"""CSV, TSV and plain lines become tables, one of a whole file or one after another of its parts.
 
 Python's own `csv` in strict mode, not a reader that guesses types: "NA" is a text, "01" is not 1, and a row of the
 wrong length is an error.
@@ -29,7 +29,8 @@ def read_delimited(
     encoding: str,
     column_names: Sequence[str] = (),
     on_uneven: Literal["error", "drop"] = "error",
-) -> RawTable:
+    rows_a_table: int | None = None,
+) -> Iterator[RawTable]:
     """Read a CSV file, or a TSV file, in which a quote is text like any other character.
 
     Args:
@@ -39,12 +40,13 @@ def read_delimited(
         encoding: of the file.
         column_names: of a file without a header.
         on_uneven: whether rows with more or fewer fields than the header are an error or left out.
+        rows_a_table: of a file that is read in parts, of which only one is in the memory; None reads all into one.
 
     Raises:
         DataError: naming the line, if rows do not have the header's fields, a quote is not closed, or bytes are not in
             this encoding.
     """
-    delimiter, quoting = dialect_of(path, sep)
+    delimiter, quoting = _dialect_of(path, sep)
     with open_text(path, encoding, newline="") as file:
         reader = _records(file, path, delimiter, quoting)
         header = list(column_names) if column_names else next(reader, (0, []))[1]
@@ -58,42 +60,36 @@ def read_delimited(
         rows, width = RowBuffer(columns, len(columns.choice_set)), len(names)
         uneven: list[tuple[int, int]] = []
         for line, record in reader:
-            if len(record) == width:
-                rows.add_record(line, dict(zip(names, record, strict=True)), f"{path}, line {line}")
-            else:
+            if len(record) != width:
                 uneven.append((line, len(record)))
+                continue
+            if len(rows) == rows_a_table:
+                if uneven and on_uneven == "error":
+                    break
+                yield rows.take(path)
+            rows.add_record(line, dict(zip(names, record, strict=True)), f"{path}, line {line}")
     if uneven and on_uneven == "drop":
         progress.note(f"{path}: {len(uneven):,} rows do not have the header's {width} fields; they were left out.")
     elif uneven:
         raise DataError(_uneven_message(path, uneven, width, delimiter, tabbed=quoting == csv.QUOTE_NONE))
-    return rows.table(path)
+    yield rows.take(path)
 
 
-def read_lines(path: Path, *, encoding: str) -> RawTable:
+def read_lines(path: Path, *, encoding: str, rows_a_table: int | None = None) -> Iterator[RawTable]:
     """Read a file of one text a line; empty lines are kept."""
     rows = RowBuffer(Columns(("text",)))
     with open_text(path, encoding) as file:
         for line, text in enumerate(file, start=1):
+            if len(rows) == rows_a_table:
+                yield rows.take(path)
             rows.add(line, [text.rstrip("\n")])
-    return rows.table(path)
+    yield rows.take(path)
 
 
-def dialect_of(path: Path, sep: str | None) -> tuple[str, Literal[0, 3]]:
+def _dialect_of(path: Path, sep: str | None) -> tuple[str, Literal[0, 3]]:
     """The delimiter of a file and how quotes are meant (of the csv module): in a .tsv file they are text."""
     tabbed = path.suffix.lower() == ".tsv"
     return _delimiter(sep) or ("\t" if tabbed else ","), csv.QUOTE_NONE if tabbed else csv.QUOTE_MINIMAL
-
-
-def read_header(path: Path, sep: str | None, encoding: str) -> list[str]:
-    """The names of the columns that the first row of a delimited file holds.
-
-    Raises:
-        DataError: if it holds none.
-    """
-    delimiter, quoting = dialect_of(path, sep)
-    with open_text(path, encoding, newline="") as file:
-        header = next(_records(file, path, delimiter, quoting), (0, []))[1]
-    return _clean_header(header, path, delimiter, encoding)
 
 
 def _records(file: TextIO, path: Path, delimiter: str, quoting: Any) -> Iterator[tuple[int, list[str]]]:

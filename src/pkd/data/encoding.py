@@ -58,7 +58,8 @@ def encode(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_le
     for begin in range(0, len(dataset), _ROWS_AT_A_TIME):
         rows = dataset[begin : begin + _ROWS_AT_A_TIME]
         longest = CHARACTERS_A_WORD_PIECE * max_length
-        texts = [[text[:longest] for text in rows[column]] for column in columns]
+        near = slice(-longest, None) if tokenizer.truncation_side == "left" else slice(longest)
+        texts = [[text[near] for text in rows[column]] for column in columns]
         if choices:  # the context before each choice, a row's choices one behind the other
             of_rows = list(zip(*texts, strict=True))
             texts = [[row[0] for row in of_rows for _ in row[1:]], [choice for row in of_rows for choice in row[1:]]]
@@ -104,10 +105,12 @@ def share_truncated(dataset: datasets.Dataset, max_length: int) -> float:
 
 
 def fingerprint_rows(dataset: datasets.Dataset) -> dict[str, str]:
-    """The hash of the rows' texts and, where they have labels, the hash of those."""
+    """The hash of the rows' texts and, where they have labels or groups, the hashes of those."""
     prints = {"texts": fingerprint_texts(dataset)}
     if "label" in dataset.column_names:
         prints["labels"] = fingerprint_labels(dataset)
+    if "group" in dataset.column_names:  # scored apart
+        prints["groups"] = sha256_of_texts(str(group) for group in column_values(dataset, "group"))
     return prints
 
 
@@ -125,13 +128,15 @@ def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     """The sha256 of everything that decides how a text is cut into word pieces.
 
     A tokenizer remembers the padding and truncation of its last call, which say nothing about it: they are left out.
+    The side that long texts are cut on is its own; the usual one is not written down.
     """
+    side = {"truncation_side": "left"} if tokenizer.truncation_side == "left" else {}
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        return fingerprint({"vocabulary": tokenizer.get_vocab(), "class": type(tokenizer).__name__})
+        return fingerprint({"vocabulary": tokenizer.get_vocab(), "class": type(tokenizer).__name__, **side})
     state = json.loads(backend.to_str())
     state["padding"] = state["truncation"] = None
-    return fingerprint(state)
+    return fingerprint(state | side)
 
 
 def _token_column(sequences: Sequence[Sequence[int]], type: pa.DataType, a_row: int) -> pa.ListArray:

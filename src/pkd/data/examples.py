@@ -64,7 +64,7 @@ def load_examples(
         )
     if teacher is not None:
         settings = dataclasses.replace(settings, problem_type=teacher.problem_type)
-    data = read_data(settings, splits=tuple(splits))
+    data = read_data(settings, tuple(splits), teacher.label_names if teacher is not None else ())
     _check_same_kind(data)
     problem_type: ProblemType
     first = next(iter(data.values()))

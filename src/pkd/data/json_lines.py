@@ -1,8 +1,9 @@
-"""Files of one JSON object a line become tables."""
+"""Files of one JSON object a line become tables, one of a whole file or one after another of its parts."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from pkd.errors import DataError
 _ONE_OBJECT_A_LINE = "Give one object a line (`jq -c '.[]'` makes that of an array)."
 
 
-def read_json_lines(path: Path, choose: Choose, *, encoding: str) -> RawTable:
-    """Read a file of one JSON object a line.
+def read_json_lines(
+    path: Path, choose: Choose, *, encoding: str, rows_a_table: int | None = None
+) -> Iterator[RawTable]:
+    """Read a file of one JSON object a line; `rows_a_table` as `read_delimited` has it.
 
     Raises:
         DataError: naming the line, if it is no JSON object or lacks a column.
@@ -41,10 +44,12 @@ def read_json_lines(path: Path, choose: Choose, *, encoding: str) -> RawTable:
             for name in rows.columns.labels:
                 for value in record[name] if isinstance(record[name], list) else [record[name]]:
                     _require_characters(path, line, name, value)
+            if len(rows) == rows_a_table:
+                yield rows.take(path)
             rows.add_record(line, record, f"{path}, line {line}", choices)
     if rows is None:
         raise DataError(f"{path} has 0 rows; give a file with one JSON object a line.")
-    return rows.table(path)
+    yield rows.take(path)
 
 
 def _json_object(path: Path, line: int, text: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pkd.data.choices import RACE_GROUPS, choice_texts, right_choice
+from pkd.data.choices import RACE_GROUPS, answer_by_letter, choice_texts
 from pkd.data.tables import RawTable
 from pkd.errors import DataError
 
@@ -31,7 +31,7 @@ def read_race(folder: Path) -> RawTable:
         for path in sorted((folder / group).glob("*.txt")):
             for article, question, options, answer in _questions(path):
                 texts.append(choice_texts([article, question], options))
-                labels.append(right_choice(answer, options, str(path)))
+                labels.append(answer_by_letter(answer, options, str(path)))
                 groups.append(group)
     if len({len(row) for row in texts}) > 1:
         raise DataError(f"{folder}: questions have different numbers of options; every one must have as many.")

@@ -27,7 +27,7 @@ _YES_OR_NO = {**_TRUTH, "1": 1, "0": 0, "1.0": 1, "0.0": 0, "yes": 1, "no": 0}
 _SET_SEPARATORS = ("|", ";", ",")
 
 
-def read_labels(raw: RawTable, settings: DataSettings, kept: Kept) -> pa.Array:
+def read_labels(raw: RawTable, settings: DataSettings, kept: Kept, class_names: Sequence[str] = ()) -> pa.Array:
     """The labels of a table: int64 or string classes, float64 scores, or lists of the names of a set.
 
     Args:
@@ -35,6 +35,7 @@ def read_labels(raw: RawTable, settings: DataSettings, kept: Kept) -> pa.Array:
         settings: `problem_type` says what they must be, "auto" takes scores for what has a fraction and sets for what
             is a list; `label_names` names integer classes.
         kept: the rows that are kept; the others need no label, and get null.
+        class_names: of the classifier, if there is one; true and false are words where it calls classes so, else 1, 0.
 
     Raises:
         DataError: if a row has no label, or one that does not fit.
@@ -59,6 +60,9 @@ def read_labels(raw: RawTable, settings: DataSettings, kept: Kept) -> pa.Array:
         return _scores(raw, values)
     if settings.problem_type == "auto" and all(isinstance(value, list) for value in values if value is not None):
         return _sets(raw, values, settings.label_sep)
+    named = {name.casefold() for name in (*class_names, *settings.label_names)}
+    if named & _TRUTH.keys() and all(str(value).casefold() in _TRUTH for value in values if value is not None):
+        return pa.array([None if value is None else str(value).casefold() for value in values], pa.string())
     classes = _classes(raw, values, may_be_scores=settings.problem_type == "auto")
     if settings.label_names and pa.types.is_int64(classes.type):
         return _named(raw, classes.to_pylist(), settings.label_names)

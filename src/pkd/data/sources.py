@@ -36,9 +36,13 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(/[\w.-]+)?")
 
 
 def read_data(
-    settings: DataSettings, splits: Sequence[str] = ("train", "eval", "test", "unlabelled")
+    settings: DataSettings,
+    splits: Sequence[str] = ("train", "eval", "test", "unlabelled"),
+    class_names: Sequence[str] = (),
 ) -> datasets.DatasetDict:
     """Read those of the splits that the settings name; several unlabelled sources become one split.
+
+    `class_names` are those of the classifier that the labels are for, if there is one.
 
     Raises:
         DataError: if a source cannot be read as examples, or the splits are not of one kind.
@@ -52,7 +56,7 @@ def read_data(
         if not named:
             continue
         sources = [named] if isinstance(named, str) else named
-        parts = [read_split(source, split, settings) for source in sources]
+        parts = [read_split(source, split, settings, class_names) for source in sources]
         for source, part in zip(sources, parts, strict=True):
             _check_same_texts(data, sources[0], parts[0], source, part)
         data[split] = parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
@@ -74,7 +78,7 @@ def require_sources(settings: DataSettings, splits: Sequence[str]) -> None:
                 raise DataError(_missing_message(path))
 
 
-def read_split(source: str, split: str, settings: DataSettings) -> datasets.Dataset:
+def read_split(source: str, split: str, settings: DataSettings, class_names: Sequence[str] = ()) -> datasets.Dataset:
     """Read one source.
 
     Args:
@@ -82,6 +86,7 @@ def read_split(source: str, split: str, settings: DataSettings) -> datasets.Data
             by `datasets`; or a hub name "owner/name" or "owner/name/config". Both may end in ":split".
         split: "train", "eval", "test", or "unlabelled" and "predict", which have no label column.
         settings: column names, encoding, and what to do about empty texts.
+        class_names: of the classifier that the labels are for, if there is one.
 
     Raises:
         DataError: saying what is wrong, where, and what to do.
@@ -94,7 +99,7 @@ def read_split(source: str, split: str, settings: DataSettings) -> datasets.Data
     if split == "predict":
         on_empty = "keep"  # each row gets its answer
     if _is_file(path):
-        raw = _read_file(path, choose, settings, labelled=labelled)
+        (raw,) = read_file(path, choose, settings, labelled=labelled)
         if path.suffix.lower() == ".txt" and split == "unlabelled":
             on_empty = "drop"  # blank lines part paragraphs there
     elif path.is_dir() and is_race_split(path):
@@ -105,7 +110,7 @@ def read_split(source: str, split: str, settings: DataSettings) -> datasets.Data
         raw = raw_rows(load_from_hub(name, split, part), choose, source)
     else:
         raise DataError(_missing_message(path))
-    return clean_rows(raw, settings, on_empty=on_empty, cut=split != "predict")
+    return clean_rows(raw, settings, on_empty=on_empty, cut=split != "predict", class_names=class_names)
 
 
 def read_texts(source: str, text_columns: str | None = None) -> Iterator[str | tuple[str, str]]:
@@ -142,14 +147,14 @@ def parted(source: str) -> tuple[str, str | None]:
     return source[:begins] + name, part or None
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError as error:
-        raise DataError(f"{path.absolute()} cannot be read: {error.strerror or error}.") from error
+def read_file(
+    path: Path, choose: Any, settings: DataSettings, *, labelled: bool, rows_a_table: int | None = None
+) -> Iterator[RawTable]:
+    """The tables of a file: one of all its rows, or of `rows_a_table` each, so that only these are in the memory.
 
-
-def _read_file(path: Path, choose: Any, settings: DataSettings, *, labelled: bool) -> RawTable:
+    Raises:
+        DataError: if it is of no known format, or cannot be read.
+    """
     suffix = path.suffix.lower()
     if suffix in DELIMITED:
         return read_delimited(
@@ -159,11 +164,12 @@ def _read_file(path: Path, choose: Any, settings: DataSettings, *, labelled: boo
             encoding=settings.encoding,
             column_names=settings.column_names,
             on_uneven=settings.on_uneven,
+            rows_a_table=rows_a_table,
         )
     if suffix in JSON_LINES:
-        return read_json_lines(path, choose, encoding=settings.encoding)
+        return read_json_lines(path, choose, encoding=settings.encoding, rows_a_table=rows_a_table)
     if suffix == ".parquet":
-        return read_parquet(path, choose)
+        return iter([read_parquet(path, choose)])
     if suffix != ".txt":
         raise DataError(
             f"{path.absolute()} ends in '{path.suffix}', which is no format that is read here. Give one of "
@@ -179,7 +185,14 @@ def _read_file(path: Path, choose: Any, settings: DataSettings, *, labelled: boo
             f"{path.absolute()} has one text a line, but pairs are expected ({', '.join(settings.text_columns)}). "
             "Give a .csv, .tsv, .jsonl or .parquet file with both columns."
         )
-    return read_lines(path, encoding=settings.encoding)
+    return read_lines(path, encoding=settings.encoding, rows_a_table=rows_a_table)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise DataError(f"{path.absolute()} cannot be read: {error.strerror or error}.") from error
 
 
 def _looks_like_hub_name(name: str) -> bool:

@@ -1,25 +1,26 @@
 """Examples that come as a stream, or lie in files larger than the memory, become rows on the disk, a chunk at a time.
 
 What comes out is an ordinary memory-mapped dataset, so that everything after it needs no second way of doing things.
-Files are read by `datasets`, which streams them; what a row must be is checked chunk by chunk as everywhere.
+Files are read as everywhere, in parts; `datasets` streams Parquet, saved folders and the hub. What a row must be is
+checked chunk by chunk.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import datasets
 import pyarrow as pa
 
 from pkd import progress
-from pkd.data.columns import clean_rows
-from pkd.data.delimited import dialect_of, read_header
+from pkd.data.columns import clean_rows, has_texts
 from pkd.data.labels import Outputs, encode_labels
-from pkd.data.sources import DELIMITED, JSON_LINES, SUFFIXES, choose_columns, parted, require_sources
-from pkd.data.tasks import find_columns
+from pkd.data.sources import SUFFIXES, choose_columns, parted, read_file, require_sources
+from pkd.data.tables import RawTable
+from pkd.data.tasks import Columns, find_columns
 from pkd.data.typed_tables import choose_split, load_saved, raw_rows
 from pkd.errors import DataError, first_line
 from pkd.recipe.settings import DataSettings
@@ -50,17 +51,23 @@ def spool(
         DataError: saying what is wrong and in which rows.
     """
     name = source if isinstance(source, str) else "the stream"
-    stream = open_stream(source, settings) if isinstance(source, str) else source
-    number = 0
-    for number, chunk in enumerate(_chunks(stream, name), start=1):
-        rows = _clean(chunk, settings, outputs, f"{name}, rows {stage.done + 1:,} to {stage.done + len(chunk):,}")
+    file = _file_of(source)
+    if file is not None and file.suffix.lower() == ".txt":
+        settings = dataclasses.replace(settings, on_empty="drop")  # blank lines part paragraphs there
+    parts = 0
+    for raw in _tables(source, file, settings, name):
+        where = f"{name}, rows {stage.done + 1:,} to {stage.done + len(raw.texts[0]):,}"
+        stage.advance(len(raw.texts[0]))
+        if settings.on_empty == "drop" and not has_texts(raw):
+            continue
+        rows = _clean(dataclasses.replace(raw, source=where), settings, outputs)
+        parts += 1
         table = rows.with_format("arrow")[:].replace_schema_metadata(None)
-        path = str(folder / f"rows-{number:06d}.arrow")
-        with pa.OSFile(path, "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        path = str(folder / f"rows-{parts:06d}.arrow")
+        with pa.OSFile(path, "wb") as out, pa.ipc.new_stream(out, table.schema) as writer:
             writer.write_table(table.combine_chunks())
-        stage.advance(len(chunk))
-    if not number:
-        raise DataError(f"{name} has 0 rows; give a source with examples.")
+    if not parts:
+        raise DataError(f"{name} has 0 rows with a text; give a source with examples.")
     return open_spool(folder)
 
 
@@ -77,21 +84,50 @@ def open_spool(folder: Path) -> datasets.Dataset:
     return datasets.concatenate_datasets(parts)
 
 
-def open_stream(source: str, settings: DataSettings) -> datasets.IterableDataset:
-    """A source as a stream of its rows.
+def _file_of(source: str | datasets.IterableDataset) -> Path | None:
+    """The file that a source is, if it is one.
+
+    Raises:
+        DataError: if it names nothing that there is.
+    """
+    if not isinstance(source, str):
+        return None
+    require_sources(DataSettings(train=source), ("train",))
+    path = Path(parted(source)[0]).expanduser()
+    return path if path.is_file() else None
+
+
+def _tables(
+    source: str | datasets.IterableDataset, file: Path | None, settings: DataSettings, name: str
+) -> Iterator[RawTable]:
+    """The columns that are used, some rows at a time."""
+
+    def choose(columns: Sequence[str]) -> Columns:
+        named = settings.label_column is not None  # and must be there: its rows are no unlabelled text
+        labelled = named or bool(find_columns(columns, settings, name, labelled=False).labels)
+        return choose_columns(columns, settings=settings, source=name, labelled=labelled)
+
+    if file is not None and file.suffix.lower() != ".parquet":
+        yield from read_file(file, choose, settings, labelled=False, rows_a_table=_ROWS_A_CHUNK)
+        return
+    stream = _open_stream(source, file) if isinstance(source, str) else source
+    for rows in _chunks(stream, name):
+        yield raw_rows(rows, choose, name)
+
+
+def _open_stream(source: str, file: Path | None) -> datasets.IterableDataset:
+    """A Parquet file, a saved folder or a dataset of the hub as a stream of its rows.
 
     Raises:
         DataError: if it does not exist or cannot be streamed.
     """
-    require_sources(DataSettings(train=source), ("train",))
     name, part = parted(source)
     path = Path(name).expanduser()
     try:
+        if file is not None:
+            return datasets.load_dataset("parquet", data_files=str(file), split="train", streaming=True)
         if path.is_dir():
             return load_saved(path, "train", part, SUFFIXES).to_iterable_dataset()
-        if path.is_file():
-            kind, options = _reader(path, settings)
-            return datasets.load_dataset(kind, data_files=str(path), split="train", streaming=True, **options)
         owner, dataset, *config = name.split("/")
         hub = f"{owner}/{dataset}"
         split = part or choose_split(datasets.get_dataset_split_names(hub, *config), name, "train", None)
@@ -100,24 +136,6 @@ def open_stream(source: str, settings: DataSettings) -> datasets.IterableDataset
         raise
     except Exception as error:  # whatever a hub, a network or a parser raises
         raise DataError(f"{source} cannot be streamed: {first_line(error).rstrip('.')}.") from error
-
-
-def _reader(path: Path, settings: DataSettings) -> tuple[str, dict[str, Any]]:
-    """The reader of `datasets` for a file, told to guess nothing: "NA" is a text, 01 is not 1."""
-    suffix = path.suffix.lower()
-    if suffix in DELIMITED:
-        names = settings.column_names or read_header(path, settings.sep, settings.encoding)
-        delimiter, quoting = dialect_of(path, settings.sep)
-        return "csv", {
-            "sep": delimiter, "quoting": quoting, "encoding": settings.encoding, "keep_default_na": False,
-            "column_names": names, "skiprows": 0 if settings.column_names else 1,
-            "features": datasets.Features(dict.fromkeys(names, datasets.Value("string"))),
-        }  # fmt: skip
-    if suffix in JSON_LINES:
-        return "json", {}
-    if suffix in (".parquet", ".txt"):
-        return suffix.strip(".").replace("txt", "text"), {}
-    raise DataError(f"{path.absolute()} ends in '{path.suffix}', which cannot be streamed.")
 
 
 def _chunks(stream: datasets.IterableDataset, name: str) -> Iterator[datasets.Dataset]:
@@ -133,19 +151,16 @@ def _chunks(stream: datasets.IterableDataset, name: str) -> Iterator[datasets.Da
         yield datasets.Dataset(table) if stream.features is None else datasets.Dataset(table).cast(stream.features)
 
 
-def _clean(chunk: datasets.Dataset, settings: DataSettings, outputs: Outputs, where: str) -> datasets.Dataset:
-    labelled = bool(find_columns(chunk.column_names, settings, where, labelled=False).labels)
-    raw = raw_rows(
-        chunk, lambda columns: choose_columns(columns, settings=settings, source=where, labelled=labelled), where
-    )
-    rows = clean_rows(raw, settings, on_empty=settings.on_empty)
-    if not labelled:
+def _clean(raw: RawTable, settings: DataSettings, outputs: Outputs) -> datasets.Dataset:
+    raw = dataclasses.replace(raw, groups=None)  # whether they part anything, only all of the rows would tell
+    rows = clean_rows(raw, settings, on_empty=settings.on_empty, class_names=outputs.label_names)
+    if raw.labels is None:
         return rows
     return encode_labels(
         rows,
         outputs.label_names,
         split="stream",
-        source=where,
+        source=raw.source,
         problem_type=outputs.problem_type,
         ids_are_teacher_ids=settings.label_ids_are_teacher_ids,
         is_part=True,

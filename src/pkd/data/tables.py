@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pkd.data.choices import choice_texts, right_choice
+from pkd.data.choices import choice_texts, read_answer, right_choices
 from pkd.data.tasks import Columns
 
 Choose = Callable[[Sequence[str]], Columns]
@@ -47,15 +47,19 @@ class RowBuffer:
     choices: int = 0  # of a question; 0 where rows are none
     texts: list[list[str | None]] = field(init=False)
     packed: list[list[pa.Array]] = field(init=False)
-    labels: list[Any] = field(default_factory=list)
-    ids: list[Any] = field(default_factory=list)
-    lines: list[int] = field(default_factory=list)
-    groups: list[str] = field(default_factory=list)
+    labels: list[Any] = field(init=False)
+    ids: list[Any] = field(init=False)
+    lines: list[int] = field(init=False)
+    groups: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
         width = self.choices + 1 if self.choices else len(self.columns.text)
         self.texts = [[] for _ in range(width)]
         self.packed = [[] for _ in range(width)]
+        self.labels, self.ids, self.lines, self.groups = [], [], [], []
+
+    def __len__(self) -> int:
+        return len(self.lines)
 
     def add_record(
         self, line: int, record: Mapping[str, Any], where: str, choices: Sequence[str] | None = None
@@ -72,7 +76,7 @@ class RowBuffer:
             label = [record[name] for name in columns.label_set]
         if self.choices:
             choices = [record[name] for name in columns.choice_set] if choices is None else choices
-            label = None if label is None else right_choice(label, choices, where)
+            label = None if label is None else read_answer(label, choices, where)
             texts = choice_texts([text or "" for text in texts], choices)
         if columns.group is not None:
             self.groups.append(str(record.get(columns.group)))
@@ -93,18 +97,27 @@ class RowBuffer:
             chunks.append(pa.array(column, pa.string()))
             column.clear()
 
-    def table(self, path: Path) -> RawTable:
-        """The rows that were added."""
+    def take(self, path: Path) -> RawTable:
+        """The rows that were added, which the buffer holds no longer.
+
+        Raises:
+            DataError: if it is not clear which choices are the right ones.
+        """
         self._pack()
-        return RawTable(
+        labels = self.labels if self.columns.labels else None
+        if labels and self.choices:
+            labels = right_choices(labels, lambda row: f"{path}, line {self.lines[row]}")
+        taken = RawTable(
             source=str(path),
             texts=tuple(pa.chunked_array(chunks, pa.string()) for chunks in self.packed),
-            labels=self.labels if self.columns.labels else None,
+            labels=labels,
             ids=self.ids if self.columns.row_id is not None else None,
             choices=self.columns.has_choices,
             groups=self.groups or None,
             lines=np.asarray(self.lines, dtype=np.int64),
         )
+        self.__post_init__()
+        return taken
 
 
 def places(raw: RawTable, rows: Sequence[int] | np.ndarray[Any, Any]) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pkd.data.choices import choice_texts, right_choice
+from pkd.data.choices import choice_texts, read_answer, right_choices
 from pkd.data.tables import RawTable
 from pkd.data.tasks import Columns
 from pkd.errors import DataError, first_line
@@ -115,26 +114,40 @@ def choose_split(names: Sequence[str], source: str, split: str, part: str | None
 
 def raw_rows(rows: datasets.Dataset, choose: Any, source: str) -> RawTable:
     """The columns of a dataset that `choose` takes; classes that it knows the names of are called by them."""
-    import datasets
-
     columns = choose(rows.column_names)
     wanted = list(columns.all)
     kept = rows.select_columns(wanted)
     table = (
         kept.with_format("arrow")[:] if len(kept) else pa.table({name: pa.array([], pa.string()) for name in wanted})
     )
-    raw = _of_table(table, columns, source)
-    if columns.label is None or not isinstance(rows.features[columns.label], datasets.ClassLabel):
-        return raw
-    feature, values = rows.features[columns.label], table.column(columns.label).to_pylist()
-    return dataclasses.replace(raw, labels=[_class_name(feature, value, raw) for value in values])
+    if columns.label is not None and len(kept):
+        named = _with_names(table.column(columns.label), rows.features[columns.label], columns, source)
+        table = table.set_column(table.schema.get_field_index(columns.label), columns.label, named)
+    return _of_table(table, columns, source)
 
 
-def _class_name(feature: datasets.ClassLabel, value: int | None, raw: RawTable) -> str | None:
-    """The name of a class, by which labels are aligned."""
+def _with_names(values: pa.ChunkedArray, feature: Any, columns: Columns, source: str) -> pa.ChunkedArray | pa.Array:
+    """A label column by the names of its classes, by which labels are aligned, where its type knows them."""
+    import datasets
+
+    one = getattr(feature, "feature", feature)  # a set of labels is a list of classes
+    if not isinstance(one, datasets.ClassLabel):
+        return values
+    rows = values.to_pylist()
+    if one is not feature:
+        sets = [None if row is None else [_class_name(one, value, source) for value in row] for row in rows]
+        return pa.array(sets, pa.list_(pa.string()))
+    names = [_class_name(one, value, source) for value in rows]
+    numbers = [[str(first + number) for number in range(one.num_classes)] for first in (0, 1)]
+    if columns.has_choices and one.names in numbers:
+        return values  # they number the choices in order, from 0 or from 1: the class is the place
+    return pa.array(names, pa.string())
+
+
+def _class_name(feature: datasets.ClassLabel, value: int | None, source: str) -> str | None:
     if value is not None and value < 0:
         raise DataError(
-            f"{raw.source} has hidden labels ({value}), as benchmarks' test splits do: it can be predicted, not "
+            f"{source} has hidden labels ({value}), as benchmarks' test splits do: it can be predicted, not "
             "trained or measured on. Use a split with labels, or leave it out."
         )
     return None if value is None else str(feature.int2str(int(value)))
@@ -172,10 +185,11 @@ def _of_choices(table: pa.Table, columns: Columns, source: str) -> RawTable:
     labels = None
     if columns.label is not None:
         answers = table.column(columns.label).to_pylist()
-        labels = [
-            right_choice(answer, of, f"{source}, row {row + 1}")
-            for row, (answer, of) in enumerate(zip(answers, choices, strict=True))
+        asked = enumerate(zip(answers, choices, strict=True), start=1)
+        read = [
+            None if answer is None else read_answer(answer, of, f"{source}, row {row}") for row, (answer, of) in asked
         ]
-    read = [pa.chunked_array([list(column)], pa.string()) for column in zip(*rows, strict=True)]
+        labels = right_choices(read, lambda row: f"{source}, row {row + 1}")
+    columns_of_texts = [pa.chunked_array([list(column)], pa.string()) for column in zip(*rows, strict=True)]
     groups = [str(value) for value in table.column(columns.group).to_pylist()] if columns.group else None
-    return RawTable(source=source, texts=tuple(read), labels=labels, choices=True, groups=groups)
+    return RawTable(source=source, texts=tuple(columns_of_texts), labels=labels, choices=True, groups=groups)

@@ -7,15 +7,16 @@ the mismatched ones as test rows, which nothing is selected on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pkd.recipe.faults import Fault
-from pkd.recipe.naming import default_of, fields_of
 from pkd.recipe.schema import Recipe
-from pkd.recipe.settings import DataSettings, Metric, ProblemType
+from pkd.recipe.settings import Metric, ProblemType
+
+_LEFT_OPEN: tuple[Any, ...] = (None, [], "auto")  # values that a page of defaults writes for what is not asked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,8 +136,12 @@ def leaderboard_sources(task: Task, folder: str | None) -> dict[str, str]:
     }
 
 
-def fill_in_task(recipe: Recipe) -> Iterator[Fault]:
-    """Write what `data.task` stands for into the recipe, where nothing else was asked for."""
+def fill_in_task(recipe: Recipe, given: Collection[str]) -> Iterator[Fault]:
+    """Write what `data.task` stands for into the recipe, where nothing else was asked for.
+
+    `given` are the keys of `data` that were written: their values win, though they be the defaults, unless they leave
+    open what they are about (null, [] or auto).
+    """
     data = recipe.data
     if data.task is None:
         if data.folder is not None:
@@ -158,7 +163,7 @@ def fill_in_task(recipe: Recipe) -> Iterator[Fault]:
         found |= {split: f"{task.hub}:{part}" for split, part in task.hub_splits.items()}
     found["max_length"] = task.max_length
     for name, value in found.items():
-        if getattr(data, name) == default_of(fields_of(DataSettings)[name]):
+        if name not in given or getattr(data, name) in _LEFT_OPEN:
             setattr(data, name, value)
     if recipe.evaluation.metric == "auto":
         recipe.evaluation.metric = task.metric

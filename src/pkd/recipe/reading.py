@@ -96,7 +96,7 @@ def _checked(
     recipe, found = settings_from(Recipe, values)
     faults += found
     if recipe is not None:
-        faults += [*_student_training(recipe), *fill_in_task(recipe)]
+        faults += [*_student_training(recipe), *fill_in_task(recipe, values.get("data") or ())]
         broken = {fault.path for fault in faults}
         later = [*missing_values(recipe, required), *broken_rules(recipe)]
         if not broken and not later:  # a sweep's points are the recipe with other values in it
