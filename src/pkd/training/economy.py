@@ -70,7 +70,14 @@ class EconomicalTrainer(ResumableTrainer):
     @cached_property
     def _occurs(self) -> np.ndarray:
         rows: Any = self.train_dataset
-        return occurring_pieces(rows, self.model.get_input_embeddings().num_embeddings)
+        occurs = occurring_pieces(rows, self.model.get_input_embeddings().num_embeddings)
+        occurs[self._pad_token_id] = True  # in no row, but in most batches
+        return occurs
+
+    @property
+    def _pad_token_id(self) -> int:
+        """What batches are padded with; a model that names nothing reads 0 there, which its attention leaves out."""
+        return self.model.config.pad_token_id or 0
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Make the optimiser; its weight decay is counted for the word pieces that do not occur."""

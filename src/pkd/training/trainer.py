@@ -182,7 +182,7 @@ class RowMeanTrainer(EconomicalTrainer):
     def _collator(self) -> Collator:
         on_gpu = self.args.device.type == "cuda"
         round_length = partial(gpu_length, positions=longest_input(self.model.config)) if on_gpu else int
-        return Collator(self.model.config.pad_token_id or 0, self.teacher_layers, round_length)
+        return Collator(self._pad_token_id, self.teacher_layers, round_length)
 
     # Evaluation -----------------------------------------------------------------------------------------------------
 
