@@ -65,6 +65,32 @@ def test_the_ranks_together_have_the_batches_of_one_process_and_no_row_counts_tw
     assert {len(share) for share in shares} == {len(alone)}
 
 
+@given(st.integers(1, 90), st.integers(1, 4), st.integers(1, 3), st.integers(1, 4), st.integers(0, 3))
+def test_a_step_has_the_same_rows_however_it_is_cut(
+    rows: int, batch_size: int, ranks: int, accumulation: int, epoch: int
+) -> None:
+    lengths = np.random.default_rng(rows).integers(3, 60, rows)
+
+    def steps(batch_size: int, **cut: int) -> list[set[int]]:
+        batches = LengthGroupedBatches(lengths, batch_size, seed=3, **cut)
+        batches.set_epoch(epoch)
+        accumulation, listed = cut.get("accumulation", 1), list(batches)
+        return [
+            {row for batch in listed[begin : begin + accumulation] for row in batch if row >= 0}
+            for begin in range(0, len(listed), accumulation)
+        ]
+
+    whole = steps(batch_size * ranks * accumulation)
+    shares = [steps(batch_size * ranks, rank=rank, ranks=ranks, accumulation=accumulation) for rank in range(ranks)]
+    assert [set.union(*parts) for parts in zip(*shares, strict=True)] == whole
+
+
+def test_the_batches_of_a_step_are_of_like_length() -> None:
+    lengths = np.random.default_rng(0).integers(5, 100, size=3200)
+    batches = [lengths[rows] for rows in LengthGroupedBatches(lengths, 8, seed=1, accumulation=4)]
+    assert 1 - sum(batch.sum() for batch in batches) / sum(8 * batch.max() for batch in batches) < 0.05
+
+
 def test_a_stand_in_is_a_row_that_is_marked_as_not_counting() -> None:
     rows = TokenRows(datasets.Dataset.from_dict({"input_ids": [[2, 7, 3], [2, 3]], "length": [3, 2]}))
     batch = Collator(pad_token_id=0)(rows.__getitems__([stand_in(1)]))

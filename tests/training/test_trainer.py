@@ -117,6 +117,23 @@ def test_accumulated_batches_give_the_large_batchs_gradient_with_unlabelled_rows
         torch.testing.assert_close(parts[name], expected, rtol=1e-4, atol=1e-7, msg=name)
 
 
+def test_accumulated_batches_follow_the_large_batchs_losses_step_for_step(
+    annotated: datasets.Dataset, tmp_path: Path
+) -> None:
+    def losses(batch: int, steps: int) -> list[float]:
+        args = arguments(
+            tmp_path, per_device_train_batch_size=batch, gradient_accumulation_steps=steps, save_strategy="no",
+            logging_steps=1,
+        )  # fmt: skip
+        trainer = RowMeanTrainer(without_dropout(make_teacher()), args, train_dataset=annotated)
+        trainer.train()
+        return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+    whole = losses(24, 1)  # 70 rows: the last step has 22, of which 8 × 3 leaves a last micro-batch of 6
+    assert len(whole) == 6
+    np.testing.assert_allclose(losses(8, 3), whole, rtol=1e-4)
+
+
 def test_each_term_is_logged_apart_and_they_add_up(annotated: datasets.Dataset, tmp_path: Path) -> None:
     args = arguments(tmp_path, PatientTrainingArguments, alpha=0.3, beta=50.0, num_train_epochs=1)
     trainer = PatientTrainer(

@@ -60,9 +60,10 @@ def stand_in(row: int) -> int:
 class LengthGroupedBatches(Sampler[list[int]]):
     """Yields a rank's share of each batch of rows, in `grouped_order` of the epoch that `set_epoch` names.
 
-    The batches are those of a single process with the same rows a batch, whatever the number of ranks; each is cut into
-    as many parts as there are ranks, whose sizes differ by one at most, so that no row counts twice and none is left
-    out. A rank that gets none of a last batch of fewer rows than ranks still has to take part in the step: it gets the
+    The rows of an optimiser step are those that a single process without accumulation has in a batch as large. A step
+    is cut into `accumulation` batches, each of like length (a last step perhaps into fewer); a batch is cut into as
+    many parts as there are ranks, whose sizes differ by one at most, so that no row counts twice and none is left out.
+    A rank that gets none of a last batch of fewer rows than ranks still has to take part in the step: it gets the
     batch's first row as a `stand_in`, which the loss leaves out.
 
     Args:
@@ -71,17 +72,27 @@ class LengthGroupedBatches(Sampler[list[int]]):
         seed: of the run.
         rank: whose share to yield.
         ranks: how many there are.
+        accumulation: batches an optimiser step.
         drop_last: leave out a batch that is not full.
     """
 
     def __init__(
-        self, lengths: np.ndarray, batch_size: int, seed: int, *, rank: int = 0, ranks: int = 1, drop_last: bool = False
+        self,
+        lengths: np.ndarray,
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        ranks: int = 1,
+        accumulation: int = 1,
+        drop_last: bool = False,
     ) -> None:
         self.lengths = lengths
         self.batch_size = batch_size
         self.seed = seed
         self.rank = rank
         self.ranks = ranks
+        self.accumulation = accumulation
         self.drop_last = drop_last
         self.epoch = 0
 
@@ -91,7 +102,7 @@ class LengthGroupedBatches(Sampler[list[int]]):
 
     def order(self) -> np.ndarray:
         """[N] the row numbers in the order of this epoch."""
-        return grouped_order(self.lengths, self.batch_size, self.seed, self.epoch)
+        return grouped_order(self.lengths, self.batch_size * self.accumulation, self.seed, self.epoch)
 
     def __iter__(self) -> Iterator[list[int]]:
         order = self.order()

@@ -160,6 +160,7 @@ class RowMeanTrainer(EconomicalTrainer):
             self.args.data_seed if self.args.data_seed is not None else self.args.seed,
             rank=self.args.process_index,
             ranks=self.args.world_size,
+            accumulation=self.args.gradient_accumulation_steps,
             drop_last=self.args.dataloader_drop_last,
         )
         loader = DataLoader(
