@@ -5,7 +5,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pkd.data.batching import STAND_IN, Collator, LengthGroupedBatches, TokenRows, grouped_order, stand_in
+from pkd.data.batching import (
+    STAND_IN,
+    Collator,
+    LengthGroupedBatches,
+    TokenRows,
+    grouped_order,
+    has_unlabelled,
+    stand_in,
+)
 from pkd.data.lengths import round_up
 
 
@@ -46,6 +54,14 @@ def test_a_batch_is_padded_on_the_right_and_a_missing_label_is_ignored() -> None
     assert batch["attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 0]]
     assert batch["token_type_ids"].tolist() == [[0, 0, 0, 0], [0, 1, 1, 0]]
     assert batch["labels"].tolist() == [-100, 1]
+
+
+def test_a_row_has_no_label_where_that_is_null_or_negative_and_only_chosen_rows_count() -> None:
+    rows = datasets.Dataset.from_dict({"label": [1, 0, None, -100]})
+    assert [has_unlabelled(rows.select([0, 1, other])) for other in (0, 2, 3)] == [False, True, True]
+    assert has_unlabelled(datasets.Dataset.from_dict({"label": [0.5, None]}))
+    assert has_unlabelled(rows.rename_column("label", "class"))
+    assert not has_unlabelled(rows.select([]))
 
 
 @given(st.integers(1, 70), st.integers(1, 4), st.integers(1, 5))

@@ -10,6 +10,7 @@ from pkd.data.batching import Collator, TokenRows
 from pkd.distillation.annotation import annotate_rows
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.ledger import beta_elsewhere, formula, measure_terms
+from pkd.distillation.losses import kd_loss
 from pkd.distillation.student import student_from
 from pkd.recipe.settings import LossSettings
 
@@ -35,6 +36,25 @@ def test_a_terms_gradient_is_that_of_its_weighted_mean(batches: list[dict[str, t
     norm = torch.stack([p.grad.norm() for p in student.parameters() if p.grad is not None]).norm()
     assert entries["ce"].value == pytest.approx(loss.item(), rel=1e-5)
     assert entries["ce"].gradient_norm == pytest.approx(norm.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3])
+def test_the_terms_of_few_labelled_rows_are_those_of_the_mean_over_all_rows(
+    batches: list[dict[str, torch.Tensor]], alpha: float
+) -> None:
+    student, settings, layer_map = student_from(make_teacher(), 2).eval(), LossSettings(alpha=alpha), LayerMap.skip(4, 2)
+    batch = {**batches[0], "labels": torch.where(torch.arange(20) < 2, batches[0]["labels"], -100)}
+    entries = {entry.name: entry for entry in measure_terms(student, [batch], settings, layer_map)}
+    weights = {"ce": 0.1 * (1 - alpha), "kd": 0.1 * alpha + 0.9, "pt": settings.beta}
+    assert {name: entry.weight for name, entry in entries.items()} == pytest.approx(weights)
+    output = student(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+    ce = torch.nn.functional.cross_entropy(output.logits[:2], batch["labels"][:2], reduction="sum") * (1 - alpha) / 20
+    kd = kd_loss(output.logits, batch["teacher_logits"], settings.temperature)
+    kd = (alpha * kd[:2].sum() + kd[2:].sum()) / 20
+    for name, part in (("ce", ce), ("kd", kd)):
+        gradients = torch.autograd.grad(part, list(student.parameters()), retain_graph=True, allow_unused=True)
+        norm = torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm()
+        assert entries[name].gradient_norm == pytest.approx(norm.item(), rel=1e-5)
 
 
 def test_measuring_leaves_the_student_as_it_was(batches: list[dict[str, torch.Tensor]]) -> None:

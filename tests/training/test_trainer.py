@@ -147,6 +147,21 @@ def test_each_term_is_logged_apart_and_they_add_up(annotated: datasets.Dataset, 
         assert entry["loss"] == pytest.approx(total, rel=1e-5)
 
 
+def test_a_row_whose_label_is_to_be_ignored_learns_as_an_unlabelled_one(
+    annotated: datasets.Dataset, tmp_path: Path
+) -> None:
+    def logged(no_label: int | None) -> dict[str, float]:
+        labels = [label if index % 4 == 0 else no_label for index, label in enumerate(annotated["label"])]
+        rows = annotated.remove_columns("label").add_column("label", labels, feature=annotated.features["label"])
+        args = arguments(tmp_path, PatientTrainingArguments, max_steps=2, save_strategy="no")
+        student = without_dropout(student_from(make_teacher(), 2))
+        trainer = PatientTrainer(student, args, layer_map=LayerMap.skip(4, 2), train_dataset=rows)
+        trainer.train()
+        return {name: value for name, value in trainer.state.log_history[0].items() if name.startswith("loss")}
+
+    assert logged(-100) == logged(None)
+
+
 def test_only_terms_that_reach_the_loss_are_computed(annotated: datasets.Dataset, tmp_path: Path) -> None:
     def terms(**loss: float) -> set[str]:
         args = arguments(tmp_path, PatientTrainingArguments, max_steps=2, save_strategy="no", **loss)

@@ -197,6 +197,14 @@ def is_labelled(labels: torch.Tensor) -> torch.Tensor:
     return labels >= 0
 
 
+def has_unlabelled(dataset: datasets.Dataset) -> bool:
+    """Whether any row of a data set has no label."""
+    if len(dataset) == 0 or "label" not in dataset.column_names:
+        return len(dataset) > 0
+    column = dataset.select_columns(["label"]).with_format("arrow")[:]["label"]
+    return not bool(is_labelled(torch.from_numpy(_labels(_one_chunk(column)))).all())
+
+
 def _labels(column: pa.Array) -> np.ndarray:
     """Class ids [B] int64, scores [B] float32 or sets [B, C] float32; -100 and NaN stand for none."""
     if pa.types.is_integer(column.type):

@@ -9,9 +9,9 @@ import datasets
 import torch
 from transformers import PreTrainedModel, TrainingArguments
 
-from pkd.data.batching import is_labelled, stored_teacher_layers
+from pkd.data.batching import has_unlabelled, is_labelled, stored_teacher_layers
 from pkd.distillation.layers import LayerMap
-from pkd.distillation.losses import kd_loss, pkd_loss, pt_loss, score_kd_loss, set_kd_loss
+from pkd.distillation.losses import kd_loss, pkd_parts, pt_loss, score_kd_loss, set_kd_loss
 from pkd.distillation.projection import projected
 from pkd.encoder.inference import ask_for_layers, cls_states_of, model_inputs
 from pkd.errors import DataError, RecipeError
@@ -81,7 +81,7 @@ class PatientTrainer(RowMeanTrainer):
                 f"beta is {args.beta}, but there is no layer map. Give layer_map=LayerMap.skip(...), or set beta=0."
             )
         self.layer_map = layer_map if args.beta > 0 else None
-        self._has_unlabelled = train_dataset is not None and _count_unlabelled(train_dataset) > 0
+        self._has_unlabelled = train_dataset is not None and has_unlabelled(train_dataset)
         if train_dataset is not None:
             _check_annotated(train_dataset, self.needs_logits, self.teacher_layers)
         super().__init__(model, args, train_dataset=train_dataset, **keywords)
@@ -98,7 +98,7 @@ class PatientTrainer(RowMeanTrainer):
 
     def row_losses(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> RowLosses:
         """L_PKD of each row [B], and its terms."""
-        total, terms = patient_row_losses(
+        (ce, kd, pt), terms = patient_row_parts(
             model,
             inputs,
             self.loss_settings,
@@ -106,10 +106,10 @@ class PatientTrainer(RowMeanTrainer):
             problem_type=self.problem_type,
             unlabelled=self._has_unlabelled,
         )
-        return total, terms
+        return ce + kd + pt, terms
 
 
-def patient_row_losses(
+def patient_row_parts(
     model: torch.nn.Module,
     inputs: dict[str, torch.Tensor],
     settings: LossSettings,
@@ -117,8 +117,8 @@ def patient_row_losses(
     *,
     problem_type: ProblemType,
     unlabelled: bool,
-) -> RowLosses:
-    """L_PKD of each row of a batch [B], and its terms, each over the rows that it has."""
+) -> tuple[tuple[torch.Tensor, torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]:
+    """What ce, kd and pt add to the L_PKD of each row of a batch, [B] each, and the terms, each over the rows it has."""
     student_layers = layer_map.student if layer_map else ()
     output: Any = model(**model_inputs(inputs), **ask_for_layers(student_layers))
     logits, labels = output.logits, inputs["labels"]
@@ -138,7 +138,7 @@ def patient_row_losses(
             settings.normalize,
             settings.pt_reduction,
         )
-    return pkd_loss(ce, kd, pt, settings.alpha, settings.beta, labelled), terms
+    return pkd_parts(ce, kd, pt, settings.alpha, settings.beta, labelled), terms
 
 
 def _kd_row_losses(
@@ -148,10 +148,6 @@ def _kd_row_losses(
         return score_kd_loss(logits, teacher_logits)
     kd = set_kd_loss if problem_type == "multi_label_classification" else kd_loss
     return kd(logits, teacher_logits, settings.temperature, settings.kd_reduction)
-
-
-def _count_unlabelled(rows: datasets.Dataset) -> int:
-    return int(rows.data.column("label").null_count) if "label" in rows.column_names else len(rows)
 
 
 def _check_annotated(rows: datasets.Dataset, needs_logits: bool, teacher_layers: tuple[int, ...]) -> None:
