@@ -42,7 +42,11 @@ def test_a_terms_gradient_is_that_of_its_weighted_mean(batches: list[dict[str, t
 def test_the_terms_of_few_labelled_rows_are_those_of_the_mean_over_all_rows(
     batches: list[dict[str, torch.Tensor]], alpha: float
 ) -> None:
-    student, settings, layer_map = student_from(make_teacher(), 2).eval(), LossSettings(alpha=alpha), LayerMap.skip(4, 2)
+    student, settings, layer_map = (
+        student_from(make_teacher(), 2).eval(),
+        LossSettings(alpha=alpha),
+        LayerMap.skip(4, 2),
+    )
     batch = {**batches[0], "labels": torch.where(torch.arange(20) < 2, batches[0]["labels"], -100)}
     entries = {entry.name: entry for entry in measure_terms(student, [batch], settings, layer_map)}
     weights = {"ce": 0.1 * (1 - alpha), "kd": 0.1 * alpha + 0.9, "pt": settings.beta}
@@ -75,6 +79,8 @@ def test_the_same_beta_under_other_reductions_has_the_same_gradient(batches: lis
     ]
     assert norms[0] == pytest.approx(norms[1], rel=1e-5)
     assert beta_elsewhere(paper, 1, 16).reference_mean == pytest.approx(100)
+    # of four choices each has its states: the mean is over four times as many units
+    assert beta_elsewhere(ours, 1, 16, choices=4).paper_sum == pytest.approx(100 / 64)
     # the published codes' β = 100 on BERT-base with five patient layers is 0.026 of the paper's sum
     assert beta_elsewhere(LossSettings(beta=100.0), 5, 768).paper_sum == pytest.approx(0.026, abs=1e-4)
 
@@ -84,4 +90,11 @@ def test_the_formula_says_what_is_computed() -> None:
     assert full.startswith("loss of a row = 0.5·CE + 0.5·T²·KL(teacher‖student)/classes at T=10 + 100·mean over layers")
     assert "of an unlabelled row = T²·KL" in full
     assert formula(LossSettings(alpha=0.0, beta=0.0), None) == "loss of a row = 1·CE"
+    assert formula(LossSettings(), None, "regression", unlabelled=True) == (
+        "loss of a row = 0.5·(score − label)² + 0.5·(score − the teacher's)²; "
+        "of an unlabelled row = (score − the teacher's)²"
+    )
+    assert formula(LossSettings(kd_reduction="sum"), None, "multi_label_classification") == (
+        "loss of a row = 0.5·BCE/classes + 0.5·T²·BCE with the teacher's answers at T=10"
+    )
     assert "sum over layers" in formula(LossSettings(pt_reduction="sum"), LayerMap.skip(6, 3))

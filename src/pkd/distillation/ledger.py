@@ -12,12 +12,12 @@ from pkd.data.batching import is_labelled
 from pkd.data.labels import outputs_of
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.trainer import patient_row_parts
-from pkd.recipe.settings import LossSettings
+from pkd.recipe.settings import LossSettings, ProblemType
 
 
 @dataclass(frozen=True)
 class TermEntry:
-    """One term: its unweighted value, its weight, and the norm of its gradient in the mean loss, over all parameters."""
+    """One term: its unweighted value, its weight, and the norm of its gradient in the mean loss over all weights."""
 
     name: str
     value: float  # mean over the rows that have the term: ce is of labelled ones
@@ -83,24 +83,39 @@ def measure_terms(
     ]
 
 
-def beta_elsewhere(settings: LossSettings, patient_layers: int, hidden_size: int) -> BetaElsewhere:
+def beta_elsewhere(settings: LossSettings, patient_layers: int, hidden_size: int, *, choices: int = 1) -> BetaElsewhere:
     """What β is called under the paper's sum and under the reference implementation's mean.
+
+    Args:
+        settings: of the loss.
+        patient_layers: K.
+        hidden_size: H, the teacher's.
+        choices: N of a multiple choice, each of which has its states.
 
     >>> beta_elsewhere(LossSettings(beta=100), patient_layers=5, hidden_size=768).paper_sum
     0.026041666666666668
     """
-    units = patient_layers * hidden_size
+    units = patient_layers * choices * hidden_size
     if settings.pt_reduction == "mean":
         return BetaElsewhere(paper_sum=settings.beta / units, reference_mean=settings.beta)
     return BetaElsewhere(paper_sum=settings.beta, reference_mean=settings.beta * units)
 
 
-def formula(settings: LossSettings, layer_map: LayerMap | None, *, unlabelled: bool = False) -> str:
+def formula(
+    settings: LossSettings,
+    layer_map: LayerMap | None,
+    problem_type: ProblemType = "single_label_classification",
+    *,
+    unlabelled: bool = False,
+) -> str:
     """The loss in words, with its weights and reductions as they will be computed."""
-    parts = [f"{1 - settings.alpha:g}·CE"] if settings.alpha < 1 else []
-    kd = f"T²·KL(teacher‖student)/classes at T={settings.temperature:g}"
-    if settings.kd_reduction == "sum":
-        kd = kd.replace("/classes", "")
+    over = "/classes" if settings.kd_reduction == "mean" else ""
+    ce, kd = "CE", f"T²·KL(teacher‖student){over} at T={settings.temperature:g}"
+    if problem_type == "regression":
+        ce, kd = "(score − label)²", "(score − the teacher's)²"
+    elif problem_type == "multi_label_classification":
+        ce, kd = "BCE/classes", f"T²·BCE with the teacher's answers{over} at T={settings.temperature:g}"
+    parts = [f"{1 - settings.alpha:g}·{ce}"] if settings.alpha < 1 else []
     states = "[CLS] states brought to length 1" if settings.normalize else "[CLS] states as they are"
     per = "mean" if settings.pt_reduction == "mean" else "sum"
     pt = f"{settings.beta:g}·{per} over layers and units of the squared difference of {states}"

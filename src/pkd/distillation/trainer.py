@@ -118,7 +118,7 @@ def patient_row_parts(
     problem_type: ProblemType,
     unlabelled: bool,
 ) -> tuple[tuple[torch.Tensor, torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]:
-    """What ce, kd and pt add to the L_PKD of each row of a batch, [B] each, and the terms, each over the rows it has."""
+    """What ce, kd and pt add to the L_PKD of each row of a batch, [B] each; and the terms, over the rows that have them."""
     student_layers = layer_map.student if layer_map else ()
     output: Any = model(**model_inputs(inputs), **ask_for_layers(student_layers))
     logits, labels = output.logits, inputs["labels"]
