@@ -292,6 +292,35 @@ def test_a_resume_with_other_settings_is_refused_with_the_differences(
         other.train(resume_from_checkpoint=True)
 
 
+def test_a_resume_with_another_loss_map_or_other_rows_is_refused_with_the_differences(
+    annotated: datasets.Dataset, tmp_path: Path
+) -> None:
+    def trainer(
+        layer_map: LayerMap = LayerMap.skip(4, 2), rows: datasets.Dataset = annotated, **loss: Any
+    ) -> PatientTrainer:
+        args = arguments(tmp_path, PatientTrainingArguments, max_steps=1, save_strategy="steps", save_steps=1, **loss)
+        return PatientTrainer(student_from(make_teacher(), 2), args, layer_map=layer_map, train_dataset=rows)
+
+    trainer().train()
+    trainer(rows=annotated.flatten_indices()).train(resume_from_checkpoint=True)  # the same rows, stored otherwise
+    backwards = annotated.select(range(69, -1, -1))
+    states = annotated.rename_column("teacher_cls_states", "states")
+    moved = states.add_column(
+        "teacher_cls_states",
+        [{"3": row["2"]} for row in states["states"]],
+        feature=datasets.Features({"3": annotated.features["teacher_cls_states"]["2"]}),
+    )
+    for other, told in (
+        (trainer(beta=1.0), r"loss\.beta 100\.0 → 1\.0"),
+        (trainer(temperature=2.0, alpha=0.9), r"loss\.alpha 0\.5 → 0\.9; loss\.temperature 10\.0 → 2\.0"),
+        (trainer(normalize=False), "loss.normalize True → False"),
+        (trainer(rows=backwards), "row_contents"),
+        (trainer(LayerMap(((1, 3),)), moved), r"layer_map \[\[1, 2\]\] → \[\[1, 3\]\]"),
+    ):
+        with pytest.raises(CheckpointError, match=told):
+            other.train(resume_from_checkpoint=True)
+
+
 def test_no_checkpoint_holds_a_pickle_and_only_the_best_and_last_two_stay(
     annotated: datasets.Dataset, tmp_path: Path
 ) -> None:

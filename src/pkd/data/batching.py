@@ -5,6 +5,7 @@ Columns are read from Arrow without a Python object a row, and the teacher's ans
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,14 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from pkd.data.labels import IGNORED_LABEL
+from pkd.storage.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     import datasets
 
 STAND_IN = "stand_in"  # marks rows of a batch that do not count
 _BATCHES_A_GROUP = 50
+_ROWS_AT_A_TIME = 10_000
 
 
 def grouped_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> np.ndarray:
@@ -133,6 +136,26 @@ class TokenRows(Dataset[pa.Table]):
                 STAND_IN, pa.array([True] * len(indices))
             )
         return self.rows[list(indices)]
+
+
+def fingerprint_batches(dataset: datasets.Dataset) -> str:
+    """The sha256 of what training reads of encoded rows, in their order; the same however they are stored.
+
+    The teacher's states are left out: a hundred times as many bytes as its logits, and another teacher has other logits.
+    """
+    values: dict[str, Callable[[pa.Array], np.ndarray]] = {
+        "length": lambda column: column.to_numpy(zero_copy_only=False),
+        "input_ids": lambda column: column.flatten().to_numpy(zero_copy_only=False),
+        "label": _labels,
+        "teacher_logits": _matrix,
+    }
+    digests = {name: hashlib.sha256() for name in values if name in dataset.column_names}
+    rows = dataset.select_columns(list(digests)).with_format("arrow")
+    for begin in range(0, len(dataset), _ROWS_AT_A_TIME):
+        table = rows[begin : begin + _ROWS_AT_A_TIME]
+        for name, digest in digests.items():
+            digest.update(values[name](_one_chunk(table[name])).tobytes())
+    return fingerprint({name: digest.hexdigest() for name, digest in digests.items()})
 
 
 class Collator:

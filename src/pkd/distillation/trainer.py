@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import datasets
@@ -108,6 +108,10 @@ class PatientTrainer(RowMeanTrainer):
         )
         return ce + kd + pt, terms
 
+    def _inputs(self) -> dict[str, Any]:
+        pairs = self.layer_map.pairs if self.layer_map else None
+        return {**super()._inputs(), "loss": asdict(self.loss_settings), "layer_map": pairs}
+
 
 def patient_row_parts(
     model: torch.nn.Module,
@@ -118,7 +122,7 @@ def patient_row_parts(
     problem_type: ProblemType,
     unlabelled: bool,
 ) -> tuple[tuple[torch.Tensor, torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]:
-    """What ce, kd and pt add to the L_PKD of each row of a batch, [B] each; and the terms, over the rows that have them."""
+    """What ce, kd and pt add to the L_PKD of each row of a batch, [B] each; and each term over the rows it has."""
     student_layers = layer_map.student if layer_map else ()
     output: Any = model(**model_inputs(inputs), **ask_for_layers(student_layers))
     logits, labels = output.logits, inputs["labels"]

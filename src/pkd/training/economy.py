@@ -17,6 +17,7 @@ import torch
 from transformers import TrainingArguments
 from transformers.trainer_utils import TrainOutput
 
+from pkd.data.batching import fingerprint_batches
 from pkd.data.encoding import occurring_pieces
 from pkd.encoder.shortcut import cls_only
 from pkd.encoder.vocabulary import OccurringEmbedding, frozen_embeddings, occurring_only
@@ -105,7 +106,14 @@ class EconomicalTrainer(ResumableTrainer):
         words: dict[str, Any] = {"train_embeddings": self.train_embeddings}
         if self._words is not None:
             words["word_pieces"] = fingerprint({"occur": np.flatnonzero(self._occurs).tolist()})
+        if not self.resumed_with:  # what a job resumes with names its rows, by hashes that it has already
+            words["row_contents"] = self._row_contents
         return {**super()._inputs(), **words}
+
+    @cached_property
+    def _row_contents(self) -> str:
+        rows: Any = self.train_dataset
+        return fingerprint_batches(rows)
 
     def _counters(self) -> dict[str, Any]:
         decay = self._words.decay if self._words is not None else 1.0
