@@ -321,6 +321,21 @@ def test_a_resume_with_another_loss_map_or_other_rows_is_refused_with_the_differ
             other.train(resume_from_checkpoint=True)
 
 
+def test_rows_are_predicted_whatever_they_carry(annotated: datasets.Dataset, tmp_path: Path) -> None:
+    args = arguments(tmp_path, PatientTrainingArguments)
+    trainer = PatientTrainer(
+        student_from(make_teacher(), 2), args, layer_map=LayerMap.skip(4, 2), train_dataset=annotated,
+        eval_dataset=annotated, processing_class=make_tokenizer(),
+    )  # fmt: skip
+    predicted = trainer.predict(annotated)
+    np.testing.assert_array_equal(predicted.label_ids, annotated["label"])
+    right = float((predicted.predictions.argmax(1) == predicted.label_ids).mean())
+    assert predicted.metrics["test_accuracy"] == trainer.evaluate()["eval_accuracy"] == right
+    text = trainer.predict(annotated.select_columns(["text"]), metric_key_prefix="new")
+    np.testing.assert_allclose(text.predictions, predicted.predictions, atol=1e-6)
+    assert (text.label_ids, text.metrics) == (None, {})
+
+
 def test_no_checkpoint_holds_a_pickle_and_only_the_best_and_last_two_stay(
     annotated: datasets.Dataset, tmp_path: Path
 ) -> None:
