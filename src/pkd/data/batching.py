@@ -141,7 +141,7 @@ class TokenRows(Dataset[pa.Table]):
 def fingerprint_batches(dataset: datasets.Dataset) -> str:
     """The sha256 of what training reads of encoded rows, in their order; the same however they are stored.
 
-    The teacher's states are left out: a hundred times as many bytes as its logits, and another teacher has other logits.
+    The teacher's states are left out: they are a hundred times as many bytes, and another teacher has other logits.
     """
     values: dict[str, Callable[[pa.Array], np.ndarray]] = {
         "length": lambda column: column.to_numpy(zero_copy_only=False),

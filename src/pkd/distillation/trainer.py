@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -17,6 +19,7 @@ from pkd.encoder.inference import ask_for_layers, cls_states_of, model_inputs
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.reading import validate
 from pkd.recipe.settings import LossSettings, ProblemType, TrainingSettings
+from pkd.storage.seal import read_manifest
 from pkd.training.losses import ce_row_losses
 from pkd.training.trainer import RowLosses, RowMeanTrainer
 
@@ -57,7 +60,9 @@ class PatientTrainer(RowMeanTrainer):
         model: the student.
         args: `PatientTrainingArguments`.
         layer_map: which teacher layers teach which student layers; not needed where β is 0.
-        train_dataset: rows of `pkd.annotate`.
+        train_dataset: rows of `pkd.annotate`. Evaluated rows that are still text are cut to the length that these were
+            cut to, and so are, for `save_model` saves it, those that the trained student will read.
+        processing_class: the teacher's tokenizer.
 
     Other arguments are the Trainer's.
 
@@ -73,6 +78,7 @@ class PatientTrainer(RowMeanTrainer):
         *,
         layer_map: LayerMap | None = None,
         train_dataset: datasets.Dataset | None = None,
+        processing_class: Any = None,
         **keywords: Any,
     ) -> None:
         self.loss_settings = loss_settings(args)
@@ -84,7 +90,8 @@ class PatientTrainer(RowMeanTrainer):
         self._has_unlabelled = train_dataset is not None and has_unlabelled(train_dataset)
         if train_dataset is not None:
             _check_annotated(train_dataset, self.needs_logits, self.teacher_layers)
-        super().__init__(model, args, train_dataset=train_dataset, **keywords)
+            processing_class = _cutting_alike(processing_class, train_dataset)
+        super().__init__(model, args, train_dataset=train_dataset, processing_class=processing_class, **keywords)
 
     @property
     def needs_logits(self) -> bool:
@@ -152,6 +159,17 @@ def _kd_row_losses(
         return score_kd_loss(logits, teacher_logits)
     kd = set_kd_loss if problem_type == "multi_label_classification" else kd_loss
     return kd(logits, teacher_logits, settings.temperature, settings.kd_reduction)
+
+
+def _cutting_alike(tokenizer: Any, rows: datasets.Dataset) -> Any:
+    """The tokenizer, cutting texts to the length that annotated rows were cut to, where their folders say it."""
+    manifests = [read_manifest(folder) for folder in {Path(file["filename"]).parent for file in rows.cache_files}]
+    lengths = [manifest.inputs["max_length"] for manifest in manifests if manifest and "max_length" in manifest.inputs]
+    if tokenizer is None or not lengths:
+        return tokenizer
+    tokenizer = copy(tokenizer)  # the caller's stays as it is
+    tokenizer.model_max_length = max(lengths)
+    return tokenizer
 
 
 def _check_annotated(rows: datasets.Dataset, needs_logits: bool, teacher_layers: tuple[int, ...]) -> None:
