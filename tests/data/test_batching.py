@@ -5,7 +5,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pkd.data.batching import STAND_IN, Collator, LengthGroupedBatches, TokenRows, grouped_order, stand_in
+from pkd.data.batching import (
+    STAND_IN,
+    Collator,
+    LengthGroupedBatches,
+    TokenRows,
+    grouped_order,
+    has_unlabelled,
+    stand_in,
+)
 from pkd.data.lengths import round_up
 
 
@@ -48,6 +56,14 @@ def test_a_batch_is_padded_on_the_right_and_a_missing_label_is_ignored() -> None
     assert batch["labels"].tolist() == [-100, 1]
 
 
+def test_a_row_has_no_label_where_that_is_null_or_negative_and_only_chosen_rows_count() -> None:
+    rows = datasets.Dataset.from_dict({"label": [1, 0, None, -100]})
+    assert [has_unlabelled(rows.select([0, 1, other])) for other in (0, 2, 3)] == [False, True, True]
+    assert has_unlabelled(datasets.Dataset.from_dict({"label": [0.5, None]}))
+    assert has_unlabelled(rows.rename_column("label", "class"))
+    assert not has_unlabelled(rows.select([]))
+
+
 @given(st.integers(1, 70), st.integers(1, 4), st.integers(1, 5))
 def test_the_ranks_together_have_the_batches_of_one_process_and_no_row_counts_twice(
     rows: int, ranks: int, batch_size: int
@@ -63,6 +79,32 @@ def test_the_ranks_together_have_the_batches_of_one_process_and_no_row_counts_tw
         assert [row for part in parts for row in part if row >= 0] == whole
         assert max(len(part) for part in parts) <= batch_size
     assert {len(share) for share in shares} == {len(alone)}
+
+
+@given(st.integers(1, 90), st.integers(1, 4), st.integers(1, 3), st.integers(1, 4), st.integers(0, 3))
+def test_a_step_has_the_same_rows_however_it_is_cut(
+    rows: int, batch_size: int, ranks: int, accumulation: int, epoch: int
+) -> None:
+    lengths = np.random.default_rng(rows).integers(3, 60, rows)
+
+    def steps(batch_size: int, **cut: int) -> list[set[int]]:
+        batches = LengthGroupedBatches(lengths, batch_size, seed=3, **cut)
+        batches.set_epoch(epoch)
+        accumulation, listed = cut.get("accumulation", 1), list(batches)
+        return [
+            {row for batch in listed[begin : begin + accumulation] for row in batch if row >= 0}
+            for begin in range(0, len(listed), accumulation)
+        ]
+
+    whole = steps(batch_size * ranks * accumulation)
+    shares = [steps(batch_size * ranks, rank=rank, ranks=ranks, accumulation=accumulation) for rank in range(ranks)]
+    assert [set.union(*parts) for parts in zip(*shares, strict=True)] == whole
+
+
+def test_the_batches_of_a_step_are_of_like_length() -> None:
+    lengths = np.random.default_rng(0).integers(5, 100, size=3200)
+    batches = [lengths[rows] for rows in LengthGroupedBatches(lengths, 8, seed=1, accumulation=4)]
+    assert 1 - sum(batch.sum() for batch in batches) / sum(8 * batch.max() for batch in batches) < 0.05
 
 
 def test_a_stand_in_is_a_row_that_is_marked_as_not_counting() -> None:

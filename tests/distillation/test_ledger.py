@@ -10,6 +10,7 @@ from pkd.data.batching import Collator, TokenRows
 from pkd.distillation.annotation import annotate_rows
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.ledger import beta_elsewhere, formula, measure_terms
+from pkd.distillation.losses import kd_loss
 from pkd.distillation.student import student_from
 from pkd.recipe.settings import LossSettings
 
@@ -37,6 +38,29 @@ def test_a_terms_gradient_is_that_of_its_weighted_mean(batches: list[dict[str, t
     assert entries["ce"].gradient_norm == pytest.approx(norm.item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.3])
+def test_the_terms_of_few_labelled_rows_are_those_of_the_mean_over_all_rows(
+    batches: list[dict[str, torch.Tensor]], alpha: float
+) -> None:
+    student, settings, layer_map = (
+        student_from(make_teacher(), 2).eval(),
+        LossSettings(alpha=alpha),
+        LayerMap.skip(4, 2),
+    )
+    batch = {**batches[0], "labels": torch.where(torch.arange(20) < 2, batches[0]["labels"], -100)}
+    entries = {entry.name: entry for entry in measure_terms(student, [batch], settings, layer_map)}
+    weights = {"ce": 0.1 * (1 - alpha), "kd": 0.1 * alpha + 0.9, "pt": settings.beta}
+    assert {name: entry.weight for name, entry in entries.items()} == pytest.approx(weights)
+    output = student(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+    ce = torch.nn.functional.cross_entropy(output.logits[:2], batch["labels"][:2], reduction="sum") * (1 - alpha) / 20
+    kd = kd_loss(output.logits, batch["teacher_logits"], settings.temperature)
+    kd = (alpha * kd[:2].sum() + kd[2:].sum()) / 20
+    for name, part in (("ce", ce), ("kd", kd)):
+        gradients = torch.autograd.grad(part, list(student.parameters()), retain_graph=True, allow_unused=True)
+        norm = torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm()
+        assert entries[name].gradient_norm == pytest.approx(norm.item(), rel=1e-5)
+
+
 def test_measuring_leaves_the_student_as_it_was(batches: list[dict[str, torch.Tensor]]) -> None:
     student = student_from(make_teacher(), 2).train()
     before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
@@ -55,6 +79,8 @@ def test_the_same_beta_under_other_reductions_has_the_same_gradient(batches: lis
     ]
     assert norms[0] == pytest.approx(norms[1], rel=1e-5)
     assert beta_elsewhere(paper, 1, 16).reference_mean == pytest.approx(100)
+    # of four choices each has its states: the mean is over four times as many units
+    assert beta_elsewhere(ours, 1, 16, choices=4).paper_sum == pytest.approx(100 / 64)
     # the published codes' β = 100 on BERT-base with five patient layers is 0.026 of the paper's sum
     assert beta_elsewhere(LossSettings(beta=100.0), 5, 768).paper_sum == pytest.approx(0.026, abs=1e-4)
 
@@ -64,4 +90,11 @@ def test_the_formula_says_what_is_computed() -> None:
     assert full.startswith("loss of a row = 0.5·CE + 0.5·T²·KL(teacher‖student)/classes at T=10 + 100·mean over layers")
     assert "of an unlabelled row = T²·KL" in full
     assert formula(LossSettings(alpha=0.0, beta=0.0), None) == "loss of a row = 1·CE"
+    assert formula(LossSettings(), None, "regression", unlabelled=True) == (
+        "loss of a row = 0.5·(score − label)² + 0.5·(score − the teacher's)²; "
+        "of an unlabelled row = (score − the teacher's)²"
+    )
+    assert formula(LossSettings(kd_reduction="sum"), None, "multi_label_classification") == (
+        "loss of a row = 0.5·BCE/classes + 0.5·T²·BCE with the teacher's answers at T=10"
+    )
     assert "sum over layers" in formula(LossSettings(pt_reduction="sum"), LayerMap.skip(6, 3))

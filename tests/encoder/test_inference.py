@@ -64,6 +64,14 @@ def test_no_rows_give_no_answers(
     assert answer_rows(teacher, encode(rows.select([]), tokenizer, 64)).logits.shape == (0, 2)
 
 
+def test_no_rows_of_a_multiple_choice_are_as_wide_as_others(
+    teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    choices = {"text_a": ["a film"], **{f"choice_{number}": ["good"] for number in range(3)}}
+    encoded = encode(datasets.Dataset.from_dict(choices), tokenizer, 64)
+    assert answer_rows(teacher, encoded.select([])).logits.shape == (0, 3)
+
+
 @given(st.lists(st.integers(1, 512), max_size=60), st.integers(1, 2048))
 def test_batches_hold_every_row_once_and_no_more_tokens_than_allowed(lengths: list[int], tokens: int) -> None:
     array = np.asarray(lengths, dtype=np.int64)

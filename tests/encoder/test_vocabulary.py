@@ -91,6 +91,14 @@ def test_an_embedding_most_of_which_occurs_stays_whole() -> None:
         assert words is None
 
 
+def test_an_embedding_that_is_frozen_stays_as_it_is() -> None:
+    model = make_classifier("bert")
+    model.get_input_embeddings().weight.requires_grad_(False)
+    with occurring_only(model, occurring(model)) as words:
+        assert words is None
+    assert not model.get_input_embeddings().weight.requires_grad
+
+
 @pytest.mark.parametrize("kind", ["bert", "electra", "distilbert", "modernbert"])
 def test_frozen_embeddings_get_no_gradient_and_learn_again_later(kind: str) -> None:
     model = make_classifier(kind)

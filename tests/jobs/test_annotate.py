@@ -13,8 +13,13 @@ import pytest
 
 from conftest import make_reviews, make_teacher, make_tokenizer, write_csv
 from pkd import progress
+from pkd.data.examples import load_data
 from pkd.distillation.annotation import cut_of, list_shards
+from pkd.distillation.layers import LayerMap
+from pkd.distillation.student import student_from
+from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
 from pkd.jobs.annotate import annotate
+from pkd.serving.classifier import Classifier
 from pkd.storage.seal import partial_of, read_manifest, seal
 
 
@@ -150,3 +155,21 @@ def test_a_shard_that_no_manifest_names_is_not_read(given: dict[str, Any], tmp_p
     annotate(**given)
     shutil.copy(tmp_path / "annotated" / "shard-00000.arrow", tmp_path / "annotated" / "shard-00009.arrow")
     assert len(annotate(**given)) == 100
+
+
+def test_a_trainer_cuts_other_rows_as_the_annotated_ones_were_cut_and_saves_that_length(
+    given: dict[str, Any], tmp_path: Path
+) -> None:
+    tokenizer, layer_map = make_tokenizer(), LayerMap.skip(4, 2)
+    rows = load_data(train=given["train"])["train"]
+    annotated = annotate(rows, make_teacher(4), tokenizer, output=str(tmp_path / "cut"), layers=2, max_length=7)
+    args = PatientTrainingArguments(str(tmp_path / "out"), use_cpu=True, report_to="none")
+    student = student_from(make_teacher(4), 2)
+    for chosen in (annotated, annotated.shuffle(seed=1).select(range(8))):
+        trainer = PatientTrainer(
+            student, args, layer_map=layer_map, train_dataset=chosen, eval_dataset=rows, processing_class=tokenizer
+        )
+        assert max(trainer.eval_dataset["length"]) == max(annotated["length"]) == 7
+    trainer.save_model(str(tmp_path / "student"))
+    assert Classifier.load(str(tmp_path / "student")).max_length == 7
+    assert tokenizer.model_max_length == 64

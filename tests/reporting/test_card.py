@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from pkd.reporting.card import model_card
-from pkd.reporting.results import ModelRecord, Record, RunRecord
+from pkd.reporting.results import ModelRecord, Record, RunRecord, Score
 
 
 def student(records: list[Record], name: str = "pkd-skip-L3-spread") -> ModelRecord:
@@ -74,6 +74,18 @@ def test_the_formula_is_that_of_the_method_and_its_reductions(records: list[Reco
     card = model_card(records, summed)
     assert "(sum over classes)" in card
     assert "/ (K · H)" not in card
+
+
+def test_the_formula_is_that_of_the_kind_of_problem(records: list[Record]) -> None:
+    score = Score(value=0.5)
+    of_scores = model_card(records, student(records).model_copy(update={"scores": {"mse": score, "pearson": score}}))
+    assert "ce = (z_student − label)²\nkd = (z_student − z_teacher)²" in of_scores
+    sets = {"label_accuracy": score, "micro_f1": score}
+    of_sets = model_card(records, student(records).model_copy(update={"scores": sets}))
+    assert "ce = BCE(σ(z_student), labels) / C" in of_sets
+    assert "kd = T² · BCE(σ(z_student / T), σ(z_teacher / T)) / C" in of_sets
+    for card in (of_scores, of_sets):
+        assert "KL(softmax" not in card
 
 
 def test_the_card_tells_only_the_verdicts_of_its_own_model(records: list[Record]) -> None:

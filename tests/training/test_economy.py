@@ -26,12 +26,12 @@ from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
 from pkd.errors import CheckpointError, Stopped
 
 
-def make_wide_teacher() -> Any:
+def make_wide_teacher(**more: Any) -> Any:
     """A teacher with three times the word pieces that the rows have."""
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=100, hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=200, num_labels=2,
+        max_position_embeddings=200, num_labels=2, **more,
     )  # fmt: skip
     return AutoModelForSequenceClassification.from_config(config).eval()
 
@@ -48,9 +48,9 @@ def annotated(tmp_path_factory: pytest.TempPathFactory) -> datasets.Dataset:
 
 def make_trainer(
     output: Path, rows: datasets.Dataset, *, dropout: bool = False, kind: type[PatientTrainer] = PatientTrainer,
-    own: dict[str, Any] | None = None, **changes: Any,
+    own: dict[str, Any] | None = None, teacher: Any = None, **changes: Any,
 ) -> PatientTrainer:  # fmt: skip
-    student = student_from(make_wide_teacher(), 2)
+    student = student_from(teacher or make_wide_teacher(), 2)
     for module in student.modules():
         if isinstance(module, torch.nn.Dropout) and not dropout:
             module.p = 0.0
@@ -168,6 +168,21 @@ def test_embeddings_that_are_not_trained_stay_as_they_are_and_cost_no_optimiser_
     assert len(trainer.optimizer.state) == sum(
         ".embeddings." not in name for name, _ in trainer.model.named_parameters()
     )
+
+
+def test_embeddings_that_were_frozen_beforehand_are_not_trained(annotated: datasets.Dataset, tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, annotated, max_steps=2)
+    words = trainer.model.get_input_embeddings().weight.requires_grad_(False)
+    start = words.clone()
+    trainer.train()
+    assert torch.equal(words, start)
+
+
+def test_a_model_that_names_no_padding_learns_what_one_does_whose_padding_is_0(
+    annotated: datasets.Dataset, tmp_path: Path
+) -> None:
+    losses = losses_of(make_trainer(tmp_path, annotated, teacher=make_wide_teacher(pad_token_id=None), max_steps=4))
+    np.testing.assert_allclose(losses, losses_of(make_trainer(tmp_path, annotated, max_steps=4)), rtol=1e-5)
 
 
 def test_a_second_training_goes_on_learning_the_words(annotated: datasets.Dataset, tmp_path: Path) -> None:

@@ -117,6 +117,23 @@ def test_accumulated_batches_give_the_large_batchs_gradient_with_unlabelled_rows
         torch.testing.assert_close(parts[name], expected, rtol=1e-4, atol=1e-7, msg=name)
 
 
+def test_accumulated_batches_follow_the_large_batchs_losses_step_for_step(
+    annotated: datasets.Dataset, tmp_path: Path
+) -> None:
+    def losses(batch: int, steps: int) -> list[float]:
+        args = arguments(
+            tmp_path, per_device_train_batch_size=batch, gradient_accumulation_steps=steps, save_strategy="no",
+            logging_steps=1,
+        )  # fmt: skip
+        trainer = RowMeanTrainer(without_dropout(make_teacher()), args, train_dataset=annotated)
+        trainer.train()
+        return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+    whole = losses(24, 1)  # 70 rows: the last step has 22, of which 8 × 3 leaves a last micro-batch of 6
+    assert len(whole) == 6
+    np.testing.assert_allclose(losses(8, 3), whole, rtol=1e-4)
+
+
 def test_each_term_is_logged_apart_and_they_add_up(annotated: datasets.Dataset, tmp_path: Path) -> None:
     args = arguments(tmp_path, PatientTrainingArguments, alpha=0.3, beta=50.0, num_train_epochs=1)
     trainer = PatientTrainer(
@@ -128,6 +145,21 @@ def test_each_term_is_logged_apart_and_they_add_up(annotated: datasets.Dataset, 
     for entry in logged:
         total = 0.7 * entry["loss/ce"] + 0.3 * entry["loss/kd"] + 50 * entry["loss/pt"]
         assert entry["loss"] == pytest.approx(total, rel=1e-5)
+
+
+def test_a_row_whose_label_is_to_be_ignored_learns_as_an_unlabelled_one(
+    annotated: datasets.Dataset, tmp_path: Path
+) -> None:
+    def logged(no_label: int | None) -> dict[str, float]:
+        labels = [label if index % 4 == 0 else no_label for index, label in enumerate(annotated["label"])]
+        rows = annotated.remove_columns("label").add_column("label", labels, feature=annotated.features["label"])
+        args = arguments(tmp_path, PatientTrainingArguments, max_steps=2, save_strategy="no")
+        student = without_dropout(student_from(make_teacher(), 2))
+        trainer = PatientTrainer(student, args, layer_map=LayerMap.skip(4, 2), train_dataset=rows)
+        trainer.train()
+        return {name: value for name, value in trainer.state.log_history[0].items() if name.startswith("loss")}
+
+    assert logged(-100) == logged(None)
 
 
 def test_only_terms_that_reach_the_loss_are_computed(annotated: datasets.Dataset, tmp_path: Path) -> None:
@@ -258,6 +290,50 @@ def test_a_resume_with_other_settings_is_refused_with_the_differences(
     )
     with pytest.raises(CheckpointError, match=r"learning_rate 0\.001 → 0\.002; .*rows 70 → 60"):
         other.train(resume_from_checkpoint=True)
+
+
+def test_a_resume_with_another_loss_map_or_other_rows_is_refused_with_the_differences(
+    annotated: datasets.Dataset, tmp_path: Path
+) -> None:
+    def trainer(
+        pairs: tuple[tuple[int, int], ...] = ((1, 2),), rows: datasets.Dataset = annotated, **loss: Any
+    ) -> PatientTrainer:
+        args = arguments(tmp_path, PatientTrainingArguments, max_steps=1, save_strategy="steps", save_steps=1, **loss)
+        return PatientTrainer(student_from(make_teacher(), 2), args, layer_map=LayerMap(pairs), train_dataset=rows)
+
+    trainer().train()
+    trainer(rows=annotated.flatten_indices()).train(resume_from_checkpoint=True)  # the same rows, stored otherwise
+    backwards = annotated.select(range(69, -1, -1))
+    states = annotated.rename_column("teacher_cls_states", "states")
+    moved = states.add_column(
+        "teacher_cls_states",
+        [{"3": row["2"]} for row in states["states"]],
+        feature=datasets.Features({"3": annotated.features["teacher_cls_states"]["2"]}),
+    )
+    for other, told in (
+        (trainer(beta=1.0), r"loss\.beta 100\.0 → 1\.0"),
+        (trainer(temperature=2.0, alpha=0.9), r"loss\.alpha 0\.5 → 0\.9; loss\.temperature 10\.0 → 2\.0"),
+        (trainer(normalize=False), "loss.normalize True → False"),
+        (trainer(rows=backwards), "row_contents"),
+        (trainer(((1, 3),), moved), r"layer_map \[\[1, 2\]\] → \[\[1, 3\]\]"),
+    ):
+        with pytest.raises(CheckpointError, match=told):
+            other.train(resume_from_checkpoint=True)
+
+
+def test_rows_are_predicted_whatever_they_carry(annotated: datasets.Dataset, tmp_path: Path) -> None:
+    args = arguments(tmp_path, PatientTrainingArguments)
+    trainer = PatientTrainer(
+        student_from(make_teacher(), 2), args, layer_map=LayerMap.skip(4, 2), train_dataset=annotated,
+        eval_dataset=annotated, processing_class=make_tokenizer(),
+    )  # fmt: skip
+    predicted = trainer.predict(annotated)
+    np.testing.assert_array_equal(predicted.label_ids, annotated["label"])
+    right = float((predicted.predictions.argmax(1) == predicted.label_ids).mean())
+    assert predicted.metrics["test_accuracy"] == trainer.evaluate()["eval_accuracy"] == right
+    text = trainer.predict(annotated.select_columns(["text"]), metric_key_prefix="new")
+    np.testing.assert_allclose(text.predictions, predicted.predictions, atol=1e-6)
+    assert (text.label_ids, text.metrics) == (None, {})
 
 
 def test_no_checkpoint_holds_a_pickle_and_only_the_best_and_last_two_stay(

@@ -5,6 +5,7 @@ Columns are read from Arrow without a Python object a row, and the teacher's ans
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,14 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from pkd.data.labels import IGNORED_LABEL
+from pkd.storage.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     import datasets
 
 STAND_IN = "stand_in"  # marks rows of a batch that do not count
 _BATCHES_A_GROUP = 50
+_ROWS_AT_A_TIME = 10_000
 
 
 def grouped_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> np.ndarray:
@@ -60,9 +63,10 @@ def stand_in(row: int) -> int:
 class LengthGroupedBatches(Sampler[list[int]]):
     """Yields a rank's share of each batch of rows, in `grouped_order` of the epoch that `set_epoch` names.
 
-    The batches are those of a single process with the same rows a batch, whatever the number of ranks; each is cut into
-    as many parts as there are ranks, whose sizes differ by one at most, so that no row counts twice and none is left
-    out. A rank that gets none of a last batch of fewer rows than ranks still has to take part in the step: it gets the
+    The rows of an optimiser step are those that a single process without accumulation has in a batch as large. A step
+    is cut into `accumulation` batches, each of like length (a last step perhaps into fewer); a batch is cut into as
+    many parts as there are ranks, whose sizes differ by one at most, so that no row counts twice and none is left out.
+    A rank that gets none of a last batch of fewer rows than ranks still has to take part in the step: it gets the
     batch's first row as a `stand_in`, which the loss leaves out.
 
     Args:
@@ -71,17 +75,27 @@ class LengthGroupedBatches(Sampler[list[int]]):
         seed: of the run.
         rank: whose share to yield.
         ranks: how many there are.
+        accumulation: batches an optimiser step.
         drop_last: leave out a batch that is not full.
     """
 
     def __init__(
-        self, lengths: np.ndarray, batch_size: int, seed: int, *, rank: int = 0, ranks: int = 1, drop_last: bool = False
+        self,
+        lengths: np.ndarray,
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        ranks: int = 1,
+        accumulation: int = 1,
+        drop_last: bool = False,
     ) -> None:
         self.lengths = lengths
         self.batch_size = batch_size
         self.seed = seed
         self.rank = rank
         self.ranks = ranks
+        self.accumulation = accumulation
         self.drop_last = drop_last
         self.epoch = 0
 
@@ -91,7 +105,7 @@ class LengthGroupedBatches(Sampler[list[int]]):
 
     def order(self) -> np.ndarray:
         """[N] the row numbers in the order of this epoch."""
-        return grouped_order(self.lengths, self.batch_size, self.seed, self.epoch)
+        return grouped_order(self.lengths, self.batch_size * self.accumulation, self.seed, self.epoch)
 
     def __iter__(self) -> Iterator[list[int]]:
         order = self.order()
@@ -122,6 +136,26 @@ class TokenRows(Dataset[pa.Table]):
                 STAND_IN, pa.array([True] * len(indices))
             )
         return self.rows[list(indices)]
+
+
+def fingerprint_batches(dataset: datasets.Dataset) -> str:
+    """The sha256 of what training reads of encoded rows, in their order; the same however they are stored.
+
+    The teacher's states are left out: they are a hundred times as many bytes, and another teacher has other logits.
+    """
+    values: dict[str, Callable[[pa.Array], np.ndarray]] = {
+        "length": lambda column: column.to_numpy(zero_copy_only=False),
+        "input_ids": lambda column: column.flatten().to_numpy(zero_copy_only=False),
+        "label": _labels,
+        "teacher_logits": _matrix,
+    }
+    digests = {name: hashlib.sha256() for name in values if name in dataset.column_names}
+    rows = dataset.select_columns(list(digests)).with_format("arrow")
+    for begin in range(0, len(dataset), _ROWS_AT_A_TIME):
+        table = rows[begin : begin + _ROWS_AT_A_TIME]
+        for name, digest in digests.items():
+            digest.update(values[name](_one_chunk(table[name])).tobytes())
+    return fingerprint({name: digest.hexdigest() for name, digest in digests.items()})
 
 
 class Collator:
@@ -184,6 +218,14 @@ def is_labelled(labels: torch.Tensor) -> torch.Tensor:
     if labels.is_floating_point():
         return ~labels.isnan().flatten(1).any(dim=1) if labels.dim() > 1 else ~labels.isnan()
     return labels >= 0
+
+
+def has_unlabelled(dataset: datasets.Dataset) -> bool:
+    """Whether any row of a data set has no label."""
+    if len(dataset) == 0 or "label" not in dataset.column_names:
+        return len(dataset) > 0
+    column = dataset.select_columns(["label"]).with_format("arrow")[:]["label"]
+    return not bool(is_labelled(torch.from_numpy(_labels(_one_chunk(column)))).all())
 
 
 def _labels(column: pa.Array) -> np.ndarray:

@@ -11,17 +11,17 @@ from transformers import PreTrainedModel
 from pkd.data.batching import is_labelled
 from pkd.data.labels import outputs_of
 from pkd.distillation.layers import LayerMap
-from pkd.distillation.trainer import patient_row_losses
-from pkd.recipe.settings import LossSettings
+from pkd.distillation.trainer import patient_row_parts
+from pkd.recipe.settings import LossSettings, ProblemType
 
 
 @dataclass(frozen=True)
 class TermEntry:
-    """One term: its unweighted value, its weight, and the norm of its weighted gradient over all weights."""
+    """One term: its unweighted value, its weight, and the norm of its gradient in the mean loss over all weights."""
 
     name: str
-    value: float
-    weight: float
+    value: float  # mean over the rows that have the term: ce is of labelled ones
+    weight: float  # mean over all rows: an unlabelled one has none of ce and kd whole
     gradient_norm: float
     share: float
 
@@ -51,52 +51,71 @@ def measure_terms(
     Returns:
         An entry for each of ce, kd and pt that reaches the loss; shares of the sum of the gradients' norms.
     """
-    weights = {"ce": 1 - settings.alpha, "kd": settings.alpha, "pt": settings.beta}
     was_training = student.training
     student.train(False)
-    unlabelled = not all(bool(is_labelled(batch["labels"]).all()) for batch in batches)
+    labelled = torch.cat([is_labelled(batch["labels"]) for batch in batches]).double().mean().item()  # their share
+    weights = {
+        "ce": (1 - settings.alpha) * labelled,
+        "kd": settings.alpha * labelled + 1 - labelled,
+        "pt": settings.beta,
+    }
     problem_type = outputs_of(student.config).problem_type
     values: dict[str, list[float]] = {}
     norms: dict[str, list[float]] = {}
     parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
     for batch in batches:
-        _, terms = patient_row_losses(
-            student, batch, settings, layer_map, problem_type=problem_type, unlabelled=unlabelled
+        parts, terms = patient_row_parts(
+            student, batch, settings, layer_map, problem_type=problem_type, unlabelled=labelled < 1
         )
-        for name, term in terms.items():
-            if len(term) == 0:
+        for name, part in zip(("ce", "kd", "pt"), parts, strict=True):
+            if name not in terms:
                 continue
-            gradients = torch.autograd.grad(term.mean(), parameters, retain_graph=True, allow_unused=True)
+            gradients = torch.autograd.grad(part.mean(), parameters, retain_graph=True, allow_unused=True)
             norm = torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm()
-            values.setdefault(name, []).append(term.mean().item())
-            norms.setdefault(name, []).append(norm.item() * weights[name])
+            values.setdefault(name, []).extend(terms[name].tolist())
+            norms.setdefault(name, []).append(norm.item())
     student.train(was_training)
     mean_norms = {name: sum(each) / len(each) for name, each in norms.items()}
     total = sum(mean_norms.values()) or 1.0
     return [
-        TermEntry(name, sum(values[name]) / len(values[name]), weights[name], norm, norm / total)
+        TermEntry(name, sum(values[name]) / max(1, len(values[name])), weights[name], norm, norm / total)
         for name, norm in mean_norms.items()
     ]
 
 
-def beta_elsewhere(settings: LossSettings, patient_layers: int, hidden_size: int) -> BetaElsewhere:
+def beta_elsewhere(settings: LossSettings, patient_layers: int, hidden_size: int, *, choices: int = 1) -> BetaElsewhere:
     """What β is called under the paper's sum and under the reference implementation's mean.
+
+    Args:
+        settings: of the loss.
+        patient_layers: K.
+        hidden_size: H, the teacher's.
+        choices: N of a multiple choice, each of which has its states.
 
     >>> beta_elsewhere(LossSettings(beta=100), patient_layers=5, hidden_size=768).paper_sum
     0.026041666666666668
     """
-    units = patient_layers * hidden_size
+    units = patient_layers * choices * hidden_size
     if settings.pt_reduction == "mean":
         return BetaElsewhere(paper_sum=settings.beta / units, reference_mean=settings.beta)
     return BetaElsewhere(paper_sum=settings.beta, reference_mean=settings.beta * units)
 
 
-def formula(settings: LossSettings, layer_map: LayerMap | None, *, unlabelled: bool = False) -> str:
+def formula(
+    settings: LossSettings,
+    layer_map: LayerMap | None,
+    problem_type: ProblemType = "single_label_classification",
+    *,
+    unlabelled: bool = False,
+) -> str:
     """The loss in words, with its weights and reductions as they will be computed."""
-    parts = [f"{1 - settings.alpha:g}·CE"] if settings.alpha < 1 else []
-    kd = f"T²·KL(teacher‖student)/classes at T={settings.temperature:g}"
-    if settings.kd_reduction == "sum":
-        kd = kd.replace("/classes", "")
+    over = "/classes" if settings.kd_reduction == "mean" else ""
+    ce, kd = "CE", f"T²·KL(teacher‖student){over} at T={settings.temperature:g}"
+    if problem_type == "regression":
+        ce, kd = "(score − label)²", "(score − the teacher's)²"
+    elif problem_type == "multi_label_classification":
+        ce, kd = "BCE/classes", f"T²·BCE with the teacher's answers{over} at T={settings.temperature:g}"
+    parts = [f"{1 - settings.alpha:g}·{ce}"] if settings.alpha < 1 else []
     states = "[CLS] states brought to length 1" if settings.normalize else "[CLS] states as they are"
     per = "mean" if settings.pt_reduction == "mean" else "sum"
     pt = f"{settings.beta:g}·{per} over layers and units of the squared difference of {states}"

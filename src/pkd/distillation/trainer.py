@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import datasets
 import torch
 from transformers import PreTrainedModel, TrainingArguments
 
-from pkd.data.batching import is_labelled, stored_teacher_layers
+from pkd.data.batching import has_unlabelled, is_labelled, stored_teacher_layers
 from pkd.distillation.layers import LayerMap
-from pkd.distillation.losses import kd_loss, pkd_loss, pt_loss, score_kd_loss, set_kd_loss
+from pkd.distillation.losses import kd_loss, pkd_parts, pt_loss, score_kd_loss, set_kd_loss
 from pkd.distillation.projection import projected
 from pkd.encoder.inference import ask_for_layers, cls_states_of, model_inputs
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.reading import validate
 from pkd.recipe.settings import LossSettings, ProblemType, TrainingSettings
+from pkd.storage.seal import read_manifest
 from pkd.training.losses import ce_row_losses
 from pkd.training.trainer import RowLosses, RowMeanTrainer
 
@@ -57,7 +60,9 @@ class PatientTrainer(RowMeanTrainer):
         model: the student.
         args: `PatientTrainingArguments`.
         layer_map: which teacher layers teach which student layers; not needed where β is 0.
-        train_dataset: rows of `pkd.annotate`.
+        train_dataset: rows of `pkd.annotate`. Evaluated rows that are still text are cut to the length that these were
+            cut to, and so are, for `save_model` saves it, those that the trained student will read.
+        processing_class: the teacher's tokenizer.
 
     Other arguments are the Trainer's.
 
@@ -73,6 +78,7 @@ class PatientTrainer(RowMeanTrainer):
         *,
         layer_map: LayerMap | None = None,
         train_dataset: datasets.Dataset | None = None,
+        processing_class: Any = None,
         **keywords: Any,
     ) -> None:
         self.loss_settings = loss_settings(args)
@@ -81,10 +87,11 @@ class PatientTrainer(RowMeanTrainer):
                 f"beta is {args.beta}, but there is no layer map. Give layer_map=LayerMap.skip(...), or set beta=0."
             )
         self.layer_map = layer_map if args.beta > 0 else None
-        self._has_unlabelled = train_dataset is not None and _count_unlabelled(train_dataset) > 0
+        self._has_unlabelled = train_dataset is not None and has_unlabelled(train_dataset)
         if train_dataset is not None:
             _check_annotated(train_dataset, self.needs_logits, self.teacher_layers)
-        super().__init__(model, args, train_dataset=train_dataset, **keywords)
+            processing_class = _cutting_alike(processing_class, train_dataset)
+        super().__init__(model, args, train_dataset=train_dataset, processing_class=processing_class, **keywords)
 
     @property
     def needs_logits(self) -> bool:
@@ -98,7 +105,7 @@ class PatientTrainer(RowMeanTrainer):
 
     def row_losses(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> RowLosses:
         """L_PKD of each row [B], and its terms."""
-        total, terms = patient_row_losses(
+        (ce, kd, pt), terms = patient_row_parts(
             model,
             inputs,
             self.loss_settings,
@@ -106,10 +113,14 @@ class PatientTrainer(RowMeanTrainer):
             problem_type=self.problem_type,
             unlabelled=self._has_unlabelled,
         )
-        return total, terms
+        return ce + kd + pt, terms
+
+    def _inputs(self) -> dict[str, Any]:
+        pairs = self.layer_map.pairs if self.layer_map else None
+        return {**super()._inputs(), "loss": asdict(self.loss_settings), "layer_map": pairs}
 
 
-def patient_row_losses(
+def patient_row_parts(
     model: torch.nn.Module,
     inputs: dict[str, torch.Tensor],
     settings: LossSettings,
@@ -117,8 +128,8 @@ def patient_row_losses(
     *,
     problem_type: ProblemType,
     unlabelled: bool,
-) -> RowLosses:
-    """L_PKD of each row of a batch [B], and its terms, each over the rows that it has."""
+) -> tuple[tuple[torch.Tensor, torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]:
+    """What ce, kd and pt add to the L_PKD of each row of a batch, [B] each; and each term over the rows it has."""
     student_layers = layer_map.student if layer_map else ()
     output: Any = model(**model_inputs(inputs), **ask_for_layers(student_layers))
     logits, labels = output.logits, inputs["labels"]
@@ -138,7 +149,7 @@ def patient_row_losses(
             settings.normalize,
             settings.pt_reduction,
         )
-    return pkd_loss(ce, kd, pt, settings.alpha, settings.beta, labelled), terms
+    return pkd_parts(ce, kd, pt, settings.alpha, settings.beta, labelled), terms
 
 
 def _kd_row_losses(
@@ -150,8 +161,15 @@ def _kd_row_losses(
     return kd(logits, teacher_logits, settings.temperature, settings.kd_reduction)
 
 
-def _count_unlabelled(rows: datasets.Dataset) -> int:
-    return int(rows.data.column("label").null_count) if "label" in rows.column_names else len(rows)
+def _cutting_alike(tokenizer: Any, rows: datasets.Dataset) -> Any:
+    """The tokenizer, cutting texts to the length that annotated rows were cut to, where their folders say it."""
+    manifests = [read_manifest(folder) for folder in {Path(file["filename"]).parent for file in rows.cache_files}]
+    lengths = [manifest.inputs["max_length"] for manifest in manifests if manifest and "max_length" in manifest.inputs]
+    if tokenizer is None or not lengths:
+        return tokenizer
+    tokenizer = copy(tokenizer)  # the caller's stays as it is
+    tokenizer.model_max_length = max(lengths)
+    return tokenizer
 
 
 def _check_annotated(rows: datasets.Dataset, needs_logits: bool, teacher_layers: tuple[int, ...]) -> None:

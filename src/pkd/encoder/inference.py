@@ -54,7 +54,9 @@ def answer_rows(
         on_batch: called with the number of rows of each finished batch.
     """
     if len(rows) == 0:
-        return Answers(np.zeros((0, int(model.config.num_labels or 0)), dtype=np.float32), None)
+        several = "choice_lengths" in rows.column_names
+        classes = int(rows.features["choice_lengths"].length if several else model.config.num_labels or 0)
+        return Answers(np.zeros((0, classes), dtype=np.float32), None)
     lengths, on_cpu = column_array(rows, "length"), model.device.type == "cpu"
     padded = _padded_lengths(int(lengths.max()), longest_input(model.config), on_cpu)
     most, table = TOKENS_PER_BATCH[model.device.type], TokenRows(rows)

@@ -28,11 +28,11 @@ def occurring_only(model: PreTrainedModel, occurs: np.ndarray) -> Iterator[Occur
 
     Args:
         model: a classifier; saving and loading its weights inside the block works as ever.
-        occurs: [V] bool, which word pieces stand in the rows that will be trained on.
+        occurs: [V] bool, which word pieces stand in the batches that will be trained on, the padding among them.
     """
     whole = model.get_input_embeddings()
     plain = type(whole) is nn.Embedding and whole.max_norm is None and not (whole.sparse or whole.scale_grad_by_freq)
-    if not plain or occurs.mean() > _WORTH_IT:
+    if not plain or not whole.weight.requires_grad or occurs.mean() > _WORTH_IT:  # what is frozen stays so
         yield None
         return
     assert isinstance(whole, nn.Embedding)

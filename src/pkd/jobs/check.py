@@ -188,9 +188,16 @@ def _check_student(plan: StudentPlan, teacher: LoadedClassifier, rows: datasets.
         pairs=layer_map.pairs if layer_map else (),
         start_layers=plan.start_layers,
         pretrained=plan.pretrained,
-        formula=formula(plan.loss, layer_map, unlabelled=unlabelled),
+        formula=formula(plan.loss, layer_map, teacher.outputs.problem_type, unlabelled=unlabelled),
         terms=measure_terms(student, batches, plan.loss, layer_map),
-        beta=beta_elsewhere(plan.loss, len(layer_map.pairs), teacher.model.config.hidden_size) if layer_map else None,
+        beta=beta_elsewhere(
+            plan.loss,
+            len(layer_map.pairs),
+            teacher.model.config.hidden_size,
+            choices=batches[0]["input_ids"][0, ..., 0].numel(),
+        )
+        if layer_map
+        else None,
     )
 
 

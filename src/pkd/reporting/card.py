@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from ruamel.yaml import YAML
 
+from pkd.evaluation.scoring import scoring_of
 from pkd.reporting import wording
 from pkd.reporting.results import ModelRecord, Record, RunRecord
 
@@ -180,10 +181,17 @@ def _formula(model: ModelRecord) -> list[str]:
     settings, method = model.settings, model.method or ""
     kd_over = {"mean": " / C (mean over the C classes)", "sum": " (sum over classes)"}
     pt_over = {"mean": " / (K · H) (mean over K layers and H hidden units)", "sum": " (sum over layers and units)"}
+    over = kd_over.get(str(settings.get("kd_reduction", "mean")), "")
+    ce = "ce = −log p_student(label)"
+    kd = f"kd = T² · KL(softmax(z_teacher / T) ‖ softmax(z_student / T)){over}"
+    if scoring_of("regression").gain in model.scores:  # the records name no kind of problem, but each has its scores
+        ce, kd = "ce = (z_student − label)²", "kd = (z_student − z_teacher)²"
+    elif scoring_of("multi_label_classification").gain in model.scores:
+        ce = f"ce = BCE(σ(z_student), labels){kd_over['mean']}"
+        kd = f"kd = T² · BCE(σ(z_student / T), σ(z_teacher / T)){over}"
     terms = {
-        "ce": "ce = −log p_student(label)",
-        "kd": "kd = T² · KL(softmax(z_teacher / T) ‖ softmax(z_student / T))"
-        + kd_over.get(str(settings.get("kd_reduction", "mean")), ""),
+        "ce": ce,
+        "kd": kd,
         "pt": f"pt = Σ_j ‖{_states(settings)}‖²" + pt_over.get(str(settings.get("pt_reduction", "mean")), ""),
     }
     if method == "ft":

@@ -17,6 +17,7 @@ import torch
 from transformers import TrainingArguments
 from transformers.trainer_utils import TrainOutput
 
+from pkd.data.batching import fingerprint_batches
 from pkd.data.encoding import occurring_pieces
 from pkd.encoder.shortcut import cls_only
 from pkd.encoder.vocabulary import OccurringEmbedding, frozen_embeddings, occurring_only
@@ -70,7 +71,14 @@ class EconomicalTrainer(ResumableTrainer):
     @cached_property
     def _occurs(self) -> np.ndarray:
         rows: Any = self.train_dataset
-        return occurring_pieces(rows, self.model.get_input_embeddings().num_embeddings)
+        occurs = occurring_pieces(rows, self.model.get_input_embeddings().num_embeddings)
+        occurs[self._pad_token_id] = True  # in no row, but in most batches
+        return occurs
+
+    @property
+    def _pad_token_id(self) -> int:
+        """What batches are padded with; a model that names nothing reads 0 there, which its attention leaves out."""
+        return self.model.config.pad_token_id or 0
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Make the optimiser; its weight decay is counted for the word pieces that do not occur."""
@@ -98,7 +106,14 @@ class EconomicalTrainer(ResumableTrainer):
         words: dict[str, Any] = {"train_embeddings": self.train_embeddings}
         if self._words is not None:
             words["word_pieces"] = fingerprint({"occur": np.flatnonzero(self._occurs).tolist()})
+        if not self.resumed_with:  # what a job resumes with names its rows, by hashes that it has already
+            words["row_contents"] = self._row_contents
         return {**super()._inputs(), **words}
+
+    @cached_property
+    def _row_contents(self) -> str:
+        rows: Any = self.train_dataset
+        return fingerprint_batches(rows)
 
     def _counters(self) -> dict[str, Any]:
         decay = self._words.decay if self._words is not None else 1.0

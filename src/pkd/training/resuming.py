@@ -45,7 +45,7 @@ class ResumableTrainer(Trainer):
 
     Args:
         stage_name: what the progress calls this training.
-        resumed_with: what else a checkpoint must share with the training that resumes it.
+        resumed_with: what else a checkpoint must share with the training that resumes it, the rows' contents among it.
         checkpoint_steps: save so often, besides at each epoch's end.
     """
 

@@ -18,9 +18,10 @@ import torch
 from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, TrainingArguments
+from transformers.trainer_utils import PredictionOutput
 
 from pkd.data.arrays import column_array
-from pkd.data.batching import STAND_IN, Collator, LengthGroupedBatches, TokenRows
+from pkd.data.batching import STAND_IN, Collator, LengthGroupedBatches, TokenRows, has_unlabelled
 from pkd.data.encoding import encode
 from pkd.data.labels import label_array, outputs_of
 from pkd.data.lengths import gpu_length
@@ -160,6 +161,7 @@ class RowMeanTrainer(EconomicalTrainer):
             self.args.data_seed if self.args.data_seed is not None else self.args.seed,
             rank=self.args.process_index,
             ranks=self.args.world_size,
+            accumulation=self.args.gradient_accumulation_steps,
             drop_last=self.args.dataloader_drop_last,
         )
         loader = DataLoader(
@@ -182,7 +184,7 @@ class RowMeanTrainer(EconomicalTrainer):
     def _collator(self) -> Collator:
         on_gpu = self.args.device.type == "cuda"
         round_length = partial(gpu_length, positions=longest_input(self.model.config)) if on_gpu else int
-        return Collator(self.model.config.pad_token_id or 0, self.teacher_layers, round_length)
+        return Collator(self._pad_token_id, self.teacher_layers, round_length)
 
     # Evaluation -----------------------------------------------------------------------------------------------------
 
@@ -195,11 +197,23 @@ class RowMeanTrainer(EconomicalTrainer):
         )
         if rows is None:
             raise ValueError("evaluate() needs an eval_dataset.")
-        scores = scoring_of(self.problem_type).score(self._answer_together(rows), label_array(rows))
-        metrics = {f"{metric_key_prefix}_{name}": float(value) for name, value in scores.items()}
+        metrics = self._scores(self._answer_together(rows), label_array(rows), metric_key_prefix)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def predict(self, test_dataset: Any, ignore_keys: Any = None, metric_key_prefix: str = "test") -> PredictionOutput:
+        """Logits of rows in their order and, where every row has a label, the labels and the scores."""
+        rows: Any = _encoded(test_dataset, self.processing_class, self.model)
+        logits = self._answer_together(rows)
+        labels = None if has_unlabelled(rows) else label_array(rows)
+        metrics = {} if labels is None else self._scores(logits, labels, metric_key_prefix)
+        self.control = self.callback_handler.on_predict(self.args, self.state, self.control, metrics)
+        return PredictionOutput(logits, labels, metrics)
+
+    def _scores(self, logits: np.ndarray, labels: np.ndarray, prefix: str) -> dict[str, float]:
+        scores = scoring_of(self.problem_type).score(logits, labels)
+        return {f"{prefix}_{name}": float(value) for name, value in scores.items()}
 
     def _answer_together(self, rows: Any) -> np.ndarray:
         """Logits [N, C] of all rows in their order, on every rank."""
