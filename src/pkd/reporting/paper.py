@@ -138,7 +138,7 @@ def _row(result: TaskResult, summary: Summary, facts: Published) -> PaperRow:
     teacher = next(one for one in summarise(result.records) if one.role == "teacher")
     model = next(one for one in result.records if isinstance(one, ModelRecord) and one.name == summary.name)
     value, deviation = shown(metric, summary.mean[metric]), summary.deviation[metric]
-    comparable = found is not None and not result.incomparable
+    comparable = found is not None and model.split == "eval" and not result.incomparable
     difference = value - found.value if found is not None and comparable else None
     of = "" if key is None else f"{key.teacher} → {key.layers}" if key.method != "teacher" else str(key.layers)
     return PaperRow(
