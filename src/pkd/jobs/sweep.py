@@ -76,13 +76,13 @@ def sweep(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bo
             return [(STAGE, sum(training_cost(plan, rows) for plan in plans)), *student_costs(of_best, rows, depth)]
 
         prepared = prepare(recipe, folder, later, variants=variants, overwrite=overwrite)
-        problem_type = prepared.examples.problem_type
+        outputs = prepared.examples.outputs
         trials = _train_points(
-            settle_metric(recipe, problem_type),
+            settle_metric(recipe, outputs),
             folder,
             prepared,
             points,
-            [settle_metric(variant, problem_type) for variant in variants],
+            [settle_metric(variant, outputs) for variant in variants],
         )
         best = leaderboard(trials)[0]
         if best.status != "done":
