@@ -14,7 +14,7 @@ from pkd.encoder.families import depth_of
 from pkd.errors import RecipeError, ResourceError
 from pkd.jobs.cluster import ray_started, require_ray
 from pkd.jobs.finetune import settle_metric
-from pkd.jobs.report import report
+from pkd.jobs.report import write_views
 from pkd.jobs.run import Prepared, StageCosts, finish, prepare, student_costs, training_cost
 from pkd.jobs.train import TRIAL, training_inputs
 from pkd.jobs.trials import STAGE, Outcome, Shared, Trial, forget_unfinished, run_trials
@@ -92,7 +92,7 @@ def sweep(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bo
             )
         progress.note(f"the best point is {point_text(best.point)}; now with {recipe.sweep.best_seeds} fresh seeds")
         result = finish(best_recipe(recipe, best.point), folder, prepared, overwrite=True)
-        page = report(folder)  # with the trials, which may be others than when the best was measured
+        page = write_views(folder)  # with the trials, which may be others than when the best was measured
     sentences = luck_sentences(trials, result.records, recipe.evaluation.confidence)
     return SweepResult(folder, leaderboard(trials), result.records, page, sentences)
 
