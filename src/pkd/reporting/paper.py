@@ -126,9 +126,9 @@ def rows_by_task(rows: Sequence[PaperRow]) -> Iterator[list[PaperRow]]:
 
 
 def _answers_one_class(result: TaskResult) -> bool:
-    """MCC is exactly 0 where all answers are of one class."""
+    """MCC is 0 in every resample where all answers are of one class; answers that are right by chance alone differ."""
     teacher = next(one for one in summarise(result.records) if one.role == "teacher")
-    return teacher.mean.get("mcc") == 0.0
+    return teacher.interval.get("mcc") == (0.0, 0.0)
 
 
 def _row(result: TaskResult, summary: Summary, facts: Published) -> PaperRow:
