@@ -206,6 +206,7 @@ def _run_record(
         versions={name: version(name) for name in _LIBRARIES},
         hardware=describe_hardware(resolve_device(recipe.training.device)),
         labels=list(examples.label_names),
+        problem_type=examples.problem_type,
         evaluated_on=split,
         warnings=examples.warnings,
     )

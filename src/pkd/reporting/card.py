@@ -15,10 +15,20 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from ruamel.yaml import YAML
 
+from pkd.recipe.settings import ProblemType
 from pkd.reporting import wording
 from pkd.reporting.results import ModelRecord, Record, RunRecord
 
-_HUB_METRICS = {"accuracy": "accuracy", "macro_f1": "f1", "mcc": "matthews_correlation"}
+_HUB_METRICS: dict[str, tuple[str, dict[str, str] | None]] = {  # metric -> the hub's name of it, and its arguments
+    "accuracy": ("accuracy", None),
+    "f1": ("f1", None),
+    "macro_f1": ("f1", {"average": "macro"}),
+    "micro_f1": ("f1", {"average": "micro"}),
+    "mcc": ("matthews_correlation", None),
+    "pearson": ("pearsonr", None),
+    "spearman": ("spearmanr", None),
+    "mse": ("mse", None),
+}
 _FILE_SUFFIXES = {".csv", ".tsv", ".json", ".jsonl", ".parquet", ".txt"}
 
 
@@ -61,6 +71,7 @@ def model_card(
     card: str = environment.get_template("card.md.jinja").render(
         front_matter=_front_matter(run, model),
         model=model,
+        problem_type=_problem_type(run),
         title=title or Path(model.folder).name or model.name,
         chart=CHART_FILE if chart else "",
         recipe=RECIPE_FILE if recipe else "",
@@ -85,18 +96,20 @@ def _front_matter(run: RunRecord | None, model: ModelRecord) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     name = Path(model.folder).name or model.name
+    task = "multiple-choice" if _problem_type(run) == "multiple_choice" else "text-classification"
+    measured = {metric: names for metric, names in _HUB_METRICS.items() if metric in model.scores}
     results = [
         EvalResult(
-            task_type="text-classification",
+            task_type=task,
             dataset_type=_dataset(run, model.split),
             dataset_name=Path(_dataset(run, model.split)).name,
             dataset_split=model.split,
             metric_type=hub_name,
             metric_name=wording.metric_title(metric),
             metric_value=round(model.scores[metric].value, 4),
+            metric_args=arguments,
         )
-        for metric, hub_name in _HUB_METRICS.items()
-        if metric in model.scores
+        for metric, (hub_name, arguments) in measured.items()
     ]
     teacher = _teacher_name(run)
     named = (
@@ -106,13 +119,17 @@ def _front_matter(run: RunRecord | None, model: ModelRecord) -> str:
         base_model=teacher if _is_hub_name(teacher) else None,
         datasets=list(dict.fromkeys(name.split(":")[0] for name in named if _is_hub_name(name))) or None,
         library_name="transformers",
-        pipeline_tag="text-classification",
+        pipeline_tag=task,
         tags=["patient-knowledge-distillation", "pkd"],
-        metrics=[hub_name for metric, hub_name in _HUB_METRICS.items() if metric in model.scores],
+        metrics=list(dict.fromkeys(hub_name for hub_name, _ in measured.values())),
         model_name=name,
         eval_results=results or None,
     )
     return str(metadata.to_yaml()).strip()
+
+
+def _problem_type(run: RunRecord | None) -> ProblemType:
+    return run.problem_type if run else "single_label_classification"
 
 
 def _teacher_name(run: RunRecord | None) -> str:
