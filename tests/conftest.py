@@ -31,6 +31,7 @@ GOOD = ("good", "great", "moving", "lovely", "fine", "bright")
 BAD = ("bad", "dull", "awful", "weak", "flat", "poor")
 FILLER = ("the", "a", "film", "plot", "actor", "scene", "story", "was", "is", "and", "very", "quite", "with", "end")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+WORDS = (*SPECIAL, *GOOD, *BAD, *FILLER)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,9 +48,9 @@ def free_port() -> int:
         return port
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
+def make_tokenizer(words: tuple[str, ...] = WORDS) -> PreTrainedTokenizerFast:
     """A real WordPiece tokenizer over the words of the tests."""
-    vocabulary = {word: index for index, word in enumerate((*SPECIAL, *GOOD, *BAD, *FILLER))}
+    vocabulary = {word: index for index, word in enumerate(words)}
     backend = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     backend.normalizer = normalizers.BertNormalizer(lowercase=True)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -89,7 +90,7 @@ def write_csv(path: Path, rows: list[tuple[str, str]]) -> Path:
 def make_teacher(layers: int = 4, seed: int = 0, labels: tuple[str, ...] = ("negative", "positive")) -> torch.nn.Module:
     torch.manual_seed(seed)
     config = BertConfig(
-        vocab_size=len(SPECIAL) + len(GOOD) + len(BAD) + len(FILLER),
+        vocab_size=len(WORDS),
         hidden_size=16,
         num_hidden_layers=layers,
         num_attention_heads=2,

@@ -5,7 +5,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from pkd.evaluation.scoring import METRICS, label_words, scoring_of
+from pkd.evaluation.scoring import label_words, metrics_that_choose, scoring_of
 from pkd.recipe.settings import ProblemType
 
 LABELS = {
@@ -24,9 +24,10 @@ def test_every_metric_that_may_choose_is_scored_with_its_interval(problem_type: 
     labels = np.minimum(labels, logits.shape[1] - 1) if problem_type == "single_label_classification" else labels
     found = scoring.score(logits, labels)
     intervals = scoring.bootstrap_intervals(logits, labels, resamples=20, confidence=0.9, seed=0)
-    assert set(METRICS[problem_type]) - {"f1"} <= set(found)
+    choosing = metrics_that_choose(problem_type, logits.shape[1])
+    assert set(choosing) <= set(found)
     assert set(found) == set(intervals)
-    assert scoring.metric in METRICS[problem_type]
+    assert scoring.metric in choosing
     assert scoring.gain in found
 
 

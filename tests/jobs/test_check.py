@@ -1,11 +1,16 @@
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from conftest import make_reviews, make_teacher, make_tokenizer, write_csv
 from pkd.errors import RecipeError
 from pkd.jobs.check import check
+from pkd.jobs.run import run
 from pkd.recipe.reading import recipe_from
+from pkd.recipe.settings import TrainingSettings
 
 
 def recipe(workspace: Path, **more: Any) -> Any:
@@ -45,6 +50,52 @@ def test_a_teacher_that_is_yet_to_be_made_is_no_fault(workspace: Path, tmp_path:
     given.teacher.finetune = given.training
     assert "yet to be fine-tuned" in check(given).sentences[-1]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem_type", "told"),
+    [
+        ([{"text": "a b", "label": 0.5}, {"text": "b a", "label": 2.0}], "auto", "0.5 to 2, mean 1.25"),
+        (
+            [{"text": "a b", "label": ["x", "y"]}, {"text": "b a", "label": ["y"]}, {"text": "b", "label": []}],
+            "multi_label_classification",
+            "x 1, y 2",
+        ),
+        (
+            [{"question": each, "options": ["a", "b", "c"], "answer": "B"} for each in ("who", "why")],
+            "auto",
+            "A 0, B 2, C 0",
+        ),
+    ],
+)
+def test_labels_are_summed_up_for_each_kind_of_problem(
+    rows: list[dict[str, Any]], problem_type: str, told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = {"train": str(tmp_path / "train.jsonl"), "problem_type": problem_type}
+    untrained = {"model": "an-encoder", "finetune": {}}
+    result = check(recipe_from({"output": str(tmp_path / "run"), "data": given, "teacher": untrained}, where="test"))
+    assert f"Training labels: {told}." in result.sentences[0]
+
+
+def test_a_metric_that_so_many_classes_do_not_have_is_refused(workspace: Path, tmp_path: Path) -> None:
+    reviews = make_reviews(30)
+    write_csv(tmp_path / "three.csv", [(text, "abc"[place % 3]) for place, (text, _) in enumerate(reviews)])
+    make_teacher(labels=("a", "b", "c")).save_pretrained(tmp_path / "teacher")
+    make_tokenizer().save_pretrained(tmp_path / "teacher")
+    told = (
+        "evaluation.metric is f1, which single_label_classification of 3 classes has not. Give one of accuracy, "
+        "macro_f1, mcc, or auto."
+    )
+    for finetune in (None, TrainingSettings()):
+        given = recipe(workspace, output=str(tmp_path / "run"), evaluation={"metric": "f1"})
+        given.data.train = given.data.eval = str(tmp_path / "three.csv")
+        given.teacher.model, given.teacher.finetune = str(tmp_path / "teacher"), finetune
+        for job in (check, run):
+            with pytest.raises(RecipeError, match=re.escape(told)):
+                job(given)
+    assert not (tmp_path / "run" / "annotated").exists()
+    check(recipe(workspace, evaluation={"metric": "f1"}))  # two classes have it
 
 
 def test_what_does_not_fit_the_teacher_is_refused(workspace: Path) -> None:

@@ -2,11 +2,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from transformers import AutoModelForSequenceClassification
 
 import pkd
-from conftest import make_teacher, make_tokenizer
+from conftest import BAD, GOOD, SPECIAL, make_teacher, make_tokenizer
 from pkd.jobs.check import check_teacher_score
 from pkd.reporting.results import ComparisonRecord, FlipRecord, ModelRecord
+
+FEW = (*SPECIAL, *GOOD, *BAD)
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +43,26 @@ def test_models_are_measured_on_the_same_rows_and_classes_matched_by_name(worksp
     assert any(isinstance(record, FlipRecord) for record in records)
     turned = next(iter(pkd.predict(str(untrained), ["a great film"]))).probabilities
     assert list(turned) == ["positive", "negative"]
+
+
+def test_each_model_reads_the_rows_with_its_own_tokenizer_and_as_far_as_its_positions_reach(
+    workspace: Path, tmp_path: Path
+) -> None:
+    """A model whose tokenizer has fewer words would meet ids that it does not have, were it given another's."""
+    config = make_teacher(layers=2).config
+    config.vocab_size, config.max_position_embeddings = len(FEW), 12
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path / "few")
+    make_tokenizer(FEW).save_pretrained(tmp_path / "few")
+    records = pkd.evaluate(
+        [str(tmp_path / "few")],
+        test=str(workspace / "test.csv"),
+        teacher=str(workspace / "teacher"),
+        max_length=32,
+        resamples=20,
+    )
+    models = [record for record in records if isinstance(record, ModelRecord)]
+    assert all(model.rows_per_second for model in models)
+    assert models[0].scores["accuracy"].value > 0.9
 
 
 def test_any_two_students_are_compared_by_an_exact_test(workspace: Path, untrained: Path) -> None:

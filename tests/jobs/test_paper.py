@@ -88,6 +88,23 @@ def test_only_berts_own_shape_on_all_rows_with_the_published_settings_is_compara
     assert "students.0.beta=1" in incomparable(set=["students.0.beta=1"])
 
 
+def test_tasks_with_test_rows_are_measured_on_development_rows_as_the_published_scores_are(tmp_path: Path) -> None:
+    (tmp_path / "MNLI").mkdir()
+    for name in ("train.tsv", "dev_matched.tsv"):
+        (tmp_path / "MNLI" / name).write_text("sentence1\tsentence2\tgold_label\na\tb\tneutral\n")
+    for split in ("train", "dev", "test"):
+        (tmp_path / "RACE" / split / "high").mkdir(parents=True)
+    for table, task, name in (("table1", "MNLI", "dev_matched.tsv"), ("table3", "RACE", "dev")):
+        one = paper_run(table, task, tmp_path / "out", data=str(tmp_path), teacher="x", config=BertConfig())
+        assert (Path(one.recipe.data.eval or "").name, one.recipe.data.test) == (name, None)
+        assert (one.recipe.evaluation.metric, one.incomparable) == ("accuracy", "")
+    cut = paper_run(
+        "table3", "RACE", tmp_path / "out", data=str(tmp_path), teacher="x", config=BertConfig(),
+        set=["data.max_length=128"],
+    )  # fmt: skip
+    assert cut.recipe.data.max_length == 128  # which is also the default that a task's own length takes the place of
+
+
 def test_a_student_for_whom_nothing_is_left_to_learn_from_is_left_out(glue: str, encoder: str, tmp_path: Path) -> None:
     config = load_config(encoder)
     config.num_hidden_layers = 4

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
+from transformers import AutoModelForMultipleChoice, AutoModelForSequenceClassification
 
+from conftest import make_teacher, make_tokenizer
 from pkd.reporting.card import model_card
 from pkd.reporting.results import ModelRecord, Record, RunRecord, Score
 
@@ -32,6 +35,55 @@ def test_the_front_matter_is_what_the_hub_reads(records: list[Record]) -> None:
         "f1": 0.827,
         "matthews_correlation": 0.656,
     }
+
+
+def test_each_metric_has_the_hubs_name_and_what_tells_it_from_its_like(records: list[Record]) -> None:
+    """Macro F1 and the F1 of the second class are both `f1` there."""
+    of_classes = {"f1": Score(value=0.7), "macro_f1": Score(value=0.6)}
+    data = ModelCard(model_card(records, student(records).model_copy(update={"scores": of_classes}))).data
+    assert data.metrics == ["f1"]
+    assert data.eval_results is not None
+    assert [(result.metric_value, result.metric_args) for result in data.eval_results] == [
+        (0.7, None),
+        (0.6, {"average": "macro"}),
+    ]
+    of_scores = {metric: Score(value=0.5) for metric in ("pearson", "spearman", "mse")}
+    data = ModelCard(model_card(records, student(records).model_copy(update={"scores": of_scores}))).data
+    assert data.metrics == ["pearsonr", "spearmanr", "mse"]
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "answers"),
+    [
+        ("single_label_classification", 1),
+        ("regression", 1),
+        ("multi_label_classification", 2),
+        ("multiple_choice", None),
+    ],
+)
+def test_the_code_in_the_card_answers_with_the_model(
+    problem_type: str, answers: int | None, records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_teacher(layers=2, labels=("score",) if problem_type == "regression" else ("a", "b")).config
+    if problem_type == "multiple_choice":
+        AutoModelForMultipleChoice.from_config(config).save_pretrained(tmp_path / "student")
+    else:
+        config.problem_type = problem_type
+        AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path / "student")
+    make_tokenizer().save_pretrained(tmp_path / "student")
+    run = records[0].model_copy(update={"problem_type": problem_type})
+    card = model_card([run, *records[1:]], student(records), title="student")
+    *lines, last = card.split("```python\n")[1].split("```")[0].strip().splitlines()
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec("\n".join(lines), names)
+    found = eval(last, names)
+    if answers is None:
+        assert found in names["choices"]
+        assert ModelCard(card).data.pipeline_tag == "multiple-choice"
+    else:
+        assert len(found) == answers
+        assert ModelCard(card).data.pipeline_tag == "text-classification"
 
 
 def test_a_local_teacher_is_no_base_model_of_the_hub(
@@ -77,11 +129,11 @@ def test_the_formula_is_that_of_the_method_and_its_reductions(records: list[Reco
 
 
 def test_the_formula_is_that_of_the_kind_of_problem(records: list[Record]) -> None:
-    score = Score(value=0.5)
-    of_scores = model_card(records, student(records).model_copy(update={"scores": {"mse": score, "pearson": score}}))
+    of_scores, of_sets = (
+        model_card([records[0].model_copy(update={"problem_type": kind}), *records[1:]], student(records))
+        for kind in ("regression", "multi_label_classification")
+    )
     assert "ce = (z_student − label)²\nkd = (z_student − z_teacher)²" in of_scores
-    sets = {"label_accuracy": score, "micro_f1": score}
-    of_sets = model_card(records, student(records).model_copy(update={"scores": sets}))
     assert "ce = BCE(σ(z_student), labels) / C" in of_sets
     assert "kd = T² · BCE(σ(z_student / T), σ(z_teacher / T)) / C" in of_sets
     for card in (of_scores, of_sets):

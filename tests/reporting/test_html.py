@@ -9,7 +9,7 @@ import pytest
 
 from pkd.errors import CacheError
 from pkd.reporting.html import report_page, write_report
-from pkd.reporting.results import FlipRecord, ModelRecord, Record, RunRecord, write_results
+from pkd.reporting.results import FlipRecord, ModelRecord, Record, RunRecord, Score, write_results
 
 
 class Page(HTMLParser):
@@ -152,3 +152,13 @@ def test_a_page_of_models_alone_leaves_out_what_is_not_known(records: list[Recor
 
 def test_a_page_without_models_still_opens(records: list[Record]) -> None:
     assert "No model was measured." in page_of(records[:1]).text
+
+
+def test_no_share_is_taken_of_a_teachers_correlation_of_nought_or_less(records: list[Record]) -> None:
+    assert "of the teacher's accuracy" in Page(report_page(records)).text
+    of_scores = [
+        each.model_copy(update={"scores": {"pearson": Score(value=-0.01 if each.role == "teacher" else 0.2)}})
+        for each in records
+        if isinstance(each, ModelRecord)
+    ]
+    assert "of the teacher's Pearson's r" not in Page(report_page(of_scores)).text

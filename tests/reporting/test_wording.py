@@ -4,6 +4,7 @@ import pytest
 
 from pkd.reporting.results import ComparisonRecord, ModelRecord, PairedTest, Record, RunRecord, Score
 from pkd.reporting.wording import (
+    amount,
     comparison_sentence,
     count_text,
     difference_text,
@@ -12,6 +13,7 @@ from pkd.reporting.wording import (
     finding,
     headline,
     main_metric,
+    metric_title,
     p_text,
     table,
 )
@@ -52,6 +54,18 @@ def test_the_headline_says_score_rows_teacher_speed_and_size(records: list[Recor
         "pkd-skip-L3-spread: 83.2 ± 0.5 % accuracy on 1,066 held-out rows, 0.7 points below the teacher "
         "(p from 0.12 to 0.52 over 3 seeds), at 2.1 times its speed and 77 % of its parameters."
     )
+
+
+def test_without_a_recipe_the_main_metric_is_the_first_that_the_models_have(records: list[Record]) -> None:
+    sets = {"micro_f1": Score(value=0.7), "accuracy": Score(value=0.4)}
+    models = [each.model_copy(update={"scores": sets}) for each in records if isinstance(each, ModelRecord)]
+    assert main_metric(models) == "micro_f1"
+
+
+def test_the_score_of_a_group_is_told_as_that_of_all_rows() -> None:
+    assert metric_title("accuracy/high", unit=True) == "accuracy (high), %"
+    assert amount("accuracy/high", 0.4672) == "46.7"
+    assert (metric_title("mcc/high", unit=True), amount("mcc/high", 0.4672)) == ("MCC (high)", "0.467")
 
 
 def test_the_headline_of_one_seed_gives_the_interval_and_one_p(records: list[Record]) -> None:

@@ -53,6 +53,11 @@ def scoring_of(problem_type: ProblemType) -> Scoring:
     return _SCORINGS[problem_type]
 
 
+def metrics_that_choose(problem_type: ProblemType, classes: int) -> tuple[Metric, ...]:
+    """The metrics that can choose an epoch: more of them is better. F1 is that of the second of two classes alone."""
+    return tuple(metric for metric in _CHOOSING[problem_type] if metric != "f1" or classes == 2)
+
+
 def label_words(labels: Array, names: tuple[str, ...], problem_type: ProblemType) -> list[str]:
     """Labels, as rows hold them, in words."""
     if problem_type == "regression":
@@ -92,7 +97,7 @@ def _worse_rows(gain_by_row: Callable[[Array, Array], Array]) -> Callable[[Array
 
 
 _OF_CLASSES: tuple[Metric, ...] = ("accuracy", "f1", "macro_f1", "mcc")
-METRICS: dict[ProblemType, tuple[Metric, ...]] = {  # those that can choose an epoch: more of them is better
+_CHOOSING: dict[ProblemType, tuple[Metric, ...]] = {
     "single_label_classification": _OF_CLASSES,
     "multiple_choice": _OF_CLASSES,
     "multi_label_classification": ("micro_f1", "macro_f1", "accuracy"),

@@ -13,7 +13,6 @@ import datasets
 import numpy as np
 
 from pkd import progress
-from pkd.data.arrays import column_array
 from pkd.data.batching import Collator, TokenRows, is_labelled
 from pkd.data.encoding import encode
 from pkd.data.examples import Examples, load_examples, with_unlabelled
@@ -26,6 +25,7 @@ from pkd.encoder.families import depth_of
 from pkd.encoder.inference import answer_rows
 from pkd.errors import TeacherError
 from pkd.evaluation.scoring import scoring_of
+from pkd.jobs.finetune import settle_metric
 from pkd.jobs.train import build_student
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.schema import Recipe
@@ -107,6 +107,7 @@ def check(recipe: Recipe | str | Path, *, set: Sequence[str] = ()) -> CheckResul
         finished = Path(recipe.folder) / "teacher"
         if read_manifest(finished) is None:
             examples = load_examples(recipe.data)
+            settle_metric(recipe, examples.outputs)
             told = _data_sentences(examples)
             told.append(
                 f"The teacher is yet to be fine-tuned from {name}; its layers and loss terms can be checked when "
@@ -117,6 +118,7 @@ def check(recipe: Recipe | str | Path, *, set: Sequence[str] = ()) -> CheckResul
     teacher = load_teacher(name)
     check_max_length(teacher.model.config, recipe.data.max_length)
     examples = load_examples(recipe.data, teacher=teacher.outputs)
+    settle_metric(recipe, examples.outputs)
     plans = [plan for candidates in plan_students(recipe, depth_of(teacher.model.config)) for plan in candidates]
     told += _data_sentences(examples)
     told.append(
@@ -232,13 +234,23 @@ def _check_on_sample(
 
 def _data_sentences(examples: Examples) -> list[str]:
     counts = ", ".join(f"{split} {len(rows):,}" for split, rows in examples.splits.items())
-    labels = np.bincount(column_array(examples.splits["train"], "label"), minlength=len(examples.label_names))
-    shares = ", ".join(f"{name} {count:,}" for name, count in zip(examples.label_names, labels, strict=True))
     if "test" not in examples.splits:
         hint = " There is no test split: results will be measured on the rows they are selected on."
     else:
         hint = ""
-    return [f"Rows: {counts}. Training labels: {shares}.{hint}"]
+    return [f"Rows: {counts}. Training labels: {_label_summary(examples)}.{hint}"]
+
+
+def _label_summary(examples: Examples) -> str:
+    """How often each class or choice is the label, how many sets hold each class, or how the scores lie."""
+    labels = label_array(examples.splits["train"])
+    if examples.problem_type == "regression":
+        return f"{labels.min():g} to {labels.max():g}, mean {labels.mean():g}"
+    if examples.problem_type == "multi_label_classification":  # 0 and 1, [N, C]
+        counts = labels.sum(axis=0).astype(int)
+    else:
+        counts = np.bincount(labels, minlength=len(examples.label_names))
+    return ", ".join(f"{name} {count:,}" for name, count in zip(examples.label_names, counts, strict=True))
 
 
 def _sample(rows: datasets.Dataset, most: int) -> datasets.Dataset:

@@ -30,7 +30,7 @@ from pkd.recipe.reading import recipe_from
 from pkd.recipe.settings import EvaluationSettings, ProblemType
 from pkd.reporting.results import ComparisonRecord, FlipRecord, ModelRecord, PairedTest, Record, Score
 from pkd.reporting.wording import AGAINST_TEACHER
-from pkd.serving.speed import measure_speed
+from pkd.serving.speed import ROWS, measure_speed
 
 KIND = "predictions"
 SPEED_STAGE = "time the models side by side"
@@ -118,9 +118,7 @@ def evaluate(
     measured = []
     for name, model in loaded.items():
         with progress.stage(f"evaluate {name}", len(rows), "rows") as stage:
-            longest = min(max_length, longest_input(model.model.config))
-            encoded = encode(rows, model.tokenizer, longest)
-            logits = answer_rows(model.model, encoded, on_batch=stage.advance).logits
+            logits = answer_rows(model.model, _as_read_by(model, rows, max_length), on_batch=stage.advance).logits
         order = [(model.label_names or label_names).index(label) for label in label_names]  # by name: orders may differ
         measured.append(
             Measured(
@@ -183,11 +181,17 @@ def read_logits(folder: Path) -> np.ndarray:
 
 
 def measure_speeds(models: Mapping[str, LoadedClassifier], rows: datasets.Dataset, max_length: int) -> dict[str, float]:
-    """Rows per second of each model on the same rows, taking turns."""
+    """Rows per second of each model on up to 256 of the same rows, taking turns."""
     with progress.stage(SPEED_STAGE):
-        tokenizer = next(iter(models.values())).tokenizer
-        encoded = encode(rows.select(range(min(256, len(rows)))), tokenizer, max_length)
-        return measure_speed({name: model.model for name, model in models.items()}, encoded)
+        some = rows.select(range(min(ROWS, len(rows))))
+        return measure_speed(
+            {name: (model.model, _as_read_by(model, some, max_length)) for name, model in models.items()}
+        )
+
+
+def _as_read_by(model: LoadedClassifier, rows: datasets.Dataset, max_length: int) -> datasets.Dataset:
+    """The rows encoded for one model: with its own tokenizer, and cut where its positions end before `max_length`."""
+    return encode(rows, model.tokenizer, min(max_length, longest_input(model.model.config)))
 
 
 def model_records(measured: Sequence[Measured], on: EvaluatedRows, settings: EvaluationSettings) -> list[ModelRecord]:

@@ -219,7 +219,7 @@ def _texts_for(model: str, loaded: LoadedClassifier, eval: str | None, keys: Map
         recipe = recipe_from(place_keywords({"eval": eval, **keys}), where="export", required=())
     examples = load_examples(recipe.data, splits=("eval",), teacher=loaded.outputs)
     rows = examples.splits["eval"]
-    metric = settle_metric(recipe, loaded.outputs.problem_type).evaluation.metric
+    metric = settle_metric(recipe, examples.outputs).evaluation.metric
     return _Texts(Path(str(recipe.data.eval)).name, _as_texts(rows), label_array(rows), metric, fingerprint_rows(rows))
 
 

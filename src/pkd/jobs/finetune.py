@@ -12,15 +12,16 @@ from transformers import TrainingArguments, set_seed
 from pkd import progress, ranks
 from pkd.data.encoding import encode, share_truncated
 from pkd.data.examples import Examples, load_examples
+from pkd.data.labels import Outputs
 from pkd.distillation.plan import settings_that_count
 from pkd.encoder.contract import check_max_length, load_pretrained
 from pkd.errors import RecipeError
-from pkd.evaluation.scoring import METRICS, scoring_of
+from pkd.evaluation.scoring import metrics_that_choose, scoring_of
 from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.schema import Recipe
-from pkd.recipe.settings import ProblemType, TrainingSettings
+from pkd.recipe.settings import TrainingSettings
 from pkd.storage.lock import one_writer
 from pkd.storage.space import require_space
 from pkd.training.arguments import trainer_arguments
@@ -60,7 +61,7 @@ def finetune(
     values = place_keywords({"train": train, "eval": eval, "output": output, **keys})
     recipe = recipe_from(values, where="finetune", required=("data.train",))
     examples = load_examples(recipe.data, splits=("train", "eval"))
-    recipe = settle_metric(recipe, examples.problem_type)
+    recipe = settle_metric(recipe, examples.outputs)
     warn_if_few(len(examples.splits["train"]), recipe.training)
     with one_writer(Path(output)):
         done = finetune_stage(Path(output), model, recipe, recipe.training, examples, overwrite=overwrite)
@@ -112,19 +113,23 @@ def finetune_stage(
     return run_stage(folder, KIND, inputs, build, overwrite=overwrite)
 
 
-def settle_metric(recipe: Recipe, problem_type: ProblemType) -> Recipe:
+def settle_metric(recipe: Recipe, outputs: Outputs) -> Recipe:
     """The recipe with the metric that `auto` stands for.
 
+    Args:
+        recipe: of any job that trains or measures.
+        outputs: what is learned, as the examples say it.
+
     Raises:
-        RecipeError: if the metric asked for does not belong to the kind of problem.
+        RecipeError: if the metric asked for does not belong to the kind of problem, or to so many classes.
     """
-    metric, scoring = recipe.evaluation.metric, scoring_of(problem_type)
-    known = METRICS[problem_type]
+    metric, kind, classes = recipe.evaluation.metric, outputs.problem_type, len(outputs.label_names)
     if metric == "auto":
-        return replace(recipe, evaluation=replace(recipe.evaluation, metric=scoring.metric))
-    if metric not in known:
+        return replace(recipe, evaluation=replace(recipe.evaluation, metric=scoring_of(kind).metric))
+    if metric not in (known := metrics_that_choose(kind, classes)):
+        of = f"{kind} of {classes} classes" if metric in metrics_that_choose(kind, 2) else kind
         raise RecipeError(
-            f"evaluation.metric is {metric}, which {problem_type} has not. Give one of {', '.join(known)}, or auto."
+            f"evaluation.metric is {metric}, which {of} has not. Give one of {', '.join(known)}, or auto."
         )
     return recipe
 

@@ -29,7 +29,7 @@ from pkd.jobs.evaluate import (
     predict_stage,
     read_logits,
 )
-from pkd.jobs.report import kept_results, report
+from pkd.jobs.report import kept_results, write_views
 from pkd.jobs.stages import Done
 from pkd.recipe.schema import Recipe
 from pkd.recipe.writing import recipe_values
@@ -90,7 +90,7 @@ def judge_run(
         *flip_records(measured, on, recipe.evaluation),
     ]
     write_results(records, folder)
-    return records, report(folder)
+    return records, write_views(folder)
 
 
 def _measure(
@@ -211,6 +211,7 @@ def _run_record(
         versions={name: version(name) for name in _LIBRARIES},
         hardware=describe_hardware(resolve_device(recipe.training.device)),
         labels=list(examples.label_names),
+        problem_type=examples.problem_type,
         evaluated_on=split,
         warnings=examples.warnings,
     )

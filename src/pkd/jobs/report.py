@@ -9,6 +9,7 @@ from pkd.errors import CacheError
 from pkd.reporting.card import model_card
 from pkd.reporting.html import REPORT_FILE, write_report
 from pkd.reporting.results import RESULTS_FILE, ModelRecord, Record, RunRecord, folder_in_run, read_results
+from pkd.storage.lock import one_writer
 from pkd.storage.seal import find_damage, read_manifest, seal, write_text
 
 KIND = "run"
@@ -22,8 +23,16 @@ def report(folder: str | Path) -> Path:
 
     Raises:
         CacheError: if the folder has no `results.jsonl`, or one that is damaged or of another version.
+        RecipeError: if a run is being written there: its records would be sealed with a page of others.
     """
     run_folder = Path(folder)
+    read_results(run_folder)  # what is no run is told before a lock is left beside it
+    with one_writer(run_folder if run_folder.is_dir() else run_folder.parent):
+        return write_views(run_folder)
+
+
+def write_views(run_folder: Path) -> Path:
+    """What `report` does, for a job that holds the folder already."""
     _require_whole(run_folder)
     records = read_results(run_folder)
     for record in records:

@@ -116,11 +116,11 @@ def prepare(
         check_max_length(teacher.model.config, recipe.data.max_length)
         _patient_layers(variants, depth_of(teacher.model.config))
         examples = load_examples(recipe.data, teacher=teacher.outputs)
-        recipe = settle_metric(recipe, examples.problem_type)
+        recipe = settle_metric(recipe, examples.outputs)
         _announce(recipe, examples, depth_of(teacher.model.config), later)
     else:
         examples = load_examples(recipe.data)
-        recipe = settle_metric(recipe, examples.problem_type)
+        recipe = settle_metric(recipe, examples.outputs)
         depth = depth_of(load_config(recipe.teacher.model))
         _patient_layers(variants, depth)  # what does not fit is found before the teacher is paid for
         _announce(recipe, examples, depth, later)
@@ -140,7 +140,7 @@ def prepare(
 def finish(recipe: Recipe, folder: Path, prepared: Prepared, *, overwrite: bool) -> RunResult:
     """Train the recipe's students and their controls, measure them, and write the records and the report."""
     teacher = prepared.teacher
-    recipe = settle_metric(recipe, prepared.examples.problem_type)
+    recipe = settle_metric(recipe, prepared.examples.outputs)
     trained, starts_tried = _train(recipe, folder, teacher, prepared.rows, overwrite)
     # a small share of the work, most of it written: the first rank measures alone
     page = ranks.on_first(lambda: str(judge_run(recipe, folder, teacher, prepared.examples, trained, starts_tried)[1]))

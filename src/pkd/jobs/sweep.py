@@ -14,7 +14,7 @@ from pkd.encoder.families import depth_of
 from pkd.errors import RecipeError, ResourceError
 from pkd.jobs.cluster import ray_started, require_ray
 from pkd.jobs.finetune import settle_metric
-from pkd.jobs.report import report
+from pkd.jobs.report import write_views
 from pkd.jobs.run import Prepared, StageCosts, finish, prepare, student_costs, training_cost
 from pkd.jobs.train import TRIAL, training_inputs
 from pkd.jobs.trials import STAGE, Outcome, Shared, Trial, forget_unfinished, run_trials
@@ -76,13 +76,13 @@ def sweep(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bo
             return [(STAGE, sum(training_cost(plan, rows) for plan in plans)), *student_costs(of_best, rows, depth)]
 
         prepared = prepare(recipe, folder, later, variants=variants, overwrite=overwrite)
-        problem_type = prepared.examples.problem_type
+        outputs = prepared.examples.outputs
         trials = _train_points(
-            settle_metric(recipe, problem_type),
+            settle_metric(recipe, outputs),
             folder,
             prepared,
             points,
-            [settle_metric(variant, problem_type) for variant in variants],
+            [settle_metric(variant, outputs) for variant in variants],
         )
         best = leaderboard(trials)[0]
         if best.status != "done":
@@ -92,7 +92,7 @@ def sweep(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bo
             )
         progress.note(f"the best point is {point_text(best.point)}; now with {recipe.sweep.best_seeds} fresh seeds")
         result = finish(best_recipe(recipe, best.point), folder, prepared, overwrite=True)
-        page = report(folder)  # with the trials, which may be others than when the best was measured
+        page = write_views(folder)  # with the trials, which may be others than when the best was measured
     sentences = luck_sentences(trials, result.records, recipe.evaluation.confidence)
     return SweepResult(folder, leaderboard(trials), result.records, page, sentences)
 

@@ -15,11 +15,20 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from ruamel.yaml import YAML
 
-from pkd.evaluation.scoring import scoring_of
+from pkd.recipe.settings import ProblemType
 from pkd.reporting import wording
 from pkd.reporting.results import ModelRecord, Record, RunRecord
 
-_HUB_METRICS = {"accuracy": "accuracy", "macro_f1": "f1", "mcc": "matthews_correlation"}
+_HUB_METRICS: dict[str, tuple[str, dict[str, str] | None]] = {  # metric -> the hub's name of it, and its arguments
+    "accuracy": ("accuracy", None),
+    "f1": ("f1", None),
+    "macro_f1": ("f1", {"average": "macro"}),
+    "micro_f1": ("f1", {"average": "micro"}),
+    "mcc": ("matthews_correlation", None),
+    "pearson": ("pearsonr", None),
+    "spearman": ("spearmanr", None),
+    "mse": ("mse", None),
+}
 _FILE_SUFFIXES = {".csv", ".tsv", ".json", ".jsonl", ".parquet", ".txt"}
 
 
@@ -62,6 +71,7 @@ def model_card(
     card: str = environment.get_template("card.md.jinja").render(
         front_matter=_front_matter(run, model),
         model=model,
+        problem_type=_problem_type(run),
         title=title or Path(model.folder).name or model.name,
         chart=CHART_FILE if chart else "",
         recipe=RECIPE_FILE if recipe else "",
@@ -74,7 +84,7 @@ def model_card(
         confidence=wording.confidence_text(confidence),
         same_rows=wording.SELECTED_ON_THE_SAME_ROWS if model.split == "eval" else "",
         teacher=teacher if _is_hub_name(teacher := _teacher_name(run)) else Path(teacher).name,
-        formula=_formula(model),
+        formula=_formula(_problem_type(run), model),
         seeds=_seeds(records, model),
         settings=model.settings,
     )
@@ -86,18 +96,20 @@ def _front_matter(run: RunRecord | None, model: ModelRecord) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     name = Path(model.folder).name or model.name
+    task = "multiple-choice" if _problem_type(run) == "multiple_choice" else "text-classification"
+    measured = {metric: names for metric, names in _HUB_METRICS.items() if metric in model.scores}
     results = [
         EvalResult(
-            task_type="text-classification",
+            task_type=task,
             dataset_type=_dataset(run, model.split),
             dataset_name=Path(_dataset(run, model.split)).name,
             dataset_split=model.split,
             metric_type=hub_name,
             metric_name=wording.metric_title(metric),
             metric_value=round(model.scores[metric].value, 4),
+            metric_args=arguments,
         )
-        for metric, hub_name in _HUB_METRICS.items()
-        if metric in model.scores
+        for metric, (hub_name, arguments) in measured.items()
     ]
     teacher = _teacher_name(run)
     named = (
@@ -107,13 +119,17 @@ def _front_matter(run: RunRecord | None, model: ModelRecord) -> str:
         base_model=teacher if _is_hub_name(teacher) else None,
         datasets=list(dict.fromkeys(name.split(":")[0] for name in named if _is_hub_name(name))) or None,
         library_name="transformers",
-        pipeline_tag="text-classification",
+        pipeline_tag=task,
         tags=["patient-knowledge-distillation", "pkd"],
-        metrics=[hub_name for metric, hub_name in _HUB_METRICS.items() if metric in model.scores],
+        metrics=list(dict.fromkeys(hub_name for hub_name, _ in measured.values())),
         model_name=name,
         eval_results=results or None,
     )
     return str(metadata.to_yaml()).strip()
+
+
+def _problem_type(run: RunRecord | None) -> ProblemType:
+    return run.problem_type if run else "single_label_classification"
 
 
 def _teacher_name(run: RunRecord | None) -> str:
@@ -176,7 +192,7 @@ def _seeds(records: Sequence[Record], model: ModelRecord) -> list[int]:
     ]
 
 
-def _formula(model: ModelRecord) -> list[str]:
+def _formula(problem_type: ProblemType, model: ModelRecord) -> list[str]:
     """The loss of the model's method, a line a term, with the reductions it was trained with."""
     settings, method = model.settings, model.method or ""
     kd_over = {"mean": " / C (mean over the C classes)", "sum": " (sum over classes)"}
@@ -184,9 +200,9 @@ def _formula(model: ModelRecord) -> list[str]:
     over = kd_over.get(str(settings.get("kd_reduction", "mean")), "")
     ce = "ce = −log p_student(label)"
     kd = f"kd = T² · KL(softmax(z_teacher / T) ‖ softmax(z_student / T)){over}"
-    if scoring_of("regression").gain in model.scores:  # the records name no kind of problem, but each has its scores
+    if problem_type == "regression":
         ce, kd = "ce = (z_student − label)²", "kd = (z_student − z_teacher)²"
-    elif scoring_of("multi_label_classification").gain in model.scores:
+    elif problem_type == "multi_label_classification":
         ce = f"ce = BCE(σ(z_student), labels){kd_over['mean']}"
         kd = f"kd = T² · BCE(σ(z_student / T), σ(z_teacher / T)){over}"
     terms = {

@@ -126,9 +126,9 @@ def rows_by_task(rows: Sequence[PaperRow]) -> Iterator[list[PaperRow]]:
 
 
 def _answers_one_class(result: TaskResult) -> bool:
-    """MCC is exactly 0 where all answers are of one class."""
+    """MCC is 0 in every resample where all answers are of one class; answers that are right by chance alone differ."""
     teacher = next(one for one in summarise(result.records) if one.role == "teacher")
-    return teacher.mean.get("mcc") == 0.0
+    return teacher.interval.get("mcc") == (0.0, 0.0)
 
 
 def _row(result: TaskResult, summary: Summary, facts: Published) -> PaperRow:
@@ -138,7 +138,7 @@ def _row(result: TaskResult, summary: Summary, facts: Published) -> PaperRow:
     teacher = next(one for one in summarise(result.records) if one.role == "teacher")
     model = next(one for one in result.records if isinstance(one, ModelRecord) and one.name == summary.name)
     value, deviation = shown(metric, summary.mean[metric]), summary.deviation[metric]
-    comparable = found is not None and not result.incomparable
+    comparable = found is not None and model.split == "eval" and not result.incomparable
     difference = value - found.value if found is not None and comparable else None
     of = "" if key is None else f"{key.teacher} → {key.layers}" if key.method != "teacher" else str(key.layers)
     return PaperRow(

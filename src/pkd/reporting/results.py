@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pkd.errors import CacheError
+from pkd.recipe.settings import ProblemType
 from pkd.storage.seal import is_inside, write_text
 
 RESULTS_FILE = "results.jsonl"
@@ -44,6 +45,7 @@ class RunRecord(_Line):
     versions: dict[str, str]  # library -> version
     hardware: dict[str, str]
     labels: list[str]
+    problem_type: ProblemType = "single_label_classification"
     evaluated_on: Literal["test", "eval"]
     warnings: list[str] = []
 

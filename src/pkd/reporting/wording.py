@@ -77,11 +77,11 @@ def comparisons_of(records: Sequence[Record]) -> list[ComparisonRecord]:
 def main_metric(records: Sequence[Record]) -> str:
     """The metric that chose the best epoch, if every model has it; else the first that they have."""
     run = run_of(records)
-    metric = str((run.recipe.get("evaluation") or {}).get("metric", "accuracy")) if run else "accuracy"
+    metric = str((run.recipe.get("evaluation") or {}).get("metric", "accuracy")) if run else ""
     models = [record for record in records if isinstance(record, ModelRecord)]
-    if not models or all(metric in model.scores for model in models):
-        return metric
-    return next(iter(models[0].scores))
+    if models and not all(metric in model.scores for model in models):
+        return next(iter(models[0].scores))  # the first is that of the kind of problem
+    return metric or "accuracy"
 
 
 def confidence_of(records: Sequence[Record]) -> float:
@@ -119,7 +119,7 @@ def headline(records: Sequence[Record]) -> str:
         return "No model was measured."
     metric = main_metric(records)
     score, bracket, interval = score_text(student, metric).partition(" (")
-    measured = f"{score}{' %' if metric in _SHARES else ''} {metric_title(metric)}{bracket}{interval}"
+    measured = f"{score}{' %' if is_share(metric) else ''} {metric_title(metric)}{bracket}{interval}"
     sentence = f"{student.name}: {measured} on {_rows_text(records, student.name)}"
     if teacher is None or teacher.name == student.name:
         return sentence + "."
@@ -136,7 +136,7 @@ def comparison_sentence(comparison: ComparisonRecord, confidence: float = 0.95) 
     size = difference_text(comparison.metric, abs(difference.value))
     if float(size) == 0:
         beside = f"is level with {comparison.b} in {metric}"
-    elif comparison.metric in _SHARES:
+    elif is_share(comparison.metric):
         beside = f"is {size} points {'above' if difference.value > 0 else 'below'} {comparison.b} in {metric}"
     else:
         beside = f"is {size} {'better' if difference.value > 0 else 'worse'} than {comparison.b} in {metric}"
@@ -187,8 +187,14 @@ def metric_columns(records: Sequence[Record]) -> list[str]:
 
 def metric_title(metric: str, *, unit: bool = False) -> str:
     """How a metric is called; with `unit`, its % too."""
-    title = _TITLES.get(metric, metric)
-    return f"{title}, %" if unit and metric in _SHARES else title
+    name, _, group = metric.partition("/")  # "accuracy/high" is that of RACE's high schools
+    title = _TITLES.get(name, name) + (f" ({group})" if group else "")
+    return f"{title}, %" if unit and is_share(metric) else title
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric, of all rows or of a group, is shown in percent."""
+    return metric.partition("/")[0] in _SHARES
 
 
 def score_text(summary: Summary, metric: str) -> str:
@@ -212,17 +218,17 @@ def mean_text(summary: Summary, metric: str) -> str:
 
 def amount(metric: str, value: float) -> str:
     """A score as tables show it: shares in percent, the rest with three decimals."""
-    return _minus(f"{value * 100:.1f}" if metric in _SHARES else f"{value:.3f}")
+    return _minus(f"{value * 100:.1f}" if is_share(metric) else f"{value:.3f}")
 
 
 def shown(metric: str, value: float) -> float:
     """A score as charts draw it: shares in percent, the rest as it is."""
-    return value * 100 if metric in _SHARES else value
+    return value * 100 if is_share(metric) else value
 
 
 def difference_text(metric: str, difference: float, *, sign: bool = False) -> str:
     """A difference of a metric, of shares in percentage points; with `sign`, its + or −."""
-    scale, decimals = (100, 1) if metric in _SHARES else (1, 3)
+    scale, decimals = (100, 1) if is_share(metric) else (1, 3)
     text = _minus(f"{difference * scale:{'+' if sign else ''}.{decimals}f}")
     nothing = f"{0:.{decimals}f}"
     return nothing if text in (f"−{nothing}", f"+{nothing}") else text
@@ -285,7 +291,7 @@ def _row(summary: Summary, teacher: Summary | None, metrics: Sequence[str]) -> R
 
 def _beside_teacher(records: Sequence[Record], student: Summary, teacher: Summary, metric: str) -> str:
     difference = student.mean[metric] - teacher.mean[metric]
-    size = difference_text(metric, abs(difference)) + (" points" if metric in _SHARES else "")
+    size = difference_text(metric, abs(difference)) + (" points" if is_share(metric) else "")
     level = amount(metric, difference) in (amount(metric, 0.0), "−" + amount(metric, 0.0))
     text = "level with the teacher" if level else f"{size} {'above' if difference > 0 else 'below'} the teacher"
     values = [

@@ -15,20 +15,18 @@ ROUNDS = 3
 ROWS = 256
 
 
-def measure_speed(models: Mapping[str, PreTrainedModel], rows: datasets.Dataset) -> dict[str, float]:
-    """Rows per second of each model, the median of three rounds, on up to 256 of the encoded rows, in float32.
+def measure_speed(models: Mapping[str, tuple[PreTrainedModel, datasets.Dataset]]) -> dict[str, float]:
+    """Rows per second of each model, the median of three rounds, in float32.
 
     Args:
-        models: each on the device that it is to be timed on; they take turns.
-        rows: encoded with the tokenizer that they share.
+        models: each on the device that it is to be timed on, and the rows, encoded as it reads them; they take turns.
     """
-    some = rows.select(range(min(ROWS, len(rows))))
     seconds: dict[str, list[float]] = {name: [] for name in models}
-    for model in models.values():
-        answer_rows(model, some.select(range(min(32, len(some)))))  # the first call allocates
+    for model, rows in models.values():
+        answer_rows(model, rows.select(range(min(32, len(rows)))))  # the first call allocates
     for _ in range(ROUNDS):
-        for name, model in models.items():
+        for name, (model, rows) in models.items():
             began = time.perf_counter()
-            answer_rows(model, some)  # gives numbers back, so a GPU has finished
+            answer_rows(model, rows)  # gives numbers back, so a GPU has finished
             seconds[name].append(time.perf_counter() - began)
-    return {name: len(some) / median(each) for name, each in seconds.items()}
+    return {name: len(models[name][1]) / median(each) for name, each in seconds.items()}
