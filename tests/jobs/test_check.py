@@ -48,8 +48,13 @@ def test_it_measures_unlabelled_rows_as_they_will_be_learnt_from(workspace: Path
 def test_a_teacher_that_is_yet_to_be_made_is_no_fault(workspace: Path, tmp_path: Path) -> None:
     given = recipe(workspace, output=str(tmp_path / "run"))
     given.teacher.finetune = given.training
-    assert "yet to be fine-tuned" in check(given).sentences[-1]
+    result = check(given)
+    assert any("of 4 layers, is yet to be fine-tuned" in told for told in result.sentences)
+    assert [student.pairs for student in result.students] == [((1, 2),)]
     assert not (tmp_path / "run").exists()
+    given.students[0].layers = 9
+    with pytest.raises(RecipeError, match="A student of 9 layers cannot come from a teacher of 4"):
+        check(given)
 
 
 @pytest.mark.parametrize(
@@ -69,11 +74,11 @@ def test_a_teacher_that_is_yet_to_be_made_is_no_fault(workspace: Path, tmp_path:
     ],
 )
 def test_labels_are_summed_up_for_each_kind_of_problem(
-    rows: list[dict[str, Any]], problem_type: str, told: str, tmp_path: Path
+    rows: list[dict[str, Any]], problem_type: str, told: str, workspace: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    given = {"train": str(tmp_path / "train.jsonl"), "problem_type": problem_type}
-    untrained = {"model": "an-encoder", "finetune": {}}
+    given = {"train": str(tmp_path / "train.jsonl"), "problem_type": problem_type, "max_length": 32}
+    untrained = {"model": str(workspace / "teacher"), "finetune": {}}
     result = check(recipe_from({"output": str(tmp_path / "run"), "data": given, "teacher": untrained}, where="test"))
     assert f"Training labels: {told}." in result.sentences[0]
 

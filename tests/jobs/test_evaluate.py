@@ -86,6 +86,8 @@ def test_models_of_other_classes_cannot_be_compared(workspace: Path, tmp_path: P
 def test_a_teacher_surely_worse_than_the_commonest_class_is_refused() -> None:
     labels = np.array([0] * 80 + [1] * 20)
     always_wrong = np.where(labels[:, None] == [0, 1], -1.0, 1.0)
-    with pytest.raises(pkd.TeacherError, match=r"worse on 100 development rows than always giving.*0\.0 against 80\.0"):
+    with pytest.raises(
+        pkd.TeacherError, match=r"worse on 100 development rows than always giving.*0\.0 % against 80\.0 %"
+    ):
         check_teacher_score(always_wrong, labels, "teacher", "single_label_classification")
     assert check_teacher_score(-always_wrong, labels, "teacher", "single_label_classification") == (1.0, 0.8)

@@ -12,6 +12,8 @@ from encoder.families import make_classifier
 from pkd.distillation.student import student_from
 from pkd.encoder.contract import LoadedClassifier, load_teacher
 from pkd.errors import TeacherError
+from pkd.jobs.evaluate import evaluate
+from pkd.reporting.export_card import exported_card
 from pkd.serving.export import trace, write_graph
 from pkd.serving.proof import Change, prove, refusals, shapes_for
 from serving.exported import Exported, manifest
@@ -54,6 +56,16 @@ def test_an_exported_folder_holds_one_graph_and_what_is_needed_to_read_texts(exp
     }  # fmt: skip
     assert manifest(exported.int8)["precision"] == "int8"
     assert manifest(exported.float32)["parity"]["largest_difference"] < 1e-4  # type: ignore[index]
+
+
+def test_what_is_exported_is_not_compared_and_its_card_tells_no_use_by_pytorch(exported: Exported) -> None:
+    with pytest.raises(TeacherError, match="is an exported folder"):
+        evaluate([str(exported.int8)], test="test.csv")
+    use = "## Use\n\n```python\npipeline('...')\n```\n\nLabels: a.\n\n## Results\n"
+    told = exported_card(f"---\nlibrary_name: transformers\n---\n\n# it\n\n{use}", "it", manifest(exported.int8))
+    assert "pipeline('...')" not in told
+    assert "Labels: a." in told
+    assert "ONNX, int8" in told
 
 
 def test_int8_is_judged_by_the_metric_and_by_the_answers_that_stay() -> None:

@@ -27,12 +27,16 @@ _ROWS_AT_A_TIME = 1000
 
 def text_columns(dataset: datasets.Dataset) -> tuple[str, ...]:
     """The columns that hold the text: `text`; of a pair `text_a`, `text_b`; of choices `text_a`, `choice_0`, ..."""
-    return tuple(name for name in dataset.column_names if name in TEXT_COLUMNS or name.startswith(CHOICE))
+    return tuple(name for name in dataset.column_names if name in TEXT_COLUMNS or _is_choice(name))
 
 
 def count_choices(columns: Sequence[str]) -> int:
     """How many choices a row has; 0 where it is no multiple choice."""
-    return sum(column.startswith(CHOICE) for column in columns)
+    return sum(map(_is_choice, columns))
+
+
+def _is_choice(column: str) -> bool:
+    return column.startswith(CHOICE) and column.removeprefix(CHOICE).isdigit()
 
 
 def encode(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> datasets.Dataset:

@@ -58,6 +58,12 @@ def load_saved(path: Path, split: str, part: str | None, suffixes: Sequence[str]
     import datasets
 
     if not any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
+        if any(path.glob("shard-*.arrow")):
+            raise DataError(
+                f"{path.absolute()} holds rows that `pkd annotate` made, which PatientTrainer learns from in Python. "
+                "Name the file that they were made from here; `pkd distill --output NAME` uses them again where they "
+                "lie in NAME.work/annotated/train, and `pkd run` in the run folder's annotated/train."
+            )
         inside = sorted(file.name for file in path.iterdir() if file.suffix.lower() in suffixes)
         advice = f"Name one of its files: {', '.join(inside[:5])}." if inside else "Name a file."
         raise DataError(f"{path.absolute()} is a folder, but none that `datasets` saved (save_to_disk). {advice}")

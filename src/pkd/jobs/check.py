@@ -20,7 +20,7 @@ from pkd.data.labels import label_array
 from pkd.distillation.annotation import annotate_rows
 from pkd.distillation.ledger import BetaElsewhere, TermEntry, beta_elsewhere, formula, measure_terms
 from pkd.distillation.plan import StudentPlan, plan_students
-from pkd.encoder.contract import LoadedClassifier, check_max_length, load_teacher
+from pkd.encoder.contract import LoadedClassifier, check_max_length, load_config, load_teacher
 from pkd.encoder.families import depth_of
 from pkd.encoder.inference import answer_rows
 from pkd.errors import TeacherError
@@ -30,7 +30,7 @@ from pkd.jobs.train import build_student
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import ProblemType
-from pkd.reporting.wording import amount, metric_title
+from pkd.reporting.wording import amount, is_share, metric_title
 from pkd.storage.seal import read_manifest
 
 _BATCHES = 2
@@ -108,12 +108,16 @@ def check(recipe: Recipe | str | Path, *, set: Sequence[str] = ()) -> CheckResul
         if read_manifest(finished) is None:
             examples = load_examples(recipe.data)
             settle_metric(recipe, examples.outputs)
+            config = load_config(name)
+            check_max_length(config, recipe.data.max_length)
+            planned = plan_students(recipe, depth_of(config))
             told = _data_sentences(examples)
             told.append(
-                f"The teacher is yet to be fine-tuned from {name}; its layers and loss terms can be checked when "
-                f"{finished} is there."
+                f"The teacher, of {depth_of(config)} layers, is yet to be fine-tuned from {name}; the loss terms can "
+                f"be measured when {finished} is there."
             )
-            return CheckResult(told)
+            students = [_unmeasured(plan, examples) for candidates in planned for plan in candidates]
+            return CheckResult([*told, *(line for student in students for line in student.sentences())], students)
         name = str(finished)
     teacher = load_teacher(name)
     check_max_length(teacher.model.config, recipe.data.max_length)
@@ -132,13 +136,31 @@ def check(recipe: Recipe | str | Path, *, set: Sequence[str] = ()) -> CheckResul
         score, constant = check_teacher_score(logits, label_array(rows), teacher.name, teacher.outputs.problem_type)
         metric = scoring_of(teacher.outputs.problem_type).gain
         told.append(
-            f"On {len(rows):,} development rows its {metric_title(metric)} is {amount(metric, score)}; always giving "
-            f"the same best answer has {amount(metric, constant)}."
+            f"On {len(rows):,} development rows its {metric_title(metric)} is {_with_unit(metric, score)}; always "
+            f"giving the same best answer has {_with_unit(metric, constant)}."
         )
     students = _check_on_sample(plans, teacher, examples, recipe)
     for student in students:
         told += student.sentences()
     return CheckResult(told, students, score, constant)
+
+
+def _unmeasured(plan: StudentPlan, examples: Examples) -> StudentCheck:
+    """What a student will learn from a teacher that is not there yet."""
+    return StudentCheck(
+        name=plan.name,
+        pairs=plan.layer_map.pairs if plan.layer_map else (),
+        start_layers=plan.start_layers,
+        pretrained=plan.pretrained,
+        formula=formula(
+            plan.loss,
+            plan.layer_map,
+            examples.problem_type,
+            unlabelled=plan.unlabelled and "unlabelled" in examples.splits,
+        ),
+        terms=[],
+        beta=None,
+    )
 
 
 def check_teacher_score(
@@ -154,18 +176,27 @@ def check_teacher_score(
     constant_gains = scoring.gain_by_row(scoring.constant(labels, logits.shape[1]), labels)
     sign = -1 if scoring.gain == "mse" else 1  # an error's gain is its negative
     score, constant = sign * float(gains.mean()), sign * float(constant_gains.mean())
-    told = f"{amount(scoring.gain, score)} against {amount(scoring.gain, constant)} in {metric_title(scoring.gain)}"
+    told = (
+        f"{_with_unit(scoring.gain, score)} against {_with_unit(scoring.gain, constant)} in "
+        f"{metric_title(scoring.gain)}"
+    )
+    same, fault = "as the commonest class", "Its labels may be in another order than"
+    if problem_type == "regression":
+        same, fault = "as the mean score", "Its scores may be on another scale than"
     difference = gains - constant_gains
     error = float(difference.std() / np.sqrt(len(labels)))
     if difference.mean() < -2 * error:
         raise TeacherError(
-            f"{name} is worse on {len(labels):,} development rows than always giving the same best answer, as the "
-            f"commonest class ({told}). Its labels may be in another order than the data's, or it was not trained on "
-            "this task."
+            f"{name} is worse on {len(labels):,} development rows than always giving the same best answer, {same} "
+            f"({told}). {fault} the data's, or it was not trained on this task."
         )
     if difference.mean() <= 0:
-        progress.warn(f"{name} is no better than always giving the same best answer, as the commonest class ({told}).")
+        progress.warn(f"{name} is no better than always giving the same best answer, {same} ({told}).")
     return score, constant
+
+
+def _with_unit(metric: str, value: float) -> str:
+    return amount(metric, value) + (" %" if is_share(metric) else "")
 
 
 def check_students(
@@ -221,15 +252,13 @@ def _check_on_sample(
                     max_length=recipe.data.max_length,
                     states_dtype=recipe.annotation.states_dtype,
                 )
-        return [
-            _check_student(
-                plan,
-                teacher,
-                with_unlabelled(annotated["train"], annotated.get("unlabelled") if plan.unlabelled else None),
-                recipe.seed,
-            )
-            for plan in plans
-        ]
+        alone, mixed = annotated["train"], annotated["train"]
+        if "unlabelled" in annotated:  # as many of each as a batch holds on average
+            total = sum(len(examples.splits[split]) for split in annotated)
+            parts = {split: round(_BATCH * _BATCHES * len(examples.splits[split]) / total) for split in annotated}
+            some = {split: rows.select(range(min(len(rows), parts[split]))) for split, rows in annotated.items()}
+            mixed = with_unlabelled(some["train"], some["unlabelled"])
+        return [_check_student(plan, teacher, mixed if plan.unlabelled else alone, recipe.seed) for plan in plans]
 
 
 def _data_sentences(examples: Examples) -> list[str]:

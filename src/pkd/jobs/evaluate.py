@@ -30,6 +30,7 @@ from pkd.recipe.reading import recipe_from
 from pkd.recipe.settings import EvaluationSettings, ProblemType
 from pkd.reporting.results import ComparisonRecord, FlipRecord, ModelRecord, PairedTest, Record, Score
 from pkd.reporting.wording import AGAINST_TEACHER
+from pkd.serving.onnx_model import graph_of
 from pkd.serving.speed import ROWS, measure_speed
 
 KIND = "predictions"
@@ -105,6 +106,12 @@ def evaluate(
     if recipe.data.test is None and recipe.data.eval is None:
         raise RecipeError("evaluate: no rows to measure on. Name a file of labelled examples (test), or a task.")
     named = ([("teacher", teacher)] if teacher else []) + [(Path(model).name or model, model) for model in models]
+    for _, place in named:
+        if graph_of(place) is not None:
+            raise TeacherError(
+                f"{place} is an exported folder, and only models with their weights are compared here. Its README.md "
+                "says how its answers differ from theirs; `pkd export --eval FILE` measures that on other rows."
+            )
     loaded = {name: load_teacher(model) for name, model in named}
     if len(loaded) != len(named):
         raise TeacherError(f"Two models are called alike ({', '.join(name for name, _ in named)}); rename a folder.")
@@ -114,7 +121,8 @@ def evaluate(
     examples = load_examples(recipe.data, splits=(split,), teacher=loaded[first].outputs)
     rows, label_names = examples.splits[split], examples.label_names
     max_length = recipe.data.max_length
-    speeds = measure_speeds(loaded, rows, max_length) if recipe.evaluation.measure_speed else {}
+    timed = recipe.evaluation.measure_speed and len(loaded) > 1  # a speed is told beside another
+    speeds = measure_speeds(loaded, rows, max_length) if timed else {}
     measured = []
     for name, model in loaded.items():
         with progress.stage(f"evaluate {name}", len(rows), "rows") as stage:

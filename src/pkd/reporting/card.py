@@ -175,7 +175,7 @@ def _limits(run: RunRecord | None, model: ModelRecord, metric: str) -> list[str]
         title = wording.metric_title(metric)
         told.append(
             f"Its {title} was measured on {model.rows:,} rows of {_dataset(run, model.split)}. On other kinds of text "
-            "it is unknown; measure it on your own (`pkd evaluate`)."
+            "it is unknown; measure it on your own with pkd evaluate."
         )
     if agreement := model.scores.get("agreement"):
         told.append(f"It answers otherwise than its teacher in {1 - agreement.value:.1%} of those rows.")

@@ -22,7 +22,8 @@ def exported_card(card: str | None, title: str, facts: Mapping[str, Any]) -> str
         facts: what the folder's manifest says of the export.
 
     Returns:
-        The card with the hub's tags for ONNX and a section on the export before all others.
+        The card with the hub's tags for ONNX and a section on the export in place of the one on use by PyTorch; of an
+        int8 graph without the scores that the hub lists, which are the classifier's own.
     """
     plain = f"---\npipeline_tag: text-classification\n---\n\n# {title}\n\nA text classifier.\n"
     parsed = ModelCard(card or plain, ignore_metadata_errors=True)
@@ -30,6 +31,9 @@ def exported_card(card: str | None, title: str, facts: Mapping[str, Any]) -> str
     data.library_name = "onnx"
     data.pipeline_tag = data.pipeline_tag or "text-classification"
     data.tags = list(dict.fromkeys([*(data.tags or []), "onnx", "onnxruntime", "transformers.js", "pkd"]))
+    if facts["precision"] == "int8":
+        data.eval_results = None
+    parsed.text = re.sub(r"^## Use\n.*?(?=^Labels: |^## |\Z)", "", parsed.text, flags=re.DOTALL | re.MULTILINE)
     text = re.sub(rf"{re.escape(_BEGIN)}.*?{re.escape(_END)}\n*", "", parsed.text, flags=re.DOTALL).strip()
     section = "\n".join([_BEGIN, *_section(facts), _END])
     heading = re.search(r"^## ", text, flags=re.MULTILINE)

@@ -310,6 +310,8 @@ def _beside_teacher(records: Sequence[Record], student: Summary, teacher: Summar
 
 def _rows_text(records: Sequence[Record], name: str) -> str:
     model = next(record for record in records if isinstance(record, ModelRecord) and record.name == name)
+    if not any(isinstance(record, RunRecord) for record in records):
+        return f"{model.rows:,} rows"  # of any file: what was learnt from them or selected on them is not known
     return f"{model.rows:,} held-out rows" if model.split == "test" else f"the {model.rows:,} rows it was selected on"
 
 
