@@ -220,6 +220,10 @@ def predict(
     """Classify texts; prints label, probability and text, tab-separated."""
     if texts and file:
         raise typer.BadParameter("give texts or --file, not both.")
+    if text_columns and (texts or file in (None, "-") or _is_lines(file)):
+        raise typer.BadParameter(
+            "--text-columns names columns of --file, in CSV, TSV, JSONL or Parquet; texts and lines have none."
+        )
     with loading():
         from pkd.jobs.predict import predict
 
