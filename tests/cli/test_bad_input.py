@@ -588,7 +588,7 @@ def test_a_hub_that_refuses_or_cannot_be_reached_is_told_in_one_line_with_a_hint
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        case(["--layers", 9], ["A student of 9 layers cannot come from a teacher of 4", "from 1 to 4"],
+        case(["--layers", 9], ["pkd: A student of 9 layers cannot come from a teacher of 4", "from 1 to 4"],
              id="C42-deeper-than-the-teacher"),
         case(["--layers", 1], ["patience no layer to teach", "method kd or ft"], id="C43-no-patient-layer"),
         case(["--layers", 2, "--layer-map", "1:1,2:2"], ["teaches the student layers 1 to 1"],
@@ -642,6 +642,25 @@ def test_a_setting_that_cannot_be_ends_with_2_before_anything_is_paid_for(
     has_all(told, *words)
     assert not (tmp_path / "student").exists()
     assert not list(tmp_path.glob("student.work/annotated"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["evaluate", "model"], ["--test FILE", "--task NAME"]),
+        (
+            ["distill", "--teacher", "model", "--train", "train.csv", "--output", "student"],
+            ["--eval FILE", "--test FILE"],
+        ),
+    ],
+)
+def test_rows_to_measure_on_are_asked_for_by_flag_before_a_model_is_loaded(
+    pkd: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, told = pkd(*arguments)
+    assert code == 2, told
+    has_all(told, "There are no rows to measure", *words)
 
 
 def test_c45_a_skip_map_that_does_not_divide_is_legal(pkd: Run, workspace: Path, tmp_path: Path) -> None:

@@ -61,6 +61,28 @@ def test_a_whole_life_from_fine_tuning_to_prediction(pkd: Run, workspace: Path, 
     assert (tmp_path / "student.work" / "report.html").is_file()
 
 
+@pytest.mark.parametrize("source", ["standard input", "texts.txt"])
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (b"a great film\na fin\xe9 film\n", "line 2: the byte 0xe9 at character 6 is not UTF-8 text"),
+        (b"a great film\na film\tan awful plot\n", "Text 2 is a pair"),
+    ],
+)
+def test_lines_that_cannot_be_answered_are_told_after_the_answers_before_them(
+    pkd: Run, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, lines: bytes, words: str
+) -> None:
+    path = tmp_path / "texts.txt"
+    path.write_bytes(lines)
+    with path.open(encoding="ascii") as file:  # whatever the locale says
+        monkeypatch.setattr("sys.stdin", file)
+        code, out, told = pkd(
+            "predict", workspace / "teacher", *(() if source == "standard input" else ("--file", path))
+        )
+    assert (code, [line.split("\t")[2] for line in out.splitlines()]) == (3, ["a great film"]), told
+    assert words in told
+
+
 def test_a_recipe_is_checked_and_run_and_kept(pkd: Run, workspace: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(

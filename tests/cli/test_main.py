@@ -126,6 +126,8 @@ def test_debug_shows_the_traceback_too(tmp_path: Path) -> None:
         (["annotate", "--teacher", "t", "--train", "a", "--output", "o", "--teacher-layers", "2", "--layers", "3"],
          "leave out --layers"),
         (["predict", "m", "a text", "--file", "f.csv"], "not both"),
+        (["predict", "m", "a text", "--text-columns", "a,b"], "--text-columns names columns of --file"),
+        (["predict", "m", "--text-columns", "a"], "--text-columns names columns of --file"),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_told_without_a_traceback(arguments: list[str], expected: str) -> None:

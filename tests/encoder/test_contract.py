@@ -14,10 +14,11 @@ from transformers import (
     BertModel,
     PreTrainedTokenizerFast,
 )
+from transformers.utils import logging
 
 from conftest import make_teacher
 from pkd.data.labels import Outputs
-from pkd.encoder.contract import check_max_length, fingerprint_model, load_pretrained, load_teacher
+from pkd.encoder.contract import check_max_length, fingerprint_model, load_pretrained, load_teacher, without_bars
 from pkd.errors import RecipeError, TeacherError
 
 OUTPUTS = Outputs("single_label_classification", ("a", "b"))
@@ -34,6 +35,24 @@ def test_a_fine_tuned_folder_loads_in_float32_whatever_it_holds(folder: Path) ->
     half = loaded.model.half()
     half.save_pretrained(folder)
     assert load_teacher(str(folder)).model.dtype == torch.float32
+
+
+def test_a_folder_loads_without_bars_and_leaves_those_of_the_user(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "_tqdm_active", True)
+    seen = []
+    before = logging.set_tqdm_hook(lambda make, args, keywords: seen.append(keywords) or make(*args, **keywords))
+    try:
+        loaded = load_teacher(str(folder))
+        with without_bars():
+            loaded.model.save_pretrained(folder / "again")
+        assert (seen, capsys.readouterr().err) == ([], "")
+        loaded.model.save_pretrained(folder / "again")
+    finally:
+        logging.set_tqdm_hook(before)
+    assert seen
+    assert "Writing model shards" in capsys.readouterr().err
 
 
 def test_an_encoder_without_a_trained_head_is_no_teacher(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:

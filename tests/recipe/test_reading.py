@@ -63,6 +63,7 @@ def test_all_faults_are_told_at_once_in_the_order_of_their_lines(tmp_path: Path)
     ("text", "expected"),
     [
         ("students: [{alpha: 70}]", "did you mean 0.7?"),
+        ("students: [{alpha: 2}]", "it must be at most 1 ("),  # no share was meant
         ("students: [{alpha: true}]", "is true; it must be a number"),
         ("students: [{alpha: .nan}]", "must be"),
         ("students: [{temperature: .inf}]", "finite number"),

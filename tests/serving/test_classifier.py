@@ -5,9 +5,11 @@ import math
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, repeat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,8 +43,40 @@ def test_one_text_or_many_give_the_same_answers_in_order(classifier: Classifier)
 
 def test_pairs_are_pairs(classifier: Classifier) -> None:
     assert classifier(("a film", "a great film"))[0].text == ("a film", "a great film")
-    with pytest.raises(pkd.DataError, match="Some texts are pairs and others are not"):
-        classifier(["one", ("a", "pair")])
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["one", ("a", "pair")], "Text 2 is a pair, but those before it are single texts. .* a tab parts"),
+        ([("a", "pair"), "one"], "Text 2 is a single text, but those before it are pairs"),
+        ([("a", "b", "c")], r"Text 1 is \('a', 'b', 'c'\); it must be a text, or a pair as a tuple of two"),
+        (["one", None], "Text 2 is None; it must be a text"),
+        ([("one", 2)], "Text 1 is .* it must be a text"),
+        (["one", "fin\udce9"], r"Text 2 is 'fin\\udce9', which holds half a character"),
+        ([("one", "\ud800" * 99)], r"Text 1 is .{57}\.\.\., which holds half a character"),
+    ],
+)
+def test_what_is_no_text_is_told_by_its_number_after_the_answers_to_those_before_it(
+    classifier: Classifier, texts: list[Any], words: str
+) -> None:
+    with pytest.raises(pkd.DataError, match=words):
+        classifier(texts)
+    answered = []
+    with pytest.raises(pkd.DataError, match=words):
+        answered.extend(prediction.text for prediction in classifier.stream(texts))
+    assert answered == texts[:-1]
+
+
+def test_a_fault_of_whoever_gives_the_texts_leaves_the_answers_before_it(classifier: Classifier) -> None:
+    def texts() -> Iterator[str]:
+        yield "a great film"
+        raise pkd.DataError("line 2 cannot be read")
+
+    stream = classifier.stream(texts())
+    assert next(stream).label == "positive"
+    with pytest.raises(pkd.DataError, match="line 2 cannot be read"):
+        next(stream)
 
 
 def test_a_stream_that_never_ends_is_answered_as_it_comes(classifier: Classifier) -> None:

@@ -27,6 +27,7 @@ from pkd.cli.main import main
 from pkd.serving.classifier import Classifier
 from serving.exported import Exported
 
+OBJECT = 'The body must be a JSON object, as {"texts": ["a text"]}, sent as Content-Type: application/json.'
 LIMITS = ("--max-body", "20000", "--max-texts", "5", "--max-characters", "200", "--workers", "2")
 
 
@@ -90,25 +91,31 @@ def test_pairs_and_single_texts_may_come_together(server: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "words"),
+    ("body", "status", "sentence"),
     [
-        (b"", 422, "must be a JSON object"),
-        (b"nonsense", 422, "The body is not JSON"),
-        (b'"text"', 422, "must be a JSON object"),
-        (b'{"texts": []}', 422, "at least 1 item"),
-        (b'{"texts": ["a","b","c","d","e","f"]}', 422, "at most 5 items"),
-        (b'{"texts": [1]}', 422, "texts.0"),
-        (b'{"texts": [["a","b","c"]]}', 422, "texts.0"),
-        (b'{"text": ["a"]}', 422, "Field required"),
-        (b'{"texts": ["\\ud800"]}', 422, "texts.0"),
-        (b'{"texts": ["' + b"a" * 201 + b'"]}', 422, "at most 200 characters"),
-        (b'{"texts": ["' + b"a" * 30000 + b'"]}', 413, "more than 20,000 bytes"),
+        (b"", 422, OBJECT),
+        (b"nonsense", 422, "The body is not JSON: Expecting value."),
+        (b'"text"', 422, OBJECT),
+        (b'{"texts": []}', 422, "texts is empty; it must have a text or more."),
+        (b'{"texts": "a film"}', 422, 'texts must be a list of texts, as ["a text"].'),
+        (b'{"texts": ["a","b","c","d","e","f"]}', 422,
+         "texts has more than 5 texts, the most of a request; send them in several."),
+        (b'{"texts": [1, "a", null]}', 422,
+         "texts.0 must be a text, or a list of two texts. texts.2 must be a text, or a list of two texts."),
+        (b'{"texts": [["a","b","c"]]}', 422, "texts.0 must be a text, or a list of two texts."),
+        (b'{"texts": [["a"]]}', 422, "texts.0 must be a text, or a list of two texts."),
+        (b'{"text": ["a"]}', 422, 'texts is missing; send {"texts": ["a text"]}. text is not known; the only key is texts.'),
+        (b'{"texts": ["\\ud800"]}', 422, "texts.0 is not Unicode text: it holds half a character (a lone surrogate)."),
+        (b'{"texts": ["' + b"a" * 201 + b'"]}', 422, "texts.0 has more than 200 characters, the most of a text; cut it."),
+        (b'{"texts": [["a", "' + b"a" * 201 + b'"]]}', 422,
+         "texts.0 has more than 200 characters, the most of a text; cut it."),
+        (b'{"texts": ["' + b"a" * 30000 + b'"]}', 413,
+         "The body has more than 20,000 bytes. Send the texts in several requests."),
     ],
-)
-def test_what_is_not_taken_is_refused_in_a_sentence(server: str, body: bytes, status: int, words: str) -> None:
+)  # fmt: skip
+def test_what_is_not_taken_is_refused_in_a_sentence(server: str, body: bytes, status: int, sentence: str) -> None:
     got, told = ask(f"{server}/predict", body)
-    assert got == status
-    assert words in json.loads(told)["detail"]
+    assert (got, json.loads(told)["detail"]) == (status, sentence)
 
 
 def test_a_body_that_does_not_say_its_length_is_cut_off_at_the_limit(server: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -201,7 +202,9 @@ def predict(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="folder of a classifier", show_default=False)],
     texts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TEXT...", help="texts (default: lines of standard input)", show_default=False),
+        typer.Argument(
+            metavar="TEXT...", help="texts (default: lines of standard input); a tab parts a pair", show_default=False
+        ),
     ] = None,
     file: Annotated[
         str | None,
@@ -223,6 +226,10 @@ def predict(
     """Classify texts; prints label, probability and text, tab-separated."""
     if texts and file:
         raise typer.BadParameter("give texts or --file, not both.")
+    if text_columns and (texts or file in (None, "-") or _is_lines(file)):
+        raise typer.BadParameter(
+            "--text-columns names columns of --file, in CSV, TSV, JSONL or Parquet; texts and lines have none."
+        )
     with loading():
         from pkd.jobs.predict import predict
 
@@ -242,8 +249,10 @@ def _texts(texts: list[str] | None, file: str | None, text_columns: str | None) 
     if texts:
         return [_pair(text) for text in texts]
     if file is None or file == "-":
-        return lines_as_texts(sys.stdin)
-    if Path(file).suffix.lower() == ".txt" and Path(file).is_file():
+        if isinstance(sys.stdin, io.TextIOWrapper):  # whatever the locale says
+            sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape")
+        return lines_as_texts(_in_utf8(sys.stdin, "standard input"))
+    if _is_lines(file):
         return _lines_of(Path(file))
     from pkd.data.sources import read_texts
 
@@ -267,12 +276,27 @@ def _pair(text: str) -> Text:
     return (first, second) if tab else text
 
 
+def _is_lines(file: str) -> bool:
+    return Path(file).suffix.lower() == ".txt" and Path(file).is_file()
+
+
 def _lines_of(path: Path) -> Iterator[Text]:
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            yield from lines_as_texts(file)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path.absolute()} is not UTF-8 text; save it as UTF-8 first.") from error
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+        yield from lines_as_texts(_in_utf8(file, str(path.absolute())))
+
+
+def _in_utf8(lines: Iterable[str], source: str) -> Iterator[str]:
+    """Each line, once it is known to have been UTF-8; `surrogateescape` left halves of characters where it was not."""
+    for number, line in enumerate(lines, start=1):
+        try:
+            line.encode()
+        except UnicodeEncodeError as error:
+            byte = ord(line[error.start]) - 0xDC00
+            raise DataError(
+                f"{source}, line {number}: the byte 0x{byte:02x} at character {error.start + 1:,} is not UTF-8 text. "
+                "Save it as UTF-8 first."
+            ) from None
+        yield line
 
 
 def _one_line(text: Any) -> str:

@@ -67,7 +67,8 @@ def plan_students(recipe: Recipe, teacher_layers: int) -> list[list[StudentPlan]
         try:
             candidates = [_plan(recipe, student, start, teacher_layers) for start in starts]
         except RecipeError as error:
-            raise RecipeError(f"students.{index}: {error}") from error
+            which = f"students.{index}: " if len(recipe.students) > 1 else ""  # perhaps it came as --layers or layers=
+            raise RecipeError(f"{which}{error}") from error
         planned.append(candidates)
     names = [plan.name for candidates in planned for plan in candidates]
     if twice := sorted({name for name in names if names.count(name) > 1}):

@@ -5,9 +5,12 @@ Loading is done here and nowhere else: float32 whatever the file holds, safetens
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +26,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils.logging import EmptyTqdm, set_tqdm_hook
 
 from pkd.data.encoding import fingerprint_tokenizer
 from pkd.data.labels import Outputs, outputs_of
@@ -34,6 +38,7 @@ from pkd.storage.fingerprint import fingerprint
 # attention whose code is torch's or transformers' own; the code of others is fetched where it is not installed
 ATTENTION = ("sdpa", "eager", "flex_attention")
 _NOT_WEIGHTS = ("_name_or_path", "transformers_version", "torch_dtype", "dtype")
+_bars = threading.RLock()  # else of two threads the second would put back the first one's hook, for good
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,17 @@ def load_pretrained(name: str, outputs: Outputs, **config: Any) -> LoadedClassif
         model_class=AutoModelForMultipleChoice if several else AutoModelForSequenceClassification,
         **config,
     )[0]
+
+
+@contextlib.contextmanager
+def without_bars() -> Iterator[None]:
+    """Load and save without transformers' bars over weights and shards; the hub's over downloads stay."""
+    with _bars:
+        before = set_tqdm_hook(lambda _, args, keywords: EmptyTqdm(*args, **keywords))  # type: ignore[no-untyped-call]
+        try:
+            yield
+        finally:
+            set_tqdm_hook(before)
 
 
 def check_max_length(config: PretrainedConfig, max_length: int) -> None:
@@ -182,19 +198,20 @@ def _load(name: str, role: str, model_class: Any = None, **keywords: Any) -> tup
     tokenizer: PreTrainedTokenizerBase = _or_teacher_error(
         name, role, lambda: AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     )
-    model, info = _or_teacher_error(
-        name,
-        role,
-        lambda: model_class.from_pretrained(
+    with without_bars():
+        model, info = _or_teacher_error(
             name,
-            dtype=torch.float32,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            **keywords,
-        ),
-    )
+            role,
+            lambda: model_class.from_pretrained(
+                name,
+                dtype=torch.float32,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **keywords,
+            ),
+        )
     if role == "teacher" and info["mismatched_keys"]:
         key, saved, wanted = sorted(info["mismatched_keys"])[0]
         raise TeacherError(

@@ -104,7 +104,9 @@ def evaluate(
     recipe = recipe_from(place_keywords({"test": test, **keys}), where="evaluate", required=())
     split: Literal["test", "eval"] = "eval" if recipe.data.test is None and recipe.data.eval is not None else "test"
     if recipe.data.test is None and recipe.data.eval is None:
-        raise RecipeError("evaluate: no rows to measure on. Name a file of labelled examples (test), or a task.")
+        raise RecipeError(
+            "There are no rows to measure on. Name labelled examples (test; --test FILE) or a task (--task NAME)."
+        )
     named = ([("teacher", teacher)] if teacher else []) + [(Path(model).name or model, model) for model in models]
     for _, place in named:
         if graph_of(place) is not None:

@@ -81,8 +81,8 @@ def run(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bool
     folder = Path(recipe.folder)
     if recipe.data.eval is None and recipe.data.test is None:
         raise RecipeError(
-            "data.eval and data.test are both missing: there are no rows to measure the students on. Give eval (it "
-            "chooses the best epoch), test, or both."
+            "There are no rows to measure the students on. Name development rows, which choose the best epoch "
+            "(data.eval; --eval FILE), test rows (data.test; --test FILE), or both."
         )
     with one_writer(folder):
         refuse_other_files(folder, overwrite=overwrite)

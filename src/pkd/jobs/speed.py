@@ -13,7 +13,7 @@ from pkd import progress
 from pkd.data.labels import Outputs
 from pkd.data.sources import read_texts
 from pkd.distillation.student import student_from
-from pkd.encoder.contract import LoadedClassifier, load_config, load_pretrained, load_teacher
+from pkd.encoder.contract import LoadedClassifier, load_config, load_pretrained, load_teacher, without_bars
 from pkd.encoder.families import depth_of
 from pkd.encoder.sizes import Parameters, parameters_of
 from pkd.errors import RecipeError, TeacherError
@@ -141,7 +141,8 @@ def _load_all(
         yield name, _with_torch(loaded, folder, device, threads)
         for cut_name, cut in cuts:
             place = scratch / cut_name.replace("/", "-")
-            cut.save_pretrained(place)
+            with without_bars():
+                cut.save_pretrained(place)
             loaded.tokenizer.save_pretrained(place)
             yield cut_name, _with_torch(LoadedClassifier(cut, loaded.tokenizer, cut_name), str(place), device, threads)
 
@@ -161,7 +162,8 @@ def _load(model: str, scratch: Path) -> tuple[LoadedClassifier, str]:
     if any(architecture.endswith("ForSequenceClassification") for architecture in architectures):
         return load_teacher(model), model
     loaded = load_pretrained(model, Outputs("single_label_classification", ("0", "1")))
-    loaded.model.save_pretrained(scratch)
+    with without_bars():
+        loaded.model.save_pretrained(scratch)
     loaded.tokenizer.save_pretrained(scratch)
     return loaded, str(scratch)
 

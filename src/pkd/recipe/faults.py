@@ -144,8 +144,9 @@ def _expectation(detail: Any, value: Any) -> str:
     if kind in bounds:
         word, name = bounds[kind]
         bound = context[name]
-        percent = name in ("lt", "le") and bound == 1 and isinstance(value, int | float) and 1 < value <= 100
-        meant_share = f", did you mean {value / 100:g}?" if percent and value > 1.5 else ""
+        # 50 is a percentage; who writes 2 or 1.5 means something else
+        percent = name in ("lt", "le") and bound == 1 and isinstance(value, int | float) and 10 <= value <= 100
+        meant_share = f", did you mean {value / 100:g}?" if percent else ""
         return f"{word} {bound:g}{meant_share}" if isinstance(bound, float) else f"{word} {bound}{meant_share}"
     if kind == "finite_number":
         return "a finite number"

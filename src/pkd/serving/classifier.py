@@ -19,7 +19,7 @@ from pkd.errors import DataError
 from pkd.evaluation.answers import answers_of
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.onnx_model import graph_of, load_onnx
-from pkd.serving.texts import Text
+from pkd.serving.texts import Text, is_unicode
 
 _ROWS_AT_A_TIME = 512
 
@@ -82,19 +82,29 @@ class Classifier:
         """Classify a text, a pair as a tuple, or a list of either.
 
         Raises:
-            DataError: if some are pairs and others are not.
+            DataError: if one is no text, or some are pairs and others are not.
         """
-        return list(self.stream([texts] if isinstance(texts, str | tuple) else texts))
+        whole = [texts] if isinstance(texts, str | tuple) else texts
+        return list(self.stream(list(_checked(whole))))  # nothing is computed where one of them is none
 
     def stream(self, texts: Iterable[Text]) -> Iterator[Prediction]:
         """Classify texts as they come, some hundred at a time, in their order.
 
         Raises:
-            DataError: if some are pairs and others are not.
+            DataError: if one is no text, or some are pairs and others are not; those before it are answered first.
         """
-        waiting = iter(texts)
-        while chunk := list(islice(waiting, _ROWS_AT_A_TIME)):
-            _check_alike(chunk)
+        waiting = _checked(texts)
+        while True:
+            chunk: list[Text] = []
+            try:
+                for text in islice(waiting, _ROWS_AT_A_TIME):  # not list(...), which a fault would leave empty
+                    chunk.append(text)
+            except DataError:
+                if chunk:
+                    yield from self.answer(chunk)
+                raise
+            if not chunk:
+                return
             yield from self.answer(chunk)
 
     def answer(self, texts: Sequence[Text]) -> list[Prediction]:
@@ -124,7 +134,28 @@ class Classifier:
         return logits
 
 
-def _check_alike(texts: Sequence[Text]) -> None:
-    pairs = [text for text in texts if isinstance(text, tuple)]
-    if pairs and (len(pairs) != len(texts) or any(len(pair) != 2 for pair in pairs)):
-        raise DataError("Some texts are pairs and others are not. Give all as single texts, or all as pairs of two.")
+def _checked(texts: Iterable[Text]) -> Iterator[Text]:
+    """Each text, once it is known to be one, and single or a pair as those before it."""
+    first: Text | None = None
+    for number, text in enumerate(texts, start=1):
+        parts = text if isinstance(text, tuple | list) else (text, "")
+        if len(parts) != 2 or not all(isinstance(part, str) for part in parts):
+            raise DataError(f"Text {number} is {_shown(text)}; it must be a text, or a pair as a tuple of two.")
+        if not all(is_unicode(part) for part in parts):
+            raise DataError(
+                f"Text {number} is {_shown(text)}, which holds half a character (a lone surrogate), as bytes that are "
+                "not UTF-8 leave behind. Give it as UTF-8."
+            )
+        first = text if first is None else first
+        if isinstance(text, str) != isinstance(first, str):
+            this, those = ("a single text", "pairs") if isinstance(text, str) else ("a pair", "single texts")
+            raise DataError(
+                f"Text {number} is {this}, but those before it are {those}. Give all as single texts, or all as pairs "
+                "of two; on the command line a tab parts the two texts of a pair."
+            )
+        yield text
+
+
+def _shown(value: object) -> str:
+    told = ascii(value)  # what cannot be encoded cannot be printed
+    return told if len(told) <= 60 else f"{told[:57]}..."

@@ -88,7 +88,7 @@ def make_app(classifier: Classifier, limits: Limits | None = None, workers: int 
     )
     app.add_middleware(_BodyLimit, limit=limits.body_bytes)
     app.add_middleware(_Counted, measures=measures)
-    _tell_problems_in_sentences(app)
+    _tell_problems_in_sentences(app, limits)
     _add_predict(app, queue, limits, measures)
     _add_looks(app, classifier, queue, measures)
     return app
@@ -162,27 +162,47 @@ def _limits_in_words(limits: Limits) -> str:
     )
 
 
-def _tell_problems_in_sentences(app: FastAPI) -> None:
+def _tell_problems_in_sentences(app: FastAPI, limits: Limits) -> None:
     """Every refusal is `{"detail": "..."}`; what was sent is not sent back, for it may not even be text."""
 
     @app.exception_handler(RequestValidationError)
     async def refuse_body(_: Request, error: RequestValidationError) -> Response:
-        told = "; ".join(dict.fromkeys(_fault(fault) for fault in error.errors()[:_FAULTS_TOLD]))
-        return _problem(422, f"{told}.")
+        places: dict[Any, list[dict[str, Any]]] = {}
+        for fault in error.errors():
+            place = fault["loc"][:3]  # what follows names the kinds of text that were tried
+            places.setdefault(place, []).append(fault)
+        told = [_told(faults, limits) for faults in places.values()]
+        return _problem(422, " ".join(told[:_FAULTS_TOLD]))
 
     @app.exception_handler(StarletteHTTPException)
     async def refuse(_: Request, error: StarletteHTTPException) -> Response:
         return _problem(error.status_code, str(error.detail), dict(error.headers or {}))
 
 
-def _fault(fault: dict[str, Any]) -> str:
-    """One fault of a body: where it is and what is wrong, in words."""
-    if fault["type"] == "json_invalid":
-        return f"The body is not JSON: {fault.get('ctx', {}).get('error', 'it cannot be read')}"
-    where = ".".join(str(part) for part in fault["loc"][1:3])  # what follows names the kinds of text that were tried
-    if not where:
-        return 'The body must be a JSON object, as {"texts": ["a text"]}, sent as Content-Type: application/json'
-    return f"{where}: {fault['msg']}"
+def _told(faults: list[dict[str, Any]], limits: Limits) -> str:
+    """What is wrong at one place of a body, in a sentence."""
+    kinds = {fault["type"]: fault for fault in faults}
+    _, *place = faults[0]["loc"][:3]
+    if "json_invalid" in kinds:
+        return f"The body is not JSON: {kinds['json_invalid'].get('ctx', {}).get('error', 'it cannot be read')}."
+    if not place:
+        return 'The body must be a JSON object, as {"texts": ["a text"]}, sent as Content-Type: application/json.'
+    where = ".".join(str(part) for part in place)
+    if "extra_forbidden" in kinds:
+        return f"{where} is not known; the only key is texts."
+    if "missing" in kinds and len(place) == 1:
+        return f'{where} is missing; send {{"texts": ["a text"]}}.'
+    if len(place) == 1:  # the list itself
+        if "too_short" in kinds:
+            return f"{where} is empty; it must have a text or more."
+        if "too_long" in kinds:
+            return f"{where} has more than {limits.texts:,} texts, the most of a request; send them in several."
+        return f'{where} must be a list of texts, as ["a text"].'
+    if "string_too_long" in kinds:
+        return f"{where} has more than {limits.characters:,} characters, the most of a text; cut it."
+    if "string_unicode" in kinds:
+        return f"{where} is not Unicode text: it holds half a character (a lone surrogate)."
+    return f"{where} must be a text, or a list of two texts."
 
 
 def _problem(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:

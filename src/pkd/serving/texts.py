@@ -84,6 +84,19 @@ class TextEncoder:
         return text[-self._longest :] if self._cut_left else text[: self._longest]
 
 
+def is_unicode(text: str) -> bool:
+    """Whether the text can be encoded: JSON and bytes that are no UTF-8 can leave halves of characters in it.
+
+    >>> is_unicode("film \U0001f3ac"), is_unicode("fin\udce9 film")
+    (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def backend_of(tokenizer: Any) -> Tokenizer:
     """A copy of the fast tokenizer behind one of transformers.
 

@@ -15,6 +15,7 @@ from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCall
 from transformers.trainer_utils import TrainOutput
 
 from pkd import progress, ranks
+from pkd.encoder.contract import without_bars
 from pkd.storage.seal import read_manifest, seal, unseal
 from pkd.training.checkpoints import (
     KIND,
@@ -161,9 +162,10 @@ class ResumableTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if self.args.should_save:  # the stock method also writes training_args.bin, a pickle
-            self.accelerator.unwrap_model(self.model).save_pretrained(
-                output_dir or self.args.output_dir, state_dict=state_dict
-            )
+            with without_bars():
+                self.accelerator.unwrap_model(self.model).save_pretrained(
+                    output_dir or self.args.output_dir, state_dict=state_dict
+                )
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if self.is_deepspeed_enabled or self.is_fsdp_enabled:
