@@ -227,8 +227,8 @@ def annotate_stage(
             )
         teacher.model.to(torch.device("cpu"))  # type: ignore[arg-type]
         warn_if_truncated(annotated, max_length)
-        ranks.on_first(lambda: forget_shard_lists(partial))
         answers = ranks.on_first(lambda: fingerprint_answers(annotated))
+        ranks.on_first(lambda: forget_shard_lists(partial))
         return {
             "rows": len(annotated),
             "teacher_layers": stored,
