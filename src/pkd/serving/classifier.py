@@ -17,6 +17,7 @@ from pkd.data.lengths import batches_by_length
 from pkd.encoder.hub import check_place
 from pkd.errors import DataError
 from pkd.evaluation.answers import answers_of
+from pkd.serving.limits import check_threads
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.onnx_model import graph_of, load_onnx
 from pkd.serving.texts import Text
@@ -69,8 +70,10 @@ class Classifier:
 
         Raises:
             TeacherError: if the folder holds none, or a model for multiple choice, whose questions are not texts.
-            RecipeError: if the device cannot be used, or ONNX Runtime is needed and not installed.
+            RecipeError: if the device cannot be used, there are fewer cores than `threads`, or ONNX Runtime is needed
+                and not installed.
         """
+        check_threads(threads)
         if graph_of(folder) is not None:
             return cls(load_onnx(folder, device, threads))
         check_place(str(folder), "classifier")  # said before the heavy libraries are loaded
@@ -82,7 +85,7 @@ class Classifier:
         """Classify a text, a pair as a tuple, or a list of either.
 
         Raises:
-            DataError: if some are pairs and others are not.
+            DataError: if one is no text, or some are pairs and others are not.
         """
         return list(self.stream([texts] if isinstance(texts, str | tuple) else texts))
 
@@ -90,12 +93,13 @@ class Classifier:
         """Classify texts as they come, some hundred at a time, in their order.
 
         Raises:
-            DataError: if some are pairs and others are not.
+            DataError: if one is no text, or some are pairs and others are not.
         """
-        waiting = iter(texts)
+        waiting, answered = iter(texts), 0
         while chunk := list(islice(waiting, _ROWS_AT_A_TIME)):
-            _check_alike(chunk)
+            _check_texts(chunk, answered + 1)
             yield from self.answer(chunk)
+            answered += len(chunk)
 
     def answer(self, texts: Sequence[Text]) -> list[Prediction]:
         """Classify texts, single ones and pairs together, in one go and in their order."""
@@ -124,7 +128,10 @@ class Classifier:
         return logits
 
 
-def _check_alike(texts: Sequence[Text]) -> None:
+def _check_texts(texts: Sequence[Text], first: int) -> None:
+    for number, text in enumerate(texts, first):
+        if not all(isinstance(part, str) for part in (text if isinstance(text, tuple) else (text,))):
+            raise DataError(f"Text {number} is {text!r:.80}; a text must be a str, a pair a tuple of two.")
     pairs = [text for text in texts if isinstance(text, tuple)]
     if pairs and (len(pairs) != len(texts) or any(len(pair) != 2 for pair in pairs)):
         raise DataError("Some texts are pairs and others are not. Give all as single texts, or all as pairs of two.")
