@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pyarrow as pa
 import pytest
 
 from conftest import make_reviews, make_teacher, make_tokenizer, write_csv
 from pkd import progress
 from pkd.distillation.annotation import cut_of, list_shards
+from pkd.errors import DataError, RecipeError
 from pkd.jobs.annotate import annotate
 from pkd.storage.seal import partial_of, read_manifest, seal
 
@@ -150,3 +152,26 @@ def test_a_shard_that_no_manifest_names_is_not_read(given: dict[str, Any], tmp_p
     annotate(**given)
     shutil.copy(tmp_path / "annotated" / "shard-00000.arrow", tmp_path / "annotated" / "shard-00009.arrow")
     assert len(annotate(**given)) == 100
+
+
+@pytest.mark.parametrize("layers", ["2", 2, [2.5]])
+def test_layers_that_are_no_list_of_numbers_are_refused(given: dict[str, Any], layers: Any) -> None:
+    with pytest.raises(RecipeError, match=r"teacher_layers is .* it must be a list of layers"):
+        annotate(**given, teacher_layers=layers)
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"text": ["a", None]}, "no text in 1 places, first in row 2"),
+        ({"text": [3, 4]}, "column text holds int64"),
+        ({"text": [["a"], ["b"]]}, "column text holds list"),
+        ({"sentence": ["a", "b"]}, "no column text .*only sentence"),
+        ({"text": ["a", "b"], "label": ["negative", "positive"]}, "labels are names, as 'negative'"),
+    ],
+)
+def test_rows_that_load_data_would_not_make_are_refused(
+    given: dict[str, Any], columns: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(DataError, match=words):
+        annotate(**{**given, "train": datasets.Dataset.from_dict(columns)})
