@@ -35,6 +35,7 @@ def test_names_that_do_not_name_every_class_are_refused_and_said_where_they_stan
     with pytest.raises(DataError, match=r"labels that data\.label_names does not name: 'x', 'y'\. It names 'a', 'b'"):
         find_label_names(rows(labels), kind, ["a", "b"])
     assert find_label_names(rows(labels), kind, ["X", "y", "z"]) == ("X", "y", "z")
+    assert find_label_names(rows([0, 1, 1]), "multi_label_classification", ["a", "b"]) == ("a", "b")  # refused later
 
 
 def test_one_class_to_learn_is_refused():

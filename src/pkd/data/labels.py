@@ -68,6 +68,8 @@ def find_label_names(
         return (REGRESSION_NAME,)
     if problem_type == "multiple_choice":
         return tuple(chr(ord("A") + number) for number in range(count_choices(train.column_names)))
+    if ordered and problem_of(train) != problem_type:
+        return tuple(ordered)  # `encode_labels` says that the rows are of another kind
     if problem_type == "multi_label_classification":
         named = {name for names in column_values(train, "label") for name in names}
         names = _all_named(named, ordered) or tuple(sorted(named))

@@ -34,7 +34,7 @@ from pkd.storage.fingerprint import fingerprint
 
 # attention whose code is torch's or transformers' own; the code of others is fetched where it is not installed
 ATTENTION = ("sdpa", "eager", "flex_attention")
-MOST_LAYERS = 1000  # far more than any encoder has; building them would take hours before the weights are missed
+_MOST_LAYERS = 1000  # far more than any encoder has; building them would take hours before the weights are missed
 _NOT_WEIGHTS = ("_name_or_path", "transformers_version", "torch_dtype", "dtype")
 
 
@@ -178,7 +178,7 @@ def _check_numbers(name: str, config: PretrainedConfig) -> None:
     """Refuse numbers that transformers takes and that end in a crash, an endless wait or NaN later."""
     depth, pad = family_of(config).depth, config.pad_token_id
     wrong = [key for key, value in config.to_dict().items() if isinstance(value, float) and not math.isfinite(value)]
-    wrong += [depth] * (not 1 <= depth_of(config) <= MOST_LAYERS)
+    wrong += [depth] * (not 1 <= depth_of(config) <= _MOST_LAYERS)
     wrong += ["pad_token_id"] * (pad is not None and pad < 0)
     if wrong:
         told = ", ".join(f"{key} {getattr(config, key)}" for key in wrong)
