@@ -29,6 +29,15 @@ def test_names_of_integers_are_their_digits_by_value():
     assert find_label_names(rows([10, 2, 0, 2])) == ("0", "2", "10")
 
 
+@pytest.mark.parametrize("labels", [["x", "y", "x"], [["x"], ["y"], []]])
+def test_names_that_do_not_name_every_class_are_refused_and_said_where_they_stand(labels):
+    kind = "multi_label_classification" if isinstance(labels[0], list) else "single_label_classification"
+    with pytest.raises(DataError, match=r"labels that data\.label_names does not name: 'x', 'y'\. It names 'a', 'b'"):
+        find_label_names(rows(labels), kind, ["a", "b"])
+    assert find_label_names(rows(labels), kind, ["X", "y", "z"]) == ("X", "y", "z")
+    assert find_label_names(rows([0, 1, 1]), "multi_label_classification", ["a", "b"]) == ("a", "b")  # refused later
+
+
 def test_one_class_to_learn_is_refused():
     with pytest.raises(DataError, match=r"1 class only: all 3 rows have the label 'pos'"):
         find_label_names(rows(["pos"] * 3))

@@ -31,6 +31,11 @@ def test_a_start_that_cannot_be_is_refused(start: str | list[int]) -> None:
         start_layers(start, 6, 3)
 
 
+def test_a_teacher_that_is_no_model_is_refused() -> None:
+    with pytest.raises(RecipeError, match="The teacher is a str; a student is built from the model itself"):
+        student_from("teacher/")  # type: ignore[arg-type]
+
+
 def test_a_student_deeper_than_its_teacher_is_refused() -> None:
     with pytest.raises(RecipeError, match="7 layers cannot come from a teacher of 6"):
         start_layers("spread", 6, 7)

@@ -160,3 +160,51 @@ def test_an_encoder_of_another_shape_than_its_configuration_is_refused(folder: P
     (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": 64}))
     with pytest.raises(TeacherError, match=r"in another shape, among them bert\.encoder\.layer\.0"):
         load_pretrained(str(folder), OUTPUTS)
+
+
+def change(file: Path, **changes: Any) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_a_folder_without_a_tokenizer_is_refused_and_one_with_a_plain_vocabulary_is_not(folder: Path) -> None:
+    pieces = PreTrainedTokenizerFast.from_pretrained(folder).get_vocab()
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").unlink()
+    with pytest.raises(TeacherError, match=r"has no tokenizer: no vocabulary is saved beside the model"):
+        load_teacher(str(folder))
+    (folder / "vocab.txt").write_text("\n".join(sorted(pieces, key=lambda piece: pieces[piece])))
+    assert load_teacher(str(folder)).tokenizer("a film")["input_ids"][0] == pieces["[CLS]"]
+
+
+def test_a_tokenizer_that_adds_no_class_token_is_refused(folder: Path) -> None:
+    change(folder / "tokenizer.json", post_processor=None)
+    with pytest.raises(TeacherError, match=r"does not put the class token \(\[CLS\]\) before a text"):
+        load_teacher(str(folder))
+
+
+@pytest.mark.parametrize("value", [0, 2, -1, "x", 1.5])
+def test_a_length_that_leaves_no_room_for_a_word_piece_is_refused(folder: Path, value: Any) -> None:
+    change(folder / "tokenizer_config.json", model_max_length=value)
+    with pytest.raises(TeacherError, match=f"model_max_length in its tokenizer_config.json is {value!r}"):
+        load_teacher(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"id2label": {"0": "a", "1": "a"}}, "gives several outputs the name 'a'"),
+        ({"id2label": {"0": "a", "1": " "}}, "gives output 1 an empty name"),
+        ({"id2label": {"1": "a", "2": "b"}}, "must name every output by its number, from 0 on"),
+        ({"problem_type": "foo"}, "problem_type is 'foo'; it must be one of single_label_classification"),
+        ({"num_hidden_layers": 0}, r"config\.json has num_hidden_layers 0"),
+        ({"num_hidden_layers": 10_000_000}, r"config\.json has num_hidden_layers 10000000"),
+        ({"pad_token_id": -1}, r"config\.json has pad_token_id -1"),
+        ({"hidden_dropout_prob": math.nan}, r"config\.json has hidden_dropout_prob nan"),
+    ],
+)
+def test_a_configuration_that_no_model_can_have_is_refused_by_its_key(
+    folder: Path, changes: dict[str, Any], words: str
+) -> None:
+    change(folder / "config.json", **changes)
+    with pytest.raises(TeacherError, match=words):
+        load_teacher(str(folder))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pyarrow as pa
 import pytest
 
@@ -18,6 +19,7 @@ from pkd.distillation.annotation import cut_of, list_shards
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.student import student_from
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
+from pkd.errors import DataError, RecipeError
 from pkd.jobs.annotate import annotate
 from pkd.serving.classifier import Classifier
 from pkd.storage.seal import partial_of, read_manifest, seal
@@ -173,3 +175,26 @@ def test_a_trainer_cuts_other_rows_as_the_annotated_ones_were_cut_and_saves_that
     trainer.save_model(str(tmp_path / "student"))
     assert Classifier.load(str(tmp_path / "student")).max_length == 7
     assert tokenizer.model_max_length == 64
+
+
+@pytest.mark.parametrize("layers", ["2", 2, [2.5]])
+def test_layers_that_are_no_list_of_numbers_are_refused(given: dict[str, Any], layers: Any) -> None:
+    with pytest.raises(RecipeError, match=r"teacher_layers is .* it must be a list of layers"):
+        annotate(**given, teacher_layers=layers)
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"text": ["a", None]}, "no text in 1 places, first in row 2"),
+        ({"text": [3, 4]}, "column text holds int64"),
+        ({"text": [["a"], ["b"]]}, "column text holds list"),
+        ({"sentence": ["a", "b"]}, "no column text .*only sentence"),
+        ({"text": ["a", "b"], "label": ["negative", "positive"]}, "labels are names, as 'negative'"),
+    ],
+)
+def test_rows_that_load_data_would_not_make_are_refused(
+    given: dict[str, Any], columns: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(DataError, match=words):
+        annotate(**{**given, "train": datasets.Dataset.from_dict(columns)})

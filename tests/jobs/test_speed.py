@@ -55,6 +55,7 @@ def test_a_file_is_answered_by_every_model(workspace: Path, deep: Path) -> None:
         ({"lengths": [16, 128]}, "a length is 128, but deep reads at most 64"),
         ({"batch_sizes": [0]}, "a batch size is 0"),
         ({"batch_sizes": []}, "No batch size"),
+        ({"threads": 100_000}, "threads is 100000, but this process may use 1 to"),
     ],
 )
 def test_what_cannot_be_timed_is_refused(deep: Path, settings: dict[str, Any], words: str) -> None:

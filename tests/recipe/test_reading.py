@@ -219,3 +219,9 @@ def test_any_text_makes_a_recipe_or_a_recipe_error(tmp_path: Path, text: str) ->
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(RecipeError):  # no text so short names a teacher and its data
         read_recipe(path)
+
+
+@pytest.mark.parametrize("key", ["label_names", "label_columns"])
+def test_classes_of_one_name_or_of_none_are_refused(tmp_path: Path, key: str) -> None:
+    assert "'a' stands there twice" in complaint(tmp_path, GOOD, f"data.{key}=[a,a,b]")
+    assert "one of its names is empty" in complaint(tmp_path, GOOD, f"data.{key}=[a,'']")

@@ -126,7 +126,8 @@ def test_a_served_folder_needs_neither_torch_nor_transformers_nor_datasets(expor
     [
         ("config.json", "config.json is missing"),
         ("tokenizer.json", "tokenizer.json cannot be read"),
-        ("id2label", "does not name the classes"),
+        ("id2label", "problem_type is None"),
+        ("no graph", r"its graph \(onnx/model_quantized.onnx or onnx/model.onnx\) is missing"),
         ("graph", "cannot be loaded by ONNX Runtime"),
     ],
 )
@@ -135,12 +136,50 @@ def test_a_folder_that_is_not_whole_is_refused(exported: Exported, tmp_path: Pat
     shutil.copytree(exported.int8, folder)
     if broken == "id2label":
         (folder / "config.json").write_text("{}")
+    elif broken == "no graph":
+        shutil.rmtree(folder / "onnx")
     elif broken == "graph":
         (folder / "onnx" / "model_quantized.onnx").write_bytes(b"not a graph")
     else:
         (folder / broken).unlink()
     with pytest.raises(pkd.TeacherError, match=words):
         Classifier.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "words"),
+    [
+        ("config.json", None, "config.json holds no settings"),
+        ("tokenizer_config.json", None, "tokenizer_config.json holds no settings"),
+        ("config.json", {"id2label": {"0": "a", "1": "b", "2": "c"}}, "names 3 outputs, but model.onnx has 2"),
+        ("config.json", {"id2label": {"0": "a"}}, "names 1 outputs, but model.onnx has 2"),
+        ("config.json", {"id2label": {"1": "a", "2": "b"}}, "must name every output by its number"),
+        ("config.json", {"id2label": {"0": "a", "1": "a"}}, "gives several outputs the name 'a'"),
+        ("config.json", {"problem_type": "foo"}, "problem_type is 'foo'"),
+        ("config.json", {"max_position_embeddings": None}, "max_position_embeddings is None"),
+        ("config.json", {"max_position_embeddings": [64]}, "max_position_embeddings is .64."),
+        ("config.json", {"pad_token_id": "x"}, "pad_token_id is 'x'"),
+        ("tokenizer_config.json", {"model_max_length": -1}, "model_max_length is -1"),
+        ("tokenizer_config.json", {"model_max_length": 2}, "model_max_length is 2"),
+        ("tokenizer_config.json", {"model_max_length": "64"}, "model_max_length is '64'"),
+        ("tokenizer_config.json", {"truncation_side": None}, "truncation_side is None"),
+        ("tokenizer_config.json", {"truncation_side": []}, r"truncation_side is \[\]"),
+    ],
+)
+def test_settings_of_an_export_that_a_hand_has_changed_are_refused_by_their_key(
+    exported: Exported, tmp_path: Path, file: str, changes: dict[str, Any] | None, words: str
+) -> None:
+    folder = Path(shutil.copytree(exported.float32, tmp_path / "served"))
+    path = folder / file
+    path.write_text("[]" if changes is None else json.dumps({**json.loads(path.read_text()), **changes}))
+    with pytest.raises(pkd.TeacherError, match=f"{words}.*Export the classifier again"):
+        Classifier.load(folder)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 100_000])
+def test_more_threads_than_cores_are_refused(exported: Exported, threads: int) -> None:
+    with pytest.raises(pkd.RecipeError, match=f"threads is {threads}, but this process may use 1 to"):
+        Classifier.load(exported.float32, threads=threads)
 
 
 def test_a_gpu_that_is_not_there_is_refused(exported: Exported) -> None:

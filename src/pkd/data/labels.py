@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 
 from pkd import progress
 from pkd.data.arrays import column_array, column_values
+from pkd.data.class_names import HEADS, names_by_id
 from pkd.data.encoding import count_choices
-from pkd.errors import DataError
+from pkd.errors import DataError, TeacherError
 from pkd.recipe.settings import ProblemType
 
 if TYPE_CHECKING:
@@ -61,20 +62,23 @@ def find_label_names(
     Of choices: A, B, C, ...; of a score: "score".
 
     Raises:
-        DataError: if the rows have one class only, or labels that mark rows without a label.
+        DataError: if the rows have one class only, labels that mark rows without a label, or one not in `ordered`.
     """
     if problem_type == "regression":
         return (REGRESSION_NAME,)
     if problem_type == "multiple_choice":
         return tuple(chr(ord("A") + number) for number in range(count_choices(train.column_names)))
+    if ordered and problem_of(train) != problem_type:
+        return tuple(ordered)  # `encode_labels` says that the rows are of another kind
     if problem_type == "multi_label_classification":
-        names = tuple(ordered) or tuple(sorted({name for names in column_values(train, "label") for name in names}))
+        named = {name for names in column_values(train, "label") for name in names}
+        names = _all_named(named, ordered) or tuple(sorted(named))
         if len(names) < 2:
             raise DataError(f"The labels of train name {len(names)} classes; a set of labels needs two at least.")
         return names
-    if ordered:
-        return tuple(ordered)
     distinct = set(train.unique("label"))
+    if ordered:
+        return _all_named(distinct, ordered) if _is_text(train) else tuple(ordered)
     if not _is_text(train):
         _refuse_markers(Counter(column_values(train, "label")), "train", sorted(distinct))
     if len(distinct) < 2:
@@ -85,6 +89,17 @@ def find_label_names(
     if alike:
         progress.warn(f"train: classes differ in upper and lower case alone: {_listed(alike)}.")
     return names
+
+
+def _all_named(labels: Iterable[str], ordered: Sequence[str]) -> tuple[str, ...]:
+    """`ordered`, which data.label_names gives, if every label is among them."""
+    known = _ids_of_names(labels, ordered)
+    if ordered and (unknown := sorted(label for label in labels if label not in known)):
+        raise DataError(
+            f"train has labels that data.label_names does not name: {_listed(unknown)}. It names {_listed(ordered)}. "
+            "Name every class there, as it is written in the file, or leave data.label_names out."
+        )
+    return tuple(ordered)
 
 
 @dataclass(frozen=True)
@@ -103,13 +118,20 @@ def outputs_of(config: PretrainedConfig) -> Outputs:
 
     As in transformers, one output without a `problem_type` is a score, several are classes; a model for multiple
     choice is known by its class.
+
+    Raises:
+        TeacherError: if its outputs are not named one by one, or the problem_type is none that pkd knows.
     """
-    names: Any = config.id2label
-    label_names = tuple(str(names[index]) for index in range(len(names)))
+    where = str(config.name_or_path or "The model")
+    label_names = names_by_id(config.id2label, where)
     if any(str(name).endswith("ForMultipleChoice") for name in config.architectures or ()):
         return Outputs("multiple_choice", () if has_placeholder_names(label_names) else label_names)
-    kind: Any = config.problem_type
-    return Outputs(kind or ("regression" if len(names) == 1 else "single_label_classification"), label_names)
+    kind: Any = config.problem_type or ("regression" if len(label_names) == 1 else "single_label_classification")
+    if kind not in HEADS:
+        raise TeacherError(
+            f"{where}: problem_type is {kind!r}; it must be one of {', '.join(HEADS)}. Mend its config.json."
+        )
+    return Outputs(kind, label_names)
 
 
 def has_placeholder_names(names: Sequence[str]) -> bool:

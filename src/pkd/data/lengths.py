@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+LEAST_LENGTH = 3  # word pieces: one between the two special ones
 CHARACTERS_A_WORD_PIECE = 50 * 8  # far more than any word piece has: what is cut here, truncation would cut later
 
 

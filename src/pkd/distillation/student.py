@@ -60,9 +60,14 @@ def student_from(
         A model of its own weights, in training mode, on the CPU.
 
     Raises:
-        RecipeError: if the layers asked for do not exist.
+        RecipeError: if the layers asked for do not exist, or `teacher` is no model.
         TeacherError: if the teacher's family cannot be distilled.
     """
+    if not isinstance(teacher, PreTrainedModel):
+        raise RecipeError(
+            f"The teacher is a {type(teacher).__name__}; a student is built from the model itself, as "
+            "AutoModelForSequenceClassification.from_pretrained(folder) loads it."
+        )
     depth = depth_of(teacher.config)
     chosen = start_layers(start, depth, layers if layers is not None else max(1, depth // 2))
     with torch.random.fork_rng(devices=[]):  # the new weights are overwritten, so their draws must not count

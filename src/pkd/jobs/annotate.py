@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow.compute as pc
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pkd import progress, ranks
-from pkd.data.encoding import count_choices, fingerprint_rows
+from pkd.data.encoding import count_choices, fingerprint_rows, text_columns
 from pkd.data.examples import load_examples
 from pkd.data.labels import Outputs
 from pkd.data.streaming import is_spool, open_spool, spool
@@ -31,7 +32,7 @@ from pkd.distillation.canary import doubt_answers
 from pkd.distillation.layers import layer_map_of
 from pkd.encoder.contract import LoadedClassifier, check_max_length, load_teacher
 from pkd.encoder.families import depth_of
-from pkd.errors import RecipeError
+from pkd.errors import DataError, RecipeError
 from pkd.jobs.finetune import warn_if_truncated
 from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.keywords import place_keywords
@@ -81,11 +82,15 @@ def annotate(
     Raises:
         DataError: if the examples cannot be used.
         TeacherError: if the teacher cannot, or answers with a value that is not finite.
-        RecipeError: if a layer does not exist.
+        RecipeError: if a layer does not exist, or `teacher_layers` is no list of numbers.
     """
     given = isinstance(train, datasets.Dataset | datasets.IterableDataset)
     values = place_keywords({"output": output, "train": None if given else train, **keys})
     recipe = recipe_from(values, where="annotate", required=() if given else ("data.train",))
+    if teacher_layers is not None:
+        _check_layer_numbers(teacher_layers)
+    if isinstance(train, datasets.Dataset):
+        _check_columns(train)
     if isinstance(teacher, str):
         loaded = load_teacher(teacher)
     elif tokenizer is None:
@@ -116,6 +121,35 @@ def annotate(
             overwrite=overwrite,
         )
     return open_shards(done.folder)
+
+
+def _check_layer_numbers(layers: Any) -> None:
+    if isinstance(layers, str) or not isinstance(layers, Sequence) or not all(isinstance(each, int) for each in layers):
+        raise RecipeError(f"teacher_layers is {layers!r}; it must be a list of layers, counted from 1, as [2, 4].")
+
+
+def _check_columns(rows: datasets.Dataset) -> None:
+    """Refuse rows that another reader than `pkd.load_data` made otherwise than it does."""
+    columns = text_columns(rows)
+    if not columns:
+        raise DataError(
+            f"The rows have no column text (of pairs text_a and text_b), only {', '.join(rows.column_names)}. Rename "
+            "the column, or read the file with `pkd.load_data`."
+        )
+    for name in columns:
+        if (kind := str(getattr(rows.features[name], "dtype", "list"))) not in ("string", "large_string"):
+            raise DataError(f"The rows' column {name} holds {kind}; it must hold texts. Is another column the text?")
+        texts = rows.select_columns([name]).with_format("arrow")[:][name]
+        if texts.null_count:
+            row = pc.index(pc.is_null(texts), True).as_py() + 1
+            raise DataError(
+                f"The rows have no {name} in {texts.null_count:,} places, first in row {row:,}. Take these rows out."
+            )
+    if "label" in rows.column_names and str(getattr(rows.features["label"], "dtype", "")) in ("string", "large_string"):
+        raise DataError(
+            f"The rows' labels are names, as {rows['label'][0]!r}; the teacher's class ids are needed. "
+            "`pkd.load_data(train=..., teacher=model)` makes them so."
+        )
 
 
 @contextlib.contextmanager

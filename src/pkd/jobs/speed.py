@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pkd.encoder.families import depth_of
 from pkd.encoder.sizes import Parameters, parameters_of
 from pkd.errors import RecipeError, TeacherError
 from pkd.reporting.speeds import Latency, SpeedRecord, Throughput
+from pkd.serving.limits import check_threads, usable_cores
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.memory import measure_memory
 from pkd.serving.onnx_model import graph_of, load_onnx
@@ -83,14 +83,15 @@ def speed(
         ratios to the first model.
 
     Raises:
-        RecipeError: if a depth or length does not fit a model, or a number is not positive.
+        RecipeError: if a depth or length does not fit a model, a number is not positive, or there are fewer cores.
         TeacherError: if a model cannot be loaded.
         DataError: if the file cannot be read.
     """
     _check_numbers(rows, rounds, max_length, batch_sizes, lengths)
     if not models:
         raise RecipeError("No model is named. Name one or several to be timed.")
-    cores = threads or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
+    check_threads(threads)
+    cores = threads or usable_cores()
     with tempfile.TemporaryDirectory(prefix="pkd-speed-") as scratch:
         loaded = dict(_load_all(models, layers, device, cores, Path(scratch)))
         longest = _common_length(loaded, max_length, lengths)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from pkd.recipe.faults import Fault, shown
@@ -28,6 +29,8 @@ def broken_rules(recipe: Recipe) -> Iterator[Fault]:
     yield from _name_faults(recipe.students)
     if recipe.seed + recipe.seeds > 2**32:
         yield Fault(("seeds",), f"is {recipe.seeds}; the last seed must be below 2^32, and the first is {recipe.seed}")
+    yield from _class_name_faults(recipe.data.label_columns, ("data", "label_columns"))
+    yield from _class_name_faults(recipe.data.label_names, ("data", "label_names"))
     if len(recipe.data.text_columns) > 2:
         yield Fault(
             ("data", "text_columns"),
@@ -35,6 +38,15 @@ def broken_rules(recipe: Recipe) -> Iterator[Fault]:
         )
     if recipe.data.sep is not None and len(recipe.data.sep) != 1 and recipe.data.sep not in ("\\t", "tab"):
         yield Fault(("data", "sep"), f"is {shown(recipe.data.sep)}; it must be one character, as ';', or \\t")
+
+
+def _class_name_faults(names: list[str], path: Path) -> Iterator[Fault]:
+    """Two classes of one name would be learned as one, and told as one."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        yield Fault(path, f"is {shown(names)}; {shown(twice[0])} stands there twice, but names tell classes apart")
+    elif not all(name.strip() for name in names):
+        yield Fault(path, f"is {shown(names)}; one of its names is empty")
 
 
 def missing_values(recipe: Recipe, required: tuple[str, ...]) -> Iterator[Fault]:

@@ -17,6 +17,7 @@ from pkd.data.lengths import batches_by_length
 from pkd.encoder.hub import check_place
 from pkd.errors import DataError
 from pkd.evaluation.answers import answers_of
+from pkd.serving.limits import check_threads
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.onnx_model import graph_of, load_onnx
 from pkd.serving.texts import Text, is_unicode
@@ -69,8 +70,10 @@ class Classifier:
 
         Raises:
             TeacherError: if the folder holds none, or a model for multiple choice, whose questions are not texts.
-            RecipeError: if the device cannot be used, or ONNX Runtime is needed and not installed.
+            RecipeError: if the device cannot be used, there are fewer cores than `threads`, or ONNX Runtime is needed
+                and not installed.
         """
+        check_threads(threads)
         if graph_of(folder) is not None:
             return cls(load_onnx(folder, device, threads))
         check_place(str(folder), "classifier")  # said before the heavy libraries are loaded

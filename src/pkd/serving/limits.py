@@ -1,7 +1,8 @@
-"""What a server takes before it says no: its defaults, free of heavy imports for the command line."""
+"""What serving takes before it says no: a server's defaults, and cores; free of heavy imports for the command line."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 
 from pkd.errors import RecipeError
@@ -36,3 +37,21 @@ class Limits:
                 f"queue is {self.queue} and texts {self.texts}: a request of the most texts would never fit into the "
                 "queue. Make the queue longer or allow fewer texts."
             )
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_threads(threads: int | None) -> None:
+    """Check a number of threads: more than there are cores make nothing faster, and very many end the process.
+
+    Raises:
+        RecipeError: if this process has not that many cores.
+    """
+    if threads is not None and not 1 <= threads <= usable_cores():
+        raise RecipeError(
+            f"threads is {threads}, but this process may use 1 to {usable_cores()} cores. Choose from these, or "
+            "leave it out."
+        )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pkd.data.class_names import HEADS, names_by_id
+from pkd.data.lengths import LEAST_LENGTH
 from pkd.errors import RecipeError, TeacherError
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.texts import Batch, TextEncoder
@@ -17,15 +19,28 @@ from pkd.serving.texts import Batch, TextEncoder
 GRAPHS = {"int8": "onnx/model_quantized.onnx", "float32": "onnx/model.onnx"}  # the names transformers.js looks for
 TOKENIZER_FILE = "tokenizer.json"
 _TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
+_EXPORTED = b'"transformers.js_config"'  # every export's config.json has this key
+_UNLIMITED = 1 << 30
+_AGAIN = "Export the classifier again with `pkd export`."
 _CUDA = "CUDAExecutionProvider"
 
 
 def graph_of(folder: str | Path) -> Path | None:
-    """The graph that a folder is served from; None where it holds weights for PyTorch, or no graph."""
+    """The graph that a folder is served from; None where it holds weights for PyTorch, or was never exported.
+
+    Raises:
+        TeacherError: if it was exported and its graph is missing.
+    """
     place = Path(folder)
     if any(place.glob("*.safetensors")):
         return None
-    return next((place / name for name in GRAPHS.values() if (place / name).is_file()), None)
+    graph = next((place / name for name in GRAPHS.values() if (place / name).is_file()), None)
+    config = place / "config.json"
+    if graph is None and config.is_file() and _EXPORTED in config.read_bytes() and not any(place.glob("*.bin")):
+        raise TeacherError(
+            f"{place.absolute()} was exported, but its graph ({' or '.join(GRAPHS.values())}) is missing. {_AGAIN}"
+        )
+    return graph
 
 
 def load_onnx(folder: str | Path, device: str = "auto", threads: int | None = None) -> LoadedModel:
@@ -45,27 +60,27 @@ def load_onnx(folder: str | Path, device: str = "auto", threads: int | None = No
     if graph is None:
         raise TeacherError(f"{place.absolute()} holds no ONNX graph ({' or '.join(GRAPHS.values())}).")
     config = _read_json(place / "config.json")
-    names, problem_type = config.get("id2label"), config.get("problem_type")
-    if not names or not problem_type:
-        raise TeacherError(
-            f"{place / 'config.json'} does not name the classes (id2label) and the problem_type. Export the classifier "
-            "with `pkd export`."
-        )
+    problem_type = _read(place / "config.json", config, "problem_type", None, lambda value: value in HEADS)
+    names = names_by_id(config.get("id2label"), str(place / "config.json"), _AGAIN)
+    encoder = _encoder(place, config)
     session, provider = open_session(graph, device, threads)
-    inputs = [given.name for given in session.get_inputs()]
+    inputs, outputs = [given.name for given in session.get_inputs()], session.get_outputs()[0].shape[-1]
+    if isinstance(outputs, int) and outputs != len(names):
+        raise TeacherError(
+            f"{place / 'config.json'}: id2label names {len(names)} outputs, but {graph.name} has {outputs}. {_AGAIN}"
+        )
 
     def forward(batch: Batch) -> NDArray[np.float32]:
         logits: NDArray[np.float32] = session.run(None, {name: batch[name] for name in inputs})[0]
         return logits
 
-    encoder = _encoder(place, config)
     return LoadedModel(
         name=str(folder),
         runtime="onnx",
         device=provider,
         encoder=encoder,
         forward=forward,
-        label_names=tuple(str(names[str(index)]) for index in range(len(names))),
+        label_names=names,
         problem_type=problem_type,
         longest=encoder.max_length,
         tokens_per_batch=_TOKENS_PER_BATCH[provider],
@@ -109,20 +124,43 @@ def _encoder(place: Path, config: Mapping[str, Any]) -> TextEncoder:
         tokenizer = Tokenizer.from_file(str(place / TOKENIZER_FILE))
     except Exception as error:  # it raises Exception itself
         raise TeacherError(f"{place / TOKENIZER_FILE} cannot be read: {error}. Export it again.") from error
-    longest = min(int(settings.get("model_max_length", 1 << 30)), int(config.get("max_position_embeddings", 1 << 30)))
+    of_model, of_tokenizer = place / "config.json", place / "tokenizer_config.json"
     return TextEncoder(
         tokenizer,
-        longest,
-        pad_token_id=config.get("pad_token_id") or 0,
-        truncation_side=settings.get("truncation_side", "right"),
+        min(
+            _read(of_tokenizer, settings, "model_max_length", _UNLIMITED, _is_length),
+            _read(of_model, config, "max_position_embeddings", _UNLIMITED, _is_length),
+        ),
+        pad_token_id=_read(of_model, config, "pad_token_id", 0, _is_piece) or 0,
+        truncation_side=_read(
+            of_tokenizer, settings, "truncation_side", "right", lambda value: value in ("left", "right")
+        ),
     )
+
+
+def _read(path: Path, settings: Mapping[str, Any], key: str, default: Any, holds: Callable[[Any], bool]) -> Any:
+    """A value of a file that a hand may have changed, or `default` where it does not stand there."""
+    value = settings.get(key, default)
+    if not holds(value):
+        raise TeacherError(f"{path.absolute()}: {key} is {value!r}, which no export writes. {_AGAIN}")
+    return value
+
+
+def _is_length(value: Any) -> bool:
+    return isinstance(value, int) and value >= LEAST_LENGTH
+
+
+def _is_piece(value: Any) -> bool:
+    return value is None or (isinstance(value, int) and value >= 0)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values: Any = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise TeacherError(f"{path.absolute()} is missing. Export the classifier again with `pkd export`.") from None
+        raise TeacherError(f"{path.absolute()} is missing. {_AGAIN}") from None
     except ValueError as error:
-        raise TeacherError(f"{path.absolute()} is damaged ({error}). Export the classifier again.") from error
+        raise TeacherError(f"{path.absolute()} is damaged ({error}). {_AGAIN}") from error
+    if not isinstance(values, dict):
+        raise TeacherError(f"{path.absolute()} holds no settings (it must be a JSON object). {_AGAIN}")
     return values
