@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 import os
 import threading
 from collections.abc import Iterator
@@ -30,15 +29,12 @@ from transformers.utils.logging import EmptyTqdm, set_tqdm_hook
 
 from pkd.data.encoding import fingerprint_tokenizer
 from pkd.data.labels import Outputs, outputs_of
-from pkd.data.lengths import LEAST_LENGTH
-from pkd.encoder.families import depth_of, family_of, longest_input
+from pkd.encoder.families import family_of, longest_input
 from pkd.encoder.hub import check_place
+from pkd.encoder.soundness import check_attention, check_encoder_is_whole, check_numbers, check_tokenizer, check_weights
 from pkd.errors import RecipeError, TeacherError
 from pkd.storage.fingerprint import fingerprint
 
-# attention whose code is torch's or transformers' own; the code of others is fetched where it is not installed
-ATTENTION = ("sdpa", "eager", "flex_attention")
-_MOST_LAYERS = 1000  # far more than any encoder has; building them would take hours before the weights are missed
 _NOT_WEIGHTS = ("_name_or_path", "transformers_version", "torch_dtype", "dtype")
 _bars = threading.RLock()  # else of two threads the second would put back the first one's hook, for good
 
@@ -175,30 +171,9 @@ def load_config(name: str, role: str = "encoder") -> PretrainedConfig:
         family_of(config)
     except TeacherError as error:
         raise TeacherError(f"{name} cannot be the {role}. {error}") from error
-    _check_attention(name, config)
-    _check_numbers(name, config)
+    check_attention(name, config)
+    check_numbers(name, config)
     return config
-
-
-def _check_attention(name: str, config: PretrainedConfig) -> None:
-    """Refuse a configuration that asks for another attention: transformers would download its code and run it."""
-    asked: Any = config._attn_implementation
-    if asked is not None and asked not in ATTENTION:
-        raise TeacherError(
-            f"{name}: its config.json asks for the attention {asked!r}; pkd runs no code of a model's own, only "
-            f"{', '.join(ATTENTION)}. Take the key out of config.json."
-        )
-
-
-def _check_numbers(name: str, config: PretrainedConfig) -> None:
-    """Refuse numbers that transformers takes and that end in a crash, an endless wait or NaN later."""
-    depth, pad = family_of(config).depth, config.pad_token_id
-    wrong = [key for key, value in config.to_dict().items() if isinstance(value, float) and not math.isfinite(value)]
-    wrong += [depth] * (not 1 <= depth_of(config) <= _MOST_LAYERS)
-    wrong += ["pad_token_id"] * (pad is not None and pad < 0)
-    if wrong:
-        told = ", ".join(f"{key} {getattr(config, key)}" for key in wrong)
-        raise TeacherError(f"{name}: its config.json has {told}, which no model can have. Mend it, or save it again.")
 
 
 def _load(name: str, role: str, model_class: Any = None, **keywords: Any) -> tuple[LoadedClassifier, set[str]]:
@@ -232,58 +207,12 @@ def _load(name: str, role: str, model_class: Any = None, **keywords: Any) -> tup
             f"{name}: the saved weights {key} have the shape {list(saved)}, but its config.json asks for "
             f"{list(wanted)} ({config.num_labels} labels). They do not belong together; `save_pretrained` it again."
         )
-    _check_tokenizer(name, tokenizer)
-    _check_weights(name, model, tokenizer)
+    check_tokenizer(name, tokenizer)
+    check_weights(name, model, tokenizer)
     tokenizer.padding_side = "right"
     missing = {str(key) for key in info["missing_keys"]}
-    _check_encoder_is_whole(name, model, missing | {str(key) for key, *_ in info["mismatched_keys"]})
+    check_encoder_is_whole(name, model, missing | {str(key) for key, *_ in info["mismatched_keys"]})
     return LoadedClassifier(model, tokenizer, name), missing
-
-
-def _check_encoder_is_whole(name: str, model: PreTrainedModel, absent: set[str]) -> None:
-    """Refuse weights of another architecture: the library would draw the encoder anew and only log it."""
-    prefix = f"{model.base_model_prefix}."
-    if of_encoder := sorted(key for key in absent if key.startswith(prefix) and ".pooler." not in key):
-        raise TeacherError(
-            f"{name} does not fit its config.json (model_type {model.config.model_type}): {len(of_encoder)} weights of "
-            f"the encoder are not saved, or in another shape, among them {of_encoder[0]}. Take the folder that "
-            "`save_pretrained` made of the whole model."
-        )
-
-
-def _check_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse a tokenizer that gives every text the same answer, or one from another position than [CLS]."""
-    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):  # what transformers makes where it finds none
-        raise TeacherError(
-            f"{name} has no tokenizer: no vocabulary is saved beside the model (tokenizer.json, vocab.txt or like). "
-            "Save the tokenizer that the model was trained with into the same place (`tokenizer.save_pretrained`)."
-        )
-    longest: Any = tokenizer.model_max_length
-    if not isinstance(longest, int) or longest < LEAST_LENGTH:
-        raise TeacherError(
-            f"{name}: model_max_length in its tokenizer_config.json is {longest!r}; it must be a whole number of word "
-            f"pieces, {LEAST_LENGTH} or more. Write the length that the model was trained with."
-        )
-    cls = tokenizer.cls_token_id
-    if cls is None or tokenizer("a")["input_ids"][:1] != [cls]:
-        raise TeacherError(
-            f"{name}: its tokenizer does not put the class token ({tokenizer.cls_token or '[CLS]'}) before a text, so "
-            "there is no [CLS] state. Save the tokenizer that the model was trained with (its post_processor adds it)."
-        )
-
-
-def _check_weights(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    rows: int = model.get_input_embeddings().num_embeddings  # type: ignore[assignment]
-    if len(tokenizer) > rows:
-        raise TeacherError(
-            f"{name}: the tokenizer has {len(tokenizer):,} word pieces, but the model embeds {rows:,}. "
-            "They do not belong together; save the tokenizer the model was trained with beside it."
-        )
-    for key, tensor in model.state_dict().items():
-        if not tensor.is_floating_point() or not tensor.numel():
-            continue
-        if not all(map(math.isfinite, tensor.aminmax())):  # NaN goes through; twenty times as fast as isfinite
-            raise TeacherError(f"{name}: the weights {key} hold values that are not finite. The model is damaged.")
 
 
 def _or_teacher_error(name: str, role: str, load: Any) -> Any:
