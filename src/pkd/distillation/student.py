@@ -66,7 +66,7 @@ def student_from(
     if not isinstance(teacher, PreTrainedModel):
         raise RecipeError(
             f"The teacher is a {type(teacher).__name__}; a student is built from the model itself, as "
-            "AutoModelForSequenceClassification.from_pretrained(folder) loads it."
+            "pkd.load_teacher(folder).model is."
         )
     depth = depth_of(teacher.config)
     chosen = start_layers(start, depth, layers if layers is not None else max(1, depth // 2))
