@@ -25,7 +25,7 @@ from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
 from pkd.storage.lock import one_writer
 from pkd.storage.space import require_space
-from pkd.training.arguments import trainer_arguments
+from pkd.training.arguments import check_training, trainer_arguments
 from pkd.training.trainer import RowMeanTrainer
 
 KIND = "teacher"
@@ -62,6 +62,7 @@ def finetune(
     folder = output_folder(output)
     values = place_keywords({"train": train, "eval": eval, **keys})
     recipe = recipe_from(values, where="finetune", required=("data.train",))
+    check_training(recipe.training)
     examples = load_examples(recipe.data, splits=("train", "eval"))
     recipe = settle_metric(recipe, examples.outputs)
     warn_if_few(len(examples.splits["train"]), recipe.training)
