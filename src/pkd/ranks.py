@@ -19,13 +19,14 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from pkd import errors
-from pkd.errors import PKDError, RankError, first_line
+from pkd.errors import PKDError, RankError, RecipeError, first_line
 
 Answer = TypeVar("Answer")
 
 _FAILED, _TOLD = "failed", "told"
 _SECONDS_TO_TELL = 10.0  # so long other ranks wait for the first one to tell what went wrong
 _LONGEST_PAUSE = 0.05  # seconds between two looks at the store
+_UNSET = "Launchers as torchrun set it; unset it to run in one process."
 
 _store: Any = None
 _turn = 0  # counts the agreements; the same on every rank, since all run the same job
@@ -61,7 +62,7 @@ def join() -> None:
         return
     backend = "gloo"
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        torch.cuda.set_device(_number("LOCAL_RANK", 0) % torch.cuda.device_count())
         backend = "cpu:gloo,cuda:nccl"
     number, of = rank(), world_size()
     with _asking() as store:  # torch's own meeting would wait half an hour for a rank that has failed
@@ -164,7 +165,19 @@ def _place() -> tuple[int, int]:
     torch = sys.modules.get("torch")  # a process group that somebody set up by hand counts; nothing is imported here
     if torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    number, of = _number("RANK", 0), _number("WORLD_SIZE", 1)
+    if not 0 <= number < of:
+        raise RecipeError(f"RANK is {number} and WORLD_SIZE {of}; ranks count from 0 to WORLD_SIZE − 1. {_UNSET}")
+    return number, of
+
+
+def _number(variable: str, default: int) -> int:
+    """A launcher's variable."""
+    text = os.environ.get(variable, str(default))
+    try:
+        return int(text)
+    except ValueError:
+        raise RecipeError(f"The environment variable {variable} is {text!r}, which is no number. {_UNSET}") from None
 
 
 def _connect() -> Any:

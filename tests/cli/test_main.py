@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pkd.cli.main import app
+from pkd.cli.main import app, main
 from pkd.recipe.reading import read_recipe
 
 COMMANDS = ["run", "demo", "recipe", "finetune", "annotate", "distill", "evaluate", "report", "predict", "check"]
@@ -143,6 +143,34 @@ def test_ranks_without_a_launcher_are_told_how_to_start(tmp_path: Path) -> None:
     assert done.returncode == 7
     assert "Start them with torchrun" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"WORLD_SIZE": "abc"}, "The environment variable WORLD_SIZE is 'abc', which is no number"),
+        ({"RANK": "x"}, "The environment variable RANK is 'x'"),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK is 2 and WORLD_SIZE 2"),
+    ],
+)
+def test_variables_of_a_launcher_that_make_no_sense_are_named(
+    variables: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert main(["run", "nowhere.yaml"]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_what_an_outputs_encoding_cannot_hold_and_closed_streams_are_no_error() -> None:
+    done = pkd("distill", "--help", PYTHONUTF8="0", PYTHONIOENCODING="ascii:strict")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "?, weight of L_PT" in done.stdout
+    done = subprocess.run(
+        f"'{sys.executable}' -m pkd recipe <&- >&- && '{sys.executable}' -m pkd run nowhere.yaml 2>&-; echo $?",
+        shell=True, executable="/bin/bash", capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("2\n", "")
 
 
 def test_a_closed_pipe_is_no_error() -> None:

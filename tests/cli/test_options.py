@@ -8,7 +8,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from pkd.cli.main import main
 from pkd.cli.options import DATA, RUN, STUDENT, TRAINING, layer_map, start, with_flags
+from pkd.errors import RecipeError
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.naming import leaves
 from pkd.recipe.reading import recipe_from
@@ -58,6 +60,28 @@ def test_every_common_field_has_a_flag_and_no_other_has() -> None:
 def test_the_same_key_by_flag_and_by_set_is_refused() -> None:
     with pytest.raises(typer.BadParameter, match="given twice"):
         keys_of("--beta", "3", "--set", "beta=4")
+
+
+@pytest.mark.parametrize(
+    ("command", "key", "flag"),
+    [("distill", "train", "--train"), ("finetune", "model", "--model"), ("annotate", "output", "--output"),
+     ("evaluate", "test", "--test"), ("export", "eval", "--eval"), ("evaluate", "models", "MODEL...")],
+)  # fmt: skip
+def test_set_refuses_the_keys_that_a_command_has_as_its_own(
+    command: str, key: str, flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"distill": ["--teacher", "t"], "finetune": ["--model", "m"], "annotate": ["--teacher", "t"]}
+    output = [] if command == "evaluate" else ["--output", "o"]
+    more = given.get(command, ["m"])
+    assert main([command, *more, *output, "--set", f"{key}=x"]) == 2
+    assert f"{key} is no key for --set here: this command has it as {flag}." in capsys.readouterr().err
+
+
+def test_a_number_of_endless_digits_is_no_layer_and_no_place_in_a_list() -> None:
+    with pytest.raises(typer.BadParameter, match="no list of layers"):
+        start(["9" * 5000])
+    with pytest.raises(RecipeError, match="it must be a list"):
+        keys_of("--set", f"students.{'9' * 5000}.beta=1")
 
 
 @pytest.mark.parametrize(

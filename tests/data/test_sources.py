@@ -93,6 +93,36 @@ def test_a_link_to_itself_is_told(tmp_path):
         read(tmp_path / "a.csv")
 
 
+def test_what_is_there_and_no_plain_file_is_told_for_what_it_is(tmp_path):
+    (tmp_path / "a.csv").symlink_to("gone.csv")
+    with pytest.raises(DataError, match=r"a\.csv is a link that leads nowhere \(gone\.csv\)"):
+        read(tmp_path / "a.csv")
+    os.mkfifo(tmp_path / "b.csv")
+    with pytest.raises(DataError, match=r"no plain file but a pipe"):
+        read(tmp_path / "b.csv")
+
+
+@pytest.mark.parametrize("source", ["https://example.org/x.csv", "s3://bucket/x.csv", "hf://a/b", "file:///x.csv"])
+def test_a_url_is_no_file_and_no_split(source):
+    with pytest.raises(DataError, match=r"is a URL, and URLs are not read"):
+        read(source)
+
+
+def test_a_file_has_no_splits_and_a_user_who_is_not_known_no_home(tmp_path):
+    with pytest.raises(DataError, match=r"a\.csv has no splits; leave out ':validation'"):
+        read(f"{write(tmp_path / 'a.csv')}:validation")
+    with pytest.raises(DataError, match=r"~nosuchuser/x\.csv does not exist"):
+        read("~nosuchuser/x.csv")
+
+
+def test_a_number_of_endless_digits_is_no_label(tmp_path):
+    digits = "9" * 5000
+    with pytest.raises(DataError, match=r"64 bits"):
+        read(write(tmp_path / "a.csv", f"text,label\nx,1\ny,{digits}\n"))
+    with pytest.raises(DataError, match=r"line 2: a number has too many digits"):
+        read(write(tmp_path / "a.jsonl", f'{{"text": "x", "label": 1}}\n{{"text": "y", "label": {digits}}}\n'))
+
+
 def test_a_file_without_permission_is_told(tmp_path):
     file = write(tmp_path / "a.csv")
     file.chmod(0)

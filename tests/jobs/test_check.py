@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from conftest import make_reviews, make_teacher, make_tokenizer, write_csv
 from pkd.errors import RecipeError
 from pkd.jobs.check import check
+from pkd.jobs.finetune import finetune
 from pkd.jobs.run import run
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.settings import TrainingSettings
@@ -92,10 +94,10 @@ def test_a_metric_that_so_many_classes_do_not_have_is_refused(workspace: Path, t
         "evaluation.metric is f1, which single_label_classification of 3 classes has not. Give one of accuracy, "
         "macro_f1, mcc, or auto."
     )
-    for finetune in (None, TrainingSettings()):
+    for finetuning in (None, TrainingSettings()):
         given = recipe(workspace, output=str(tmp_path / "run"), evaluation={"metric": "f1"})
         given.data.train = given.data.eval = str(tmp_path / "three.csv")
-        given.teacher.model, given.teacher.finetune = str(tmp_path / "teacher"), finetune
+        given.teacher.model, given.teacher.finetune = str(tmp_path / "teacher"), finetuning
         for job in (check, run):
             with pytest.raises(RecipeError, match=re.escape(told)):
                 job(given)
@@ -110,3 +112,27 @@ def test_what_does_not_fit_the_teacher_is_refused(workspace: Path) -> None:
         given = recipe(workspace)
         given.data.max_length = 128
         check(given)
+
+
+@pytest.mark.parametrize(
+    ("training", "words"),
+    [
+        ({"report_to": ["foo"]}, "report_to names 'foo', which is no tracker that is installed here"),
+        ({"report_to": [""]}, "report_to names ''"),
+        pytest.param(
+            {"device": "cuda"},
+            "torch sees no GPU",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU"),
+        ),
+    ],
+)
+def test_what_this_machine_lacks_for_any_training_is_told_before_the_first(
+    workspace: Path, tmp_path: Path, training: dict[str, Any], words: str
+) -> None:
+    asked = recipe(workspace, output=str(tmp_path / "run"), students=[{"layers": 2, "training": training}])
+    for job in (check, run):
+        with pytest.raises(RecipeError, match=words):
+            job(asked)
+    assert not (tmp_path / "run" / "annotated").exists()
+    with pytest.raises(RecipeError, match=words):
+        finetune(model="nowhere", train="nowhere.csv", output=str(tmp_path / "teacher"), **training)

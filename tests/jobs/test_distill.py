@@ -174,3 +174,18 @@ def test_a_folder_that_is_in_the_way_is_found_before_anything_is_paid_for(worksp
     with pytest.raises(RecipeError, match=r"student holds a teacher, not a distilled student"):
         pkd.distill(teacher=str(workspace / "teacher"), **rows, layers=2, output=str(tmp_path / "student"), **SETTINGS)
     assert not (tmp_path / "student.work").exists()
+
+
+@pytest.mark.parametrize("output", [None, "", "/", "s3://bucket/student"])
+def test_an_output_that_is_no_folder_here_is_refused_first(output: str) -> None:
+    with pytest.raises(RecipeError, match=r"^output is"):
+        pkd.distill(teacher="nowhere", train="nowhere.csv", output=output)
+
+
+def test_an_output_that_is_the_current_folder_is_in_the_way_as_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "thesis.txt").write_text("the only copy")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecipeError, match="exists and was not made by this command"):
+        pkd.distill(teacher="nowhere", train="nowhere.csv", output=".")

@@ -23,7 +23,7 @@ def test_a_student_is_measured_on_its_runs_data_refused_below_the_threshold_and_
     (tmp_path / "student.work" / "recipe.yaml").write_text(recipe)
     (student / "README.md").write_text("---\nlicense: mit\n---\n\n# student\n\nText.\n\n## Use\n\nSo.\n")
     given = ["export", str(student), "--int8", "--max-drop", "0.05", "--output", str(tmp_path / "served")]
-    assert main([*given, "--min-agreement", "1.001"]) == 4
+    assert main([*given, "--max-drop", "-0.5"]) == 4  # it would have to be better by far
     assert "int8 is not good enough" in capsys.readouterr().err
     assert not list(tmp_path.glob("served*"))  # nothing is left of it
     assert main([*given, "--json"]) == 0
@@ -48,6 +48,9 @@ def test_a_student_is_measured_on_its_runs_data_refused_below_the_threshold_and_
     [
         (["--int8"], 2, "give --eval FILE"),
         (["--format", "coreml"], 2, "onnx is the only format"),
+        (["--int8", "--max-drop", "nan"], 2, "max_drop is nan"),
+        (["--int8", "--min-agreement", "2"], 2, "min_agreement is 2.0; it must be a share, from 0 to 1"),
+        (["--output", "s3://bucket/served"], 2, "a URL"),
         (["--int8", "--eval", "nowhere.csv"], 3, "nowhere.csv"),
     ],
 )

@@ -80,6 +80,13 @@ def test_a_dry_run_writes_what_would_be_uploaded(
     assert "is not empty" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["", "a b/c", "a/b/c"])
+def test_a_dry_run_refuses_what_is_no_name_of_a_repository(student: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(RecipeError, match="is no name of a repository"):
+        push(student, name, dry_run=tmp_path / "upload")
+    assert not (tmp_path / "upload").exists()
+
+
 def test_a_push_makes_the_repository_and_uploads_all_files_in_one_commit(student: Path, hub: LocalHub) -> None:
     result = push(student, "org/name", private=True)
     assert result.where.startswith(f"{hub.url}/org/name/commit/")

@@ -54,6 +54,7 @@ def test_a_file_is_answered_by_every_model(workspace: Path, deep: Path) -> None:
         ({"rounds": 0}, "rounds is 0"),
         ({"lengths": [16, 128]}, "a length is 128, but deep reads at most 64"),
         ({"batch_sizes": [0]}, "a batch size is 0"),
+        ({"batch_sizes": [10**22]}, "from 1 to 1,000,000"),
         ({"batch_sizes": []}, "No batch size"),
         ({"threads": 100_000}, "threads is 100000, but this process may use 1 to"),
     ],
@@ -98,7 +99,10 @@ def test_exported_folders_stand_beside_the_classifier_they_came_from(
 
 
 def test_a_chart_of_an_unknown_kind_is_refused_before_anything_is_timed(
-    deep: Path, capsys: pytest.CaptureFixture[str]
+    deep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["speed", str(deep), "--chart", "speed.gif"]) == 2
     assert "a chart is written as .png, .html, .json" in capsys.readouterr().err
+    (tmp_path / "speed.png").mkdir()
+    assert main(["speed", str(deep), "--chart", str(tmp_path / "speed.png")]) == 2
+    assert "is a folder; name a file" in capsys.readouterr().err

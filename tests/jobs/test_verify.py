@@ -152,6 +152,15 @@ def test_the_command_line_exits_with_5_where_something_is_damaged(
     assert {"folder", "kind", "files", "bytes"} == set(told["sealed"][0])
 
 
+def test_a_folder_is_found_from_within_it_and_the_root_holds_nothing(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place / "student")
+    assert verify(".").sealed == verify(place / "student").sealed
+    with pytest.raises(CacheError, match="nothing that pkd sealed"):
+        verify("/")
+
+
 def test_a_folder_of_somebody_else_is_told_and_not_called_whole(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("the only copy")
     with pytest.raises(CacheError, match="holds nothing that pkd sealed"):

@@ -194,5 +194,12 @@ def test_a_taken_port_and_limits_that_cannot_be_are_told(
     port = server.rsplit(":", 1)[1]
     assert main(["serve", str(exported.int8), "--port", port]) == 2
     assert "cannot be listened at" in capsys.readouterr().err
+    for host in ("a\0b", 70 * "é"):
+        assert main(["serve", str(exported.int8), "--host", host]) == 2
+        assert "cannot be listened at" in capsys.readouterr().err
+    assert main(["serve", str(exported.int8), "--device", "foo", "--port", "0"]) == 2
+    assert "device is foo; it must be auto, cpu or cuda." in capsys.readouterr().err
+    assert main(["serve", str(exported.int8), "--max-texts", str(10**30), "--port", "0"]) == 2
+    assert "--max-texts" in capsys.readouterr().err
     assert main(["serve", str(exported.int8), "--max-queue", "10", "--port", "0"]) == 2
     assert "would never fit into the queue" in capsys.readouterr().err

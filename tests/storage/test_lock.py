@@ -50,3 +50,20 @@ def test_a_full_disk_is_said_to_be_one_and_nothing_is_held(tmp_path: Path, monke
             pass
     with one_writer(tmp_path / "run"):
         pass
+
+
+def test_a_link_to_a_folder_has_the_folders_lock(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "link").symlink_to("run")
+    with (
+        one_writer(tmp_path / "run"),
+        pytest.raises(RecipeError, match="by another pkd"),
+        one_writer(tmp_path / "link"),
+    ):
+        pass
+    assert not list(tmp_path.glob(".link*"))
+
+
+def test_the_root_of_the_file_system_is_no_folder_to_hold() -> None:
+    with pytest.raises(RecipeError, match="the root of the file system"), one_writer(Path("/")):
+        pass

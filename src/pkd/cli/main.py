@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -110,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `pkd` and give its exit code; every error is told here, once, without a traceback unless `--debug`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
+    _mend_streams()
     if not debug:
         silence_libraries()
     with stopping_on_signals():
@@ -122,6 +124,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if debug and not isinstance(error, SystemExit):
                 traceback.print_exc()
             return _exit_code(error, debug=debug)
+
+
+def _mend_streams() -> None:
+    """Stand in for standard streams that are closed, and write `?` for what an output's encoding cannot hold.
+
+    A closed one is None; left so, the next file that is opened would take its number, and get what is printed.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # in the order of their numbers
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - open to the end
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
 
 
 def _run(arguments: list[str]) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import typer
+from typer.models import OptionInfo
 
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.naming import default_of, fields_of, help_of, hints, without_none
@@ -87,6 +88,7 @@ def with_flags(*panels: Flags) -> Callable[[Callable[..., None]], Callable[..., 
     fields = {field.name: (panel, field) for panel in panels for field in panel.fields()}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = {parameter.name: _own_name(parameter) for parameter in parameters_of(command)}
         flags = [_parameter(panel, field) for panel, field in fields.values()]
         settings = inspect.Parameter("set", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Set)
 
@@ -96,6 +98,8 @@ def with_flags(*panels: Flags) -> Callable[[Callable[..., None]], Callable[..., 
             keys = {name: value for name, value in keys.items() if value is not None}
             for text in given.pop("set") or ():
                 key, value = parse_setting(text)
+                if key in given:
+                    raise typer.BadParameter(f"{key} is no key for --set here: this command has it as {own[key]}.")
                 if key in keys:
                     raise typer.BadParameter(f"{key} is given twice; keep one of the two.")
                 keys[key] = value
@@ -116,6 +120,12 @@ def parameters_of(command: Callable[..., None]) -> list[inspect.Parameter]:
         for parameter in inspect.signature(command).parameters.values()
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD
     ]
+
+
+def _own_name(parameter: inspect.Parameter) -> str:
+    """How the command line calls a parameter of a command: by its flag, or by its place, as MODEL."""
+    option = typing.get_args(parameter.annotation)[1]
+    return "--" + parameter.name.replace("_", "-") if isinstance(option, OptionInfo) else str(option.metavar)
 
 
 def declare(command: Callable[..., None], parameters: Sequence[inspect.Parameter]) -> None:
@@ -188,7 +198,7 @@ def start(texts: Sequence[str]) -> Any:
     for text in texts:
         parts = [part.strip() for part in text.split(",")]
         if all(part.isdecimal() for part in parts):
-            starts.append([int(part) for part in parts])
+            starts.append(_numbers(text, ",", f"--start {text[:40]} is no list of layers as 1,3"))
         else:
             starts += parts
     return starts[0] if len(starts) == 1 else starts

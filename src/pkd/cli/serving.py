@@ -12,6 +12,7 @@ from pkd.cli.showing import show, show_json
 from pkd.serving.limits import Limits
 
 _LIMITS = Limits()
+_MOST = 10**9  # of any limit
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="folder of a classifier", show_default=False)]
 
@@ -61,7 +62,7 @@ def export(
 
 
 def _limit(flag: str, help: str) -> Any:
-    return typer.Option(flag, metavar="N", min=1, help=help, rich_help_panel="Limits")
+    return typer.Option(flag, metavar="N", min=1, max=_MOST, help=help, rich_help_panel="Limits")
 
 
 @with_progress

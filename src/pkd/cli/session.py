@@ -19,7 +19,7 @@ from rich.console import Console
 
 from pkd import progress, ranks
 from pkd.cli.options import Debug, Quiet, declare, parameters_of
-from pkd.errors import PKDError, RankError, first_line
+from pkd.errors import PKDError, RankError, RecipeError, first_line
 from pkd.storage.space import is_full
 
 _QUIET_LIBRARIES = {
@@ -178,10 +178,12 @@ def _explain_os_error(error: OSError) -> tuple[str, int] | None:
 
 def complain(message: str, exit_code: int) -> int:
     """Print an error's message on standard error, once for all ranks; returns the exit code that they share."""
-    if ranks.world_size() > 1:  # the launcher asks the others to stop as soon as one has ended
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-    said, exit_code = ranks.agree_on_failure(message, exit_code)
+    said: str | None = message
+    with contextlib.suppress(RecipeError):  # variables of a launcher that make no sense, which is then the message
+        if ranks.world_size() > 1:  # the launcher asks the others to stop as soon as one has ended
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+        said, exit_code = ranks.agree_on_failure(message, exit_code)
     if said is not None:
         print(f"pkd: {said}", file=sys.stderr, flush=True)
     return exit_code

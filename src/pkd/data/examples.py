@@ -16,6 +16,10 @@ from pkd.data.labels import Outputs, encode_labels, find_label_names, outputs_of
 from pkd.data.overlap import check_splits
 from pkd.data.sources import read_data
 from pkd.errors import DataError, RecipeError
+from pkd.recipe.faults import shown
+from pkd.recipe.keywords import place_keywords
+from pkd.recipe.naming import fields_of, hint_for
+from pkd.recipe.reading import recipe_from
 from pkd.recipe.settings import DataSettings, ProblemType
 
 _CLASSES_TOLD = 20
@@ -111,15 +115,27 @@ def load_data(
         train: file, folder or hub name of the training examples.
         eval: development examples.
         test: held-out examples.
-        teacher: a classifier whose label names the labels are aligned with, by name; without it the classes are those
-            of the training rows.
-        settings: other fields of `DataSettings`, e.g. `label_column`.
+        teacher: a classifier, as `load_teacher` or transformers load it, whose label names the labels are aligned
+            with, by name; without it the classes are those of the training rows.
+        settings: other fields of `DataSettings`, e.g. `label_column`, or `task`.
 
     Raises:
         DataError: if a file cannot be used.
+        RecipeError: if a setting is none of the data's or out of its range, or nothing is named to read.
     """
-    outputs = outputs_of(teacher.config) if teacher is not None else None
-    return load_examples(DataSettings(train=train, eval=eval, test=test, **settings), teacher=outputs).splits
+    for name in settings:
+        if name not in fields_of(DataSettings):
+            raise RecipeError(f"load_data takes no {name}; {hint_for([name], DataSettings, DataSettings)}.")
+    values = place_keywords({"train": train, "eval": eval, "test": test, **settings})
+    data = recipe_from(values, where="load_data", required=()).data
+    if not (data.train or data.eval or data.test or data.unlabelled):
+        raise RecipeError("load_data has nothing to read. Name train, eval, test or unlabelled, or a task.")
+    config = getattr(getattr(teacher, "model", teacher), "config", None)
+    if teacher is not None and config is None:
+        raise RecipeError(
+            f"load_data: teacher is {shown(teacher)}; give the classifier itself, as pkd.load_teacher does."
+        )
+    return load_examples(data, teacher=None if config is None else outputs_of(config)).splits
 
 
 def with_unlabelled(labelled: datasets.Dataset, unlabelled: datasets.Dataset | None) -> datasets.Dataset:

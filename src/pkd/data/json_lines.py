@@ -59,6 +59,8 @@ def _json_object(path: Path, line: int, text: str) -> dict[str, Any]:
         if line == 1 and text.strip() in ("[", "{"):
             raise DataError(f"{path}, line 1: the JSON goes over several lines. {_ONE_OBJECT_A_LINE}") from error
         raise DataError(f"{path}, line {line}, column {error.colno}: this is no JSON ({error.msg}).") from error
+    except ValueError as error:  # a number of more digits than Python reads
+        raise DataError(f"{path}, line {line}: a number has too many digits to be read. Give it as text.") from error
     except RecursionError as error:
         raise DataError(f"{path}, line {line}: the JSON is nested too deeply. {_ONE_OBJECT_A_LINE}") from error
     if not isinstance(record, dict):

@@ -37,9 +37,9 @@ def _open(path: Path, encoding: str, newline: str | None) -> TextIO:
     try:
         name = codecs.lookup(encoding).name
         return path.open(encoding="utf-8-sig" if name == "utf-8" else encoding, newline=newline)
-    except LookupError as error:
+    except (LookupError, ValueError) as error:  # ValueError: a NUL in its name
         raise RecipeError(
-            f"data.encoding is '{encoding}', which is no text encoding that Python knows; give utf-8, utf-16, cp1252."
+            f"data.encoding is {encoding!r}, which is no text encoding that Python knows; give utf-8, utf-16, cp1252."
         ) from error
 
 

@@ -155,7 +155,7 @@ def _classes_of_strings(raw: RawTable, values: list[str | None], *, may_be_score
         if any(_LEADING_ZERO.fullmatch(value) for value in distinct):
             progress.note(f"{raw.source}: labels such as '{min(distinct)}' begin with a zero; they are read as names.")
             return pa.array(values, pa.string())
-        return _int64(raw, [None if value is None else int(value) for value in values])
+        return _int64(raw, [None if value is None else int(value[:30]) for value in values])  # Python reads no 5,000
     if all(_DECIMAL.fullmatch(value) for value in distinct):
         scores = [None if value is None else float(value) for value in values]
         return _classes_of_floats(raw, scores, may_be_scores=may_be_scores)

@@ -22,6 +22,7 @@ from pkd.data.tables import RawTable
 from pkd.data.tasks import Columns, find_columns
 from pkd.data.typed_tables import load_from_hub, load_saved, raw_rows, read_parquet
 from pkd.errors import DataError
+from pkd.recipe.places import is_url, local_path
 from pkd.recipe.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -72,10 +73,7 @@ def require_sources(settings: DataSettings, splits: Sequence[str]) -> None:
     for split in splits:
         named: str | list[str] | None = getattr(settings, split)
         for source in [named] if isinstance(named, str) else named or []:
-            name, _ = parted(source)
-            path = Path(name).expanduser()
-            if not (_is_file(path) or path.is_dir() or _looks_like_hub_name(name)):
-                raise DataError(_missing_message(path))
+            _found(source)
 
 
 def read_split(source: str, split: str, settings: DataSettings, class_names: Sequence[str] = ()) -> datasets.Dataset:
@@ -91,8 +89,7 @@ def read_split(source: str, split: str, settings: DataSettings, class_names: Seq
     Raises:
         DataError: saying what is wrong, where, and what to do.
     """
-    name, part = parted(source)
-    path = Path(name).expanduser()
+    name, path, part = _found(source)
     labelled = split not in WITHOUT_LABELS
     choose = partial(choose_columns, settings=settings, source=source, labelled=labelled)
     on_empty = settings.on_empty
@@ -106,10 +103,8 @@ def read_split(source: str, split: str, settings: DataSettings, class_names: Seq
         raw = read_race(path)
     elif path.is_dir():
         raw = raw_rows(load_saved(path, split, part, SUFFIXES), choose, source)
-    elif _looks_like_hub_name(name):
-        raw = raw_rows(load_from_hub(name, split, part), choose, source)
     else:
-        raise DataError(_missing_message(path))
+        raw = raw_rows(load_from_hub(name, split, part), choose, source)
     return clean_rows(raw, settings, on_empty=on_empty, cut=split != "predict", class_names=class_names)
 
 
@@ -145,6 +140,24 @@ def parted(source: str) -> tuple[str, str | None]:
     begins = 2 if re.match(r"[A-Za-z]:[\\/]", source) else 0  # the drive of a Windows path
     name, _, part = source[begins:].partition(":")
     return source[:begins] + name, part or None
+
+
+def _found(source: str) -> tuple[str, Path, str | None]:
+    """A source's name and path, and the split that it asks for; nothing of it has been read yet.
+
+    Raises:
+        DataError: if there is nothing that could be read.
+    """
+    if is_url(source):
+        raise DataError(f"{source} is a URL, and URLs are not read. Download it first, and give the file.")
+    name, part = parted(source)
+    path = local_path(name)
+    if _is_file(path) or (path.is_dir() and is_race_split(path)):
+        if part is not None:
+            raise DataError(f"{path.absolute()} has no splits; leave out ':{part}'.")
+    elif not (path.is_dir() or _looks_like_hub_name(name)):
+        raise DataError(_missing_message(path))
+    return name, path, part
 
 
 def read_file(
@@ -203,6 +216,13 @@ def _looks_like_hub_name(name: str) -> bool:
 
 
 def _missing_message(path: Path) -> str:
+    if path.exists():
+        return (
+            f"{path.absolute()} is no plain file but a pipe, a socket or a device. It is read more than once: write it "
+            "to a file first, and give that."
+        )
+    if path.is_symlink():
+        return f"{path.absolute()} is a link that leads nowhere ({path.readlink()}). Mend it, or name another file."
     folder = path.absolute().parent
     told = f"{path.absolute()} does not exist."
     if not folder.is_dir():

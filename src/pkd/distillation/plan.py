@@ -114,14 +114,16 @@ def _plan(recipe: Recipe, student: StudentSettings, start: str | list[int], teac
         pretrained=student.pretrained,
         layer_map=layer_map_of(student.layer_map, teacher_layers, layers) if student.method == "pkd" else None,
         loss=loss,
-        training=_training(recipe.training, student),
+        training=training_of(recipe, student),
         unlabelled=student.unlabelled and student.method != "ft",
         projection=student.projection,
     )
 
 
-def _training(training: TrainingSettings, student: StudentSettings) -> TrainingSettings:
-    return validate(TrainingSettings, {**dataclasses.asdict(training), **student.training}, "students.training")
+def training_of(recipe: Recipe, student: StudentSettings) -> TrainingSettings:
+    """How a student is trained: as the recipe says, but for what it says of itself."""
+    values = {**dataclasses.asdict(recipe.training), **student.training}
+    return validate(TrainingSettings, values, "students.training")
 
 
 def _control(student: StudentPlan, method: str) -> StudentPlan:

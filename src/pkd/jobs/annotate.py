@@ -36,6 +36,7 @@ from pkd.errors import DataError, RecipeError
 from pkd.jobs.finetune import warn_if_truncated
 from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.keywords import place_keywords
+from pkd.recipe.places import output_folder
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.settings import AnnotationSettings, DataSettings
 from pkd.storage.lock import one_writer
@@ -85,7 +86,8 @@ def annotate(
         RecipeError: if a layer does not exist, or `teacher_layers` is no list of numbers.
     """
     given = isinstance(train, datasets.Dataset | datasets.IterableDataset)
-    values = place_keywords({"output": output, "train": None if given else train, **keys})
+    folder = output_folder(output)
+    values = place_keywords({"train": None if given else train, **keys})
     recipe = recipe_from(values, where="annotate", required=() if given else ("data.train",))
     if teacher_layers is not None:
         _check_layer_numbers(teacher_layers)
@@ -103,15 +105,15 @@ def annotate(
         student_layers = layers or max(1, depth // 2)
         teacher_layers = layer_map_of(recipe.students[0].layer_map, depth, student_layers).teacher
     stream: Any = train if isinstance(train, datasets.IterableDataset) else recipe.data.train if streaming else None
-    with one_writer(Path(output)), contextlib.ExitStack() as until_annotated:
+    with one_writer(folder), contextlib.ExitStack() as until_annotated:
         if isinstance(train, datasets.Dataset):
             rows = train
         elif stream is not None:
-            rows = until_annotated.enter_context(_spooled(stream, recipe.data, loaded.outputs, Path(output)))
+            rows = until_annotated.enter_context(_spooled(stream, recipe.data, loaded.outputs, folder))
         else:
             rows = load_examples(recipe.data, splits=("train",), teacher=loaded.outputs).splits["train"]
         done = annotate_stage(
-            Path(output),
+            folder,
             "annotate",
             rows,
             loaded,

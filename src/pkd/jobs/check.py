@@ -19,7 +19,7 @@ from pkd.data.examples import Examples, load_examples, with_unlabelled
 from pkd.data.labels import label_array
 from pkd.distillation.annotation import annotate_rows
 from pkd.distillation.ledger import BetaElsewhere, TermEntry, beta_elsewhere, formula, measure_terms
-from pkd.distillation.plan import StudentPlan, plan_students
+from pkd.distillation.plan import StudentPlan, plan_students, training_of
 from pkd.encoder.contract import LoadedClassifier, check_max_length, load_config, load_teacher
 from pkd.encoder.families import depth_of
 from pkd.encoder.inference import answer_rows
@@ -32,6 +32,7 @@ from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import ProblemType
 from pkd.reporting.wording import amount, is_share, metric_title
 from pkd.storage.seal import read_manifest
+from pkd.training.arguments import check_training
 
 _BATCHES = 2
 _BATCH = 16
@@ -102,6 +103,7 @@ def check(recipe: Recipe | str | Path, *, set: Sequence[str] = ()) -> CheckResul
     """
     if not isinstance(recipe, Recipe):
         recipe = read_recipe(recipe, set)
+    check_trainings(recipe)
     name, told = recipe.teacher.model, []
     if recipe.teacher.finetune is not None:
         finished = Path(recipe.folder) / "teacher"
@@ -143,6 +145,18 @@ def check(recipe: Recipe | str | Path, *, set: Sequence[str] = ()) -> CheckResul
     for student in students:
         told += student.sentences()
     return CheckResult(told, students, score, constant)
+
+
+def check_trainings(recipe: Recipe) -> None:
+    """Check that this machine has what every training of a recipe needs, before the first of them is paid for.
+
+    Raises:
+        RecipeError: if a device or a tracker is not there.
+    """
+    students = [training_of(recipe, student) for student in recipe.students]
+    for settings in (recipe.training, recipe.teacher.finetune, *students):
+        if settings is not None:
+            check_training(settings)
 
 
 def _unmeasured(plan: StudentPlan, examples: Examples) -> StudentCheck:

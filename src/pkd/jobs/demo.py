@@ -17,6 +17,7 @@ from pkd.data.labels import Outputs
 from pkd.encoder.contract import load_pretrained
 from pkd.jobs.pilot import time_rows
 from pkd.jobs.run import DATA_PLAN, RunResult, refuse_other_files, run
+from pkd.recipe.places import output_folder
 from pkd.recipe.reading import read_recipe
 from pkd.storage.seal import write_json
 
@@ -54,16 +55,17 @@ def demo(*, output: str = "runs/demo", quick: bool = False, seeds: int = 1, over
     Raises:
         ResourceError: if the packages of the extra `demo` are not installed.
     """
+    folder = output_folder(output)
     encoder = demo_encoder_folder()
-    refuse_other_files(Path(output), overwrite=overwrite)
-    data = Path(output) / "data"
-    sizes = ranks.on_first(lambda: _sizes(Path(output), _QUICK if quick else _FULL, encoder))
+    refuse_other_files(folder, overwrite=overwrite)
+    data = folder / "data"
+    sizes = ranks.on_first(lambda: _sizes(folder, _QUICK if quick else _FULL, encoder))
     files_of = ranks.on_first(lambda: {split: str(path) for split, path in write_demo_data(data, **sizes).items()})
     with as_file(files("pkd.recipes") / "demo.yaml") as path:
         recipe = read_recipe(path, required=())
     recipe = dataclasses.replace(
         recipe,
-        output=output,
+        output=str(folder),
         seeds=seeds,
         teacher=dataclasses.replace(recipe.teacher, model=str(encoder)),
         data=dataclasses.replace(

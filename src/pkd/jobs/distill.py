@@ -13,6 +13,7 @@ from pkd.jobs.push import push
 from pkd.jobs.run import run
 from pkd.jobs.stages import refuse_what_is_in_the_way, run_stage
 from pkd.recipe.keywords import place_keywords
+from pkd.recipe.places import output_folder
 from pkd.recipe.reading import recipe_from
 from pkd.reporting.card import model_card
 from pkd.reporting.results import Record, best_student, folder_in_run
@@ -61,7 +62,7 @@ def distill(
     Raises:
         PKDError: of the family, with what to do; what was finished is kept.
     """
-    student = Path(output)
+    student = output_folder(output)
     work = student.with_name(student.name + ".work")
     values = place_keywords({"teacher": teacher, "train": train, "controls": controls, **keys})
     recipe = dataclasses.replace(recipe_from(values, where="distill"), output=str(work))

@@ -24,6 +24,7 @@ from pkd.evaluation.scoring import scoring_of
 from pkd.jobs.finetune import settle_metric
 from pkd.jobs.stages import library_versions, run_stage
 from pkd.recipe.keywords import place_keywords
+from pkd.recipe.places import output_folder
 from pkd.recipe.reading import read_recipe, recipe_from
 from pkd.recipe.schema import Recipe
 from pkd.reporting.export_card import exported_card
@@ -94,12 +95,19 @@ def export(
         keys: keys of the recipe that say how `eval` is read, e.g. `text_columns`.
 
     Raises:
-        RecipeError: if int8 has nothing to be measured on, or libraries are missing.
+        RecipeError: if `max_drop` or `min_agreement` is no share, int8 has nothing to be measured on, or libraries are
+            missing.
         TeacherError: if the model cannot be loaded or exported, the graph is wrong, or int8 is not good enough.
         DataError: if the examples cannot be used.
     """
     if format != "onnx":
         raise RecipeError(f"--format is {format}; onnx is the only format there is.")
+    folder = output_folder(output)
+    for name, share, least in (("max_drop", max_drop, -1), ("min_agreement", min_agreement, 0)):
+        if not least <= share <= 1:  # NaN neither
+            raise RecipeError(
+                f"{name} is {share}; it must be a share, from {least} to 1, as 0.01 for one in a hundred."
+            )
     require_exporter()
     if graph_of(model) is not None:
         raise TeacherError(f"{model} is an exported folder already. Export the classifier that it was made from.")
@@ -124,7 +132,6 @@ def export(
         },
         "versions": library_versions(),
     }
-    folder = Path(output)
 
     def build(partial: Path) -> Mapping[str, Any]:
         return _build(partial, loaded, measured, max_drop, min_agreement)

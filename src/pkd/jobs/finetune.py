@@ -19,12 +19,13 @@ from pkd.errors import RecipeError
 from pkd.evaluation.scoring import metrics_that_choose, scoring_of
 from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.keywords import place_keywords
+from pkd.recipe.places import output_folder
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
 from pkd.storage.lock import one_writer
 from pkd.storage.space import require_space
-from pkd.training.arguments import trainer_arguments
+from pkd.training.arguments import check_training, trainer_arguments
 from pkd.training.trainer import RowMeanTrainer
 
 KIND = "teacher"
@@ -58,13 +59,15 @@ def finetune(
         TeacherError: if the encoder cannot be loaded or distilled later.
         RecipeError: if a setting is out of its range.
     """
-    values = place_keywords({"train": train, "eval": eval, "output": output, **keys})
+    folder = output_folder(output)
+    values = place_keywords({"train": train, "eval": eval, **keys})
     recipe = recipe_from(values, where="finetune", required=("data.train",))
+    check_training(recipe.training)
     examples = load_examples(recipe.data, splits=("train", "eval"))
     recipe = settle_metric(recipe, examples.outputs)
     warn_if_few(len(examples.splits["train"]), recipe.training)
-    with one_writer(Path(output)):
-        done = finetune_stage(Path(output), model, recipe, recipe.training, examples, overwrite=overwrite)
+    with one_writer(folder):
+        done = finetune_stage(folder, model, recipe, recipe.training, examples, overwrite=overwrite)
     return FinetuneResult(done.folder, done.manifest.facts["scores"], done.manifest.facts["selection"])
 
 

@@ -20,6 +20,7 @@ from pkd.jobs.paper_estimate import TaskEstimate, estimate
 from pkd.jobs.paper_recipe import PaperRun, paper_run, scaled_depth, table_recipe
 from pkd.jobs.run import run
 from pkd.jobs.speed import speed
+from pkd.recipe.places import output_folder
 from pkd.reporting.paper import PaperRow, TaskResult, paper_rows
 from pkd.reporting.paper_page import write_speed_page, write_table_page
 from pkd.reporting.speeds import SpeedRecord
@@ -91,7 +92,7 @@ def paper(
     Raises:
         PKDError: of the family, with what to do; what was finished is kept.
     """
-    title, folder = _title(table), Path(output or f"runs/paper/{table}")
+    title, folder = _title(table), output_folder(output or f"runs/paper/{table}")
     encoder = _teacher(table, teacher)
     if table == "table4":
         return _speeds(title, folder, encoder, quick=quick)

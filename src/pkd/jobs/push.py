@@ -9,10 +9,11 @@ from pathlib import Path
 
 from pkd import progress
 from pkd.errors import RecipeError, TeacherError
+from pkd.recipe.places import output_folder
 from pkd.reporting.card import CHART_FILE, RECIPE_FILE, model_card, shareable_recipe
 from pkd.reporting.charts import chart_png, kept_chart
 from pkd.reporting.results import RESULTS_FILE, ModelRecord, Record, RunRecord, best_student, read_results
-from pkd.serving.hub import open_repository, upload
+from pkd.serving.hub import check_name, open_repository, upload
 from pkd.storage.seal import MANIFEST, PARTIAL, copy_folder
 
 _LEFT_OUT = (f"*{PARTIAL}", "checkpoint-*", "*.lock", ".*", "stage.json", "training_args.bin")
@@ -51,15 +52,16 @@ def push(
 
     Raises:
         TeacherError: if the folder holds no classifier.
-        RecipeError: if the hub does not let this user write there, or `dry_run` is there already
-            or lies in the model's folder.
+        RecipeError: if `repo` is no name of a repository, the hub does not let this user write there, or `dry_run` is
+            there already or lies in the model's folder.
         ResourceError: if the hub does not answer.
     """
     folder = Path(model)
     if not (folder / "config.json").is_file():
         raise TeacherError(f"{folder.absolute()} is not a saved model: it has no config.json.")
     if dry_run is not None:
-        place = Path(dry_run)
+        place = output_folder(dry_run, "--dry-run")
+        check_name(repo)
         if place.resolve().is_relative_to(folder.resolve()):
             raise RecipeError(f"--dry-run {place} lies in {folder}, which is to be copied. Name a folder elsewhere.")
         if place.exists() and any(place.iterdir()):

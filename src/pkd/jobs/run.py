@@ -21,7 +21,7 @@ from pkd.encoder.contract import LoadedClassifier, check_max_length, load_config
 from pkd.encoder.families import depth_of
 from pkd.errors import RecipeError
 from pkd.jobs.annotate import annotate_stage
-from pkd.jobs.check import check_students, check_teacher_score
+from pkd.jobs.check import check_students, check_teacher_score, check_trainings
 from pkd.jobs.evaluate import SPEED_STAGE
 from pkd.jobs.finetune import finetune_stage, settle_metric, warn_if_few
 from pkd.jobs.judge import Trained, judge_run
@@ -33,7 +33,6 @@ from pkd.recipe.writing import write_recipe
 from pkd.reporting.results import Record, read_results
 from pkd.storage.lock import one_writer
 from pkd.storage.seal import PARTIAL
-from pkd.training.precision import resolve_device
 
 DATA_PLAN = "data/plan.json"  # which rows the demo, or a quick look, took into its run folder
 StageCosts: TypeAlias = list[tuple[str, float]]  # rows × layers × passes; a training pass costs three of inference
@@ -108,8 +107,9 @@ def prepare(
         overwrite: start an unfinished stage with other inputs afresh.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    resolve_device(recipe.training.device)
     variants = variants or [recipe]
+    for each in variants:
+        check_trainings(each)
     settings = recipe.teacher.finetune
     if settings is None:  # a wrong teacher should be found before long files are read
         teacher = load_teacher(recipe.teacher.model)

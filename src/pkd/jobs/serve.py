@@ -37,10 +37,12 @@ def serve(
             process may use. On a GPU there is one.
 
     Raises:
-        RecipeError: if the port is taken, or libraries are missing.
+        RecipeError: if the port is taken, the device is none, or libraries are missing.
         TeacherError: if the model cannot be loaded.
     """
     limits = limits or Limits()
+    if device not in ("auto", "cpu", "cuda"):
+        raise RecipeError(f"device is {device}; it must be auto, cpu or cuda.")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the workers are parallel already
     try:
         import uvicorn
@@ -74,9 +76,11 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, TypeError, ValueError) as error:  # the last two: a NUL, a name that is none
         listening.close()
-        raise RecipeError(f"{host}:{port} cannot be listened at ({error}). Choose another --host or --port.") from error
+        raise RecipeError(
+            f"{host!r}:{port} cannot be listened at ({error}). Choose another --host or --port."
+        ) from error
     listening.listen(2048)
     listening.set_inheritable(True)
     return listening

@@ -30,6 +30,7 @@ from pkd.training.precision import resolve_device
 ROUNDS = 5
 MAX_LENGTH = 128
 BATCH_SIZES = (1, 8, 32)
+_MOST = 10**6  # of any number that is asked for
 _SINGLES = 50  # texts a round
 
 
@@ -119,8 +120,8 @@ def _check_numbers(
     ]
     least += [("a batch size", size, 1) for size in batch_sizes] + [("a length", length, 3) for length in lengths]
     for name, value, smallest in least:
-        if value < smallest:
-            raise RecipeError(f"{name} is {value}; it must be {smallest} or more.")
+        if not smallest <= value <= _MOST:
+            raise RecipeError(f"{name} is {value}; it must be from {smallest} to {_MOST:,}.")
     if not batch_sizes:
         raise RecipeError("No batch size is given. Name one or several.")
 

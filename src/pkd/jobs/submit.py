@@ -12,6 +12,7 @@ from pkd.encoder.families import longest_input
 from pkd.encoder.inference import answer_rows
 from pkd.errors import RecipeError, TeacherError
 from pkd.recipe.benchmarks import TASKS, leaderboard_sources, task_of
+from pkd.recipe.places import output_folder
 from pkd.recipe.settings import DataSettings
 from pkd.reporting.submission import class_order, submission_text
 from pkd.storage.seal import write_text
@@ -45,6 +46,7 @@ def submit(
         DataError: if its test rows cannot be read.
         TeacherError: if the classifier cannot be loaded or has other classes than the task.
     """
+    place = output_folder(output)
     known = task_of(task)
     with_tests = [name for name, each in TASKS.items() if each.test_files]
     if known is None or not known.test_files:
@@ -60,7 +62,6 @@ def submit(
     order = [] if known.answers == "scores" else class_order(task, known.label_names, model, outputs.label_names)
     longest = min(max_length or loaded.tokenizer.model_max_length, longest_input(loaded.model.config))
     loaded.model.to(resolve_device(device))  # type: ignore[arg-type]
-    place = Path(output)
     place.mkdir(parents=True, exist_ok=True)
     written = []
     for name, source in sources.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -64,7 +65,7 @@ def verify(folder: str | Path) -> Verified:
     Raises:
         CacheError: if the folder holds nothing that `pkd` made.
     """
-    place = Path(folder)
+    place = Path(os.path.abspath(folder))  # noqa: PTH100 - `.` gets a name, and links are not followed
     found = Verified(str(place))
     known: set[Path] = set()
     for each in _places_at(place):
@@ -82,7 +83,9 @@ def verify(folder: str | Path) -> Verified:
 
 def _places_at(place: Path) -> list[Path]:
     """Where a run or a stage may lie: the folder itself, what is unfinished or at work beside it, and those inside."""
-    near = [place] if _is_run(place) else [place, partial_of(place), place.with_name(place.name + _WORK)]
+    near = (
+        [place] if _is_run(place) or not place.name else [place, partial_of(place), place.with_name(place.name + _WORK)]
+    )
     inside = sorted(place.iterdir()) if place.is_dir() else []
     return [each for each in (*near, *inside) if each.is_dir() and (each == place or not _ASIDE.fullmatch(each.name))]
 

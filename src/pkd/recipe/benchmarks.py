@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pkd.recipe.faults import Fault
+from pkd.recipe.places import local_path
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import Metric, ProblemType
 
@@ -121,7 +122,7 @@ def task_of(name: str) -> Task | None:
 
 def place_of(task: Task, folder: str) -> Path:
     """The task's own folder, whether `folder` is it or holds it."""
-    inside = Path(folder).expanduser() / task.folder
+    inside = local_path(folder) / task.folder
     some = next(iter({**task.files, **task.test_files}.values()))
     return inside if inside.is_dir() or not (inside.parent / some).exists() else inside.parent
 

@@ -120,8 +120,10 @@ def _expected(value: Any, details: list[Any], reached: Spot) -> str:
         return _expectation(details[0], value)
     words = list(dict.fromkeys(options))
     assert reached.field is not None
-    if _is_union(without_none(hints(reached.owner)[reached.field.name])):
-        words.append("a list")
+    hint = without_none(hints(reached.owner)[reached.field.name])
+    if lists := [arm for arm in typing.get_args(hint) if typing.get_origin(arm) is list]:
+        items = typing.get_args(lists[0])[0]
+        words.append("a list of pairs" if typing.get_origin(items) is tuple else "a list of layers")
     sentence = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
     near = meant(value, options, cutoff=0.6) if isinstance(value, str) else None
     return f"{sentence}, did you mean {near}?" if near else sentence

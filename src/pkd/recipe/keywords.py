@@ -13,6 +13,9 @@ from pkd.recipe.schema import Recipe
 
 _LISTS_OF_NAMES = {("data", name) for name in ("text_columns", "label_columns", "label_names", "column_names")}
 
+_NAMES = {("data", "train"), ("data", "eval"), ("data", "test"), ("data", "unlabelled"), ("teacher", "model")}
+_PLAIN = (str, os.PathLike, int, float, list, tuple, Mapping)  # what the range of a key is held against, with its words
+
 
 class PlacedKeywords(dict[str, Any]):
     """Nested values that still know by which keyword each of them came, so that messages can name it."""
@@ -39,6 +42,9 @@ def place_keywords(given: Mapping[str, Any]) -> PlacedKeywords:
         path = _path_of(keyword, value)
         if path is None:
             faults.append(f"{keyword} is no setting of pkd; {_meant(keyword)}")
+            continue
+        if path in _NAMES and not isinstance(value, _PLAIN):
+            faults.append(f"{keyword} is a {type(value).__name__}; give the name of a file or folder, or a hub name")
             continue
         if path in placed.names:
             faults.append(f"{keyword} and {placed.names[path]} are one setting; give one of them")

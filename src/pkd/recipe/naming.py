@@ -204,7 +204,8 @@ def dotted(path: Sequence[Key]) -> str:
 
 def undotted(text: str) -> Path:
     """The path that `students.0.alpha` stands for."""
-    return tuple(int(key) if key.isdecimal() and key.isascii() else key for key in text.strip().split("."))
+    keys = text.strip().split(".")
+    return tuple(int(key) if key.isdecimal() and key.isascii() and len(key) < 10 else key for key in keys)
 
 
 def meant(name: str, known: Sequence[str], *, cutoff: float = 0.7) -> str | None:

@@ -12,6 +12,7 @@ from pkd.recipe.faults import Fault, raise_faults, settings_from, shown
 from pkd.recipe.keywords import PlacedKeywords
 from pkd.recipe.naming import Path, dotted, undotted
 from pkd.recipe.overriding import override
+from pkd.recipe.places import local_path, output_fault, output_folder
 from pkd.recipe.rules import broken_rules, missing_values
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
@@ -96,7 +97,7 @@ def _checked(
     recipe, found = settings_from(Recipe, values)
     faults += found
     if recipe is not None:
-        faults += [*_student_training(recipe), *fill_in_task(recipe, values.get("data") or ())]
+        faults += [*_student_training(recipe), *fill_in_task(recipe, values.get("data") or ()), *_local_names(recipe)]
         broken = {fault.path for fault in faults}
         later = [*missing_values(recipe, required), *broken_rules(recipe)]
         if not broken and not later:  # a sweep's points are the recipe with other values in it
@@ -111,6 +112,25 @@ def _related(one: Path, other: Path) -> bool:
     """Whether one path leads to, or through, the other: what is broken there was said already."""
     shorter = min(len(one), len(other))
     return one[:shorter] == other[:shorter]
+
+
+def _local_names(recipe: Recipe) -> list[Fault]:
+    """Write out what `~` stands for where a model or the output is named; a hub name stays as it is."""
+    if recipe.teacher.model:
+        recipe.teacher.model = _expanded(recipe.teacher.model)
+    for student in recipe.students:
+        if student.pretrained:
+            student.pretrained = _expanded(student.pretrained)
+    if not recipe.output:
+        return []
+    if fault := output_fault(recipe.output):
+        return [Fault(("output",), fault)]
+    recipe.output = str(output_folder(recipe.output))
+    return []
+
+
+def _expanded(name: str) -> str:
+    return str(local_path(name)) if name.startswith("~") else name
 
 
 def _student_training(recipe: Recipe) -> list[Fault]:

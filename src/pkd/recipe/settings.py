@@ -14,9 +14,12 @@ from pydantic import ConfigDict, Field
 
 STRICT = ConfigDict(extra="forbid")
 
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-PositiveInt = Annotated[int, Field(gt=0)]
+# far above what anybody wants; beyond it the libraries below overflow, some of them after hours
+_MOST = 10**9
+
+PositiveFloat = Annotated[float, Field(gt=0, le=_MOST, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, le=_MOST, allow_inf_nan=False)]
+PositiveInt = Annotated[int, Field(gt=0, le=_MOST)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 # transformers' names of what a head answers; it has none for a choice among several texts
@@ -111,7 +114,9 @@ class DataSettings:
     on_empty: Literal["error", "drop", "keep"] = setting("error", "rows with an empty text, when over 1 % are")
     on_uneven: Literal["error", "drop"] = setting("error", "rows with more or fewer fields than the header")
     label_ids_are_teacher_ids: bool = setting(False, "integer labels are the teacher's class ids, though it has names")
-    max_length: Annotated[int, Field(gt=2)] = setting(128, "word pieces a text (or pair) is cut to", common=True)
+    max_length: Annotated[int, Field(gt=2, le=_MOST)] = setting(
+        128, "word pieces a text (or pair) is cut to", common=True
+    )
 
 
 @dataclass(kw_only=True)
@@ -173,7 +178,7 @@ class EvaluationSettings:
     )
     resamples: PositiveInt = setting(2000, "bootstrap resamples an interval is made from")
     confidence: Annotated[float, Field(gt=0, lt=1)] = setting(0.95, "of the intervals")
-    examples: Annotated[int, Field(ge=0)] = setting(50, "negative flips listed with their text")
+    examples: Annotated[int, Field(ge=0, le=_MOST)] = setting(50, "negative flips listed with their text")
     measure_speed: bool = setting(True, "time teacher and students side by side on the evaluated rows")
 
 
@@ -204,4 +209,4 @@ class SweepSettings:
     gpus_per_trial: NonNegativeFloat | None = setting(
         None, "share of a GPU a trial takes, as 0.25 (default: a whole one where there are any)"
     )
-    best_seeds: Annotated[int, Field(ge=2)] = setting(5, "fresh seeds the best point is trained again with")
+    best_seeds: Annotated[int, Field(ge=2, le=_MOST)] = setting(5, "fresh seeds the best point is trained again with")

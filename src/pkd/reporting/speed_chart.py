@@ -55,12 +55,14 @@ def check_chart_path(path: Path) -> None:
     """Check that a chart can be written there, before anything is timed.
 
     Raises:
-        RecipeError: if the file's ending names no kind of chart, or its folder is not there.
+        RecipeError: if the file's ending names no kind of chart, its folder is not there, or a folder has its name.
     """
     if path.suffix not in _SUFFIXES:
         raise RecipeError(f"--chart {path}: a chart is written as {', '.join(_SUFFIXES)}; name such a file.")
     if not path.absolute().parent.is_dir():
         raise RecipeError(f"--chart {path}: the folder {path.absolute().parent} does not exist.")
+    if path.is_dir():
+        raise RecipeError(f"--chart {path} is a folder; name a file.")
 
 
 def _panel(

@@ -32,6 +32,17 @@ def open_repository(repo: str, *, private: bool | None = None) -> str:
     )  # fmt: skip
 
 
+def check_name(repo: str) -> None:
+    """Check the name of a repository by the hub's own rules, without asking it.
+
+    Raises:
+        RecipeError: if it is none.
+    """
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined] # it is re-exported
+
+    _or_error(repo, lambda: validate_repo_id(repo))
+
+
 def upload(folder: Path, repo: str, message: str) -> str:
     """Upload every file of a folder in one commit.
 
@@ -55,7 +66,7 @@ def _or_error(repo: str, ask: Callable[[], T]) -> T:
     try:
         return ask()
     except HFValidationError as error:
-        raise RecipeError(f"{repo} is no name of a repository: {first_line(error)} Give OWNER/NAME.") from error
+        raise RecipeError(f"{repo!r} is no name of a repository: {first_line(error)} Give OWNER/NAME.") from error
     except LocalTokenNotFoundError as error:
         raise RecipeError(f"The hub needs to know who writes to {repo}: `hf auth login`, or set HF_TOKEN.") from error
     except HfHubHTTPError as error:

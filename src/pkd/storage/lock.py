@@ -22,17 +22,20 @@ def one_writer(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold `folder` for writing; the operating system lets go of it when the process ends, however it ends.
 
     Of a job in several processes the first one holds it for all. The lock lies beside the folder, as .NAME.lock,
-    because a folder is renamed when it is complete. `wait_seconds` is for a holder
-    that is about to end.
+    because a folder is renamed when it is complete; beside the one that links lead to, so that it is one lock under
+    all its names. `wait_seconds` is for a holder that is about to end.
 
     Raises:
         RecipeError: if another process holds it, or nothing can be written there.
         ResourceError: if the disk is full.
     """
-    path = folder.absolute().parent / f".{folder.absolute().name}.lock"
-    holder_file = path.with_suffix(".lock.json")
     if folder.is_symlink() and not folder.exists():
         raise RecipeError(f"{folder} is a link that leads nowhere. Choose another output.")
+    place = Path(os.path.realpath(folder))  # `Path.resolve` raises on links that go round in a circle
+    if not place.name:
+        raise RecipeError(f"{folder} is the root of the file system. Choose another output.")
+    path = place.with_name(f".{place.name}.lock")
+    holder_file = path.with_suffix(".lock.json")
     lock = FileLock(path)
     try:
         ranks.on_first(lambda: _acquire(lock, folder, holder_file, wait_seconds))
@@ -45,7 +48,7 @@ def one_writer(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
 
 def _acquire(lock: FileLock, folder: Path, holder_file: Path, wait_seconds: float) -> None:
     try:
-        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+        holder_file.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=wait_seconds)
         since = datetime.now(UTC).isoformat("T", "seconds")
         holder = {"process": os.getpid(), "host": socket.gethostname(), "since": since}

@@ -5,8 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pkd.errors import RecipeError
 from pkd.recipe.settings import TrainingSettings
 from pkd.training.precision import autocast_dtype, resolve_device
+
+
+def check_training(settings: TrainingSettings) -> None:
+    """Check what a training needs of this machine: its device, its precision and its trackers.
+
+    Raises:
+        RecipeError: if one of them is not there.
+    """
+    autocast_dtype(settings.precision, resolve_device(settings.device))
+    if settings.report_to in ([], ["none"], ["all"]):
+        return
+    from transformers import integrations
+
+    there: list[str] = integrations.get_available_reporting_integrations()  # type: ignore[attr-defined,no-untyped-call]
+    for tracker in settings.report_to:
+        if tracker not in there:
+            raise RecipeError(
+                f"report_to names {tracker!r}, which is no tracker that is installed here (there are: "
+                f"{', '.join(there) or 'none'}). Install it, or leave it out."
+            )
 
 
 def trainer_arguments(settings: TrainingSettings, output: Path, *, seed: int, metric: str | None) -> dict[str, Any]:
