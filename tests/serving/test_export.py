@@ -61,7 +61,7 @@ def test_an_exported_folder_holds_one_graph_and_what_is_needed_to_read_texts(exp
 def test_what_is_exported_is_not_compared_and_its_card_tells_no_use_by_pytorch(exported: Exported) -> None:
     with pytest.raises(TeacherError, match="is an exported folder"):
         evaluate([str(exported.int8)], test="test.csv")
-    use = "## Use\n\n```python\npipeline('...')\n```\n\nLabels: a.\n\n## Results\n"
+    use = "## Use\n\n```python\nfrom transformers import pipeline\n\npipeline('...')\n```\n\nLabels: a.\n\n## Results\n"
     told = exported_card(f"---\nlibrary_name: transformers\n---\n\n# it\n\n{use}", "it", manifest(exported.int8))
     assert "pipeline('...')" not in told
     assert "Labels: a." in told

@@ -10,6 +10,11 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from pkd.reporting.wording import count_text, metric_title
 
+# the section of a card of ours; what somebody wrote themselves stays
+_USE = re.compile(
+    r"^## Use\n+```python\n(?:import torch\n)?from transformers import .*?(?=^Labels: |^## |\Z)",
+    re.DOTALL | re.MULTILINE,
+)
 _BEGIN, _END = "<!-- pkd export: begin -->", "<!-- pkd export: end -->"
 
 
@@ -33,7 +38,7 @@ def exported_card(card: str | None, title: str, facts: Mapping[str, Any]) -> str
     data.tags = list(dict.fromkeys([*(data.tags or []), "onnx", "onnxruntime", "transformers.js", "pkd"]))
     if facts["precision"] == "int8":
         data.eval_results = None
-    parsed.text = re.sub(r"^## Use\n.*?(?=^Labels: |^## |\Z)", "", parsed.text, flags=re.DOTALL | re.MULTILINE)
+    parsed.text = _USE.sub("", parsed.text)
     text = re.sub(rf"{re.escape(_BEGIN)}.*?{re.escape(_END)}\n*", "", parsed.text, flags=re.DOTALL).strip()
     section = "\n".join([_BEGIN, *_section(facts), _END])
     heading = re.search(r"^## ", text, flags=re.MULTILINE)
