@@ -87,7 +87,7 @@ WINDOWS = [
     Window("evaluation: logits half written", "pkd.jobs.evaluate:np.save", "midst"),
     Window("evaluation: logits written, not sealed", "pkd.jobs.evaluate:np.save", "after"),
     Window("results: half written", "pkd.reporting.results:write_text", "midst"),
-    Window("results: written, the report not", "pkd.jobs.judge:report"),
+    Window("results: written, the report not", "pkd.jobs.judge:write_views"),
     Window("report: half written", "pkd.reporting.html:write_text", "midst"),
     Window("report: written, the run not sealed", "pkd.jobs.report:seal"),
     Window("distill: half of the student copied", "pkd.jobs.distill:copy_folder", "midst", job="distill"),

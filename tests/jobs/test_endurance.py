@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
+from functools import reduce
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+
+
+def test_every_window_opens_at_a_function_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    for window in importlib.import_module("benchmarks.killing").WINDOWS:
+        module, _, attribute = window.target.partition(":")
+        assert callable(reduce(getattr, attribute.split("."), importlib.import_module(module))), window.name
 
 
 @pytest.mark.slow
