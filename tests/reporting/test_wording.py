@@ -172,6 +172,7 @@ def test_the_table_gives_speed_and_size_beside_the_teachers(records: list[Record
         (difference_text("accuracy", 0.0234, sign=True), "+2.3"),
         (difference_text("accuracy", -0.0001, sign=True), "0.0"),
         (examples_text(6.94), "+6.9"),
+        (examples_text(-7.000000000000001), "−7"),
         (examples_text(-24.6), "−25"),
         (examples_text(0.01), "0"),
         (p_text(0.0004), "< 0.001"),

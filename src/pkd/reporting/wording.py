@@ -244,7 +244,9 @@ def interval_of(comparison: ComparisonRecord) -> str | None:
 
 def examples_text(examples: float) -> str:
     """What a difference amounts to in rows, e.g. "+7" or "−0.3"."""
-    text = _minus(f"{examples:+.0f}" if abs(examples) >= 10 or examples == round(examples) else f"{examples:+.1f}")
+    text = _minus(
+        f"{examples:+.0f}" if abs(examples) >= 10 or abs(examples - round(examples)) < 0.05 else f"{examples:+.1f}"
+    )
     return "0" if text in ("+0", "−0", "+0.0", "−0.0") else text
 
 
