@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import json
 import os
 import sys
@@ -215,6 +216,7 @@ def _leave() -> None:
         while number == 0 and not _store.check(everybody) and time.monotonic() < until:
             time.sleep(_LONGEST_PAUSE)
         if torch.distributed.is_initialized() and not failed:
+            gc.collect()  # DDP holds the group, and what is left of a trainer DDP: its threads would abort the process
             torch.distributed.destroy_process_group()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from typing import Any
@@ -59,3 +60,6 @@ def main(folder: Path, output: Path, batch: int, accumulation: int) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    gc.collect()  # of the trainer, whose DDP holds the process group
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
