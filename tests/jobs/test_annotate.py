@@ -22,7 +22,7 @@ from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
 from pkd.errors import DataError, RecipeError
 from pkd.jobs.annotate import annotate
 from pkd.serving.classifier import Classifier
-from pkd.storage.seal import partial_of, read_manifest, seal
+from pkd.storage.seal import Manifest, partial_of, read_manifest, seal
 
 
 class Notes:
@@ -61,6 +61,17 @@ def shards_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("*.arrow")}
 
 
+def unfinished(folder: Path) -> tuple[Path, Manifest]:
+    """Make a finished stage what a kill leaves of it, without lists of its shards; its manifest as it was."""
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    partial = partial_of(folder)
+    shutil.move(folder, partial)
+    (partial / "manifest.json").unlink()
+    (partial / "stage.json").write_text(json.dumps(manifest.inputs))
+    return partial, manifest
+
+
 def table_of(shard: Path) -> pa.Table:
     with pa.OSFile(str(shard), "rb") as file:
         return pa.ipc.open_stream(file).read_all()
@@ -96,12 +107,7 @@ def test_an_unfinished_pass_goes_on_with_shards_of_another_size_without_losing_a
 ) -> None:
     annotate(**given)
     folder = tmp_path / "annotated"
-    manifest = read_manifest(folder)
-    assert manifest is not None
-    partial = partial_of(folder)  # as a kill leaves it
-    shutil.move(folder, partial)
-    (partial / "manifest.json").unlink()
-    (partial / "stage.json").write_text(json.dumps(manifest.inputs))
+    partial, manifest = unfinished(folder)
     facts = manifest.facts
     cut = cut_of(facts["settings"]["rows_per_shard"], facts["teacher_layers"])
     list_shards(partial, [file for file in manifest.files if file.name != "shard-00003.arrow"], cut)
@@ -122,13 +128,7 @@ def test_an_unfinished_pass_goes_on_for_other_layers_with_every_state_of_theirs(
     given: dict[str, Any], tmp_path: Path
 ) -> None:
     annotate(**given, layer_map="skip")
-    folder = tmp_path / "annotated"
-    manifest = read_manifest(folder)
-    assert manifest is not None
-    partial = partial_of(folder)  # as a kill leaves it
-    shutil.move(folder, partial)
-    (partial / "manifest.json").unlink()
-    (partial / "stage.json").write_text(json.dumps(manifest.inputs))
+    partial, manifest = unfinished(tmp_path / "annotated")
     list_shards(partial, manifest.files[:2], cut_of(32, manifest.facts["teacher_layers"]))
     rows = annotate(**given, layer_map="last")
     assert manifest.facts["teacher_layers"] == [2]
@@ -141,12 +141,8 @@ def test_a_list_of_finished_shards_that_cannot_be_read_costs_their_work_and_no_m
 ) -> None:
     annotate(**given)
     folder = tmp_path / "annotated"
-    right, manifest = shards_of(folder), read_manifest(folder)
-    assert manifest is not None
-    partial = partial_of(folder)
-    shutil.move(folder, partial)
-    (partial / "manifest.json").unlink()
-    (partial / "stage.json").write_text(json.dumps(manifest.inputs))
+    right = shards_of(folder)
+    partial, _ = unfinished(folder)
     (partial / "shards-0.json").write_bytes(bytes(4096))
     annotate(**given)
     assert any("shards-0.json is damaged" in note for note in notes)

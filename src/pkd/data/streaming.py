@@ -23,6 +23,7 @@ from pkd.data.tables import RawTable
 from pkd.data.tasks import Columns, find_columns
 from pkd.data.typed_tables import choose_split, load_saved, raw_rows
 from pkd.errors import DataError, first_line
+from pkd.recipe.places import local_path
 from pkd.recipe.settings import DataSettings
 
 _ROWS_A_CHUNK = 4096
@@ -93,7 +94,7 @@ def _file_of(source: str | datasets.IterableDataset) -> Path | None:
     if not isinstance(source, str):
         return None
     require_sources(DataSettings(train=source), ("train",))
-    path = Path(parted(source)[0]).expanduser()
+    path = local_path(parted(source)[0])
     return path if path.is_file() else None
 
 
@@ -122,7 +123,7 @@ def _open_stream(source: str, file: Path | None) -> datasets.IterableDataset:
         DataError: if it does not exist or cannot be streamed.
     """
     name, part = parted(source)
-    path = Path(name).expanduser()
+    path = local_path(name)
     try:
         if file is not None:
             return datasets.load_dataset("parquet", data_files=str(file), split="train", streaming=True)

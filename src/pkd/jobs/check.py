@@ -118,7 +118,12 @@ def check(recipe: Recipe | str | Path, *, set: Sequence[str] = ()) -> CheckResul
                 f"The teacher, of {depth_of(config)} layers, is yet to be fine-tuned from {name}; the loss terms can "
                 f"be measured when {finished} is there."
             )
-            students = [_unmeasured(plan, examples) for candidates in planned for plan in candidates]
+            has_unlabelled = "unlabelled" in examples.splits
+            students = [
+                _unmeasured(plan, examples.problem_type, unlabelled=plan.unlabelled and has_unlabelled)
+                for candidates in planned
+                for plan in candidates
+            ]
             return CheckResult([*told, *(line for student in students for line in student.sentences())], students)
         name = str(finished)
     teacher = load_teacher(name)
@@ -159,19 +164,14 @@ def check_trainings(recipe: Recipe) -> None:
             check_training(settings)
 
 
-def _unmeasured(plan: StudentPlan, examples: Examples) -> StudentCheck:
-    """What a student will learn from a teacher that is not there yet."""
+def _unmeasured(plan: StudentPlan, problem_type: ProblemType, *, unlabelled: bool) -> StudentCheck:
+    """What a student will learn, as far as it is known without its teacher's answers."""
     return StudentCheck(
         name=plan.name,
         pairs=plan.layer_map.pairs if plan.layer_map else (),
         start_layers=plan.start_layers,
         pretrained=plan.pretrained,
-        formula=formula(
-            plan.loss,
-            plan.layer_map,
-            examples.problem_type,
-            unlabelled=plan.unlabelled and "unlabelled" in examples.splits,
-        ),
+        formula=formula(plan.loss, plan.layer_map, problem_type, unlabelled=unlabelled),
         terms=[],
         beta=None,
     )
@@ -230,12 +230,8 @@ def _check_student(plan: StudentPlan, teacher: LoadedClassifier, rows: datasets.
     ]
     student = build_student(plan, seed, teacher)
     unlabelled = not all(bool(is_labelled(batch["labels"]).all()) for batch in batches)
-    return StudentCheck(
-        name=plan.name,
-        pairs=layer_map.pairs if layer_map else (),
-        start_layers=plan.start_layers,
-        pretrained=plan.pretrained,
-        formula=formula(plan.loss, layer_map, teacher.outputs.problem_type, unlabelled=unlabelled),
+    return dataclasses.replace(
+        _unmeasured(plan, teacher.outputs.problem_type, unlabelled=unlabelled),
         terms=measure_terms(student, batches, plan.loss, layer_map),
         beta=beta_elsewhere(
             plan.loss,

@@ -13,7 +13,7 @@ from pathlib import Path
 from pkd import progress
 from pkd.errors import RecipeError
 from pkd.serving.classifier import Classifier
-from pkd.serving.limits import Limits
+from pkd.serving.limits import Limits, usable_cores
 
 
 def serve(
@@ -53,7 +53,7 @@ def serve(
     listening = _listen(host, port)
     with contextlib.closing(listening):
         classifier = Classifier.load(model, device, threads=1)
-        count = 1 if classifier.model.device == "cuda" else workers or _cores()
+        count = 1 if classifier.model.device == "cuda" else workers or usable_cores()
         app = make_app(classifier, limits, count)
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=limits.drain_seconds
@@ -64,10 +64,6 @@ def serve(
         progress.note(f"serving {model} at {url} (what it takes: {url}/docs); Ctrl-C stops it")
         server.run(sockets=[listening])
     progress.note("stopped; all that was accepted is answered")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -88,7 +88,9 @@ class Classifier:
             DataError: if one is no text, or some are pairs and others are not.
         """
         whole = [texts] if isinstance(texts, str | tuple) else texts
-        return list(self.stream(list(_checked(whole))))  # nothing is computed where one of them is none
+        checked = list(_checked(whole))  # nothing is computed where one of them is none
+        chunks = (checked[begin : begin + _ROWS_AT_A_TIME] for begin in range(0, len(checked), _ROWS_AT_A_TIME))
+        return [prediction for chunk in chunks for prediction in self.answer(chunk)]
 
     def stream(self, texts: Iterable[Text]) -> Iterator[Prediction]:
         """Classify texts as they come, some hundred at a time, in their order.
