@@ -135,7 +135,7 @@ def choose_columns(columns: Sequence[str], *, settings: DataSettings, source: st
 
 def parted(source: str) -> tuple[str, str | None]:
     """A source and the split it asks for; a colon inside the name of a file is no such sign."""
-    if ":" not in source or Path(source).expanduser().exists():
+    if ":" not in source or local_path(source).exists():
         return source, None
     begins = 2 if re.match(r"[A-Za-z]:[\\/]", source) else 0  # the drive of a Windows path
     name, _, part = source[begins:].partition(":")
