@@ -236,7 +236,11 @@ def _recipe_beside(model: Path) -> Recipe | None:
     for place in (work, model.absolute().parent.parent):
         path = place / "recipe.yaml"
         if path.is_file() and (place == work or model.absolute().parent.name == "students"):
-            recipe = read_recipe(path)
+            try:
+                recipe = read_recipe(path)
+            except RecipeError as error:  # of another version, or changed by hand
+                progress.warn(f"the recipe that made {model} cannot be read: {error}")
+                return None
             if recipe.data.eval:
                 progress.note(f"int8 is measured on the development data of {path}: {recipe.data.eval}")
                 return recipe

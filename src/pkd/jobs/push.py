@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pkd import progress
-from pkd.errors import RecipeError, TeacherError
+from pkd.errors import CacheError, RecipeError, TeacherError
 from pkd.recipe.places import output_folder
 from pkd.reporting.card import CHART_FILE, RECIPE_FILE, model_card, shareable_recipe
 from pkd.reporting.charts import chart_png, kept_chart
@@ -96,16 +96,20 @@ def _gather(folder: Path, place: Path, repo: str) -> list[str]:
 
 
 def _records_beside(folder: Path) -> tuple[Sequence[Record], ModelRecord] | None:
-    """The results of the run that made a student, and the student's own among them."""
+    """The results of the run that made a student, and the student's own among them; None where they cannot be read."""
     place = folder.absolute()
-    work = place.with_name(place.name + ".work")
-    if (work / RESULTS_FILE).is_file():
-        records = read_results(work)
+    work, run = place.with_name(place.name + ".work"), place.parent.parent
+    is_distilled = (work / RESULTS_FILE).is_file()
+    if not is_distilled and not (place.parent.name == "students" and (run / RESULTS_FILE).is_file()):
+        return None
+    try:
+        records = read_results(work if is_distilled else run)
+    except CacheError as error:
+        progress.warn(f"{folder} goes with its own card, for the results beside it cannot be read: {error}")
+        return None
+    if is_distilled:
         return records, best_student(records).model_copy(update={"folder": place.name})
-    run = place.parent.parent
-    if place.parent.name == "students" and (run / RESULTS_FILE).is_file():
-        records = read_results(run)
-        for record in records:
-            if isinstance(record, ModelRecord) and Path(record.folder).name == place.name:
-                return records, record
+    for record in records:
+        if isinstance(record, ModelRecord) and Path(record.folder).name == place.name:
+            return records, record
     return None

@@ -25,7 +25,7 @@ from pkd.jobs.check import check_students, check_teacher_score, check_trainings
 from pkd.jobs.evaluate import SPEED_STAGE
 from pkd.jobs.finetune import finetune_stage, settle_metric, warn_if_few
 from pkd.jobs.judge import Trained, judge_run
-from pkd.jobs.stages import Done
+from pkd.jobs.stages import Done, refuse_other_version
 from pkd.jobs.train import TrainingRows, load_start, stage_name, train_stage
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.schema import Recipe
@@ -106,6 +106,8 @@ def prepare(
         variants: recipes with other students that are to learn from the same pass; the recipe's own by default.
         overwrite: start an unfinished stage with other inputs afresh.
     """
+    if not overwrite:
+        refuse_other_version(folder)
     folder.mkdir(parents=True, exist_ok=True)
     variants = variants or [recipe]
     for each in variants:

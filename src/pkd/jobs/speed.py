@@ -182,7 +182,7 @@ def _with_torch(loaded: LoadedClassifier, folder: str, device: str, threads: int
 
 def _exported(folder: str, device: str, threads: int) -> _Model:
     ready = load_onnx(folder, device, threads)
-    manifest = read_manifest(Path(folder))
+    manifest = read_manifest(Path(folder), any_schema=True)
     if manifest is None or "parameters" not in manifest.facts:
         raise TeacherError(f"{folder} has no manifest that tells its parameters. Export it with `pkd export`.")
     graph = graph_of(folder)

@@ -8,9 +8,11 @@ first one decides, seals and renames; all of them build.
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -20,12 +22,14 @@ from pkd.errors import CacheError, RecipeError
 from pkd.storage.fingerprint import differences
 from pkd.storage.seal import (
     MANIFEST,
+    PARTIAL,
     Manifest,
     find_damage,
     manifest_from,
     partial_of,
     publish,
     read_manifest,
+    refuse_other_schema,
     seal,
     set_aside,
     sweep_leftovers,
@@ -36,7 +40,8 @@ from pkd.storage.seal import (
 _INPUTS = "stage.json"  # in an unfinished stage, what it is being made from
 SCRATCH = "checkpoint-*"  # what a stage needs only until it is sealed
 VIEWS = ("README.md", "results.jsonl", "report.html")  # written again when results change, so not sealed
-
+_OF_A_RUN = ("teacher", "annotated/*", "students/*", "predictions/*", "trials/*")
+_ASIDE = re.compile(r".*\.(stale|damaged|before)-\d+")
 
 Status = Literal["kept", "made", "redone", "resumed"]
 
@@ -165,7 +170,7 @@ def refuse_what_is_in_the_way(folder: Path, kind: str, *, overwrite: bool) -> No
         manifest = read_manifest(folder)
     except CacheError as error:
         if not overwrite:
-            raise CacheError(f"{error} --overwrite puts it aside.") from error
+            raise CacheError(f"{str(error).removesuffix('.')}; --overwrite puts it aside.") from error
         return
     if manifest is not None and manifest.kind != kind:
         raise RecipeError(f"{folder.absolute()} holds a {manifest.kind}, not a {kind}. Choose another output folder.")
@@ -174,6 +179,31 @@ def refuse_what_is_in_the_way(folder: Path, kind: str, *, overwrite: bool) -> No
             f"{folder.absolute()} exists and was not made by this command. Choose another output folder, or put it "
             "aside with --overwrite."
         )
+
+
+def stages_of(run: Path) -> Iterator[Path]:
+    """The folders of a run's stages, those that are unfinished or were put aside too."""
+    for pattern in _OF_A_RUN:
+        for path in sorted({path for end in ("", ".*") for path in run.glob(pattern + end) if path.is_dir()}):
+            if fnmatch(path.name, Path(pattern).name) or path.name.endswith(PARTIAL) or was_put_aside(path):
+                yield path
+
+
+def was_put_aside(folder: Path) -> bool:
+    """Whether `set_aside` gave the folder its name."""
+    return _ASIDE.fullmatch(folder.name) is not None
+
+
+def refuse_other_version(run: Path) -> None:
+    """Refuse to go on with a run of which another version made something, before anything is loaded.
+
+    Raises:
+        CacheError: if it did, with what still works.
+    """
+    for stage in (run, *stages_of(run)):
+        if not was_put_aside(stage):
+            for sealed in (stage, *sorted(stage.glob(SCRATCH))):
+                refuse_other_schema(sealed, run)
 
 
 def library_versions() -> dict[str, str]:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from pkd.distillation.annotation import finished_shards, listed_shards
 from pkd.errors import CacheError, RecipeError
 from pkd.jobs.report import KIND as RUN
-from pkd.jobs.stages import SCRATCH, VIEWS
+from pkd.jobs.stages import SCRATCH, VIEWS, refuse_other_version, stages_of, was_put_aside
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.writing import recipe_values
 from pkd.reporting.results import RESULTS_FILE, ModelRecord, RunRecord, folder_in_run, read_results
@@ -23,8 +20,6 @@ from pkd.storage.fingerprint import differences
 from pkd.storage.seal import MANIFEST, PARTIAL, Manifest, find_damage, partial_of, read_manifest
 from pkd.training.checkpoints import checkpoint_folders
 
-_STAGES = ("teacher", "annotated/*", "students/*", "predictions/*", "trials/*")
-_ASIDE = re.compile(r".*\.(stale|damaged|before)-\d+")
 _RECIPE = "recipe.yaml"
 _WORK = ".work"  # beside the output of `pkd distill`
 
@@ -87,23 +82,22 @@ def _places_at(place: Path) -> list[Path]:
         [place] if _is_run(place) or not place.name else [place, partial_of(place), place.with_name(place.name + _WORK)]
     )
     inside = sorted(place.iterdir()) if place.is_dir() else []
-    return [each for each in (*near, *inside) if each.is_dir() and (each == place or not _ASIDE.fullmatch(each.name))]
+    return [each for each in (*near, *inside) if each.is_dir() and (each == place or not was_put_aside(each))]
 
 
 def _is_run(place: Path) -> bool:
-    return any((place / name).is_file() for name in (_RECIPE, RESULTS_FILE)) or any(_stages_of(place))
-
-
-def _stages_of(run: Path) -> Iterator[Path]:
-    for pattern in _STAGES:
-        for path in sorted(path for end in ("", ".*") for path in run.glob(pattern + end) if path.is_dir()):
-            if fnmatch(path.name, Path(pattern).name) or path.name.endswith(PARTIAL) or _ASIDE.fullmatch(path.name):
-                yield path
+    return any((place / name).is_file() for name in (_RECIPE, RESULTS_FILE)) or any(stages_of(place))
 
 
 def _verify_run(run: Path, found: Verified) -> set[Path]:
     """Read a run again; the stages that belong to it."""
-    manifests = {stage: _verify_stage(stage, found) for stage in dict.fromkeys(_stages_of(run))}
+    stages = list(stages_of(run))
+    try:
+        refuse_other_version(run)
+    except CacheError as error:
+        found.damage.append(str(error))
+        return set(stages)
+    manifests = {stage: _verify_stage(stage, found) for stage in stages}
     _verify_recipe(run, found)
     _verify_results(run, manifests, found)
     _verify_trials(run, manifests, found)
@@ -115,14 +109,14 @@ def _verify_run(run: Path, found: Verified) -> set[Path]:
 
 def _verify_stage(stage: Path, found: Verified) -> Manifest | None:
     """Read a stage again; its manifest, where there is one that can be read."""
-    if _ASIDE.fullmatch(stage.name):
+    if was_put_aside(stage):
         found.notes.append(f"{stage} was put aside; delete it if you do not need it.")
         return None
     if stage.name.endswith(PARTIAL):
         _verify_unfinished(stage, found)
         return None
     try:
-        manifest = read_manifest(stage)
+        manifest = read_manifest(stage, any_schema=True)  # hashes are hashes
     except CacheError as error:
         found.damage.append(str(error))
         return None
@@ -165,7 +159,7 @@ def _verify_unfinished(partial: Path, found: Verified) -> None:
         if len(found.damage) == before:
             saved = f"the last whole checkpoint is {checkpoint.name}"
     for aside in sorted(partial.glob(SCRATCH)):
-        if _ASIDE.fullmatch(aside.name):
+        if was_put_aside(aside):
             found.notes.append(f"{aside} was damaged and put aside; it goes when its stage is complete.")
     found.notes.append(f"{partial} is unfinished; {saved}. The same command goes on with it.")
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pkd.errors import CacheError
 from pkd.recipe.settings import ProblemType
-from pkd.storage.seal import is_inside, write_text
+from pkd.storage.seal import is_inside, refuse_other_schema, write_text
 
 RESULTS_FILE = "results.jsonl"
 
@@ -135,11 +135,12 @@ def read_results(folder: Path) -> list[Record]:
     """Read `results.jsonl` from a run folder.
 
     Raises:
-        CacheError: if the file is missing or a line is not a record.
+        CacheError: if the file is missing, of another version of pkd, or a line is not a record.
     """
     path = folder / RESULTS_FILE if folder.is_dir() else folder
     if not path.is_file():
         raise CacheError(f"{path} does not exist. Run `pkd run` first, or name a run folder that has a {RESULTS_FILE}.")
+    refuse_other_schema(path.parent)
     records: list[Record] = []
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:

@@ -20,7 +20,7 @@ from pkd.errors import CacheError
 from pkd.storage.fingerprint import fingerprint, sha256_of_file
 
 MANIFEST = "manifest.json"
-SCHEMA = 3  # raised by hand when what a manifest means changes
+SCHEMA = 4  # raised by hand when what a manifest, or what is sealed beside it, means changes
 PARTIAL = ".partial"
 _LEFTOVERS = ("*" + PARTIAL, ".tmp*")  # of a killed process: files half written by us, and by safetensors
 
@@ -99,8 +99,12 @@ def unseal(folder: Path) -> None:
     (folder / MANIFEST).unlink(missing_ok=True)
 
 
-def read_manifest(folder: Path) -> Manifest | None:
+def read_manifest(folder: Path, *, any_schema: bool = False) -> Manifest | None:
     """The manifest of a sealed folder; None where there is none.
+
+    Args:
+        folder: the sealed folder.
+        any_schema: also read one of another schema: enough for the hashes of a model's files and what is said of it.
 
     Raises:
         CacheError: if there is one that this version cannot read.
@@ -117,16 +121,31 @@ def read_manifest(folder: Path) -> Manifest | None:
         raise CacheError(
             f"{path} is damaged or not a manifest of pkd ({error}). Move {folder} away and run again."
         ) from error
-    if manifest.schema != SCHEMA:
-        raise CacheError(
-            f"{folder} was made by another version of pkd (manifest schema {manifest.schema}, this one writes "
-            f"{SCHEMA}). Move it away and run again."
-        )
+    if manifest.schema != SCHEMA and not any_schema:
+        raise CacheError(_other_schema(folder, manifest.schema))
     if checksum != fingerprint(values):
         raise CacheError(
             f"{path} is damaged: it has other contents than when it was written. Move {folder} away and run again."
         )
     return manifest
+
+
+def refuse_other_schema(folder: Path, whole: Path | None = None) -> None:
+    """Refuse what another version sealed, before anything is read from it; a damaged manifest is for others to judge.
+
+    Args:
+        folder: what may be sealed.
+        whole: what it belongs to and the error is about, as its run; itself by default.
+
+    Raises:
+        CacheError: if it has another schema, with what still works.
+    """
+    try:
+        schema = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["schema"]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return
+    if schema != SCHEMA:
+        raise CacheError(_other_schema(whole or folder, schema))
 
 
 def manifest_from(values: Mapping[str, Any]) -> Manifest:
@@ -235,6 +254,14 @@ def flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _other_schema(folder: Path, schema: object) -> str:
+    return (
+        f"{folder} was made by another version of pkd (manifest schema {schema}, this one has {SCHEMA}) and cannot be "
+        "gone on with: move it away or choose another output; the students and exports in it are ordinary folders, "
+        "which every command that takes a model still takes."
+    )
 
 
 def _give_usual_rights(path: Path) -> None:
