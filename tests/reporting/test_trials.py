@@ -78,6 +78,15 @@ def test_means_are_over_finished_trials_at_each_value_and_numbers_stand_in_order
     assert swept(trials)[0] == "students.0.beta"
 
 
+def test_values_with_the_same_mean_are_each_named_once_and_numbers_as_they_were_written() -> None:
+    equal = [trial(0.4286, temperature=value) for value in (2, 10)]
+    assert effect_sentences(equal) == ["temperature: mean 42.9 at each of 2, 10"]
+    near = [trial(0.42864, learning_rate=1e-5), trial(0.42861, learning_rate=1.00001e-5)]
+    assert effect_sentences(near) == ["learning_rate: mean 42.9 at each of 1e-05, 1.00001e-05"]
+    differ = [trial(0.4286, temperature=2), trial(0.5, temperature=10)]
+    assert effect_sentences(differ) == ["temperature: mean 50.0 at 10, 42.9 at 2"]
+
+
 def test_the_interval_over_seeds_is_students_t() -> None:
     # three values, deviation 0.02: 0.82 ± 4.303 · 0.02 / √3
     mean, low, high = mean_interval([0.80, 0.82, 0.84], 0.95)

@@ -18,9 +18,10 @@ from pkd.data.sources import read_data
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.faults import shown
 from pkd.recipe.keywords import place_keywords
-from pkd.recipe.naming import fields_of, hint_for
+from pkd.recipe.naming import fields_of
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.settings import DataSettings, ProblemType
+from pkd.recipe.suggestions import hint_for
 
 _CLASSES_TOLD = 20
 
@@ -125,7 +126,7 @@ def load_data(
     """
     for name in settings:
         if name not in fields_of(DataSettings):
-            raise RecipeError(f"load_data takes no {name}; {hint_for([name], DataSettings, DataSettings)}.")
+            raise RecipeError(f"load_data takes no {name}; {hint_for([name], DataSettings)}.")
     values = place_keywords({"train": train, "eval": eval, "test": test, **settings})
     data = recipe_from(values, where="load_data", required=()).data
     if not (data.train or data.eval or data.test or data.unlabelled):

@@ -16,7 +16,9 @@ from typing import Any, TypeVar, Union, cast
 from pydantic import TypeAdapter, ValidationError
 
 from pkd.errors import RecipeError
-from pkd.recipe.naming import Path, Spot, help_of, hint_for, hints, meant, spot, without_none
+from pkd.recipe.naming import Path, Spot, help_of, hints, spot, without_none
+from pkd.recipe.schema import Recipe
+from pkd.recipe.suggestions import hint_for, meant
 
 T = TypeVar("T")
 
@@ -51,8 +53,8 @@ def raise_faults(faults: Sequence[Fault], place: Callable[[Path], tuple[int, str
     raise RecipeError("\n".join(lines))
 
 
-def settings_from(settings: type[T], values: Mapping[str, Any]) -> tuple[T | None, list[Fault]]:
-    """Make `settings` of `values`, and tell every fault in them.
+def settings_from(settings: type[T], values: Mapping[str, Any], at: Path = ()) -> tuple[T | None, list[Fault]]:
+    """Make `settings` of `values`, which stand at `at` in a recipe, and tell every fault in them.
 
     Where some are faulty, their defaults stand in for them, so that the rest can still be looked at; None where even
     that fails.
@@ -65,7 +67,7 @@ def settings_from(settings: type[T], values: Mapping[str, Any]) -> tuple[T | Non
         try:
             return cast(T, _adapter(cast(Any, settings)).validate_python(remaining)), faults
         except ValidationError as error:
-            found = _faults(settings, remaining, error)
+            found = _faults(settings, remaining, error, at)
         faults += found
         for fault in found:
             _remove(remaining, spot(fault.path, settings).path)
@@ -77,11 +79,11 @@ def _adapter(settings: Any) -> TypeAdapter[Any]:
     return TypeAdapter(settings)
 
 
-def _faults(settings: type, values: Any, error: ValidationError) -> list[Fault]:
+def _faults(settings: type, values: Any, error: ValidationError, at: Path) -> list[Fault]:
     grouped: dict[Path, list[Any]] = {}
     for detail in error.errors(include_url=False, include_context=True):
         grouped.setdefault(_value_path(settings, detail["loc"]), []).append(detail)
-    return [Fault(path, _sentence(settings, path, values, details)) for path, details in grouped.items()]
+    return [Fault(path, _sentence(settings, path, values, details, at)) for path, details in grouped.items()]
 
 
 def _value_path(settings: type, loc: Path) -> Path:
@@ -96,10 +98,10 @@ def _is_union(hint: Any) -> bool:
     return typing.get_origin(hint) in (Union, types.UnionType)
 
 
-def _sentence(settings: type, path: Path, values: Any, details: list[Any]) -> str:
+def _sentence(settings: type, path: Path, values: Any, details: list[Any], at: Path) -> str:
     reached = spot(path, settings)
     if reached.field is None:
-        return f"is not known; {hint_for(path, reached.owner, settings)}"
+        return f"is not known; {hint_for((*at, *path), Recipe if at else settings)}"
     value = _value(values, path)
     explained = f" ({help_of(reached.field)})" if help_of(reached.field) else ""
     return f"is {shown(value)}; it must be {_expected(value, details, reached)}{explained}"

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pkd.errors import RecipeError
-from pkd.recipe.naming import GONE, RENAMED, Path, dotted, fields_of, hint_for, keywords, meant, spot, undotted
+from pkd.recipe.naming import Path, dotted, fields_of, keywords, spot, undotted
 from pkd.recipe.schema import Recipe
+from pkd.recipe.suggestions import GONE, RENAMED, hint_for, meant
 
 _LISTS_OF_NAMES = {("data", name) for name in ("text_columns", "label_columns", "label_names", "column_names")}
 
@@ -73,8 +74,7 @@ def _path_of(keyword: str, value: Any) -> Path | None:
 
 def _meant(keyword: str) -> str:
     if len(path := undotted(keyword)) > 1 and path[0] in _sections():
-        reached = spot(path)
-        return hint_for(reached.path, reached.owner)
+        return hint_for(spot(path).path)
     lowered = keyword.lower().replace("-", "_")
     if lowered in GONE:
         return GONE[lowered]

@@ -1,12 +1,8 @@
-"""Which keys a recipe has, where each stands, and what somebody meant who wrote another.
-
-Everything is read off the dataclasses; only the names of other tools, and of older releases, are written here.
-"""
+"""Which keys a recipe has, and where each stands: all of it is read off the dataclasses."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import types
 import typing
@@ -19,76 +15,7 @@ from pkd.recipe.settings import StudentSettings, TrainingSettings
 Key = str | int
 Path = tuple[Key, ...]
 
-RENAMED = {
-    "accumulation_steps": "gradient_accumulation_steps",
-    "batch_size": "per_device_train_batch_size",
-    "checkpoint_steps": "save_steps",
-    "clip_norm": "max_grad_norm",
-    "dev": "eval",
-    "dev_file": "eval",
-    "epochs": "num_train_epochs",
-    "eval_file": "eval",
-    "gradient_clip": "max_grad_norm",
-    "init": "start",
-    "kd_weight": "alpha",
-    "label_name": "label_column",
-    "layer_strategy": "layer_map",
-    "lr": "learning_rate",
-    "lr_scheduler": "lr_scheduler_type",
-    "max_len": "max_length",
-    "max_seq_length": "max_length",
-    "metric_for_best_model": "metric",
-    "model_max_length": "max_length",
-    "n_epochs": "num_train_epochs",
-    "normalise": "normalize",
-    "num_epochs": "num_train_epochs",
-    "num_hidden_layers": "layers",
-    "num_layers": "layers",
-    "num_seeds": "seeds",
-    "output_dir": "output",
-    "per_gpu_train_batch_size": "per_device_train_batch_size",
-    "scheduler": "lr_scheduler_type",
-    "strategy": "layer_map",
-    "student_layers": "layers",
-    "t": "temperature",
-    "temp": "temperature",
-    "test_file": "test",
-    "text_column": "text_columns",
-    "train_batch_size": "per_device_train_batch_size",
-    "train_file": "train",
-    "unlabeled": "unlabelled",
-    "validation": "eval",
-    "validation_file": "eval",
-    "wd": "weight_decay",
-}
-
-GONE = {
-    "bf16": "write precision: bfloat16 (auto takes it where the hardware has it)",
-    "data_seed": "the order of the data follows seed",
-    "do_eval": "name the development data in data.eval",
-    "do_train": "leave it out",
-    "eval_strategy": "every epoch is evaluated when data.eval is given; leave it out",
-    "evaluation_strategy": "every epoch is evaluated when data.eval is given; leave it out",
-    "fp16": "write precision: bfloat16 or float32; float16 is not used",
-    "group_by_length": "rows are always grouped by length; leave it out",
-    "load_best_model_at_end": "the best epoch is always kept when data.eval is given; leave it out",
-    "logging_dir": "trackers choose their folder themselves; leave it out",
-    "model_name_or_path": "write teacher.model, or pretrained in a student",
-    "no_cuda": "write training.device: cpu",
-    "overwrite_output_dir": "use --overwrite",
-    "per_device_eval_batch_size": "batches without gradients are sized by length; leave it out",
-    "resume_from_checkpoint": "the same command again goes on where it stopped; leave it out",
-    "save_strategy": "a checkpoint is kept after each epoch; see save_steps for more",
-    "save_total_limit": "old checkpoints are removed; leave it out",
-    "student_model": "students are cut from the teacher; see layers, start and pretrained in a student",
-    "teacher_model": "write teacher.model",
-    "teacher_model_name_or_path": "write teacher.model",
-    "tokenizer": "the teacher's own tokenizer is used; leave it out",
-    "train_sampling_strategy": "rows are always grouped by length; leave it out",
-    "trust_remote_code": "code from a model's folder is never run; leave it out",
-    "use_cpu": "write training.device: cpu",
-    "warmup_ratio": "write warmup_steps: 0.1 (below 1 it is a share of all steps)",
-}
+_NO_HYPERPARAMETERS = {"name", "training", "device", "save_steps", "logging_steps", "report_to"}
 
 PREFERRED: dict[str, Path] = {  # keywords whose name stands in two places of the recipe
     "name": ("name",),
@@ -160,9 +87,7 @@ def spot(path: Sequence[Key], root: type = Recipe) -> Spot:
         field = fields_of(owner).get(name) if isinstance(name, str) else None
         if field is None:
             return Spot(owner, None, tuple(path[: index + 1]))
-        inner, many = settings_within(hints(owner)[field.name])
-        if owner is StudentSettings and name == "training":
-            inner = TrainingSettings  # a plain mapping there, since only what differs is written
+        inner, many = _settings_in(owner, field.name)
         index += 1
         if inner is not None and many and index < len(path) and isinstance(path[index], int):
             index += 1
@@ -172,6 +97,31 @@ def spot(path: Sequence[Key], root: type = Recipe) -> Spot:
             return Spot(owner, field, tuple(path[:index]))
         owner = inner
     return Spot(root, None, ())
+
+
+def settings_at(path: Sequence[Key], root: type = Recipe) -> tuple[type | None, Path]:
+    """The settings class whose keys stand right below `path`, and `path`, of a list with its first item behind it."""
+    owner, index = root, 0
+    while index < len(path):
+        name = path[index]
+        if not isinstance(name, str) or name not in fields_of(owner):
+            return None, tuple(path)
+        inner, many = _settings_in(owner, name)
+        index += 1
+        if inner is None:
+            return None, tuple(path)
+        owner = inner
+        if many and index == len(path):
+            return owner, (*path, 0)
+        index += many
+    return owner, tuple(path)
+
+
+def _settings_in(owner: type, name: str) -> tuple[type | None, bool]:
+    """What `settings_within` finds, and what a student's `training` stands for, where only what differs is written."""
+    if owner is StudentSettings and name == "training":
+        return TrainingSettings, False
+    return settings_within(hints(owner)[name])
 
 
 def leaves(root: type = Recipe, at: Path = ()) -> Iterator[tuple[Path, dataclasses.Field[Any]]]:
@@ -197,6 +147,16 @@ def keywords() -> dict[str, Path]:
     return places | PREFERRED
 
 
+@functools.cache
+def hyperparameters() -> dict[str, Path]:
+    """Keyword → path of everything that a sweep can try."""
+    return {
+        name: path
+        for name, path in keywords().items()
+        if (path[:2] == ("students", 0) or path[0] == "training") and name not in _NO_HYPERPARAMETERS
+    }
+
+
 def dotted(path: Sequence[Key]) -> str:
     """The path as it is written: students.0.alpha."""
     return ".".join(str(key) for key in path)
@@ -206,34 +166,3 @@ def undotted(text: str) -> Path:
     """The path that `students.0.alpha` stands for."""
     keys = text.strip().split(".")
     return tuple(int(key) if key.isdecimal() and key.isascii() and len(key) < 10 else key for key in keys)
-
-
-def meant(name: str, known: Sequence[str], *, cutoff: float = 0.7) -> str | None:
-    """The known name that is nearest to `name`, if one is near."""
-    near = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1, cutoff=cutoff)
-    return near[0] if near else None
-
-
-def hint_for(path: Sequence[Key], owner: type, root: type = Recipe) -> str:
-    """What to do about an unknown key at `path` whose neighbours are the fields of `owner`."""
-    name = str(path[-1]) if path else ""
-    lowered = name.lower().replace("-", "_")
-    if lowered in GONE:
-        return GONE[lowered]
-    siblings = list(fields_of(owner))
-    today = RENAMED.get(lowered, lowered)
-    if today in siblings:
-        return f"write {today}"
-    if root is Recipe and today in keywords():
-        return _elsewhere(today)
-    if near := meant(name, siblings):
-        return f"did you mean {near}?"
-    if root is Recipe and (near := meant(name, list(keywords()))):
-        return _elsewhere(near)
-    return f"keys there are {', '.join(siblings)}"
-
-
-def _elsewhere(name: str) -> str:
-    """Where a keyword stands that was written, or meant, in another place."""
-    place = keywords()[name]
-    return f"did you mean {dotted(place)}?" if len(place) > 1 else f"{name} stands at the recipe's top level"

@@ -6,7 +6,8 @@ import itertools
 from typing import Any
 
 from pkd.recipe.faults import Fault, shown
-from pkd.recipe.naming import Path, dotted, hint_for, spot, undotted
+from pkd.recipe.naming import Path, dotted, spot, undotted
+from pkd.recipe.suggestions import hint_for
 
 
 def override(values: dict[str, Any], key: str, value: Any) -> list[Fault]:
@@ -14,7 +15,7 @@ def override(values: dict[str, Any], key: str, value: Any) -> list[Fault]:
     path = undotted(key)
     reached = spot(path)
     if reached.field is None:
-        return [Fault(path, f"is not known; {hint_for(reached.path, reached.owner)}")]
+        return [Fault(path, f"is not known; {hint_for(reached.path)}")]
     here: Any = values
     for depth, (name, following) in enumerate(itertools.pairwise(path)):
         if isinstance(here, dict):

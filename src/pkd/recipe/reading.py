@@ -137,8 +137,9 @@ def _student_training(recipe: Recipe) -> list[Fault]:
     """Check what a student's `training` overrides by the same ranges, and keep the values as they were read."""
     faults = []
     for index, student in enumerate(recipe.students):
-        settings, found = settings_from(TrainingSettings, student.training)
-        faults += [Fault(("students", index, "training", *fault.path), fault.sentence) for fault in found]
+        at: Path = ("students", index, "training")
+        settings, found = settings_from(TrainingSettings, student.training, at)
+        faults += [Fault((*at, *fault.path), fault.sentence) for fault in found]
         if settings is not None:
             student.training = {key: getattr(settings, key) for key in student.training if hasattr(settings, key)}
     return faults

@@ -14,11 +14,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pkd.recipe.faults import Fault, settings_from, shown
-from pkd.recipe.naming import Path, dotted, fields_of, hint_for, hints, keywords, spot, undotted, without_none
+from pkd.recipe.naming import (
+    Path,
+    dotted,
+    fields_of,
+    hints,
+    hyperparameters,
+    keywords,
+    spot,
+    undotted,
+    without_none,
+)
 from pkd.recipe.overriding import override
 from pkd.recipe.rules import broken_rules, starts_of
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import SweepRange, SweepSettings
+from pkd.recipe.suggestions import hint_for
 from pkd.recipe.writing import recipe_values
 
 Point = dict[str, Any]  # "students.0.beta" -> value
@@ -91,15 +102,15 @@ def _key_faults(recipe: Recipe, sweep: SweepSettings) -> Iterator[Fault]:
         at: Path = ("sweep", "keys", key)
         whole = _whole(key)
         reached = spot(whole)
-        if reached.field is None:
-            yield Fault(at, f"is not known; {hint_for(reached.path, reached.owner)}")
-        elif whole[:2] != ("students", 0) and whole[0] != "training":
+        if whole[0] in fields_of(Recipe) and whole[:2] != ("students", 0) and whole[0] != "training":
             yield Fault(
                 at,
                 "cannot be swept: one teacher pass over one set of data serves all points; sweep keys of students.0 "
                 "and of training",
             )
-        elif reached.path != whole or whole[-1] in _NO_HYPERPARAMETERS:
+        elif reached.field is None:
+            yield Fault(at, f"is not known; {hint_for(at)}")
+        elif reached.path != whole or whole[-1] not in hyperparameters():
             yield Fault(at, "is no hyper-parameter that can be swept; name one, as students.0.beta or learning_rate")
         elif dotted(whole) in seen:
             yield Fault(at, f"is the same key as {seen[dotted(whole)]}; keep one of the two")
@@ -112,9 +123,6 @@ def _key_faults(recipe: Recipe, sweep: SweepSettings) -> Iterator[Fault]:
         seen[dotted(whole)] = key
 
 
-_NO_HYPERPARAMETERS = {"name", "training", "device", "save_steps", "logging_steps", "report_to"}
-
-
 def _value_faults(recipe: Recipe, at: Path, key: Path, values: Any) -> Iterator[Fault]:
     if isinstance(values, Mapping):
         yield from _range_faults(at, key, values)
@@ -123,12 +131,17 @@ def _value_faults(recipe: Recipe, at: Path, key: Path, values: Any) -> Iterator[
             at, f"is {shown(values)}; give a list of values, or a range as {{low: 1e-5, high: 1e-4, log: true}}"
         )
     else:
-        if len({str(value) for value in values}) < len(values):
+        if len({_as_read(value) for value in values}) < len(values):
             yield Fault(at, f"is {shown(values)}; the same value stands there twice")
         for index, value in enumerate(values):
             for fault in _with_values(recipe, {dotted(key): value})[1]:
                 about = "" if fault.path == key else f"makes {dotted(fault.path)} wrong, which "
                 yield Fault((*at, index), about + fault.sentence)
+
+
+def _as_read(value: Any) -> str:
+    """A value as the recipe has it: 2 and 2.0 are one, true and 1 are not."""
+    return str(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
 def _range_faults(at: Path, key: Path, values: Mapping[str, Any]) -> Iterator[Fault]:
@@ -176,14 +189,16 @@ def short_name(key: str) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A value as YAML would have it, numbers short.
+    """A value as YAML would have it, numbers as short as they can be without becoming another.
 
-    >>> value_text(5e-05), value_text(True), value_text([1, 3])
-    ('5e-05', 'true', '[1, 3]')
+    >>> value_text(5e-05), value_text(2.0), value_text(0.123456), value_text(True), value_text([1, 3])
+    ('5e-05', '2', '0.123456', 'true', '[1, 3]')
     """
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value)
 
 
 def _with_values(recipe: Recipe, point: Mapping[str, Any]) -> tuple[Recipe | None, list[Fault]]:

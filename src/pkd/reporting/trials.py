@@ -103,14 +103,15 @@ def effect_sentences(trials: Sequence[TrialRecord]) -> list[str]:
     """For each swept key with few values, the mean score at its best and at its worst value."""
     sentences = []
     for key in swept(trials):
-        means = {value[0]: statistics.fmean(scores) for value, scores in scores_by(trials, key).items()}
-        if 2 <= len(means) <= 12 and trials:
-            best, worst = max(means, key=lambda value: means[value]), min(means, key=lambda value: means[value])
-            metric = trials[0].metric
-            sentences.append(
-                f"{short_name(key)}: mean {amount(metric, means[best])} at {value_text(best)}, "
-                f"{amount(metric, means[worst])} at {value_text(worst)}"
-            )
+        means = {value_text(value[0]): statistics.fmean(scores) for value, scores in scores_by(trials, key).items()}
+        if not 2 <= len(means) <= 12:
+            continue
+        told = {value: amount(trials[0].metric, mean) for value, mean in means.items()}
+        best, worst = max(means, key=lambda value: means[value]), min(means, key=lambda value: means[value])
+        if told[best] == told[worst]:  # to the digits that are shown, which is all that anybody can see
+            sentences.append(f"{short_name(key)}: mean {told[best]} at each of {', '.join(told)}")
+        else:
+            sentences.append(f"{short_name(key)}: mean {told[best]} at {best}, {told[worst]} at {worst}")
     return sentences
 
 
