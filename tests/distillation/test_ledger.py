@@ -9,7 +9,7 @@ from conftest import make_teacher
 from pkd.data.batching import Collator, TokenRows
 from pkd.distillation.annotation import annotate_rows
 from pkd.distillation.layers import LayerMap
-from pkd.distillation.ledger import beta_elsewhere, formula, measure_terms
+from pkd.distillation.ledger import beta_elsewhere, measure_terms
 from pkd.distillation.losses import kd_loss
 from pkd.distillation.student import student_from
 from pkd.recipe.settings import LossSettings
@@ -83,18 +83,3 @@ def test_the_same_beta_under_other_reductions_has_the_same_gradient(batches: lis
     assert beta_elsewhere(ours, 1, 16, choices=4).paper_sum == pytest.approx(100 / 64)
     # the published codes' β = 100 on BERT-base with five patient layers is 0.026 of the paper's sum
     assert beta_elsewhere(LossSettings(beta=100.0), 5, 768).paper_sum == pytest.approx(0.026, abs=1e-4)
-
-
-def test_the_formula_says_what_is_computed() -> None:
-    full = formula(LossSettings(), LayerMap.skip(6, 3), unlabelled=True)
-    assert full.startswith("loss of a row = 0.5·CE + 0.5·T²·KL(teacher‖student)/classes at T=10 + 100·mean over layers")
-    assert "of an unlabelled row = T²·KL" in full
-    assert formula(LossSettings(alpha=0.0, beta=0.0), None) == "loss of a row = 1·CE"
-    assert formula(LossSettings(), None, "regression", unlabelled=True) == (
-        "loss of a row = 0.5·(score − label)² + 0.5·(score − the teacher's)²; "
-        "of an unlabelled row = (score − the teacher's)²"
-    )
-    assert formula(LossSettings(kd_reduction="sum"), None, "multi_label_classification") == (
-        "loss of a row = 0.5·BCE/classes + 0.5·T²·BCE with the teacher's answers at T=10"
-    )
-    assert "sum over layers" in formula(LossSettings(pt_reduction="sum"), LayerMap.skip(6, 3))

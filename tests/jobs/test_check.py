@@ -29,7 +29,7 @@ def test_it_names_pairs_formula_terms_and_what_beta_is_elsewhere(workspace: Path
     told = "\n".join(result.sentences)
     assert "student layer 1 ← teacher layer 1, student layer 2 ← teacher layer 2" in told
     assert "starts as teacher layers 1, 2, 3" in told
-    assert "0.5·CE + 0.5·T²·KL" in told
+    assert "loss of a row = 0.5 · ce + 0.5 · kd + 50 · pt" in told
     student = result.students[0]
     assert {term.name for term in student.terms} == {"ce", "kd", "pt"}
     assert sum(term.share for term in student.terms) == pytest.approx(1)
@@ -44,7 +44,7 @@ def test_it_names_pairs_formula_terms_and_what_beta_is_elsewhere(workspace: Path
 def test_it_measures_unlabelled_rows_as_they_will_be_learnt_from(workspace: Path) -> None:
     given = recipe(workspace)
     given.data.unlabelled = [str(workspace / "unlabelled.txt")]
-    assert "of an unlabelled row = T²·KL" in "\n".join(check(given).sentences)
+    assert "loss of an unlabelled row = kd + 100 · pt" in "\n".join(check(given).sentences)
 
 
 def test_a_teacher_that_is_yet_to_be_made_is_no_fault(workspace: Path, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_the_card_says_how_the_student_was_made(records: list[Record]) -> None:
     card = model_card(records, student(records))
     assert "layers 1, 3, 5 (`spread`)" in card
     assert "1 ← 2, 2 ← 4" in card
-    assert "loss = (1 − α) · ce + α · kd + β · pt" in card
+    assert "loss of a row = 0.5 · ce + 0.5 · kd + 100 · pt" in card
     assert "| temperature | 10.0 |" in card
     assert "Seeds of the run: 42, 43, 44" in card
     assert "1908.09355" in card
@@ -120,7 +120,7 @@ def test_the_card_says_how_the_student_was_made(records: list[Record]) -> None:
 
 def test_the_formula_is_that_of_the_method_and_its_reductions(records: list[Record]) -> None:
     fine_tuned = model_card(records, student(records, "ft-L3-first"))
-    assert "loss = ce" in fine_tuned
+    assert "loss of a row = ce" in fine_tuned
     assert "kd = " not in fine_tuned
     summed = student(records).model_copy(update={"settings": {"kd_reduction": "sum", "pt_reduction": "sum"}})
     card = model_card(records, summed)
@@ -133,7 +133,7 @@ def test_the_formula_is_that_of_the_kind_of_problem(records: list[Record]) -> No
         model_card([records[0].model_copy(update={"problem_type": kind}), *records[1:]], student(records))
         for kind in ("regression", "multi_label_classification")
     )
-    assert "ce = (z_student − label)²\nkd = (z_student − z_teacher)²" in of_scores
+    assert "ce = (z_student − label)²\nkd = (z_student − z_teacher)²\n" in of_scores
     assert "ce = BCE(σ(z_student), labels) / C" in of_sets
     assert "kd = T² · BCE(σ(z_student / T), σ(z_teacher / T)) / C" in of_sets
     for card in (of_scores, of_sets):

@@ -1,5 +1,5 @@
 """The method."""
 
-from pkd.distillation import losses
+import lazy_loader
 
-__all__ = ["losses"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules=["losses"])

@@ -11,8 +11,9 @@ from transformers import PreTrainedModel
 from pkd.data.batching import is_labelled
 from pkd.data.labels import outputs_of
 from pkd.distillation.layers import LayerMap
-from pkd.distillation.trainer import patient_row_parts
-from pkd.recipe.settings import LossSettings, ProblemType
+from pkd.distillation.terms import objective_of, rows_with, weighted
+from pkd.distillation.trainer import term_rows
+from pkd.recipe.settings import LossSettings
 
 
 @dataclass(frozen=True)
@@ -53,33 +54,34 @@ def measure_terms(
     """
     was_training = student.training
     student.train(False)
-    labelled = torch.cat([is_labelled(batch["labels"]) for batch in batches]).double().mean().item()  # their share
-    weights = {
-        "ce": (1 - settings.alpha) * labelled,
-        "kd": settings.alpha * labelled + 1 - labelled,
-        "pt": settings.beta,
-    }
+    labelled = torch.cat([is_labelled(batch["labels"]) for batch in batches])
+    share = labelled.double().mean().item()
+    objective = objective_of(settings, unlabelled=share < 1)
     problem_type = outputs_of(student.config).problem_type
-    values: dict[str, list[float]] = {}
-    norms: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {term.name: [] for term in objective}
+    norms: dict[str, list[float]] = {term.name: [] for term in objective}
     parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
     for batch in batches:
-        parts, terms = patient_row_parts(
-            student, batch, settings, layer_map, problem_type=problem_type, unlabelled=labelled < 1
-        )
-        for name, part in zip(("ce", "kd", "pt"), parts, strict=True):
-            if name not in terms:
-                continue
-            gradients = torch.autograd.grad(part.mean(), parameters, retain_graph=True, allow_unused=True)
+        of_batch = term_rows(student, batch, objective, settings, layer_map, problem_type)
+        has_label = is_labelled(batch["labels"])
+        for term in objective:
+            part = weighted(term, of_batch[term.name], settings, has_label if share < 1 else None).mean()
+            gradients = torch.autograd.grad(part, parameters, retain_graph=True, allow_unused=True)
             norm = torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm()
-            values.setdefault(name, []).extend(terms[name].tolist())
-            norms.setdefault(name, []).append(norm.item())
+            values[term.name] += rows_with(term, of_batch[term.name], settings, has_label).tolist()
+            norms[term.name].append(norm.item())
     student.train(was_training)
     mean_norms = {name: sum(each) / len(each) for name, each in norms.items()}
     total = sum(mean_norms.values()) or 1.0
     return [
-        TermEntry(name, sum(values[name]) / max(1, len(values[name])), weights[name], norm, norm / total)
-        for name, norm in mean_norms.items()
+        TermEntry(
+            name=term.name,
+            value=sum(values[term.name]) / max(1, len(values[term.name])),
+            weight=share * term.weight(settings) + (1 - share) * term.unlabelled_weight(settings),
+            gradient_norm=mean_norms[term.name],
+            share=mean_norms[term.name] / total,
+        )
+        for term in objective
     ]
 
 
@@ -99,31 +101,3 @@ def beta_elsewhere(settings: LossSettings, patient_layers: int, hidden_size: int
     if settings.pt_reduction == "mean":
         return BetaElsewhere(paper_sum=settings.beta / units, reference_mean=settings.beta)
     return BetaElsewhere(paper_sum=settings.beta, reference_mean=settings.beta * units)
-
-
-def formula(
-    settings: LossSettings,
-    layer_map: LayerMap | None,
-    problem_type: ProblemType = "single_label_classification",
-    *,
-    unlabelled: bool = False,
-) -> str:
-    """The loss in words, with its weights and reductions as they will be computed."""
-    over = "/classes" if settings.kd_reduction == "mean" else ""
-    ce, kd = "CE", f"T²·KL(teacher‖student){over} at T={settings.temperature:g}"
-    if problem_type == "regression":
-        ce, kd = "(score − label)²", "(score − the teacher's)²"
-    elif problem_type == "multi_label_classification":
-        ce, kd = "BCE/classes", f"T²·BCE with the teacher's answers{over} at T={settings.temperature:g}"
-    parts = [f"{1 - settings.alpha:g}·{ce}"] if settings.alpha < 1 else []
-    states = "[CLS] states brought to length 1" if settings.normalize else "[CLS] states as they are"
-    per = "mean" if settings.pt_reduction == "mean" else "sum"
-    pt = f"{settings.beta:g}·{per} over layers and units of the squared difference of {states}"
-    if settings.alpha > 0:
-        parts.append(f"{settings.alpha:g}·{kd}")
-    if layer_map:
-        parts.append(pt)
-    text = "loss of a row = " + " + ".join(parts)
-    if unlabelled:
-        text += "; of an unlabelled row = " + " + ".join([kd] + ([pt] if layer_map else []))
-    return text

@@ -21,7 +21,6 @@ __all__ = [
     "ce_loss",
     "kd_loss",
     "pkd_loss",
-    "pkd_parts",
     "pt_loss",
     "score_ce_loss",
     "score_kd_loss",
@@ -146,23 +145,10 @@ def pkd_loss(
     Returns:
         [B].
     """
-    of_ce, of_kd, of_pt = pkd_parts(ce, kd, pt, alpha, beta, labelled)
-    return of_ce + of_kd + of_pt
-
-
-def pkd_parts(
-    ce: torch.Tensor,
-    kd: torch.Tensor,
-    pt: torch.Tensor,
-    alpha: float,
-    beta: float,
-    labelled: torch.Tensor | None = None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What ce, kd and pt each add to `pkd_loss`, whose arguments these are: [B], [B], [B]."""
     of_ce, of_kd = (1 - alpha) * ce, alpha * kd
     if labelled is not None:
         of_ce, of_kd = torch.where(labelled, of_ce, 0.0), torch.where(labelled, of_kd, kd)
-    return of_ce, of_kd, beta * pt
+    return of_ce + of_kd + beta * pt
 
 
 def _reduce(values: torch.Tensor, reduction: Reduction, dim: tuple[int, ...]) -> torch.Tensor:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pkd.distillation.layers import LayerMap, layer_map_of
 from pkd.distillation.student import start_layers
+from pkd.distillation.terms import TERMS, objective_of
 from pkd.errors import RecipeError
 from pkd.recipe.reading import validate
 from pkd.recipe.rules import starts_of
@@ -145,11 +146,7 @@ def _same_but_name(one: StudentPlan, other: StudentPlan, has_unlabelled: bool) -
 
 def _what_it_learns(plan: StudentPlan, has_unlabelled: bool) -> dict[str, Any]:
     inputs = plan.inputs()
-    loss = dict(inputs["loss"])
-    if plan.loss.beta == 0:  # settings of a term that is not there
-        for name in ("pt_reduction", "normalize"):
-            del loss[name]
-    if plan.loss.alpha == 0 and plan.method == "ft":
-        for name in ("temperature", "kd_reduction"):
-            del loss[name]
+    computed = objective_of(plan.loss, unlabelled=plan.unlabelled and has_unlabelled)
+    unread = {name for term in TERMS if term not in computed for name in term.settings}
+    loss = {name: value for name, value in inputs["loss"].items() if name not in unread}
     return {**inputs, "loss": loss, "unlabelled": plan.unlabelled and has_unlabelled}

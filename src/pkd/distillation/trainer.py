@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,14 +14,13 @@ from transformers import PreTrainedModel, TrainingArguments
 
 from pkd.data.batching import has_unlabelled, is_labelled, stored_teacher_layers
 from pkd.distillation.layers import LayerMap
-from pkd.distillation.losses import kd_loss, pkd_parts, pt_loss, score_kd_loss, set_kd_loss
 from pkd.distillation.projection import projected
+from pkd.distillation.terms import Term, TermInputs, columns_read, objective_of, rows_with, weighted
 from pkd.encoder.inference import ask_for_layers, cls_states_of, model_inputs
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.reading import validate
 from pkd.recipe.settings import LossSettings, ProblemType, TrainingSettings
 from pkd.storage.seal import read_manifest
-from pkd.training.losses import ce_row_losses
 from pkd.training.trainer import RowLosses, RowMeanTrainer
 
 
@@ -88,15 +88,11 @@ class PatientTrainer(RowMeanTrainer):
             )
         self.layer_map = layer_map if args.beta > 0 else None
         self._has_unlabelled = train_dataset is not None and has_unlabelled(train_dataset)
+        self.terms = objective_of(self.loss_settings, unlabelled=self._has_unlabelled)
         if train_dataset is not None:
-            _check_annotated(train_dataset, self.needs_logits, self.teacher_layers)
+            _check_annotated(train_dataset, columns_read(self.terms), self.teacher_layers)
             processing_class = _cutting_alike(processing_class, train_dataset)
         super().__init__(model, args, train_dataset=train_dataset, processing_class=processing_class, **keywords)
-
-    @property
-    def needs_logits(self) -> bool:
-        """Whether the teacher's logits reach the loss."""
-        return self.loss_settings.alpha > 0 or self._has_unlabelled
 
     @property
     def teacher_layers(self) -> tuple[int, ...]:
@@ -105,60 +101,45 @@ class PatientTrainer(RowMeanTrainer):
 
     def row_losses(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> RowLosses:
         """L_PKD of each row [B], and its terms."""
-        (ce, kd, pt), terms = patient_row_parts(
-            model,
-            inputs,
-            self.loss_settings,
-            self.layer_map,
-            problem_type=self.problem_type,
-            unlabelled=self._has_unlabelled,
-        )
-        return ce + kd + pt, terms
+        values = term_rows(model, inputs, self.terms, self.loss_settings, self.layer_map, self.problem_type)
+        labelled = is_labelled(inputs["labels"]) if self._has_unlabelled else None
+        loss = torch.zeros_like(values[self.terms[0].name])  # [B]
+        for term in self.terms:
+            loss = loss + weighted(term, values[term.name], self.loss_settings, labelled)
+        logged = {term.name: rows_with(term, values[term.name], self.loss_settings, labelled) for term in self.terms}
+        return loss, logged
 
     def _inputs(self) -> dict[str, Any]:
         pairs = self.layer_map.pairs if self.layer_map else None
         return {**super()._inputs(), "loss": asdict(self.loss_settings), "layer_map": pairs}
 
 
-def patient_row_parts(
+def term_rows(
     model: torch.nn.Module,
     inputs: dict[str, torch.Tensor],
+    objective: Sequence[Term],
     settings: LossSettings,
     layer_map: LayerMap | None,
-    *,
     problem_type: ProblemType,
-    unlabelled: bool,
-) -> tuple[tuple[torch.Tensor, torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]:
-    """What ce, kd and pt add to the L_PKD of each row of a batch, [B] each; and each term over the rows it has."""
+) -> dict[str, torch.Tensor]:
+    """Each term's value per row, [B], from one forward pass of the student over a batch."""
     student_layers = layer_map.student if layer_map else ()
     output: Any = model(**model_inputs(inputs), **ask_for_layers(student_layers))
-    logits, labels = output.logits, inputs["labels"]
-    ce = ce_row_losses(logits, labels, problem_type)
-    kd, pt = torch.zeros_like(ce), torch.zeros_like(ce)
-    labelled = is_labelled(labels) if unlabelled else None
-    terms = {"ce": ce if labelled is None else ce[labelled]}
-    if settings.alpha > 0 or unlabelled:
-        kd = terms["kd"] = _kd_row_losses(logits, inputs["teacher_logits"], settings, problem_type)
-    if layer_map:
-        states = cls_states_of(output.hidden_states, student_layers, len(labels))  # [B, K, (N,) H]
-        student_cls_states = projected(model, states)
-        teacher_cls_states = inputs["teacher_cls_states"].view_as(student_cls_states)
-        pt = terms["pt"] = pt_loss(  # of several choices every one counts: they are as K · N layers
-            student_cls_states.flatten(1, -2),
-            teacher_cls_states.flatten(1, -2),
-            settings.normalize,
-            settings.pt_reduction,
-        )
-    return pkd_parts(ce, kd, pt, settings.alpha, settings.beta, labelled), terms
-
-
-def _kd_row_losses(
-    logits: torch.Tensor, teacher_logits: torch.Tensor, settings: LossSettings, problem_type: ProblemType
-) -> torch.Tensor:
-    if problem_type == "regression":
-        return score_kd_loss(logits, teacher_logits)
-    kd = set_kd_loss if problem_type == "multi_label_classification" else kd_loss
-    return kd(logits, teacher_logits, settings.temperature, settings.kd_reduction)
+    cls_states = teacher_cls_states = None
+    if student_layers:
+        states = projected(model, cls_states_of(output.hidden_states, student_layers, len(inputs["labels"])))
+        teacher_cls_states = inputs["teacher_cls_states"].view_as(states).flatten(1, -2)
+        cls_states = states.flatten(1, -2)  # [B, K, (N,) H] -> [B, K · N, H]: every choice counts as a layer
+    batch = TermInputs(
+        settings=settings,
+        problem_type=problem_type,
+        logits=output.logits,
+        labels=inputs["labels"],
+        teacher_logits=inputs.get("teacher_logits"),
+        cls_states=cls_states,
+        teacher_cls_states=teacher_cls_states,
+    )
+    return {term.name: term.row_losses(batch) for term in objective}
 
 
 def _cutting_alike(tokenizer: Any, rows: datasets.Dataset) -> Any:
@@ -172,10 +153,10 @@ def _cutting_alike(tokenizer: Any, rows: datasets.Dataset) -> Any:
     return tokenizer
 
 
-def _check_annotated(rows: datasets.Dataset, needs_logits: bool, teacher_layers: tuple[int, ...]) -> None:
-    if needs_logits and "teacher_logits" not in rows.column_names:
+def _check_annotated(rows: datasets.Dataset, columns: set[str], teacher_layers: tuple[int, ...]) -> None:
+    for column in sorted(columns - {"teacher_cls_states"} - set(rows.column_names)):  # states are checked by layer
         raise DataError(
-            f"The training rows have no column 'teacher_logits'; columns: {', '.join(rows.column_names)}. "
+            f"The training rows have no column {column!r}; columns: {', '.join(rows.column_names)}. "
             "Annotate them first: train = pkd.annotate(train, teacher, output=...)."
         )
     if missing := sorted(set(teacher_layers) - set(stored_teacher_layers(rows))):

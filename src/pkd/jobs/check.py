@@ -18,8 +18,9 @@ from pkd.data.encoding import encode
 from pkd.data.examples import Examples, load_examples, with_unlabelled
 from pkd.data.labels import label_array
 from pkd.distillation.annotation import annotate_rows
-from pkd.distillation.ledger import BetaElsewhere, TermEntry, beta_elsewhere, formula, measure_terms
+from pkd.distillation.ledger import BetaElsewhere, TermEntry, beta_elsewhere, measure_terms
 from pkd.distillation.plan import StudentPlan, plan_students, training_of
+from pkd.distillation.terms import describe_objective
 from pkd.encoder.contract import LoadedClassifier, check_max_length, load_config, load_teacher
 from pkd.encoder.families import depth_of
 from pkd.encoder.inference import answer_rows
@@ -48,7 +49,7 @@ class StudentCheck:
     pairs: tuple[tuple[int, int], ...]
     start_layers: tuple[int, ...]
     pretrained: str | None
-    formula: str
+    objective: list[str]  # the loss in words
     terms: list[TermEntry]
     beta: BetaElsewhere | None
 
@@ -59,7 +60,7 @@ class StudentCheck:
             if self.pretrained
             else f"teacher layers {_listed(self.start_layers)}"
         )
-        said = [f"{self.name} starts as {start}; {self.formula}."]
+        said = [f"{self.name} starts as {start}.", *(f"  {line}" for line in self.objective)]
         if self.pairs:
             said.append("  patience: " + ", ".join(f"student layer {s} ← teacher layer {t}" for s, t in self.pairs))
         for term in self.terms:
@@ -171,7 +172,7 @@ def _unmeasured(plan: StudentPlan, problem_type: ProblemType, *, unlabelled: boo
         pairs=plan.layer_map.pairs if plan.layer_map else (),
         start_layers=plan.start_layers,
         pretrained=plan.pretrained,
-        formula=formula(plan.loss, plan.layer_map, problem_type, unlabelled=unlabelled),
+        objective=describe_objective(plan.loss, problem_type, unlabelled=unlabelled),
         terms=[],
         beta=None,
     )

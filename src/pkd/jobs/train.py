@@ -15,6 +15,7 @@ from pkd.data.examples import with_unlabelled
 from pkd.distillation.plan import StudentPlan
 from pkd.distillation.projection import add_projection, drop_projection
 from pkd.distillation.student import student_from
+from pkd.distillation.terms import columns_read, objective_of
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
 from pkd.encoder.contract import LoadedClassifier, check_same_tokenizer, load_pretrained
 from pkd.encoder.families import depth_of
@@ -86,8 +87,10 @@ def training_inputs(
 ) -> dict[str, Any]:
     """Everything that a trained student depends on: of the teacher's answers those that reach its loss."""
     learnt = [split for split in rows.answers if split != "unlabelled" or plan.unlabelled]
-    read = ["logits"] if plan.loss.alpha > 0 or "unlabelled" in learnt else []
-    read += [str(layer) for layer in plan.layer_map.teacher] if plan.layer_map else []
+    columns = columns_read(objective_of(plan.loss, unlabelled="unlabelled" in learnt))
+    read = ["logits"] if "teacher_logits" in columns else []
+    if plan.layer_map and "teacher_cls_states" in columns:
+        read += [str(layer) for layer in plan.layer_map.teacher]
     inputs = {
         "teacher": teacher.fingerprints,
         "rows": {name: value for name, value in rows.fingerprints.items() if name != "unlabelled" or plan.unlabelled},

@@ -15,7 +15,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from ruamel.yaml import YAML
 
-from pkd.recipe.settings import ProblemType
+from pkd.distillation.terms import describe_objective
+from pkd.recipe.settings import LossSettings, ProblemType
 from pkd.reporting import wording
 from pkd.reporting.results import ModelRecord, Record, RunRecord
 
@@ -84,7 +85,7 @@ def model_card(
         confidence=wording.confidence_text(confidence),
         same_rows=wording.SELECTED_ON_THE_SAME_ROWS if model.split == "eval" else "",
         teacher=teacher if _is_hub_name(teacher := _teacher_name(run)) else Path(teacher).name,
-        formula=_formula(_problem_type(run), model),
+        objective=_objective(_problem_type(run), model),
         seeds=_seeds(records, model),
         settings=model.settings,
     )
@@ -192,35 +193,10 @@ def _seeds(records: Sequence[Record], model: ModelRecord) -> list[int]:
     ]
 
 
-def _formula(problem_type: ProblemType, model: ModelRecord) -> list[str]:
-    """The loss of the model's method, a line a term, with the reductions it was trained with."""
-    settings, method = model.settings, model.method or ""
-    kd_over = {"mean": " / C (mean over the C classes)", "sum": " (sum over classes)"}
-    pt_over = {"mean": " / (K · H) (mean over K layers and H hidden units)", "sum": " (sum over layers and units)"}
-    over = kd_over.get(str(settings.get("kd_reduction", "mean")), "")
-    ce = "ce = −log p_student(label)"
-    kd = f"kd = T² · KL(softmax(z_teacher / T) ‖ softmax(z_student / T)){over}"
-    if problem_type == "regression":
-        ce, kd = "ce = (z_student − label)²", "kd = (z_student − z_teacher)²"
-    elif problem_type == "multi_label_classification":
-        ce = f"ce = BCE(σ(z_student), labels){kd_over['mean']}"
-        kd = f"kd = T² · BCE(σ(z_student / T), σ(z_teacher / T)){over}"
-    terms = {
-        "ce": ce,
-        "kd": kd,
-        "pt": f"pt = Σ_j ‖{_states(settings)}‖²" + pt_over.get(str(settings.get("pt_reduction", "mean")), ""),
-    }
-    if method == "ft":
-        return ["loss = ce", terms["ce"]]
-    if method == "kd":
-        return ["loss = (1 − α) · ce + α · kd", terms["ce"], terms["kd"]]
-    return ["loss = (1 − α) · ce + α · kd + β · pt", *terms.values()]
-
-
-def _states(settings: dict[str, Any]) -> str:
-    if settings.get("normalize", True):
-        return "h_student,j / ‖h_student,j‖ − h_teacher,I(j) / ‖h_teacher,I(j)‖"
-    return "h_student,j − h_teacher,I(j)"
+def _objective(problem_type: ProblemType, model: ModelRecord) -> list[str]:
+    """The loss that the model was trained with, in words."""
+    values = {name: model.settings[name] for name in LossSettings.__dataclass_fields__ if name in model.settings}
+    return describe_objective(LossSettings(**values), problem_type, unlabelled=bool(model.unlabelled_rows))
 
 
 def _cell(text: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import altair as alt
 
+from pkd.distillation.terms import TERMS
 from pkd.reporting.placement import HEIGHT, place_labels
 from pkd.reporting.results import ModelRecord, Record, Summary, summarise
 from pkd.reporting.wording import amount, main_metric, metric_title, shown
@@ -26,11 +27,7 @@ _WIDTH = 720  # pixels, where no page gives the width
 _POINTS_A_LINE = 300  # of a learning curve: more than its width in the page can show
 _NARROW = "width < 430"  # a phone: names without numbers
 
-TERM_CURVES = {
-    "loss/ce": "ce, what the labels teach",
-    "loss/kd": "kd, softened output of the teacher",
-    "loss/pt": "pt, patience: the [CLS] states",
-}
+TERM_CURVES = {f"loss/{term.name}": term.title for term in TERMS}
 
 DASHES = alt.Scale(domain=["pkd", "kd", "ft"], range=[[1, 0], [6, 3], [2, 2]])
 

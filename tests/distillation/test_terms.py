@@ -1,0 +1,103 @@
+"""Each term says once what it weighs, reads and computes; their sum is the paper's objective."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from pkd.distillation.losses import ce_loss, kd_loss, pkd_loss, pt_loss
+from pkd.distillation.terms import (
+    TERMS,
+    TermInputs,
+    columns_read,
+    describe_objective,
+    objective_of,
+    rows_with,
+    weighted,
+)
+from pkd.recipe.settings import LossSettings
+
+SINGLE = "single_label_classification"
+
+
+def names(settings: LossSettings, *, unlabelled: bool = False) -> list[str]:
+    return [term.name for term in objective_of(settings, unlabelled=unlabelled)]
+
+
+def test_only_terms_of_some_weight_are_computed_and_ce_always() -> None:
+    assert names(LossSettings()) == ["ce", "kd", "pt"]
+    assert names(LossSettings(beta=0.0)) == ["ce", "kd"]
+    assert names(LossSettings(alpha=0.0, beta=0.0)) == ["ce"]
+    assert names(LossSettings(alpha=0.0, beta=0.0), unlabelled=True) == ["ce", "kd"]
+    assert names(LossSettings(alpha=1.0, beta=0.0)) == ["ce", "kd"]
+
+
+def test_the_columns_are_those_of_the_terms() -> None:
+    assert columns_read(objective_of(LossSettings(), unlabelled=False)) == {"teacher_logits", "teacher_cls_states"}
+    assert columns_read(objective_of(LossSettings(beta=0.0), unlabelled=False)) == {"teacher_logits"}
+    assert columns_read(objective_of(LossSettings(alpha=0.0, beta=0.0), unlabelled=False)) == set()
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2, 0, 1, 2], [0, -100, 2, -100, -100, 1]])
+def test_the_weighted_terms_add_up_to_the_papers_objective(labels: list[int]) -> None:
+    torch.manual_seed(0)
+    settings = LossSettings(temperature=3.0, alpha=0.3, beta=7.0)
+    batch = TermInputs(
+        settings=settings,
+        problem_type=SINGLE,
+        logits=torch.randn(6, 3),
+        labels=torch.tensor(labels),
+        teacher_logits=torch.randn(6, 3),
+        cls_states=torch.randn(6, 2, 8),
+        teacher_cls_states=torch.randn(6, 2, 8),
+    )
+    labelled = batch.labels >= 0
+    mask = None if labelled.all() else labelled
+    total = sum(weighted(term, term.row_losses(batch), settings, mask) for term in TERMS)
+    assert batch.teacher_logits is not None
+    assert batch.cls_states is not None
+    assert batch.teacher_cls_states is not None
+    expected = pkd_loss(
+        ce_loss(batch.logits, batch.labels),
+        kd_loss(batch.logits, batch.teacher_logits, 3.0),
+        pt_loss(batch.cls_states, batch.teacher_cls_states),
+        0.3,
+        7.0,
+        mask,
+    )
+    torch.testing.assert_close(total, expected, rtol=0, atol=0)
+
+
+def test_what_ce_holds_for_a_row_without_a_label_reaches_neither_loss_nor_log() -> None:
+    values, labelled = torch.tensor([2.0, float("nan")]), torch.tensor([True, False])
+    assert weighted(TERMS[0], values, LossSettings(alpha=0.25), labelled).tolist() == [1.5, 0.0]
+    assert rows_with(TERMS[0], values, LossSettings(), labelled).tolist() == [2.0]
+    assert len(rows_with(TERMS[1], values, LossSettings(alpha=0.0), labelled)) == 2
+
+
+def test_the_objective_in_words_is_what_is_computed() -> None:
+    assert describe_objective(LossSettings(), SINGLE, unlabelled=True) == [
+        "loss of a row = 0.5 · ce + 0.5 · kd + 100 · pt",
+        "loss of an unlabelled row = kd + 100 · pt",
+        "ce = −log p_student(label)",
+        "kd = T² · KL(softmax(z_teacher / T) ‖ softmax(z_student / T)) / C (mean over the C classes), T = 10",
+        "pt = Σ_j ‖h_student,j / ‖h_student,j‖ − h_teacher,I(j) / ‖h_teacher,I(j)‖‖² / (K · H) (mean over K layers and "
+        "H hidden units)",
+    ]
+    assert describe_objective(LossSettings(beta=0.0, alpha=1.0), "regression") == [
+        "loss of a row = kd",
+        "kd = (z_student − z_teacher)²",
+    ]
+    summed = LossSettings(kd_reduction="sum", pt_reduction="sum", normalize=False)
+    assert describe_objective(summed, "multi_label_classification") == [
+        "loss of a row = 0.5 · ce + 0.5 · kd + 100 · pt",
+        "ce = BCE(σ(z_student), labels) / C (mean over the C classes)",
+        "kd = T² · BCE(σ(z_student / T), σ(z_teacher / T)) (sum over classes), T = 10",
+        "pt = Σ_j ‖h_student,j − h_teacher,I(j)‖² (sum over layers and units)",
+    ]
+
+
+def test_naming_the_terms_does_not_import_torch() -> None:
+    code = "import sys, pkd.distillation.terms as t; assert len(t.TERMS) == 3; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
