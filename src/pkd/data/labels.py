@@ -20,6 +20,7 @@ from pkd import progress
 from pkd.data.arrays import column_array, column_values
 from pkd.data.class_names import HEADS, names_by_id
 from pkd.data.encoding import count_choices
+from pkd.data.spelling import lookalikes, match_names, visible
 from pkd.errors import DataError, TeacherError
 from pkd.recipe.settings import ProblemType
 
@@ -88,12 +89,14 @@ def find_label_names(
     alike = [name for name in names if folded[name.casefold()] > 1]
     if alike:
         progress.warn(f"train: classes differ in upper and lower case alone: {_listed(alike)}.")
+    for sentence in lookalikes(names, names)[:_SHOWN]:
+        progress.warn(f"train: {sentence} They are learned as two classes.")
     return names
 
 
 def _all_named(labels: Iterable[str], ordered: Sequence[str]) -> tuple[str, ...]:
     """`ordered`, which data.label_names gives, if every label is among them."""
-    known = _ids_of_names(labels, ordered)
+    known = match_names(labels, ordered)
     if ordered and (unknown := sorted(label for label in labels if label not in known)):
         raise DataError(
             f"train has labels that data.label_names does not name: {_listed(unknown)}. It names {_listed(ordered)}. "
@@ -193,7 +196,7 @@ def encode_labels(
         return dataset
     counts: Counter[str | int] = Counter(column_values(dataset, "label"))
     if _is_text(dataset):
-        ids = _ids_of_names(counts, names)
+        ids = match_names(counts, names)
     else:
         if str(HIDDEN_LABEL) not in names:
             _refuse_markers(counts, where, names)
@@ -222,7 +225,7 @@ def _with_labels(dataset: datasets.Dataset, labels: pa.Array | pa.ChunkedArray) 
 
 def _sets_of_ids(dataset: datasets.Dataset, names: Sequence[str], where: str, names_from: str) -> pa.FixedSizeListArray:
     counts: Counter[str | int] = Counter(name for row in column_values(dataset, "label") for name in row)
-    ids = _ids_of_names(counts, names)
+    ids = match_names(counts, names)
     _refuse_unknown(counts, ids, names, where, names_from, numbers_for_names=False)
     wanted = np.zeros((len(dataset), len(names)), dtype=np.float32)
     for row, labels in enumerate(column_values(dataset, "label")):
@@ -238,21 +241,6 @@ def _is_number(dataset: datasets.Dataset) -> bool:
 
 def _is_text(dataset: datasets.Dataset) -> bool:
     return str(dataset.features["label"].dtype) in ("string", "large_string")
-
-
-def _ids_of_names(counts: Iterable[str | int], names: Sequence[str]) -> dict[str | int, int]:
-    exact = {name: index for index, name in enumerate(names)}
-    folded: dict[str, list[int]] = {}
-    for index, name in enumerate(names):
-        folded.setdefault(name.casefold(), []).append(index)
-    ids: dict[str | int, int] = {}
-    for label in counts:
-        near = folded.get(str(label).casefold(), [])
-        if label in exact:
-            ids[label] = exact[str(label)]
-        elif len(near) == 1:
-            ids[label] = near[0]
-    return ids
 
 
 def _ids_of_integers(
@@ -283,7 +271,9 @@ def _refuse_unknown(
     unknown = [label for label in counts if label not in ids]
     if not unknown:
         return
-    told = [f"'{label}' ({counts[label]:,} rows)" for label in sorted(unknown, key=lambda label: -counts[label])]
+    told = [
+        f"{visible(str(label))} ({counts[label]:,} rows)" for label in sorted(unknown, key=lambda label: -counts[label])
+    ]
     advice = "Labels are matched by name: rename them, or take a classifier that was trained on these classes."
     if names_from != "classifier":
         advice = "Take these rows out, or give training rows of these classes too."
@@ -292,9 +282,11 @@ def _refuse_unknown(
             "Write the names instead of numbers; or, if the numbers are the classifier's own class ids, say so with "
             "--set data.label_ids_are_teacher_ids=true."
         )
+    alike = lookalikes(sorted(map(str, unknown)), names)[:_SHOWN]
     raise DataError(
         f"{where} has labels that are not among those of the {names_from}: {_some(told)}. Classes of the file: "
-        f"{_listed(sorted(counts, key=str))}. Classes of the {names_from}: {_listed(names)}. {advice}"
+        f"{_listed(sorted(counts, key=str))}. Classes of the {names_from}: {_listed(names)}. "
+        + " ".join([*alike, advice])
     )
 
 
@@ -342,7 +334,7 @@ def _one_class_message(where: str, label: str | int, rows: int) -> str:
 
 
 def _listed(labels: Iterable[str | int]) -> str:
-    return _some([f"'{label}'" for label in labels])
+    return _some([visible(str(label)) for label in labels])
 
 
 def _some(told: Sequence[str]) -> str:

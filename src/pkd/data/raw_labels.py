@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from pkd import progress
+from pkd.data.spelling import plain
 from pkd.data.tables import RawTable, places
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
@@ -103,7 +104,7 @@ def _sets(raw: RawTable, values: Sequence[Any], separator: str | None) -> pa.Arr
             value = value.strip().removeprefix("[").removesuffix("]").split(separator)
         if value is not None and not isinstance(value, list | tuple):
             value = [value]
-        names = [str(name).strip().strip("'\"") for name in value or ()]
+        names = [plain(str(name)).strip("'\"") for name in value or ()]
         if any(isinstance(name, dict | list) for name in value or ()):
             raise DataError(f"{raw.source}, {places(raw, [row])}: a label is {value!r}; give a list of names.")
         sets.append(sorted({name for name in names if name}))
@@ -144,7 +145,7 @@ def _classes(raw: RawTable, values: list[Any], *, may_be_scores: bool) -> pa.Arr
 def _stripped(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    return value.strip() or None
+    return plain(value) or None
 
 
 def _classes_of_strings(raw: RawTable, values: list[str | None], *, may_be_scores: bool) -> pa.Array:
