@@ -45,6 +45,21 @@ def test_models_are_measured_on_the_same_rows_and_classes_matched_by_name(worksp
     assert list(turned) == ["positive", "negative"]
 
 
+def test_the_teacher_among_the_models_stands_once_and_folders_of_one_name_are_told_by_path(
+    workspace: Path, untrained: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other" / "untrained"
+    other.parent.mkdir()
+    other.symlink_to(workspace / "teacher")  # another model in a folder of the same name
+    given = [f"{workspace / 'teacher'}/", str(untrained), str(untrained)]
+    rows = {"test": str(workspace / "test.csv"), "max_length": 32, "resamples": 50, "measure_speed": False}
+    records = pkd.evaluate(given, teacher=str(workspace / "teacher"), **rows)
+    assert [record.name for record in records if isinstance(record, ModelRecord)] == ["teacher", "untrained"]
+    records = pkd.evaluate([str(untrained), str(other)], **rows)
+    named = [record.name for record in records if isinstance(record, ModelRecord)]
+    assert named == [f"{untrained.parent.name}/untrained", "other/untrained"]
+
+
 def test_each_model_reads_the_rows_with_its_own_tokenizer_and_as_far_as_its_positions_reach(
     workspace: Path, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ from pkd.errors import DataError, RecipeError, TeacherError
 from pkd.evaluation.scoring import Scoring, label_words, scoring_of
 from pkd.evaluation.significance import exact_mcnemar
 from pkd.evaluation.verdict import judge
+from pkd.jobs.lineup import line_up
 from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.reading import recipe_from
@@ -107,16 +108,14 @@ def evaluate(
         raise RecipeError(
             "There are no rows to measure on. Name labelled examples (test; --test FILE) or a task (--task NAME)."
         )
-    named = ([("teacher", teacher)] if teacher else []) + [(Path(model).name or model, model) for model in models]
-    for _, place in named:
+    named = line_up(models, {"teacher": teacher} if teacher else None)
+    for place in named.values():
         if graph_of(place) is not None:
             raise TeacherError(
                 f"{place} is an exported folder, and only models with their weights are compared here. Its README.md "
                 "says how its answers differ from theirs; `pkd export --eval FILE` measures that on other rows."
             )
-    loaded = {name: load_teacher(model) for name, model in named}
-    if len(loaded) != len(named):
-        raise TeacherError(f"Two models are called alike ({', '.join(name for name, _ in named)}); rename a folder.")
+    loaded = {name: load_teacher(model) for name, model in named.items()}
     first = next(iter(loaded))
     for name, model in loaded.items():
         _check_same_outputs(name, model.outputs, first, loaded[first].outputs)
@@ -134,7 +133,7 @@ def evaluate(
             Measured(
                 name=name,
                 role="teacher" if teacher and name == "teacher" else "student",
-                folder=dict(named)[name],
+                folder=named[name],
                 logits=logits[:, order],
                 layers=depth_of(model.model.config),
                 parameters=count_parameters(model.model),

@@ -16,6 +16,7 @@ from pkd.encoder.contract import LoadedClassifier, load_config, load_pretrained,
 from pkd.encoder.families import depth_of
 from pkd.encoder.sizes import Parameters, parameters_of
 from pkd.errors import RecipeError, TeacherError
+from pkd.jobs.lineup import line_up
 from pkd.reporting.speeds import Latency, SpeedRecord, Throughput
 from pkd.serving.limits import check_threads, usable_cores
 from pkd.serving.loaded import LoadedModel
@@ -130,7 +131,7 @@ def _load_all(
     models: Sequence[str], layers: Sequence[int], device: str, threads: int, scratch: Path
 ) -> Iterator[tuple[str, _Model]]:
     """Every model by its name; the first one, cut to each depth, behind it."""
-    for number, (name, model) in enumerate(_named(models).items()):
+    for number, (name, model) in enumerate(line_up(models).items()):
         if graph_of(model) is not None:
             if layers and number == 0:
                 raise RecipeError(
@@ -147,15 +148,6 @@ def _load_all(
                 cut.save_pretrained(place)
             loaded.tokenizer.save_pretrained(place)
             yield cut_name, _with_torch(LoadedClassifier(cut, loaded.tokenizer, cut_name), str(place), device, threads)
-
-
-def _named(models: Sequence[str]) -> dict[str, str]:
-    """A name a model: its folder's, or the whole path where two folders are called alike."""
-    short = [Path(model).name or model for model in models]
-    names = [name if short.count(name) == 1 else model for name, model in zip(short, models, strict=True)]
-    if len(set(names)) < len(names):
-        raise RecipeError(f"A model stands there twice ({', '.join(models)}). Name each once.")
-    return dict(zip(names, models, strict=True))
 
 
 def _load(model: str, scratch: Path) -> tuple[LoadedClassifier, str]:
