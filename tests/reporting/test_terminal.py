@@ -65,6 +65,14 @@ def test_no_name_and_no_score_is_cut_on_a_terminal(width: int, records: list[Rec
     assert max(len(line) for line in text.splitlines()) <= min(width, 100)
 
 
+def test_a_narrow_terminal_keeps_all_heads_and_whole_numbers(records: list[Record]) -> None:
+    text = printed(records, 60)
+    for words in ("layers", "accuracy", "speed", "parameters", "17.4 M", "2.1×", "83.2 ± 0.5"):
+        assert words in text
+    assert "…" not in text
+    assert max(len(line) for line in text.splitlines()) <= 60
+
+
 def test_a_very_long_name_is_folded_not_cut(records: list[Record]) -> None:
     name = "pkd-map-L3-" + "x" * 60
     text = printed([records[0], records[2].model_copy(update={"name": name})])

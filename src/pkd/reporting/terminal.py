@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from pkd.recipe.sweeping import short_name, value_text
+from pkd.reporting.grid import grid
 from pkd.reporting.paper import TaskResult, paper_notes, paper_rows, rows_by_task, task_title
 from pkd.reporting.results import ComparisonRecord, Record
 from pkd.reporting.speeds import SpeedRecord, serving_table, speed_notes, speed_rows, speed_title
@@ -43,15 +42,12 @@ def print_results(records: Sequence[Record], console: Console) -> None:
     colours nor boxes, and lines are 100 columns long (rich would guess 80).
     """
     with _width(console):
-        for block in _blocks(records, console.width, plain=not console.is_terminal):
+        for block in _blocks(records, console):
             console.print(block)
 
 
 def print_speeds(records: Sequence[SpeedRecord], console: Console, depths: Sequence[int] = ()) -> None:
     """Print the table of sizes and speeds; `depths` name the published models that stand beside ours."""
-    plain = not console.is_terminal
-    grid = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0) if plain else (0, 1))
-    grid.add_column("model", overflow="fold", min_width=12)
     columns = {  # the head's parameters, and the ratio of each round, stand in the JSON and on the page
         "embeddings": "embeddings",
         "layer_parameters": "in layers",
@@ -60,21 +56,13 @@ def print_speeds(records: Sequence[SpeedRecord], console: Console, depths: Seque
         "seconds": "seconds",
         "faster": "faster",
     }
-    for title in columns.values():
-        grid.add_column(title, justify="right", no_wrap=True)
-    for row in speed_rows(records, depths):
-        grid.add_row(Text(row.name), *(Text(getattr(row, name)) for name in columns))
+    rows = [[row.name, *(getattr(row, name) for name in columns)] for row in speed_rows(records, depths)]
     served = serving_table(records)
-    costs = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0) if plain else (0, 1))
-    for number, heading in enumerate(served.headings):
-        costs.add_column(heading, justify="right" if number else "left", overflow="fold", min_width=5)
-    for cells in served.rows:
-        costs.add_row(*map(Text, cells))
     with _width(console):
-        console.print(grid)
+        console.print(grid(["model", *columns.values()], rows, console))
         console.print(Text(speed_title(records)))
         console.print()
-        console.print(costs)
+        console.print(grid(served.headings, served.rows, console))
         console.print(Text(served.note))
         for note in speed_notes(records, depths):
             console.print(Text(note))
@@ -82,19 +70,15 @@ def print_speeds(records: Sequence[SpeedRecord], console: Console, depths: Seque
 
 def print_paper_table(title: str, results: Sequence[TaskResult], console: Console) -> None:
     """Print a table of the paper: task by task, our scores beside the published ones with the difference."""
-    plain = not console.is_terminal
     with _width(console):
         console.print(Text(title, style="bold"))
         for rows in rows_by_task(paper_rows(results)):
-            grid = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
-            grid.add_column("model", no_wrap=True)
-            for heading in ("layers", "ours", "published", "difference"):
-                grid.add_column(heading, justify="right", no_wrap=True)
-            for row in rows:
-                cells = (row.model, str(row.layers), row.ours_text, row.published_text, row.difference_text)
-                grid.add_row(*(Text(cell) for cell in cells), style="dim" if row.model == "teacher" else "")
+            cells = [
+                [row.model, str(row.layers), row.ours_text, row.published_text, row.difference_text] for row in rows
+            ]
+            styles = ["dim" if row.model == "teacher" else "" for row in rows]
             console.print(Text(f"\n{task_title(rows)}", style="bold"))
-            console.print(grid)
+            console.print(grid(["model", "layers", "ours", "published", "difference"], cells, console, styles))
         console.print()
         for note in paper_notes(results):
             console.print(Text(f"- {note}"))
@@ -116,24 +100,17 @@ def print_leaderboard(
 ) -> None:
     """Print the best points of a sweep, what each hyper-parameter did, and what the best point is worth."""
     keys = swept(trials)
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in (
-        "rank",
-        metric_title(trials[0].metric, unit=True),
-        *map(short_name, keys),
-        "epochs",
-        "seconds",
-        "status",
-    ):
-        grid.add_column(title, justify="left" if title == "status" else "right", no_wrap=True)
+    score = metric_title(trials[0].metric, unit=True)
+    headings = ["rank", score, *map(short_name, keys), "epochs", "seconds", "status"]
+    rows = []
     for rank, trial in enumerate(leaderboard(trials)[:most], start=1):
-        score = NONE if trial.score is None else amount(trial.metric, trial.score)
-        seconds = NONE if trial.seconds is None else f"{trial.seconds:,.0f}"
         values = (value_text(trial.point[key]) for key in keys)
-        cells = (str(rank), score, *values, str(len(trial.epochs)), seconds, trial.status)
-        grid.add_row(*map(Text, cells), style="bold" if rank == 1 else "")
-    console.print(Text(f"The best of {len(trials)} points on the development rows", style="bold"))
-    console.print(grid)
+        seconds = NONE if trial.seconds is None else f"{trial.seconds:,.0f}"
+        told = NONE if trial.score is None else amount(trial.metric, trial.score)
+        rows.append([str(rank), told, *values, str(len(trial.epochs)), seconds, trial.status])
+    with _width(console):
+        console.print(Text(f"The best of {len(trials)} points on the development rows", style="bold"))
+        console.print(grid(headings, rows, console, ["bold", *[""] * (len(rows) - 1)]))
     for title, lines in (("What each hyper-parameter did", effect_sentences(trials)), ("Is it luck?", sentences)):
         if lines:
             console.print()
@@ -142,16 +119,16 @@ def print_leaderboard(
                 console.print(Text("- " + line), soft_wrap=True)
 
 
-def _blocks(records: Sequence[Record], width: int, *, plain: bool) -> Iterator[Text | Table]:
+def _blocks(records: Sequence[Record], console: Console) -> Iterator[RenderableType]:
     yield Text(headline(records))
     rows = table(records)
     if not rows:
         return
     yield Text()
-    yield _results_table(records, rows, width, plain=plain)
+    yield _results_table(records, rows, console)
     comparisons = comparisons_of(records)
     if comparisons:
-        if plain:
+        if not console.is_terminal:
             yield Text()
         yield Text("Did it help?", style="bold")
         yield from (_verdict(comparison, confidence_of(records)) for comparison in comparisons)
@@ -161,22 +138,19 @@ def _blocks(records: Sequence[Record], width: int, *, plain: bool) -> Iterator[T
         yield Text(SELECTED_ON_THE_SAME_ROWS, style="yellow")
 
 
-def _results_table(records: Sequence[Record], rows: Sequence[Row], width: int, *, plain: bool) -> Table:
+def _results_table(records: Sequence[Record], rows: Sequence[Row], console: Console) -> RenderableType:
     """The table; a terminal of less than 96 columns gets the main metric alone."""
     main, known = main_metric(records), metric_columns(records)
-    others = [metric for metric in _SHORT if width >= 96 and metric in known and metric != main]
-    grid = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0) if plain else (0, 1))
-    # A long name is folded, never cut: a log must name every model.
-    grid.add_column("model", overflow="fold", min_width=min(24, max(len(row.name) for row in rows), width // 4))
-    for title in ("layers", metric_title(main, unit=True), *(_SHORT[metric] for metric in others), "speed"):
-        grid.add_column(title, justify="right", no_wrap=True)
-    grid.add_column("parameters", justify="right", no_wrap=True)
+    others = [metric for metric in _SHORT if console.width >= 96 and metric in known and metric != main]
+    short = [_SHORT[metric] for metric in others]
+    headings = ["model", "layers", metric_title(main, unit=True), *short, "speed", "parameters"]
+    cells = []
     for row in rows:
         parameters = row.parameters if row.share in ("100 %", NONE) else f"{row.parameters} ({row.share})"
-        cells = [row.name, row.layers, row.scores[main], *(row.means[metric] for metric in others), row.speed]
-        style = {"teacher": "dim", "student": "bold"}.get(row.role, "")
-        grid.add_row(*(Text(cell) for cell in (*cells, parameters)), style=style)
-    return grid
+        means = [row.means[metric] for metric in others]
+        cells.append([row.name, row.layers, row.scores[main], *means, row.speed, parameters])
+    styles = [{"teacher": "dim", "student": "bold"}.get(row.role, "") for row in rows]
+    return grid(headings, cells, console, styles)
 
 
 def _verdict(comparison: ComparisonRecord, confidence: float) -> Text:
