@@ -12,8 +12,8 @@ import pytest
 from conftest import make_reviews, make_teacher, make_tokenizer, teach, write_csv
 from pkd.cli.main import main
 from pkd.jobs.distill import distill
-from pkd.jobs.stages import stages_of
 from pkd.storage.fingerprint import fingerprint
+from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import MANIFEST, SCHEMA, write_json
 from serving.exported import Exported
 
@@ -154,5 +154,5 @@ def test_a_run_of_another_schema_is_made_anew_where_that_is_asked_for(
     assert "student was made by another version" in capsys.readouterr().err
     assert main([*command, *output, "--overwrite"]) == 0
     assert main([*command, *output]) == 0  # what was put aside is in nobody's way
-    aside = [stage for stage in stages_of(tmp_path / "student.work") if ".before-" in stage.name]
+    aside = [stage for stage in RunFolder(tmp_path / "student.work") if ".before-" in stage.name]
     assert len(aside) == 4  # two passes of the teacher, a student, its predictions

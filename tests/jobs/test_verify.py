@@ -78,10 +78,10 @@ def test_one_flipped_bit_in_any_file_is_found_and_the_file_named(place: Path) ->
         before = path.read_bytes()
         flip(path)
         found = verify(place / "student")
-        damage = found.damage or [note for note in found.notes if path.name == "recipe.yaml"]
+        damage = [str(each) for each in found.damage]
+        damage = damage or [note for note in found.notes if path.name == "recipe.yaml"]
         assert damage, path
-        named = str(path.parent if path.name in ("manifest.json", "recipe.yaml") else path)
-        assert any(named in told.replace(": ", "/", 1) or path.name in told for told in damage), (path, damage)
+        assert any(str(path) in told for told in damage), (path, damage)
         path.write_bytes(before)
     assert verify(place / "student").damage == []
 
@@ -91,15 +91,15 @@ def test_one_flipped_bit_in_any_file_is_found_and_the_file_named(place: Path) ->
 )
 def test_a_file_that_was_lost_is_missed(place: Path, name: str) -> None:
     (place / "student.work" / name).unlink()
-    assert any(f"{Path(name).name} is missing" in told for told in verify(place / "student.work").damage)
+    assert any(f"{Path(name).name} is missing" in str(told) for told in verify(place / "student.work").damage)
 
 
 def test_a_lost_manifest_and_a_lost_folder_are_missed(place: Path) -> None:
     student = place / "student.work" / "students" / "pkd-skip-L2-spread-seed42"
     (student / "manifest.json").unlink()
-    assert any("has no manifest.json" in told for told in verify(place / "student.work").damage)
+    assert any("has no manifest.json" in str(told) for told in verify(place / "student.work").damage)
     shutil.rmtree(student)
-    assert any("which is not there" in told for told in verify(place / "student.work").damage)
+    assert any("which is not there" in str(told) for told in verify(place / "student.work").damage)
 
 
 def test_what_is_unfinished_put_aside_or_not_our_own_is_noted_and_no_damage(place: Path) -> None:

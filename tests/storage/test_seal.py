@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pkd.errors import CacheError
-from pkd.storage.seal import copy_folder, find_damage, publish, read_manifest, seal, set_aside, write_json
+from pkd.storage.seal import Damage, copy_folder, find_damage, publish, read_manifest, seal, set_aside, write_json
 
 
 @pytest.fixture
@@ -33,7 +33,9 @@ def test_one_flipped_bit_is_found_by_the_deep_look_alone(sealed: Path) -> None:
     manifest = read_manifest(sealed)
     assert manifest is not None
     assert find_damage(sealed, manifest, deep=False) == []
-    assert find_damage(sealed, manifest, deep=True) == ["weights.bin has other contents than when it was written"]
+    assert find_damage(sealed, manifest, deep=True) == [
+        Damage("weights.bin", "has other contents than when it was written")
+    ]
 
 
 def test_a_cut_or_missing_file_is_found_by_size(sealed: Path) -> None:
@@ -42,7 +44,7 @@ def test_a_cut_or_missing_file_is_found_by_size(sealed: Path) -> None:
     manifest = read_manifest(sealed)
     assert manifest is not None
     damage = find_damage(sealed, manifest, deep=False)
-    assert damage == ["inner/more.txt is missing", "weights.bin has 5 bytes instead of 2,048"]
+    assert [str(each) for each in damage] == ["inner/more.txt is missing", "weights.bin has 5 bytes instead of 2,048"]
 
 
 def test_what_is_left_out_of_the_seal_may_change(sealed: Path) -> None:

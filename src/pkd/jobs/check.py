@@ -32,6 +32,7 @@ from pkd.recipe.reading import read_recipe
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import ProblemType
 from pkd.reporting.wording import amount, is_share, metric_title
+from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import read_manifest
 from pkd.training.arguments import check_training
 
@@ -107,7 +108,7 @@ def check(recipe: Recipe | str | Path, *, set: Sequence[str] = ()) -> CheckResul
     check_trainings(recipe)
     name, told = recipe.teacher.model, []
     if recipe.teacher.finetune is not None:
-        finished = Path(recipe.folder) / "teacher"
+        finished = RunFolder(Path(recipe.folder)).teacher
         if read_manifest(finished) is None:
             examples = load_examples(recipe.data)
             settle_metric(recipe, examples.outputs)

@@ -16,9 +16,10 @@ from pkd.data.encoding import encode, occurring_pieces
 from pkd.data.labels import Outputs
 from pkd.encoder.contract import load_pretrained
 from pkd.jobs.pilot import time_rows
-from pkd.jobs.run import DATA_PLAN, RunResult, refuse_other_files, run
+from pkd.jobs.run import RunResult, refuse_other_files, run
 from pkd.recipe.places import output_folder
 from pkd.recipe.reading import read_recipe
+from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import write_json
 
 _EPOCHS = 2
@@ -58,7 +59,7 @@ def demo(*, output: str = "runs/demo", quick: bool = False, seeds: int = 1, over
     folder = output_folder(output)
     encoder = demo_encoder_folder()
     refuse_other_files(folder, overwrite=overwrite)
-    data = folder / "data"
+    data = RunFolder(folder).data
     sizes = ranks.on_first(lambda: _sizes(folder, _QUICK if quick else _FULL, encoder))
     files_of = ranks.on_first(lambda: {split: str(path) for split, path in write_demo_data(data, **sizes).items()})
     with as_file(files("pkd.recipes") / "demo.yaml") as path:
@@ -81,7 +82,7 @@ def demo(*, output: str = "runs/demo", quick: bool = False, seeds: int = 1, over
 
 def _sizes(folder: Path, size: _Size, encoder: Path) -> dict[str, int]:
     """How many rows of each kind fit into the time; decided once a run folder, so that a second run redoes nothing."""
-    plan = folder / DATA_PLAN
+    plan = RunFolder(folder).data_plan
     if plan.is_file():
         known = json.loads(plan.read_text(encoding="utf-8"))
         if known["for"] == dataclasses.asdict(size):

@@ -19,6 +19,7 @@ from pkd.reporting.card import model_card
 from pkd.reporting.results import Record, best_student, folder_in_run
 from pkd.serving.hub import open_repository
 from pkd.storage.lock import one_writer
+from pkd.storage.run_folder import CARD, RunFolder
 from pkd.storage.seal import MANIFEST, copy_folder, read_manifest, write_text
 
 KIND = "distilled student"
@@ -63,7 +64,7 @@ def distill(
         PKDError: of the family, with what to do; what was finished is kept.
     """
     student = output_folder(output)
-    work = student.with_name(student.name + ".work")
+    work = RunFolder.beside(student).path
     values = place_keywords({"teacher": teacher, "train": train, "controls": controls, **keys})
     recipe = dataclasses.replace(recipe_from(values, where="distill"), output=str(work))
     repo = hub_model_id or student.name
@@ -85,7 +86,7 @@ def distill(
         named = {**manifest.inputs["student"], "name": chosen.name}
         inputs = {**manifest.inputs, "student": named, "content": manifest.content}
         run_stage(student, KIND, inputs, build, overwrite=overwrite)
-        ranks.on_first(lambda: write_text(student / "README.md", model_card(result.records, chosen)))
+        ranks.on_first(lambda: write_text(student / CARD, model_card(result.records, chosen)))
     if push_to_hub:
         ranks.on_first(lambda: push(student, repo).where)
     return DistillResult(student, work, result.records)

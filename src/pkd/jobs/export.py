@@ -35,6 +35,7 @@ from pkd.serving.proof import TOLERANCE, Change, Parity, measure_change, prove, 
 from pkd.serving.texts import Text
 from pkd.serving.torch_model import max_length_of, taken_over
 from pkd.storage.lock import one_writer
+from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import write_text
 from pkd.training.precision import resolve_device
 
@@ -232,10 +233,8 @@ def _texts_for(model: str, loaded: LoadedClassifier, eval: str | None, keys: Map
 
 def _recipe_beside(model: Path) -> Recipe | None:
     """The recipe of the run that made a student, if it lies beside it and names development data."""
-    work = model.absolute().with_name(model.absolute().name + ".work")  # where `pkd distill` keeps it
-    for place in (work, model.absolute().parent.parent):
-        path = place / "recipe.yaml"
-        if path.is_file() and (place == work or model.absolute().parent.name == "students"):
+    for path in (run.recipe for run in RunFolder.holding(model)):
+        if path.is_file():
             try:
                 recipe = read_recipe(path)
             except RecipeError as error:  # of another version, or changed by hand

@@ -33,10 +33,10 @@ from pkd.jobs.report import kept_results, write_views
 from pkd.jobs.stages import Done
 from pkd.recipe.schema import Recipe
 from pkd.recipe.writing import recipe_values
-from pkd.reporting.html import REPORT_FILE
-from pkd.reporting.results import RESULTS_FILE, ComparisonRecord, Record, RunRecord, write_results
+from pkd.reporting.results import ComparisonRecord, Record, RunRecord, write_results
 from pkd.reporting.wording import AGAINST_TEACHER
 from pkd.storage.fingerprint import fingerprint
+from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import read_manifest, unseal
 from pkd.training.precision import describe_hardware, resolve_device
 
@@ -64,7 +64,8 @@ def judge_run(
     split: Literal["test", "eval"] = "test" if "test" in examples.splits else "eval"
     on = EvaluatedRows(split, examples.splits[split], examples.label_names, examples.problem_type)
     manifests = {f"{each.plan.name}-seed{each.seed}": each.done.manifest for each in trained}
-    answered = read_manifest(folder / "annotated" / split)
+    run = RunFolder(folder)
+    answered = read_manifest(run.annotated(split))
     assert answered is not None  # a finished stage has one
     depends = {
         "teacher": teacher.fingerprints["model"],
@@ -76,12 +77,12 @@ def judge_run(
         "recipe": {name: value for name, value in recipe_values(recipe).items() if name != "output"},
         "pkd": version("pkd"),
     }
-    page = folder / REPORT_FILE
+    page = run.report
     if known := kept_results(folder, fingerprint(depends)):
-        progress.note(f"kept {folder / RESULTS_FILE} and {page}")
+        progress.note(f"kept {run.results} and {page}")
         return known, page
     unseal(folder)  # until the new page is whole, the old one and the new records do not belong together
-    teacher_logits = column_array(open_shards(folder / "annotated" / split), "teacher_logits")
+    teacher_logits = column_array(open_shards(run.annotated(split)), "teacher_logits")
     measured = _measure(recipe, folder, teacher, teacher_logits, examples, on, trained, starts_tried)
     records: list[Record] = [
         _run_record(recipe, teacher, examples, split, fingerprint(depends)),

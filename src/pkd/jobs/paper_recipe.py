@@ -15,12 +15,13 @@ from transformers import PretrainedConfig
 from pkd import progress
 from pkd.data.sources import read_data, require_sources
 from pkd.encoder.families import depth_of
-from pkd.jobs.run import DATA_PLAN, refuse_other_files
+from pkd.jobs.run import refuse_other_files
 from pkd.recipe.reading import read_recipe, recipe_from
 from pkd.recipe.schema import Recipe, method_label, start_label
 from pkd.recipe.settings import DataSettings
 from pkd.recipe.writing import recipe_values
 from pkd.reporting.published import ModelKey, published
+from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import partial_of, publish, write_json
 
 QUICK_TRAIN_ROWS, QUICK_EVAL_ROWS = 512, 300
@@ -179,7 +180,7 @@ def _few(settings: DataSettings, folder: Path) -> dict[str, Any]:
     """Some hundred rows of each split as saved datasets, the same each time; kept where they are there."""
     read = ("label_names", "problem_type", "max_length")  # the rest says how files are read, which is done here
     given: dict[str, Any] = {name: getattr(settings, name) for name in read}
-    plan, sizes = folder / DATA_PLAN, {"train": QUICK_TRAIN_ROWS, "eval": QUICK_EVAL_ROWS}
+    plan, sizes = RunFolder(folder).data_plan, {"train": QUICK_TRAIN_ROWS, "eval": QUICK_EVAL_ROWS}
     plan.parent.mkdir(parents=True, exist_ok=True)
     write_json(plan, {"seed": _SEED, "rows": sizes})
     for split, most in sizes.items():

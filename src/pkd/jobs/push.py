@@ -12,8 +12,9 @@ from pkd.errors import CacheError, RecipeError, TeacherError
 from pkd.recipe.places import output_folder
 from pkd.reporting.card import CHART_FILE, RECIPE_FILE, model_card, shareable_recipe
 from pkd.reporting.charts import chart_png, kept_chart
-from pkd.reporting.results import RESULTS_FILE, ModelRecord, Record, RunRecord, best_student, read_results
+from pkd.reporting.results import ModelRecord, Record, RunRecord, best_student, read_results
 from pkd.serving.hub import check_name, open_repository, upload
+from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import MANIFEST, PARTIAL, copy_folder
 
 _LEFT_OUT = (f"*{PARTIAL}", "checkpoint-*", "*.lock", ".*", "stage.json", "training_args.bin")
@@ -98,16 +99,15 @@ def _gather(folder: Path, place: Path, repo: str) -> list[str]:
 def _records_beside(folder: Path) -> tuple[Sequence[Record], ModelRecord] | None:
     """The results of the run that made a student, and the student's own among them; None where they cannot be read."""
     place = folder.absolute()
-    work, run = place.with_name(place.name + ".work"), place.parent.parent
-    is_distilled = (work / RESULTS_FILE).is_file()
-    if not is_distilled and not (place.parent.name == "students" and (run / RESULTS_FILE).is_file()):
+    run = next((run for run in RunFolder.holding(folder) if run.results.is_file()), None)
+    if run is None:
         return None
     try:
-        records = read_results(work if is_distilled else run)
+        records = read_results(run.path)
     except CacheError as error:
         progress.warn(f"{folder} goes with its own card, for the results beside it cannot be read: {error}")
         return None
-    if is_distilled:
+    if run == RunFolder.beside(place):
         return records, best_student(records).model_copy(update={"folder": place.name})
     for record in records:
         if isinstance(record, ModelRecord) and Path(record.folder).name == place.name:

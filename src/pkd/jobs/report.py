@@ -7,9 +7,10 @@ from pathlib import Path
 from pkd import progress
 from pkd.errors import CacheError
 from pkd.reporting.card import model_card
-from pkd.reporting.html import REPORT_FILE, write_report
-from pkd.reporting.results import RESULTS_FILE, ModelRecord, Record, RunRecord, folder_in_run, read_results
+from pkd.reporting.html import write_report
+from pkd.reporting.results import ModelRecord, Record, RunRecord, folder_in_run, read_results
 from pkd.storage.lock import one_writer
+from pkd.storage.run_folder import CARD, REPORT, RESULTS, RunFolder
 from pkd.storage.seal import find_damage, read_manifest, seal, write_text
 
 KIND = "run"
@@ -39,24 +40,25 @@ def write_views(run_folder: Path) -> Path:
         if isinstance(record, ModelRecord) and record.role != "teacher":
             place = folder_in_run(run_folder, record)
             if place.is_dir():
-                write_text(place / "README.md", model_card(records, record))
+                write_text(place / CARD, model_card(records, record))
     page = write_report(run_folder)
-    seal(page.parent, KIND, {"results": _print_of(records)}, only=(RESULTS_FILE, REPORT_FILE))
+    seal(page.parent, KIND, {"results": _print_of(records)}, only=(RESULTS, REPORT))
     return page
 
 
 def kept_results(run_folder: Path, results_print: str) -> list[Record] | None:
     """The records of a run, if they and their page are whole and what they were made from has not changed."""
+    results = RunFolder(run_folder).results
     try:
         manifest = read_manifest(run_folder)
         if manifest is None or manifest.kind != KIND or manifest.inputs != {"results": results_print}:
             return None
         if damage := find_damage(run_folder, manifest, deep=True):
-            progress.note(f"redoing {run_folder / RESULTS_FILE}: damaged: {'; '.join(damage)}")
+            progress.note(f"redoing {results}: damaged: {'; '.join(map(str, damage))}")
             return None
         return read_results(run_folder)
     except CacheError as error:  # damaged, or of another version: they are made anew
-        progress.note(f"redoing {run_folder / RESULTS_FILE}: {error.__cause__ or error}")
+        progress.note(f"redoing {results}: {error.__cause__ or error}")
         return None
 
 
@@ -68,7 +70,7 @@ def _require_whole(run_folder: Path) -> None:
         return  # it will be sealed anew; the results have a form of their own that is checked
     if manifest is None or manifest.kind != KIND:
         return
-    damage = [phrase for phrase in find_damage(run_folder, manifest, deep=True) if phrase.startswith(RESULTS_FILE)]
+    damage = [each for each in find_damage(run_folder, manifest, deep=True) if each.file == RESULTS]
     if damage:
         raise CacheError(f"{run_folder}: {damage[0]}. The same `pkd run` again makes it anew.")
 

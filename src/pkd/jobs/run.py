@@ -32,9 +32,8 @@ from pkd.recipe.schema import Recipe
 from pkd.recipe.writing import write_recipe
 from pkd.reporting.results import Record, read_results
 from pkd.storage.lock import one_writer
-from pkd.storage.seal import PARTIAL
+from pkd.storage.run_folder import RunFolder
 
-DATA_PLAN = "data/plan.json"  # which rows the demo, or a quick look, took into its run folder
 StageCosts: TypeAlias = list[tuple[str, float]]  # rows × layers × passes; a training pass costs three of inference
 
 
@@ -107,7 +106,8 @@ def prepare(
         overwrite: start an unfinished stage with other inputs afresh.
     """
     if not overwrite:
-        refuse_other_version(folder)
+        refuse_other_version(RunFolder(folder))
+    run_folder = RunFolder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     variants = variants or [recipe]
     for each in variants:
@@ -126,12 +126,12 @@ def prepare(
         depth = depth_of(load_config(recipe.teacher.model))
         _patient_layers(variants, depth)  # what does not fit is found before the teacher is paid for
         _announce(recipe, examples, depth, later)
-        done = finetune_stage(folder / "teacher", recipe.teacher.model, recipe, settings, examples, overwrite=overwrite)
+        done = finetune_stage(run_folder.teacher, recipe.teacher.model, recipe, settings, examples, overwrite=overwrite)
         teacher = load_teacher(str(done.folder))
     for each in variants:
         _check_starts(each, teacher)
     warn_if_few(sum(len(examples.splits.get(split, ())) for split in ("train", "unlabelled")), recipe.training)
-    ranks.on_first(lambda: write_recipe(recipe, folder / "recipe.yaml"))
+    ranks.on_first(lambda: write_recipe(recipe, run_folder.recipe))
     layers = _patient_layers(variants, depth_of(teacher.model.config))
     rows, eval_logits = _annotate(recipe, folder, teacher, examples, layers, overwrite)
     if eval_logits is not None:
@@ -151,8 +151,7 @@ def finish(recipe: Recipe, folder: Path, prepared: Prepared, *, overwrite: bool)
 
 def refuse_other_files(folder: Path, *, overwrite: bool) -> None:
     """A run does not mix with somebody else's files."""
-    first = (DATA_PLAN, *(name + end for name in ("recipe.yaml", "teacher", "annotated") for end in ("", PARTIAL)))
-    if overwrite or not folder.is_dir() or any((folder / name).exists() for name in first):
+    if overwrite or not folder.is_dir() or RunFolder(folder).is_begun():
         return
     if others := sorted(child.name for child in folder.iterdir()):
         raise RecipeError(
@@ -211,7 +210,7 @@ def _annotate(
     for split, rows in examples.splits.items():
         teaches = split in ("train", "unlabelled")
         done[split] = annotate_stage(
-            folder / "annotated" / split,
+            RunFolder(folder).annotated(split),
             f"annotate {split}",
             rows,
             teacher,
@@ -251,7 +250,7 @@ def _train(
                 plan,
                 seed,
                 train_stage(
-                    folder / "students" / f"{plan.name}-seed{seed}",
+                    RunFolder(folder).student(plan.name, seed),
                     plan,
                     seed,
                     recipe,
@@ -291,7 +290,7 @@ def _say_check(
     """Before the first step: what each student that is yet to be trained will learn from."""
     seed = recipe.seed
     students = [plan for plan in plans if plan.role == "student"]  # controls are the same with a term left out
-    waiting = [plan for plan in students if not (folder / "students" / f"{plan.name}-seed{seed}").exists()]
+    waiting = [plan for plan in students if not RunFolder(folder).student(plan.name, seed).exists()]
     for plan in waiting:
         annotated = with_unlabelled(rows.train, rows.unlabelled if plan.unlabelled else None)
         for check in check_students([plan], teacher, annotated, seed):

@@ -8,11 +8,9 @@ first one decides, seals and renames; all of them build.
 from __future__ import annotations
 
 import json
-import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -20,9 +18,9 @@ from typing import Any, Literal
 from pkd import progress, ranks
 from pkd.errors import CacheError, RecipeError
 from pkd.storage.fingerprint import differences
+from pkd.storage.run_folder import VIEWS, RunFolder
 from pkd.storage.seal import (
     MANIFEST,
-    PARTIAL,
     Manifest,
     find_damage,
     manifest_from,
@@ -34,14 +32,12 @@ from pkd.storage.seal import (
     set_aside,
     sweep_leftovers,
     unseal,
+    was_set_aside,
     write_json,
 )
 
 _INPUTS = "stage.json"  # in an unfinished stage, what it is being made from
 SCRATCH = "checkpoint-*"  # what a stage needs only until it is sealed
-VIEWS = ("README.md", "results.jsonl", "report.html")  # written again when results change, so not sealed
-_OF_A_RUN = ("teacher", "annotated/*", "students/*", "predictions/*", "trials/*")
-_ASIDE = re.compile(r".*\.(stale|damaged|before)-\d+")
 
 Status = Literal["kept", "made", "redone", "resumed"]
 
@@ -181,29 +177,16 @@ def refuse_what_is_in_the_way(folder: Path, kind: str, *, overwrite: bool) -> No
         )
 
 
-def stages_of(run: Path) -> Iterator[Path]:
-    """The folders of a run's stages, those that are unfinished or were put aside too."""
-    for pattern in _OF_A_RUN:
-        for path in sorted({path for end in ("", ".*") for path in run.glob(pattern + end) if path.is_dir()}):
-            if fnmatch(path.name, Path(pattern).name) or path.name.endswith(PARTIAL) or was_put_aside(path):
-                yield path
-
-
-def was_put_aside(folder: Path) -> bool:
-    """Whether `set_aside` gave the folder its name."""
-    return _ASIDE.fullmatch(folder.name) is not None
-
-
-def refuse_other_version(run: Path) -> None:
+def refuse_other_version(run: RunFolder) -> None:
     """Refuse to go on with a run of which another version made something, before anything is loaded.
 
     Raises:
         CacheError: if it did, with what still works.
     """
-    for stage in (run, *stages_of(run)):
-        if not was_put_aside(stage):
+    for stage in (run.path, *run):
+        if not was_set_aside(stage):
             for sealed in (stage, *sorted(stage.glob(SCRATCH))):
-                refuse_other_schema(sealed, run)
+                refuse_other_schema(sealed, run.path)
 
 
 def library_versions() -> dict[str, str]:
@@ -241,7 +224,7 @@ def _why_redo(
     if lacking := lacks(manifest):
         return lacking
     damage = find_damage(folder, manifest, deep=True)
-    return "damaged: " + "; ".join(damage) if damage else None
+    return "damaged: " + "; ".join(map(str, damage)) if damage else None
 
 
 def _make_way(
@@ -260,7 +243,7 @@ def _make_way(
     partial = partial_of(folder)
     if partial.exists():
         set_aside(partial, "before")
-    damaged = {phrase.split(" ", 1)[0] for phrase in damage}
+    damaged = {each.file for each in damage}
     for name in damaged:
         (folder / name).unlink(missing_ok=True)
     repair(folder, replace(manifest, files=[file for file in manifest.files if file.name not in damaged]))

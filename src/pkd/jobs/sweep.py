@@ -25,6 +25,7 @@ from pkd.reporting.results import Record
 from pkd.reporting.trials import TrialRecord, leaderboard, luck_sentences, read_trials, write_trials
 from pkd.storage.fingerprint import fingerprint
 from pkd.storage.lock import one_writer
+from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import find_damage, read_manifest
 
 
@@ -88,7 +89,7 @@ def sweep(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bo
         if best.status != "done":
             raise ResourceError(
                 f"None of the {len(trials)} points was trained to its end; the first: {best.why or best.status}. See "
-                f"{folder}/sweep.jsonl. The same command again tries those that failed."
+                f"{RunFolder(folder).trials_table}. The same command again tries those that failed."
             )
         progress.note(f"the best point is {point_text(best.point)}; now with {recipe.sweep.best_seeds} fresh seeds")
         result = finish(best_recipe(recipe, best.point), folder, prepared, overwrite=True)
@@ -109,6 +110,7 @@ def _train_points(
 ) -> list[TrialRecord]:
     """Bring every point up to date; `sweep.jsonl` holds, at any time, those that have ended."""
     assert recipe.sweep is not None
+    run = RunFolder(folder)
     depth = depth_of(prepared.teacher.model.config)
     inputs = [
         training_inputs(plan_students(variant, depth)[0][0], recipe.seed, variant, prepared.teacher, prepared.rows)
@@ -161,8 +163,8 @@ def _train_points(
     ]
     shared = Shared(
         cwd=Path.cwd(),
-        teacher=str((folder / "teacher").absolute()) if recipe.teacher.finetune is not None else recipe.teacher.model,
-        annotated=(folder / "annotated").absolute(),
+        teacher=str(run.teacher.absolute()) if recipe.teacher.finetune is not None else recipe.teacher.model,
+        annotated=run.annotated("train").parent.absolute(),
         fingerprints=prepared.rows.fingerprints,
         answers=prepared.rows.answers,
     )
@@ -199,4 +201,5 @@ def _finished(folder: Path, point: Point, print_: str, recipe: Recipe, known: Tr
 
 
 def _place(print_: str) -> str:
-    return f"trials/{print_[:16]}"
+    """A trial's folder as records name it."""
+    return RunFolder(Path()).trial(print_).as_posix()

@@ -30,10 +30,10 @@ from pkd.jobs.train import TrainingRows, trial_stage
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import SweepSettings
 from pkd.storage.lock import one_writer
+from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import partial_of
 
 STAGE = "sweep"
-_SCRATCH = ".ray"  # in the run folder, so that every node sees it
 _DEATHS = 3  # of nodes or processes that a trial survives
 _WAIT_FOR_LOCK = 60.0  # seconds; the process of a node that died may live a little longer than its node
 
@@ -92,7 +92,7 @@ def run_trials(
     if sweep.early_stopping == "asha":
         longest = max(_epochs(trial.recipe) for trial in trials)
         scheduler = ASHAScheduler(time_attr="epoch", max_t=max(2, longest), grace_period=1, reduction_factor=3)
-    scratch = folder / _SCRATCH
+    scratch = RunFolder(folder).trials_scratch
     shutil.rmtree(scratch, ignore_errors=True)
     with progress.saves_on_stop(), progress.stage(STAGE, len(trials), "points") as stage:
         teller = _teller(stage, on_end)

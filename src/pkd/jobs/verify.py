@@ -11,17 +11,25 @@ from typing import Any
 from pkd.distillation.annotation import finished_shards, listed_shards
 from pkd.errors import CacheError, RecipeError
 from pkd.jobs.report import KIND as RUN
-from pkd.jobs.stages import SCRATCH, VIEWS, refuse_other_version, stages_of, was_put_aside
+from pkd.jobs.stages import SCRATCH, refuse_other_version
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.writing import recipe_values
-from pkd.reporting.results import RESULTS_FILE, ModelRecord, RunRecord, folder_in_run, read_results
+from pkd.reporting.results import ModelRecord, RunRecord, folder_in_run, read_results
 from pkd.reporting.trials import read_trials
 from pkd.storage.fingerprint import differences
-from pkd.storage.seal import MANIFEST, PARTIAL, Manifest, find_damage, partial_of, read_manifest
+from pkd.storage.run_folder import VIEWS, RunFolder
+from pkd.storage.seal import (
+    MANIFEST,
+    OTHER_CONTENTS,
+    PARTIAL,
+    Damage,
+    Manifest,
+    find_damage,
+    partial_of,
+    read_manifest,
+    was_set_aside,
+)
 from pkd.training.checkpoints import checkpoint_folders
-
-_RECIPE = "recipe.yaml"
-_WORK = ".work"  # beside the output of `pkd distill`
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class Verified:
 
     folder: str
     sealed: list[SealedFolder] = field(default_factory=list)
-    damage: list[str] = field(default_factory=list)
+    damage: list[Damage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,8 +74,8 @@ def verify(folder: str | Path) -> Verified:
     for each in _places_at(place):
         if each in known:
             continue
-        if _is_run(each):
-            known |= _verify_run(each, found)
+        if (run := RunFolder(each)).is_run():
+            known |= _verify_run(run, found)
         elif (each / MANIFEST).is_file() or each.name.endswith(PARTIAL):
             _verify_stage(each, found)
     if not (found.sealed or found.damage or found.notes):
@@ -79,29 +87,27 @@ def verify(folder: str | Path) -> Verified:
 def _places_at(place: Path) -> list[Path]:
     """Where a run or a stage may lie: the folder itself, what is unfinished or at work beside it, and those inside."""
     near = (
-        [place] if _is_run(place) or not place.name else [place, partial_of(place), place.with_name(place.name + _WORK)]
+        [place]
+        if RunFolder(place).is_run() or not place.name
+        else [place, partial_of(place), RunFolder.beside(place).path]
     )
     inside = sorted(place.iterdir()) if place.is_dir() else []
-    return [each for each in (*near, *inside) if each.is_dir() and (each == place or not was_put_aside(each))]
+    return [each for each in (*near, *inside) if each.is_dir() and (each == place or not was_set_aside(each))]
 
 
-def _is_run(place: Path) -> bool:
-    return any((place / name).is_file() for name in (_RECIPE, RESULTS_FILE)) or any(stages_of(place))
-
-
-def _verify_run(run: Path, found: Verified) -> set[Path]:
+def _verify_run(run: RunFolder, found: Verified) -> set[Path]:
     """Read a run again; the stages that belong to it."""
-    stages = list(stages_of(run))
+    stages = list(run)
     try:
         refuse_other_version(run)
     except CacheError as error:
-        found.damage.append(str(error))
+        found.damage.append(Damage(str(run.path), f"cannot be read: {error}"))
         return set(stages)
     manifests = {stage: _verify_stage(stage, found) for stage in stages}
     _verify_recipe(run, found)
     _verify_results(run, manifests, found)
     _verify_trials(run, manifests, found)
-    for leftover in sorted(run.glob("*" + PARTIAL)):
+    for leftover in sorted(run.path.glob("*" + PARTIAL)):
         if leftover.is_file():
             found.notes.append(f"{leftover} was being written when its process ended; the same command replaces it.")
     return set(manifests)
@@ -109,7 +115,7 @@ def _verify_run(run: Path, found: Verified) -> set[Path]:
 
 def _verify_stage(stage: Path, found: Verified) -> Manifest | None:
     """Read a stage again; its manifest, where there is one that can be read."""
-    if was_put_aside(stage):
+    if was_set_aside(stage):
         found.notes.append(f"{stage} was put aside; delete it if you do not need it.")
         return None
     if stage.name.endswith(PARTIAL):
@@ -118,10 +124,10 @@ def _verify_stage(stage: Path, found: Verified) -> Manifest | None:
     try:
         manifest = read_manifest(stage, any_schema=True)  # hashes are hashes
     except CacheError as error:
-        found.damage.append(str(error))
+        found.damage.append(_unreadable(stage, error))
         return None
     if manifest is None:
-        found.damage.append(f"{stage} has no {MANIFEST}: it was lost, or pkd did not make this folder.")
+        found.damage.append(Damage(str(stage), f"has no {MANIFEST}: it was lost, or pkd did not make this folder"))
         return None
     _verify_files(stage, manifest, found)
     own = {file.name for file in manifest.files} | {MANIFEST, *VIEWS}
@@ -134,7 +140,7 @@ def _verify_stage(stage: Path, found: Verified) -> Manifest | None:
 def _verify_files(folder: Path, manifest: Manifest, found: Verified) -> None:
     size = sum(file.bytes for file in manifest.files)
     found.sealed.append(SealedFolder(str(folder), manifest.kind, len(manifest.files), size))
-    found.damage += [f"{folder}: {phrase}." for phrase in find_damage(folder, manifest, deep=True)]
+    found.damage += [Damage(str(folder / each.file), each.what) for each in find_damage(folder, manifest, deep=True)]
 
 
 def _verify_unfinished(partial: Path, found: Verified) -> None:
@@ -144,12 +150,12 @@ def _verify_unfinished(partial: Path, found: Verified) -> None:
     if listed:
         saved = f"{len(whole)} shards are whole"
         lost = listed - {shard.name for shard in whole}
-        found.damage += [f"{partial / name} has other contents than when it was written." for name in sorted(lost)]
+        found.damage += [Damage(str(partial / name), OTHER_CONTENTS) for name in sorted(lost)]
     for checkpoint in reversed(checkpoint_folders(partial)):
         try:
             manifest = read_manifest(checkpoint)
         except CacheError as error:
-            found.damage.append(str(error))
+            found.damage.append(_unreadable(checkpoint, error))
             continue
         if manifest is None:
             found.notes.append(f"{checkpoint} was being written when its process ended, and will not be used.")
@@ -159,21 +165,25 @@ def _verify_unfinished(partial: Path, found: Verified) -> None:
         if len(found.damage) == before:
             saved = f"the last whole checkpoint is {checkpoint.name}"
     for aside in sorted(partial.glob(SCRATCH)):
-        if was_put_aside(aside):
+        if was_set_aside(aside):
             found.notes.append(f"{aside} was damaged and put aside; it goes when its stage is complete.")
     found.notes.append(f"{partial} is unfinished; {saved}. The same command goes on with it.")
 
 
-def _verify_recipe(run: Path, found: Verified) -> None:
+def _unreadable(folder: Path, error: CacheError) -> Damage:
+    return Damage(str(folder / MANIFEST), f"cannot be relied on: {error}")
+
+
+def _verify_recipe(run: RunFolder, found: Verified) -> None:
     """The recipe as it ran is not sealed, for the next run writes it again; the results hold a copy of it."""
-    path = run / _RECIPE
+    path = run.recipe
     if not path.is_file():
         return
     try:
         recipe = read_recipe(path, required=())
-        records = read_results(run) if (run / RESULTS_FILE).is_file() else []
+        records = read_results(run.path) if run.results.is_file() else []
     except RecipeError as error:
-        found.damage.append(f"The recipe as it ran cannot be read: {error}")
+        found.damage.append(Damage(str(path), f"cannot be read: {error}"))
         return
     except CacheError:
         return  # told with the results
@@ -181,33 +191,33 @@ def _verify_recipe(run: Path, found: Verified) -> None:
     if ran is None or recipe.sweep is not None:  # a sweep's results are those of its best point
         return
     if changed := differences(ran, json.loads(json.dumps(recipe_values(recipe)))):
-        found.notes.append(f"{path} is not the recipe of {run / RESULTS_FILE}: {'; '.join(changed)}.")
+        found.notes.append(f"{path} is not the recipe of {run.results}: {'; '.join(changed)}.")
 
 
-def _verify_results(run: Path, manifests: dict[Path, Manifest | None], found: Verified) -> None:
+def _verify_results(run: RunFolder, manifests: dict[Path, Manifest | None], found: Verified) -> None:
     """The record and its page, by their own seal, and against the students that they tell of."""
-    if not (run / RESULTS_FILE).is_file() and not (run / MANIFEST).is_file():
+    if not run.results.is_file() and not run.is_sealed():
         return
     try:
-        manifest = read_manifest(run)
+        manifest = read_manifest(run.path)
         if manifest is None or manifest.kind != RUN:
-            found.notes.append(
-                f"{run / RESULTS_FILE} is not sealed; `pkd run` was stopped before the report was whole."
-            )
+            found.notes.append(f"{run.results} is not sealed; `pkd run` was stopped before the report was whole.")
         else:
-            _verify_files(run, manifest, found)
-        records = read_results(run)
+            _verify_files(run.path, manifest, found)
+        records = read_results(run.path)
         students = [each for each in records if isinstance(each, ModelRecord) and each.role != "teacher"]
         for record in students:
             _verify_record(run, record, manifests, found)
     except CacheError as error:
-        found.damage.append(str(error))
+        found.damage.append(Damage(str(run.results), f"cannot be relied on: {error}"))
 
 
-def _verify_record(run: Path, record: ModelRecord, manifests: dict[Path, Manifest | None], found: Verified) -> None:
-    place = folder_in_run(run, record)
+def _verify_record(
+    run: RunFolder, record: ModelRecord, manifests: dict[Path, Manifest | None], found: Verified
+) -> None:
+    place = folder_in_run(run.path, record)
     if place not in manifests:
-        found.damage.append(f"{run / RESULTS_FILE} tells of {place}, which is not there.")
+        found.damage.append(Damage(str(run.results), f"names {place}, which is not there"))
         return
     student = manifests[place]
     if student is None:
@@ -215,10 +225,9 @@ def _verify_record(run: Path, record: ModelRecord, manifests: dict[Path, Manifes
     told = {"name": record.name, "seed": record.seed, "selection": record.selection, "history": record.history}
     if differing := [name for name, value in told.items() if student.facts.get(name) != value]:
         found.notes.append(
-            f"{run / RESULTS_FILE} is out of date: {place} has another {' and '.join(differing)}. `pkd run` makes it "
-            "anew."
+            f"{run.results} is out of date: {place} has another {' and '.join(differing)}. `pkd run` makes it anew."
         )
-    annotated = manifests.get(run / "annotated" / "train")
+    annotated = manifests.get(run.annotated("train"))
     if annotated and (
         student.inputs.get("rows", {}).get("train") != annotated.fingerprint
         or not student.inputs.get("answers", {}).get("train", {}).items() <= annotated.facts["answers"].items()
@@ -226,13 +235,13 @@ def _verify_record(run: Path, record: ModelRecord, manifests: dict[Path, Manifes
         found.notes.append(f"{place} is out of date: it learned from other annotated rows. `pkd run` makes it anew.")
 
 
-def _verify_trials(run: Path, manifests: dict[Path, Manifest | None], found: Verified) -> None:
+def _verify_trials(run: RunFolder, manifests: dict[Path, Manifest | None], found: Verified) -> None:
     try:
-        trials = read_trials(run)
+        trials = read_trials(run.path)
     except CacheError as error:
-        found.damage.append(str(error))
+        found.damage.append(Damage(str(run.trials_table), f"cannot be read: {error}"))
         return
     by_fingerprint = {manifest.fingerprint for manifest in manifests.values() if manifest}
     for trial in trials:
         if trial.status == "done" and trial.fingerprint not in by_fingerprint:
-            found.damage.append(f"{run}: sweep.jsonl tells of the trial {trial.folder!r}, which is not there.")
+            found.damage.append(Damage(str(run.trials_table), f"names the trial {trial.folder!r}, which is not there"))

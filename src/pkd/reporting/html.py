@@ -23,9 +23,9 @@ from pkd.recipe.sweeping import short_name, value_text
 from pkd.reporting import charts, heatmaps, wording
 from pkd.reporting.results import FlipRecord, Record, read_results
 from pkd.reporting.trials import TrialRecord, leaderboard, luck_sentences, read_trials, swept
+from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import write_text
 
-REPORT_FILE = "report.html"
 _FIRST_POINTS = 10  # of a sweep; the others are folded away
 
 
@@ -36,7 +36,7 @@ def write_report(folder: Path) -> Path:
         CacheError: if the folder has no readable `results.jsonl`.
     """
     page = report_page(read_results(folder), read_trials(folder if folder.is_dir() else folder.parent))
-    path = (folder if folder.is_dir() else folder.parent) / REPORT_FILE
+    path = RunFolder(folder if folder.is_dir() else folder.parent).report
     write_text(path, page)
     return path
 

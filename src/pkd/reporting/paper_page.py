@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pkd.reporting.html import REPORT_FILE, curve_legend, curve_specs, self_contained_page
+from pkd.reporting.html import curve_legend, curve_specs, self_contained_page
 from pkd.reporting.paper import TaskResult, hidden_test_sentences, paper_notes, paper_rows, rows_by_task, task_title
 from pkd.reporting.speeds import SpeedRecord, speed_notes, speed_rows, speed_title
 from pkd.reporting.wording import AGAINST_TEACHER, comparison_sentence, comparisons_of, confidence_of
+from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import write_text
 
 
@@ -25,7 +26,7 @@ def write_table_page(folder: Path, name: str, title: str, teacher: str, results:
             ],
             "curves": curve_specs(result.records),
             "legend": curve_legend(result.records),
-            "report": f"{result.folder}/{REPORT_FILE}",
+            "report": str(RunFolder(Path(result.folder)).report),
         }
         for result, rows in zip(results, rows_by_task(paper_rows(results)), strict=True)
     ]
@@ -62,6 +63,6 @@ def write_speed_page(
 
 
 def _write(folder: Path, page: str) -> Path:
-    path = folder / REPORT_FILE
+    path = RunFolder(folder).report
     write_text(path, page)
     return path

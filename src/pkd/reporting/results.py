@@ -16,9 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pkd.errors import CacheError
 from pkd.recipe.settings import ProblemType
+from pkd.storage.run_folder import RESULTS, RunFolder
 from pkd.storage.seal import is_inside, refuse_other_schema, write_text
-
-RESULTS_FILE = "results.jsonl"
 
 
 class _Line(BaseModel):
@@ -126,7 +125,7 @@ _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminato
 
 def write_results(records: Iterable[Record], folder: Path) -> Path:
     """Write `results.jsonl` into `folder`, one record a line, whole or not at all."""
-    path = folder / RESULTS_FILE
+    path = RunFolder(folder).results
     write_text(path, "".join(record.model_dump_json() + "\n" for record in records))
     return path
 
@@ -137,9 +136,9 @@ def read_results(folder: Path) -> list[Record]:
     Raises:
         CacheError: if the file is missing, of another version of pkd, or a line is not a record.
     """
-    path = folder / RESULTS_FILE if folder.is_dir() else folder
+    path = RunFolder(folder).results if folder.is_dir() else folder
     if not path.is_file():
-        raise CacheError(f"{path} does not exist. Run `pkd run` first, or name a run folder that has a {RESULTS_FILE}.")
+        raise CacheError(f"{path} does not exist. Run `pkd run` first, or name a run folder that has a {RESULTS}.")
     refuse_other_schema(path.parent)
     records: list[Record] = []
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
@@ -162,7 +161,7 @@ def folder_in_run(run_folder: Path, model: ModelRecord) -> Path:
     place = run_folder / model.folder
     if not is_inside(model.folder) or not place.resolve().is_relative_to(run_folder.resolve()):
         raise CacheError(
-            f"{run_folder / RESULTS_FILE}: {model.name} is said to lie in {model.folder!r}, outside the run folder. "
+            f"{RunFolder(run_folder).results}: {model.name} is said to lie in {model.folder!r}, outside the run. "
             "The file was changed by hand; run `pkd run` again to make it anew."
         )
     return place

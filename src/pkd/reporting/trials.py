@@ -19,9 +19,8 @@ from pkd.errors import CacheError
 from pkd.recipe.sweeping import point_text, short_name, value_text
 from pkd.reporting.results import ModelRecord, Record
 from pkd.reporting.wording import amount, metric_title
+from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import write_text
-
-TRIALS_FILE = "sweep.jsonl"
 
 
 class TrialRecord(BaseModel):
@@ -45,7 +44,7 @@ class TrialRecord(BaseModel):
 
 def write_trials(trials: Iterable[TrialRecord], folder: Path) -> None:
     """Write `sweep.jsonl` into `folder`, whole or not at all."""
-    write_text(folder / TRIALS_FILE, "".join(trial.model_dump_json() + "\n" for trial in trials))
+    write_text(RunFolder(folder).trials_table, "".join(trial.model_dump_json() + "\n" for trial in trials))
 
 
 def read_trials(folder: Path) -> list[TrialRecord]:
@@ -54,7 +53,7 @@ def read_trials(folder: Path) -> list[TrialRecord]:
     Raises:
         CacheError: if a line is not a record of this version.
     """
-    path = folder / TRIALS_FILE
+    path = RunFolder(folder).trials_table
     if not path.is_file():
         return []
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,8 @@ from pkd.storage.fingerprint import fingerprint, sha256_of_file
 MANIFEST = "manifest.json"
 SCHEMA = 4  # raised by hand when what a manifest, or what is sealed beside it, means changes
 PARTIAL = ".partial"
+OTHER_CONTENTS = "has other contents than when it was written"
+_ASIDE = re.compile(r".*\.(stale|damaged|before)-\d+")
 _LEFTOVERS = ("*" + PARTIAL, ".tmp*")  # of a killed process: files half written by us, and by safetensors
 
 
@@ -32,6 +35,17 @@ class SealedFile:
     name: str
     bytes: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A damaged file, by its name in the folder that was looked into, and what is wrong with it."""
+
+    file: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.file} {self.what}"
 
 
 @dataclass(frozen=True)
@@ -172,17 +186,17 @@ def is_inside(name: str) -> bool:
     return "\0" not in name
 
 
-def find_damage(folder: Path, manifest: Manifest, *, deep: bool) -> list[str]:
-    """What does not match the manifest, a phrase a file; sizes always, contents too where `deep`."""
+def find_damage(folder: Path, manifest: Manifest, *, deep: bool) -> list[Damage]:
+    """The files that do not match the manifest: sizes are always compared, contents too where `deep`."""
     damage = []
     for file in manifest.files:
         path = folder / file.name
         if not path.is_file():
-            damage.append(f"{file.name} is missing")
+            damage.append(Damage(file.name, "is missing"))
         elif path.stat().st_size != file.bytes:
-            damage.append(f"{file.name} has {path.stat().st_size:,} bytes instead of {file.bytes:,}")
+            damage.append(Damage(file.name, f"has {path.stat().st_size:,} bytes instead of {file.bytes:,}"))
         elif deep and sha256_of_file(path) != file.sha256:
-            damage.append(f"{file.name} has other contents than when it was written")
+            damage.append(Damage(file.name, OTHER_CONTENTS))
     return damage
 
 
@@ -231,6 +245,11 @@ def set_aside(folder: Path, why: str) -> Path:
     folder.rename(aside)
     flush_folder(folder.parent)
     return aside
+
+
+def was_set_aside(folder: Path) -> bool:
+    """Whether `set_aside` gave the folder its name."""
+    return _ASIDE.fullmatch(folder.name) is not None
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from pkd import progress
 from pkd.errors import CacheError, CheckpointError
 from pkd.storage.fingerprint import differences
-from pkd.storage.seal import Manifest, find_damage, read_manifest, set_aside, write_json
+from pkd.storage.seal import MANIFEST, Damage, Manifest, find_damage, read_manifest, set_aside, write_json
 
 KIND = "checkpoint"
 _OPTIMIZER = "optimizer.safetensors"
@@ -47,10 +47,10 @@ def newest_sealed(output: Path, inputs: Mapping[str, Any]) -> Path | None:
         manifest, damage = _verify(folder)
         best = manifest.facts.get("best") if manifest and not damage else None
         if best and best != folder.name:
-            damage = [f"its best epoch, {best}: {phrase}" for phrase in _verify(output / best)[1]]
+            damage = [Damage(f"its best epoch, {best}: {each.file}", each.what) for each in _verify(output / best)[1]]
         if manifest is None or damage:
             aside = set_aside(folder, "damaged")
-            progress.warn(f"{folder} cannot be resumed from ({'; '.join(damage)}); it is now {aside.name}.")
+            progress.warn(f"{folder} cannot be resumed from ({'; '.join(map(str, damage))}); it is now {aside.name}.")
             continue
         if changed := differences(manifest.inputs, dict(inputs)):
             raise CheckpointError(
@@ -69,19 +69,19 @@ def require_whole(folder: Path) -> None:
     """
     if damage := _verify(folder)[1]:
         raise CheckpointError(
-            f"{folder} is the best epoch, but was damaged since it was saved ({'; '.join(damage)}). The same command "
-            "again trains from the last checkpoint before it."
+            f"{folder} is the best epoch, but was damaged since it was saved ({'; '.join(map(str, damage))}). The "
+            "same command again trains from the last checkpoint before it."
         )
 
 
-def _verify(folder: Path) -> tuple[Manifest | None, list[str]]:
+def _verify(folder: Path) -> tuple[Manifest | None, list[Damage]]:
     """A checkpoint's manifest, and what is wrong with it."""
     try:
         manifest = read_manifest(folder)
     except CacheError as error:
-        return None, [f"its manifest: {error.__cause__ or error}"]
+        return None, [Damage(MANIFEST, f"cannot be read: {error.__cause__ or error}")]
     if manifest is None:
-        return None, ["it was not finished"]
+        return None, [Damage(MANIFEST, "is missing: it was not finished")]
     return manifest, find_damage(folder, manifest, deep=True)
 
 

@@ -1,0 +1,131 @@
+"""The layout of a run, declared once: where each stage of it lies, by names alone.
+
+RUN/
+  recipe.yaml                   the recipe as it ran
+  data/                         rows that the demo, or a quick look at a table, took
+  teacher/                      a transformers folder
+  annotated/SPLIT/              the teacher's answers
+  students/NAME-seedS/          transformers folders
+  predictions/NAME-seedS/       logits on the evaluated rows
+  trials/HASH/                  of a sweep
+  sweep.jsonl                   of a sweep: a line per point
+  results.jsonl, report.html    the record and its page, which the run's own manifest seals
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from pkd.storage.seal import MANIFEST, PARTIAL, was_set_aside
+
+CARD = "README.md"
+RESULTS = "results.jsonl"
+REPORT = "report.html"
+VIEWS = (CARD, RESULTS, REPORT)  # written again when results change, so not sealed with a stage
+_STUDENTS, _WORK = "students", ".work"
+_STAGES = ("teacher", "annotated/*", f"{_STUDENTS}/*", "predictions/*", "trials/*")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run's folder; iterating it yields the folder of every stage, unfinished ones and those set aside too."""
+
+    path: Path
+
+    @classmethod
+    def beside(cls, output: Path) -> RunFolder:
+        """The run behind the output of `pkd distill`."""
+        return cls(output.with_name(output.name + _WORK))
+
+    @classmethod
+    def holding(cls, student: Path) -> Iterator[RunFolder]:
+        """The runs that may have made a student: the one beside it, then the one whose `students/` it lies in."""
+        student = student.absolute()
+        yield cls.beside(student)
+        if student.parent.name == _STUDENTS:
+            yield cls(student.parent.parent)
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe as it ran."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def data(self) -> Path:
+        """The rows that the demo, or a quick look at a table, took."""
+        return self.path / "data"
+
+    @property
+    def data_plan(self) -> Path:
+        """Which rows those are."""
+        return self.data / "plan.json"
+
+    @property
+    def teacher(self) -> Path:
+        """The teacher, where the run fine-tuned it."""
+        return self.path / "teacher"
+
+    def annotated(self, split: str) -> Path:
+        """The teacher's answers to a split."""
+        return self.path / "annotated" / split
+
+    def student(self, name: str, seed: int) -> Path:
+        """A trained student."""
+        return self.path / _STUDENTS / f"{name}-seed{seed}"
+
+    def predictions(self, name: str, seed: int) -> Path:
+        """A student's logits on the evaluated rows."""
+        return self.path / "predictions" / f"{name}-seed{seed}"
+
+    def trial(self, fingerprint: str) -> Path:
+        """A point of a sweep, by the fingerprint of what it is trained from."""
+        return self.path / "trials" / fingerprint[:16]
+
+    @property
+    def trials_table(self) -> Path:
+        """A line per point of a sweep."""
+        return self.path / "sweep.jsonl"
+
+    @property
+    def trials_scratch(self) -> Path:
+        """What Ray writes during a sweep; in the run, so that every node sees it."""
+        return self.path / ".ray"
+
+    @property
+    def results(self) -> Path:
+        """The one record of the run."""
+        return self.path / RESULTS
+
+    @property
+    def report(self) -> Path:
+        """Its page."""
+        return self.path / REPORT
+
+    def name_of(self, place: Path) -> str:
+        """A place in the run as records name it: by its path from the run's folder."""
+        return place.relative_to(self.path).as_posix()
+
+    def __iter__(self) -> Iterator[Path]:
+        for pattern in _STAGES:
+            found = {path for end in ("", ".*") for path in self.path.glob(pattern + end) if path.is_dir()}
+            for path in sorted(found):
+                if fnmatch(path.name, Path(pattern).name) or path.name.endswith(PARTIAL) or was_set_aside(path):
+                    yield path
+
+    def is_run(self) -> bool:
+        """Whether anything of a run lies there."""
+        return self.recipe.is_file() or self.results.is_file() or any(self)
+
+    def is_begun(self) -> bool:
+        """Whether a run, or the demo that chooses its rows first, has written there: what else is there is its own."""
+        first = (self.recipe, self.teacher, self.annotated("train").parent)
+        return self.data_plan.exists() or any(
+            path.with_name(path.name + end).exists() for path in first for end in ("", PARTIAL)
+        )
+
+    def is_sealed(self) -> bool:
+        """Whether the run was finished: record and page have a manifest."""
+        return (self.path / MANIFEST).is_file()
