@@ -6,7 +6,11 @@ from transformers import AutoModelForSequenceClassification
 
 import pkd
 from conftest import BAD, GOOD, SPECIAL, make_teacher, make_tokenizer
+from pkd.data.examples import load_examples
 from pkd.jobs.check import check_teacher_score
+from pkd.jobs.evaluate import describe_rows, measuring_split
+from pkd.recipe.settings import DataSettings
+from pkd.reporting.evaluated_rows import rows_in_words
 from pkd.reporting.results import ComparisonRecord, FlipRecord, ModelRecord
 
 FEW = (*SPECIAL, *GOOD, *BAD)
@@ -96,6 +100,52 @@ def test_models_of_other_classes_cannot_be_compared(workspace: Path, tmp_path: P
     make_tokenizer().save_pretrained(tmp_path / "pets")
     with pytest.raises(pkd.TeacherError, match="cannot be compared"):
         pkd.evaluate([str(workspace / "teacher"), str(tmp_path / "pets")], test=str(workspace / "test.csv"))
+
+
+@pytest.mark.parametrize(
+    ("splits", "words"),
+    [
+        ({"train": "train", "eval": "dev", "test": "test"}, "60 held-out rows"),
+        ({"train": "train", "eval": "dev"}, "60 development rows (which chose the epoch)"),
+        ({"train": "train", "test": "train"}, "160 test rows (all of them are training rows too)"),
+        (
+            {"train": "train", "eval": "train"},
+            "160 development rows (which chose the epoch; all of them are training rows too)",
+        ),
+        (
+            {"train": "train", "eval": "dev", "test": "dev"},
+            "60 test rows (all of them are development rows too, which chose the epoch)",
+        ),
+        (
+            {"train": "train", "eval": "dev", "test": "mixed"},
+            "9 test rows (3 of them are training rows too; 2 of them are development rows too, which chose the epoch)",
+        ),
+        (
+            {"train": "train", "test": "test", "unlabelled": "test"},
+            "60 test rows (all of them are unlabelled texts too)",
+        ),
+    ],
+)
+def test_what_a_model_may_have_known_of_the_rows_is_said_of_them(
+    splits: dict[str, str], words: str, workspace: Path, tmp_path: Path
+) -> None:
+    rows = {name: (workspace / f"{name}.csv").read_text().splitlines() for name in ("train", "dev", "test")}
+    mixed = [rows["train"][0], *rows["train"][1:4], *rows["dev"][1:3], *rows["test"][1:5]]
+    (tmp_path / "mixed.csv").write_text("\n".join(mixed) + "\n")
+    places = {name: str((tmp_path if name == "mixed" else workspace) / f"{name}.csv") for name in (*rows, "mixed")}
+    examples = load_examples(
+        DataSettings(
+            **{split: [places[name]] if split == "unlabelled" else places[name] for split, name in splits.items()}
+        )
+    )
+    split = measuring_split(examples)
+    assert split is not None
+    described = describe_rows(examples, split, trained_here=True, chose=["epoch"])
+    assert rows_in_words(split, len(examples.splits[split]), described) == words
+    assert described.held_out is (words == "60 held-out rows")
+    assert described.source == Path(places[splits[split]]).name
+    of_any_model = describe_rows(examples, split, trained_here=False)
+    assert rows_in_words(split, 9, of_any_model) == f"9 rows of {described.source}"
 
 
 def test_a_teacher_surely_worse_than_the_commonest_class_is_refused() -> None:

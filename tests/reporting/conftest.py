@@ -7,10 +7,21 @@ import random
 
 import pytest
 
-from pkd.reporting.results import ComparisonRecord, FlipRecord, ModelRecord, PairedTest, Record, RunRecord, Score
+from pkd.reporting.results import (
+    ComparisonRecord,
+    FlipRecord,
+    MeasuredOn,
+    ModelRecord,
+    PairedTest,
+    Record,
+    RunRecord,
+    Score,
+)
 
 ROWS = 1066
 SEEDS = [42, 43, 44]
+HELD_OUT = MeasuredOn(source="test.csv", held_out=True, chose=["epoch"])
+SELECTED_ON = {"split": "eval", "measured_on": MeasuredOn(source="dev.csv", held_out=False, chose=["epoch"])}
 ACCURACIES = {
     "pkd-skip-L3-spread": (0.828, 0.831, 0.837),
     "kd-L3-spread": (0.828, 0.829, 0.840),
@@ -82,6 +93,7 @@ def model(name: str, seed: int, accuracy: float) -> ModelRecord:
         settings=SETTINGS | {"beta": 100.0 if patient else 0.0, "alpha": 0.0 if method == "ft" else 0.5},
         split="test",
         rows=ROWS,
+        measured_on=HELD_OUT,
         scores=scores_of(accuracy, student=True),
         selection={"metric": "accuracy", "score": accuracy + 0.004, "epoch": 2, "on": "eval"},
         starts_tried={"spread": 0.84, "first": 0.81},
@@ -101,6 +113,7 @@ def teacher() -> ModelRecord:
         layers=6,
         split="test",
         rows=ROWS,
+        measured_on=HELD_OUT,
         scores=scores_of(0.8386, student=False),
         selection={"metric": "accuracy", "score": 0.845, "epoch": 3, "on": "eval"},
         parameters=22_713_986,
@@ -181,3 +194,9 @@ def sample_records() -> list[Record]:
 @pytest.fixture
 def records() -> list[Record]:
     return sample_records()
+
+
+@pytest.fixture
+def selected_records() -> list[Record]:
+    """The same run without test rows."""
+    return [each.model_copy(update=SELECTED_ON) if isinstance(each, ModelRecord) else each for each in sample_records()]

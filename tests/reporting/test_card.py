@@ -9,7 +9,7 @@ from transformers import AutoModelForMultipleChoice, AutoModelForSequenceClassif
 
 from conftest import make_teacher, make_tokenizer
 from pkd.reporting.card import model_card
-from pkd.reporting.results import ModelRecord, Record, RunRecord, Score
+from pkd.reporting.results import MeasuredOn, ModelRecord, Record, RunRecord, Score
 
 
 def student(records: list[Record], name: str = "pkd-skip-L3-spread") -> ModelRecord:
@@ -146,9 +146,24 @@ def test_the_card_tells_only_the_verdicts_of_its_own_model(records: list[Record]
     assert "kd-L3-first in accuracy" not in card
 
 
-def test_a_card_of_rows_selected_on_says_so(records: list[Record]) -> None:
-    card = model_card(records, student(records).model_copy(update={"split": "eval"}))
+def test_a_card_of_rows_selected_on_says_so(selected_records: list[Record]) -> None:
+    card = model_card(selected_records, student(selected_records))
     assert "Not held out." in card
+    assert "held-out" not in card
+    assert "On 1,066 development rows (which chose the epoch). Mean" in card
+
+
+def test_a_card_of_rows_that_were_trained_on_says_so_beside_every_score(records: list[Record]) -> None:
+    seen = MeasuredOn(source="train.csv", held_out=False, shared={"train": 1066}, chose=["epoch"])
+    model = student(records).model_copy(update={"measured_on": seen})
+    card = model_card([records[0], model], model)
+    assert "held-out" not in card
+    words = "1,066 test rows (all of them are training rows too)"
+    assert f"On {words}. Mean" in card
+    assert f"Its accuracy was measured on {words} of train.csv" in card
+    results = ModelCard(card).data.eval_results
+    assert results is not None
+    assert {result.dataset_name for result in results} == {f"train.csv: {words}"}
 
 
 def test_a_name_with_a_bar_or_a_tag_breaks_no_table(records: list[Record]) -> None:

@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from pkd.reporting.results import ModelRecord, Record, RunRecord
+from pkd.reporting.results import ModelRecord, Record
 from pkd.reporting.terminal import print_results
 
 
@@ -83,11 +83,9 @@ def test_a_name_that_looks_like_markup_stays_text(records: list[Record]) -> None
     assert "[red]x[/red]" in printed([records[2].model_copy(update={"name": "[red]x[/red]"})])
 
 
-def test_results_on_selected_rows_are_marked(records: list[Record]) -> None:
-    run = records[0]
-    assert isinstance(run, RunRecord)
+def test_results_on_selected_rows_are_marked(records: list[Record], selected_records: list[Record]) -> None:
     assert "flatter" not in printed(records)
-    assert "flatter" in printed([run.model_copy(update={"evaluated_on": "eval"}), *records[1:]])
+    assert "flatter" in printed(selected_records)
 
 
 def test_the_console_keeps_its_own_width(records: list[Record]) -> None:

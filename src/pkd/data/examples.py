@@ -14,7 +14,7 @@ from pkd import progress
 from pkd.data.encoding import fingerprint_rows, text_columns
 from pkd.data.labels import Outputs, encode_labels, find_label_names, outputs_of, problem_of
 from pkd.data.overlap import check_splits
-from pkd.data.sources import read_data
+from pkd.data.sources import Source, read_data
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.faults import shown
 from pkd.recipe.keywords import place_keywords
@@ -28,12 +28,20 @@ _CLASSES_TOLD = 20
 
 @dataclass(frozen=True)
 class Examples:
-    """Splits whose `label` is what is learned, and the names of the head's outputs in their order."""
+    """Splits whose `label` is what is learned, and the names of the head's outputs in their order.
+
+    Attributes:
+        warnings: what may be wrong with the splits together.
+        sources: split -> where its rows came from.
+        shared: split -> other split -> how many of its rows stand in the other too, word for word.
+    """
 
     splits: datasets.DatasetDict
     label_names: tuple[str, ...]
     problem_type: ProblemType = "single_label_classification"
     warnings: list[str] = field(default_factory=list)
+    sources: dict[str, list[Source]] = field(default_factory=dict)
+    shared: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def outputs(self) -> Outputs:
@@ -69,7 +77,13 @@ def load_examples(
         )
     if teacher is not None:
         settings = dataclasses.replace(settings, problem_type=teacher.problem_type)
-    data = read_data(settings, tuple(splits), teacher.label_names if teacher is not None else ())
+    sources: dict[str, list[Source]] = {}
+    data = read_data(
+        settings,
+        tuple(splits),
+        teacher.label_names if teacher is not None else (),
+        on_source=lambda split, source: sources.setdefault(split, []).append(source),
+    )
     _check_same_kind(data)
     problem_type: ProblemType
     first = next(iter(data.values()))
@@ -96,10 +110,10 @@ def load_examples(
                 ids_are_teacher_ids=settings.label_ids_are_teacher_ids,
                 names_from=names_from,
             )
-    warnings = check_splits(data)
-    for warning in warnings:
+    checked = check_splits(data)
+    for warning in checked.warnings:
         progress.warn(warning)
-    return Examples(data, names, problem_type, warnings)
+    return Examples(data, names, problem_type, checked.warnings, sources, checked.shared)
 
 
 def load_data(

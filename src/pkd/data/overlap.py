@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +15,27 @@ if TYPE_CHECKING:
     import datasets
 
 
-def check_splits(data: datasets.DatasetDict) -> list[str]:
-    """Sentences about what may be wrong with the splits together: contradictions, overlaps, splits of next to nothing.
+@dataclass(frozen=True)
+class SplitCheck:
+    """What was found in the splits of a job.
+
+    Attributes:
+        warnings: a sentence for each contradiction, overlap and split of next to nothing.
+        shared: split that measures -> other split -> how many rows of the first stand in the other too.
+    """
+
+    warnings: list[str] = field(default_factory=list)
+    shared: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+def check_splits(data: datasets.DatasetDict) -> SplitCheck:
+    """Look for what may be wrong with the splits together.
 
     Texts count as the same if they are the same but for spaces around them.
     """
     keys = {split: _keys(rows) for split, rows in data.items()}
     found: list[str] = []
+    shared: dict[str, dict[str, int]] = {}
     for split, rows in data.items():
         if len(rows) < 2:
             found.append(f"{split} has {len(rows)} row only; nothing can be learned or measured from it.")
@@ -28,9 +43,10 @@ def check_splits(data: datasets.DatasetDict) -> list[str]:
             found += _contradictions(split, keys[split], column_values(rows, "label"))
     for split, others in (("test", ("train", "eval", "unlabelled")), ("eval", ("train", "unlabelled"))):
         for other in others:
-            if split in keys and other in keys:
-                found += _overlap(split, keys[split], other, keys[other])
-    return found
+            if split in keys and other in keys and (count := int(np.isin(keys[split], keys[other]).sum())):
+                shared.setdefault(split, {})[other] = count
+                found.append(_overlap(split, len(keys[split]), other, count))
+    return SplitCheck(found, shared)
 
 
 def _keys(rows: datasets.Dataset) -> np.ndarray[Any, Any]:
@@ -52,11 +68,8 @@ def _contradictions(split: str, keys: np.ndarray[Any, Any], labels: Iterable[Any
     return [f"{split}: {told} there with different labels ({count:,} rows)."]
 
 
-def _overlap(split: str, keys: np.ndarray[Any, Any], other: str, other_keys: np.ndarray[Any, Any]) -> list[str]:
-    count = int(np.isin(keys, other_keys).sum())
-    if not count:
-        return []
-    return [
-        f"{count:,} of {len(keys):,} {split} rows ({count / len(keys):.1%}) are in {other} too, word for word; "
+def _overlap(split: str, rows: int, other: str, count: int) -> str:
+    return (
+        f"{count:,} of {rows:,} {split} rows ({count / rows:.1%}) are in {other} too, word for word; "
         f"scores on {split} flatter by that much."
-    ]
+    )

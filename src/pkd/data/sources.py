@@ -8,10 +8,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pkd import progress
 from pkd.data.columns import clean_rows
@@ -36,14 +36,38 @@ WITHOUT_LABELS = ("unlabelled", "predict")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(/[\w.-]+)?")
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where rows came from, as it may be told to anybody.
+
+    Attributes:
+        name: the hub's name of it, or the last part of a file's or folder's path: no path of this machine.
+        kind: decided when it was read, for a path may be gone later.
+        rows: how many of them were taken.
+        text: the columns of the text; empty where there are none, as in a .txt file.
+        label: the columns of the label.
+    """
+
+    name: str
+    kind: Literal["file", "folder", "hub"]
+    rows: int
+    text: tuple[str, ...] = ()
+    label: tuple[str, ...] = ()
+
+
 def read_data(
     settings: DataSettings,
     splits: Sequence[str] = ("train", "eval", "test", "unlabelled"),
     class_names: Sequence[str] = (),
+    on_source: Callable[[str, Source], None] = lambda split, source: None,
 ) -> datasets.DatasetDict:
     """Read those of the splits that the settings name; several unlabelled sources become one split.
 
-    `class_names` are those of the classifier that the labels are for, if there is one.
+    Args:
+        settings: where they are.
+        splits: which of them are wanted.
+        class_names: of the classifier that the labels are for, if there is one.
+        on_source: called with the split and each of its sources.
 
     Raises:
         DataError: if a source cannot be read as examples, or the splits are not of one kind.
@@ -57,7 +81,11 @@ def read_data(
         if not named:
             continue
         sources = [named] if isinstance(named, str) else named
-        parts = [read_split(source, split, settings, class_names) for source in sources]
+        parts = []
+        for source in sources:
+            chosen: list[Columns] = []
+            parts.append(read_split(source, split, settings, class_names, on_columns=chosen.append))
+            on_source(split, _described(source, len(parts[-1]), chosen))
         for source, part in zip(sources, parts, strict=True):
             _check_same_texts(data, sources[0], parts[0], source, part)
         data[split] = parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
@@ -76,7 +104,13 @@ def require_sources(settings: DataSettings, splits: Sequence[str]) -> None:
             _found(source)
 
 
-def read_split(source: str, split: str, settings: DataSettings, class_names: Sequence[str] = ()) -> datasets.Dataset:
+def read_split(
+    source: str,
+    split: str,
+    settings: DataSettings,
+    class_names: Sequence[str] = (),
+    on_columns: Callable[[Columns], None] = lambda columns: None,
+) -> datasets.Dataset:
     """Read one source.
 
     Args:
@@ -85,13 +119,19 @@ def read_split(source: str, split: str, settings: DataSettings, class_names: Seq
         split: "train", "eval", "test", or "unlabelled" and "predict", which have no label column.
         settings: column names, encoding, and what to do about empty texts.
         class_names: of the classifier that the labels are for, if there is one.
+        on_columns: called with the columns that are read, where the source has columns.
 
     Raises:
         DataError: saying what is wrong, where, and what to do.
     """
     name, path, part = _found(source)
     labelled = split not in WITHOUT_LABELS
-    choose = partial(choose_columns, settings=settings, source=source, labelled=labelled)
+
+    def choose(columns: Sequence[str]) -> Columns:
+        chosen = choose_columns(columns, settings=settings, source=source, labelled=labelled)
+        on_columns(chosen)
+        return chosen
+
     on_empty = settings.on_empty
     if split == "predict":
         on_empty = "keep"  # each row gets its answer
@@ -140,6 +180,17 @@ def parted(source: str) -> tuple[str, str | None]:
     begins = 2 if re.match(r"[A-Za-z]:[\\/]", source) else 0  # the drive of a Windows path
     name, _, part = source[begins:].partition(":")
     return source[:begins] + name, part or None
+
+
+def _described(source: str, rows: int, chosen: Sequence[Columns]) -> Source:
+    """A source as it is named in records; `chosen` are the columns that were read, if it has any."""
+    name, path, part = _found(source)
+    kind: Literal["file", "folder", "hub"] = "folder" if path.is_dir() else "file" if path.exists() else "hub"
+    if kind != "hub":
+        name = path.resolve().name or name
+    columns = chosen[0] if chosen else Columns(())
+    choices = (columns.choices,) if columns.choices else columns.choice_set
+    return Source(name + (f":{part}" if part else ""), kind, rows, (*columns.text, *choices), columns.labels)
 
 
 def _found(source: str) -> tuple[str, Path, str | None]:

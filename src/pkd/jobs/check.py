@@ -26,11 +26,13 @@ from pkd.encoder.families import depth_of
 from pkd.encoder.inference import answer_rows
 from pkd.errors import TeacherError
 from pkd.evaluation.scoring import scoring_of
+from pkd.jobs.evaluate import describe_rows, measuring_split
 from pkd.jobs.finetune import settle_metric
 from pkd.jobs.train import build_student
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import ProblemType
+from pkd.reporting.evaluated_rows import rows_in_words
 from pkd.reporting.wording import amount, is_share, metric_title
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import read_manifest
@@ -275,11 +277,11 @@ def _check_on_sample(
 
 def _data_sentences(examples: Examples) -> list[str]:
     counts = ", ".join(f"{split} {len(rows):,}" for split, rows in examples.splits.items())
-    if "test" not in examples.splits:
-        hint = " There is no test split: results will be measured on the rows they are selected on."
-    else:
-        hint = ""
-    return [f"Rows: {counts}. Training labels: {_label_summary(examples)}.{hint}"]
+    measured = ""
+    if split := measuring_split(examples):
+        described = describe_rows(examples, split, trained_here=True, chose=["epoch"])
+        measured = f" Results will be measured on {rows_in_words(split, len(examples.splits[split]), described)}."
+    return [f"Rows: {counts}. Training labels: {_label_summary(examples)}.{measured}"]
 
 
 def _label_summary(examples: Examples) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from pkd import progress
 from pkd.data.arrays import column_values
 from pkd.data.encoding import encode, text_columns
-from pkd.data.examples import load_examples
+from pkd.data.examples import Examples, load_examples
 from pkd.data.labels import Outputs, label_array
 from pkd.encoder.contract import LoadedClassifier, count_parameters, load_teacher
 from pkd.encoder.families import depth_of, longest_input
@@ -29,7 +29,15 @@ from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.settings import EvaluationSettings, ProblemType
-from pkd.reporting.results import ComparisonRecord, FlipRecord, ModelRecord, PairedTest, Record, Score
+from pkd.reporting.results import (
+    ComparisonRecord,
+    FlipRecord,
+    MeasuredOn,
+    ModelRecord,
+    PairedTest,
+    Record,
+    Score,
+)
 from pkd.reporting.wording import AGAINST_TEACHER
 from pkd.serving.onnx_model import graph_of
 from pkd.serving.speed import ROWS, measure_speed
@@ -63,6 +71,7 @@ class EvaluatedRows:
     rows: datasets.Dataset
     label_names: tuple[str, ...]
     problem_type: ProblemType
+    described: MeasuredOn
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -141,13 +150,39 @@ def evaluate(
                 rows_per_second=speeds.get(name),
             )
         )
-    on = EvaluatedRows(split, rows, label_names, examples.problem_type)
+    described = describe_rows(examples, split, trained_here=False)
+    on = EvaluatedRows(split, rows, label_names, examples.problem_type, described)
     records: list[Record] = [*model_records(measured, on, recipe.evaluation)]
     students = [model for model in measured if model.role != "teacher"]
     pairs = [(student, model, AGAINST_TEACHER) for model in measured if model.role == "teacher" for student in students]
     pairs += [(a, b, f"{a.name} against {b.name}") for a, b in itertools.combinations(students, 2)]
     records += [compare(question, [a], [b], on, recipe.evaluation) for a, b, question in pairs]
     return [*records, *flip_records(measured, on, recipe.evaluation)]
+
+
+def measuring_split(examples: Examples) -> Literal["test", "eval"] | None:
+    """The split that a run measures its models on: the test rows, else the development rows."""
+    return "test" if "test" in examples.splits else "eval" if "eval" in examples.splits else None
+
+
+def describe_rows(
+    examples: Examples, split: Literal["test", "eval"], *, trained_here: bool, chose: Sequence[str] = ()
+) -> MeasuredOn:
+    """What is known of the rows of a split that models are measured on.
+
+    Args:
+        examples: of the job.
+        split: which of them are measured on.
+        trained_here: whether the examples hold all that the models were trained and chosen on.
+        chose: what the development rows choose in this job.
+    """
+    shared = examples.shared.get(split, {})
+    return MeasuredOn(
+        source=", ".join(source.name for source in examples.sources[split]),
+        held_out=(split == "test" and not shared) if trained_here else None,
+        shared=shared,
+        chose=list(chose) if "eval" in examples.splits else [],
+    )
 
 
 def _check_same_outputs(name: str, outputs: Outputs, first: str, of_first: Outputs) -> None:
@@ -304,6 +339,7 @@ def _model_record(
         layers=model.layers,
         split=on.split,
         rows=len(on.rows),
+        measured_on=on.described,
         scores={
             name: Score(value=value, low=intervals[name][0], high=intervals[name][1]) for name, value in values.items()
         },

@@ -23,8 +23,10 @@ from pkd.jobs.evaluate import (
     EvaluatedRows,
     Measured,
     compare,
+    describe_rows,
     flip_records,
     measure_speeds,
+    measuring_split,
     model_records,
     predict_stage,
     read_logits,
@@ -61,8 +63,11 @@ def judge_run(
     starts_tried: Mapping[str, dict[str, float]],
 ) -> tuple[list[Record], Path]:
     """Measure every model, write `results.jsonl` and the report; both are kept where nothing has changed."""
-    split: Literal["test", "eval"] = "test" if "test" in examples.splits else "eval"
-    on = EvaluatedRows(split, examples.splits[split], examples.label_names, examples.problem_type)
+    split = measuring_split(examples)
+    assert split is not None  # a run that could measure nothing was refused
+    chose = ["epoch", *(["start"] if starts_tried else []), *(["hyper-parameters"] if recipe.sweep else [])]
+    described = describe_rows(examples, split, trained_here=True, chose=chose)
+    on = EvaluatedRows(split, examples.splits[split], examples.label_names, examples.problem_type, described)
     manifests = {f"{each.plan.name}-seed{each.seed}": each.done.manifest for each in trained}
     run = RunFolder(folder)
     answered = read_manifest(run.annotated(split))
@@ -74,6 +79,7 @@ def judge_run(
         "roles": {each.plan.name: each.plan.role for each in trained},
         "starts_tried": starts_tried,
         "rows": examples.fingerprints[split],
+        "measured_on": described.model_dump(),
         "recipe": {name: value for name, value in recipe_values(recipe).items() if name != "output"},
         "pkd": version("pkd"),
     }

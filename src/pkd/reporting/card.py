@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from pkd.distillation.terms import describe_objective
 from pkd.recipe.settings import LossSettings, ProblemType
 from pkd.reporting import wording
+from pkd.reporting.evaluated_rows import rows_warning
 from pkd.reporting.results import ModelRecord, Record, RunRecord
 
 _HUB_METRICS: dict[str, tuple[str, dict[str, str] | None]] = {  # metric -> the hub's name of it, and its arguments
@@ -83,7 +84,8 @@ def model_card(
         verdicts=[wording.comparison_sentence(comparison, confidence) for comparison in mine],
         findings=[text for comparison in mine if (text := wording.finding(comparison))],
         confidence=wording.confidence_text(confidence),
-        same_rows=wording.SELECTED_ON_THE_SAME_ROWS if model.split == "eval" else "",
+        rows_measured=wording.rows_of(model),
+        not_held_out=rows_warning(model.split, model.rows, model.measured_on),
         teacher=teacher if _is_hub_name(teacher := _teacher_name(run)) else Path(teacher).name,
         objective=_objective(_problem_type(run), model),
         seeds=_seeds(records, model),
@@ -102,8 +104,8 @@ def _front_matter(run: RunRecord | None, model: ModelRecord) -> str:
     results = [
         EvalResult(
             task_type=task,
-            dataset_type=_dataset(run, model.split),
-            dataset_name=Path(_dataset(run, model.split)).name,
+            dataset_type=model.measured_on.source,
+            dataset_name=_dataset_name(model),
             dataset_split=model.split,
             metric_type=hub_name,
             metric_name=wording.metric_title(metric),
@@ -137,10 +139,15 @@ def _teacher_name(run: RunRecord | None) -> str:
     return str((run.recipe.get("teacher") or {}).get("model") or "") if run else ""
 
 
-def _dataset(run: RunRecord | None, split: str) -> str:
-    """Where the evaluated rows came from: a hub name or a file's name, never a whole local path."""
-    given = str((run.recipe.get("data") or {}).get(split) or "") if run else ""
-    return given if _is_hub_name(given) else Path(given).name or split
+def _dataset_name(model: ModelRecord) -> str:
+    """The evaluated rows as the hub's table of results names them; what they share with other splits goes along."""
+    name = Path(model.measured_on.source).name
+    return f"{name}: {wording.rows_of(model)}" if model.measured_on.shared else name
+
+
+def _source(model: ModelRecord) -> str:
+    """Where the evaluated rows came from, where `rows_of` does not say it."""
+    return "" if model.measured_on.held_out is None else f" of {model.measured_on.source}"
 
 
 def _is_hub_name(name: str) -> bool:
@@ -175,8 +182,8 @@ def _limits(run: RunRecord | None, model: ModelRecord, metric: str) -> list[str]
     if metric in model.scores:
         title = wording.metric_title(metric)
         told.append(
-            f"Its {title} was measured on {model.rows:,} rows of {_dataset(run, model.split)}. On other kinds of text "
-            "it is unknown; measure it on your own with pkd evaluate."
+            f"Its {title} was measured on {wording.rows_of(model)}{_source(model)}. On other kinds of text it is "
+            "unknown; measure it on your own with pkd evaluate."
         )
     if agreement := model.scores.get("agreement"):
         told.append(f"It answers otherwise than its teacher in {1 - agreement.value:.1%} of those rows.")

@@ -107,7 +107,7 @@ def _results(records: Sequence[Record]) -> dict[str, Any]:
         "created": run.created if run else "",
         "headline": wording.headline(records).replace(" %", "\u00a0%").replace(" ± ", "\u00a0±\u00a0"),
         "key_figures": _key_figures(records),
-        "same_rows": wording.SELECTED_ON_THE_SAME_ROWS if run and run.evaluated_on == "eval" else "",
+        "not_held_out": wording.warning_of_rows(records),
         "rows": wording.table(records),
         "metrics": [(metric, wording.metric_title(metric, unit=True)) for metric in metrics if metric in first],
         "more_metrics": [

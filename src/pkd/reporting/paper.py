@@ -12,7 +12,7 @@ from typing import Any
 
 from pkd.reporting.published import ModelKey, Published, published
 from pkd.reporting.results import ModelRecord, Record, Summary, summarise
-from pkd.reporting.wording import NONE, difference_text, main_metric, metric_title, score_text, shown
+from pkd.reporting.wording import NONE, difference_text, main_metric, metric_title, rows_of, score_text, shown
 
 METHODS = {"teacher": "teacher", "ft": "FT", "kd": "KD", "pkd-last": "PKD-Last", "pkd-skip": "PKD-Skip"}
 
@@ -55,6 +55,7 @@ class PaperRow:
     published_of: str  # "12 → 6"
     comparable: bool
     difference: float | None
+    rows_text: str
     ours_text: str
     published_text: str
     difference_text: str
@@ -115,8 +116,7 @@ def hidden_test_sentences(tasks: Sequence[str]) -> list[str]:
 def task_title(rows: Sequence[PaperRow]) -> str:
     """What the rows of one task were measured on."""
     first = rows[0]
-    split = "development" if first.split == "eval" else "held-out"
-    return f"{first.task}: {metric_title(first.metric, unit=True)}, {first.rows:,} {split} rows"
+    return f"{first.task}: {metric_title(first.metric, unit=True)}, {first.rows_text}"
 
 
 def rows_by_task(rows: Sequence[PaperRow]) -> Iterator[list[PaperRow]]:
@@ -150,6 +150,7 @@ def _row(result: TaskResult, summary: Summary, facts: Published) -> PaperRow:
         metric=metric,
         split=model.split,
         rows=model.rows,
+        rows_text=rows_of(model),
         seeds=len(summary.seeds),
         value=value,
         deviation=None if deviation is None else shown(metric, deviation),

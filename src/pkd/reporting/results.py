@@ -32,6 +32,15 @@ class Score(_Line):
     high: float | None = None
 
 
+class MeasuredOn(_Line):
+    """The rows that a score stands on, and what the model may have known of them."""
+
+    source: str = ""  # their file's name or the hub's, never a path
+    held_out: bool | None = None  # nobody trained on them and they chose nothing; None where that is not known
+    shared: dict[str, int] = {}  # another split -> how many of these rows stand in it too, word for word
+    chose: list[str] = []  # what the run's development rows chose: "epoch", "start", "hyper-parameters"
+
+
 class RunRecord(_Line):
     """What ran, on what, where."""
 
@@ -66,6 +75,7 @@ class ModelRecord(_Line):
     settings: dict[str, Any] = {}  # loss and training settings, written out
     split: Literal["test", "eval"]
     rows: int
+    measured_on: MeasuredOn = MeasuredOn()
     scores: dict[str, Score]  # accuracy, macro_f1, mcc, cross_entropy, ece; agreement and kl for students
     selection: dict[str, Any] = {}  # {"metric", "score", "epoch", "on"}: which epoch was kept, and why
     starts_tried: dict[str, float] = {}  # start -> dev score, where several were tried

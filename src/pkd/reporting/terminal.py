@@ -16,7 +16,6 @@ from pkd.reporting.speeds import SpeedRecord, serving_table, speed_notes, speed_
 from pkd.reporting.trials import TrialRecord, effect_sentences, leaderboard, swept
 from pkd.reporting.wording import (
     NONE,
-    SELECTED_ON_THE_SAME_ROWS,
     Row,
     amount,
     comparison_sentence,
@@ -26,8 +25,8 @@ from pkd.reporting.wording import (
     main_metric,
     metric_columns,
     metric_title,
-    run_of,
     table,
+    warning_of_rows,
 )
 
 _WIDTH = 100
@@ -132,10 +131,9 @@ def _blocks(records: Sequence[Record], console: Console) -> Iterator[RenderableT
             yield Text()
         yield Text("Did it help?", style="bold")
         yield from (_verdict(comparison, confidence_of(records)) for comparison in comparisons)
-    run = run_of(records)
-    if run is not None and run.evaluated_on == "eval":
+    if warning := warning_of_rows(records):
         yield Text()
-        yield Text(SELECTED_ON_THE_SAME_ROWS, style="yellow")
+        yield Text(warning, style="yellow")
 
 
 def _results_table(records: Sequence[Record], rows: Sequence[Row], console: Console) -> RenderableType:

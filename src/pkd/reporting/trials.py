@@ -18,7 +18,7 @@ from scipy.stats import t as student_t
 from pkd.errors import CacheError
 from pkd.recipe.sweeping import point_text, short_name, value_text
 from pkd.reporting.results import ModelRecord, Record
-from pkd.reporting.wording import amount, metric_title
+from pkd.reporting.wording import amount, metric_title, rows_of
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import write_text
 
@@ -135,7 +135,7 @@ def luck_sentences(trials: Sequence[TrialRecord], records: Sequence[Record], con
         )
     if students and students[0].split == "test" and metric in students[0].scores:
         test = [student.scores[metric].value for student in students]
-        told.append(f"On the test rows, which chose nothing, it has {_mean_text(metric, test, confidence)}.")
+        told.append(f"On {rows_of(students[0])} it has {_mean_text(metric, test, confidence)}.")
     return told
 
 

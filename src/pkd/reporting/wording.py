@@ -8,15 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pkd.reporting.evaluated_rows import rows_in_words, rows_warning
 from pkd.reporting.results import ComparisonRecord, ModelRecord, Record, RunRecord, Summary, summarise
 
 AGAINST_TEACHER = "against the teacher"
 NONE = "–"  # an empty cell
-
-SELECTED_ON_THE_SAME_ROWS = (
-    "These scores were measured on the rows that the best epoch was chosen on, so they flatter the students. "
-    "Give held-out rows as data.test for scores that nothing was chosen on."
-)
 
 _TITLES = {
     "accuracy": "accuracy",
@@ -67,6 +63,17 @@ class Row:
 def run_of(records: Sequence[Record]) -> RunRecord | None:
     """The record of the run itself, where there is one."""
     return next((record for record in records if isinstance(record, RunRecord)), None)
+
+
+def rows_of(model: ModelRecord) -> str:
+    """The rows that a model's scores stand on, in words."""
+    return rows_in_words(model.split, model.rows, model.measured_on)
+
+
+def warning_of_rows(records: Sequence[Record]) -> str:
+    """Why the scores flatter, and what to do; empty where they do not, or it is not known."""
+    model = next((record for record in records if isinstance(record, ModelRecord)), None)
+    return rows_warning(model.split, model.rows, model.measured_on) if model is not None else ""
 
 
 def comparisons_of(records: Sequence[Record]) -> list[ComparisonRecord]:
@@ -312,9 +319,7 @@ def _beside_teacher(records: Sequence[Record], student: Summary, teacher: Summar
 
 def _rows_text(records: Sequence[Record], name: str) -> str:
     model = next(record for record in records if isinstance(record, ModelRecord) and record.name == name)
-    if not any(isinstance(record, RunRecord) for record in records):
-        return f"{model.rows:,} rows"  # of any file: what was learnt from them or selected on them is not known
-    return f"{model.rows:,} held-out rows" if model.split == "test" else f"the {model.rows:,} rows it was selected on"
+    return rows_of(model)
 
 
 def _selection_score(records: Sequence[Record], name: str) -> float | None:
