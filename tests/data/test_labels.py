@@ -124,15 +124,16 @@ def test_a_label_that_training_never_saw_is_refused_with_its_count():
 def test_hidden_labels_are_refused():
     with pytest.raises(DataError, match=r"hidden labels \(-1\)"):
         encode([-1] * 3, ("0", "1"))
-    with pytest.raises(DataError, match=r"seem to be hidden"):
-        encode(["positive"] * 20)
     without = rows(["positive"]).remove_columns("label")
     with pytest.raises(DataError, match=r"has no labels"):
         encode_labels(without, NAMES, split="test", source="test.csv")
 
 
-def test_a_few_rows_may_well_be_of_one_class():
+def test_rows_of_one_class_are_measured_on_and_many_of_them_warned_of(heard):
     assert encode(["positive"] * 3) == [1, 1, 1]
+    assert not heard.warnings
+    assert encode(["positive"] * 30) == [1] * 30
+    assert any("'positive' in all of its 30 rows" in warning for warning in heard.warnings)
 
 
 def test_a_class_with_one_example_is_warned_of(heard):

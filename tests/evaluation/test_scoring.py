@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from typing import get_args
 
 import numpy as np
@@ -35,11 +36,35 @@ def test_every_metric_that_may_choose_is_scored_with_its_interval(problem_type: 
 def test_the_constant_answer_is_the_best_of_its_kind(problem_type: ProblemType) -> None:
     scoring, labels = scoring_of(problem_type), LABELS[problem_type]
     width = WIDTH.get(problem_type, 3)
-    best = scoring.gain_by_row(scoring.constant(labels, width), labels).mean()
+    best = scoring.gain_by_row(scoring.constant(labels, width, scoring.gain), labels).mean()
     random = np.random.default_rng(1)
     for _ in range(50):
         other = np.tile(random.normal(size=width) * 3, (4, 1))
         assert scoring.gain_by_row(other, labels).mean() <= best + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "metric"),
+    [
+        ("single_label_classification", "accuracy"),
+        ("single_label_classification", "f1"),
+        ("single_label_classification", "macro_f1"),
+        ("multi_label_classification", "micro_f1"),
+        ("multi_label_classification", "macro_f1"),
+        ("multi_label_classification", "accuracy"),
+    ],
+)
+def test_no_other_constant_answer_is_better_by_a_metric(problem_type: ProblemType, metric: str) -> None:
+    scoring, random = scoring_of(problem_type), np.random.default_rng(2)
+    for _ in range(20):
+        if problem_type == "single_label_classification":
+            width, labels = 2, (random.random(40) < random.random()).astype(np.int64)
+        else:
+            width, labels = 4, (random.random((40, 4)) < random.random(4)).astype(np.float32)
+            labels[0] = 1
+        best = scoring.score(scoring.constant(labels, width, metric), labels)[metric]
+        for signs in itertools.product([-1.0, 1.0], repeat=width):
+            assert scoring.score(np.tile(signs, (40, 1)), labels)[metric] <= best + 1e-12
 
 
 def test_negative_flips_are_the_rows_the_teacher_answers_better_the_worst_first() -> None:

@@ -154,5 +154,8 @@ def test_a_teacher_surely_worse_than_the_commonest_class_is_refused() -> None:
     with pytest.raises(
         pkd.TeacherError, match=r"worse on 100 development rows than always giving.*0\.0 % against 80\.0 %"
     ):
-        check_teacher_score(always_wrong, labels, "teacher", "single_label_classification")
-    assert check_teacher_score(-always_wrong, labels, "teacher", "single_label_classification") == (1.0, 0.8)
+        check_teacher_score(always_wrong, labels, "teacher", "single_label_classification", "accuracy")
+    assert check_teacher_score(-always_wrong, labels, "teacher", "single_label_classification", "accuracy") == (
+        1.0,
+        0.8,
+    )

@@ -51,12 +51,20 @@ def bootstrap_intervals(
     teacher_logits: Floats | None = None,
 ) -> dict[str, tuple[float, float]]:
     """Percentile bootstrap interval over rows of every metric of `score` and `compare_with_teacher`."""
+    samples = bootstrap_samples(logits, labels, resamples=resamples, seed=seed, teacher_logits=teacher_logits)
+    return {metric: percentile_interval(values, confidence) for metric, values in samples.items()}
+
+
+def bootstrap_samples(
+    logits: Floats, labels: Floats, *, resamples: int, seed: int, teacher_logits: Floats | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """Every metric of `bootstrap_intervals` in each resample, [R]."""
     require_sets(logits, labels)
     samples = _metrics(resampled_sums(_contributions(logits, labels), resamples, seed), *logits.shape)
     if teacher_logits is not None:
         beside = resampled_sums(_beside_teacher(logits, teacher_logits), resamples, seed) / len(logits)
         samples |= {"agreement": beside[:, 0], "kl": beside[:, 1]}
-    return {metric: percentile_interval(values, confidence) for metric, values in samples.items()}
+    return samples
 
 
 def gain_by_row(logits: Floats, labels: Floats) -> NDArray[np.float64]:

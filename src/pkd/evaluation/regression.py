@@ -53,7 +53,15 @@ def bootstrap_intervals(
     seed: int,
     teacher_logits: Floats | None = None,
 ) -> dict[str, tuple[float, float]]:
-    """Percentile bootstrap interval over rows of every metric of `score` and `compare_with_teacher`.
+    """Percentile bootstrap interval over rows of every metric of `score` and `compare_with_teacher`."""
+    samples = bootstrap_samples(outputs, labels, resamples=resamples, seed=seed, teacher_logits=teacher_logits)
+    return {metric: percentile_interval(values, confidence) for metric, values in samples.items()}
+
+
+def bootstrap_samples(
+    outputs: Floats, labels: Floats, *, resamples: int, seed: int, teacher_logits: Floats | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """Every metric of `bootstrap_intervals` in each resample, [R].
 
     Spearman's ranks are those among all rows; ranking each resample anew would change them by ties alone.
     """
@@ -66,14 +74,13 @@ def bootstrap_intervals(
     if teacher_logits is not None:
         teacher = teacher_logits[:, 0].astype(np.float64)
         pairs |= {"teacher_pearson": (values, teacher), "teacher_mse": (values, teacher)}
-    intervals = {}
+    samples = {}
     for metric, (one, other) in pairs.items():
         if metric.endswith("mse"):
-            samples = resampled_sums(np.square(one - other)[:, None], resamples, seed)[:, 0] / len(one)
+            samples[metric] = resampled_sums(np.square(one - other)[:, None], resamples, seed)[:, 0] / len(one)
         else:
-            samples = _resampled_correlation(one, other, resamples, seed)
-        intervals[metric] = percentile_interval(samples, confidence)
-    return intervals
+            samples[metric] = _resampled_correlation(one, other, resamples, seed)
+    return samples
 
 
 def gain_by_row(outputs: Floats, labels: Floats) -> NDArray[np.float64]:

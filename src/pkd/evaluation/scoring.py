@@ -29,9 +29,11 @@ class Scoring:
         score: every metric of one model.
         compare_with_teacher: every measure of fidelity.
         bootstrap_intervals: the intervals of both.
+        bootstrap_samples: what they are made from, each metric in each resample of the rows.
         gain_by_row: how well each row is answered, [N], more is better.
         negative_flips: the rows that the teacher answers better, the worst first, from the logits of both and labels.
-        constant: the one answer that fits all rows best, as logits [N, C], from their labels and C.
+        constant: the one answer that fits all rows best by a metric, as logits [N, C], from their labels, C and the
+            metric.
         probabilities: what the logits say of each class, [N, C].
         answers: the class, classes or score of each row, in words.
     """
@@ -41,9 +43,10 @@ class Scoring:
     score: Callable[[Array, Array], dict[str, float]]
     compare_with_teacher: Callable[[Array, Array], dict[str, float]]
     bootstrap_intervals: Callable[..., dict[str, tuple[float, float]]]
+    bootstrap_samples: Callable[..., dict[str, NDArray[np.float64]]]
     gain_by_row: Callable[[Array, Array], NDArray[np.float64]]
     negative_flips: Callable[[Array, Array, Array], NDArray[np.int64]]
-    constant: Callable[[Array, int], Array]
+    constant: Callable[[Array, int, str], Array]
     probabilities: Callable[[Array], Array]
     answers: Callable[[Array, tuple[str, ...]], list[str]]
 
@@ -71,17 +74,32 @@ def _right_by_row(logits: Array, labels: Array) -> NDArray[np.float64]:
     return np.asarray(predictions(logits) == labels, dtype=np.float64)
 
 
-def _commonest_class(labels: Array, classes: int) -> Array:
+def _constant_class(labels: Array, classes: int, metric: str) -> Array:
+    """The commonest class; by the F1 of the second of two classes that one, which the other would leave at 0."""
     answer = np.zeros(classes)
-    answer[np.bincount(labels, minlength=classes).argmax()] = 1.0
+    answer[1 if metric == "f1" else np.bincount(labels, minlength=classes).argmax()] = 1.0
     return np.tile(answer, (len(labels), 1))
 
 
-def _commonest_set(labels: Array, classes: int) -> Array:
-    return np.tile(np.where(labels.mean(axis=0) > 0.5, 1.0, -1.0), (len(labels), 1))
+def _constant_set(labels: Array, classes: int, metric: str) -> Array:
+    """The best set: of whole sets the commonest; by an F1 all labels, or the commonest few; else those of most rows."""
+    shares = labels.mean(axis=0)
+    if metric == "accuracy":
+        sets, counts = np.unique(labels > 0.5, axis=0, return_counts=True)
+        answered = sets[counts.argmax()]
+    elif metric == "macro_f1":
+        answered = np.ones(classes, dtype=bool)
+    elif metric == "micro_f1":
+        order = np.argsort(-shares, kind="stable")
+        hits = shares[order].cumsum()
+        best = int((2 * hits / (np.arange(1, classes + 1) + shares.sum())).argmax())
+        answered = np.isin(np.arange(classes), order[: best + 1])
+    else:
+        answered = shares > 0.5
+    return np.tile(np.where(answered, 1.0, -1.0), (len(labels), 1))
 
 
-def _mean_score(labels: Array, classes: int) -> Array:
+def _mean_score(labels: Array, classes: int, metric: str) -> Array:
     return np.full((len(labels), classes), labels.mean())
 
 
@@ -109,9 +127,10 @@ _SINGLE = Scoring(
     score=metrics.score,
     compare_with_teacher=fidelity.compare_with_teacher,
     bootstrap_intervals=significance.bootstrap_intervals,
+    bootstrap_samples=significance.bootstrap_samples,
     gain_by_row=_right_by_row,
     negative_flips=fidelity.negative_flips,
-    constant=_commonest_class,
+    constant=_constant_class,
     probabilities=answers_of("single_label_classification").probabilities,
     answers=answers_of("single_label_classification").words,
 )
@@ -124,9 +143,10 @@ _SCORINGS: dict[ProblemType, Scoring] = {
         score=multilabel.score,
         compare_with_teacher=multilabel.compare_with_teacher,
         bootstrap_intervals=multilabel.bootstrap_intervals,
+        bootstrap_samples=multilabel.bootstrap_samples,
         gain_by_row=multilabel.gain_by_row,
         negative_flips=_worse_rows(multilabel.gain_by_row),
-        constant=_commonest_set,
+        constant=_constant_set,
         probabilities=answers_of("multi_label_classification").probabilities,
         answers=answers_of("multi_label_classification").words,
     ),
@@ -136,6 +156,7 @@ _SCORINGS: dict[ProblemType, Scoring] = {
         score=regression.score,
         compare_with_teacher=regression.compare_with_teacher,
         bootstrap_intervals=regression.bootstrap_intervals,
+        bootstrap_samples=regression.bootstrap_samples,
         gain_by_row=regression.gain_by_row,
         negative_flips=_worse_rows(regression.gain_by_row),
         constant=_mean_score,

@@ -50,6 +50,14 @@ def bootstrap_intervals(
         DataError: if the shapes do not fit or a label is not a class id.
         TeacherError: if a logit is not finite.
     """
+    samples = bootstrap_samples(logits, labels, resamples=resamples, seed=seed, teacher_logits=teacher_logits)
+    return {metric: percentile_interval(values, confidence) for metric, values in samples.items()}
+
+
+def bootstrap_samples(
+    logits: Floats, labels: Integers, *, resamples: int, seed: int, teacher_logits: Floats | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """Every metric of `bootstrap_intervals` in each resample, [R]; arguments and errors are the same."""
     require_scorable(logits, labels)
     by_row: dict[str, NDArray[np.float64]] = {"cross_entropy": cross_entropy_by_row(logits, labels)}
     if teacher_logits is not None:
@@ -69,12 +77,11 @@ def bootstrap_intervals(
     )
     sums = resampled_sums(contributions, resamples, seed)
     confusion, gaps, means = np.split(sums, [len(cells), len(cells) + CALIBRATION_BINS], axis=1)
-    samples = {
+    return {
         **_confusion_metrics(confusion, cells // classes, cells % classes, classes),
         "ece": np.abs(gaps).sum(axis=1) / rows,
         **dict(zip(by_row, means.T / rows, strict=True)),
     }
-    return {metric: percentile_interval(values, confidence) for metric, values in samples.items()}
 
 
 def exact_mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> tuple[int, int, float]:

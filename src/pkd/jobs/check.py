@@ -25,7 +25,7 @@ from pkd.encoder.contract import LoadedClassifier, check_max_length, load_config
 from pkd.encoder.families import depth_of
 from pkd.encoder.inference import answer_rows
 from pkd.errors import TeacherError
-from pkd.evaluation.scoring import scoring_of
+from pkd.evaluation.skill import measure_skill
 from pkd.jobs.evaluate import describe_rows, measuring_split
 from pkd.jobs.finetune import settle_metric
 from pkd.jobs.train import build_student
@@ -41,6 +41,7 @@ from pkd.training.arguments import check_training
 _BATCHES = 2
 _BATCH = 16
 _TEACHER_ROWS = 512
+_IN_ANOTHER_ORDER = "Its labels may be in another order than"
 _SMALL_SHARE = 0.01
 
 
@@ -85,7 +86,7 @@ class CheckResult:
 
     sentences: list[str]
     students: list[StudentCheck] = field(default_factory=list)
-    teacher_score: float | None = None  # by the metric that rows are compared by; accuracy of a classifier
+    teacher_score: float | None = None  # by the recipe's metric; of scores their squared error
     constant_score: float | None = None  # of always giving the same best answer
 
     def to_dict(self) -> dict[str, Any]:
@@ -133,7 +134,7 @@ def check(recipe: Recipe | str | Path, *, set: Sequence[str] = ()) -> CheckResul
     teacher = load_teacher(name)
     check_max_length(teacher.model.config, recipe.data.max_length)
     examples = load_examples(recipe.data, teacher=teacher.outputs)
-    settle_metric(recipe, examples.outputs)
+    recipe = settle_metric(recipe, examples.outputs)
     plans = [plan for candidates in plan_students(recipe, depth_of(teacher.model.config)) for plan in candidates]
     told += _data_sentences(examples)
     told.append(
@@ -144,8 +145,9 @@ def check(recipe: Recipe | str | Path, *, set: Sequence[str] = ()) -> CheckResul
     if "eval" in examples.splits:
         rows = _sample(examples.splits["eval"], _TEACHER_ROWS)
         logits = answer_rows(teacher.model, encode(rows, teacher.tokenizer, recipe.data.max_length)).logits
-        score, constant = check_teacher_score(logits, label_array(rows), teacher.name, teacher.outputs.problem_type)
-        metric = scoring_of(teacher.outputs.problem_type).gain
+        kind: ProblemType = teacher.outputs.problem_type
+        metric = "mse" if kind == "regression" else recipe.evaluation.metric
+        score, constant = check_teacher_score(logits, label_array(rows), teacher.name, kind, metric)
         told.append(
             f"On {len(rows):,} development rows its {metric_title(metric)} is {_with_unit(metric, score)}; always "
             f"giving the same best answer has {_with_unit(metric, constant)}."
@@ -182,35 +184,44 @@ def _unmeasured(plan: StudentPlan, problem_type: ProblemType, *, unlabelled: boo
 
 
 def check_teacher_score(
-    logits: np.ndarray, labels: np.ndarray, name: str, problem_type: ProblemType
+    logits: np.ndarray, labels: np.ndarray, name: str, problem_type: ProblemType, metric: str
 ) -> tuple[float, float]:
-    """The teacher's mean gain a row, of a classifier its accuracy, and that of the one answer that fits most rows.
+    """The teacher's score and that of the one answer that fits all rows best, by a metric (of scores by their error).
 
     Raises:
-        TeacherError: if the teacher is worse than that answer by more than chance would make it.
+        TeacherError: if the teacher is worse than that answer by more than chance would make it, and its answers do not
+            go with the labels either.
     """
-    scoring = scoring_of(problem_type)
-    gains = scoring.gain_by_row(logits, labels)
-    constant_gains = scoring.gain_by_row(scoring.constant(labels, logits.shape[1]), labels)
-    sign = -1 if scoring.gain == "mse" else 1  # an error's gain is its negative
-    score, constant = sign * float(gains.mean()), sign * float(constant_gains.mean())
+    found = measure_skill(logits, labels, problem_type, metric)
     told = (
-        f"{_with_unit(scoring.gain, score)} against {_with_unit(scoring.gain, constant)} in "
-        f"{metric_title(scoring.gain)}"
+        f"{_with_unit(found.metric, found.score)} against {_with_unit(found.metric, found.constant)} in "
+        f"{metric_title(found.metric)}"
     )
-    same, fault = "as the commonest class", "Its labels may be in another order than"
+    one_answer = "always giving the same best answer"
     if problem_type == "regression":
-        same, fault = "as the mean score", "Its scores may be on another scale than"
-    difference = gains - constant_gains
-    error = float(difference.std() / np.sqrt(len(labels)))
-    if difference.mean() < -2 * error:
-        raise TeacherError(
-            f"{name} is worse on {len(labels):,} development rows than always giving the same best answer, {same} "
-            f"({told}). {fault} the data's, or it was not trained on this task."
+        one_answer += ", as the mean score"
+    elif metric in ("accuracy", "macro_f1", "mcc") and problem_type != "multi_label_classification":
+        one_answer += ", as the commonest class"
+    if len(np.unique(labels, axis=0)) < 2:
+        progress.warn(
+            f"All {len(labels):,} development rows have one label, so whether {name} was trained on this task cannot "
+            f"be told from them ({told})."
         )
-    if difference.mean() <= 0:
-        progress.warn(f"{name} is no better than always giving the same best answer, {same} ({told}).")
-    return score, constant
+    elif found.is_worse and not found.has_skill:
+        fault = "Its scores may be on another scale than" if problem_type == "regression" else _IN_ANOTHER_ORDER
+        raise TeacherError(
+            f"{name} is worse on {len(labels):,} development rows than {one_answer} ({told}). {fault} the data's, or "
+            "it was not trained on this task."
+        )
+    elif found.is_worse:
+        progress.warn(
+            f"{name} is worse than {one_answer} ({told}), though its answers go with the labels: where a class is "
+            "rare, few false alarms weigh more than all that is found. Choose a metric that counts what is found, as "
+            "--set evaluation.metric=macro_f1, or the students that are kept may find nothing."
+        )
+    elif not found.is_better:
+        progress.warn(f"{name} is no better than {one_answer} ({told}).")
+    return found.score, found.constant
 
 
 def _with_unit(metric: str, value: float) -> str:

@@ -135,7 +135,8 @@ def prepare(
     layers = _patient_layers(variants, depth_of(teacher.model.config))
     rows, eval_logits = _annotate(recipe, folder, teacher, examples, layers, overwrite)
     if eval_logits is not None:
-        check_teacher_score(eval_logits, label_array(examples.splits["eval"]), teacher.name, examples.problem_type)
+        labels, metric = label_array(examples.splits["eval"]), recipe.evaluation.metric
+        check_teacher_score(eval_logits, labels, teacher.name, examples.problem_type, metric)
     return Prepared(teacher, examples, rows)
 
 

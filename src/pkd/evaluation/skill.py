@@ -1,0 +1,83 @@
+"""Whether a classifier knows more than one answer for all rows would: asked of a teacher before it teaches.
+
+Accuracy alone cannot tell where a class is rare: a teacher that finds all of it, and raises a few false alarms, has
+more skill than "never", and fewer rows right. One whose classes stand in another order has neither.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pkd.evaluation.scoring import Array, scoring_of
+from pkd.recipe.settings import ProblemType
+
+_MOST_ROWS = 20_000  # enough for any interval
+_RESAMPLES = 1000
+_TAIL = 0.025
+_CHANCE_CORRECTED: dict[ProblemType, str] = {
+    "single_label_classification": "mcc",
+    "multiple_choice": "mcc",
+    "multi_label_classification": "micro_f1",
+    "regression": "mse",  # correlation would not tell scores of another scale, from which labels pull away
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skill:
+    """A model beside the one answer that fits all rows best by `metric`.
+
+    Attributes:
+        metric: what both are measured by.
+        score: the model's.
+        constant: of the one answer.
+        is_worse: the model is worse by more than chance would make it.
+        is_better: it is better by any margin.
+        has_skill: by a measure that gives one answer nothing it is surely better, whatever `metric` says.
+    """
+
+    metric: str
+    score: float
+    constant: float
+    is_worse: bool
+    is_better: bool
+    has_skill: bool
+
+
+def measure_skill(logits: Array, labels: Array, problem_type: ProblemType, metric: str) -> Skill:
+    """Compare a model's logits [N, C] with the best one answer, on resamples of the rows.
+
+    Raises:
+        DataError: if the rows cannot be scored.
+        TeacherError: if a logit is not finite.
+    """
+    rows = np.random.default_rng(0).permutation(len(labels))[:_MOST_ROWS]
+    logits, labels = logits[rows], labels[rows]
+    by_error = "mse" if problem_type == "regression" else metric
+    score, constant, _, high = _beside_constant(logits, labels, problem_type, by_error)
+    _, _, skill_low, _ = _beside_constant(logits, labels, problem_type, _CHANCE_CORRECTED[problem_type])
+    sign = -1 if by_error == "mse" else 1
+    return Skill(
+        metric=by_error,
+        score=score,
+        constant=constant,
+        is_worse=high < 0,
+        is_better=sign * (score - constant) > 0,
+        has_skill=skill_low > 0,
+    )
+
+
+def _beside_constant(
+    logits: Array, labels: Array, problem_type: ProblemType, metric: str
+) -> tuple[float, float, float, float]:
+    """The model's score, the one answer's, and the interval by how much the first is better."""
+    scoring = scoring_of(problem_type)
+    constant = scoring.constant(labels, logits.shape[1], metric)
+    scores = [scoring.score(each, labels)[metric] for each in (logits, constant)]
+    of_model, of_constant = (
+        scoring.bootstrap_samples(each, labels, resamples=_RESAMPLES, seed=0)[metric] for each in (logits, constant)
+    )
+    better = of_constant - of_model if metric == "mse" else of_model - of_constant
+    low, high = np.quantile(better, [_TAIL, 1 - _TAIL])
+    return scores[0], scores[1], float(low), float(high)
