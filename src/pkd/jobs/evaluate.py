@@ -21,6 +21,7 @@ from pkd.encoder.contract import LoadedClassifier, count_parameters, load_teache
 from pkd.encoder.families import depth_of, longest_input
 from pkd.encoder.inference import answer_rows
 from pkd.errors import DataError, RecipeError, TeacherError
+from pkd.evaluation.by_class import blind_spots, by_class
 from pkd.evaluation.scoring import Scoring, label_words, scoring_of
 from pkd.evaluation.significance import exact_mcnemar
 from pkd.evaluation.verdict import judge
@@ -30,6 +31,7 @@ from pkd.recipe.keywords import place_keywords
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.settings import EvaluationSettings, ProblemType
 from pkd.reporting.results import (
+    ClassesRecord,
     ComparisonRecord,
     FlipRecord,
     MeasuredOn,
@@ -152,7 +154,7 @@ def evaluate(
         )
     described = describe_rows(examples, split, trained_here=False)
     on = EvaluatedRows(split, rows, label_names, examples.problem_type, described)
-    records: list[Record] = [*model_records(measured, on, recipe.evaluation)]
+    records: list[Record] = [*model_records(measured, on, recipe.evaluation), *class_records(measured, on)]
     students = [model for model in measured if model.role != "teacher"]
     pairs = [(student, model, AGAINST_TEACHER) for model in measured if model.role == "teacher" for student in students]
     pairs += [(a, b, f"{a.name} against {b.name}") for a, b in itertools.combinations(students, 2)]
@@ -242,6 +244,17 @@ def model_records(measured: Sequence[Measured], on: EvaluatedRows, settings: Eva
     """The record of each model: its scores with their bootstrap intervals."""
     teacher = next((model.logits for model in measured if model.role == "teacher"), None)
     return [_model_record(model, teacher, on, settings) for model in measured]
+
+
+def class_records(measured: Sequence[Measured], on: EvaluatedRows) -> list[ClassesRecord]:
+    """The classes of each model; none of scores and of choices among texts."""
+    teacher = next((model.logits for model in measured if model.role == "teacher"), None)
+    records = []
+    for model in measured:
+        beside = teacher if model.role != "teacher" else None
+        if found := by_class(model.logits, on.labels, on.label_names, on.problem_type, beside):
+            records.append(ClassesRecord(model=model.name, seed=model.seed, **vars(found)))
+    return records
 
 
 def compare(
@@ -340,6 +353,7 @@ def _model_record(
         split=on.split,
         rows=len(on.rows),
         measured_on=on.described,
+        blind_spots=blind_spots(model.logits, on.labels, on.label_names, on.problem_type),
         scores={
             name: Score(value=value, low=intervals[name][0], high=intervals[name][1]) for name, value in values.items()
         },

@@ -22,6 +22,7 @@ from pkd.encoder.families import depth_of
 from pkd.jobs.evaluate import (
     EvaluatedRows,
     Measured,
+    class_records,
     compare,
     describe_rows,
     flip_records,
@@ -93,6 +94,7 @@ def judge_run(
     records: list[Record] = [
         _run_record(recipe, teacher, examples, split, fingerprint(depends)),
         *model_records(measured, on, recipe.evaluation),
+        *class_records(measured, on),
         *_comparisons(measured, trained, on, recipe, has_unlabelled="unlabelled" in examples.splits),
         *flip_records(measured, on, recipe.evaluation),
     ]

@@ -1,7 +1,8 @@
 """The one record of a run: what a line of `results.jsonl` holds. Tables, pages and cards are views of it.
 
-Lines come in four kinds, told apart by `record`: the run itself, a model (the teacher, or a student with one seed),
-a comparison of two methods on the same examples, and an example on which teacher and student part.
+Lines come in five kinds, told apart by `record`: the run itself, a model (the teacher, or a student with one seed),
+the classes of a model, a comparison of two methods on the same examples, and an example on which teacher and student
+part.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pkd.errors import CacheError
+from pkd.evaluation.by_class import BlindSpots, Cells, ClassFigures
 from pkd.recipe.settings import ProblemType
 from pkd.storage.run_folder import RESULTS, RunFolder
 from pkd.storage.seal import is_inside, refuse_other_schema, write_text
@@ -77,6 +79,7 @@ class ModelRecord(_Line):
     rows: int
     measured_on: MeasuredOn = MeasuredOn()
     scores: dict[str, Score]  # accuracy, macro_f1, mcc, cross_entropy, ece; agreement and kl for students
+    blind_spots: BlindSpots = BlindSpots()  # one answer for all rows, classes that are never found
     selection: dict[str, Any] = {}  # {"metric", "score", "epoch", "on"}: which epoch was kept, and why
     starts_tried: dict[str, float] = {}  # start -> dev score, where several were tried
     parameters: int
@@ -85,6 +88,21 @@ class ModelRecord(_Line):
     train_seconds: float | None = None
     # logged steps: step, epoch, loss, loss/ce, loss/kd, loss/pt, eval_accuracy, ...
     history: list[dict[str, float]] = []
+
+
+class ClassesRecord(_Line):
+    """What one model with one seed does with each class; scores and choices among texts have none.
+
+    The two matrices hold their cells above 0 as (row, column, how many rows), by the numbers of the classes in
+    `classes`; sets of labels have none, for there each class is a yes or no of its own.
+    """
+
+    record: Literal["classes"] = "classes"
+    model: str
+    seed: int | None = None
+    classes: list[ClassFigures]
+    confusion: Cells = []  # (label, answer, rows)
+    against_teacher: Cells = []  # (the teacher's answer, the model's answer, rows)
 
 
 class PairedTest(_Line):
@@ -129,7 +147,7 @@ class FlipRecord(_Line):
     confidence: float | None = None  # of the student in its answer; a score has none
 
 
-Record = RunRecord | ModelRecord | ComparisonRecord | FlipRecord
+Record = RunRecord | ModelRecord | ClassesRecord | ComparisonRecord | FlipRecord
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="record")])
 
 

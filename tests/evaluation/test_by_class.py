@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from pkd.evaluation.by_class import BlindSpots, blind_spots, by_class
+
+NAMES = ("a", "b", "c")
+
+
+def logits_of(answers: list[int], classes: int = 3) -> np.ndarray:
+    return np.eye(classes)[answers] * 2.0 - 1.0
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 2)] * 3), min_size=1, max_size=40))
+def test_the_figures_are_scikit_learns(rows: list[tuple[int, int, int]]) -> None:
+    labels, answers, teachers = (np.array(column) for column in zip(*rows, strict=True))
+    found = by_class(
+        logits_of(answers), labels, NAMES, "single_label_classification", teacher_logits=logits_of(teachers)
+    )
+    assert found is not None
+    theirs = precision_recall_fscore_support(labels, answers, labels=[0, 1, 2], zero_division=0.0)
+    for number, one in enumerate(found.classes):
+        assert (one.precision, one.recall, one.f1, one.rows) == pytest.approx(tuple(each[number] for each in theirs))
+        assert one.with_teacher == int(((answers == number) & (teachers == number)).sum())
+    for cells, down in ((found.confusion, labels), (found.against_teacher, teachers)):
+        matrix = np.zeros((3, 3), dtype=int)
+        for row, column, count in cells:
+            matrix[row, column] = count
+        np.testing.assert_array_equal(matrix, confusion_matrix(down, answers, labels=[0, 1, 2]))
+
+
+@given(st.lists(st.tuples(*[st.booleans()] * 6), min_size=1, max_size=40))
+def test_each_class_of_a_set_is_a_yes_or_no_of_its_own(rows: list[tuple[bool, ...]]) -> None:
+    both = np.array(rows)
+    labels, answers = both[:, :3].astype(np.float32), both[:, 3:]
+    logits = np.where(answers, 1.0, -1.0)
+    found = by_class(logits, labels, NAMES, "multi_label_classification", teacher_logits=-logits)
+    assert found is not None
+    theirs = precision_recall_fscore_support(labels, answers, average=None, zero_division=0.0)
+    for number, one in enumerate(found.classes):
+        assert (one.precision, one.recall, one.f1, one.rows) == pytest.approx(tuple(each[number] for each in theirs))
+        assert one.with_teacher == 0  # a teacher that says the opposite
+    assert found.confusion == found.against_teacher == []
+
+
+@pytest.mark.parametrize("problem_type", ["regression", "multiple_choice"])
+def test_scores_and_places_have_no_figures_by_class(problem_type: str) -> None:
+    assert by_class(logits_of([0, 1]), np.array([0, 1]), NAMES, problem_type) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("answers", "labels", "found"),
+    [
+        ([0, 0, 0, 0], [0, 1, 1, 2], BlindSpots("a", {"b": 2, "c": 1})),
+        ([0, 0, 2, 0], [0, 1, 1, 2], BlindSpots(None, {"b": 2, "c": 1})),  # what is answered need not be found
+        ([0, 1, 2], [0, 1, 2], BlindSpots()),
+        ([0, 1, 0], [0, 1, 0], BlindSpots()),  # a class without rows cannot be found
+        ([0, 0], [0, 0], BlindSpots("a", {})),
+        ([1], [0], BlindSpots()),
+    ],
+)
+def test_a_model_of_one_answer_and_classes_that_are_never_found_are_seen(
+    answers: list[int], labels: list[int], found: BlindSpots
+) -> None:
+    assert blind_spots(logits_of(answers), np.array(labels), NAMES, "single_label_classification") == found
+
+
+def test_a_model_that_gives_no_label_to_any_row_answers_none() -> None:
+    labels = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0]], dtype=np.float32)
+    seen = blind_spots(-np.ones((3, 3)), labels, NAMES, "multi_label_classification")
+    assert seen == BlindSpots("none", {"a": 2, "b": 1})
+    always = blind_spots(np.tile([1.0, -1.0, 1.0], (3, 1)), labels, NAMES, "multi_label_classification")
+    assert always == BlindSpots("a, c", {"b": 1})
+
+
+def test_a_model_that_always_takes_the_first_choice_is_seen_and_misses_no_class() -> None:
+    seen = blind_spots(logits_of([0, 0, 0]), np.array([0, 1, 2]), NAMES, "multiple_choice")
+    assert seen == BlindSpots("a", {})
+
+
+def test_scores_that_hardly_differ_are_one_answer() -> None:
+    labels = np.array([0.0, 2.5, 5.0])
+    assert blind_spots(np.array([[2.5], [2.501], [2.502]]), labels, ("score",), "regression") == BlindSpots("2.5", {})
+    assert blind_spots(np.array([[2.5], [2.6], [2.7]]), labels, ("score",), "regression") == BlindSpots()
