@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from pkd._version import __version__
 from pkd.cli.main import app, main
 from pkd.recipe.reading import read_recipe
 
@@ -43,6 +45,42 @@ def test_the_help_of_each_command_is_one_screen_that_ends_with_an_example(comman
     assert lines[0].startswith(f"Usage: pkd {command}")
     last = [line for line in lines if line.strip()][-1]
     assert last.startswith(f"  pkd {command}")
+
+
+def test_the_first_help_is_one_screen_that_begins_with_the_commands_most_people_need() -> None:
+    done = pkd("--help", COLUMNS="80")
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 45
+    headings = [line for line in lines[2:] if line and not line.startswith(" ")]
+    assert headings[0] == "Start here"
+    first = done.stdout.split("Start here")[1].split(headings[1])[0]
+    for command in ("finetune", "distill"):
+        assert f"\n  {command} " in first
+    assert [command for command in COMMANDS if f"\n  {command} " not in done.stdout] == []
+    assert pkd(COLUMNS="80").stdout.rstrip() == done.stdout.rstrip()  # what one sees who writes `pkd` alone
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_no_help_shows_the_insides_of_a_flag(command: str) -> None:
+    text = pkd(*command.split(), "--help", COLUMNS="80").stdout
+    assert not re.search(r"<\w+>|\bbool\b|\bNone\b|INTEGER|BOOLEAN", text)
+    for line in text.splitlines():
+        assert len(line) <= 80 or line.startswith(("  pkd", "Usage:"))
+
+
+def test_the_version_has_a_short_flag() -> None:
+    assert pkd("-V").stdout == pkd("--version").stdout == f"pkd {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("pkd di", "distill"), ("pkd distill --teac", "--teacher"), ("pkd distill --method p", "pkd"),
+     ("pkd speed --no-mem", "--no-memory")],
+)  # fmt: skip
+def test_tab_completes_commands_flags_and_values(words: str, expected: str) -> None:
+    given = {"_PKD_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    assert pkd(**given).stdout.split() == [expected]
 
 
 def test_the_help_of_distill_groups_the_recipe_by_its_classes_and_shows_its_defaults() -> None:

@@ -1,4 +1,4 @@
-"""The page of `pkd COMMAND --help`: one line a flag, grouped, no boxes, so that every command fits one screen."""
+"""The pages of `pkd --help` and `pkd COMMAND --help`: a line per command or flag, in groups, each one screen."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from pkd.cli.options import RESULT_PANEL
 
 _INDENT = 2
+_OWN_WORDS = {  # for what Typer adds itself
+    "help": "show this page",
+    "install_completion": "let Tab complete commands and flags in this shell",
+    "show_completion": "print what --install-completion would install",
+}
 
 
 class OneScreenCommand(TyperCommand):
@@ -20,13 +25,13 @@ class OneScreenCommand(TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print usage, flags by group, and examples."""
         console = Console(highlight=False)
-        console.print(Text(f"Usage: {ctx.command_path} {_usage(self.get_params(ctx))}", "bold"))
+        console.print(Text(f"Usage: {ctx.command_path} {_usage(self.get_params(ctx))}", "bold"), soft_wrap=True)
         console.print(Text(self.help or ""), "", sep="\n", end="")
         groups: dict[str, list[Any]] = {"Required": []}
         for parameter in self.get_params(ctx):
             groups.setdefault(_group(parameter), []).append(parameter)
         groups[RESULT_PANEL] = groups.pop(RESULT_PANEL, [])  # last
-        width = max(len(_flag(parameter)) for group in groups.values() for parameter in group)
+        width = max(len(_flag(parameter)) for parameter in self.get_params(ctx))
         for name, parameters in groups.items():
             if parameters:
                 console.print(Text(name, "bold yellow"))
@@ -36,9 +41,30 @@ class OneScreenCommand(TyperCommand):
             console.print(Text(self.epilog), soft_wrap=True)
 
 
+class OneScreenGroup(TyperGroup):
+    """All commands in their groups, the first steps first."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print usage, commands by group, flags, and where to begin."""
+        console = Console(highlight=False)
+        console.print(Text(f"Usage: {ctx.command_path} COMMAND [OPTIONS]", "bold"))
+        console.print(Text(self.help or ""))
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for name, command in self.commands.items():
+            groups.setdefault(str(command.rich_help_panel), []).append((name, str(command.help or "")))  # type: ignore[attr-defined]
+        width = max(map(len, self.commands))
+        for title, lines in groups.items():
+            console.print(Text(title, "bold yellow"))
+            console.print(_lines(lines, width))
+        console.print(Text("Options", "bold yellow"))
+        console.print(_table(self.get_params(ctx)))
+        if self.epilog:
+            console.print(Text(self.epilog, "dim"))
+
+
 def _usage(parameters: list[Any]) -> str:
-    pieces = [_flag(one) for one in parameters if one.required and _is_option(one)]
-    pieces += [_flag(one) if one.required else f"[{_flag(one)}]" for one in parameters if not _is_option(one)]
+    pieces = [_flag(one) if one.required else f"[{_flag(one)}]" for one in parameters if not _is_option(one)]
+    pieces += [_flag(one) for one in parameters if one.required and _is_option(one)]
     return " ".join([*pieces, "[OPTIONS]"])
 
 
@@ -61,19 +87,26 @@ def _flag(parameter: Any) -> str:
     return " ".join([", ".join(names), *([parameter.metavar] if parameter.metavar else [])])
 
 
-def _table(parameters: list[Any], width: int) -> Table:
+def _table(parameters: list[Any], width: int = 0) -> Table:
+    lines = [(_flag(parameter), _told(parameter)) for parameter in parameters]
+    return _lines(lines, width or max(len(flag) for flag, _ in lines))
+
+
+def _lines(told: list[tuple[str, str]], width: int) -> Table:
+    """A line each: the name, and what it is for."""
     table = Table.grid(padding=(0, 2))
     table.add_column(width=width + _INDENT, no_wrap=True)
     table.add_column()
-    for parameter in parameters:
-        flag, _, rest = _flag(parameter).partition(" ")
-        name = Text(" " * _INDENT).append(flag, "cyan").append(f" {rest}" if rest else "", "dim")
-        table.add_row(name, Text(_told(parameter)))
+    for flag, about in told:
+        name, _, rest = flag.partition(" ")
+        table.add_row(Text(" " * _INDENT).append(name, "cyan").append(f" {rest}" if rest else "", "dim"), Text(about))
     return table
 
 
 def _told(parameter: Any) -> str:
     """The flag's help and its default: the recipe's as text, or what the command itself declares."""
+    if parameter.name in _OWN_WORDS:
+        return _OWN_WORDS[parameter.name]
     shown, own = parameter.show_default, parameter.default
     if not isinstance(shown, str):
         shown = str(own) if shown and isinstance(own, str | int | float) and not isinstance(own, bool) else ""

@@ -13,7 +13,7 @@ import typer
 
 from pkd._version import __version__
 from pkd.cli import serving, training, using
-from pkd.cli.help import OneScreenCommand
+from pkd.cli.help import OneScreenCommand, OneScreenGroup
 from pkd.cli.session import complain, explain, silence_libraries, stopping_on_signals
 
 _EXAMPLES = {
@@ -42,36 +42,21 @@ _EXAMPLES = {
         "pkd speed google-bert/bert-base-uncased --layers 6,3 --lengths 32,128 --chart speed.png",
     ],
 }
-_PANELS: dict[str, list[Callable[..., None]]] = {
-    "Start here": [training.demo, training.recipe],
-    "Make models": [
-        training.run,
-        training.sweep,
-        training.paper,
-        training.finetune,
-        training.annotate,
-        training.distill,
-    ],
-    "Look and use": [
-        using.check,
-        using.evaluate,
-        using.report,
-        using.verify,
-        using.predict,
-        using.speed,
-        using.submit,
-    ],
+_GROUPS: dict[str, list[Callable[..., None]]] = {
+    "Start here": [training.demo, training.finetune, training.distill, using.predict],
+    "Whole jobs": [training.recipe, using.check, training.run, training.sweep, training.annotate, training.paper],
+    "Look closely": [using.evaluate, using.speed, using.report, using.verify, using.submit],
     "Bring to production": [serving.export, serving.serve, serving.push],
 }
 
 app = typer.Typer(
     name="pkd",
+    cls=OneScreenGroup,
     no_args_is_help=True,
-    rich_markup_mode="rich",
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="[dim]First steps:[/dim] pkd demo · pkd distill --help",
+    epilog="First steps: `pkd demo`, which needs no files; then `pkd distill --help`.",
 )
 
 
@@ -84,27 +69,26 @@ def _show_version(asked: bool) -> None:
 @app.callback()
 def _pkd(
     version: Annotated[
-        bool, typer.Option("--version", help="print the version", callback=_show_version, is_eager=True)
+        bool, typer.Option("--version", "-V", help="print the version", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     """Make BERT-like classifiers small and fast by Patient Knowledge Distillation."""
 
 
-def _add(command: Callable[..., None], panel: str) -> None:
+def _add(command: Callable[..., None], group: str) -> None:
     name = command.__name__
     app.command(
         name,
         cls=OneScreenCommand,
         help=(command.__doc__ or "").splitlines()[0],
         epilog="\n".join(f"  {example}" for example in _EXAMPLES[name]),
-        rich_help_panel=panel,
-        short_help=(command.__doc__ or "").splitlines()[0].replace("[", "\\["),
+        rich_help_panel=group,
     )(command)
 
 
-for _panel, _commands in _PANELS.items():
+for _group, _commands in _GROUPS.items():
     for _command in _commands:
-        _add(_command, _panel)
+        _add(_command, _group)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

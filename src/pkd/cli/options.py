@@ -147,6 +147,7 @@ def _parameter(panel: Flags, field: dataclasses.Field[Any]) -> inspect.Parameter
         help=help_of(field),
         show_default=_default(field),
         rich_help_panel=panel.panel,
+        autocompletion=_values(hint),
     )
     return inspect.Parameter(
         field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
@@ -164,6 +165,14 @@ def _kind(name: str, hint: Any) -> tuple[Any, str | None, str | None]:
     if hint is bool:
         return bool, None, None
     return str, _OWN_METAVARS.get(name, "TEXT"), None
+
+
+def _values(hint: Any) -> Callable[[str], list[str]] | None:
+    """What a shell completes a flag's value with, where it is one of a few words."""
+    if typing.get_origin(hint) is not Literal:
+        return None
+    words = typing.get_args(hint)
+    return lambda incomplete: [word for word in words if word.startswith(incomplete)]  # Typer asks for this name
 
 
 def _default(field: dataclasses.Field[Any]) -> str | bool:

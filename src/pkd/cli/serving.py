@@ -43,7 +43,7 @@ def export(
     json: Json = False,
     **keys: Any,
 ) -> None:
-    """Export a classifier to ONNX, proven against PyTorch, to be served without it."""
+    """Export a classifier to ONNX, proven against PyTorch."""
     with loading():
         from pkd.jobs.export import export
 
@@ -109,7 +109,7 @@ def push(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Upload a classifier to the Hugging Face hub with its card, chart and recipe."""
+    """Upload a classifier to the hub, with its card, chart and recipe."""
     with loading():
         from pkd.jobs.push import push
 

@@ -51,7 +51,7 @@ def run(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Run a whole recipe: teacher, students, controls, evaluation, report."""
+    """Run a recipe: teacher, students, controls, evaluation, report."""
     from pkd.recipe.reading import read_recipe
 
     asked = read_recipe(recipe, set or ())  # its faults are told before the heavy libraries are loaded
@@ -73,7 +73,7 @@ def sweep(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Try the hyper-parameters under `sweep` on Ray Tune, and train the best again with fresh seeds."""
+    """Try a recipe's hyper-parameters; train the best with fresh seeds."""
     from pkd.recipe.reading import read_recipe
 
     asked = read_recipe(recipe, set or ())  # its faults are told before the heavy libraries are loaded
@@ -94,7 +94,7 @@ def demo(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Distil a real encoder on real movie reviews, offline, from data to report."""
+    """Distil a real encoder on real reviews, offline, within minutes."""
     with loading():
         from pkd.jobs.demo import demo
 
@@ -158,7 +158,7 @@ def recipe(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file if it is there")] = False,
     debug: Debug = False,
 ) -> None:
-    """Print a recipe with every key, its default and what it means."""
+    """Print a recipe with every key, its default and its meaning."""
     from pkd.errors import RecipeError
     from pkd.recipe.writing import commented_recipe
 
@@ -221,7 +221,7 @@ def annotate(
     json: Json = False,
     **keys: Any,
 ) -> None:
-    """Let the teacher answer every row once and store its logits and [CLS] states."""
+    """Let the teacher answer every row once, and store its answers."""
     layers = numbers(teacher_layers, "--teacher-layers")
     if layers is not None and ("layers" in keys or "layer_map" in keys):
         raise typer.BadParameter("--teacher-layers already says which; leave out --layers and --layer-map.")
@@ -247,7 +247,7 @@ def distill(
     json: Json = False,
     **keys: Any,
 ) -> None:
-    """Distil a teacher into a smaller student that works wherever the teacher does."""
+    """Distil a teacher into a smaller student that works in its place."""
     with loading():
         from pkd.jobs.distill import distill
 

@@ -58,7 +58,7 @@ def verify(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder, or a stage of one", show_default=False)],
     json: Json = False,
 ) -> None:
-    """Read everything a run holds again, and say what is damaged."""
+    """Read everything that a run holds again; report what is damaged."""
     with loading():
         from pkd.jobs.verify import verify
 
@@ -88,7 +88,7 @@ def check(
     set: Set = None,
     json: Json = False,
 ) -> None:
-    """Say what a recipe would do and cost, and what is wrong, without training."""
+    """Say what a recipe would do and cost, and what is wrong with it."""
     from pkd.recipe.reading import read_recipe
 
     asked = read_recipe(recipe, set or ())  # its faults are told before the heavy libraries are loaded
@@ -185,7 +185,7 @@ def submit(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Answer a GLUE task's test rows in the files that the leaderboard takes."""
+    """Answer a GLUE task's test rows in the files of its leaderboard."""
     with loading():
         from pkd.jobs.submit import submit
 
@@ -223,7 +223,7 @@ def predict(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Classify texts; prints label, probability and text, tab-separated."""
+    """Classify texts: print label, probability and text, tab-separated."""
     if texts and file:
         raise typer.BadParameter("give texts or --file, not both.")
     if text_columns and (texts or file in (None, "-") or _is_lines(file)):

@@ -42,6 +42,7 @@ def commented_recipe() -> str:
         "# A recipe of pkd: every key with its default. Keep what you change, delete the rest.",
         "# Run it:        pkd run recipe.yaml",
         "# Change a key:  pkd run recipe.yaml --set students.0.beta=500",
+        "# Paths that are not absolute start at the folder in which pkd is run, wherever the recipe lies.",
         "",
     ]
     lines += _commented(Recipe, indent="")
