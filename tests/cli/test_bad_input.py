@@ -622,7 +622,7 @@ def test_a_hub_that_refuses_or_cannot_be_reached_is_told_in_one_line_with_a_hint
         case(["--beta", "much"], ["Invalid value for '--beta'", "number", "`pkd distill --help`"], id="C60-wrong-type"),
         case(["--set", "training.evaluation_strategy=epoch"], ["every epoch is evaluated when data.eval is given"],
              id="C61-evaluation-strategy"),
-        case(["--set", "no_cuda=true"], ["write training.device: cpu"], id="C61-no-cuda"),
+        case(["--set", "no_cuda=true"], ["write device: cpu"], id="C61-no-cuda"),
         case(["--set", "training.device=cuda"], ["device is cuda, but torch sees no GPU", "auto or cpu"],
              id="C72-no-gpu", marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")),
         case(["--set", "training.fp16=true"], ["write precision: bfloat16 or float32; float16 is not used"], id="C72-fp16"),

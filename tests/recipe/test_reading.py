@@ -95,7 +95,7 @@ def test_all_faults_are_told_at_once_in_the_order_of_their_lines(tmp_path: Path)
         ("seed: 4294967295\nseeds: 2", "the last seed must be below 2^32"),
         ("name: a/b", "letters, digits"),
         ("training: {evaluation_strategy: epoch}", "every epoch is evaluated"),
-        ("training: {no_cuda: true}", "training.device: cpu"),
+        ("training: {no_cuda: true}", "write device: cpu"),
         ("data2: {}", "did you mean data?"),
         ("learning_rate: 1", "did you mean training.learning_rate?"),
         ("students: [{seeeds: 3}]", "students.0.seeeds is not known; seeds stands at the recipe's top level"),
@@ -230,3 +230,31 @@ def test_any_text_makes_a_recipe_or_a_recipe_error(tmp_path: Path, text: str) ->
 def test_classes_of_one_name_or_of_none_are_refused(tmp_path: Path, key: str) -> None:
     assert "'a' stands there twice" in complaint(tmp_path, GOOD, f"data.{key}=[a,a,b]")
     assert "one of its names is empty" in complaint(tmp_path, GOOD, f"data.{key}=[a,'']")
+
+
+@pytest.mark.parametrize("where", ["training", "teacher.finetune", "students.0.training"])
+def test_a_device_of_one_training_is_read_as_that_of_the_whole_job(where: str, tmp_path: Path) -> None:
+    written = {
+        "training": GOOD + "training: {device: cpu, learning_rate: 1e-5}\n",
+        "teacher.finetune": "teacher: {model: t, finetune: {device: cpu}}\ndata: {train: a.csv}\n",
+        "students.0.training": GOOD + "students: [{training: {device: cpu}}]\n",
+    }[where]
+    recipe = read_recipe(recipe_file(tmp_path, written))
+    assert recipe.device == "cpu"
+    keyed = place_keywords({"teacher": "t", "train": "a", f"{where}.device": "cpu"})
+    assert recipe_from(keyed, where="test").device == "cpu"
+    assert read_recipe(recipe_file(tmp_path, GOOD), [f"{where}.device=cpu"]).device == "cpu"
+
+
+def test_an_override_of_the_device_wins_over_the_file_wherever_either_stands(tmp_path: Path) -> None:
+    for written in ("training: {device: cuda}\n", "device: cuda\n"):
+        for override in ("device=cpu", "training.device=cpu", "training={device: cpu}"):
+            assert read_recipe(recipe_file(tmp_path, GOOD + written), [override]).device == "cpu"
+
+
+def test_a_wrong_or_doubted_device_is_told_where_it_stands(tmp_path: Path) -> None:
+    told = complaint(tmp_path, GOOD + "training:\n  device: gpu\n")
+    assert told.startswith(f"{tmp_path / 'recipe.yaml'}:4: training.device is 'gpu'; it must be auto, cpu or cuda")
+    told = complaint(tmp_path, GOOD + "device: cpu\ntraining:\n  device: cuda\n")
+    assert "recipe.yaml:5: training.device is 'cuda', but device is 'cpu'; all of a job computes on one" in told
+    assert "--set training.device=gpu: device is 'gpu'" in complaint(tmp_path, GOOD, "training.device=gpu")

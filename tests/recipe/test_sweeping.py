@@ -78,7 +78,7 @@ def test_the_recipe_at_a_point_has_its_values_and_no_sweep() -> None:
         ({"keys": {"metric": ["mcc"]}}, ["metric", "cannot be swept"]),
         ({"keys": {"students.1.beta": [1]}}, ["students.1.beta", "cannot be swept"]),
         ({"keys": {"name": ["a"]}}, ["name", "swept"]),
-        ({"keys": {"training.device": ["cpu"]}}, ["no hyper-parameter"]),
+        ({"keys": {"training.device": ["cpu"]}}, ["cannot be swept"]),
         ({"keys": {"betta": [1, 2]}}, ["betta", "not known", "did you mean sweep.keys.beta?"]),
         ({"keys": {"alpha": [0.5, 70]}}, ["sweep.keys.alpha.1", "at most 1"]),
         ({"keys": {"alpha": [0.5, 0.5]}}, ["same value"]),

@@ -7,6 +7,7 @@ from pkd.reporting.wording import (
     amount,
     comparison_sentence,
     count_text,
+    device_sentence,
     difference_text,
     examples_text,
     featured,
@@ -180,3 +181,20 @@ def test_the_table_gives_speed_and_size_beside_the_teachers(records: list[Record
 )
 def test_numbers_are_written_short_and_with_a_true_minus(text: str, wanted: str) -> None:
     assert text == wanted
+
+
+def test_the_devices_of_the_figures_are_named_once_where_they_are_one(records: list[Record]) -> None:
+    models = [record for record in records if isinstance(record, ModelRecord)]
+
+    def told(*devices: dict[str, str]) -> str:
+        return device_sentence(
+            [model.model_copy(update={"devices": each}) for model, each in zip(models, devices, strict=False)]
+        )
+
+    card = "cuda (NVIDIA H100)"
+    assert told({}, {}) == ""
+    assert told({"scores": card, "rows_per_second": card}, {"scores": card}) == f"Scored and timed on {card}."
+    assert (
+        told({"scores": "cpu"}, {"scores": card, "rows_per_second": card})
+        == f"Scored on cpu and {card}; timed on {card}."
+    )

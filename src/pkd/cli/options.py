@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.models import OptionInfo
 
+from pkd.errors import RecipeError
+from pkd.recipe.devices import check_device
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.naming import default_of, fields_of, help_of, hints, without_none
 from pkd.recipe.reading import recipe_from
@@ -28,6 +30,27 @@ Overwrite = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON", rich_help_panel=RESULT_PANEL)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress, only warnings", rich_help_panel=RESULT_PANEL)]
 Debug = Annotated[bool, typer.Option("--debug", help="tracebacks and library logs", rich_help_panel=RESULT_PANEL)]
+
+
+def _checked_device(name: str | None) -> str | None:
+    try:
+        check_device(name or "auto")
+    except RecipeError as error:
+        raise typer.BadParameter(f"--{error}") from None
+    return name
+
+
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="|".join(typing.get_args(hints(Recipe)["device"])),
+        help=help_of(fields_of(Recipe)["device"]),
+        show_default=str(default_of(fields_of(Recipe)["device"])),
+        callback=_checked_device,
+        rich_help_panel=RESULT_PANEL,
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(
@@ -63,6 +86,7 @@ COLUMNS = Flags(
 STUDENT = Flags("Student", StudentSettings)
 TRAINING = Flags("Training", TrainingSettings)
 RUN = Flags("Run", Recipe)
+WHERE = Flags(RESULT_PANEL, Recipe, ("device",))
 
 _METAVARS = {int: "N", float: "X", str: "TEXT"}
 _OWN_METAVARS = {
@@ -192,6 +216,11 @@ def _value(name: str, given: Any) -> Any:
     if name == "start":
         return start(given)
     return given
+
+
+def with_device(overrides: Sequence[str] | None, device: str | None) -> list[str]:
+    """The overrides of a recipe, `--device` among them."""
+    return [*(overrides or ()), *([] if device is None else [f"device={device}"])]
 
 
 def layer_map(text: str) -> str | list[list[int]]:

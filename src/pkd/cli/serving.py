@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pkd.cli.options import COLUMNS, Json, Overwrite, with_flags
+from pkd.cli.options import COLUMNS, Device, Json, Overwrite, with_flags
 from pkd.cli.session import loading, with_progress
 from pkd.cli.showing import show, show_json
 from pkd.serving.limits import Limits
@@ -74,7 +74,7 @@ def serve(
         int | None,
         typer.Option("--workers", metavar="N", min=1, help="threads of the model (default: a core each)"),
     ] = None,
-    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="where")] = "auto",
+    device: Device = None,
     max_batch: Annotated[int, _limit("--max-batch", "texts the model answers at a time")] = _LIMITS.batch,
     max_queue: Annotated[int, _limit("--max-queue", "texts that may wait; beyond it 429")] = _LIMITS.queue,
     max_texts: Annotated[int, _limit("--max-texts", "texts a request; beyond it 422")] = _LIMITS.texts,
@@ -92,7 +92,7 @@ def serve(
     with loading():
         from pkd.jobs.serve import serve
 
-    serve(model, host=host, port=port, limits=limits, device=device, workers=workers)
+    serve(model, host=host, port=port, limits=limits, device=device or "auto", workers=workers)
 
 
 @with_progress

@@ -13,12 +13,15 @@ from pkd.cli.options import (
     RUN,
     STUDENT,
     TRAINING,
+    WHERE,
     Debug,
+    Device,
     Flags,
     Json,
     Overwrite,
     Set,
     numbers,
+    with_device,
     with_flags,
 )
 from pkd.cli.session import loading, with_progress
@@ -48,13 +51,14 @@ Output = Annotated[str, typer.Option("--output", metavar="DIR", help="folder for
 def run(
     recipe: RecipeFile,
     set: Set = None,
+    device: Device = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Run a recipe: teacher, students, controls, evaluation, report."""
     from pkd.recipe.reading import read_recipe
 
-    asked = read_recipe(recipe, set or ())  # its faults are told before the heavy libraries are loaded
+    asked = read_recipe(recipe, with_device(set, device))  # its faults are told before the heavy libraries are loaded
     with loading():
         from pkd.jobs.run import run
 
@@ -70,13 +74,14 @@ def sweep(
     resume: Annotated[
         bool, typer.Option("--resume", help="train the points that are missing; the same command always does")
     ] = False,
+    device: Device = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Try a recipe's hyper-parameters; train the best with fresh seeds."""
     from pkd.recipe.reading import read_recipe
 
-    asked = read_recipe(recipe, set or ())  # its faults are told before the heavy libraries are loaded
+    asked = read_recipe(recipe, with_device(set, device))  # its faults are told before the heavy libraries are loaded
     with loading():
         from pkd.jobs.sweep import sweep
 
@@ -91,6 +96,7 @@ def demo(
     output: Annotated[str, typer.Option("--output", metavar="DIR", help="folder of the run")] = "runs/demo",
     quick: Annotated[bool, typer.Option("--quick", help="fewer examples: a look in a minute or two")] = False,
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="repeat with so many seeds")] = 1,
+    device: Device = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -98,7 +104,7 @@ def demo(
     with loading():
         from pkd.jobs.demo import demo
 
-    result = demo(output=output, quick=quick, seeds=seeds, overwrite=overwrite)
+    result = demo(output=output, quick=quick, seeds=seeds, device=device or "auto", overwrite=overwrite)
     show_records(result.records, as_json=json)
     show(f"report: {result.report}", also_json=json)
 
@@ -130,6 +136,7 @@ def paper(
     output: Annotated[
         str | None, typer.Option("--output", metavar="DIR", help="folder (default: runs/paper/TABLE)")
     ] = None,
+    device: Device = None,
     overwrite: Overwrite = False,
     set: Set = None,
     json: Json = False,
@@ -141,7 +148,7 @@ def paper(
     named = [task.strip() for task in (tasks or "").split(",") if task.strip()]
     given: dict[str, Any] = {
         "tasks": named, "glue": glue, "race": race, "teacher": teacher, "base": base, "seeds": seeds, "quick": quick,
-        "set": set or (),
+        "set": set or (), "device": device or "auto",
     }  # fmt: skip
     if dry_run:
         show_estimates(job.dry_run(table, **given), as_json=json)
@@ -175,7 +182,7 @@ def recipe(
 
 
 @with_progress
-@with_flags(FINETUNING_DATA, TRAINING, Flags("Run", RUN.settings, ("seed",)))
+@with_flags(FINETUNING_DATA, TRAINING, Flags("Run", RUN.settings, ("seed", "device")))
 def finetune(
     model: Annotated[
         str, typer.Option("--model", metavar="MODEL", help="pretrained folder or hub name", show_default=False)
@@ -192,7 +199,14 @@ def finetune(
 
     result = finetune(model=model, train=train, output=output, overwrite=overwrite, **keys)
     if json:
-        show_json({"folder": str(result.folder), "scores": result.scores, "selection": result.selection})
+        show_json(
+            {
+                "folder": str(result.folder),
+                "scores": result.scores,
+                "selection": result.selection,
+                "device": result.device,
+            }
+        )
         return
     for name, value in result.scores.items():
         show(f"{name}: {value:.4g}")
@@ -200,7 +214,7 @@ def finetune(
 
 
 @with_progress
-@with_flags(Flags("Student that it is for", StudentSettings, ("layers", "layer_map")), COLUMNS)
+@with_flags(Flags("Student that it is for", StudentSettings, ("layers", "layer_map")), COLUMNS, WHERE)
 def annotate(
     teacher: Teacher,
     output: Output,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pkd.cli.options import COLUMNS, Json, Set, numbers, with_flags
+from pkd.cli.options import COLUMNS, WHERE, Device, Json, Set, numbers, with_device, with_flags
 from pkd.cli.session import loading, with_progress
 from pkd.cli.showing import show, show_json, show_records, show_speeds
 from pkd.errors import CacheError, DataError
@@ -20,7 +20,7 @@ Text = str | tuple[str, str]
 
 
 @with_progress
-@with_flags(COLUMNS)
+@with_flags(COLUMNS, WHERE)
 def evaluate(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="folders of classifiers", show_default=False)],
     test: Annotated[
@@ -86,12 +86,13 @@ def verify(
 def check(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="the recipe", show_default=False)],
     set: Set = None,
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """Say what a recipe would do and cost, and what is wrong with it."""
     from pkd.recipe.reading import read_recipe
 
-    asked = read_recipe(recipe, set or ())  # its faults are told before the heavy libraries are loaded
+    asked = read_recipe(recipe, with_device(set, device))  # its faults are told before the heavy libraries are loaded
     with loading():
         from pkd.jobs.check import check
 
@@ -144,18 +145,16 @@ def speed(
         Path | None,
         typer.Option("--chart", metavar="FILE", help="also write a .png, .html or .json chart", show_default=False),
     ] = None,
-    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="where")] = "auto",
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """Count, weigh and time models, exported or not, side by side."""
     depths = numbers(layers, "--layers") or []
-    if device not in ("auto", "cpu", "cuda"):
-        raise typer.BadParameter(f"--device is {device}; it must be auto, cpu or cuda.")
     given: dict[str, Any] = {
         "layers": depths, "test": test, "text_columns": text_columns, "rows": rows, "max_length": max_length,
         "batch_sizes": numbers(batch_sizes, "--batch-sizes", "numbers as 1,32"),
         "lengths": numbers(lengths, "--lengths", "numbers as 32,128") or [],
-        "rounds": rounds, "threads": threads, "memory": memory, "device": device,
+        "rounds": rounds, "threads": threads, "memory": memory, "device": device or "auto",
     }  # fmt: skip
     with loading():
         from pkd.jobs.speed import speed
@@ -183,13 +182,14 @@ def submit(
     max_length: Annotated[
         int | None, typer.Option("--max-length", metavar="N", min=3, help="word pieces a row", show_default=False)
     ] = None,
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """Answer a GLUE task's test rows in the files of its leaderboard."""
     with loading():
         from pkd.jobs.submit import submit
 
-    written = submit(model, task=task, output=output, folder=folder, max_length=max_length)
+    written = submit(model, task=task, output=output, folder=folder, max_length=max_length, device=device or "auto")
     for path in written:
         if json:
             show_json({"file": str(path)})
@@ -221,6 +221,7 @@ def predict(
             "--text-columns", metavar="A[,B]", help="column of the text, or two of a pair", show_default=False
         ),
     ] = None,
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """Classify texts: print label, probability and text, tab-separated."""
@@ -233,7 +234,7 @@ def predict(
     with loading():
         from pkd.jobs.predict import predict
 
-        predictions = predict(model, _texts(texts, file, text_columns))
+        predictions = predict(model, _texts(texts, file, text_columns), device=device or "auto")
     for prediction in predictions:
         if json:
             labels = {"labels": prediction.labels} if prediction.labels else {}

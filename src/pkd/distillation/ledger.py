@@ -44,7 +44,7 @@ def measure_terms(
     """Measure each term on a few batches; weights, mode and gradients of the student are left as they were.
 
     Args:
-        student: as it starts.
+        student: as it starts, on the device to compute on.
         batches: of annotated rows.
         settings: of the loss.
         layer_map: None where there is no patience.
@@ -62,6 +62,7 @@ def measure_terms(
     norms: dict[str, list[float]] = {term.name: [] for term in objective}
     parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
     for batch in batches:
+        batch = {name: column.to(student.device) for name, column in batch.items()}
         of_batch = term_rows(student, batch, objective, settings, layer_map, problem_type)
         has_label = is_labelled(batch["labels"])
         for term in objective:

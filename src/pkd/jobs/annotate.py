@@ -42,7 +42,7 @@ from pkd.recipe.settings import AnnotationSettings, DataSettings
 from pkd.storage.lock import one_writer
 from pkd.storage.seal import Manifest
 from pkd.storage.space import require_space
-from pkd.training.precision import autocast_dtype, resolve_device
+from pkd.training.precision import autocast_dtype, computing_on, device_text, resolve_device
 
 KIND = "annotated"
 
@@ -93,6 +93,7 @@ def annotate(
         _check_layer_numbers(teacher_layers)
     if isinstance(train, datasets.Dataset):
         _check_columns(train)
+    resolve_device(recipe.device)  # a device that is not there is told before anything is loaded
     if isinstance(teacher, str):
         loaded = load_teacher(teacher)
     elif tokenizer is None:
@@ -121,6 +122,7 @@ def annotate(
             recipe.annotation,
             recipe.data.max_length,
             overwrite=overwrite,
+            device=recipe.device,
         )
     return open_shards(done.folder)
 
@@ -194,7 +196,7 @@ def annotate_stage(
     max_length: int,
     *,
     overwrite: bool,
-    device: str = "auto",
+    device: str,
     rows_prints: Mapping[str, str] | None = None,
 ) -> Done:
     """The stage that makes annotated rows; stored layers that are not asked for now are kept."""
@@ -221,20 +223,18 @@ def annotate_stage(
     computed_in = autocast_dtype(settings.precision, where)
 
     def doubts(manifest: Manifest) -> str | None:
-        teacher.model.to(where)  # type: ignore[arg-type]
-        doubt = doubt_answers(
-            folder,
-            rows,
-            teacher.model,
-            teacher.tokenizer,
-            teacher_layers=manifest.facts["teacher_layers"],
-            max_length=max_length,
-            autocast_dtype=computed_in,
-            stored_dtype=torch.bfloat16 if manifest.facts["computed_in"] == "bfloat16" else None,
-            seed=int(manifest.fingerprint[:8], 16),
-        )
-        teacher.model.to(torch.device("cpu"))  # type: ignore[arg-type]
-        return doubt
+        with computing_on(where, [teacher.model]):
+            return doubt_answers(
+                folder,
+                rows,
+                teacher.model,
+                teacher.tokenizer,
+                teacher_layers=manifest.facts["teacher_layers"],
+                max_length=max_length,
+                autocast_dtype=computed_in,
+                stored_dtype=torch.bfloat16 if manifest.facts["computed_in"] == "bfloat16" else None,
+                seed=int(manifest.fingerprint[:8], 16),
+            )
 
     def build(partial: Path) -> Mapping[str, Any]:
         stored = sorted(wanted)
@@ -247,8 +247,7 @@ def annotate_stage(
             max_length / 2,
         )
         require_space(partial, row * len(rows), f"Annotating {len(rows):,} rows")
-        teacher.model.to(where)  # type: ignore[arg-type]
-        with progress.stage(name, len(rows), "rows") as stage:
+        with computing_on(where, [teacher.model]), progress.stage(name, len(rows), "rows") as stage:
             annotated = annotate_rows(
                 rows,
                 teacher.model,
@@ -261,7 +260,6 @@ def annotate_stage(
                 autocast_dtype=computed_in,
                 stage=stage,
             )
-        teacher.model.to(torch.device("cpu"))  # type: ignore[arg-type]
         warn_if_truncated(annotated, max_length)
         answers = ranks.on_first(lambda: fingerprint_answers(annotated))
         ranks.on_first(lambda: forget_shard_lists(partial))
@@ -270,6 +268,7 @@ def annotate_stage(
             "teacher_layers": stored,
             "answers": answers,
             "settings": dataclasses.asdict(settings),
+            "device": device_text(where),
             "computed_in": "bfloat16" if computed_in is torch.bfloat16 else "float32",
         }
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import torch
 
 from pkd import progress
 from pkd.data.batching import Collator, TokenRows, is_labelled
@@ -37,6 +38,7 @@ from pkd.reporting.wording import amount, is_share, metric_title
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import read_manifest
 from pkd.training.arguments import check_training
+from pkd.training.precision import computing_on, device_text, move_model, resolve_device
 
 _BATCHES = 2
 _BATCH = 16
@@ -88,6 +90,7 @@ class CheckResult:
     students: list[StudentCheck] = field(default_factory=list)
     teacher_score: float | None = None  # by the recipe's metric; of scores their squared error
     constant_score: float | None = None  # of always giving the same best answer
+    device: str | None = None  # what computed the figures
 
     def to_dict(self) -> dict[str, Any]:
         """The check as plain data."""
@@ -142,9 +145,11 @@ def check(recipe: Recipe | str | Path, *, set: Sequence[str] = ()) -> CheckResul
         f"{', '.join(teacher.label_names)}; labels are matched by name."
     )
     score = constant = None
+    device = resolve_device(recipe.device)
     if "eval" in examples.splits:
         rows = _sample(examples.splits["eval"], _TEACHER_ROWS)
-        logits = answer_rows(teacher.model, encode(rows, teacher.tokenizer, recipe.data.max_length)).logits
+        with computing_on(device, [teacher.model]):
+            logits = answer_rows(teacher.model, encode(rows, teacher.tokenizer, recipe.data.max_length)).logits
         kind: ProblemType = teacher.outputs.problem_type
         metric = "mse" if kind == "regression" else recipe.evaluation.metric
         score, constant = check_teacher_score(logits, label_array(rows), teacher.name, kind, metric)
@@ -152,10 +157,10 @@ def check(recipe: Recipe | str | Path, *, set: Sequence[str] = ()) -> CheckResul
             f"On {len(rows):,} development rows its {metric_title(metric)} is {_with_unit(metric, score)}; always "
             f"giving the same best answer has {_with_unit(metric, constant)}."
         )
-    students = _check_on_sample(plans, teacher, examples, recipe)
+    students = _check_on_sample(plans, teacher, examples, recipe, device)
     for student in students:
         told += student.sentences()
-    return CheckResult(told, students, score, constant)
+    return CheckResult(told, students, score, constant, device_text(device))
 
 
 def check_trainings(recipe: Recipe) -> None:
@@ -167,7 +172,7 @@ def check_trainings(recipe: Recipe) -> None:
     students = [training_of(recipe, student) for student in recipe.students]
     for settings in (recipe.training, recipe.teacher.finetune, *students):
         if settings is not None:
-            check_training(settings)
+            check_training(settings, recipe.device)
 
 
 def _unmeasured(plan: StudentPlan, problem_type: ProblemType, *, unlabelled: bool) -> StudentCheck:
@@ -229,13 +234,19 @@ def _with_unit(metric: str, value: float) -> str:
 
 
 def check_students(
-    plans: Sequence[StudentPlan], teacher: LoadedClassifier, annotated: datasets.Dataset, seed: int
+    plans: Sequence[StudentPlan],
+    teacher: LoadedClassifier,
+    annotated: datasets.Dataset,
+    seed: int,
+    device: torch.device,
 ) -> list[StudentCheck]:
     """Measure each student's loss terms on a few annotated batches, as it starts."""
-    return [_check_student(plan, teacher, annotated, seed) for plan in plans]
+    return [_check_student(plan, teacher, annotated, seed, device) for plan in plans]
 
 
-def _check_student(plan: StudentPlan, teacher: LoadedClassifier, rows: datasets.Dataset, seed: int) -> StudentCheck:
+def _check_student(
+    plan: StudentPlan, teacher: LoadedClassifier, rows: datasets.Dataset, seed: int, device: torch.device
+) -> StudentCheck:
     layer_map = plan.layer_map
     collate = Collator(teacher.model.config.pad_token_id or 0, layer_map.teacher if layer_map else ())
     chosen = np.random.default_rng(seed).permutation(len(rows))[: _BATCH * _BATCHES]
@@ -243,7 +254,7 @@ def _check_student(plan: StudentPlan, teacher: LoadedClassifier, rows: datasets.
     batches = [
         collate(table.__getitems__(chosen[begin : begin + _BATCH].tolist())) for begin in range(0, len(chosen), _BATCH)
     ]
-    student = build_student(plan, seed, teacher)
+    student = move_model(build_student(plan, seed, teacher), device)
     unlabelled = not all(bool(is_labelled(batch["labels"]).all()) for batch in batches)
     return dataclasses.replace(
         _unmeasured(plan, teacher.outputs.problem_type, unlabelled=unlabelled),
@@ -260,10 +271,14 @@ def _check_student(plan: StudentPlan, teacher: LoadedClassifier, rows: datasets.
 
 
 def _check_on_sample(
-    plans: Sequence[StudentPlan], teacher: LoadedClassifier, examples: Examples, recipe: Recipe
+    plans: Sequence[StudentPlan],
+    teacher: LoadedClassifier,
+    examples: Examples,
+    recipe: Recipe,
+    device: torch.device,
 ) -> list[StudentCheck]:
     wanted = sorted({layer for plan in plans if plan.layer_map for layer in plan.layer_map.teacher})
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, computing_on(device, [teacher.model]):
         annotated = {}
         for split in ("train", "unlabelled"):
             if split in examples.splits:
@@ -283,7 +298,9 @@ def _check_on_sample(
             parts = {split: round(_BATCH * _BATCHES * len(examples.splits[split]) / total) for split in annotated}
             some = {split: rows.select(range(min(len(rows), parts[split]))) for split, rows in annotated.items()}
             mixed = with_unlabelled(some["train"], some["unlabelled"])
-        return [_check_student(plan, teacher, mixed if plan.unlabelled else alone, recipe.seed) for plan in plans]
+        return [
+            _check_student(plan, teacher, mixed if plan.unlabelled else alone, recipe.seed, device) for plan in plans
+        ]
 
 
 def _data_sentences(examples: Examples) -> list[str]:

@@ -107,7 +107,7 @@ def resources_of(sweep: SweepSettings, device: str) -> tuple[dict[str, float], i
         gpus = 1.0 if device != "cpu" and any(node.get("GPU") for node in nodes) else 0.0
     if gpus == 0 and device == "cuda":
         raise RecipeError(
-            "training.device is cuda, but sweep.gpus_per_trial gives a trial no GPU, or Ray's nodes have none. Give a "
+            "device is cuda, but sweep.gpus_per_trial gives a trial no GPU, or Ray's nodes have none. Give a "
             "share, as 0.5, or device auto."
         )
     wanted = {"CPU": sweep.cpus_per_trial, "GPU": gpus}

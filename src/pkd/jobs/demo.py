@@ -21,6 +21,7 @@ from pkd.recipe.places import output_folder
 from pkd.recipe.reading import read_recipe
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import write_json
+from pkd.training.precision import resolve_device
 
 _EPOCHS = 2
 _STUDENTS = 6
@@ -44,23 +45,33 @@ _QUICK = _Size(seconds=120, train_rows=1600, eval_rows=300, test_rows=600, most_
 _OVERHEAD_SECONDS = 45.0  # loading, saving, evaluating, the report
 
 
-def demo(*, output: str = "runs/demo", quick: bool = False, seeds: int = 1, overwrite: bool = False) -> RunResult:
+def demo(
+    *,
+    output: str = "runs/demo",
+    quick: bool = False,
+    seeds: int = 1,
+    device: str = "auto",
+    overwrite: bool = False,
+) -> RunResult:
     """Run the demo: teacher, one annotation, six students, tables and report.
 
     Args:
         output: run folder; the data lies in it too.
         quick: on a subset, in a quarter of the time.
         seeds: repeat the students with so many seeds.
+        device: "auto", "cpu" or "cuda".
         overwrite: start unfinished stages with other inputs afresh.
 
     Raises:
         ResourceError: if the packages of the extra `demo` are not installed.
+        RecipeError: if the device is none, or not there.
     """
+    resolve_device(device)
     folder = output_folder(output)
     encoder = demo_encoder_folder()
     refuse_other_files(folder, overwrite=overwrite)
     data = RunFolder(folder).data
-    sizes = ranks.on_first(lambda: _sizes(folder, _QUICK if quick else _FULL, encoder))
+    sizes = ranks.on_first(lambda: _sizes(folder, _QUICK if quick else _FULL, encoder, device))
     files_of = ranks.on_first(lambda: {split: str(path) for split, path in write_demo_data(data, **sizes).items()})
     with as_file(files("pkd.recipes") / "demo.yaml") as path:
         recipe = read_recipe(path, required=())
@@ -68,6 +79,7 @@ def demo(*, output: str = "runs/demo", quick: bool = False, seeds: int = 1, over
         recipe,
         output=str(folder),
         seeds=seeds,
+        device=device,  # type: ignore[arg-type] # it was looked at
         teacher=dataclasses.replace(recipe.teacher, model=str(encoder)),
         data=dataclasses.replace(
             recipe.data,
@@ -80,7 +92,7 @@ def demo(*, output: str = "runs/demo", quick: bool = False, seeds: int = 1, over
     return run(recipe, overwrite=overwrite)
 
 
-def _sizes(folder: Path, size: _Size, encoder: Path) -> dict[str, int]:
+def _sizes(folder: Path, size: _Size, encoder: Path, device: str) -> dict[str, int]:
     """How many rows of each kind fit into the time; decided once a run folder, so that a second run redoes nothing."""
     plan = RunFolder(folder).data_plan
     if plan.is_file():
@@ -88,18 +100,18 @@ def _sizes(folder: Path, size: _Size, encoder: Path) -> dict[str, int]:
         if known["for"] == dataclasses.asdict(size):
             rows: dict[str, int] = known["rows"]
             return rows
-    rows = _rows_that_fit(size, encoder)
+    rows = _rows_that_fit(size, encoder, device)
     plan.parent.mkdir(parents=True, exist_ok=True)
     write_json(plan, {"for": dataclasses.asdict(size), "rows": rows})
     return rows
 
 
-def _rows_that_fit(size: _Size, encoder: Path) -> dict[str, int]:
+def _rows_that_fit(size: _Size, encoder: Path, device: str) -> dict[str, int]:
     with progress.stage("pilot: how fast is this machine"):
         loaded = load_pretrained(str(encoder), Outputs("single_label_classification", ("negative", "positive")))
         rows = encode(demo_reviews()["train"].remove_columns("label"), loaded.tokenizer, 128)
         occurs = occurring_pieces(rows, loaded.model.get_input_embeddings().num_embeddings)  # type: ignore[arg-type]
-        pilot = time_rows(loaded, rows, [_DEPTH], occurs)
+        pilot = time_rows(loaded, rows, [_DEPTH], occurs, device=device)
     student_step = pilot.student_step[_DEPTH]
     a_row = _EPOCHS * (pilot.teacher_step + _STUDENTS * student_step) + pilot.teacher_pass
     seconds = size.seconds - _OVERHEAD_SECONDS

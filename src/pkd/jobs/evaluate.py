@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import datasets
 import numpy as np
+import torch
 
 from pkd import progress
 from pkd.data.arrays import column_values
@@ -43,6 +44,7 @@ from pkd.reporting.results import (
 from pkd.reporting.wording import AGAINST_TEACHER
 from pkd.serving.onnx_model import graph_of
 from pkd.serving.speed import ROWS, measure_speed
+from pkd.training.precision import computing_on, device_text, resolve_device
 
 KIND = "predictions"
 SPEED_STAGE = "time the models side by side"
@@ -62,6 +64,7 @@ class Measured:
     parameters: int
     seed: int | None = None
     rows_per_second: float | None = None
+    devices: Mapping[str, str] = field(default_factory=dict)  # figure -> what computed it
     about: Mapping[str, Any] = field(default_factory=dict)  # further fields of its ModelRecord
 
 
@@ -119,6 +122,7 @@ def evaluate(
         raise RecipeError(
             "There are no rows to measure on. Name labelled examples (test; --test FILE) or a task (--task NAME)."
         )
+    device = resolve_device(recipe.device)
     named = line_up(models, {"teacher": teacher} if teacher else None)
     for place in named.values():
         if graph_of(place) is not None:
@@ -134,10 +138,14 @@ def evaluate(
     rows, label_names = examples.splits[split], examples.label_names
     max_length = recipe.data.max_length
     timed = recipe.evaluation.measure_speed and len(loaded) > 1  # a speed is told beside another
-    speeds = measure_speeds(loaded, rows, max_length) if timed else {}
+    speeds = measure_speeds(loaded, rows, max_length, device) if timed else {}
+    devices = dict.fromkeys(("scores", *(["rows_per_second"] if timed else ())), device_text(device))
     measured = []
     for name, model in loaded.items():
-        with progress.stage(f"evaluate {name}", len(rows), "rows") as stage:
+        with (
+            computing_on(device, [model.model]),
+            progress.stage(f"evaluate {name}", len(rows), "rows") as stage,
+        ):
             logits = answer_rows(model.model, _as_read_by(model, rows, max_length), on_batch=stage.advance).logits
         order = [(model.label_names or label_names).index(label) for label in label_names]  # by name: orders may differ
         measured.append(
@@ -150,6 +158,7 @@ def evaluate(
                 parameters=count_parameters(model.model),
                 seed=None if teacher and name == "teacher" else 0,
                 rows_per_second=speeds.get(name),
+                devices=devices,
             )
         )
     described = describe_rows(examples, split, trained_here=False)
@@ -200,9 +209,14 @@ def _check_same_outputs(name: str, outputs: Outputs, first: str, of_first: Outpu
 
 
 def predict_stage(
-    folder: Path, model: LoadedClassifier, rows: datasets.Dataset, fingerprints: Mapping[str, Any], max_length: int
+    folder: Path,
+    model: LoadedClassifier,
+    rows: datasets.Dataset,
+    fingerprints: Mapping[str, Any],
+    max_length: int,
+    device: torch.device,
 ) -> Done:
-    """The stage that keeps a model's logits on the evaluated rows, in float32."""
+    """The stage that keeps a model's logits on the evaluated rows, in float32, and what computed them."""
     inputs = {
         "model": model.fingerprints,
         "rows": dict(fingerprints),
@@ -211,11 +225,14 @@ def predict_stage(
     }
 
     def build(partial: Path) -> Mapping[str, Any]:
-        with progress.stage(f"evaluate {folder.name}", len(rows), "rows") as stage:
+        with (
+            computing_on(device, [model.model]),
+            progress.stage(f"evaluate {folder.name}", len(rows), "rows") as stage,
+        ):
             encoded = encode(rows, model.tokenizer, max_length)
             logits = answer_rows(model.model, encoded, on_batch=stage.advance).logits
         np.save(partial / _LOGITS, logits, allow_pickle=False)
-        return {"rows": len(rows)}
+        return {"rows": len(rows), "device": device_text(device)}
 
     return run_stage(folder, KIND, inputs, build, overwrite=True)
 
@@ -226,9 +243,11 @@ def read_logits(folder: Path) -> np.ndarray:
     return logits
 
 
-def measure_speeds(models: Mapping[str, LoadedClassifier], rows: datasets.Dataset, max_length: int) -> dict[str, float]:
+def measure_speeds(
+    models: Mapping[str, LoadedClassifier], rows: datasets.Dataset, max_length: int, device: torch.device
+) -> dict[str, float]:
     """Rows per second of each model on up to 256 of the same rows, taking turns."""
-    with progress.stage(SPEED_STAGE):
+    with computing_on(device, [model.model for model in models.values()]), progress.stage(SPEED_STAGE):
         some = rows.select(range(min(ROWS, len(rows))))
         return measure_speed(
             {name: (model.model, _as_read_by(model, some, max_length)) for name, model in models.items()}
@@ -360,5 +379,6 @@ def _model_record(
         parameters=model.parameters,
         bytes=model.parameters * 4,
         rows_per_second=model.rows_per_second,
+        devices=dict(model.devices),
         **model.about,
     )

@@ -26,6 +26,7 @@ from pkd.recipe.settings import TrainingSettings
 from pkd.storage.lock import one_writer
 from pkd.storage.space import require_space
 from pkd.training.arguments import check_training, trainer_arguments
+from pkd.training.precision import device_text
 from pkd.training.trainer import RowMeanTrainer
 
 KIND = "teacher"
@@ -33,11 +34,12 @@ KIND = "teacher"
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """A fine-tuned classifier: its folder, its scores on the development rows, and which epoch was kept."""
+    """A fine-tuned classifier: its folder, its scores on the development rows, which epoch was kept, and where."""
 
     folder: Path
     scores: dict[str, float]
     selection: dict[str, Any]
+    device: str
 
 
 def finetune(
@@ -62,13 +64,14 @@ def finetune(
     folder = output_folder(output)
     values = place_keywords({"train": train, "eval": eval, **keys})
     recipe = recipe_from(values, where="finetune", required=("data.train",))
-    check_training(recipe.training)
+    check_training(recipe.training, recipe.device)
     examples = load_examples(recipe.data, splits=("train", "eval"))
     recipe = settle_metric(recipe, examples.outputs)
     warn_if_few(len(examples.splits["train"]), recipe.training)
     with one_writer(folder):
         done = finetune_stage(folder, model, recipe, recipe.training, examples, overwrite=overwrite)
-    return FinetuneResult(done.folder, done.manifest.facts["scores"], done.manifest.facts["selection"])
+    facts = done.manifest.facts
+    return FinetuneResult(done.folder, facts["scores"], facts["selection"], facts["device"])
 
 
 def finetune_stage(
@@ -101,7 +104,9 @@ def finetune_stage(
         metric = recipe.evaluation.metric if "eval" in rows else None
         trainer = RowMeanTrainer(
             loaded.model,
-            TrainingArguments(**trainer_arguments(settings, partial, seed=recipe.seed, metric=metric)),
+            TrainingArguments(
+                **trainer_arguments(settings, partial, seed=recipe.seed, metric=metric, device=recipe.device)
+            ),
             train_dataset=rows["train"],
             eval_dataset=rows.get("eval"),
             processing_class=loaded.tokenizer,
@@ -166,6 +171,7 @@ def training_facts(trainer: RowMeanTrainer, metric: str) -> dict[str, Any]:
         "selection": selection,
         "history": history,
         "train_seconds": trainer.train_seconds,
+        "device": device_text(trainer.args.device),
         "processes": trainer.args.world_size,
     }
 

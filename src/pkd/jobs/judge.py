@@ -41,7 +41,7 @@ from pkd.reporting.wording import AGAINST_TEACHER
 from pkd.storage.fingerprint import fingerprint
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import read_manifest, unseal
-from pkd.training.precision import describe_hardware, resolve_device
+from pkd.training.precision import describe_hardware, device_text, resolve_device
 
 _LIBRARIES = ("pkd", "torch", "transformers", "tokenizers", "datasets", "accelerate")
 
@@ -90,7 +90,8 @@ def judge_run(
         return known, page
     unseal(folder)  # until the new page is whole, the old one and the new records do not belong together
     teacher_logits = column_array(open_shards(run.annotated(split)), "teacher_logits")
-    measured = _measure(recipe, folder, teacher, teacher_logits, examples, on, trained, starts_tried)
+    answers = (teacher_logits, answered.facts["device"])
+    measured = _measure(recipe, folder, teacher, answers, examples, on, trained, starts_tried)
     records: list[Record] = [
         _run_record(recipe, teacher, examples, split, fingerprint(depends)),
         *model_records(measured, on, recipe.evaluation),
@@ -106,13 +107,16 @@ def _measure(
     recipe: Recipe,
     folder: Path,
     teacher: LoadedClassifier,
-    teacher_logits: np.ndarray,
+    answers: tuple[np.ndarray, str],
     examples: Examples,
     on: EvaluatedRows,
     trained: Sequence[Trained],
     starts_tried: Mapping[str, dict[str, float]],
 ) -> list[Measured]:
+    """Each model's logits and speed; `answers` are the teacher's logits and what computed them."""
+    device = resolve_device(recipe.device)
     students: dict[tuple[str, int], LoadedClassifier] = {}
+    scored_on: dict[tuple[str, int], str] = {}
     logits: dict[tuple[str, int], np.ndarray] = {}
     of_depth: dict[str, LoadedClassifier] = {"teacher": teacher}
     depth_names: dict[str, str] = {}
@@ -121,21 +125,26 @@ def _measure(
         model = students[key] = load_teacher(str(each.done.folder))
         name = f"{each.plan.name}-seed{each.seed}"
         prints = examples.fingerprints[on.split]
-        done = predict_stage(folder / "predictions" / name, model, on.rows, prints, recipe.data.max_length)
+        done = predict_stage(folder / "predictions" / name, model, on.rows, prints, recipe.data.max_length, device)
         logits[key] = read_logits(done.folder)
+        scored_on[key] = done.manifest.facts["device"]
         shape = f"{each.plan.layers} layers, {count_parameters(model.model):,} parameters"
         depth_names[each.plan.name] = shape
         of_depth.setdefault(shape, model)  # students of one shape are equally fast: one of them is timed
-    speeds = measure_speeds(of_depth, on.rows, recipe.data.max_length) if recipe.evaluation.measure_speed else {}
+    speeds = (
+        measure_speeds(of_depth, on.rows, recipe.data.max_length, device) if recipe.evaluation.measure_speed else {}
+    )
+    timed_on = {"rows_per_second": device_text(device)} if speeds else {}
     measured = [
         Measured(
             name="teacher",
             role="teacher",
             folder="teacher" if recipe.teacher.finetune is not None else recipe.teacher.model,
-            logits=teacher_logits,
+            logits=answers[0],
             layers=depth_of(teacher.model.config),
             parameters=count_parameters(teacher.model),
             rows_per_second=speeds.get("teacher"),
+            devices={"scores": answers[1], **timed_on},
         )
     ]
     for each in trained:
@@ -150,6 +159,7 @@ def _measure(
                 parameters=count_parameters(students[key].model),
                 seed=each.seed,
                 rows_per_second=speeds.get(depth_names[each.plan.name]),
+                devices={"scores": scored_on[key], **timed_on, "train_seconds": facts["device"]},
                 about={
                     "method": each.plan.method,
                     "start": each.plan.start,
@@ -218,7 +228,7 @@ def _run_record(
         rows={name: len(rows) for name, rows in examples.splits.items()},
         fingerprints={"teacher": teacher.fingerprints["model"], **prints, "results": results_print},
         versions={name: version(name) for name in _LIBRARIES},
-        hardware=describe_hardware(resolve_device(recipe.training.device)),
+        hardware=describe_hardware(resolve_device(recipe.device)),
         labels=list(examples.label_names),
         problem_type=examples.problem_type,
         evaluated_on=split,

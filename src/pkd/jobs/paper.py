@@ -25,6 +25,7 @@ from pkd.reporting.paper import PaperRow, TaskResult, paper_rows
 from pkd.reporting.paper_page import write_speed_page, write_table_page
 from pkd.reporting.speeds import SpeedRecord
 from pkd.storage.seal import write_text
+from pkd.training.precision import resolve_device
 
 TITLES = {
     "table1": "GLUE: the teacher, and students by fine-tuning (FT), KD and PKD-Skip",
@@ -70,6 +71,7 @@ def paper(
     seeds: int = 1,
     quick: bool = False,
     output: str | None = None,
+    device: str = "auto",
     overwrite: bool = False,
     set: Sequence[str] = (),
 ) -> PaperResult:
@@ -86,6 +88,7 @@ def paper(
         seeds: repeat the students with so many seeds.
         quick: some hundred rows and one epoch: a look, whose numbers mean little.
         output: folder of the table (default: runs/paper/TABLE); each task is a run of its own in it.
+        device: "auto", "cpu" or "cuda".
         overwrite: start unfinished stages with other inputs afresh.
         set: other keys of the recipe, as "training.num_train_epochs=2"; they win over the published settings.
 
@@ -93,12 +96,14 @@ def paper(
         PKDError: of the family, with what to do; what was finished is kept.
     """
     title, folder = _title(table), output_folder(output or f"runs/paper/{table}")
+    resolve_device(device)
     encoder = _teacher(table, teacher)
     if table == "table4":
-        return _speeds(title, folder, encoder, quick=quick)
+        return _speeds(title, folder, encoder, quick=quick, device=device)
     runs = _runs(
-        table, folder, encoder, tasks, glue, race, base, seeds=seeds, quick=quick, overwrite=overwrite, set=set
-    )
+        table, folder, encoder, tasks, glue, race, base, seeds=seeds, quick=quick, device=device, overwrite=overwrite,
+        set=set,
+    )  # fmt: skip
     results = []
     for number, one in enumerate(runs, start=1):
         progress.note(f"{one.task}, task {number} of {len(runs)}")
@@ -120,6 +125,7 @@ def dry_run(
     base: str | None = None,
     seeds: int = 1,
     quick: bool = False,
+    device: str = "auto",
     set: Sequence[str] = (),
 ) -> list[TaskEstimate]:
     """What `paper` would run with the same arguments, and how long it would take here, from a measured pilot.
@@ -129,13 +135,15 @@ def dry_run(
         PKDError: as `paper` does, before anything is trained.
     """
     _title(table)
+    resolve_device(device)
     if table == "table4":
         raise RecipeError("table4 trains nothing and takes a minute or so; run it without --dry-run.")
     encoder = _teacher(table, teacher)
     with tempfile.TemporaryDirectory() as folder:  # nothing is kept, not even which rows a quick look would take
         runs = _runs(
-            table, Path(folder), encoder, tasks, glue, race, base, seeds=seeds, quick=quick, overwrite=False, set=set
-        )
+            table, Path(folder), encoder, tasks, glue, race, base, seeds=seeds, quick=quick, device=device,
+            overwrite=False, set=set,
+        )  # fmt: skip
         return [estimate(one.task, one.recipe) for one in runs]
 
 
@@ -156,6 +164,7 @@ def _runs(
     *,
     seeds: int,
     quick: bool,
+    device: str,
     overwrite: bool,
     set: Sequence[str],
 ) -> list[PaperRun]:
@@ -164,8 +173,8 @@ def _runs(
     return [
         paper_run(
             table, task, folder / task, data=race if task == "RACE" else glue, teacher=encoder.name,
-            config=encoder.config, base=base, base_config=smaller, seeds=seeds, quick=quick, overwrite=overwrite,
-            set=set,
+            config=encoder.config, base=base, base_config=smaller, seeds=seeds, quick=quick, device=device,
+            overwrite=overwrite, set=set,
         )
         for task in _tasks(table, tasks)
     ]  # fmt: skip
@@ -202,7 +211,7 @@ def _teacher(table: str, given: str | None) -> _Encoder:
     return _Encoder(folder, config)
 
 
-def _speeds(title: str, folder: Path, encoder: _Encoder, *, quick: bool) -> PaperResult:
+def _speeds(title: str, folder: Path, encoder: _Encoder, *, quick: bool, device: str) -> PaperResult:
     """Table 4: the encoder and its first layers, timed in turn; nothing is trained."""
     recipe = table_recipe("table4")
     depth = depth_of(encoder.config)
@@ -211,7 +220,7 @@ def _speeds(title: str, folder: Path, encoder: _Encoder, *, quick: bool) -> Pape
     layers = [ours for ours in reversed(depths) if ours < depth]
     records = speed(
         [encoder.name], layers=layers, rows=32 if quick else 256, max_length=recipe.data.max_length,
-        rounds=3 if quick else 5, batch_sizes=(32,), memory=False,
+        rounds=3 if quick else 5, batch_sizes=(32,), memory=False, device=device,
     )  # fmt: skip
     beside = [12, *(depths[ours] for ours in layers)]
     folder.mkdir(parents=True, exist_ok=True)

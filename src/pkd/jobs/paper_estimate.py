@@ -62,7 +62,7 @@ def estimate(task: str, recipe: Recipe) -> TaskEstimate:
         train.shuffle(seed=0).select(range(min(_PILOT_ROWS, len(train)))), loaded.tokenizer, recipe.data.max_length
     )
     with progress.stage(f"pilot: how fast is this machine on {task}"):
-        pilot = time_rows(loaded, some, [plan.layers for plan in plans])
+        pilot = time_rows(loaded, some, [plan.layers for plan in plans], device=recipe.device)
     finetune = recipe.teacher.finetune or TrainingSettings()
     seconds = pilot.teacher_step * len(train) * finetune.num_train_epochs + pilot.teacher_pass * len(train)
     evaluations = 1 + finetune.num_train_epochs  # each epoch's, and the one that is kept

@@ -70,6 +70,7 @@ def paper_run(
     base_config: PretrainedConfig | None = None,
     seeds: int = 1,
     quick: bool = False,
+    device: str = "auto",
     overwrite: bool = False,
     set: Sequence[str] = (),
 ) -> PaperRun:
@@ -86,6 +87,7 @@ def paper_run(
         base_config: its configuration.
         seeds: how often students are repeated.
         quick: some hundred rows and one epoch.
+        device: "auto", "cpu" or "cuda".
         overwrite: let the run lie beside other files in its folder.
         set: overrides, which win over the published settings.
 
@@ -103,7 +105,7 @@ def paper_run(
     # no test rows: the published scores are of development rows. The task is left out, for it would fill them in again.
     development = vars(named.data) | {"test": None, "task": None, "folder": None}
     values["data"] |= _few(named.data, folder) if quick else development
-    values |= {"output": str(folder), "name": f"{recipe.name}-{task}", "seeds": seeds}
+    values |= {"output": str(folder), "name": f"{recipe.name}-{task}", "seeds": seeds, "device": device}
     values["teacher"]["model"] = teacher
     won = published().settings.get(task)
     if won:

@@ -18,7 +18,7 @@ from pkd.encoder.contract import LoadedClassifier
 from pkd.encoder.inference import answer_rows, model_inputs
 from pkd.encoder.shortcut import cls_only
 from pkd.encoder.vocabulary import occurring_only
-from pkd.training.precision import autocast_dtype, keep_freed_memory, resolve_device
+from pkd.training.precision import autocast_dtype, keep_freed_memory, move_model, resolve_device
 
 _ROWS = 256
 _BATCH = 32
@@ -35,7 +35,12 @@ class Pilot:
 
 
 def time_rows(
-    teacher: LoadedClassifier, rows: datasets.Dataset, depths: Sequence[int], occurs: np.ndarray | None = None
+    teacher: LoadedClassifier,
+    rows: datasets.Dataset,
+    depths: Sequence[int],
+    occurs: np.ndarray | None = None,
+    *,
+    device: str = "auto",
 ) -> Pilot:
     """Time a teacher and students of `depths` on up to 256 of the encoded rows; no weight is changed.
 
@@ -46,20 +51,20 @@ def time_rows(
         rows: like those of the job.
         depths: of the students.
         occurs: [V] bool, the word pieces that the job will train; None times a step that trains all of them.
+        device: "auto", "cpu" or "cuda".
     """
     keep_freed_memory()  # as training does
     rows = rows.select(range(min(_ROWS, len(rows))))
-    device = resolve_device("auto")
-    dtype = autocast_dtype("auto", device)
-    teacher.model.to(device)  # type: ignore[arg-type]
+    where = resolve_device(device)
+    dtype = autocast_dtype("auto", where)
+    move_model(teacher.model, where)
     answer_rows(teacher.model, rows, autocast_dtype=dtype)
     began = time.perf_counter()
     answer_rows(teacher.model, rows, autocast_dtype=dtype)
     teacher_pass = (time.perf_counter() - began) / len(rows)
     steps = {}
     for depth in dict.fromkeys(depths):
-        student = student_from(teacher.model, depth)
-        student.to(device)  # type: ignore[arg-type]
+        student = move_model(student_from(teacher.model, depth), where)
         steps[depth] = _step_seconds(student, rows, dtype, occurs)
     return Pilot(_step_seconds(teacher.model, rows, dtype, occurs), teacher_pass, steps)
 

@@ -33,6 +33,7 @@ from pkd.recipe.writing import write_recipe
 from pkd.reporting.results import Record, read_results
 from pkd.storage.lock import one_writer
 from pkd.storage.run_folder import RunFolder
+from pkd.training.precision import resolve_device
 
 StageCosts: TypeAlias = list[tuple[str, float]]  # rows × layers × passes; a training pass costs three of inference
 
@@ -219,7 +220,7 @@ def _annotate(
             recipe.annotation if teaches else exact,
             recipe.data.max_length,
             overwrite=overwrite,
-            device=recipe.training.device,
+            device=recipe.device,
             rows_prints=examples.fingerprints[split],
         )
     eval_logits = None
@@ -289,12 +290,12 @@ def _say_check(
     plans: Sequence[StudentPlan], recipe: Recipe, folder: Path, teacher: LoadedClassifier, rows: TrainingRows
 ) -> None:
     """Before the first step: what each student that is yet to be trained will learn from."""
-    seed = recipe.seed
+    seed, device = recipe.seed, resolve_device(recipe.device)
     students = [plan for plan in plans if plan.role == "student"]  # controls are the same with a term left out
     waiting = [plan for plan in students if not RunFolder(folder).student(plan.name, seed).exists()]
     for plan in waiting:
         annotated = with_unlabelled(rows.train, rows.unlabelled if plan.unlabelled else None)
-        for check in check_students([plan], teacher, annotated, seed):
+        for check in check_students([plan], teacher, annotated, seed, device):
             for sentence in check.sentences():
                 progress.note(sentence)
 

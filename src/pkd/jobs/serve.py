@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pkd import progress
 from pkd.errors import RecipeError
+from pkd.recipe.devices import check_device
 from pkd.serving.classifier import Classifier
 from pkd.serving.limits import Limits, usable_cores
 
@@ -41,8 +42,7 @@ def serve(
         TeacherError: if the model cannot be loaded.
     """
     limits = limits or Limits()
-    if device not in ("auto", "cpu", "cuda"):
-        raise RecipeError(f"device is {device}; it must be auto, cpu or cuda.")
+    check_device(device)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the workers are parallel already
     try:
         import uvicorn

@@ -16,7 +16,7 @@ from pkd.recipe.places import output_folder
 from pkd.recipe.settings import DataSettings
 from pkd.reporting.submission import class_order, submission_text
 from pkd.storage.seal import write_text
-from pkd.training.precision import resolve_device
+from pkd.training.precision import move_model, resolve_device
 
 
 def submit(
@@ -46,7 +46,7 @@ def submit(
         DataError: if its test rows cannot be read.
         TeacherError: if the classifier cannot be loaded or has other classes than the task.
     """
-    place = output_folder(output)
+    place, where = output_folder(output), resolve_device(device)
     known = task_of(task)
     with_tests = [name for name, each in TASKS.items() if each.test_files]
     if known is None or not known.test_files:
@@ -61,7 +61,7 @@ def submit(
         raise TeacherError(f"{model} has learned {outputs.problem_type}, but {task} is {known.problem_type}.")
     order = [] if known.answers == "scores" else class_order(task, known.label_names, model, outputs.label_names)
     longest = min(max_length or loaded.tokenizer.model_max_length, longest_input(loaded.model.config))
-    loaded.model.to(resolve_device(device))  # type: ignore[arg-type]
+    move_model(loaded.model, where)
     place.mkdir(parents=True, exist_ok=True)
     written = []
     for name, source in sources.items():

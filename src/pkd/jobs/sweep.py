@@ -195,6 +195,7 @@ def _finished(folder: Path, point: Point, print_: str, recipe: Recipe, known: Tr
         score=float(facts["selection"]["score"]),
         epochs=[entry[f"eval_{metric}"] for entry in facts["history"] if f"eval_{metric}" in entry],
         seconds=float(facts["train_seconds"]),
+        device=facts["device"],
         retries=known.retries if known else 0,
         fingerprint=print_,
     )

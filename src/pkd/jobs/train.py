@@ -122,7 +122,8 @@ def _trained(
     require_space(folder, checkpoint_bytes(student.num_parameters()), f"Training {plan.name}")
     metric = recipe.evaluation.metric if rows.eval is not None else None
     arguments = PatientTrainingArguments(
-        **trainer_arguments(plan.training, folder, seed=seed, metric=metric), **dataclasses.asdict(plan.loss)
+        **trainer_arguments(plan.training, folder, seed=seed, metric=metric, device=recipe.device),
+        **dataclasses.asdict(plan.loss),
     )
     trainer = PatientTrainer(
         student,

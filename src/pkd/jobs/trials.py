@@ -86,7 +86,7 @@ def run_trials(
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
 
-    resources, slots = resources_of(sweep, trials[0].recipe.training.device)
+    resources, slots = resources_of(sweep, trials[0].recipe.device)
     progress.note(f"{len(trials)} points to train, {min(slots, len(trials))} at a time")
     scheduler = None
     if sweep.early_stopping == "asha":

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pkd.errors import RecipeError
-from pkd.recipe.naming import Path, dotted, fields_of, keywords, spot, undotted
+from pkd.recipe.naming import Path, dotted, fields_of, key_of_today, keywords, spot, undotted
 from pkd.recipe.schema import Recipe
 from pkd.recipe.suggestions import GONE, RENAMED, hint_for, meant
 
@@ -68,8 +68,8 @@ def _path_of(keyword: str, value: Any) -> Path | None:
         return ("teacher",)
     if keyword in keywords():
         return keywords()[keyword]
-    path = undotted(keyword)
-    return path if len(path) > 1 and spot(path).field is not None else None
+    path = key_of_today(undotted(keyword))
+    return path if "." in keyword and spot(path).field is not None else None
 
 
 def _meant(keyword: str) -> str:

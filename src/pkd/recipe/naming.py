@@ -15,7 +15,7 @@ from pkd.recipe.settings import StudentSettings, TrainingSettings
 Key = str | int
 Path = tuple[Key, ...]
 
-_NO_HYPERPARAMETERS = {"name", "training", "device", "save_steps", "logging_steps", "report_to"}
+_NO_HYPERPARAMETERS = {"name", "training", "save_steps", "logging_steps", "report_to"}
 
 PREFERRED: dict[str, Path] = {  # keywords whose name stands in two places of the recipe
     "name": ("name",),
@@ -166,3 +166,12 @@ def undotted(text: str) -> Path:
     """The path that `students.0.alpha` stands for."""
     keys = text.strip().split(".")
     return tuple(int(key) if key.isdecimal() and key.isascii() and len(key) < 10 else key for key in keys)
+
+
+def key_of_today(path: Sequence[Key]) -> Path:
+    """Where a key stands now: the device, once one of each training, is one of the whole job.
+
+    >>> key_of_today(("students", 0, "training", "device"))
+    ('device',)
+    """
+    return ("device",) if tuple(path[-2:]) in (("training", "device"), ("finetune", "device")) else tuple(path)

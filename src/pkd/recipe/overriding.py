@@ -1,4 +1,4 @@
-"""Overrides of a recipe's values, as `--set students.0.beta=500`."""
+"""Overrides of a recipe's values, as `--set students.0.beta=500`, and the key that once stood elsewhere."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import itertools
 from typing import Any
 
 from pkd.recipe.faults import Fault, shown
-from pkd.recipe.naming import Path, dotted, spot, undotted
+from pkd.recipe.naming import Path, dotted, key_of_today, spot, undotted
 from pkd.recipe.suggestions import hint_for
 
 
 def override(values: dict[str, Any], key: str, value: Any) -> list[Fault]:
     """Set `key`, as students.0.beta, in `values`; what hinders it comes back."""
-    path = undotted(key)
+    path = key_of_today(undotted(key))
     reached = spot(path)
     if reached.field is None:
         return [Fault(path, f"is not known; {hint_for(reached.path)}")]
@@ -33,6 +33,40 @@ def override(values: dict[str, Any], key: str, value: Any) -> list[Fault]:
     else:
         return [_leads_nowhere(path, len(path) - 1, here)]
     return []
+
+
+def lift_device(values: dict[str, Any], *, wins: bool = False) -> tuple[list[Fault], Path | None]:
+    """Make `device` of a `training.device`, which recipes may still have, of the teacher's or a student's training too.
+
+    Args:
+        values: of a recipe, not yet checked.
+        wins: over a `device` that is there already, as what a later override gives.
+
+    Returns:
+        What is wrong, and where the device stood.
+    """
+    students = values.get("students")
+    named = enumerate(students if isinstance(students, list) else ())
+    trainings: list[tuple[Path, Any]] = [
+        (("students", index, "training"), _within(each, "training")) for index, each in named
+    ]
+    trainings.append((("teacher", "finetune"), _within(values.get("teacher"), "finetune")))
+    trainings.append((("training",), values.get("training")))
+    faults, stood = [], None
+    for at, training in trainings:
+        if not isinstance(training, dict) or "device" not in training:
+            continue
+        device = training.pop("device")
+        if wins or values.get("device") is None:
+            values["device"], stood, wins = device, (*at, "device"), False
+        elif values["device"] != device:
+            other = f"but {dotted(stood or ('device',))} is {shown(values['device'])}"
+            faults.append(Fault((*at, "device"), f"is {shown(device)}, {other}; all of a job computes on one device"))
+    return faults, stood
+
+
+def _within(values: Any, key: str) -> Any:
+    return values.get(key) if isinstance(values, dict) else None
 
 
 def _leads_nowhere(path: Path, depth: int, there: Any) -> Fault:

@@ -10,8 +10,8 @@ from pkd.errors import RecipeError
 from pkd.recipe.benchmarks import fill_in_task
 from pkd.recipe.faults import Fault, raise_faults, settings_from, shown
 from pkd.recipe.keywords import PlacedKeywords
-from pkd.recipe.naming import Path, dotted, undotted
-from pkd.recipe.overriding import override
+from pkd.recipe.naming import Path, dotted, key_of_today, undotted
+from pkd.recipe.overriding import lift_device, override
 from pkd.recipe.places import local_path, output_fault, output_folder
 from pkd.recipe.rules import broken_rules, missing_values
 from pkd.recipe.schema import Recipe
@@ -84,13 +84,16 @@ def _checked(
     values: dict[str, Any], set: Sequence[str], place: Callable[[Path], tuple[int, str]], required: tuple[str, ...]
 ) -> Recipe:
     overridden: dict[Path, str] = {}
-    faults: list[Fault] = []
+    faults, device_stood = lift_device(values)
     for text in set:
         key, value = parse_setting(text)
-        overridden[undotted(key)] = f"--set {text}: "
+        overridden[key_of_today(undotted(key))] = f"--set {text}: "
         faults += override(values, key, value)
+        faults += lift_device(values, wins=True)[0]
 
     def placed(at: Path) -> tuple[int, str]:
+        if at == ("device",) and device_stood and at not in overridden:
+            at = device_stood
         flag = next((overridden[at[:end]] for end in range(len(at), 0, -1) if at[:end] in overridden), None)
         return (-1, flag + dotted(at)) if flag else place(at)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from pkd.recipe.devices import Device
 from pkd.recipe.settings import (
     STRICT,
     AnnotationSettings,
@@ -32,12 +33,13 @@ class Recipe:
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = setting("run", "name of the run")
     output: str | None = setting(None, "folder of the run (default: runs/NAME)")
+    device: Device = setting("auto", "where to compute; auto: a GPU if there is one", common=True)
     teacher: TeacherSettings = setting(TeacherSettings, "the classifier to learn from")
     data: DataSettings = setting(DataSettings, "the examples")
     annotation: AnnotationSettings = setting(AnnotationSettings, "how the teacher's answers are stored")
     training: TrainingSettings = setting(TrainingSettings, "how students are trained")
     students: list[StudentSettings] = setting(lambda: [StudentSettings()], "the students")
-    controls: bool = setting(True, "add each student's controls: KD and fine-tuning from the same start", common=True)
+    controls: bool = setting(True, "add each student's controls: KD, fine-tuning from its start", common=True)
     seed: Seed = setting(42, "first seed; it also sets the order of the data", common=True)
     seeds: PositiveInt = setting(1, "repeat the students with so many seeds in a row", common=True)
     evaluation: EvaluationSettings = setting(EvaluationSettings, "what is measured")

@@ -82,7 +82,6 @@ class TrainingSettings:
     activation_checkpointing: bool = setting(
         False, "compute each layer again in the backward pass: less memory, 1.5 times as long, same weights"
     )
-    device: Literal["auto", "cpu", "cuda"] = setting("auto", "where to train; auto takes a GPU if there is one")
     save_steps: PositiveInt | None = setting(None, "checkpoint every so many steps, besides each epoch's end")
     logging_steps: PositiveFloat = setting(0.02, "log the loss terms: below 1 at such shares of all steps, else steps")
     report_to: list[str] = setting([], "trackers of the Trainer, e.g. [tensorboard, trackio]")

@@ -67,7 +67,7 @@ GONE = {
     "load_best_model_at_end": "the best epoch is always kept when data.eval is given; leave it out",
     "logging_dir": "trackers choose their folder themselves; leave it out",
     "model_name_or_path": "write teacher.model, or pretrained in a student",
-    "no_cuda": "write training.device: cpu",
+    "no_cuda": "write device: cpu",
     "overwrite_output_dir": "use --overwrite",
     "per_device_eval_batch_size": "batches without gradients are sized by length; leave it out",
     "resume_from_checkpoint": "the same command again goes on where it stopped; leave it out",
@@ -79,7 +79,7 @@ GONE = {
     "tokenizer": "the teacher's own tokenizer is used; leave it out",
     "train_sampling_strategy": "rows are always grouped by length; leave it out",
     "trust_remote_code": "code from a model's folder is never run; leave it out",
-    "use_cpu": "write training.device: cpu",
+    "use_cpu": "write device: cpu",
     "warmup_ratio": "write warmup_steps: 0.1 (below 1 it is a share of all steps)",
 }
 

@@ -20,6 +20,7 @@ from pkd.recipe.naming import (
     fields_of,
     hints,
     hyperparameters,
+    key_of_today,
     keywords,
     spot,
     undotted,
@@ -217,7 +218,9 @@ def _with_values(recipe: Recipe, point: Mapping[str, Any]) -> tuple[Recipe | Non
 
 def _whole(key: str) -> Path:
     """The whole path of a key that may be given by its last part alone, as `beta`."""
-    return keywords()[key] if "." not in key and key in keywords() and key not in fields_of(Recipe) else undotted(key)
+    if "." not in key and key in keywords() and key not in fields_of(Recipe):
+        return keywords()[key]
+    return key_of_today(undotted(key))
 
 
 def _is_whole(key: str) -> bool:

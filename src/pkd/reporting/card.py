@@ -86,6 +86,7 @@ def model_card(
         confidence=wording.confidence_text(confidence),
         rows_measured=wording.rows_of(model),
         not_held_out=rows_warning(model.split, model.rows, model.measured_on),
+        devices=wording.device_sentence(records),
         teacher=teacher if _is_hub_name(teacher := _teacher_name(run)) else Path(teacher).name,
         objective=_objective(_problem_type(run), model),
         seeds=_seeds(records, model),

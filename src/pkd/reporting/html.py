@@ -115,6 +115,7 @@ def _results(records: Sequence[Record]) -> dict[str, Any]:
         ],
         "featured": featured.name if featured else "",
         "confidence": wording.confidence_text(confidence),
+        "devices": wording.device_sentence(records),
         "gain": next((wording.metric_title(one.metric) for one in wording.comparisons_of(records)), ""),
         "warnings": run.warnings if run else [],
     }

@@ -86,6 +86,7 @@ class ModelRecord(_Line):
     bytes: int  # of the saved weights
     rows_per_second: float | None = None  # side by side in one run
     train_seconds: float | None = None
+    devices: dict[str, str] = {}  # figure ("scores", "rows_per_second", "train_seconds") -> what computed it
     # logged steps: step, epoch, loss, loss/ce, loss/kd, loss/pt, eval_accuracy, ...
     history: list[dict[str, float]] = []
 

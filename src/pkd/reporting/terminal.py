@@ -21,6 +21,7 @@ from pkd.reporting.wording import (
     comparison_sentence,
     comparisons_of,
     confidence_of,
+    device_sentence,
     headline,
     main_metric,
     metric_columns,
@@ -125,6 +126,8 @@ def _blocks(records: Sequence[Record], console: Console) -> Iterator[RenderableT
         return
     yield Text()
     yield _results_table(records, rows, console)
+    if on := device_sentence(records):
+        yield Text(on, style="dim")
     comparisons = comparisons_of(records)
     if comparisons:
         if not console.is_terminal:

@@ -37,6 +37,7 @@ class TrialRecord(BaseModel):
     score: float | None = None  # of the best epoch on the development rows
     epochs: list[float] = []  # the score after each epoch
     seconds: float | None = None  # of training, over all its legs
+    device: str | None = None  # that trained and scored it
     retries: int = 0  # how often its node or process died
     why: str | None = None  # it diverged or failed
     fingerprint: str  # of everything it depends on

@@ -186,6 +186,19 @@ def table(records: Sequence[Record]) -> list[Row]:
     return [_row(summary, teacher, metrics) for summary in summarise(records)]
 
 
+def device_sentence(records: Sequence[Record]) -> str:
+    """What scored the models and what timed them, in a sentence; nothing where no record says it."""
+    models = [record for record in records if isinstance(record, ModelRecord)]
+    told = []
+    for figure, verb in (("scores", "scored"), ("rows_per_second", "timed")):
+        if on := list(dict.fromkeys(model.devices[figure] for model in models if figure in model.devices)):
+            told.append((verb, " and ".join(on)))
+    if len({on for _, on in told}) == 1:
+        told = [(" and ".join(verb for verb, _ in told), told[0][1])]
+    text = "; ".join(f"{verb} on {on}" for verb, on in told)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
 def metric_columns(records: Sequence[Record]) -> list[str]:
     """The metrics that any model has, the main one first, then as they stand."""
     names = [metric for summary in summarise(records) for metric in summary.mean]

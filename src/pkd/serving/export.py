@@ -21,6 +21,7 @@ from pkd.errors import RecipeError, ResourceError, TeacherError
 from pkd.serving.onnx_model import GRAPHS, TOKENIZER_FILE
 from pkd.serving.texts import backend_of
 from pkd.serving.torch_model import input_names, max_length_of
+from pkd.training.precision import move_model
 
 _MOST_BYTES = (1 << 31) - (1 << 24)  # a protobuf file cannot be larger, and weights beside it some runtimes cannot load
 _TRANSFORMERS_JS = {"int8": "q8", "float32": "fp32"}  # what it calls them
@@ -41,7 +42,7 @@ def trace(loaded: LoadedClassifier) -> Any:
     from transformers.exporters.configs import OnnxConfig
     from transformers.exporters.exporter_onnx import OnnxExporter
 
-    model = loaded.model.to("cpu").train(False)  # type: ignore[arg-type]
+    model = move_model(loaded.model, torch.device("cpu")).train(False)
     if (weights := 4 * model.num_parameters()) > _MOST_BYTES:
         raise ResourceError(
             f"{loaded.name} has {weights / 1e9:.1f} GB of weights; one ONNX file holds 2 GB at most. Distil it first."

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pkd.data.class_names import HEADS, names_by_id
 from pkd.data.lengths import LEAST_LENGTH
 from pkd.errors import RecipeError, TeacherError
+from pkd.recipe.devices import check_device
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.texts import Batch, TextEncoder
 
@@ -100,6 +101,7 @@ def open_session(graph: Path, device: str = "auto", threads: int | None = None) 
         raise RecipeError(
             f"{graph.parent.parent} is served by ONNX Runtime, which is not installed: pip install 'pkd[serve]'."
         ) from None
+    check_device(device)
     has_gpu = _CUDA in onnxruntime.get_available_providers()
     if device == "cuda" and not has_gpu:
         raise RecipeError("device is cuda, but this ONNX Runtime sees no GPU. Install onnxruntime-gpu, or use cpu.")

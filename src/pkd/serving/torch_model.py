@@ -15,7 +15,7 @@ from pkd.encoder.shortcut import cls_only
 from pkd.errors import TeacherError
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.texts import Batch, TextEncoder, backend_of
-from pkd.training.precision import resolve_device
+from pkd.training.precision import move_model, resolve_device
 
 
 def load_torch(name: str, device: str = "auto", threads: int | None = None) -> LoadedModel:
@@ -31,7 +31,8 @@ def load_torch(name: str, device: str = "auto", threads: int | None = None) -> L
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    return taken_over(load_teacher(name), resolve_device(device))
+    where = resolve_device(device)
+    return taken_over(load_teacher(name), where)
 
 
 def taken_over(loaded: LoadedClassifier, device: torch.device) -> LoadedModel:
@@ -42,7 +43,7 @@ def taken_over(loaded: LoadedClassifier, device: torch.device) -> LoadedModel:
     """
     if loaded.outputs.problem_type == "multiple_choice":
         raise TeacherError(f"{loaded.name} chooses among several texts; measure it with `pkd evaluate`.")
-    model = loaded.model.to(device).eval()  # type: ignore[arg-type]
+    model = move_model(loaded.model, device).train(False)
     shortcut = contextlib.ExitStack()  # entered once and never left, for threads would undo it for one another
     shortcut.enter_context(cls_only(model))
     names = input_names(loaded)

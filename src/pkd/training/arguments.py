@@ -10,13 +10,13 @@ from pkd.recipe.settings import TrainingSettings
 from pkd.training.precision import autocast_dtype, resolve_device
 
 
-def check_training(settings: TrainingSettings) -> None:
+def check_training(settings: TrainingSettings, device: str) -> None:
     """Check what a training needs of this machine: its device, its precision and its trackers.
 
     Raises:
         RecipeError: if one of them is not there.
     """
-    autocast_dtype(settings.precision, resolve_device(settings.device))
+    autocast_dtype(settings.precision, resolve_device(device))
     if settings.report_to in ([], ["none"], ["all"]):
         return
     from transformers import integrations
@@ -30,7 +30,9 @@ def check_training(settings: TrainingSettings) -> None:
             )
 
 
-def trainer_arguments(settings: TrainingSettings, output: Path, *, seed: int, metric: str | None) -> dict[str, Any]:
+def trainer_arguments(
+    settings: TrainingSettings, output: Path, *, seed: int, metric: str | None, device: str
+) -> dict[str, Any]:
     """Keyword arguments for `transformers.TrainingArguments` or a subclass.
 
     Args:
@@ -38,8 +40,9 @@ def trainer_arguments(settings: TrainingSettings, output: Path, *, seed: int, me
         output: folder of the checkpoints.
         seed: of weights, dropout and the order of the data.
         metric: chooses the best epoch on the development rows; None where there are none.
+        device: "auto", "cpu" or "cuda".
     """
-    device = resolve_device(settings.device)
+    where = resolve_device(device)
     best: dict[str, Any] = {}
     if metric is not None:
         best = {
@@ -58,9 +61,9 @@ def trainer_arguments(settings: TrainingSettings, output: Path, *, seed: int, me
         "warmup_steps": settings.warmup_steps,
         "max_grad_norm": settings.max_grad_norm,
         "lr_scheduler_type": settings.lr_scheduler_type,
-        "bf16": autocast_dtype(settings.precision, device) is not None,
+        "bf16": autocast_dtype(settings.precision, where) is not None,
         "activation_checkpointing": settings.activation_checkpointing,
-        "use_cpu": device.type == "cpu",
+        "use_cpu": where.type == "cpu",
         "save_strategy": "epoch",
         "logging_steps": settings.logging_steps,
         "report_to": settings.report_to or "none",

@@ -1,13 +1,19 @@
-"""What this hardware does well: where to compute, and in which type."""
+"""What this hardware does well: where to compute, and in which type; models are moved here and nowhere else."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import sys
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import torch
 
 from pkd.errors import RecipeError
+from pkd.recipe.devices import check_device
+
+Model = TypeVar("Model", bound=torch.nn.Module)
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # names of malloc.h
 
@@ -16,12 +22,32 @@ def resolve_device(device: str) -> torch.device:
     """The device that "auto", "cpu" or "cuda" means here.
 
     Raises:
-        RecipeError: if a GPU is asked for and there is none.
+        RecipeError: if a GPU is asked for and there is none, or the name is no device's.
     """
+    check_device(device)
     has_gpu = torch.cuda.is_available()
     if device == "cuda" and not has_gpu:
         raise RecipeError("device is cuda, but torch sees no GPU here. Use device auto or cpu.")
     return torch.device("cuda" if has_gpu and device != "cpu" else "cpu")
+
+
+def move_model(model: Model, device: torch.device) -> Model:
+    """Bring a model to where it is to compute. Whatever computes comes through here, also to stay where it is."""
+    model.to(device)
+    return model
+
+
+@contextlib.contextmanager
+def computing_on(device: torch.device, models: Sequence[torch.nn.Module]) -> Iterator[None]:
+    """Inside the block the models are on `device`; afterwards each is back where it was."""
+    before = [next(model.parameters()).device for model in models]
+    try:
+        for model in models:
+            move_model(model, device)
+        yield
+    finally:
+        for model, place in zip(models, before, strict=True):
+            move_model(model, place)
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
@@ -61,8 +87,13 @@ def keep_freed_memory() -> None:
             c_library.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
+def device_text(device: torch.device) -> str:
+    """A device as it stands beside a figure: "cpu", or "cuda" with the card's name."""
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
+
+
 def describe_hardware(device: torch.device) -> dict[str, str]:
     """The device in words, for the record of a run."""
     if device.type == "cuda":
-        return {"device": torch.cuda.get_device_name(), "gpus": str(torch.cuda.device_count())}
+        return {"device": device_text(device), "gpus": str(torch.cuda.device_count())}
     return {"device": "cpu", "cpu": torch.backends.cpu.get_cpu_capability(), "threads": str(torch.get_num_threads())}

@@ -29,7 +29,7 @@ from pkd.training.checkpoints import (
     save_optimizer,
     save_random_state,
 )
-from pkd.training.precision import keep_freed_memory
+from pkd.training.precision import keep_freed_memory, move_model
 
 DIVERGED = "diverged.json"  # the texts of the step that stopped a training
 
@@ -101,6 +101,12 @@ class ResumableTrainer(Trainer):
             output = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
         self.train_seconds += time.monotonic() - self._leg_started
         return output
+
+    def _move_model_to_device(self, model: Any, device: torch.device) -> None:
+        """As the stock method, which also mends weights on devices that pkd does not name."""
+        if getattr(model, "hf_device_map", None) is None:
+            move_model(model, device)
+        super()._move_model_to_device(model, device)
 
     @property
     def _output(self) -> Path:
