@@ -192,7 +192,7 @@ def reference_style(annotated: str, steps: int, alone: bool = False) -> Callable
         clock = Clock(alone)
         student.train()
         for batch in clock.watch(loader, WARM_UP + steps):
-            output = student(**model_inputs(batch), output_hidden_states=True)
+            output = student(**model_inputs(batch, student), output_hidden_states=True)
             _patient_loss(output, batch["labels"], batch["teacher_logits"], batch["teacher_cls_states"]).backward()
             torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
             optimizer.step()
@@ -223,7 +223,7 @@ def limit(annotated: str, steps: int, alone: bool = False) -> Callable[[], float
             optimizer = torch.optim.AdamW(student.parameters(), lr=5e-5, weight_decay=0.01, fused=True)
             for batch in clock.watch(batches, WARM_UP + steps):
                 with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
-                    loss = student(**model_inputs(batch, device), labels=batch["labels"].to(device)).loss
+                    loss = student(**model_inputs(batch, student, device), labels=batch["labels"].to(device)).loss
                 loss.backward()
                 optimizer.step()
                 optimizer.zero_grad()

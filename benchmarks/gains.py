@@ -112,7 +112,7 @@ def _step(place: str, steps: int, alone: bool, changed: dict[str, bool]) -> Call
                 if number == 3:  # the first steps set things up
                     began = now()
                 with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
-                    loss = forward(**model_inputs(batch, device), labels=batch["labels"].to(device)).loss
+                    loss = forward(**model_inputs(batch, student, device), labels=batch["labels"].to(device)).loss
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(trained, 1.0)
                 optimizer.step()

@@ -56,7 +56,7 @@ def bare_forward(texts: str, alone: bool = False) -> Callable[[], float]:
     rows = encode(datasets.load_from_disk(texts), teacher.tokenizer, _LONGEST)
     table, collate = TokenRows(rows), Collator(0)
     batches = [
-        model_inputs(collate(table.__getitems__(indices.tolist())), device)
+        model_inputs(collate(table.__getitems__(indices.tolist())), teacher.model, device)
         for indices in batches_by_length(column_array(rows, "length"), TOKENS_PER_BATCH[device.type])
     ]
     model = teacher.model.to(device).eval()

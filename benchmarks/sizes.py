@@ -111,7 +111,7 @@ def _measure(
         trainer.add_callback(clock)
         trainer.train()
         training = clock.examples_per_second()
-        batch = model_inputs(Collator(0)(TokenRows(annotated).__getitems__(list(range(BATCH)))), device)
+        batch = model_inputs(Collator(0)(TokenRows(annotated).__getitems__(list(range(BATCH)))), teacher.model, device)
         return {
             name: {"rows_per_second": speed, "share_of_peak": speed * _operations(model, batch, learns) / peak / 1e12}
             for name, speed, model, learns in (

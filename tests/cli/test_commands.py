@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    DistilBertConfig,
+    DistilBertModel,
+    RobertaConfig,
+    pipeline,
+)
 
+from conftest import WORDS, make_reviews, make_tokenizer
 from pkd.cli.main import main
 from pkd.cli.using import lines_as_texts
 
@@ -108,3 +117,70 @@ def test_a_recipe_is_checked_and_run_and_kept(pkd: Run, workspace: Path, tmp_pat
 def test_every_line_is_a_text_or_a_pair() -> None:
     assert list(lines_as_texts(["a\r\n", "\n", " \n", "b"])) == ["a", "", " ", "b"]
     assert list(lines_as_texts(["a\tb\n", "\n", "c\td"])) == [("a", "b"), ("", ""), ("c", "d")]
+
+
+@pytest.fixture(scope="module")
+def of_one_type(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a RoBERTa that has one token type, a tokenizer that gives two, and pairs."""
+    folder = tmp_path_factory.mktemp("one-type")
+    config = RobertaConfig(
+        vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=40, pad_token_id=0, type_vocab_size=1, id2label={0: "other", 1: "same"},
+        label2id={"other": 0, "same": 1},
+    )  # fmt: skip
+    torch.manual_seed(0)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder / "teacher")
+    make_tokenizer().save_pretrained(folder / "teacher")
+    reviews = make_reviews(48)
+    lines = [
+        f"{one},{other},{'same' if a == b else 'other'}"
+        for (one, a), (other, b) in zip(reviews[::2], reviews[1::2], strict=True)
+    ]
+    (folder / "pairs.csv").write_text("\n".join(["sentence1,sentence2,label", *lines]) + "\n")
+    (folder / "recipe.yaml").write_text(
+        f"teacher: {{model: {folder / 'teacher'}}}\ndata: {{train: {folder / 'pairs.csv'}, max_length: 32}}\n"
+    )
+    return folder
+
+
+def test_pairs_go_through_every_command_with_a_model_of_one_token_type(
+    pkd: Run, of_one_type: Path, tmp_path: Path
+) -> None:
+    teacher, pairs, student, served = of_one_type / "teacher", of_one_type / "pairs.csv", tmp_path / "s", tmp_path / "e"
+    of = ["--teacher", teacher, "--train", pairs, "--test", pairs]
+    short = ["--num-train-epochs", 1, "--max-length", 32, "--set", "evaluation.resamples=20", "-q"]
+    commands: list[list[object]] = [
+        ["check", of_one_type / "recipe.yaml"],
+        ["distill", *of, "--layers", 2, "--output", student, *short],
+        ["evaluate", student, "--teacher", teacher, "--test", pairs, "-q"],
+        ["export", teacher, "--output", served, "-q"],
+        ["speed", teacher, served, "--test", pairs, "--rounds", 1, "--batch-sizes", 2, "--no-memory", "-q"],
+    ]
+    for command in commands:
+        code, _, told = pkd(*command)
+        assert code == 0, (command, told)
+    answers = [pkd("predict", model, "--file", pairs)[1] for model in (teacher, served)]
+    assert answers[0] == answers[1] != ""
+    theirs = pipeline("text-classification", model=str(student))({"text": "a film", "text_pair": "the plot"})
+    assert f"{theirs['label']}\t{theirs['score']:.4f}" in pkd("predict", student, "a film\tthe plot")[1]
+
+
+def test_a_student_of_another_family_may_have_no_token_types_though_its_teacher_has(
+    pkd: Run, of_one_type: Path, workspace: Path, tmp_path: Path
+) -> None:
+    encoder, student = tmp_path / "encoder", tmp_path / "student"
+    DistilBertModel(
+        DistilBertConfig(
+            vocab_size=len(WORDS), dim=16, n_layers=1, n_heads=2, hidden_dim=16, max_position_embeddings=40
+        )
+    ).save_pretrained(encoder)
+    make_tokenizer().save_pretrained(encoder)
+    pairs = (of_one_type / "pairs.csv").read_text().replace("same", "positive").replace("other", "negative")
+    (tmp_path / "pairs.csv").write_text(pairs)
+    code, _, told = pkd(
+        "distill", "--teacher", workspace / "teacher", "--train", tmp_path / "pairs.csv", "--test", tmp_path / "pairs.csv",
+        "--layers", 1, "--method", "kd", "--set", f"students.0.pretrained={encoder}", "--output", student,
+        "--num-train-epochs", 1, "--max-length", 32, "--set", "evaluation.resamples=20", "-q",
+    )  # fmt: skip
+    assert code == 0, told
+    assert pipeline("text-classification", model=str(student))({"text": "a film", "text_pair": "the plot"})

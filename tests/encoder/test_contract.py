@@ -9,6 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
     AlbertConfig,
+    AutoModel,
+    AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     BertConfig,
     BertModel,
@@ -17,6 +19,7 @@ from transformers import (
 from transformers.utils import logging
 
 from conftest import make_teacher
+from encoder.families import CONFIGS, make_classifier
 from pkd.data.labels import Outputs
 from pkd.encoder.contract import check_max_length, fingerprint_model, load_pretrained, load_teacher, without_bars
 from pkd.errors import RecipeError, TeacherError
@@ -66,6 +69,65 @@ def test_an_encoder_without_a_trained_head_is_no_teacher(folder: Path, tokenizer
         "b",
         "c",
     )
+
+
+def add_weights(folder: Path, *names: str) -> None:
+    weights = load_file(folder / "model.safetensors")
+    save_file(
+        {**weights, **{name: torch.zeros(2) for name in names}}, folder / "model.safetensors", metadata={"format": "pt"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["head.dense.weight", "head.dense.bias"], r"does not use: head\.dense\.bias, head\.dense\.weight\. Without"),
+        (["heads.topic.weight", "heads.tone.weight"], r"does not use: heads\.tone\.weight, heads\.topic\.weight"),
+        (["classifier2.weight"], r"BertForSequenceClassification does not use: classifier2\.weight"),
+        (["cls.weight"], r"does not use: cls\.weight"),
+        (["decoder.bias"], r"does not use: decoder\.bias"),  # which is ModernBERT's for masked words, and not BERT's
+        (["bert.encoder.layer.4.output.dense.bias"], r"does not use: bert\.encoder\.layer\.4"),
+        ([f"extra.{number}" for number in range(9)], r"extra\.0, extra\.1, extra\.2 and 6 more"),
+        (["bert.encoder.layer.0.attention.self.query.lora_A.default.weight"], "saved with an adapter in it .*merge"),
+    ],
+)
+def test_weights_that_the_class_does_not_use_are_refused_by_name(folder: Path, names: list[str], words: str) -> None:
+    add_weights(folder, *names)
+    with pytest.raises(TeacherError, match=words):
+        load_teacher(str(folder))
+    assert load_pretrained(str(folder), OUTPUTS)  # whose head is new anyway
+
+
+def test_a_head_of_another_form_than_the_class_reads_is_told_as_that(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["head.out.weight"] = weights.pop("classifier.weight")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        TeacherError, match=r"a head of its own \(head\.out\.weight\), and not .*\(classifier\.weight\)"
+    ):
+        load_teacher(str(folder))
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_weights_that_pretraining_leaves_behind_are_harmless(folder: Path, kind: str) -> None:
+    """A masked-language head beside a full classification head, the pooler of an encoder whose classifier has none."""
+    classifier = make_classifier(kind)
+    masked = AutoModelForMaskedLM.from_config(CONFIGS[kind])
+    encoder = AutoModel.from_config(CONFIGS[kind])
+    prefix = classifier.base_model_prefix
+    weights = {**masked.state_dict(), **{f"{prefix}.{name}": tensor for name, tensor in encoder.state_dict().items()}}
+    weights |= {f"{prefix}.embeddings.position_ids": torch.arange(8), "loss_fct.weight": torch.ones(3)}
+    weights |= classifier.state_dict()
+    save_file({name: tensor.clone() for name, tensor in weights.items()}, folder / "model.safetensors")
+    classifier.config.save_pretrained(folder)
+    if kind in ("roberta", "mpnet"):
+        assert f"{prefix}.pooler.dense.weight" in weights
+    assert any(
+        "lm_head" in name or "cls." in name or "vocab" in name or "decoder" in name or "generator" in name
+        for name in weights
+    )
+    loaded = load_teacher(str(folder)).model
+    assert torch.equal(next(iter(loaded.parameters())), next(iter(classifier.parameters())))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

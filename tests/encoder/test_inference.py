@@ -1,15 +1,18 @@
+import copy
+
 import datasets
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
+from encoder.families import CONFIGS, make_classifier
 from pkd.data.encoding import encode
 from pkd.data.lengths import batches_by_length
 from pkd.encoder import inference
-from pkd.encoder.inference import answer_rows
+from pkd.encoder.inference import answer_rows, tokenizer_for
 
 
 def test_answers_come_in_the_order_of_the_rows(
@@ -79,3 +82,35 @@ def test_batches_hold_every_row_once_and_no_more_tokens_than_allowed(lengths: li
     assert sorted(np.concatenate(batches).tolist() if batches else []) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * array[batch].max() <= tokens
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_a_model_without_a_second_token_type_reads_pairs_whatever_its_tokenizer_gives(
+    kind: str, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """Also rows that another model's tokenizer encoded, and a tokenizer that is saved with it gives what it takes."""
+    model = make_classifier(kind)
+    if hasattr(model.config, "type_vocab_size"):
+        config = copy.deepcopy(model.config)
+        config.type_vocab_size = 1
+        model = AutoModelForSequenceClassification.from_config(config).eval()
+    pairs = encode(
+        datasets.Dataset.from_dict({"text_a": ["a fine film"], "text_b": ["the plot was dull"]}), tokenizer, 64
+    )
+    assert 1 in pairs["token_type_ids"][0]
+    ids = torch.tensor([pairs["input_ids"][0]])
+    expected = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.detach()
+    np.testing.assert_allclose(answer_rows(model, pairs).logits, expected, atol=1e-5)
+    fitting = tokenizer_for(model.config, tokenizer)
+    assert set(fitting("a", "b")) == {"input_ids", "attention_mask"}
+    assert "token_type_ids" in tokenizer("a", "b")  # the caller's own stays as it is
+    assert fitting("a", "b")["input_ids"] == tokenizer("a", "b")["input_ids"]
+
+
+def test_a_model_with_two_token_types_reads_both(teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    rows = datasets.Dataset.from_dict({"text_a": ["a fine film"], "text_b": ["the plot was dull"]})
+    batch = tokenizer("a fine film", "the plot was dull", return_tensors="pt")
+    np.testing.assert_allclose(
+        answer_rows(teacher, encode(rows, tokenizer, 64)).logits, teacher(**batch).logits.detach(), atol=1e-5
+    )
+    assert tokenizer_for(teacher.config, tokenizer) is tokenizer

@@ -110,6 +110,35 @@ def test_a_manifest_of_another_version_is_refused_unless_its_folder_is_put_aside
     assert (tmp_path / "stage.before-1" / "second.txt").exists()
 
 
+def test_an_unfinished_stage_with_nothing_in_it_blocks_no_other(tmp_path: Path, build: Build) -> None:
+    def fails(partial: Path) -> Mapping[str, Any]:
+        (partial / "first.txt.partial").write_text("half")
+        (partial / "checkpoint-3").mkdir()  # and no seal in it
+        raise IndexError
+
+    with pytest.raises(IndexError):
+        run_stage(tmp_path / "stage", "thing", {"seed": 1}, fails)
+    assert run_stage(tmp_path / "stage", "thing", {"seed": 2}, build).status == "made"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["stage"]
+
+
+def test_an_unfinished_stage_that_could_not_be_gone_on_with_blocks_no_other(tmp_path: Path, build: Build) -> None:
+    build.fail_after_first = True
+    with pytest.raises(KeyboardInterrupt):
+        run_stage(tmp_path / "stage", "thing", {"seed": 1}, build, resumes=False)
+    (partial_of(tmp_path / "stage") / "first.txt").write_text("of the other seed")
+    build.fail_after_first = False
+    done = run_stage(tmp_path / "stage", "thing", {"seed": 2}, build, resumes=False)
+    assert (done.status, (done.folder / "first.txt").read_text()) == ("made", "first")
+
+
+def test_a_stage_sealed_with_other_inputs_and_not_yet_named_is_put_aside(tmp_path: Path, build: Build) -> None:
+    run_stage(tmp_path / "stage", "thing", {"seed": 1}, build)
+    (tmp_path / "stage").rename(partial_of(tmp_path / "stage"))
+    assert run_stage(tmp_path / "stage", "thing", {"seed": 2}, build).status == "made"
+    assert (tmp_path / "stage.partial.stale-1" / "second.txt").exists()
+
+
 LEFT_BEHIND = {
     "nothing but the folder": lambda partial: None,
     "half of what it is made from": lambda partial: (partial / "stage.json").write_bytes(b'{"se'),

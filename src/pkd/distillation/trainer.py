@@ -124,7 +124,7 @@ def term_rows(
 ) -> dict[str, torch.Tensor]:
     """Each term's value per row, [B], from one forward pass of the student over a batch."""
     student_layers = layer_map.student if layer_map else ()
-    output: Any = model(**model_inputs(inputs), **ask_for_layers(student_layers))
+    output: Any = model(**model_inputs(inputs, model), **ask_for_layers(student_layers))
     cls_states = teacher_cls_states = None
     if student_layers:
         states = projected(model, cls_states_of(output.hidden_states, student_layers, len(inputs["labels"])))

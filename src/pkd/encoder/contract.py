@@ -27,14 +27,26 @@ from transformers import (
 )
 from transformers.utils.logging import EmptyTqdm, set_tqdm_hook
 
+from pkd import progress
 from pkd.data.encoding import fingerprint_tokenizer
 from pkd.data.labels import Outputs, outputs_of
 from pkd.encoder.families import family_of, longest_input
 from pkd.encoder.hub import check_place
-from pkd.encoder.soundness import check_attention, check_encoder_is_whole, check_numbers, check_tokenizer, check_weights
+from pkd.encoder.inference import tokenizer_for
+from pkd.encoder.soundness import (
+    check_attention,
+    check_encoder_is_whole,
+    check_numbers,
+    check_tokenizer,
+    check_weights,
+    check_weights_are_used,
+    of_use,
+)
+from pkd.encoder.weight_files import adapter_sentence, check_weight_files, has_adapter
 from pkd.errors import RecipeError, TeacherError
 from pkd.storage.fingerprint import fingerprint
 
+_NO_ADAPTER = ".none"  # where no adapter lies: peft, where it is installed, would put one on the full weights
 _NOT_WEIGHTS = ("_name_or_path", "transformers_version", "torch_dtype", "dtype")
 _bars = threading.RLock()  # else of two threads the second would put back the first one's hook, for good
 
@@ -69,12 +81,7 @@ def load_teacher(name: str) -> LoadedClassifier:
     Raises:
         TeacherError: if it cannot be loaded, has no trained head, or is of no family that works.
     """
-    loaded, missing = _load(name, "teacher")
-    if missing:
-        raise TeacherError(
-            f"{name} is not fine-tuned: its classification head ({', '.join(sorted(missing)[:3])}) is not among the "
-            "saved weights. Fine-tune it first (`pkd finetune`), or in a recipe give `teacher.finetune`."
-        )
+    loaded = _load(name, "teacher")
     outputs, count = loaded.outputs, int(loaded.model.config.num_labels or 0)
     if outputs.problem_type != "multiple_choice" and (outputs.problem_type == "regression") != (count == 1):
         raise TeacherError(
@@ -101,7 +108,7 @@ def load_pretrained(name: str, outputs: Outputs, **config: Any) -> LoadedClassif
         problem_type=None if several else outputs.problem_type,
         model_class=AutoModelForMultipleChoice if several else AutoModelForSequenceClassification,
         **config,
-    )[0]
+    )
 
 
 @contextlib.contextmanager
@@ -176,7 +183,7 @@ def load_config(name: str, role: str = "encoder") -> PretrainedConfig:
     return config
 
 
-def _load(name: str, role: str, model_class: Any = None, **keywords: Any) -> tuple[LoadedClassifier, set[str]]:
+def _load(name: str, role: str, model_class: Any = None, **keywords: Any) -> LoadedClassifier:
     """Load a model by `model_class`, or by the kind of head that its configuration tells."""
     config = load_config(name, role)
     if model_class is None:
@@ -187,6 +194,10 @@ def _load(name: str, role: str, model_class: Any = None, **keywords: Any) -> tup
     tokenizer: PreTrainedTokenizerBase = _or_teacher_error(
         name, role, lambda: AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     )
+    if Path(name).exists():
+        check_weight_files(Path(name))
+    if has_adapter(name):
+        progress.warn(adapter_sentence(name, alone=False))
     with without_bars():
         model, info = _or_teacher_error(
             name,
@@ -198,6 +209,7 @@ def _load(name: str, role: str, model_class: Any = None, **keywords: Any) -> tup
                 use_safetensors=True,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
+                adapter_kwargs={"subfolder": _NO_ADAPTER},
                 **keywords,
             ),
         )
@@ -209,10 +221,13 @@ def _load(name: str, role: str, model_class: Any = None, **keywords: Any) -> tup
         )
     check_tokenizer(name, tokenizer)
     check_weights(name, model, tokenizer)
+    tokenizer = tokenizer_for(model.config, tokenizer)
     tokenizer.padding_side = "right"
     missing = {str(key) for key in info["missing_keys"]}
     check_encoder_is_whole(name, model, missing | {str(key) for key, *_ in info["mismatched_keys"]})
-    return LoadedClassifier(model, tokenizer, name), missing
+    if role == "teacher":
+        check_weights_are_used(name, model, missing, of_use(model, {str(key) for key in info["unexpected_keys"]}))
+    return LoadedClassifier(model, tokenizer, name)
 
 
 def _or_teacher_error(name: str, role: str, load: Any) -> Any:
@@ -223,10 +238,12 @@ def _or_teacher_error(name: str, role: str, load: Any) -> Any:
         offline = os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
         if "trust_remote_code" in str(error) or "custom code" in str(error):
             text, hint = "it needs code of its own, which pkd never runs", "Choose a model of a family in transformers."
-        elif "safetensors" in str(error).lower() and "pytorch_model.bin" in str(error):
-            hint = "pkd reads safetensors only: load it once with transformers and `save_pretrained` it."
         elif not Path(name).exists() and offline:
             hint = "It is no folder, and HF_HUB_OFFLINE is set, so the hub was not asked."
+        elif not Path(name).exists() and has_adapter(name):
+            raise TeacherError(adapter_sentence(name, alone=True)) from error
+        elif not Path(name).exists() and "safetensors" in str(error):  # the hub has the repository, in another form
+            hint = "pkd reads safetensors only: load it once with transformers and `save_pretrained` it."
         elif not Path(name).exists():
             hint = "It is no folder; for the hub check the name, the network, and `hf auth login` if it is gated."
         else:

@@ -25,24 +25,52 @@ class Family:
         depth: the configuration's name for their number.
         bert_layer: whether a layer is built as BERT's, which the [CLS] shortcut relies on.
         padded_positions: whether positions are counted from behind the padding token's, as RoBERTa does.
+        token_types: whether its embeddings have token types, as many as `type_vocab_size`.
+        pretrained_with: how weights are called that its pretraining leaves behind and a classifier has no use for.
     """
 
     layers: str
     depth: str = "num_hidden_layers"
     bert_layer: bool = False
     padded_positions: bool = False
+    token_types: bool = True
+    pretrained_with: tuple[str, ...] = ()
 
 
+_ROBERTA = Family(
+    "roberta.encoder.layer",
+    bert_layer=True,
+    padded_positions=True,
+    pretrained_with=("lm_head.", "roberta.pooler."),
+)
 FAMILIES = {
-    "bert": Family("bert.encoder.layer", bert_layer=True),
-    "roberta": Family("roberta.encoder.layer", bert_layer=True, padded_positions=True),
-    "xlm-roberta": Family("roberta.encoder.layer", bert_layer=True, padded_positions=True),
-    "camembert": Family("roberta.encoder.layer", bert_layer=True, padded_positions=True),
-    "electra": Family("electra.encoder.layer", bert_layer=True),
-    "distilbert": Family("distilbert.transformer.layer", depth="n_layers"),
-    "mpnet": Family("mpnet.encoder.layer", padded_positions=True),
-    "deberta-v2": Family("deberta.encoder.layer"),
-    "modernbert": Family("model.layers"),
+    "bert": Family(
+        "bert.encoder.layer", bert_layer=True, pretrained_with=("cls.predictions.", "cls.seq_relationship.")
+    ),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "camembert": _ROBERTA,
+    "electra": Family(
+        "electra.encoder.layer",
+        bert_layer=True,
+        pretrained_with=("generator_predictions.", "generator_lm_head.", "discriminator_predictions."),
+    ),
+    "distilbert": Family(
+        "distilbert.transformer.layer",
+        depth="n_layers",
+        token_types=False,
+        pretrained_with=("vocab_transform.", "vocab_layer_norm.", "vocab_projector."),
+    ),
+    "mpnet": Family(
+        "mpnet.encoder.layer",
+        padded_positions=True,
+        token_types=False,
+        pretrained_with=("lm_head.", "mpnet.pooler."),
+    ),
+    "deberta-v2": Family(
+        "deberta.encoder.layer", pretrained_with=("cls.predictions.", "lm_predictions.", "mask_predictions.")
+    ),
+    "modernbert": Family("model.layers", token_types=False, pretrained_with=("decoder.",)),
 }
 
 _REFUSED = {
@@ -91,6 +119,11 @@ def longest_input(config: PretrainedConfig) -> int:
     """How many word pieces the model's position embeddings reach."""
     positions: int = config.max_position_embeddings
     return positions - (config.pad_token_id or 0) - 1 if family_of(config).padded_positions else positions
+
+
+def tells_texts_apart(config: PretrainedConfig) -> bool:
+    """Whether the model embeds a second token type, which marks the second text of a pair; RoBERTa's usually do not."""
+    return family_of(config).token_types and getattr(config, "type_vocab_size", 0) >= 2
 
 
 def cut_config(config: PretrainedConfig, start: Sequence[int]) -> PretrainedConfig:

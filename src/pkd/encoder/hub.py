@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from pkd.encoder.weight_files import check_has_config
 from pkd.errors import RecipeError, TeacherError
 
 _SECONDS = 4.0
@@ -35,11 +36,8 @@ def check_place(name: str, role: str) -> None:
     if not name:
         raise RecipeError(f"No {role} is named. Give a folder or a hub name.")
     path = Path(name)
-    if path.exists() and not (path / "config.json").is_file():
-        inside = ", ".join(sorted(child.name for child in path.iterdir())[:5]) if path.is_dir() else "it is a file"
-        raise TeacherError(
-            f"{path.absolute()} is not a saved model: it has no config.json ({inside or 'it is empty'})."
-        )
+    if path.exists():
+        check_has_config(path)
     looks_local = name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1
     if not path.exists() and looks_local:
         raise TeacherError(f"{path.absolute()} does not exist. Name the folder of a saved {role} or a hub name.")

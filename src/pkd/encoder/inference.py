@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from pkd.data.arrays import column_array
 from pkd.data.batching import Collator, TokenRows
 from pkd.data.encoding import count_choices
 from pkd.data.lengths import batches_by_length, coarse_length, gpu_length
-from pkd.encoder.families import longest_input
+from pkd.encoder.families import longest_input, tells_texts_apart
 from pkd.encoder.shortcut import cls_only
 
 if TYPE_CHECKING:
     import datasets
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+_TOKEN_TYPES = "token_type_ids"
 TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
 
 
@@ -69,7 +72,7 @@ def answer_rows(
         for indices in batches_by_length(tokens, most):
             computed = _few_sizes(indices, most // int(tokens[indices[0]])) if on_cpu else indices
             batch = collate(table.__getitems__(computed.tolist()))
-            output = model(**model_inputs(batch, model.device), **ask_for_layers(layers))
+            output = model(**model_inputs(batch, model, model.device), **ask_for_layers(layers))
             logits.append(output.logits[: len(indices)].float().cpu())
             if layers:
                 of_batch = cls_states_of(output.hidden_states, layers, len(computed))
@@ -82,9 +85,31 @@ def answer_rows(
     return Answers(torch.cat(logits)[back].numpy(), states)
 
 
-def model_inputs(batch: dict[str, torch.Tensor], device: torch.device | None = None) -> dict[str, torch.Tensor]:
-    """The part of a batch that a classifier's forward takes."""
-    return {name: batch[name].to(device) for name in MODEL_INPUTS if name in batch}
+def input_names(config: PretrainedConfig) -> tuple[str, ...]:
+    """What a classifier's forward takes: token types only where it embeds more than one."""
+    return ("input_ids", "attention_mask", *([_TOKEN_TYPES] if tells_texts_apart(config) else []))
+
+
+def model_inputs(
+    batch: dict[str, torch.Tensor], model: nn.Module, device: torch.device | None = None
+) -> dict[str, torch.Tensor]:
+    """The part of a batch that the forward of a classifier, wrapped for several devices or not, takes."""
+    whole: Any = model
+    config = whole.config if hasattr(whole, "config") else whole.module.config
+    return {name: batch[name].to(device) for name in input_names(config) if name in batch}
+
+
+def tokenizer_for(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The tokenizer, giving what the model takes: a copy without token types where it embeds but one.
+
+    A tokenizer gives them by its class or its settings, whatever the model beside it; with a second type the model
+    would fail, in transformers' pipeline too.
+    """
+    if _TOKEN_TYPES not in tokenizer.model_input_names or tells_texts_apart(config):
+        return tokenizer
+    fitting = copy(tokenizer)
+    fitting.model_input_names = [name for name in tokenizer.model_input_names if name != _TOKEN_TYPES]
+    return fitting
 
 
 def ask_for_layers(layers: Sequence[int]) -> dict[str, list[int]]:

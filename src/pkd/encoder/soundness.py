@@ -6,6 +6,7 @@ Every check raises a TeacherError that names the model and says what to do.
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -16,6 +17,10 @@ from pkd.errors import TeacherError
 
 # attention whose code is torch's or transformers' own; the code of others is fetched where it is not installed
 ATTENTION = ("sdpa", "eager", "flex_attention")
+# counted anew wherever a model is built, or read by a loss alone
+_HARMLESS = re.compile(
+    r"(^|\.)(position_ids|token_type_ids|inv_freq)$|(^|\.)(loss|loss_fct|loss_fn|criterion|class_weights?|pos_weight)(\.|$)"
+)
 _MOST_LAYERS = 1000  # far more than any encoder has; building them would take hours before the weights are missed
 
 
@@ -49,6 +54,43 @@ def check_encoder_is_whole(name: str, model: PreTrainedModel, absent: set[str]) 
             f"the encoder are not saved, or in another shape, among them {of_encoder[0]}. Take the folder that "
             "`save_pretrained` made of the whole model."
         )
+
+
+def check_weights_are_used(name: str, model: PreTrainedModel, missing: set[str], unused: set[str]) -> None:
+    """Refuse a teacher that was saved with other weights than its class reads: its answers would be another model's."""
+    kind = type(model).__name__
+    if any(".lora_" in key or ".base_layer." in key for key in unused):
+        raise TeacherError(
+            f"{name} is saved with an adapter in it ({_few(unused)}): merge the adapter (`merge_and_unload` of peft) "
+            "and save the model."
+        )
+    if unused and missing:
+        raise TeacherError(
+            f"{name} has a head of its own ({_few(unused)}), and not that of {kind} ({_few(missing)}). pkd runs no "
+            "code of a model's own; fine-tune its encoder with a head of transformers (`pkd finetune`)."
+        )
+    if unused:
+        raise TeacherError(
+            f"{name} is saved with weights that {kind} does not use: {_few(unused)}. Without them it does not give the "
+            "answers that it was trained for, and pkd runs no code of a model's own; fine-tune its encoder with a head "
+            "of transformers (`pkd finetune`), or save the model without them if nothing needs them."
+        )
+    if missing:
+        raise TeacherError(
+            f"{name} is not fine-tuned: its classification head ({_few(missing)}) is not among the saved weights. "
+            "Fine-tune it first (`pkd finetune`), or in a recipe give `teacher.finetune`."
+        )
+
+
+def of_use(model: PreTrainedModel, keys: set[str]) -> set[str]:
+    """Those of a file's weights that no class of ours reads and that an answer may need; harmless ones are left out."""
+    left_behind = family_of(model.config).pretrained_with
+    return {key for key in keys if not key.startswith(left_behind) and not _HARMLESS.search(key)}
+
+
+def _few(keys: set[str]) -> str:
+    first = sorted(keys)
+    return ", ".join(first[:3]) + (f" and {len(first) - 3} more" if len(first) > 3 else "")
 
 
 def check_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:

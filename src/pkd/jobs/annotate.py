@@ -32,6 +32,7 @@ from pkd.distillation.canary import doubt_answers
 from pkd.distillation.layers import layer_map_of
 from pkd.encoder.contract import LoadedClassifier, check_max_length, load_teacher
 from pkd.encoder.families import depth_of
+from pkd.encoder.inference import tokenizer_for
 from pkd.errors import DataError, RecipeError
 from pkd.jobs.finetune import warn_if_truncated
 from pkd.jobs.stages import Done, library_versions, run_stage
@@ -99,7 +100,7 @@ def annotate(
     elif tokenizer is None:
         raise RecipeError("The teacher is given as a model; give its tokenizer too.")
     else:
-        loaded = LoadedClassifier(teacher, tokenizer, str(teacher.config.name_or_path))
+        loaded = LoadedClassifier(teacher, tokenizer_for(teacher.config, tokenizer), str(teacher.config.name_or_path))
     check_max_length(loaded.model.config, recipe.data.max_length)
     depth = depth_of(loaded.model.config)
     if teacher_layers is None:

@@ -85,7 +85,7 @@ def distill(
 
         named = {**manifest.inputs["student"], "name": chosen.name}
         inputs = {**manifest.inputs, "student": named, "content": manifest.content}
-        run_stage(student, KIND, inputs, build, overwrite=overwrite)
+        run_stage(student, KIND, inputs, build, overwrite=overwrite, resumes=False)
         ranks.on_first(lambda: write_text(student / CARD, model_card(result.records, chosen)))
     if push_to_hub:
         ranks.on_first(lambda: push(student, repo).where)

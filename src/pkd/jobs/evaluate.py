@@ -234,7 +234,7 @@ def predict_stage(
         np.save(partial / _LOGITS, logits, allow_pickle=False)
         return {"rows": len(rows), "device": device_text(device)}
 
-    return run_stage(folder, KIND, inputs, build, overwrite=True)
+    return run_stage(folder, KIND, inputs, build, overwrite=True, resumes=False)
 
 
 def read_logits(folder: Path) -> np.ndarray:

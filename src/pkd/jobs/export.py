@@ -138,7 +138,7 @@ def export(
         return _build(partial, loaded, measured, max_drop, min_agreement)
 
     with one_writer(folder):
-        done = run_stage(folder, KIND, inputs, build, overwrite=overwrite)
+        done = run_stage(folder, KIND, inputs, build, overwrite=overwrite, resumes=False)
         write_text(folder / "README.md", exported_card(_card_of(model), folder.name, done.manifest.facts))
     return ExportResult(folder, done.manifest.facts)
 

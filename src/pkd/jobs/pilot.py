@@ -85,7 +85,7 @@ def _step_seconds(
                 began = time.perf_counter()
             batch = collate(table.__getitems__(list(range(first, first + size))))
             with torch.autocast(model.device.type, dtype=dtype, enabled=dtype is not None):
-                loss = model(**model_inputs(batch, model.device)).logits.float().logsumexp(-1).mean()
+                loss = model(**model_inputs(batch, model, model.device)).logits.float().logsumexp(-1).mean()
             loss.backward()
             float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0))  # as a number: a GPU has then finished
             optimizer.step()

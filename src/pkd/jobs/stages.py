@@ -1,7 +1,8 @@
 """A stage of a job: what it depends on, its folder, whether it must run, and why.
 
 Complete and unchanged, it is kept; complete but stale, moved aside and redone; unfinished and unchanged, resumed;
-unfinished and changed, refused with the differences, unless it is to be overwritten. Of a job in several processes the
+unfinished and changed, refused with the differences, unless it is to be overwritten or nothing in it is worth keeping.
+Of a job in several processes the
 first one decides, seals and renames; all of them build.
 """
 
@@ -61,6 +62,7 @@ def run_stage(
     lacks: Callable[[Manifest], str | None] = lambda manifest: None,
     doubts: Callable[[Manifest], str | None] = lambda manifest: None,
     repair: Callable[[Path, Manifest], None] | None = None,
+    resumes: bool = True,
 ) -> Done:
     """Bring a stage's folder up to date.
 
@@ -75,6 +77,7 @@ def run_stage(
         doubts: looks into an unchanged and whole stage, and says why it should not be relied on.
         repair: takes a folder whose damaged files were removed, and its manifest without them, so that `build` makes
             them alone; without it a damaged stage is redone whole.
+        resumes: whether `build` goes on with what it finds; else an unfinished folder is removed first.
 
     Raises:
         RecipeError: if the folder holds something else, or an unfinished stage with other inputs.
@@ -85,7 +88,7 @@ def run_stage(
     def prepare() -> dict[str, Any]:
         refuse_what_is_in_the_way(folder, kind, overwrite=overwrite)
         before = _manifest_of(folder)
-        status, sealed = _prepare(folder, before, inputs, overwrite, lacks, doubts, repair)
+        status, sealed = _prepare(folder, before, inputs, overwrite, lacks, doubts, repair, resumes)
         return {
             "status": status,
             "before": before and asdict(before),
@@ -126,6 +129,7 @@ def _prepare(
     lacks: Callable[[Manifest], str | None],
     doubts: Callable[[Manifest], str | None],
     repair: Callable[[Path, Manifest], None] | None,
+    resumes: bool,
 ) -> tuple[Status, Manifest | None]:
     """Decide what is to be done and make the folder ready for it; with the seal of one that need not be built."""
     status: Status = "made"
@@ -145,6 +149,10 @@ def _prepare(
     sealed = _seal_of_partial(partial)
     if sealed and not differences(sealed.inputs, inputs) and not find_damage(partial, sealed, deep=True):
         return status, sealed
+    if sealed and differences(sealed.inputs, inputs):  # complete but for its name, and stale
+        progress.note(f"{partial} is now {set_aside(partial, 'stale').name}")
+    elif partial.is_dir() and (_is_empty(partial) or not (resumes or sealed)):
+        shutil.rmtree(partial)
     if _resumes(partial, sealed, inputs, overwrite):
         status = "resumed"
         progress.note(f"going on with {folder}")
@@ -249,6 +257,13 @@ def _make_way(
     repair(folder, replace(manifest, files=[file for file in manifest.files if file.name not in damaged]))
     write_json(folder / _INPUTS, dict(inputs))
     publish(folder, partial)  # its seal goes next: without one, under its own name, it would be somebody else's folder
+
+
+def _is_empty(partial: Path) -> bool:
+    """Whether a stage left nothing that took it time: what it was to be made from, and what is half written."""
+    sweep_leftovers(partial)
+    unsealed = [path for path in partial.glob(SCRATCH) if not (path / MANIFEST).is_file()]
+    return all(path.name == _INPUTS or path in unsealed for path in partial.iterdir())
 
 
 def _resumes(partial: Path, sealed: Manifest | None, inputs: Mapping[str, Any], overwrite: bool) -> bool:

@@ -20,7 +20,7 @@ from pkd.encoder.shortcut import cls_only
 from pkd.errors import RecipeError, ResourceError, TeacherError
 from pkd.serving.onnx_model import GRAPHS, TOKENIZER_FILE
 from pkd.serving.texts import backend_of
-from pkd.serving.torch_model import input_names, max_length_of
+from pkd.serving.torch_model import max_length_of, names_read
 from pkd.training.precision import move_model
 
 _MOST_BYTES = (1 << 31) - (1 << 24)  # a protobuf file cannot be larger, and weights beside it some runtimes cannot load
@@ -116,7 +116,7 @@ def example_inputs(loaded: LoadedClassifier, rows: int, length: int, seed: int =
     ids[mask == 0] = pad
     types[1::2, length // 4 : (length + 1) // 2] = 1
     given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
-    return {name: given[name] for name in input_names(loaded)}
+    return {name: given[name] for name in names_read(loaded)}
 
 
 def require_exporter() -> None:

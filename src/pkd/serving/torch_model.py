@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pkd.encoder.contract import LoadedClassifier, load_teacher
 from pkd.encoder.families import longest_input
-from pkd.encoder.inference import MODEL_INPUTS, TOKENS_PER_BATCH
+from pkd.encoder.inference import TOKENS_PER_BATCH, input_names
 from pkd.encoder.shortcut import cls_only
 from pkd.errors import TeacherError
 from pkd.serving.loaded import LoadedModel
@@ -46,7 +46,7 @@ def taken_over(loaded: LoadedClassifier, device: torch.device) -> LoadedModel:
     model = move_model(loaded.model, device).train(False)
     shortcut = contextlib.ExitStack()  # entered once and never left, for threads would undo it for one another
     shortcut.enter_context(cls_only(model))
-    names = input_names(loaded)
+    names = names_read(loaded)
 
     def forward(batch: Batch) -> NDArray[np.float32]:
         with torch.inference_mode():
@@ -73,9 +73,10 @@ def taken_over(loaded: LoadedClassifier, device: torch.device) -> LoadedModel:
     )
 
 
-def input_names(loaded: LoadedClassifier) -> list[str]:
-    """What the model reads of a batch: of token types only where its tokenizer tells a pair's texts apart."""
-    return [name for name in MODEL_INPUTS if name != "token_type_ids" or name in loaded.tokenizer.model_input_names]
+def names_read(loaded: LoadedClassifier) -> list[str]:
+    """What the model reads of a batch: of token types only where its tokenizer gives them too."""
+    given = ("input_ids", "attention_mask", *loaded.tokenizer.model_input_names)
+    return [name for name in input_names(loaded.model.config) if name in given]
 
 
 def max_length_of(loaded: LoadedClassifier) -> int:

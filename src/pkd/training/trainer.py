@@ -26,7 +26,7 @@ from pkd.data.encoding import encode
 from pkd.data.labels import label_array, outputs_of
 from pkd.data.lengths import gpu_length
 from pkd.encoder.families import longest_input
-from pkd.encoder.inference import MODEL_INPUTS, answer_rows
+from pkd.encoder.inference import answer_rows, model_inputs, tokenizer_for
 from pkd.errors import DivergedError
 from pkd.evaluation.scoring import scoring_of
 from pkd.recipe.settings import ProblemType
@@ -62,6 +62,8 @@ class RowMeanTrainer(EconomicalTrainer):
         **keywords: Any,
     ) -> None:
         args.logging_nan_inf_filter = False  # it would log a loss that is not finite as the running mean
+        if processing_class is not None:  # it is saved with the model, and another model's may be given
+            processing_class = tokenizer_for(model.config, processing_class)
         super().__init__(
             model,
             args,
@@ -79,7 +81,7 @@ class RowMeanTrainer(EconomicalTrainer):
 
     def row_losses(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> RowLosses:
         """Each row's loss [B], and the terms to log, each over the rows that it has."""
-        output = model(**{name: inputs[name] for name in MODEL_INPUTS if name in inputs})
+        output = model(**model_inputs(inputs, model))
         ce = ce_row_losses(output.logits, inputs["labels"], self.problem_type)
         return ce, {"ce": ce}
 
