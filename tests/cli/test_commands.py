@@ -18,7 +18,7 @@ from transformers import (
 
 from conftest import WORDS, make_reviews, make_tokenizer
 from pkd.cli.main import main
-from pkd.cli.using import lines_as_texts
+from pkd.cli.texts import lines_as_texts
 
 Run = Any
 

@@ -33,3 +33,16 @@ def test_the_teacher_is_taken_as_it_was_loaded_with_its_tokenizer_or_without(wor
     for teacher in (loaded, loaded.model):
         rows = pkd.load_data(eval=workspace / "dev.csv", text_columns="text", teacher=teacher)["eval"]
         assert set(rows["label"]) == {0, 1}
+
+
+def test_unlabelled_text_alone_is_the_split_of_its_name(tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("a film\n\nanother film\n")
+    (tmp_path / "more.csv").write_text("id,text,label\n1,a plot,x\n1,another plot,y\n")
+    both = pkd.load_data(unlabelled=[tmp_path / "more.txt", tmp_path / "more.csv"])
+    assert {split: rows[:] for split, rows in both.items()} == {
+        "unlabelled": {"text": ["a film", "another film", "a plot", "another plot"]}
+    }
+    assert list(pkd.load_data(unlabelled=tmp_path / "more.txt")["unlabelled"]["text"]) == ["a film", "another film"]
+    (tmp_path / "asked.jsonl").write_text('{"question": "who _ ?", "choices": ["he", "she"]}\n')
+    asked = pkd.load_data(unlabelled=tmp_path / "asked.jsonl", problem_type="multiple_choice")["unlabelled"]
+    assert asked.column_names == ["text_a", "choice_0", "choice_1"]

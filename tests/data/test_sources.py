@@ -173,9 +173,9 @@ def test_a_split_without_the_column_of_the_other_is_refused(tmp_path):
 
 def test_texts_to_classify_keep_their_order_and_number(tmp_path):
     file = write(tmp_path / "a.csv", "review,label\nx,0\n,1\ny,0\n")
-    assert list(read_texts(str(file))) == ["x", "", "y"]
+    assert list(read_texts(str(file), DataSettings())) == ["x", "", "y"]
     pairs = write(tmp_path / "b.csv", "left,right\na,b\n")
-    assert list(read_texts(str(pairs), "left, right")) == [("a", "b")]
+    assert list(read_texts(str(pairs), DataSettings(text_columns=["left", "right"]))) == [("a", "b")]
 
 
 def test_a_large_file_is_read_in_seconds(tmp_path):

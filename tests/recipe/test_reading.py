@@ -14,7 +14,8 @@ from pkd.errors import RecipeError
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.reading import read_recipe, recipe_from, validate
 from pkd.recipe.schema import Recipe
-from pkd.recipe.settings import LossSettings
+from pkd.recipe.settings import DataSettings, LossSettings
+from pkd.recipe.writing import write_recipe
 
 GOOD = "teacher: {model: t}\ndata: {train: a.csv}\n"
 
@@ -258,3 +259,46 @@ def test_a_wrong_or_doubted_device_is_told_where_it_stands(tmp_path: Path) -> No
     told = complaint(tmp_path, GOOD + "device: cpu\ntraining:\n  device: cuda\n")
     assert "recipe.yaml:5: training.device is 'cuda', but device is 'cpu'; all of a job computes on one" in told
     assert "--set training.device=gpu: device is 'gpu'" in complaint(tmp_path, GOOD, "training.device=gpu")
+
+
+def data_set(key: str, text: str) -> DataSettings:
+    values = {"teacher": {"model": "t"}, "data": {"train": "a.csv"}}
+    return recipe_from(values, where="here", set=[f"data.{key}={text}"]).data
+
+
+@pytest.mark.parametrize("mark", [*"|;,^·~#>&*!%@`?-:{[=. \\_1n'", "\t"])
+def test_a_separator_is_one_character_that_is_taken_as_it_stands(mark: str) -> None:
+    assert data_set("sep", mark).sep == mark
+    assert data_set("label_sep", mark).label_sep == mark
+
+
+@pytest.mark.parametrize(
+    ("text", "mark"),
+    [("'|'", "|"), ('"|"', "|"), ("\\t", "\t"), ("'\\t'", "\t"), ("tab", "\t"), (" ; ", ";"), ("null", None)],
+)
+def test_quotes_around_a_separator_are_left_out_and_a_tab_has_its_names(text: str, mark: str | None) -> None:
+    assert data_set("sep", text).sep == mark
+    assert data_set("label_sep", text).label_sep == mark
+
+
+@pytest.mark.parametrize("key", ["sep", "label_sep"])
+@pytest.mark.parametrize("nothing", ["", "''", '""'])
+def test_an_empty_separator_is_refused_in_a_sentence(key: str, nothing: str) -> None:
+    words = rf"data\.{key} is ''; it must be .*'\|', or \\t for a tab; in YAML it stands in quotes"
+    with pytest.raises(RecipeError, match=words):
+        data_set(key, nothing)
+
+
+@pytest.mark.parametrize("text", ["::", '"', "\r", "\n"])
+def test_what_can_separate_no_fields_is_refused(text: str) -> None:
+    with pytest.raises(RecipeError, match=r"data\.sep is .*; it must be one character"):
+        data_set("sep", text)
+
+
+def test_a_separator_of_a_recipe_file_is_read_again_as_it_was_written(tmp_path: Path) -> None:
+    recipe = read_recipe(recipe_file(tmp_path, GOOD), ["data.sep=|", "data.label_sep=\\t"])
+    write_recipe(recipe, tmp_path / "again.yaml")
+    again = read_recipe(tmp_path / "again.yaml")
+    assert (again.data.sep, again.data.label_sep) == ("|", "\t")
+    told = complaint(tmp_path, "teacher: {model: t}\ndata:\n  train: a.csv\n  sep: |\n")
+    assert "recipe.yaml:4: data.sep is ''" in told

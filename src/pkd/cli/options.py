@@ -83,6 +83,7 @@ COLUMNS = Flags(
     DataSettings,
     ("task", "folder", "text_columns", "label_column", "label_columns", "problem_type", "max_length"),
 )
+TEXTS = Flags("Data", DataSettings, ("text_columns",))
 STUDENT = Flags("Student", StudentSettings)
 TRAINING = Flags("Training", TrainingSettings)
 RUN = Flags("Run", Recipe)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pkd.cli.options import COLUMNS, WHERE, Device, Json, Set, numbers, with_device, with_flags
+from pkd.cli.options import COLUMNS, TEXTS, WHERE, Device, Json, Set, numbers, with_device, with_flags
 from pkd.cli.session import loading, with_progress
 from pkd.cli.showing import show, show_json, show_records, show_speeds
-from pkd.errors import CacheError, DataError
+from pkd.cli.texts import is_lines, one_line, texts_of
+from pkd.errors import CacheError
+from pkd.recipe.keywords import place_keywords
+from pkd.recipe.reading import read_recipe, recipe_from
 from pkd.storage.space import readable_bytes
-
-Text = str | tuple[str, str]
 
 
 @with_progress
@@ -90,8 +88,6 @@ def check(
     json: Json = False,
 ) -> None:
     """Say what a recipe would do and cost, and what is wrong with it."""
-    from pkd.recipe.reading import read_recipe
-
     asked = read_recipe(recipe, with_device(set, device))  # its faults are told before the heavy libraries are loaded
     with loading():
         from pkd.jobs.check import check
@@ -105,6 +101,7 @@ def check(
 
 
 @with_progress
+@with_flags(TEXTS)
 def speed(
     models: Annotated[
         list[str],
@@ -119,9 +116,6 @@ def speed(
         typer.Option(
             "--test", metavar="FILE", help="texts to answer (default: random word pieces)", show_default=False
         ),
-    ] = None,
-    text_columns: Annotated[
-        str | None, typer.Option("--text-columns", metavar="A[,B]", help="column of the text, or two of a pair")
     ] = None,
     rows: Annotated[int, typer.Option("--rows", metavar="N", min=1, help="at most so many rows")] = 256,
     max_length: Annotated[
@@ -147,11 +141,12 @@ def speed(
     ] = None,
     device: Device = None,
     json: Json = False,
+    **keys: Any,
 ) -> None:
     """Count, weigh and time models, exported or not, side by side."""
     depths = numbers(layers, "--layers") or []
     given: dict[str, Any] = {
-        "layers": depths, "test": test, "text_columns": text_columns, "rows": rows, "max_length": max_length,
+        "layers": depths, "test": test, "rows": rows, "max_length": max_length,
         "batch_sizes": numbers(batch_sizes, "--batch-sizes", "numbers as 1,32"),
         "lengths": numbers(lengths, "--lengths", "numbers as 32,128") or [],
         "rounds": rounds, "threads": threads, "memory": memory, "device": device or "auto",
@@ -163,7 +158,7 @@ def speed(
         from pkd.reporting.speed_chart import check_chart_path, write_speed_chart
 
         check_chart_path(chart)
-    records = speed(models, **given)
+    records = speed(models, **given, **keys)
     show_speeds(records, as_json=json)
     if chart is not None:
         write_speed_chart(records, chart)
@@ -198,6 +193,7 @@ def submit(
 
 
 @with_progress
+@with_flags(TEXTS)
 def predict(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="folder of a classifier", show_default=False)],
     texts: Annotated[
@@ -215,26 +211,22 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    text_columns: Annotated[
-        str | None,
-        typer.Option(
-            "--text-columns", metavar="A[,B]", help="column of the text, or two of a pair", show_default=False
-        ),
-    ] = None,
     device: Device = None,
     json: Json = False,
+    **keys: Any,
 ) -> None:
     """Classify texts: print label, probability and text, tab-separated."""
     if texts and file:
         raise typer.BadParameter("give texts or --file, not both.")
-    if text_columns and (texts or file in (None, "-") or _is_lines(file)):
+    if "text_columns" in keys and (texts or file in (None, "-") or is_lines(file)):
         raise typer.BadParameter(
             "--text-columns names columns of --file, in CSV, TSV, JSONL or Parquet; texts and lines have none."
         )
+    settings = recipe_from(place_keywords(keys), where="predict", required=()).data
     with loading():
         from pkd.jobs.predict import predict
 
-        predictions = predict(model, _texts(texts, file, text_columns), device=device or "auto")
+        predictions = predict(model, texts_of(texts, file, settings), device=device or "auto")
     for prediction in predictions:
         if json:
             labels = {"labels": prediction.labels} if prediction.labels else {}
@@ -243,63 +235,4 @@ def predict(
         else:
             named = [name for name in prediction.labels or (prediction.label,) if name in prediction.probabilities]
             sure = ", ".join(f"{prediction.probabilities[name]:.4f}" for name in named)
-            show(f"{prediction.label}\t{sure}\t{_one_line(prediction.text)}")
-
-
-def _texts(texts: list[str] | None, file: str | None, text_columns: str | None) -> Iterable[Text]:
-    if texts:
-        return [_pair(text) for text in texts]
-    if file is None or file == "-":
-        if isinstance(sys.stdin, io.TextIOWrapper):  # whatever the locale says
-            sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape")
-        return lines_as_texts(_in_utf8(sys.stdin, "standard input"))
-    if _is_lines(file):
-        return _lines_of(Path(file))
-    from pkd.data.sources import read_texts
-
-    return read_texts(file, text_columns)
-
-
-def lines_as_texts(lines: Iterable[str]) -> Iterator[Text]:
-    """Give each line, so that answers and lines pair up; a tab parts the two texts of a pair.
-
-    A blank line is an empty text, behind pairs an empty pair.
-    """
-    pairs = False
-    for line in lines:
-        text = _pair(line.rstrip("\r\n"))
-        pairs = pairs or isinstance(text, tuple)
-        yield ("", "") if pairs and not line.strip() else text
-
-
-def _pair(text: str) -> Text:
-    first, tab, second = text.partition("\t")
-    return (first, second) if tab else text
-
-
-def _is_lines(file: str) -> bool:
-    return Path(file).suffix.lower() == ".txt" and Path(file).is_file()
-
-
-def _lines_of(path: Path) -> Iterator[Text]:
-    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-        yield from lines_as_texts(_in_utf8(file, str(path.absolute())))
-
-
-def _in_utf8(lines: Iterable[str], source: str) -> Iterator[str]:
-    """Each line, once it is known to have been UTF-8; `surrogateescape` left halves of characters where it was not."""
-    for number, line in enumerate(lines, start=1):
-        try:
-            line.encode()
-        except UnicodeEncodeError as error:
-            byte = ord(line[error.start]) - 0xDC00
-            raise DataError(
-                f"{source}, line {number}: the byte 0x{byte:02x} at character {error.start + 1:,} is not UTF-8 text. "
-                "Save it as UTF-8 first."
-            ) from None
-        yield line
-
-
-def _one_line(text: Any) -> str:
-    whole = "\t".join(text) if isinstance(text, tuple | list) else str(text)
-    return whole.replace("\n", " ").replace("\r", " ")
+            show(f"{prediction.label}\t{sure}\t{one_line(prediction.text)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -90,10 +91,10 @@ def _as_strings(raw: RawTable, column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_null(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         column = column.cast(pa.string())
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
-        progress.note(f"{raw.source}: a text column holds numbers ({kind}); they are read as text.")
-        column = pa.chunked_array(
-            [[None if value is None else str(value) for value in column.to_pylist()]], pa.string()
-        )
+        values = [value if value is None or isfinite(value) else None for value in column.to_pylist()]
+        if any(value is not None for value in values):  # else nothing is missing but the texts
+            progress.note(f"{raw.source}: a text column holds numbers ({kind}); they are read as text.")
+        column = pa.chunked_array([[None if value is None else str(value) for value in values]], pa.string())
     elif not pa.types.is_string(kind):
         raise DataError(f"{raw.source}: a text column holds values of type {kind}; texts are expected.")
     return column.fill_null("") if column.null_count else column

@@ -7,18 +7,40 @@ wrong length is an error.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Literal, TextIO
 
 from pkd import progress
-from pkd.data.opening import open_text
+from pkd.data.opening import open_text, text_lines
 from pkd.data.tables import Choose, RawTable, RowBuffer
-from pkd.data.tasks import Columns
+from pkd.data.tasks import Columns, is_usual_name
 from pkd.errors import DataError, RecipeError
+from pkd.recipe.settings import TABS
+
+Quotes = Literal["auto", "csv", "text"]
 
 _LONGEST_FIELD = 2**31 - 1  # the csv module refuses fields of more than 128 KiB unless told otherwise
 _SEPARATORS = {",": ",", ";": ";", "\t": "a tab", "|": "|"}
+_SEP_LINE = re.compile(r'"?sep=(\\t|.)"?', re.IGNORECASE)  # a first line by which spreadsheets tell the separator
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')  # a field as CSV quotes it
+_READ_AS_CSV = "--set data.quotes=csv reads them as CSV does"
+
+
+@dataclass(frozen=True)
+class _Dialect:
+    """How a file's fields are parted and quoted."""
+
+    delimiter: str
+    quoting: Literal[0, 3]  # of the csv module: QUOTE_MINIMAL or QUOTE_NONE
+
+    @property
+    def quotes_are_text(self) -> bool:
+        """Whether a quote is text like any other character."""
+        return self.quoting == csv.QUOTE_NONE
 
 
 def read_delimited(
@@ -27,6 +49,7 @@ def read_delimited(
     *,
     sep: str | None,
     encoding: str,
+    quotes: Quotes = "auto",
     column_names: Sequence[str] = (),
     on_uneven: Literal["error", "drop"] = "error",
     rows_a_table: int | None = None,
@@ -34,10 +57,12 @@ def read_delimited(
     """Read a CSV file, or a TSV file, in which a quote is text like any other character.
 
     Args:
-        path: the file; its first row names the columns, unless `column_names` does.
+        path: the file; its first row names the columns, unless `column_names` does. A line `sep=;` before it names the
+            separator.
         choose: takes the names and says which columns to keep.
-        sep: separator; None is a comma, in a .tsv file a tab.
+        sep: separator; None is what the file names, else a comma, in a .tsv file a tab.
         encoding: of the file.
+        quotes: whether quotes hold a field together ("csv") or are text; "auto" takes them for text in a .tsv file.
         column_names: of a file without a header.
         on_uneven: whether rows with more or fewer fields than the header are an error or left out.
         rows_a_table: of a file that is read in parts, of which only one is in the memory; None reads all into one.
@@ -46,12 +71,15 @@ def read_delimited(
         DataError: naming the line, if rows do not have the header's fields, a quote is not closed, or bytes are not in
             this encoding.
     """
-    delimiter, quoting = _dialect_of(path, sep)
     with open_text(path, encoding, newline="") as file:
-        reader = _records(file, path, delimiter, quoting)
+        dialect, lines, begins = _dialect_of(path, file, sep, quotes)
+        if begins > 1:
+            progress.note(f"{path}: its first line names the separator; the rows begin behind it.")
+        ends: dict[str, int] = {}
+        reader = _records(lines, path, dialect, begins, ends)
         header = list(column_names) if column_names else next(reader, (0, []))[1]
-        names = _clean_header(header, path, delimiter, encoding)
-        columns = choose([name for name in names if name])
+        names = _clean_header(header, path, dialect.delimiter, encoding)
+        columns = _choose(choose, names, path, dialect, encoding)
         if columns.choices is not None:
             raise DataError(
                 f"{path}: the column '{columns.choices}' seems to hold several choices, which a field cannot. Give "
@@ -59,60 +87,148 @@ def read_delimited(
             )
         rows, width = RowBuffer(columns, len(columns.choice_set)), len(names)
         uneven: list[tuple[int, int]] = []
+        quoted: int | None = None  # the first line with a field in quotes, where quotes are text
         for line, record in reader:
+            if quoted is None and dialect.quotes_are_text and any(field.startswith('"') for field in record):
+                quoted = line
             if len(record) != width:
                 uneven.append((line, len(record)))
                 continue
+            if uneven and on_uneven == "error":
+                continue  # no row is of use any more, but the message counts them all
             if len(rows) == rows_a_table:
-                if uneven and on_uneven == "error":
-                    break
                 yield rows.take(path)
             rows.add_record(line, dict(zip(names, record, strict=True)), f"{path}, line {line}")
-    if uneven and on_uneven == "drop":
+    as_csv = quoted is not None and _reads_as_csv(path, dialect.delimiter, encoding, width)
+    stray = ""
+    if {"\r", "\n"} <= ends.keys():
+        stray = (
+            f"The row of line {ends[chr(13)]} ends in a carriage return alone, others end in a line feed; where it "
+            "belongs to a text, put a space in its place."
+        )
+    if uneven and on_uneven == "error":
+        raise DataError(f"{_uneven_message(path, uneven, width, dialect, as_csv=as_csv)} {stray}".rstrip())
+    if uneven:
         progress.note(f"{path}: {len(uneven):,} rows do not have the header's {width} fields; they were left out.")
-    elif uneven:
-        raise DataError(_uneven_message(path, uneven, width, delimiter, tabbed=quoting == csv.QUOTE_NONE))
+    if stray:
+        progress.warn(f"{path}: {stray[0].lower()}{stray[1:]}")
+    if as_csv:
+        progress.warn(
+            f"{path}: quotes as those of line {quoted} look like CSV's, but in a .tsv file quotes are text, and stay "
+            f"in the texts; {_READ_AS_CSV}."
+        )
     yield rows.take(path)
 
 
 def read_lines(path: Path, *, encoding: str, rows_a_table: int | None = None) -> Iterator[RawTable]:
     """Read a file of one text a line; empty lines are kept."""
     rows = RowBuffer(Columns(("text",)))
-    with open_text(path, encoding) as file:
-        for line, text in enumerate(file, start=1):
+    with open_text(path, encoding, newline="\n") as file:
+        for line, text in enumerate(text_lines(file, str(path)), start=1):
             if len(rows) == rows_a_table:
                 yield rows.take(path)
-            rows.add(line, [text.rstrip("\n")])
+            rows.add(line, [text])
     yield rows.take(path)
 
 
-def _dialect_of(path: Path, sep: str | None) -> tuple[str, Literal[0, 3]]:
-    """The delimiter of a file and how quotes are meant (of the csv module): in a .tsv file they are text."""
+def _dialect_of(path: Path, file: TextIO, sep: str | None, quotes: Quotes) -> tuple[_Dialect, Iterable[str], int]:
+    """The dialect of a file, the lines that are to be read in it, and the number of the first of them.
+
+    A first line that names the separator is left out; a separator that is asked for wins over it.
+    """
     tabbed = path.suffix.lower() == ".tsv"
-    return _delimiter(sep) or ("\t" if tabbed else ","), csv.QUOTE_NONE if tabbed else csv.QUOTE_MINIMAL
+    first = file.readline()
+    told = _SEP_LINE.fullmatch(first.rstrip("\r\n"))
+    delimiter = _delimiter(sep) or _delimiter(str(told[1]) if told else None) or ("\t" if tabbed else ",")
+    dialect = _Dialect(
+        delimiter, csv.QUOTE_NONE if quotes == "text" or (quotes == "auto" and tabbed) else csv.QUOTE_MINIMAL
+    )
+    if told is None:
+        return dialect, itertools.chain([first], file), 1
+    return dialect, file, 2
 
 
-def _records(file: TextIO, path: Path, delimiter: str, quoting: Any) -> Iterator[tuple[int, list[str]]]:
-    """Each record that holds anything with the line it begins on; a quoted field may go over several."""
-    before = csv.field_size_limit(_LONGEST_FIELD)
-    reader = csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True)
-    begins = 1
+def _records(
+    lines: Iterable[str], path: Path, dialect: _Dialect, begins: int, ends: dict[str, int]
+) -> Iterator[tuple[int, list[str]]]:
+    """Each record that holds anything with the line it begins on; a quoted field may go over several.
+
+    `ends` is filled in: by what records end with, the first one that does.
+    """
+    before, skipped = csv.field_size_limit(_LONGEST_FIELD), begins - 1
+    last = ""
+
+    def watched() -> Iterator[str]:
+        nonlocal last
+        for line in lines:
+            last = line
+            yield line
+
+    reader = csv.reader(watched(), delimiter=dialect.delimiter, quoting=dialect.quoting, strict=True)
     try:
         for record in reader:
             if record:
+                ends.setdefault(last[-1:], begins)
                 yield begins, record
-            begins = reader.line_num + 1
+            begins = skipped + reader.line_num + 1
     except csv.Error as error:
-        raise DataError(_quote_message(path, begins, reader.line_num, str(error))) from error
+        raise DataError(_quote_message(path, begins, skipped + reader.line_num, str(error))) from error
     finally:
         csv.field_size_limit(before)
+
+
+def _choose(choose: Choose, names: Sequence[str], path: Path, dialect: _Dialect, encoding: str) -> Columns:
+    """The columns to keep; where quotes around the names keep them from being found, the message says so."""
+    try:
+        return choose([name for name in names if name])
+    except DataError as error:
+        in_quotes = [name for name in names if _QUOTED.fullmatch(name)]
+        if in_quotes and dialect.quotes_are_text and _reads_as_csv(path, dialect.delimiter, encoding, len(names)):
+            raise DataError(
+                f"{path}: the names of its columns stand in quotes ({', '.join(in_quotes)}), which look like CSV's, "
+                f"but in a .tsv file quotes are text; {_READ_AS_CSV}."
+            ) from error
+        raise
+
+
+def _reads_as_csv(path: Path, delimiter: str, encoding: str, width: int) -> bool:
+    """Whether quotes that were read as text are CSV's: all rows can be read so, and something speaks for it.
+
+    That is a doubled quote inside a quoted field, a quoted field in every row, or a row that has the header's fields
+    only so. A text may stand in quotes for its own reasons.
+    """
+    with open_text(path, encoding, newline="") as file:
+        _, lines, begins = _dialect_of(path, file, delimiter, "csv")
+        kept: list[list[str]] = []
+
+        def watched() -> Iterator[str]:
+            for line in lines:
+                if text := line.rstrip("\r\n"):
+                    kept.append(text.split(delimiter))
+                yield line
+
+        doubled = uneven = False
+        always = True
+        try:
+            for _, record in _records(watched(), path, _Dialect(delimiter, csv.QUOTE_MINIMAL), begins, {}):
+                fields = list(itertools.chain.from_iterable(kept))
+                uneven |= len(kept) > 1 or len(fields) != width
+                in_quotes = [field for field in fields if len(field) > 1 and _QUOTED.fullmatch(field)]
+                doubled |= any('""' in field[1:-1] for field in in_quotes)
+                always &= bool(in_quotes)
+                kept.clear()
+                if len(record) != width:
+                    return False
+        except DataError:
+            return False
+    return doubled or uneven or always
 
 
 def _quote_message(path: Path, begins: int, line: int, error: str) -> str:
     if "unexpected end" in error:
         return (
             f'{path}, line {begins}: a quote (") that opens in the row beginning here is never closed. Close it, or '
-            f'double a quote that is text (""), or save the file as .tsv, in which quotes are text.'
+            'double a quote that is text (""); where all quotes are text, --set data.quotes=text reads them so.'
         )
     where = f"line {begins}" if line == begins else f"lines {begins} to {line}"
     return (
@@ -132,14 +248,11 @@ def _clean_header(header: list[str], path: Path, delimiter: str, encoding: str) 
     names = [name.strip() for name in header]
     if names != header:
         progress.warn(f"{path}: spaces around column names were taken away ({', '.join(filter(None, names))}).")
-    if len(names) == 1:
-        inside = [separator for separator in _SEPARATORS if separator != delimiter and separator in names[0]]
-        if inside:
-            given = "'\\t'" if inside[0] == "\t" else f"'{inside[0]}'"
-            raise DataError(
-                f"{path} has one column only ('{names[0]}'); it looks separated by {_SEPARATORS[inside[0]]}. "
-                f"Use --set data.sep={given}."
-            )
+    if len(names) == 1 and (other := _other_separator(names[0], delimiter)) is not None:
+        raise DataError(
+            f"{path} has one column only ('{names[0]}'); it looks separated by {_SEPARATORS.get(other, other)}. "
+            f"Use --set data.sep='{other.replace(chr(9), chr(92) + 't')}'."
+        )
     named = [name for name in names if name]
     twice = sorted({name for name in named if named.count(name) > 1})
     if twice:
@@ -152,20 +265,37 @@ def _clean_header(header: list[str], path: Path, delimiter: str, encoding: str) 
     return names
 
 
-def _uneven_message(path: Path, uneven: list[tuple[int, int]], width: int, delimiter: str, *, tabbed: bool) -> str:
+def _other_separator(header: str, delimiter: str) -> str | None:
+    """What seems to part a header that was read as one name: a usual separator, else one that leaves usual names."""
+    marks = dict.fromkeys(mark for mark in itertools.chain(_SEPARATORS, header) if mark in header)
+    for mark in marks:
+        if mark == delimiter or mark.isalnum() or mark in " _\"'":
+            continue
+        usual = sum(is_usual_name(part.strip(" \"'")) for part in header.split(mark))
+        if mark in _SEPARATORS or usual >= 2:
+            return mark
+    return None
+
+
+def _uneven_message(path: Path, uneven: list[tuple[int, int]], width: int, dialect: _Dialect, *, as_csv: bool) -> str:
     told = ", ".join(f"line {line}: {fields} of {width} fields" for line, fields in uneven[:5])
     more = f", and {len(uneven) - 5:,} more rows" if len(uneven) > 5 else ""
-    if tabbed:
-        advice = "A .tsv file is read without quoting: a text with a tab or a line break in it needs a .csv file."
+    if as_csv:
+        advice = f"Quotes are text here, as in every .tsv file, but they look like CSV's: {_READ_AS_CSV}."
+    elif dialect.quotes_are_text:
+        advice = (
+            "Quotes are text here, so a text with a separator or a line break in it cannot stand in them; where they "
+            f"are CSV's, {_READ_AS_CSV}."
+        )
     else:
-        advice = f"A text that holds {_SEPARATORS.get(delimiter, delimiter)} must stand in quotes."
+        advice = f"A text that holds {_SEPARATORS.get(dialect.delimiter, dialect.delimiter)} must stand in quotes."
     return f"{path} has rows that do not have the {width} fields of the header; {told}{more}. {advice}"
 
 
 def _delimiter(sep: str | None) -> str | None:
     if sep is None:
         return None
-    char = "\t" if sep in ("\\t", "tab") else sep
+    char = "\t" if sep in TABS else str(sep)
     if len(char) != 1 or char in '"\r\n':
         raise RecipeError(f"data.sep is {sep!r}; give one character, for instance ';' or '\\t'.")
     return char

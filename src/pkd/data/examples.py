@@ -86,13 +86,17 @@ def load_examples(
     )
     _check_same_kind(data)
     problem_type: ProblemType
-    first = next(iter(data.values()))
+    first = next((rows for split, rows in data.items() if split != "unlabelled"), None)
     if teacher is not None:
         problem_type = teacher.problem_type
+    elif settings.problem_type != "auto":
+        problem_type = settings.problem_type
     else:
-        problem_type = problem_of(first) if settings.problem_type == "auto" else settings.problem_type
+        problem_type = "single_label_classification" if first is None else problem_of(first)
     if teacher is not None and teacher.label_names:
         names, names_from = teacher.label_names, "classifier"
+    elif first is None:  # unlabelled text alone, which teaches no names
+        names, names_from = (), "training rows"
     else:
         names_from = "training rows"
         names = find_label_names(first, problem_type, settings.label_columns or settings.label_names)

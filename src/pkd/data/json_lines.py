@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from pkd.data.json_shapes import advice_for, holds_rows
 from pkd.data.opening import open_text
 from pkd.data.tables import Choose, RawTable, RowBuffer
 from pkd.data.tasks import Columns
 from pkd.errors import DataError
 
-_ONE_OBJECT_A_LINE = "Give one object a line (`jq -c '.[]'` makes that of an array)."
+_ONE_OBJECT_A_LINE = 'Give one object a line, as {"text": "a text", "label": "a label"}.'
+_DECODER = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else float(name))  # NaN is a null
 
 
 def read_json_lines(
@@ -28,9 +31,12 @@ def read_json_lines(
         for line, text in enumerate(file, start=1):
             if not text.strip():
                 continue
-            record = _json_object(path, line, text)
+            try:
+                record = _json_object(path, line, text)
+            except DataError as error:
+                raise DataError(f"{error} {advice_for(path, encoding) or _ONE_OBJECT_A_LINE}") from error
             if rows is None:
-                columns = choose(list(record))
+                columns = _choose(choose, path, line, record, encoding)
                 rows = RowBuffer(columns, len(_choices(path, line, record, columns)))
             _check_keys(path, line, record, rows.columns)
             choices = _choices(path, line, record, rows.columns)
@@ -54,20 +60,31 @@ def read_json_lines(
 
 def _json_object(path: Path, line: int, text: str) -> dict[str, Any]:
     try:
-        record = json.loads(text)
+        record = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        if line == 1 and text.strip() in ("[", "{"):
-            raise DataError(f"{path}, line 1: the JSON goes over several lines. {_ONE_OBJECT_A_LINE}") from error
         raise DataError(f"{path}, line {line}, column {error.colno}: this is no JSON ({error.msg}).") from error
     except ValueError as error:  # a number of more digits than Python reads
         raise DataError(f"{path}, line {line}: a number has too many digits to be read. Give it as text.") from error
     except RecursionError as error:
-        raise DataError(f"{path}, line {line}: the JSON is nested too deeply. {_ONE_OBJECT_A_LINE}") from error
+        raise DataError(f"{path}, line {line}: the JSON is nested too deeply.") from error
     if not isinstance(record, dict):
-        raise DataError(
-            f"{path}, line {line}: expected a JSON object, found a {type(record).__name__}. {_ONE_OBJECT_A_LINE}"
-        )
+        raise DataError(f"{path}, line {line}: expected a JSON object, found a {type(record).__name__}.")
     return record
+
+
+def _choose(choose: Choose, path: Path, line: int, record: dict[str, Any], encoding: str) -> Columns:
+    """The columns of the first object; one that holds all the rows is told for what it is."""
+    fault = None
+    try:
+        columns = choose(list(record))
+    except DataError as error:
+        fault = error
+    is_wrong = fault is not None or any(isinstance(record[name], list | dict) for name in columns.text)
+    if is_wrong and holds_rows(record) and (advice := advice_for(path, encoding)):
+        raise DataError(f"{path}, line {line}: the object has the keys {', '.join(record)}. {advice}") from fault
+    if fault:
+        raise fault
+    return columns
 
 
 def _check_keys(path: Path, line: int, record: dict[str, Any], columns: Columns) -> None:
@@ -90,7 +107,7 @@ def _choices(path: Path, line: int, record: dict[str, Any], columns: Columns) ->
 
 
 def _json_text(path: Path, line: int, name: str, value: Any) -> str | None:
-    if value is None:
+    if value is None or (isinstance(value, float) and not isfinite(value)):
         return None
     if not isinstance(value, str | int | float):
         raise DataError(f"{path}, line {line}: '{name}' is a {type(value).__name__}; a text is expected.")

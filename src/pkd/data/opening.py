@@ -3,17 +3,53 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+import io
+import json
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 import charset_normalizer
 
+from pkd import progress
 from pkd.errors import DataError, RecipeError
 
 _BYTES_TO_GUESS_FROM = 65_536
 _USUAL_ENCODINGS = ["utf_8", "cp1252", "cp1250", "cp1251", "gb18030", "big5", "shift_jis", "euc_jp", "euc_kr"]
+
+
+def text_lines(lines: Iterable[str], source: str) -> Iterator[str]:
+    """The texts of lines that end in a line feed, whatever else may stand in them; without their ends.
+
+    A carriage return before the line feed goes with it. Where there is no line feed at all, carriage returns end lines,
+    as in old files of the Macintosh.
+
+    Args:
+        lines: of a file that was opened with newline="\\n", so that nothing else ends a line.
+        source: what they come from, for messages.
+    """
+    for number, line in enumerate(lines, start=1):
+        text = line.rstrip("\r\n")
+        if number == 1:
+            _warn_of_json(text, source)
+            if "\r" in text and not line.endswith("\n"):
+                yield from text.split("\r")
+                continue
+        yield text
+
+
+def _warn_of_json(line: str, source: str) -> None:
+    if not line.startswith(("{", "[")):
+        return
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return
+    progress.warn(
+        f"{source}: the first line is JSON, and is taken as a text like any other line. JSON lines with a column for "
+        "the text are read from a file whose name ends in .jsonl."
+    )
 
 
 @contextmanager
@@ -33,14 +69,24 @@ def open_text(path: Path, encoding: str, newline: str | None = None) -> Iterator
         raise DataError(f"{path.absolute()} cannot be read: {error.strerror or error}.") from error
 
 
-def _open(path: Path, encoding: str, newline: str | None) -> TextIO:
+def codec(encoding: str) -> str:
+    """Python's name of an encoding; of UTF-8 the one in which a mark of the byte order is no text.
+
+    Raises:
+        RecipeError: if Python knows no such encoding.
+    """
     try:
         name = codecs.lookup(encoding).name
-        return path.open(encoding="utf-8-sig" if name == "utf-8" else encoding, newline=newline)
+        io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # refuses what is no encoding of text, as hex
     except (LookupError, ValueError) as error:  # ValueError: a NUL in its name
         raise RecipeError(
             f"data.encoding is {encoding!r}, which is no text encoding that Python knows; give utf-8, utf-16, cp1252."
         ) from error
+    return "utf-8-sig" if name == "utf-8" else encoding
+
+
+def _open(path: Path, encoding: str, newline: str | None) -> TextIO:
+    return path.open(encoding=codec(encoding), newline=newline)
 
 
 def _encoding_message(path: Path, encoding: str) -> str:

@@ -148,29 +148,33 @@ def read_split(
     return clean_rows(raw, settings, on_empty=on_empty, cut=split != "predict", class_names=class_names)
 
 
-def read_texts(source: str, text_columns: str | None = None) -> Iterator[str | tuple[str, str]]:
+def read_texts(source: str, settings: DataSettings) -> Iterator[str | tuple[str, str]]:
     """Read texts to classify, in order; pairs come as tuples.
 
     Args:
         source: whatever `read_split` takes; a label column is left out.
-        text_columns: the text's column, or the two of a pair, parted by a comma.
+        settings: names of the columns, and how files are read.
 
     Raises:
         DataError: if the source cannot be read.
     """
-    chosen = [column.strip() for column in text_columns.split(",")] if text_columns else []
-    rows = read_split(source, "predict", DataSettings(text_columns=chosen))
+    rows = read_split(source, "predict", settings)
     for row in rows:
         yield row["text"] if "text" in row else (row["text_a"], row["text_b"])
 
 
 def choose_columns(columns: Sequence[str], *, settings: DataSettings, source: str, labelled: bool) -> Columns:
-    """The columns to read; a label that is not used is left out, and said so."""
+    """The columns to read; a label that is not used is left out, and said so.
+
+    Rows that are only answered may share their ids: what is answered are texts.
+    """
     found = find_columns(columns, settings, source, labelled=labelled)
-    if labelled or not found.labels:
+    if labelled:
         return found
+    if not found.labels:
+        return dataclasses.replace(found, row_id=None)
     progress.note(f"{source}: the label column '{', '.join(found.labels)}' is not used here.")
-    return dataclasses.replace(found, label=None, label_set=())
+    return dataclasses.replace(found, label=None, label_set=(), row_id=None)
 
 
 def parted(source: str) -> tuple[str, str | None]:
@@ -226,6 +230,7 @@ def read_file(
             choose,
             sep=settings.sep,
             encoding=settings.encoding,
+            quotes=settings.quotes,
             column_names=settings.column_names,
             on_uneven=settings.on_uneven,
             rows_a_table=rows_a_table,

@@ -41,6 +41,22 @@ ANSWERS = ("answer", "answerkey", "label", "labels")
 GROUP_COLUMNS = ("group", "example_id")  # RACE's example id tells the school
 ROW_IDS = ("id", "row_id")
 
+_USUAL = frozenset(
+    name
+    for names in (
+        SINGLE_TEXTS,
+        *TEXT_PAIRS,
+        LABELS,
+        OTHER_LABELS,
+        CONTEXTS,
+        QUESTIONS,
+        CHOICES,
+        ANSWERS,
+        GROUP_COLUMNS,
+        ROW_IDS,
+    )
+    for name in names
+)
 _MOST_WORDS_OF_A_NAME = 4
 
 
@@ -217,6 +233,11 @@ def _find_texts(rest: Sequence[str], columns: Sequence[str], source: str) -> tup
         f"{source} has no column of a usual name for the text ({_listed(SINGLE_TEXTS[:4])}, ...); its columns: "
         f"{_listed(columns)}.{_close(SINGLE_TEXTS, rest)} {hint}"
     )
+
+
+def is_usual_name(column: str) -> bool:
+    """Whether a column of this name is looked at without being named."""
+    return column.casefold() in _USUAL or CHOICE_COLUMNS.fullmatch(column) is not None
 
 
 def _called(columns: Iterable[str], names: Sequence[str]) -> list[str]:

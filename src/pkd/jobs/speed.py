@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pkd import progress
 from pkd.data.labels import Outputs
@@ -17,6 +18,8 @@ from pkd.encoder.families import depth_of
 from pkd.encoder.sizes import Parameters, parameters_of
 from pkd.errors import RecipeError, TeacherError
 from pkd.jobs.lineup import line_up
+from pkd.recipe.keywords import place_keywords
+from pkd.recipe.reading import recipe_from
 from pkd.reporting.speeds import Latency, SpeedRecord, Throughput
 from pkd.serving.limits import check_threads, usable_cores
 from pkd.serving.loaded import LoadedModel
@@ -51,7 +54,6 @@ def speed(
     *,
     layers: Sequence[int] = (),
     test: str | None = None,
-    text_columns: str | None = None,
     rows: int = 256,
     max_length: int | None = None,
     batch_sizes: Sequence[int] = BATCH_SIZES,
@@ -60,6 +62,7 @@ def speed(
     device: str = "auto",
     threads: int | None = None,
     memory: bool = True,
+    **keys: Any,
 ) -> list[SpeedRecord]:
     """Count, weigh and time models on the same rows; the first one is what the others are compared with.
 
@@ -69,7 +72,6 @@ def speed(
         layers: also time the first model cut to its first layers, so many ("teacher[:6]"). It is not trained for it:
             only size and time mean anything.
         test: a file whose texts are answered; without it random word pieces, all rows `max_length` long.
-        text_columns: column of the text, or two of a pair.
         rows: at most so many.
         max_length: word pieces a row is cut to; by default 128, or what the model that reads least can.
         batch_sizes: rows a batch for throughput.
@@ -79,6 +81,7 @@ def speed(
         device: "auto", "cpu" or "cuda".
         threads: cores that each model may use; None for all that this process may.
         memory: measure peak memory too, in a process of its own for each model.
+        keys: keys of the recipe that say how `test` is read, e.g. `text_columns`.
 
     Returns:
         A record a model: parameters by part, bytes, memory, seconds of each round, latency of one text, throughput,
@@ -90,6 +93,7 @@ def speed(
         DataError: if the file cannot be read.
     """
     _check_numbers(rows, rounds, max_length, batch_sizes, lengths)
+    data = recipe_from(place_keywords(keys), where="speed", required=()).data
     if not models:
         raise RecipeError("No model is named. Name one or several to be timed.")
     check_threads(threads)
@@ -97,7 +101,7 @@ def speed(
     with tempfile.TemporaryDirectory(prefix="pkd-speed-") as scratch:
         loaded = dict(_load_all(models, layers, device, cores, Path(scratch)))
         longest = _common_length(loaded, max_length, lengths)
-        texts = None if test is None else list(itertools.islice(read_texts(test, text_columns), rows))
+        texts = None if test is None else list(itertools.islice(read_texts(test, data), rows))
         on_file = [0] if texts is not None and not lengths else []
         cells = [Cell(batch, length) for length in on_file or lengths or [longest] for batch in batch_sizes]
         works = {name: _work(model.ready, texts, rows, longest, cells) for name, model in loaded.items()}

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pkd.recipe.faults import Fault, shown
 from pkd.recipe.naming import Path
 from pkd.recipe.schema import Recipe, loss_of, method_label, start_label
-from pkd.recipe.settings import StudentSettings
+from pkd.recipe.settings import DataSettings, StudentSettings
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -36,8 +36,22 @@ def broken_rules(recipe: Recipe) -> Iterator[Fault]:
             ("data", "text_columns"),
             f"is {shown(recipe.data.text_columns)}; name the column of the text, or the two of a pair",
         )
-    if recipe.data.sep is not None and len(recipe.data.sep) != 1 and recipe.data.sep not in ("\\t", "tab"):
-        yield Fault(("data", "sep"), f"is {shown(recipe.data.sep)}; it must be one character, as ';', or \\t")
+    yield from _separator_faults(recipe.data)
+
+
+def _separator_faults(data: DataSettings) -> Iterator[Fault]:
+    if data.sep is not None and (len(data.sep) != 1 or data.sep in '"\r\n'):
+        yield Fault(
+            ("data", "sep"), _separator_fault(data.sep, "one character other than a quote or the end of a line")
+        )
+    if data.label_sep == "":
+        yield Fault(("data", "label_sep"), _separator_fault("", "what stands between two labels"))
+
+
+def _separator_fault(given: str, wanted: str) -> str:
+    # YAML takes a lone | for the beginning of a text that is empty
+    quoted = "; in YAML it stands in quotes" if not given else ""
+    return f"is {shown(given)}; it must be {wanted}, as ';', '|', or \\t for a tab{quoted}"
 
 
 def _class_name_faults(names: list[str], path: Path) -> Iterator[Fault]:

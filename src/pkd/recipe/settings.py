@@ -10,13 +10,15 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 STRICT = ConfigDict(extra="forbid")
 
 # far above what anybody wants; beyond it the libraries below overflow, some of them after hours
 _MOST = 10**9
 
+TABS = ("\\t", "tab")  # how a tab is written where none can be typed
+Separator = Annotated[str, AfterValidator(lambda text: "\t" if text in TABS else text)]
 PositiveFloat = Annotated[float, Field(gt=0, le=_MOST, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, le=_MOST, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0, le=_MOST)]
@@ -27,9 +29,12 @@ ProblemType = Literal["single_label_classification", "multi_label_classification
 Metric = Literal["accuracy", "f1", "macro_f1", "micro_f1", "mcc", "pearson", "spearman"]
 
 
-def setting(default: Any, help: str, *, common: bool = False) -> Any:
-    """A field with its help; `common` ones are command-line flags of their own, all are reached by `--set`."""
-    return _field(default, help=help, common=common)
+def setting(default: Any, help: str, *, common: bool = False, verbatim: bool = False) -> Any:
+    """A field with its help; `common` ones are command-line flags of their own, all are reached by `--set`.
+
+    What `--set` gives a `verbatim` one is text as it stands, and no YAML, in which | or # alone is nothing.
+    """
+    return _field(default, help=help, common=common, verbatim=verbatim)
 
 
 def _field(default: Any, **metadata: Any) -> Any:
@@ -102,13 +107,20 @@ class DataSettings:
     text_columns: list[str] = setting([], "column of the text, or two of a pair", common=True)
     label_column: str | None = setting(None, "column of the label", common=True)
     label_columns: list[str] = setting([], "multi-label: columns of 0 and 1", common=True)
-    label_sep: str | None = setting(None, "what parts several labels in one column (default: | or ; or ,)")
+    label_sep: Separator | None = setting(
+        None, "what parts several labels in one column (default: | or ; or ,)", verbatim=True
+    )
     label_names: list[str] = setting([], "names of the classes that integer labels stand for, from 0 on")
     problem_type: Literal["auto"] | ProblemType = setting(
         "auto", "auto: the teacher's, else by the labels", common=True
     )
     column_names: list[str] = setting([], "names of the columns of files without a header")
-    sep: str | None = setting(None, "separator of CSV files (default: , and a tab for .tsv)")
+    sep: Separator | None = setting(
+        None, "separator of CSV files, as '|' (default: , and a tab for .tsv)", verbatim=True
+    )
+    quotes: Literal["auto", "csv", "text"] = setting(
+        "auto", "csv: quotes hold a field together; text: they are text (auto: text in .tsv, else csv)"
+    )
     encoding: str = setting("utf-8", "encoding of text files")
     on_empty: Literal["error", "drop", "keep"] = setting("error", "rows with an empty text, when over 1 % are")
     on_uneven: Literal["error", "drop"] = setting("error", "rows with more or fewer fields than the header")

@@ -12,14 +12,14 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pkd.errors import RecipeError
-from pkd.recipe.naming import Path, dotted
+from pkd.recipe.naming import Path, dotted, keywords, spot, undotted
 
 _LARGEST_BYTES = 1_000_000
 _LARGEST_VALUES = 20_000  # aliases of aliases make gigabytes of a few lines
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """Split "key=value"; the value is read as YAML.
+    """Split "key=value"; the value is read as YAML, or taken as it stands where the key's setting is `verbatim`.
 
     Raises:
         RecipeError: if there is no `=`, or the value is no YAML.
@@ -27,7 +27,20 @@ def parse_setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise RecipeError(f"--set {text}: expected key=value, as --set training.learning_rate=2e-5.")
-    return key.strip(), parse_yaml(value, f"--set {key.strip()}")[0]
+    key = key.strip()
+    field = spot(keywords().get(key, undotted(key))).field
+    if field is not None and field.metadata.get("verbatim"):
+        return key, _verbatim(value)
+    return key, parse_yaml(value, f"--set {key}")[0]
+
+
+def _verbatim(value: str) -> str | None:
+    """Text as it stands, but for quotes or spaces around it; `null` asks for the default, as in YAML."""
+    if value == "null":
+        return None
+    if len(value) > 1 and value.strip():
+        value = value.strip()
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
 
 
 def parse_yaml(text: str, where: str) -> tuple[Any, dict[Path, int]]:

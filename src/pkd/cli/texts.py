@@ -1,0 +1,100 @@
+"""The texts that `pkd predict` answers: of the command line, of standard input, of lines or of any other file."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pkd.errors import DataError
+from pkd.recipe.places import local_path
+from pkd.recipe.settings import DataSettings
+
+Text = str | tuple[str, str]
+
+
+def texts_of(given: list[str] | None, file: str | None, settings: DataSettings) -> Iterable[Text]:
+    """The texts that are `given`, else those of a file, else the lines of standard input, as they come.
+
+    Raises:
+        DataError: if a file cannot be read.
+    """
+    if given:
+        return [_pair(text) for text in given]
+    if file in (None, "-"):
+        return lines_as_texts(_lines_of_stdin(settings.encoding), "standard input")
+    if is_lines(file):
+        path = local_path(file)
+        return lines_as_texts(_lines_of(path, settings.encoding), str(path.absolute()))
+    from pkd.data.sources import read_texts
+
+    return read_texts(file, settings)
+
+
+def is_lines(file: str) -> bool:
+    """Whether a file has one text a line, and no columns."""
+    path = local_path(file)
+    return path.suffix.lower() == ".txt" and path.is_file()
+
+
+def lines_as_texts(lines: Iterable[str], source: str = "the lines") -> Iterator[Text]:
+    """Give each line, so that answers and lines pair up; a tab parts the two texts of a pair.
+
+    A blank line is an empty text, behind pairs an empty pair.
+    """
+    from pkd.data.opening import text_lines
+
+    pairs = False
+    for line in text_lines(lines, source):
+        text = _pair(line)
+        pairs = pairs or isinstance(text, tuple)
+        yield ("", "") if pairs and not line.strip() else text
+
+
+def _pair(text: str) -> Text:
+    first, tab, second = text.partition("\t")
+    return (first, second) if tab else text
+
+
+def _lines_of_stdin(encoding: str) -> Iterator[str]:
+    """The lines of standard input, which end where those of a file do, whatever the locale says."""
+    from pkd.data.opening import codec
+
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding=codec(encoding), errors="surrogateescape", newline="\n")
+    yield from _decoded(sys.stdin, "standard input", encoding)
+
+
+def _lines_of(path: Path, encoding: str) -> Iterator[str]:
+    from pkd.data.opening import codec
+
+    with path.open(encoding=codec(encoding), errors="surrogateescape", newline="\n") as file:
+        yield from _decoded(file, str(path.absolute()), encoding)
+
+
+def _decoded(lines: Iterable[str], source: str, encoding: str) -> Iterator[str]:
+    """Each line, once it is known to be text; `surrogateescape` left halves of characters where it was not."""
+    number = 0
+    try:
+        for number, line in enumerate(lines, start=1):
+            try:
+                line.encode()
+            except UnicodeEncodeError as error:
+                byte = ord(line[error.start]) - 0xDC00
+                raise DataError(
+                    f"{source}, line {number}: the byte 0x{byte:02x} at character {error.start + 1:,} is not "
+                    f"{encoding.upper()} text. Give its encoding with --set data.encoding=..., or save it as UTF-8."
+                ) from None
+            yield line
+    except UnicodeError as error:  # of encodings in which no byte stands for itself, as UTF-16
+        raise DataError(
+            f"{source} is not {encoding} text behind line {number} ({error}). Give its encoding with --set "
+            "data.encoding=..., or save it as UTF-8."
+        ) from error
+
+
+def one_line(text: Text) -> str:
+    """A text in one line, whatever a reader takes for the end of one."""
+    whole = "\t".join(text) if isinstance(text, tuple | list) else str(text)
+    return " ".join(whole.splitlines())
