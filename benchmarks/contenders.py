@@ -71,14 +71,15 @@ def patient_trainer(
 ) -> PatientTrainer:
     """The trainer as the jobs of `pkd` make it, of a student with one layer more than it has patient ones."""
     output = Path(tempfile.mkdtemp())
-    given = trainer_arguments(settings, output, seed=0, metric=None) | {"save_strategy": "no"} | arguments
+    given = (
+        trainer_arguments(settings, output, seed=0, metric=None, device="auto") | {"save_strategy": "no"} | arguments
+    )
     return PatientTrainer(
         student_from(teacher.model, len(layer_map.pairs) + 1),
         PatientTrainingArguments(**given),
         layer_map=layer_map,
         train_dataset=rows,
         processing_class=teacher.tokenizer,
-        train_embeddings=settings.train_embeddings,
     )
 
 

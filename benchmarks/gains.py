@@ -31,7 +31,7 @@ from pkd.data.encoding import encode, occurring_pieces
 from pkd.distillation.student import student_from
 from pkd.encoder.inference import model_inputs
 from pkd.encoder.shortcut import cls_only
-from pkd.encoder.vocabulary import frozen_embeddings, occurring_only
+from pkd.encoder.vocabulary import occurring_only
 from pkd.training.precision import autocast_dtype, keep_freed_memory, resolve_device
 
 _ALL: dict[str, bool] = {
@@ -42,7 +42,7 @@ _ALL: dict[str, bool] = {
     "fused AdamW": True,
     "freed memory kept": True,
 }
-_OPTIONS = ("frozen embeddings", "activation checkpointing")
+_OPTIONS = ("activation checkpointing",)
 
 
 def main() -> None:
@@ -99,9 +99,7 @@ def _step(place: str, steps: int, alone: bool, changed: dict[str, bool]) -> Call
         with contextlib.ExitStack() as savings:
             if on["last layer for [CLS] alone"]:
                 savings.enter_context(cls_only(student))
-            if on["frozen embeddings"]:
-                savings.enter_context(frozen_embeddings(student))
-            elif on["word pieces that occur alone"]:
+            if on["word pieces that occur alone"]:
                 savings.enter_context(occurring_only(student, occurs))
             trained = [parameter for parameter in student.parameters() if parameter.requires_grad]
             fused = {"fused": True} if on["fused AdamW"] else {"foreach": False, "fused": False}

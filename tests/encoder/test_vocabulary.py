@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from encoder.families import make_classifier
-from pkd.encoder.vocabulary import frozen_embeddings, occurring_only
+from pkd.encoder.vocabulary import occurring_only
 
 IDS = torch.tensor([[2, 5, 6, 7, 3], [2, 9, 3, 0, 0], [2, 4, 4, 3, 0]])
 MASK = (IDS != 0).long()
@@ -97,16 +97,3 @@ def test_an_embedding_that_is_frozen_stays_as_it_is() -> None:
     with occurring_only(model, occurring(model)) as words:
         assert words is None
     assert not model.get_input_embeddings().weight.requires_grad
-
-
-@pytest.mark.parametrize("kind", ["bert", "electra", "distilbert", "modernbert"])
-def test_frozen_embeddings_get_no_gradient_and_learn_again_later(kind: str) -> None:
-    model = make_classifier(kind)
-    words = model.get_input_embeddings()
-    with frozen_embeddings(model):
-        model(input_ids=IDS, attention_mask=MASK).logits.sum().backward()
-        assert words.weight.grad is None
-        frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
-        assert frozen
-        assert all("embeddings." in name for name in frozen)
-    assert all(parameter.requires_grad for parameter in model.parameters())

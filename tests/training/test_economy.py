@@ -23,7 +23,7 @@ from pkd.distillation.annotation import annotate_rows
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.student import student_from
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
-from pkd.errors import CheckpointError, Stopped
+from pkd.errors import Stopped
 
 
 def make_wide_teacher(**more: Any) -> Any:
@@ -48,7 +48,7 @@ def annotated(tmp_path_factory: pytest.TempPathFactory) -> datasets.Dataset:
 
 def make_trainer(
     output: Path, rows: datasets.Dataset, *, dropout: bool = False, kind: type[PatientTrainer] = PatientTrainer,
-    own: dict[str, Any] | None = None, teacher: Any = None, **changes: Any,
+    teacher: Any = None, **changes: Any,
 ) -> PatientTrainer:  # fmt: skip
     student = student_from(teacher or make_wide_teacher(), 2)
     for module in student.modules():
@@ -60,7 +60,7 @@ def make_trainer(
         "weight_decay": 0.1, "max_grad_norm": 0.5, **changes,
     }  # fmt: skip
     args = PatientTrainingArguments(str(output), **options)
-    return kind(student, args, layer_map=LayerMap.skip(4, 2), train_dataset=rows, **(own or {}))
+    return kind(student, args, layer_map=LayerMap.skip(4, 2), train_dataset=rows)
 
 
 def losses_of(trainer: PatientTrainer) -> list[float]:
@@ -140,11 +140,6 @@ def test_a_stopped_training_of_few_word_pieces_goes_on_to_the_same_bits(
     expected = undisturbed.model.state_dict()
     for name, tensor in resumed.model.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
-    others = make_trainer(
-        tmp_path / "stopped", annotated, dropout=True, save_strategy="epoch", own={"train_embeddings": False}
-    )
-    with pytest.raises(CheckpointError, match="train_embeddings True → False"):
-        others.train(resume_from_checkpoint=True)
 
 
 def test_activations_computed_twice_give_the_same_bits(annotated: datasets.Dataset, tmp_path: Path) -> None:
@@ -154,20 +149,6 @@ def test_activations_computed_twice_give_the_same_bits(annotated: datasets.Datas
     assert losses_of(again) == losses
     expected = kept.model.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in again.model.state_dict().items())
-
-
-def test_embeddings_that_are_not_trained_stay_as_they_are_and_cost_no_optimiser_state(
-    annotated: datasets.Dataset, tmp_path: Path
-) -> None:
-    trainer = make_trainer(tmp_path, annotated, own={"train_embeddings": False})
-    start = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
-    losses_of(trainer)
-    moved = {name for name, tensor in trainer.model.state_dict().items() if not torch.equal(tensor, start[name])}
-    assert moved
-    assert not any(".embeddings." in name for name in moved)
-    assert len(trainer.optimizer.state) == sum(
-        ".embeddings." not in name for name, _ in trainer.model.named_parameters()
-    )
 
 
 def test_embeddings_that_were_frozen_beforehand_are_not_trained(annotated: datasets.Dataset, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from pkd.distillation.layers import LayerMap
 from pkd.distillation.student import student_from
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
 from pkd.errors import CheckpointError, DataError, DivergedError, RecipeError, Stopped
+from pkd.storage.seal import read_manifest
+from pkd.training.precision import deterministic_algorithms
 from pkd.training.trainer import RowMeanTrainer
 
 
@@ -290,6 +293,73 @@ def test_a_resume_with_other_settings_is_refused_with_the_differences(
     )
     with pytest.raises(CheckpointError, match=r"learning_rate 0\.001 → 0\.002; .*rows 70 → 60"):
         other.train(resume_from_checkpoint=True)
+
+
+@pytest.mark.parametrize(("before", "now"), [("cuda", "cpu"), ("cpu", "cuda")])
+def test_a_checkpoint_of_another_kind_of_device_is_refused_or_put_aside_where_that_is_asked_for(
+    annotated: datasets.Dataset, tmp_path: Path, before: str, now: str
+) -> None:
+    """Without the card it holds no random state of a card, and with it one that a CPU has no use for."""
+
+    class On(RowMeanTrainer):
+        device = before
+
+        def _inputs(self) -> dict[str, Any]:
+            inputs = super()._inputs()
+            assert inputs["device"] == "cpu"
+            return {**inputs, "device": self.device}
+
+    On(make_teacher(), arguments(tmp_path, num_train_epochs=1), train_dataset=annotated).train()
+    again = On(make_teacher(), arguments(tmp_path, num_train_epochs=1), train_dataset=annotated)
+    again.device = now
+    told = f"checkpoint-9 belongs to a training with other settings: device {before} → {now}. Go back to those settings"
+    with pytest.raises(CheckpointError, match=told):
+        again.train(resume_from_checkpoint=True)
+    again.afresh = True
+    again.train(resume_from_checkpoint=True)
+    assert (tmp_path / "checkpoint-9.before-1").is_dir()
+    assert read_manifest(tmp_path / "checkpoint-9").inputs["device"] == now
+
+
+def test_a_training_on_the_cpu_needs_no_random_state_of_a_card(annotated: datasets.Dataset, tmp_path: Path) -> None:
+    RowMeanTrainer(make_teacher(), arguments(tmp_path, num_train_epochs=1), train_dataset=annotated).train()
+    assert set(load_file(tmp_path / "checkpoint-9" / "random_state_0.safetensors")) == {"torch", "numpy"}
+
+
+def test_deterministic_algorithms_are_set_for_the_training_alone(annotated: datasets.Dataset, tmp_path: Path) -> None:
+    seen: list[tuple[bool, str | None]] = []
+
+    class Look(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+            seen.append((torch.are_deterministic_algorithms_enabled(), os.environ.get("CUBLAS_WORKSPACE_CONFIG")))
+
+    def trained(**keywords: Any) -> RowMeanTrainer:
+        one = RowMeanTrainer(
+            make_teacher(), arguments(tmp_path / f"{len(seen)}", max_steps=2), train_dataset=annotated, **keywords
+        )
+        one.add_callback(Look())
+        one.train()
+        return one
+
+    plain, exact = trained(), trained(deterministic=True)
+    assert seen == [(False, None)] * 2 + [(True, ":4096:8")] * 2
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    for name, tensor in plain.model.state_dict().items():
+        assert torch.equal(tensor, exact.model.state_dict()[name]), name  # here both are the same anyway
+    with pytest.raises(CheckpointError, match="deterministic True → False"):
+        RowMeanTrainer(make_teacher(), arguments(tmp_path / "2", max_steps=2), train_dataset=annotated).train(
+            resume_from_checkpoint=True
+        )
+
+
+def test_an_operation_without_a_deterministic_algorithm_ends_in_a_sentence() -> None:
+    with (
+        pytest.raises(RecipeError, match=r"training\.deterministic is true, but torch cannot train this model so here"),
+        deterministic_algorithms(True),
+    ):
+        torch.zeros(3).put_(torch.tensor([1]), torch.tensor([2.0]))
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_a_resume_with_another_loss_map_or_other_rows_is_refused_with_the_differences(

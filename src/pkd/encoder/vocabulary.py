@@ -46,22 +46,6 @@ def occurring_only(model: PreTrainedModel, occurs: np.ndarray) -> Iterator[Occur
         model.set_input_embeddings(whole)
 
 
-@contextlib.contextmanager
-def frozen_embeddings(model: PreTrainedModel) -> Iterator[None]:
-    """Inside the block word pieces, positions, token types and their norm get no gradient and no optimiser state."""
-    words = model.get_input_embeddings()
-    name = next(name for name, module in model.named_modules() if module is words)
-    embeddings = model.get_submodule(name.rpartition(".")[0])
-    trained = [parameter for parameter in embeddings.parameters() if parameter.requires_grad]
-    for parameter in trained:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in trained:
-            parameter.requires_grad_(True)
-
-
 class OccurringEmbedding(nn.Module):
     """An embedding of V word pieces that trains the n that occur.
 

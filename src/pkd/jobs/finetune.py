@@ -113,7 +113,8 @@ def finetune_stage(
             stage_name="fine-tune the teacher",
             resumed_with=inputs,
             checkpoint_steps=settings.save_steps,
-            train_embeddings=settings.train_embeddings,
+            deterministic=settings.deterministic,
+            afresh=overwrite,
         )
         trainer.train(resume_from_checkpoint=True)
         return save_trained(trainer, partial, recipe.data.max_length, recipe.evaluation.metric)

@@ -55,7 +55,7 @@ def train_stage(
     inputs = training_inputs(plan, seed, recipe, teacher, rows)
 
     def build(partial: Path) -> Mapping[str, Any]:
-        trainer = _trained(partial, plan, seed, recipe, teacher, rows, inputs)
+        trainer = _trained(partial, plan, seed, recipe, teacher, rows, inputs, overwrite=overwrite)
         facts = save_trained(trainer, partial, recipe.data.max_length, recipe.evaluation.metric)
         unlabelled = len(rows.unlabelled) if plan.unlabelled and rows.unlabelled is not None else 0
         return {**facts, "name": plan.name, "seed": seed, "unlabelled_rows": unlabelled}
@@ -76,7 +76,7 @@ def trial_stage(
     inputs = training_inputs(plan, seed, recipe, teacher, rows)
 
     def build(partial: Path) -> Mapping[str, Any]:
-        trainer = _trained(partial, plan, seed, recipe, teacher, rows, inputs, callbacks)
+        trainer = _trained(partial, plan, seed, recipe, teacher, rows, inputs, callbacks, overwrite=True)
         return training_facts(trainer, recipe.evaluation.metric)
 
     return run_stage(folder, TRIAL, inputs, build, overwrite=True)
@@ -116,6 +116,8 @@ def _trained(
     rows: TrainingRows,
     inputs: dict[str, Any],
     callbacks: Sequence[TrainerCallback] = (),
+    *,
+    overwrite: bool,
 ) -> PatientTrainer:
     """The trainer when it is through, with the best epoch's weights; goes on from the checkpoints in `folder`."""
     student = build_student(plan, seed, teacher)
@@ -135,7 +137,8 @@ def _trained(
         stage_name=stage_name(plan, seed),
         resumed_with=inputs,
         checkpoint_steps=plan.training.save_steps,
-        train_embeddings=plan.training.train_embeddings,
+        deterministic=plan.training.deterministic,
+        afresh=overwrite,
         callbacks=list(callbacks),
     )
     trainer.train(resume_from_checkpoint=True)

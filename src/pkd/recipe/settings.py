@@ -81,11 +81,11 @@ class TrainingSettings:
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto", "auto: bfloat16 where the hardware has it", common=True
     )
-    train_embeddings: bool = setting(
-        True, "false: word pieces, positions and token types stay as they are, which is faster"
-    )
     activation_checkpointing: bool = setting(
         False, "compute each layer again in the backward pass: less memory, 1.5 times as long, same weights"
+    )
+    deterministic: bool = setting(
+        False, "torch's deterministic algorithms alone: on a GPU a killed training goes on to the same bits, slower"
     )
     save_steps: PositiveInt | None = setting(None, "checkpoint every so many steps, besides each epoch's end")
     logging_steps: PositiveFloat = setting(0.02, "log the loss terms: below 1 at such shares of all steps, else steps")

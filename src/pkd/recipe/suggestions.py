@@ -77,6 +77,7 @@ GONE = {
     "teacher_model": "write teacher.model",
     "teacher_model_name_or_path": "write teacher.model",
     "tokenizer": "the teacher's own tokenizer is used; leave it out",
+    "train_embeddings": "embeddings are always trained; leave it out",
     "train_sampling_strategy": "rows are always grouped by length; leave it out",
     "trust_remote_code": "code from a model's folder is never run; leave it out",
     "use_cpu": "write device: cpu",

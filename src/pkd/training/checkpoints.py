@@ -35,10 +35,15 @@ def checkpoint_folders(output: Path) -> list[Path]:
     return sorted(named, key=_step, reverse=True)
 
 
-def newest_sealed(output: Path, inputs: Mapping[str, Any]) -> Path | None:
+def newest_sealed(output: Path, inputs: Mapping[str, Any], *, afresh: bool = False) -> Path | None:
     """The newest checkpoint whose seal verifies; damaged and half-written ones are set aside, and said so.
 
     One whose best checkpoint is damaged is set aside too: training goes on from before it, and finds it again.
+
+    Args:
+        output: folder of the checkpoints.
+        inputs: what a checkpoint must share with the training that resumes it.
+        afresh: set aside those of other settings instead of refusing them.
 
     Raises:
         CheckpointError: if it belongs to a training with other settings, with the list of differences.
@@ -53,6 +58,9 @@ def newest_sealed(output: Path, inputs: Mapping[str, Any]) -> Path | None:
             progress.warn(f"{folder} cannot be resumed from ({'; '.join(map(str, damage))}); it is now {aside.name}.")
             continue
         if changed := differences(manifest.inputs, dict(inputs)):
+            if afresh:
+                progress.note(f"starting afresh; {folder} is now {set_aside(folder, 'before').name}")
+                continue
             raise CheckpointError(
                 f"{folder} belongs to a training with other settings: {'; '.join(changed)}. "
                 "Go back to those settings, or start afresh with --overwrite."
@@ -127,18 +135,18 @@ def load_counters(folder: Path) -> dict[str, Any]:
     return counters
 
 
-def save_random_state(path: Path) -> None:
-    """Write the state of every random generator that training draws from."""
+def save_random_state(path: Path, device: torch.device) -> None:
+    """Write the state of every random generator that training on `device` draws from."""
     numpy_state: Any = np.random.get_state(legacy=True)
     tensors = {"torch": torch.get_rng_state(), "numpy": torch.from_numpy(numpy_state[1].astype(np.int64))}
-    if torch.cuda.is_available():
-        tensors["cuda"] = torch.cuda.get_rng_state()
+    if device.type == "cuda":
+        tensors["cuda"] = torch.cuda.get_rng_state(device)
     plain = {"python": random.getstate(), "numpy": [numpy_state[0], *numpy_state[2:]]}
     save_file(tensors, path, metadata={"plain": json.dumps(plain)})
 
 
-def load_random_state(path: Path) -> None:
-    """Restore what `save_random_state` wrote."""
+def load_random_state(path: Path, device: torch.device) -> None:
+    """Restore what `save_random_state` wrote for a device of this type."""
     with safe_open(path, framework="pt") as file:
         plain = json.loads(file.metadata()["plain"])
         version, words, gauss = plain["python"]
@@ -146,8 +154,8 @@ def load_random_state(path: Path) -> None:
         name, *rest = plain["numpy"]
         np.random.set_state((name, file.get_tensor("numpy").numpy().astype(np.uint32), *rest))
         torch.set_rng_state(file.get_tensor("torch"))
-        if torch.cuda.is_available():
-            torch.cuda.set_rng_state(file.get_tensor("cuda"))
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(file.get_tensor("cuda"), device)
 
 
 def _read_state(folder: Path) -> dict[str, Any]:

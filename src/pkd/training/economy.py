@@ -20,21 +20,16 @@ from transformers.trainer_utils import TrainOutput
 from pkd.data.batching import fingerprint_batches
 from pkd.data.encoding import occurring_pieces
 from pkd.encoder.shortcut import cls_only
-from pkd.encoder.vocabulary import OccurringEmbedding, frozen_embeddings, occurring_only
+from pkd.encoder.vocabulary import OccurringEmbedding, occurring_only
 from pkd.storage.fingerprint import fingerprint
 from pkd.training.resuming import ResumableTrainer
 
 
 class EconomicalTrainer(ResumableTrainer):
-    """A `ResumableTrainer` for classifiers on rows with `input_ids`.
+    """A `ResumableTrainer` for classifiers on rows with `input_ids`."""
 
-    Args:
-        train_embeddings: False leaves word pieces, positions and token types as they are.
-    """
-
-    def __init__(self, model: Any, args: TrainingArguments, *, train_embeddings: bool = True, **keywords: Any) -> None:
+    def __init__(self, model: Any, args: TrainingArguments, **keywords: Any) -> None:
         super().__init__(model, args, **keywords)
-        self.train_embeddings = train_embeddings
         self._words: OccurringEmbedding | None = None
 
     def train(
@@ -47,10 +42,7 @@ class EconomicalTrainer(ResumableTrainer):
     @contextlib.contextmanager
     def _only_what_reaches_the_loss(self) -> Iterator[None]:
         with cls_only(self.model):
-            if not self.train_embeddings:
-                with frozen_embeddings(self.model):
-                    yield
-            elif not self._makes_adamw:
+            if not self._makes_adamw:
                 yield
             else:
                 try:
@@ -103,7 +95,7 @@ class EconomicalTrainer(ResumableTrainer):
     # Checkpoints ----------------------------------------------------------------------------------------------------
 
     def _inputs(self) -> dict[str, Any]:
-        words: dict[str, Any] = {"train_embeddings": self.train_embeddings}
+        words: dict[str, Any] = {}
         if self._words is not None:
             words["word_pieces"] = fingerprint({"occur": np.flatnonzero(self._occurs).tolist()})
         if not self.resumed_with:  # what a job resumes with names its rows, by hashes that it has already

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import torch
 
-from pkd.errors import RecipeError
+from pkd.errors import RecipeError, first_line
 from pkd.recipe.devices import check_device
 
 Model = TypeVar("Model", bound=torch.nn.Module)
 
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+_DETERMINISTIC_WORKSPACES = (":4096:8", ":16:8")  # the two with which torch calls cuBLAS deterministic
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # names of malloc.h
 
 
@@ -71,6 +74,38 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
         # torch names no public test of its own for the CPU's instruction sets
         native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if native or precision == "bfloat16" else None
+
+
+@contextlib.contextmanager
+def deterministic_algorithms(wanted: bool) -> Iterator[None]:
+    """Inside the block torch computes the same bits each time, on a GPU too, if that is wanted; then all is as it was.
+
+    Raises:
+        RecipeError: if the block needs an operation that torch has no such algorithm for.
+    """
+    if not wanted:
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    workspace = os.environ.get(_WORKSPACE)
+    if workspace not in _DETERMINISTIC_WORKSPACES:  # torch looks at it at every product
+        os.environ[_WORKSPACE] = _DETERMINISTIC_WORKSPACES[0]
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    except RuntimeError as error:
+        if "use_deterministic_algorithms" not in str(error):
+            raise
+        raise RecipeError(
+            f"training.deterministic is true, but torch cannot train this model so here: {first_line(error)} Leave it "
+            "out, or train on the CPU."
+        ) from error
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        if workspace is None:
+            del os.environ[_WORKSPACE]
+        else:
+            os.environ[_WORKSPACE] = workspace
 
 
 def keep_freed_memory() -> None:

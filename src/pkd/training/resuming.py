@@ -29,7 +29,7 @@ from pkd.training.checkpoints import (
     save_optimizer,
     save_random_state,
 )
-from pkd.training.precision import keep_freed_memory, move_model
+from pkd.training.precision import deterministic_algorithms, keep_freed_memory, move_model
 
 DIVERGED = "diverged.json"  # the texts of the step that stopped a training
 
@@ -48,6 +48,8 @@ class ResumableTrainer(Trainer):
         stage_name: what the progress calls this training.
         resumed_with: what else a checkpoint must share with the training that resumes it, the rows' contents among it.
         checkpoint_steps: save so often, besides at each epoch's end.
+        deterministic: compute with torch's deterministic algorithms alone.
+        afresh: set aside checkpoints of other settings instead of refusing to go on from them.
     """
 
     model: Any  # the stock annotations admit None and whatever else a Trainer may hold
@@ -62,6 +64,8 @@ class ResumableTrainer(Trainer):
         stage_name: str = "train",
         resumed_with: dict[str, Any] | None = None,
         checkpoint_steps: int | None = None,
+        deterministic: bool = False,
+        afresh: bool = False,
         **keywords: Any,
     ) -> None:
         args.restore_callback_states_from_checkpoint = True
@@ -69,6 +73,8 @@ class ResumableTrainer(Trainer):
         super().__init__(model, args, **keywords)
         self.stage_name = stage_name
         self.checkpoint_steps = checkpoint_steps
+        self.deterministic = deterministic
+        self.afresh = afresh
         self.resumed_with = resumed_with or {}
         self.train_seconds = 0.0
         self._stop_agreed = 0  # the exit code of a stop that all ranks know of
@@ -83,7 +89,7 @@ class ResumableTrainer(Trainer):
     ) -> TrainOutput:
         """Train; `resume_from_checkpoint=True` goes on from the newest checkpoint that verifies, if there is one."""
         if resume_from_checkpoint is True:
-            found = ranks.on_first(lambda: str(newest_sealed(self._output, self._inputs()) or ""))
+            found = ranks.on_first(lambda: str(newest_sealed(self._output, self._inputs(), afresh=self.afresh) or ""))
             resume_from_checkpoint = found or None
         if resume_from_checkpoint is not None:
             self._restore_counters(Path(resume_from_checkpoint))
@@ -97,6 +103,7 @@ class ResumableTrainer(Trainer):
         with (
             progress.saves_on_stop(),
             progress.stage(self.stage_name, unit="steps") as self._stage,
+            deterministic_algorithms(self.deterministic),
         ):
             output = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
         self.train_seconds += time.monotonic() - self._leg_started
@@ -116,7 +123,14 @@ class ResumableTrainer(Trainer):
         rows: Any = self.train_dataset
         arguments = {name: getattr(self.args, name) for name in _RESUMED_WITH}
         arguments |= {name: getattr(value, "value", value) for name, value in arguments.items()}  # enums to text
-        return {"arguments": arguments, "rows": len(rows), "world_size": self.args.world_size, **self.resumed_with}
+        return {
+            "arguments": arguments,
+            "rows": len(rows),
+            "world_size": self.args.world_size,
+            "device": self.args.device.type,  # whose random state a checkpoint holds
+            "deterministic": self.deterministic,
+            **self.resumed_with,
+        }
 
     def _maybe_log_save_evaluate(self, *args: Any, **keywords: Any) -> None:
         super()._maybe_log_save_evaluate(*args, **keywords)
@@ -191,11 +205,11 @@ class ResumableTrainer(Trainer):
 
     def _save_rng_state(self, output_dir: str) -> None:
         Path(output_dir).mkdir(parents=True, exist_ok=True)
-        save_random_state(self._random_state_file(output_dir))
+        save_random_state(self._random_state_file(output_dir), self.args.device)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
-            load_random_state(self._random_state_file(checkpoint))
+            load_random_state(self._random_state_file(checkpoint), self.args.device)
 
     def _random_state_file(self, folder: str) -> Path:
         return Path(folder) / f"random_state_{self.args.process_index}.safetensors"
