@@ -79,7 +79,7 @@ def test_a_model_that_gives_no_label_to_any_row_answers_none() -> None:
 
 def test_a_model_that_always_takes_the_first_choice_is_seen_and_misses_no_class() -> None:
     seen = blind_spots(logits_of([0, 0, 0]), np.array([0, 1, 2]), NAMES, "multiple_choice")
-    assert seen == BlindSpots("a", {})
+    assert seen == BlindSpots("choice a", {})
 
 
 def test_scores_that_hardly_differ_are_one_answer() -> None:

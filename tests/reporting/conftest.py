@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pytest
 
+from pkd.evaluation.by_class import blind_spots, by_class
+from pkd.recipe.settings import ProblemType
 from pkd.reporting.results import (
+    ClassesRecord,
     ComparisonRecord,
     FlipRecord,
     MeasuredOn,
@@ -189,6 +194,36 @@ def sample_records() -> list[Record]:
                 )
             )
     return records
+
+
+def with_classes(
+    records: Sequence[Record],
+    names: Sequence[str],
+    labels: np.ndarray,
+    logits: Mapping[str, np.ndarray],
+    problem_type: ProblemType = "single_label_classification",
+) -> list[Record]:
+    """The records with the classes of those models whose logits are given, on so many rows as there are labels."""
+    made: list[Record] = []
+    for record in records:
+        if isinstance(record, ModelRecord) and record.name in logits:
+            answers = logits[record.name]
+            beside = logits["teacher"] if record.role != "teacher" and "teacher" in logits else None
+            blind = blind_spots(answers, labels, names, problem_type)
+            record = record.model_copy(update={"rows": len(labels), "blind_spots": blind})
+            found = by_class(answers, labels, names, problem_type, beside)
+            assert found is not None
+            made.append(ClassesRecord(model=record.name, seed=record.seed, **vars(found)))
+        made.append(record)
+    return made
+
+
+@pytest.fixture
+def collapsed_records() -> list[Record]:
+    """The same run on ten rows: the teacher has all right, PKD-Skip from spread answers 'fine' to all of them."""
+    labels = np.array([0, 0, 0, 0, 0, 0, 0, 1, 1, 1])
+    logits = {"teacher": np.eye(2)[labels], "pkd-skip-L3-spread": np.eye(2)[[0] * 10]}
+    return with_classes(sample_records(), ("fine", "unsafe"), labels, logits)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from transformers import AutoModelForMultipleChoice, AutoModelForSequenceClassif
 
 from conftest import make_teacher, make_tokenizer
 from pkd.reporting.card import model_card
-from pkd.reporting.results import MeasuredOn, ModelRecord, Record, RunRecord, Score
+from pkd.reporting.results import ClassesRecord, MeasuredOn, ModelRecord, Record, RunRecord, Score
 
 
 def student(records: list[Record], name: str = "pkd-skip-L3-spread") -> ModelRecord:
@@ -164,6 +164,31 @@ def test_a_card_of_rows_that_were_trained_on_says_so_beside_every_score(records:
     results = ModelCard(card).data.eval_results
     assert results is not None
     assert {result.dataset_name for result in results} == {f"train.csv: {words}"}
+
+
+def test_what_a_score_hides_stands_beside_it_everywhere_in_the_card(collapsed_records: list[Record]) -> None:
+    card = model_card(collapsed_records, student(collapsed_records))
+    blind = "answers 'fine' for all 10 rows and finds none of 3 'unsafe'"
+    results = ModelCard(card).data.eval_results
+    assert results is not None
+    assert {result.dataset_name for result in results} == {f"test.csv: this model {blind}"}
+    body = card.split("\n# ")[1]
+    assert f"- pkd-skip-L3-spread {blind}." in body
+    assert f"- On these rows it {blind}." in body
+    assert "| unsafe | 3 | 100.0 → 0.0 | 100.0 → 0.0 | 100.0 → 0.0 | −100.0 |\n| fine | 7 |" in body
+    assert "What the scores hide" not in model_card(collapsed_records[:1], student(collapsed_records, "ft-L3-first"))
+
+
+def test_the_card_shows_the_classes_of_its_own_seed(collapsed_records: list[Record]) -> None:
+    alone = [
+        each.model_copy(update={"classes": [type(one)(**{**vars(one), "f1": 0.5}) for one in each.classes]})
+        if isinstance(each, ClassesRecord) and each.seed == 42
+        else each
+        for each in collapsed_records
+    ]
+    card = model_card(alone, student(alone))
+    assert "| 100.0 → 50.0 | −50.0 |" in card
+    assert "seeds)" not in card.split("### Class by class")[1].split("##")[0]
 
 
 def test_a_name_with_a_bar_or_a_tag_breaks_no_table(records: list[Record]) -> None:

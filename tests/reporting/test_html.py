@@ -130,6 +130,26 @@ def test_the_page_says_when_nothing_was_held_out(selected_records: list[Record])
     assert "Not held out." in page_of(selected_records).text
 
 
+def test_what_a_score_hides_stands_in_headline_table_and_callout(collapsed_records: list[Record]) -> None:
+    page = page_of(collapsed_records)
+    assert page.text.count("answers 'fine' for all 10 rows and finds none of 3 'unsafe'") == 3
+    assert "What the scores hide." in page.text
+    assert "What the scores hide." not in page_of(collapsed_records[:1]).text
+
+
+def test_the_classes_stand_in_a_table_and_two_charts(collapsed_records: list[Record]) -> None:
+    page = page_of(collapsed_records)
+    words = " ".join(page.text.split())
+    assert "Class by class" in words
+    assert "unsafe3100.0 → 0.0100.0 → 0.0100.0 → 0.0−100.0 fine7" in words  # cells
+    assert len([attrs for _, attrs in page.elements if (attrs.get("id") or "").startswith("chart-confusion-")]) == 2
+    assert "Counts are sums over the 3 seeds." in words
+
+
+def test_a_run_whose_classes_were_not_measured_has_no_such_section(records: list[Record]) -> None:
+    assert "Class by class" not in page_of(records).text
+
+
 def test_the_page_can_be_read_by_ear(records: list[Record]) -> None:
     elements = page_of(records).elements
     assert ("html", {"lang": "en"}) in elements

@@ -6,6 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
+from pkd.evaluation.by_class import BlindSpots
 from pkd.reporting.results import ModelRecord, Record
 from pkd.reporting.terminal import print_results
 
@@ -86,6 +87,24 @@ def test_a_name_that_looks_like_markup_stays_text(records: list[Record]) -> None
 def test_results_on_selected_rows_are_marked(records: list[Record], selected_records: list[Record]) -> None:
     assert "flatter" not in printed(records)
     assert "flatter" in printed(selected_records)
+
+
+@pytest.mark.parametrize("width", [None, 60, 80, 120])
+def test_the_classes_that_lost_most_and_what_a_score_hides_are_printed(
+    width: int | None, collapsed_records: list[Record]
+) -> None:
+    text = " ".join(printed(collapsed_records, width).split())
+    assert "It answers 'fine' for all 10 rows and finds none of 3 'unsafe'." in text
+    assert "unsafe 3" in text
+    assert "100.0 → 0.0 −100.0" in text
+    assert text.index("unsafe 3") < text.index("fine 7")
+    assert "teacher answers" not in text
+    blind = BlindSpots("fine", {"unsafe": 3})
+    both = [
+        each.model_copy(update={"blind_spots": blind}) if getattr(each, "role", "") == "teacher" else each
+        for each in collapsed_records
+    ]
+    assert "teacher answers 'fine' for all 10 rows" in " ".join(printed(both, width).split())
 
 
 def test_the_console_keeps_its_own_width(records: list[Record]) -> None:

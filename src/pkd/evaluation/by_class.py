@@ -125,7 +125,7 @@ def blind_spots(logits: Floats, labels: NDArray[Any], names: Sequence[str], prob
         return BlindSpots(f"{float(logits.mean()):.3g}" if alike else None)
     one_answer = words[0] if len(set(words)) == 1 else None
     if problem_type == "multiple_choice":
-        return BlindSpots(one_answer)
+        return BlindSpots(f"choice {one_answer}" if one_answer is not None else None)
     wanted, _, right = _counts(logits, labels, several=problem_type == "multi_label_classification")
     missed = [number for number in np.argsort(-wanted, kind="stable") if wanted[number] and not right[number]]
     return BlindSpots(one_answer, {names[number]: int(wanted[number]) for number in missed})

@@ -18,8 +18,10 @@ from ruamel.yaml import YAML
 from pkd.distillation.terms import describe_objective
 from pkd.recipe.settings import LossSettings, ProblemType
 from pkd.reporting import wording
+from pkd.reporting.blind_spots import blind_sentences, blind_words
+from pkd.reporting.classes import MEASURES, TITLES, class_rows, losses_heading
 from pkd.reporting.evaluated_rows import rows_warning
-from pkd.reporting.results import ModelRecord, Record, RunRecord
+from pkd.reporting.results import ClassesRecord, ModelRecord, Record, RunRecord
 
 _HUB_METRICS: dict[str, tuple[str, dict[str, str] | None]] = {  # metric -> the hub's name of it, and its arguments
     "accuracy": ("accuracy", None),
@@ -34,6 +36,7 @@ _HUB_METRICS: dict[str, tuple[str, dict[str, str] | None]] = {  # metric -> the 
 _FILE_SUFFIXES = {".csv", ".tsv", ".json", ".jsonl", ".parquet", ".txt"}
 
 
+_CLASSES = 10  # those that lost most
 CHART_FILE, RECIPE_FILE = "chart.png", "recipe.yaml"  # beside a card that shows them
 
 
@@ -77,6 +80,8 @@ def model_card(
         title=title or Path(model.folder).name or model.name,
         chart=CHART_FILE if chart else "",
         recipe=RECIPE_FILE if recipe else "",
+        blind=list(blind_sentences(records).values()),
+        classes=_classes(records, model),
         limits=_limits(run, model, wording.main_metric(records)),
         labels=run.labels if run else [],
         rows=wording.table(records),
@@ -93,6 +98,32 @@ def model_card(
         settings=model.settings,
     )
     return card
+
+
+def _classes(records: Sequence[Record], model: ModelRecord) -> dict[str, Any] | None:
+    """The classes that lost most, of this model's own seed; None where classes were not measured."""
+    others = (ClassesRecord, ModelRecord)
+    own = [each for each in records if not isinstance(each, others) or _is_of(each, model) or _is_of_teacher(each)]
+    rows = class_rows(own, model.name)
+    if not rows:
+        return None
+    return {
+        "heading": losses_heading(own, model.name),
+        "titles": [TITLES[measure] for measure in MEASURES],
+        "measures": MEASURES,
+        "compared": bool(rows[0].teacher),
+        "rows": rows[:_CLASSES],
+        "others": max(0, len(rows) - _CLASSES),
+    }
+
+
+def _is_of(record: ClassesRecord | ModelRecord, model: ModelRecord) -> bool:
+    name = record.model if isinstance(record, ClassesRecord) else record.name
+    return (name, record.seed) == (model.name, model.seed)
+
+
+def _is_of_teacher(record: ClassesRecord | ModelRecord) -> bool:
+    return record.seed is None
 
 
 def _front_matter(run: RunRecord | None, model: ModelRecord) -> str:
@@ -141,9 +172,11 @@ def _teacher_name(run: RunRecord | None) -> str:
 
 
 def _dataset_name(model: ModelRecord) -> str:
-    """The evaluated rows as the hub's table of results names them; what they share with other splits goes along."""
-    name = Path(model.measured_on.source).name
-    return f"{name}: {wording.rows_of(model)}" if model.measured_on.shared else name
+    """The evaluated rows as the hub's table of results names them; what must stand beside a score goes along."""
+    told = [wording.rows_of(model)] if model.measured_on.shared else []
+    if words := blind_words(model.blind_spots, model.rows):
+        told.append(f"this model {words}")
+    return ": ".join([Path(model.measured_on.source).name, *(["; ".join(told)] if told else [])])
 
 
 def _source(model: ModelRecord) -> str:
@@ -188,6 +221,8 @@ def _limits(run: RunRecord | None, model: ModelRecord, metric: str) -> list[str]
         )
     if agreement := model.scores.get("agreement"):
         told.append(f"It answers otherwise than its teacher in {1 - agreement.value:.1%} of those rows.")
+    if words := blind_words(model.blind_spots, model.rows):
+        told.append(f"On these rows it {words}.")
     if error := model.scores.get("ece"):
         told.append(f"Its probabilities are off by {100 * error.value:.1f} points on average (calibration error).")
     return [*told, "It has the biases of its teacher and of the texts it was trained on."]

@@ -25,7 +25,7 @@ NEUTRAL = "#868e9b"  # the teacher; readable on light and on dark
 _COLOURS = ["#4269d0", "#ef8b18", "#3ca951", "#a463f2", "#e5484d", "#12a5a5", "#d6409f", "#9c6b4e"]
 _WIDTH = 720  # pixels, where no page gives the width
 _POINTS_A_LINE = 300  # of a learning curve: more than its width in the page can show
-_NARROW = "width < 430"  # a phone: names without numbers
+NARROW = "width < 430"  # a phone: names without numbers
 
 TERM_CURVES = {f"loss/{term.name}": term.title for term in TERMS}
 
@@ -264,7 +264,7 @@ def _label_layers(base: alt.Chart, side: str, y: alt.Y) -> list[alt.Chart]:
     x = _x_beside("label_offset")
     key = here.transform_filter("!datum.alone").mark_point(size=42, strokeWidth=1.8, opacity=1)
     hollow = alt.condition("datum.role == 'control'", alt.value("transparent"), alt.Fill("colour:N", scale=None))
-    text = alt.value(alt.expr(f"{_NARROW} ? datum.name : datum.label"))
+    text = alt.value(alt.expr(f"{NARROW} ? datum.name : datum.label"))
     return [
         key.encode(y, x=x, stroke=alt.Stroke("colour:N", scale=None), fill=hollow),
         here.mark_text(align=align, baseline="middle", dx=away).encode(y, x=x, text=text),

@@ -21,6 +21,9 @@ from ruamel.yaml import YAML
 
 from pkd.recipe.sweeping import short_name, value_text
 from pkd.reporting import charts, heatmaps, wording
+from pkd.reporting.blind_spots import blind_sentences, blindness
+from pkd.reporting.classes import MEASURES, TITLES, class_rows, confusion_of, has_classes, set_counts_of
+from pkd.reporting.confusion import MOST, confusion_chart, set_chart
 from pkd.reporting.results import FlipRecord, Record, read_results
 from pkd.reporting.trials import TrialRecord, leaderboard, luck_sentences, read_trials, swept
 from pkd.storage.run_folder import RunFolder
@@ -47,6 +50,7 @@ def report_page(records: Sequence[Record], trials: Sequence[TrialRecord] = ()) -
         "report.html.jinja",
         **_results(records),
         **_charts(records),
+        **_classes(records),
         **_provenance(records),
         comparisons=[_comparison(comparison) for comparison in wording.comparisons_of(records)],
         findings=[text for comparison in wording.comparisons_of(records) if (text := wording.finding(comparison))],
@@ -107,6 +111,8 @@ def _results(records: Sequence[Record]) -> dict[str, Any]:
         "created": run.created if run else "",
         "headline": wording.headline(records).replace(" %", "\u00a0%").replace(" ± ", "\u00a0±\u00a0"),
         "key_figures": _key_figures(records),
+        "blind": list(blind_sentences(records).values()),
+        "blind_models": {row.name: words for row in wording.table(records) if (words := blindness(records, row.name))},
         "not_held_out": wording.warning_of_rows(records),
         "rows": wording.table(records),
         "metrics": [(metric, wording.metric_title(metric, unit=True)) for metric in metrics if metric in first],
@@ -162,6 +168,43 @@ def _charts(records: Sequence[Record]) -> dict[str, Any]:
         "curves": curve_specs(records),
         "legend": curve_legend(records),
     }
+
+
+def _classes(records: Sequence[Record]) -> dict[str, Any]:
+    """The classes of the featured model with its confusions, and the tables of the other students."""
+    featured = wording.featured(records)
+    if featured is None or not has_classes(records, featured.name):
+        return {"classes": None, "confusions": []}
+    others = [row.name for row in wording.table(records) if row.role == "student" and row.name != featured.name]
+    rows = class_rows(records, featured.name)
+    return {
+        "classes": {
+            "name": featured.name,
+            "compared": bool(rows[0].teacher),
+            "titles": [TITLES[measure] for measure in MEASURES],
+            "measures": MEASURES,
+            "rows": rows,
+            "first": MOST,
+            "seeds": len(featured.seeds),
+            "others": [(name, class_rows(records, name)) for name in others if has_classes(records, name)],
+        },
+        "confusions": _confusions(records, featured.name, compared=bool(rows[0].teacher)),
+    }
+
+
+def _confusions(records: Sequence[Record], name: str, *, compared: bool) -> list[tuple[str, dict[str, Any]]]:
+    names, confusion, against_teacher = confusion_of(records, name)
+    if confusion:
+        drawn = [(f"{name}: label and answer", confusion_chart(names, confusion, "label", "answer"))]
+        if compared:
+            chart = confusion_chart(names, against_teacher, "teacher's answer", "student's answer")
+            drawn.append((f"{name} against the teacher", chart))
+    else:
+        mine, teachers = set_counts_of(records, name)
+        drawn = [(f"{name}: labels found, missed and given wrongly", set_chart(mine))]
+        if compared:
+            drawn.append((f"{name} against the teacher", set_chart(mine, teachers)))
+    return [(title, charts.render(chart)) for title, chart in drawn]
 
 
 def _sweep(records: Sequence[Record], trials: Sequence[TrialRecord]) -> dict[str, Any] | None:

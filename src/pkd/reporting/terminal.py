@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console, RenderableType
 from rich.text import Text
 
 from pkd.recipe.sweeping import short_name, value_text
+from pkd.reporting.blind_spots import blind_sentences
+from pkd.reporting.classes import MEASURES, TITLES, class_rows, losses_heading, losses_sentence
 from pkd.reporting.grid import grid
 from pkd.reporting.paper import TaskResult, paper_notes, paper_rows, rows_by_task, task_title
 from pkd.reporting.results import ComparisonRecord, Record
@@ -22,6 +24,7 @@ from pkd.reporting.wording import (
     comparisons_of,
     confidence_of,
     device_sentence,
+    featured,
     headline,
     main_metric,
     metric_columns,
@@ -31,6 +34,7 @@ from pkd.reporting.wording import (
 )
 
 _WIDTH = 100
+_CLASSES = 5  # those that lost most
 _SHORT = {"macro_f1": "macro F1", "agreement": "agreement"}
 _STYLES = {"HELPS": "green", "DOES NOT": "red", "UNCLEAR": "yellow"}
 
@@ -128,6 +132,9 @@ def _blocks(records: Sequence[Record], console: Console) -> Iterator[RenderableT
     yield _results_table(records, rows, console)
     if on := device_sentence(records):
         yield Text(on, style="dim")
+    for sentence in _of_others(records, blind_sentences(records)):
+        yield Text(sentence, style="yellow")
+    yield from _class_losses(records, console)
     comparisons = comparisons_of(records)
     if comparisons:
         if not console.is_terminal:
@@ -152,6 +159,39 @@ def _results_table(records: Sequence[Record], rows: Sequence[Row], console: Cons
         cells.append([row.name, row.layers, row.scores[main], *means, row.speed, parameters])
     styles = [{"teacher": "dim", "student": "bold"}.get(row.role, "") for row in rows]
     return grid(headings, cells, console, styles)
+
+
+def _of_others(records: Sequence[Record], sentences: Mapping[str, str]) -> Iterator[str]:
+    """The sentences about models that the headline is not about."""
+    model = featured(records)
+    yield from (sentence for name, sentence in sentences.items() if model is None or name != model.name)
+
+
+def _class_losses(records: Sequence[Record], console: Console) -> Iterator[RenderableType]:
+    """The classes that lost most: of the featured student in a table, of the other students in a sentence."""
+    model = featured(records)
+    rows = class_rows(records, model.name) if model is not None else []
+    if model is None or not rows:
+        return
+    if not console.is_terminal:
+        yield Text()
+    yield Text(losses_heading(records, model.name), style="bold")
+    measures = MEASURES if console.width >= 96 else ("f1",)
+    compared = bool(rows[0].teacher)
+    headings = ["class", "rows", *(TITLES[measure] for measure in measures), *(["change"] if compared else [])]
+    cells = [
+        [" ".join(row.label.split()), f"{row.rows:,}", *map(row.text, measures), *([row.change] if compared else [])]
+        for row in rows[:_CLASSES]
+    ]
+    yield grid(headings, cells, console)
+    names = [row.name for row in table(records) if row.role == "student" and row.name != model.name]
+    told = [sentence for name in names if (sentence := losses_sentence(records, name))]
+    if len(rows) > _CLASSES:
+        told.append(f"The page of the run and --json have all {len(rows)} classes.")
+    for sentence in told:
+        yield Text(sentence)
+    if told and console.is_terminal:
+        yield Text()
 
 
 def _verdict(comparison: ComparisonRecord, confidence: float) -> Text:

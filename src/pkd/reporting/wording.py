@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pkd.reporting.blind_spots import blindness
 from pkd.reporting.evaluated_rows import rows_in_words, rows_warning
 from pkd.reporting.results import ComparisonRecord, ModelRecord, Record, RunRecord, Summary, summarise
 
@@ -37,6 +38,8 @@ _SHARES = {
     "macro_f1",
     "micro_f1",
     "label_accuracy",
+    "precision",
+    "recall",
     "ece",
     "agreement",
 }  # shown in percent; the others as they are
@@ -120,7 +123,10 @@ def featured(records: Sequence[Record]) -> Summary | None:
 
 
 def headline(records: Sequence[Record]) -> str:
-    """The result in one sentence: the featured student's score, and what it kept of its teacher at what cost."""
+    """The result in one sentence: the featured student's score, and what it kept of its teacher at what cost.
+
+    Where the student is blind to something, which its score may hide, a second one says so.
+    """
     student, teacher = featured(records), teacher_of(records)
     if student is None:
         return "No model was measured."
@@ -128,13 +134,14 @@ def headline(records: Sequence[Record]) -> str:
     score, bracket, interval = score_text(student, metric).partition(" (")
     measured = f"{score}{' %' if is_share(metric) else ''} {metric_title(metric)}{bracket}{interval}"
     sentence = f"{student.name}: {measured} on {_rows_text(records, student.name)}"
+    blind = f" It {words}." if (words := blindness(records, student.name)) else ""
     if teacher is None or teacher.name == student.name:
-        return sentence + "."
+        return f"{sentence}.{blind}"
     sentence += f", {_beside_teacher(records, student, teacher, metric)}"
     costs = [f"{student.parameters / teacher.parameters:.0%}".replace("%", " %") + " of its parameters"]
     if student.rows_per_second and teacher.rows_per_second:
         costs.insert(0, f"{student.rows_per_second / teacher.rows_per_second:.1f} times its speed")
-    return f"{sentence}, at {' and '.join(costs)}."
+    return f"{sentence}, at {' and '.join(costs)}.{blind}"
 
 
 def comparison_sentence(comparison: ComparisonRecord, confidence: float = 0.95) -> str:
@@ -238,20 +245,37 @@ def mean_text(summary: Summary, metric: str) -> str:
 
 def amount(metric: str, value: float) -> str:
     """A score as tables show it: shares in percent, the rest with three decimals."""
-    return _minus(f"{value * 100:.1f}" if is_share(metric) else f"{value:.3f}")
+    scale, decimals = _scale(metric)
+    return _minus(f"{value * scale:.{decimals}f}")
 
 
 def shown(metric: str, value: float) -> float:
     """A score as charts draw it: shares in percent, the rest as it is."""
-    return value * 100 if is_share(metric) else value
+    return value * _scale(metric)[0]
+
+
+def _scale(metric: str) -> tuple[int, int]:
+    """By what a metric is multiplied where it is shown, and with how many decimals."""
+    return (100, 1) if is_share(metric) else (1, 3)
 
 
 def difference_text(metric: str, difference: float, *, sign: bool = False) -> str:
     """A difference of a metric, of shares in percentage points; with `sign`, its + or −."""
-    scale, decimals = (100, 1) if is_share(metric) else (1, 3)
+    scale, decimals = _scale(metric)
     text = _minus(f"{difference * scale:{'+' if sign else ''}.{decimals}f}")
     nothing = f"{0:.{decimals}f}"
     return nothing if text in (f"−{nothing}", f"+{nothing}") else text
+
+
+def shown_difference(metric: str, one: float, other: float) -> float:
+    """`one` less `other` as the two are shown, so that who subtracts the numbers of a table gets the same.
+
+    >>> shown_difference("accuracy", 0.8324, 0.8386)  # 83.2 − 83.9
+    -0.007
+    """
+    scale, decimals = _scale(metric)
+    as_shown = [float(f"{value * scale:.{decimals}f}") for value in (one, other)]
+    return round((as_shown[0] - as_shown[1]) / scale, 6)
 
 
 def interval_of(comparison: ComparisonRecord) -> str | None:
@@ -312,10 +336,11 @@ def _row(summary: Summary, teacher: Summary | None, metrics: Sequence[str]) -> R
 
 
 def _beside_teacher(records: Sequence[Record], student: Summary, teacher: Summary, metric: str) -> str:
-    difference = student.mean[metric] - teacher.mean[metric]
+    difference = shown_difference(metric, student.mean[metric], teacher.mean[metric])
     size = difference_text(metric, abs(difference)) + (" points" if is_share(metric) else "")
-    level = amount(metric, difference) in (amount(metric, 0.0), "−" + amount(metric, 0.0))
-    text = "level with the teacher" if level else f"{size} {'above' if difference > 0 else 'below'} the teacher"
+    text = (
+        "level with the teacher" if not difference else f"{size} {'above' if difference > 0 else 'below'} the teacher"
+    )
     values = [
         test.p
         for comparison in comparisons_of(records)
