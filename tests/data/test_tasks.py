@@ -3,7 +3,11 @@ from __future__ import annotations
 import re
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from pkd.data import tasks
+from pkd.data.sources import choose_columns
 from pkd.data.tasks import Columns, find_columns
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.settings import DataSettings
@@ -89,3 +93,70 @@ def test_no_label_is_needed_where_rows_may_be_unlabelled():
 def test_settings_that_no_file_can_meet_are_the_recipes_fault(settings):
     with pytest.raises(RecipeError):
         find_columns(["a", "b", "c"], settings, "train.csv")
+
+
+@pytest.mark.parametrize(
+    ("columns", "text", "choices"),
+    [
+        (["text", "question", "choices", "answer"], ("text", "question"), "choices"),
+        (["question", "article", "options", "answer"], ("article", "question"), "options"),
+        (["Passage", "Query", "choices", "label"], ("Passage", "Query"), "choices"),
+        (["sent1", "sent2", "ending0", "ending1", "label"], ("sent1", "sent2"), None),
+        (["premise", "choice1", "choice2", "question", "label"], ("premise", "question"), None),
+        (["text_a", "choice_0", "choice_1", "label"], ("text_a",), None),
+        (["question", "choices", "answer"], ("question",), "choices"),
+    ],
+)
+def test_a_question_is_told_from_what_it_is_about_by_their_names(columns, text, choices):
+    found = find_columns(columns, DataSettings(), "asked.jsonl")
+    assert (found.text, found.choices, len(found.choice_set)) == (text, choices, 0 if choices else 2)
+    assert found.label in ("answer", "label")
+
+
+def test_a_question_and_its_context_can_be_chosen_where_multiple_choices_are_asked_for():
+    columns = ["asked", "about", "question", "choices", "answer"]
+    chosen = DataSettings(text_columns=["about", "asked"], problem_type="multiple_choice")
+    found = find_columns(columns, chosen, "asked.jsonl")
+    assert (found.text, found.choices, found.label) == (("about", "asked"), "choices", "answer")
+    with pytest.raises(DataError, match=r"has no column 'abuot'.*Did you mean 'about'"):
+        find_columns(columns, DataSettings(text_columns=["abuot"], problem_type="multiple_choice"), "asked.jsonl")
+
+
+def test_what_multiple_choices_lack_is_told():
+    asked = DataSettings(problem_type="multiple_choice")
+    with pytest.raises(DataError, match=r"has no choices .*'options', .*its columns: 'question', 'answer'"):
+        find_columns(["question", "answer"], asked, "asked.csv")
+    with pytest.raises(DataError, match=r"has no questions .*'question'.*--text-columns"):
+        find_columns(["stem", "choices", "answer"], asked, "asked.csv")
+
+
+USUAL = sorted(
+    {name for pair in tasks.TEXT_PAIRS for name in pair}.union(
+        tasks.SINGLE_TEXTS, tasks.LABELS, tasks.OTHER_LABELS, tasks.CONTEXTS, tasks.QUESTIONS, tasks.CHOICES,
+        tasks.ANSWERS, tasks.GROUP_COLUMNS, tasks.ROW_IDS, ["choice_0", "choice_1", "optiona", "optionb", "ending_9"],
+    )
+)  # fmt: skip
+OF_A_FILE = st.lists(
+    st.sampled_from(USUAL).flatmap(lambda name: st.sampled_from([name, name.upper(), name.title()])),
+    min_size=1,
+    max_size=6,
+    unique=True,
+)
+KINDS = st.sampled_from(["auto", "single_label_classification", "multiple_choice"])
+
+
+@given(columns=OF_A_FILE, kind=KINDS, labelled=st.booleans(), chosen=st.booleans())
+@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_column_of_a_usual_name_is_read_or_named(heard, columns, kind, labelled, chosen):
+    asked = DataSettings(problem_type=kind, text_columns=columns[:1] if chosen else [])
+    heard.notes.clear()
+    heard.warnings.clear()
+    try:
+        found = choose_columns(columns, settings=asked, source="file", labelled=labelled)
+    except DataError:
+        return
+    told = " ".join([*heard.notes, *heard.warnings])
+    unread = [column for column in columns if column not in found.all]
+    assert [column for column in unread if f"'{column}'" not in told] == []
+    assert [column for column in found.all if f"'{column}'" in told] == []
+    assert bool(heard.notes or heard.warnings) == bool(unread)

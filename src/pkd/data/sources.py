@@ -19,7 +19,7 @@ from pkd.data.delimited import read_delimited, read_lines
 from pkd.data.json_lines import read_json_lines
 from pkd.data.race import is_race_split, read_race
 from pkd.data.tables import RawTable
-from pkd.data.tasks import Columns, find_columns
+from pkd.data.tasks import Columns, find_columns, unused_columns
 from pkd.data.typed_tables import load_from_hub, load_saved, raw_rows, read_parquet
 from pkd.errors import DataError
 from pkd.recipe.places import is_url, local_path
@@ -164,17 +164,28 @@ def read_texts(source: str, settings: DataSettings) -> Iterator[str | tuple[str,
 
 
 def choose_columns(columns: Sequence[str], *, settings: DataSettings, source: str, labelled: bool) -> Columns:
-    """The columns to read; a label that is not used is left out, and said so.
+    """The columns to read; those of usual names that are not read are told.
 
-    Rows that are only answered may share their ids: what is answered are texts.
+    Rows that are only answered need no labels, and may share their ids.
     """
     found = find_columns(columns, settings, source, labelled=labelled)
-    if labelled:
-        return found
-    if not found.labels:
-        return dataclasses.replace(found, row_id=None)
-    progress.note(f"{source}: the label column '{', '.join(found.labels)}' is not used here.")
-    return dataclasses.replace(found, label=None, label_set=(), row_id=None)
+    if not labelled:
+        found = dataclasses.replace(found, label=None, label_set=(), row_id=None)
+    texts, others = unused_columns(columns, found)
+    if texts:
+        several = " and --set data.problem_type=multiple_choice" if found.has_choices else ""
+        progress.warn(
+            f"{source}: {_not_used(texts)} here, but {' and '.join(found.text)}. Choose others with --text-columns "
+            f"{','.join(found.text)}{several}."
+        )
+    if others:
+        progress.note(f"{source}: {_not_used(others)} here.")
+    return found
+
+
+def _not_used(columns: Sequence[str]) -> str:
+    told = ", ".join(f"'{column}'" for column in columns)
+    return f"the column {told} is not used" if len(columns) == 1 else f"the columns {told} are not used"
 
 
 def parted(source: str) -> tuple[str, str | None]:

@@ -33,8 +33,9 @@ OTHER_LABELS = (
     "score",
     "gold_label",
 )  # looked for only where no column is called label: they may be metadata
-CONTEXTS = ("article", "context", "passage", "sent1")  # what a question with several choices is about
-QUESTIONS = ("question", "query", "sentence", "text", "text_a", "sent2")
+# of a question with several choices, the likeliest first: what is asked, and what it is about
+QUESTIONS = ("question", "query", "sent2", "sentence", "text", "text_a")
+CONTEXTS = ("article", "context", "passage", "document", "sent1", "premise", "text", "sentence", "text_a")
 CHOICES = ("choices", "options", "endings")
 CHOICE_COLUMNS = re.compile(r"(choice|option|ending|answer)_?([0-9]|[a-h])", re.IGNORECASE)  # a column a choice
 ANSWERS = ("answer", "answerkey", "label", "labels")
@@ -57,6 +58,7 @@ _USUAL = frozenset(
     )
     for name in names
 )
+_TEXTS = frozenset([*SINGLE_TEXTS, *(name for pair in TEXT_PAIRS for name in pair), *CONTEXTS, *QUESTIONS, *CHOICES])
 _MOST_WORDS_OF_A_NAME = 4
 
 
@@ -117,8 +119,9 @@ def find_columns(columns: Sequence[str], settings: DataSettings, source: str, *,
     """
     _check_settings(settings)
     choices, choice_set = _find_choices(columns, settings)
-    if choices or choice_set:
-        found = _multiple_choice(columns, choice_set, settings, source, labelled=labelled)
+    if choices or choice_set or settings.problem_type == "multiple_choice":
+        has_choices = choices is not None or bool(choice_set)
+        found = _multiple_choice(columns, settings, source, has_choices=has_choices, labelled=labelled)
         return replace(found, choices=choices, choice_set=choice_set)
     if settings.label_columns:
         for column in settings.label_columns:
@@ -136,13 +139,26 @@ def find_columns(columns: Sequence[str], settings: DataSettings, source: str, *,
     return Columns(text, label, ids[0] if ids else None, tuple(settings.label_columns))
 
 
+def unused_columns(columns: Sequence[str], used: Columns) -> tuple[list[str], list[str]]:
+    """The columns of usual names that are not read: those that could be texts, and the others.
+
+    >>> unused_columns(["id", "text", "query", "label"], Columns(("text",), "label"))
+    (['query'], ['id'])
+    """
+    unused = [column for column in columns if column not in used.all and is_usual_name(column)]
+    texts = [column for column in unused if column.casefold() in _TEXTS or CHOICE_COLUMNS.fullmatch(column)]
+    return texts, [column for column in unused if column not in texts]
+
+
 def _find_choices(columns: Sequence[str], settings: DataSettings) -> tuple[str | None, tuple[str, ...]]:
-    """The column of the choices, or those of one each, where the rows are multiple choices."""
-    if settings.problem_type not in ("auto", "multiple_choice") or settings.text_columns:
+    """The column of the choices, or those of one each, where the rows are multiple choices.
+
+    Who names the columns of the text wants a text, unless multiple choices are asked for.
+    """
+    wants_text = settings.problem_type != "auto" or settings.text_columns or not _called(columns, QUESTIONS)
+    if settings.problem_type != "multiple_choice" and wants_text:
         return None, ()
-    if not _called(columns, QUESTIONS):
-        return None, ()
-    if found := _called(columns, CHOICES):
+    if found := _by_preference(columns, CHOICES):
         return found[0], ()
     numbered = sorted((match[1], match[2], match[0]) for match in map(CHOICE_COLUMNS.fullmatch, columns) if match)
     of_one_kind = tuple(name for kind, _, name in numbered if kind == numbered[0][0])
@@ -150,24 +166,41 @@ def _find_choices(columns: Sequence[str], settings: DataSettings) -> tuple[str |
 
 
 def _multiple_choice(
-    columns: Sequence[str], choice_set: Sequence[str], settings: DataSettings, source: str, *, labelled: bool
+    columns: Sequence[str], settings: DataSettings, source: str, *, has_choices: bool, labelled: bool
 ) -> Columns:
     if named := settings.label_columns or settings.label_names:
         raise DataError(
             f"{source} has questions with choices, of which one is right; data.label_columns and data.label_names "
             f"({_listed(named)}) are for classes. Leave them out, or name the text with --text-columns."
         )
-    question = _called(columns, QUESTIONS)[0]
-    context = _called([column for column in columns if column != question], CONTEXTS)
-    answers = [settings.label_column] if settings.label_column else _called(columns, ANSWERS)
+    text = tuple(settings.text_columns) or _question(columns)
+    if not text or not has_choices:
+        lacks = "questions" if not text else "choices"
+        names = QUESTIONS[:2] if not text else (*CHOICES, "choice_0, choice_1, ...")
+        raise DataError(
+            f"{source} has no {lacks} (a column {_listed(names)}), but multiple choices are learned; its columns: "
+            f"{_listed(columns)}. Rename a column; the question, or its context and itself, can be named with "
+            "--text-columns."
+        )
+    for column in text:
+        if column not in columns:
+            raise DataError(_missing(column, columns, source, "--text-columns"))
+    answers = [settings.label_column] if settings.label_column else _by_preference(columns, ANSWERS)
     if labelled and (not answers or answers[0] not in columns):
         raise DataError(
             f"{source} has questions and choices, but no column of the right one ({_listed(ANSWERS[:3])}); its "
             f"columns: {_listed(columns)}. Name it with --label-column."
         )
     answer = answers[0] if answers and answers[0] in columns else None
-    groups = _called(columns, GROUP_COLUMNS)
-    return Columns((*context[:1], question), answer, group=groups[0] if groups else None)
+    groups = _by_preference(columns, GROUP_COLUMNS)
+    return Columns(text, answer, group=groups[0] if groups else None)
+
+
+def _question(columns: Sequence[str]) -> tuple[str, ...]:
+    """The column of the question, behind that of its context if there is one."""
+    question = _by_preference(columns, QUESTIONS)[:1]
+    context = _by_preference([column for column in columns if column not in question], CONTEXTS)[:1]
+    return (*context, *question) if question else ()
 
 
 def _check_settings(settings: DataSettings) -> None:
@@ -244,6 +277,11 @@ def _called(columns: Iterable[str], names: Sequence[str]) -> list[str]:
     return [column for column in columns if column.casefold() in names]
 
 
+def _by_preference(columns: Iterable[str], names: Sequence[str]) -> list[str]:
+    """The columns of these names, in the order of the names."""
+    return sorted(_called(columns, names), key=lambda column: names.index(column.casefold()))
+
+
 def _missing(column: str, columns: Sequence[str], source: str, flag: str) -> str:
     hint = _header_hint(columns) or f"Choose one of them with {flag}."
     return f"{source} has no column '{column}'; its columns: {_listed(columns)}.{_close([column], columns)} {hint}"
@@ -260,6 +298,8 @@ def _close(wanted: Iterable[str], columns: Sequence[str]) -> str:
 
 def _header_hint(columns: Sequence[str]) -> str:
     """A sentence if the names look like a first row of data: numbers, or whole sentences."""
+    if columns and columns[0].startswith("{"):
+        return "If these are JSON lines, the file's name must end in .jsonl."
     looks_like_data = [
         column
         for column in columns
