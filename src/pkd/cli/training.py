@@ -167,11 +167,13 @@ def recipe(
 ) -> None:
     """Print a recipe with every key, its default and its meaning."""
     from pkd.errors import RecipeError
+    from pkd.recipe.places import local_path
     from pkd.recipe.writing import commented_recipe
 
     if output is None:
         typer.echo(commented_recipe(), nl=False)
         return
+    output = local_path(output)
     try:
         with output.open("w" if overwrite else "x", encoding="utf-8") as file:
             file.write(commented_recipe())

@@ -13,6 +13,7 @@ from pkd.cli.showing import show, show_json, show_records, show_speeds
 from pkd.cli.texts import is_lines, one_line, texts_of
 from pkd.errors import CacheError
 from pkd.recipe.keywords import place_keywords
+from pkd.recipe.places import local_path
 from pkd.recipe.reading import read_recipe, recipe_from
 from pkd.storage.space import readable_bytes
 
@@ -144,6 +145,7 @@ def speed(
     **keys: Any,
 ) -> None:
     """Count, weigh and time models, exported or not, side by side."""
+    chart = chart and local_path(chart)
     depths = numbers(layers, "--layers") or []
     given: dict[str, Any] = {
         "layers": depths, "test": test, "rows": rows, "max_length": max_length,

@@ -19,6 +19,7 @@ from pkd.errors import DataError, RecipeError
 from pkd.recipe.faults import shown
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.naming import fields_of
+from pkd.recipe.places import AnyPath
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.settings import DataSettings, ProblemType
 from pkd.recipe.suggestions import hint_for
@@ -122,9 +123,9 @@ def load_examples(
 
 def load_data(
     *,
-    train: str | None = None,
-    eval: str | None = None,
-    test: str | None = None,
+    train: AnyPath | None = None,
+    eval: AnyPath | None = None,
+    test: AnyPath | None = None,
     teacher: Any = None,
     **settings: Any,
 ) -> datasets.DatasetDict:

@@ -44,6 +44,7 @@ from pkd.encoder.soundness import (
 )
 from pkd.encoder.weight_files import adapter_sentence, check_weight_files, has_adapter
 from pkd.errors import RecipeError, TeacherError
+from pkd.recipe.places import AnyPath, path_text
 from pkd.storage.fingerprint import fingerprint
 
 _NO_ADAPTER = ".none"  # where no adapter lies: peft, where it is installed, would put one on the full weights
@@ -75,12 +76,13 @@ class LoadedClassifier:
         return {"model": fingerprint_model(self.model), "tokenizer": fingerprint_tokenizer(self.tokenizer)}
 
 
-def load_teacher(name: str) -> LoadedClassifier:
+def load_teacher(name: AnyPath) -> LoadedClassifier:
     """Load a fine-tuned classifier from a folder or the hub.
 
     Raises:
         TeacherError: if it cannot be loaded, has no trained head, or is of no family that works.
     """
+    name = path_text(name, "teacher")
     loaded = _load(name, "teacher")
     outputs, count = loaded.outputs, int(loaded.model.config.num_labels or 0)
     if outputs.problem_type != "multiple_choice" and (outputs.problem_type == "regression") != (count == 1):

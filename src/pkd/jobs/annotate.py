@@ -37,7 +37,7 @@ from pkd.errors import DataError, RecipeError
 from pkd.jobs.finetune import warn_if_truncated
 from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.keywords import place_keywords
-from pkd.recipe.places import output_folder
+from pkd.recipe.places import AnyPath, output_folder
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.settings import AnnotationSettings, DataSettings
 from pkd.storage.lock import one_writer
@@ -49,11 +49,11 @@ KIND = "annotated"
 
 
 def annotate(
-    train: str | datasets.Dataset | datasets.IterableDataset | None,
-    teacher: str | PreTrainedModel,
+    train: AnyPath | datasets.Dataset | datasets.IterableDataset | None,
+    teacher: AnyPath | PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
-    output: str,
+    output: AnyPath,
     teacher_layers: Sequence[int] | None = None,
     layers: int | None = None,
     streaming: bool = False,
@@ -95,7 +95,7 @@ def annotate(
     if isinstance(train, datasets.Dataset):
         _check_columns(train)
     resolve_device(recipe.device)  # a device that is not there is told before anything is loaded
-    if isinstance(teacher, str):
+    if not isinstance(teacher, torch.nn.Module):
         loaded = load_teacher(teacher)
     elif tokenizer is None:
         raise RecipeError("The teacher is given as a model; give its tokenizer too.")

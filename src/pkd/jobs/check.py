@@ -30,6 +30,7 @@ from pkd.evaluation.skill import measure_skill
 from pkd.jobs.evaluate import describe_rows, measuring_split
 from pkd.jobs.finetune import settle_metric
 from pkd.jobs.train import build_student
+from pkd.recipe.places import AnyPath
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import ProblemType
@@ -97,7 +98,7 @@ class CheckResult:
         return dataclasses.asdict(self)
 
 
-def check(recipe: Recipe | str | Path, *, set: Sequence[str] = ()) -> CheckResult:
+def check(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = ()) -> CheckResult:
     """Check a recipe against its data and its teacher, and measure each loss term on a few batches.
 
     Args:

@@ -17,7 +17,7 @@ from pkd.data.labels import Outputs
 from pkd.encoder.contract import load_pretrained
 from pkd.jobs.pilot import time_rows
 from pkd.jobs.run import RunResult, refuse_other_files, run
-from pkd.recipe.places import output_folder
+from pkd.recipe.places import AnyPath, output_folder
 from pkd.recipe.reading import read_recipe
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import write_json
@@ -47,7 +47,7 @@ _OVERHEAD_SECONDS = 45.0  # loading, saving, evaluating, the report
 
 def demo(
     *,
-    output: str = "runs/demo",
+    output: AnyPath = "runs/demo",
     quick: bool = False,
     seeds: int = 1,
     device: str = "auto",

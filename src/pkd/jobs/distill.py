@@ -13,7 +13,7 @@ from pkd.jobs.push import push
 from pkd.jobs.run import run
 from pkd.jobs.stages import refuse_what_is_in_the_way, run_stage
 from pkd.recipe.keywords import place_keywords
-from pkd.recipe.places import output_folder
+from pkd.recipe.places import AnyPath, output_folder
 from pkd.recipe.reading import recipe_from
 from pkd.reporting.card import model_card
 from pkd.reporting.results import Record, best_student, folder_in_run
@@ -36,9 +36,9 @@ class DistillResult:
 
 def distill(
     *,
-    teacher: str,
-    output: str,
-    train: str | None = None,
+    teacher: AnyPath,
+    output: AnyPath,
+    train: AnyPath | None = None,
     controls: bool = False,
     overwrite: bool = False,
     push_to_hub: bool = False,

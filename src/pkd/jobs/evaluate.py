@@ -29,6 +29,7 @@ from pkd.evaluation.verdict import judge
 from pkd.jobs.lineup import line_up
 from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.keywords import place_keywords
+from pkd.recipe.places import AnyPath, AnyPaths, path_text, path_texts
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.settings import EvaluationSettings, ProblemType
 from pkd.reporting.results import (
@@ -98,12 +99,12 @@ class EvaluatedRows:
 
 
 def evaluate(
-    models: Sequence[str], *, test: str | None = None, teacher: str | None = None, **keys: Any
+    models: AnyPaths, *, test: AnyPath | None = None, teacher: AnyPath | None = None, **keys: Any
 ) -> list[Record]:
     """Measure saved classifiers on one file of labelled examples.
 
     Args:
-        models: folders or hub names.
+        models: a folder or hub name, or several.
         test: labelled examples; of a benchmark's `task` its own are found, the development rows where its test rows
             have no labels.
         teacher: their teacher, for agreement, KL and negative flips.
@@ -116,6 +117,7 @@ def evaluate(
         DataError: if the examples cannot be used or have other labels than the models.
         TeacherError: if a model cannot be loaded, or two have different classes.
     """
+    models, teacher = path_texts(models, "models"), path_text(teacher, "teacher")
     recipe = recipe_from(place_keywords({"test": test, **keys}), where="evaluate", required=())
     split: Literal["test", "eval"] = "eval" if recipe.data.test is None and recipe.data.eval is not None else "test"
     if recipe.data.test is None and recipe.data.eval is None:

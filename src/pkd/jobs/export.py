@@ -24,7 +24,7 @@ from pkd.evaluation.scoring import scoring_of
 from pkd.jobs.finetune import settle_metric
 from pkd.jobs.stages import library_versions, run_stage
 from pkd.recipe.keywords import place_keywords
-from pkd.recipe.places import output_folder
+from pkd.recipe.places import AnyPath, output_folder, path_text
 from pkd.recipe.reading import read_recipe, recipe_from
 from pkd.recipe.schema import Recipe
 from pkd.reporting.export_card import exported_card
@@ -67,12 +67,12 @@ class _Texts:
 
 
 def export(
-    model: str,
+    model: AnyPath,
     *,
-    output: str,
+    output: AnyPath,
     format: str = "onnx",
     int8: bool = False,
-    eval: str | None = None,
+    eval: AnyPath | None = None,
     max_drop: float = 0.005,
     min_agreement: float = 0.97,
     overwrite: bool = False,
@@ -103,7 +103,7 @@ def export(
     """
     if format != "onnx":
         raise RecipeError(f"--format is {format}; onnx is the only format there is.")
-    folder = output_folder(output)
+    model, eval, folder = path_text(model, "model"), path_text(eval, "eval"), output_folder(output)
     for name, share, least in (("max_drop", max_drop, -1), ("min_agreement", min_agreement, 0)):
         if not least <= share <= 1:  # NaN neither
             raise RecipeError(
@@ -112,7 +112,7 @@ def export(
     require_exporter()
     if graph_of(model) is not None:
         raise TeacherError(f"{model} is an exported folder already. Export the classifier that it was made from.")
-    loaded = load_teacher(str(model))
+    loaded = load_teacher(model)
     if loaded.outputs.problem_type == "multiple_choice":
         raise TeacherError(
             f"{model} chooses among several texts: its graph would take [rows, choices, length], which neither `pkd "

@@ -19,7 +19,7 @@ from pkd.errors import RecipeError
 from pkd.evaluation.scoring import metrics_that_choose, scoring_of
 from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.keywords import place_keywords
-from pkd.recipe.places import output_folder
+from pkd.recipe.places import AnyPath, output_folder, path_text
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
@@ -43,7 +43,13 @@ class FinetuneResult:
 
 
 def finetune(
-    *, model: str, output: str, train: str | None = None, eval: str | None = None, overwrite: bool = False, **keys: Any
+    *,
+    model: AnyPath,
+    output: AnyPath,
+    train: AnyPath | None = None,
+    eval: AnyPath | None = None,
+    overwrite: bool = False,
+    **keys: Any,
 ) -> FinetuneResult:
     """Fine-tune a pretrained encoder on labelled examples: classes, scores, sets of labels or multiple choices.
 
@@ -61,7 +67,7 @@ def finetune(
         TeacherError: if the encoder cannot be loaded or distilled later.
         RecipeError: if a setting is out of its range.
     """
-    folder = output_folder(output)
+    model, folder = path_text(model, "model"), output_folder(output)
     values = place_keywords({"train": train, "eval": eval, **keys})
     recipe = recipe_from(values, where="finetune", required=("data.train",))
     check_training(recipe.training, recipe.device)

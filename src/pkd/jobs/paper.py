@@ -20,7 +20,7 @@ from pkd.jobs.paper_estimate import TaskEstimate, estimate
 from pkd.jobs.paper_recipe import PaperRun, paper_run, scaled_depth, table_recipe
 from pkd.jobs.run import run
 from pkd.jobs.speed import speed
-from pkd.recipe.places import output_folder
+from pkd.recipe.places import AnyPath, output_folder, path_text
 from pkd.reporting.paper import PaperRow, TaskResult, paper_rows
 from pkd.reporting.paper_page import write_speed_page, write_table_page
 from pkd.reporting.speeds import SpeedRecord
@@ -63,17 +63,17 @@ class _Encoder:
 def paper(
     table: str,
     *,
-    tasks: Sequence[str] = (),
-    glue: str | None = None,
-    race: str | None = None,
-    teacher: str | None = None,
-    base: str | None = None,
+    tasks: str | Sequence[str] = (),
+    glue: AnyPath | None = None,
+    race: AnyPath | None = None,
+    teacher: AnyPath | None = None,
+    base: AnyPath | None = None,
     seeds: int = 1,
     quick: bool = False,
-    output: str | None = None,
+    output: AnyPath | None = None,
     device: str = "auto",
     overwrite: bool = False,
-    set: Sequence[str] = (),
+    set: str | Sequence[str] = (),
 ) -> PaperResult:
     """Run a table of the paper and put the published numbers beside ours.
 
@@ -96,6 +96,7 @@ def paper(
         PKDError: of the family, with what to do; what was finished is kept.
     """
     title, folder = _title(table), output_folder(output or f"runs/paper/{table}")
+    teacher = path_text(teacher, "teacher")
     resolve_device(device)
     encoder = _teacher(table, teacher)
     if table == "table4":
@@ -118,15 +119,15 @@ def paper(
 def dry_run(
     table: str,
     *,
-    tasks: Sequence[str] = (),
-    glue: str | None = None,
-    race: str | None = None,
-    teacher: str | None = None,
-    base: str | None = None,
+    tasks: str | Sequence[str] = (),
+    glue: AnyPath | None = None,
+    race: AnyPath | None = None,
+    teacher: AnyPath | None = None,
+    base: AnyPath | None = None,
     seeds: int = 1,
     quick: bool = False,
     device: str = "auto",
-    set: Sequence[str] = (),
+    set: str | Sequence[str] = (),
 ) -> list[TaskEstimate]:
     """What `paper` would run with the same arguments, and how long it would take here, from a measured pilot.
 
@@ -135,6 +136,7 @@ def dry_run(
         PKDError: as `paper` does, before anything is trained.
     """
     _title(table)
+    teacher = path_text(teacher, "teacher")
     resolve_device(device)
     if table == "table4":
         raise RecipeError("table4 trains nothing and takes a minute or so; run it without --dry-run.")
@@ -157,18 +159,19 @@ def _runs(
     table: str,
     folder: Path,
     encoder: _Encoder,
-    tasks: Sequence[str],
-    glue: str | None,
-    race: str | None,
-    base: str | None,
+    tasks: str | Sequence[str],
+    glue: AnyPath | None,
+    race: AnyPath | None,
+    base: AnyPath | None,
     *,
     seeds: int,
     quick: bool,
     device: str,
     overwrite: bool,
-    set: Sequence[str],
+    set: str | Sequence[str],
 ) -> list[PaperRun]:
     """Every task's recipe, before the first of them is paid for."""
+    glue, race, base = path_text(glue, "glue"), path_text(race, "race"), path_text(base, "base")
     smaller = load_config(base) if base is not None else None
     return [
         paper_run(
@@ -176,7 +179,7 @@ def _runs(
             config=encoder.config, base=base, base_config=smaller, seeds=seeds, quick=quick, device=device,
             overwrite=overwrite, set=set,
         )
-        for task in _tasks(table, tasks)
+        for task in _tasks(table, tasks.split(",") if isinstance(tasks, str) else tasks)
     ]  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def paper_run(
     quick: bool = False,
     device: str = "auto",
     overwrite: bool = False,
-    set: Sequence[str] = (),
+    set: str | Sequence[str] = (),
 ) -> PaperRun:
     """Fill a table's recipe in for one task.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from pkd.recipe.places import AnyPath
 from pkd.serving.classifier import Classifier, Prediction
 from pkd.serving.texts import Text
 
 
-def predict(model: str, texts: Iterable[Text], *, device: str = "auto") -> Iterator[Prediction]:
+def predict(model: AnyPath, texts: Iterable[Text], *, device: str = "auto") -> Iterator[Prediction]:
     """Classify texts, or pairs of texts, in their order; some hundred are read ahead.
 
     Args:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pkd import progress
 from pkd.errors import CacheError, RecipeError, TeacherError
-from pkd.recipe.places import output_folder
+from pkd.recipe.places import AnyPath, output_folder, path_text
 from pkd.reporting.card import CHART_FILE, RECIPE_FILE, model_card, shareable_recipe
 from pkd.reporting.charts import chart_png, kept_chart
 from pkd.reporting.results import ModelRecord, Record, RunRecord, best_student, read_results
@@ -31,12 +31,12 @@ class PushResult:
 
 
 def push(
-    model: str | Path,
+    model: AnyPath,
     repo: str,
     *,
     private: bool | None = None,
     message: str = "Upload by pkd",
-    dry_run: str | Path | None = None,
+    dry_run: AnyPath | None = None,
 ) -> PushResult:
     """Upload a classifier's folder, exported or not, with its model card, chart and recipe.
 
@@ -57,7 +57,7 @@ def push(
             there already or lies in the model's folder.
         ResourceError: if the hub does not answer.
     """
-    folder = Path(model)
+    folder = Path(path_text(model, "model"))
     if not (folder / "config.json").is_file():
         raise TeacherError(f"{folder.absolute()} is not a saved model: it has no config.json.")
     if dry_run is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pkd import progress
 from pkd.errors import CacheError
+from pkd.recipe.places import AnyPath, path_text
 from pkd.reporting.card import model_card
 from pkd.reporting.html import write_report
 from pkd.reporting.results import ModelRecord, Record, RunRecord, folder_in_run, read_results
@@ -16,7 +17,7 @@ from pkd.storage.seal import find_damage, read_manifest, seal, write_text
 KIND = "run"
 
 
-def report(folder: str | Path) -> Path:
+def report(folder: AnyPath) -> Path:
     """Write `report.html` of a run folder, and the model card of each student that lies in it.
 
     Returns:
@@ -26,7 +27,7 @@ def report(folder: str | Path) -> Path:
         CacheError: if the folder has no `results.jsonl`, or one that is damaged or of another version.
         RecipeError: if a run is being written there: its records would be sealed with a page of others.
     """
-    run_folder = Path(folder)
+    run_folder = Path(path_text(folder, "folder"))
     read_results(run_folder)  # what is no run is told before a lock is left beside it
     with one_writer(run_folder if run_folder.is_dir() else run_folder.parent):
         return write_views(run_folder)

@@ -27,6 +27,7 @@ from pkd.jobs.finetune import finetune_stage, settle_metric, warn_if_few
 from pkd.jobs.judge import Trained, judge_run
 from pkd.jobs.stages import Done, refuse_other_version
 from pkd.jobs.train import TrainingRows, load_start, stage_name, train_stage
+from pkd.recipe.places import AnyPath
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.schema import Recipe
 from pkd.recipe.writing import write_recipe
@@ -56,7 +57,7 @@ class RunResult:
     report: Path
 
 
-def run(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bool = False) -> RunResult:
+def run(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), overwrite: bool = False) -> RunResult:
     """Run a recipe: teacher, annotation, students, controls, evaluation, report.
 
     Under `torchrun` or `accelerate launch` every rank must call it: they share the annotation and the training, and the

@@ -8,17 +8,17 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 from pkd import progress
 from pkd.errors import RecipeError
 from pkd.recipe.devices import check_device
+from pkd.recipe.places import AnyPath, path_text
 from pkd.serving.classifier import Classifier
 from pkd.serving.limits import Limits, usable_cores
 
 
 def serve(
-    model: str | Path,
+    model: AnyPath,
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
@@ -41,7 +41,7 @@ def serve(
         RecipeError: if the port is taken, the device is none, or libraries are missing.
         TeacherError: if the model cannot be loaded.
     """
-    limits = limits or Limits()
+    model, limits = path_text(model, "model"), limits or Limits()
     check_device(device)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the workers are parallel already
     try:

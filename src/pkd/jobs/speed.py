@@ -19,6 +19,7 @@ from pkd.encoder.sizes import Parameters, parameters_of
 from pkd.errors import RecipeError, TeacherError
 from pkd.jobs.lineup import line_up
 from pkd.recipe.keywords import place_keywords
+from pkd.recipe.places import AnyPath, AnyPaths, path_text, path_texts
 from pkd.recipe.reading import recipe_from
 from pkd.reporting.speeds import Latency, SpeedRecord, Throughput
 from pkd.serving.limits import check_threads, usable_cores
@@ -50,10 +51,10 @@ class _Model:
 
 
 def speed(
-    models: Sequence[str],
+    models: AnyPaths,
     *,
     layers: Sequence[int] = (),
-    test: str | None = None,
+    test: AnyPath | None = None,
     rows: int = 256,
     max_length: int | None = None,
     batch_sizes: Sequence[int] = BATCH_SIZES,
@@ -67,8 +68,8 @@ def speed(
     """Count, weigh and time models on the same rows; the first one is what the others are compared with.
 
     Args:
-        models: folders or hub names of classifiers, exported or not, or of pretrained encoders, which get an untrained
-            head: that makes them neither faster nor slower.
+        models: a folder or hub name, or several: of classifiers, exported or not, or of pretrained encoders, which get
+            an untrained head: that makes them neither faster nor slower.
         layers: also time the first model cut to its first layers, so many ("teacher[:6]"). It is not trained for it:
             only size and time mean anything.
         test: a file whose texts are answered; without it random word pieces, all rows `max_length` long.
@@ -92,6 +93,7 @@ def speed(
         TeacherError: if a model cannot be loaded.
         DataError: if the file cannot be read.
     """
+    models, test = path_texts(models, "models"), path_text(test, "test")
     _check_numbers(rows, rounds, max_length, batch_sizes, lengths)
     data = recipe_from(place_keywords(keys), where="speed", required=()).data
     if not models:

@@ -12,7 +12,7 @@ from pkd.encoder.families import longest_input
 from pkd.encoder.inference import answer_rows
 from pkd.errors import RecipeError, TeacherError
 from pkd.recipe.benchmarks import TASKS, leaderboard_sources, task_of
-from pkd.recipe.places import output_folder
+from pkd.recipe.places import AnyPath, output_folder, path_text
 from pkd.recipe.settings import DataSettings
 from pkd.reporting.submission import class_order, submission_text
 from pkd.storage.seal import write_text
@@ -20,11 +20,11 @@ from pkd.training.precision import move_model, resolve_device
 
 
 def submit(
-    model: str,
+    model: AnyPath,
     *,
     task: str,
-    output: str,
-    folder: str | None = None,
+    output: AnyPath,
+    folder: AnyPath | None = None,
     max_length: int | None = None,
     device: str = "auto",
 ) -> list[Path]:
@@ -46,6 +46,7 @@ def submit(
         DataError: if its test rows cannot be read.
         TeacherError: if the classifier cannot be loaded or has other classes than the task.
     """
+    model, folder = path_text(model, "model"), path_text(folder, "folder")
     place, where = output_folder(output), resolve_device(device)
     known = task_of(task)
     with_tests = [name for name, each in TASKS.items() if each.test_files]

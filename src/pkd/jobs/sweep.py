@@ -18,6 +18,7 @@ from pkd.jobs.report import write_views
 from pkd.jobs.run import Prepared, StageCosts, finish, prepare, student_costs, training_cost
 from pkd.jobs.train import TRIAL, training_inputs
 from pkd.jobs.trials import STAGE, Outcome, Shared, Trial, forget_unfinished, run_trials
+from pkd.recipe.places import AnyPath
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.schema import Recipe
 from pkd.recipe.sweeping import Point, point_text, points_of, recipe_at
@@ -45,7 +46,7 @@ class SweepResult:
         return self.trials[0]
 
 
-def sweep(recipe: Recipe | str | Path, *, set: Sequence[str] = (), overwrite: bool = False) -> SweepResult:
+def sweep(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), overwrite: bool = False) -> SweepResult:
     """Try every point of a recipe's sweep on Ray Tune, then train the best again with fresh seeds.
 
     The teacher answers once for all. Each point is trained once, in `RUN/trials`: the same call again, after a kill

@@ -12,6 +12,7 @@ from pkd.distillation.annotation import finished_shards, listed_shards
 from pkd.errors import CacheError, RecipeError
 from pkd.jobs.report import KIND as RUN
 from pkd.jobs.stages import SCRATCH, refuse_other_version
+from pkd.recipe.places import AnyPath, path_text
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.writing import recipe_values
 from pkd.reporting.results import ModelRecord, RunRecord, folder_in_run, read_results
@@ -56,7 +57,7 @@ class Verified:
         return asdict(self)
 
 
-def verify(folder: str | Path) -> Verified:
+def verify(folder: AnyPath) -> Verified:
     """Read everything that a run, a stage or the output of `pkd distill` holds, and compare it with its seals.
 
     Every file of every manifest is hashed; recipe and records are parsed, and held against the folders that they speak
@@ -68,7 +69,7 @@ def verify(folder: str | Path) -> Verified:
     Raises:
         CacheError: if the folder holds nothing that `pkd` made.
     """
-    place = Path(os.path.abspath(folder))  # noqa: PTH100 - `.` gets a name, and links are not followed
+    place = Path(os.path.abspath(path_text(folder, "folder")))  # noqa: PTH100 - `.` gets a name, and links are not followed
     found = Verified(str(place))
     known: set[Path] = set()
     for each in _places_at(place):

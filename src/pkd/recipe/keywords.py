@@ -88,7 +88,7 @@ def _meant(keyword: str) -> str:
 def _plain(value: Any, path: Path) -> Any:
     """Paths become text, and one text where a list is expected becomes that list."""
     if isinstance(value, os.PathLike):
-        value = os.fspath(value)
+        value = os.fsdecode(value)
     if isinstance(value, str) and path in _LISTS_OF_NAMES:
         return [column.strip() for column in value.split(",") if column.strip()]
     if isinstance(value, str) and path in (("data", "unlabelled"), ("training", "report_to")):

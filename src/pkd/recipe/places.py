@@ -4,11 +4,45 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeAlias, overload
 
 from pkd.errors import RecipeError
 
+AnyPath: TypeAlias = str | os.PathLike[str]  # a file, a folder or, where a model or examples are named, a hub name
+AnyPaths: TypeAlias = AnyPath | Sequence[AnyPath]
+
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of one slash too, which is what `Path` leaves; a drive has one letter
+
+
+@overload
+def path_text(given: AnyPath, key: str) -> str: ...
+@overload
+def path_text(given: AnyPath | None, key: str) -> str | None: ...
+def path_text(given: AnyPath | None, key: str) -> str | None:
+    """A path or hub name as text, with `~` written out; None stays None.
+
+    Every public function reads each of its paths by this or by `path_texts` and `output_folder`, first of all.
+
+    Args:
+        given: as the caller gave it.
+        key: what the parameter is called.
+
+    Raises:
+        RecipeError: if it is no path.
+    """
+    return None if given is None else path_texts([given], key)[0]
+
+
+def path_texts(given: AnyPaths, key: str) -> list[str]:
+    """One path or hub name, or several, as `path_text` reads each."""
+    several = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    for each in several:
+        if not isinstance(each, str | os.PathLike):
+            raise RecipeError(f"{key} is {each!r}; it must be the name of a file or folder, as text or as a path.")
+    texts = [os.fsdecode(each) for each in several]
+    return [str(local_path(text)) if text.startswith("~") else text for text in texts]
 
 
 def is_url(name: str) -> bool:
@@ -20,7 +54,7 @@ def is_url(name: str) -> bool:
     return _URL.match(name) is not None
 
 
-def local_path(name: str | Path) -> Path:
+def local_path(name: AnyPath) -> Path:
     """The path of a name; that of an unknown user (`~nobody/x`) stays as it is."""
     try:
         return Path(name).expanduser()
@@ -28,7 +62,7 @@ def local_path(name: str | Path) -> Path:
         return Path(name)
 
 
-def output_fault(name: str | Path) -> str | None:
+def output_fault(name: AnyPath) -> str | None:
     """What is wrong with a name for an output, to go on after the name of its key; None for nothing."""
     if not str(name):
         return "is empty; name a folder"
@@ -39,14 +73,15 @@ def output_fault(name: str | Path) -> str | None:
     return None
 
 
-def output_folder(name: str | Path, key: str = "output") -> Path:
+def output_folder(name: AnyPath, key: str = "output") -> Path:
     """The folder that an output is written to; one that is named without a name of its own, as `.`, by its whole path.
 
     Raises:
         RecipeError: if it cannot be one; `key` is what it is called there.
     """
-    if not isinstance(name, str | Path):
+    if not isinstance(name, str | os.PathLike):
         raise RecipeError(f"{key} is {name!r}; it must be the name of a folder.")
+    name = os.fsdecode(name)
     if fault := output_fault(name):
         raise RecipeError(f"{key} {fault}.")
     path = local_path(name)

@@ -12,7 +12,7 @@ from pkd.recipe.faults import Fault, raise_faults, settings_from, shown
 from pkd.recipe.keywords import PlacedKeywords
 from pkd.recipe.naming import Path, dotted, key_of_today, undotted
 from pkd.recipe.overriding import lift_device, override
-from pkd.recipe.places import local_path, output_fault, output_folder
+from pkd.recipe.places import AnyPath, output_fault, output_folder, path_text
 from pkd.recipe.rules import broken_rules, missing_values
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
@@ -24,12 +24,13 @@ T = TypeVar("T")
 _REQUIRED = ("teacher.model", "data.train")
 
 
-def read_recipe(path: str | FilePath, set: Sequence[str] = (), *, required: Sequence[str] = _REQUIRED) -> Recipe:
+def read_recipe(path: AnyPath, set: str | Sequence[str] = (), *, required: Sequence[str] = _REQUIRED) -> Recipe:
     """Read a recipe from a YAML file; `set` overrides keys of it, as "students.0.beta=500".
 
     Raises:
         RecipeError: with every fault, each with its line and key.
     """
+    path = path_text(path, "recipe")
     values, lines = parse_yaml(recipe_text(FilePath(path)), str(path))
     if values is None:
         raise RecipeError(f"{path} is empty; `pkd recipe > {path}` writes a recipe with every key explained.")
@@ -48,7 +49,7 @@ def read_recipe(path: str | FilePath, set: Sequence[str] = (), *, required: Sequ
 
 
 def recipe_from(
-    values: Mapping[str, Any], *, where: str, set: Sequence[str] = (), required: Sequence[str] = _REQUIRED
+    values: Mapping[str, Any], *, where: str, set: str | Sequence[str] = (), required: Sequence[str] = _REQUIRED
 ) -> Recipe:
     """Make a recipe of nested values; `where` names their origin in messages.
 
@@ -81,11 +82,14 @@ def validate(settings_class: type[T], values: Mapping[str, Any], where: str) -> 
 
 
 def _checked(
-    values: dict[str, Any], set: Sequence[str], place: Callable[[Path], tuple[int, str]], required: tuple[str, ...]
+    values: dict[str, Any],
+    set: str | Sequence[str],
+    place: Callable[[Path], tuple[int, str]],
+    required: tuple[str, ...],
 ) -> Recipe:
     overridden: dict[Path, str] = {}
     faults, device_stood = lift_device(values)
-    for text in set:
+    for text in [set] if isinstance(set, str) else set:
         key, value = parse_setting(text)
         overridden[key_of_today(undotted(key))] = f"--set {text}: "
         faults += override(values, key, value)
@@ -120,20 +124,16 @@ def _related(one: Path, other: Path) -> bool:
 def _local_names(recipe: Recipe) -> list[Fault]:
     """Write out what `~` stands for where a model or the output is named; a hub name stays as it is."""
     if recipe.teacher.model:
-        recipe.teacher.model = _expanded(recipe.teacher.model)
+        recipe.teacher.model = path_text(recipe.teacher.model, "teacher.model")
     for student in recipe.students:
         if student.pretrained:
-            student.pretrained = _expanded(student.pretrained)
+            student.pretrained = path_text(student.pretrained, "pretrained")
     if not recipe.output:
         return []
     if fault := output_fault(recipe.output):
         return [Fault(("output",), fault)]
     recipe.output = str(output_folder(recipe.output))
     return []
-
-
-def _expanded(name: str) -> str:
-    return str(local_path(name)) if name.startswith("~") else name
 
 
 def _student_training(recipe: Recipe) -> list[Fault]:

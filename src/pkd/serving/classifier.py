@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from pkd.data.lengths import batches_by_length
 from pkd.encoder.hub import check_place
 from pkd.errors import DataError
 from pkd.evaluation.answers import answers_of
+from pkd.recipe.places import AnyPath, path_text
 from pkd.serving.limits import check_threads
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.onnx_model import graph_of, load_onnx
@@ -60,7 +60,7 @@ class Classifier:
         self._has_sets = model.problem_type == "multi_label_classification"
 
     @classmethod
-    def load(cls, folder: str | Path, device: str = "auto", threads: int | None = None) -> Classifier:
+    def load(cls, folder: AnyPath, device: str = "auto", threads: int | None = None) -> Classifier:
         """Load a saved or exported classifier.
 
         Args:
@@ -73,13 +73,14 @@ class Classifier:
             RecipeError: if the device cannot be used, there are fewer cores than `threads`, or ONNX Runtime is needed
                 and not installed.
         """
+        folder = path_text(folder, "model")
         check_threads(threads)
         if graph_of(folder) is not None:
             return cls(load_onnx(folder, device, threads))
-        check_place(str(folder), "classifier")  # said before the heavy libraries are loaded
+        check_place(folder, "classifier")  # said before the heavy libraries are loaded
         from pkd.serving.torch_model import load_torch
 
-        return cls(load_torch(str(folder), device, threads))
+        return cls(load_torch(folder, device, threads))
 
     def __call__(self, texts: Text | Sequence[Text]) -> list[Prediction]:
         """Classify a text, a pair as a tuple, or a list of either.
