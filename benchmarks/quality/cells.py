@@ -1,0 +1,493 @@
+"""What one cell of the study trains and measures: a teacher, a student, or the word-count baseline; each gives a line.
+
+A student's line holds two contenders, for they cost one training: the raw weights, and their average (`ema`). The
+development rows choose the epoch of each; the test rows are measured there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from scipy.special import log_softmax, logsumexp
+from transformers import TrainerCallback, TrainingArguments, set_seed
+
+from benchmarks.quality.augment import augment
+from benchmarks.quality.tasks import Row, read_split, texts_of
+from pkd.data.batching import Collator, TokenRows, is_labelled
+from pkd.data.encoding import encode
+from pkd.data.examples import with_unlabelled
+from pkd.data.labels import Outputs
+from pkd.distillation.annotation import annotate_rows, open_shards
+from pkd.distillation.layers import LayerMap
+from pkd.distillation.student import student_from
+from pkd.distillation.terms import TERMS, Term, TermInputs, objective_of, weighted
+from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments, term_rows
+from pkd.encoder.contract import LoadedClassifier, load_pretrained, load_teacher, without_bars
+from pkd.encoder.inference import answer_rows
+from pkd.recipe.settings import LossSettings
+from pkd.training.precision import autocast_dtype, describe_hardware, resolve_device
+from pkd.training.trainer import RowMeanTrainer
+
+MAX_LENGTH = 128
+BATCH = 32
+VERSION_ONE_EPOCHS = 4
+EVALUATIONS = 10  # of the development rows, evenly spaced over a training
+_EMA_HORIZON = 0.1  # of the steps
+_SHARE_BATCHES = 16
+_GREEDY_ROWS = 500
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """A fine-tuning of the encoder."""
+
+    task: str
+    rate: float
+    epochs: float = 10
+    seed: int = 42
+
+
+@dataclass(frozen=True, kw_only=True)
+class Student:
+    """A student, by what differs from the study's base.
+
+    Attributes:
+        task: one of the study's.
+        contender: its name in tables.
+        seed: of the order of the data, dropout and, of `reference`, the head.
+        layers: its depth.
+        start: "first", "spread", "greedy", "reference" (the untuned encoder's first layers and a new head) or layers.
+        rate: peak learning rate.
+        steps: how many times as many as version one's four epochs over the labelled rows.
+        temperature: T.
+        alpha: α.
+        kd_reduction: over classes.
+        beta: β; None where `patience` sets it.
+        patience: the share of the gradient that patience gets as the student starts.
+        units: standardise states by unit instead of bringing them to length 1.
+        augmented: variants of each training row.
+        unlabelled: text of the same kind too, where the task has it.
+        teachers: whose probabilities are averaged.
+    """
+
+    task: str
+    contender: str
+    seed: int = 42
+    layers: int = 3
+    start: str | tuple[int, ...] = "spread"
+    rate: float = 1e-4
+    steps: float = 2.5
+    temperature: float = 4.0
+    alpha: float = 0.5
+    kd_reduction: str = "sum"
+    beta: float | None = 0.0
+    patience: float = 0.0
+    units: bool = False
+    augmented: int = 0
+    unlabelled: bool = False
+    teachers: int = 1
+
+
+class Study:
+    """Where the study's data, teachers and answers lie, and where it computes."""
+
+    def __init__(self, data: Path, work: Path, encoder: str, device: str) -> None:
+        self.data, self.work, self.encoder = data, work, encoder
+        self.device = resolve_device(device)
+
+    def splits(self, task: str) -> tuple[dict[str, list[Row]], tuple[str, ...]]:
+        """The rows of each split, and the classes in their order."""
+        splits = {split: read_split(self.data, task, split) for split in ("train", "dev", "test")}
+        return splits, tuple(sorted({row["label"] for row in splits["train"]}))
+
+    def teacher_folder(self, teacher: Teacher) -> Path:
+        return self.work / teacher.task / f"teacher-{teacher.rate:g}-{teacher.epochs:g}-seed{teacher.seed}"
+
+    def answers_folder(self, task: str, seed: int, part: str) -> Path:
+        return self.work / task / f"answers-seed{seed}" / part
+
+
+Cell = Callable[[Study], Line]
+
+
+def fit_teacher(study: Study, teacher: Teacher) -> Line:
+    """Fine-tune the encoder, keep the best of ten evaluations, save it."""
+    splits, names = study.splits(teacher.task)
+    set_seed(teacher.seed)  # the new head is drawn here
+    loaded = load_pretrained(study.encoder, Outputs("single_label_classification", names))
+    rows = {split: _encoded(each, names, loaded) for split, each in splits.items()}
+    steps = round(len(splits["train"]) / BATCH * teacher.epochs)
+    trainer = RowMeanTrainer(
+        loaded.model,
+        TrainingArguments(**_arguments(study, teacher.rate, steps, teacher.seed)),
+        train_dataset=rows["train"],
+        processing_class=loaded.tokenizer,
+        optimizer_cls_and_kwargs=(torch.optim.AdamW, {"lr": teacher.rate, "fused": study.device.type == "cuda"}),
+    )
+    keeper = _KeepBest(trainer, rows["dev"], rows["test"], steps, keep_weights=True)
+    seconds = _train(trainer, keeper)
+    best = keeper.best["raw"]
+    trainer.model.load_state_dict(best.weights)
+    folder = study.teacher_folder(teacher)
+    with without_bars():
+        trainer.model.cpu().save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+    return {
+        "kind": "teacher", **dataclasses.asdict(teacher), "steps": steps, "dev": best.dev, "best_step": best.step,
+        "test": _accuracy(best.test, rows["test"]), "right": _right(best.test, rows["test"]),
+        "last_dev": keeper.curve[-1], "curve": keeper.curve, "seconds": seconds, **_hardware(study),
+    }  # fmt: skip
+
+
+def annotate(study: Study, teacher: Teacher, variants: int, *, everything: bool) -> Line:
+    """Let a teacher answer the training rows and, of the first one, `variants` augmented rows each and other text."""
+    splits, names = study.splits(teacher.task)
+    loaded = _on(study, load_teacher(str(study.teacher_folder(teacher))))
+    parts: dict[str, Sequence[Row]] = {"train": splits["train"]}
+    if everything:
+        held_out = {texts_of(row) for split in ("dev", "test") for row in splits[split]}
+        made = [texts_of(row) for row in splits["train"]]
+        seen = set(made) | held_out
+        for variant in range(1, variants + 1):
+            new = [texts for texts in augment(made, variant) if texts not in seen]
+            seen |= set(new)
+            parts[f"augmented-{variant}"] = [_as_row(texts) for texts in new]
+        if (study.data / teacher.task / "unlabelled.jsonl").is_file():
+            other = read_split(study.data, teacher.task, "unlabelled")
+            parts["unlabelled"] = [row for row in other if texts_of(row) not in held_out]
+    layers = range(1, loaded.model.config.num_hidden_layers) if everything else ()
+    began, counts = time.monotonic(), {}
+    for part, rows in parts.items():
+        folder = study.answers_folder(teacher.task, teacher.seed, part)
+        folder.mkdir(parents=True, exist_ok=True)
+        table = _dataset(rows, names)
+        counts[part] = len(table)
+        annotate_rows(
+            table, loaded.model, loaded.tokenizer, folder, teacher_layers=list(layers), max_length=MAX_LENGTH,
+            autocast_dtype=autocast_dtype("auto", study.device),
+        )  # fmt: skip
+    return {
+        "kind": "answers", "task": teacher.task, "seed": teacher.seed, "rows": counts,
+        "seconds": time.monotonic() - began, **_hardware(study),
+    }  # fmt: skip
+
+
+def fit_student(study: Study, student: Student, teachers: Sequence[Teacher]) -> Line:
+    """Distil a student from stored answers; `teachers` are those whose answers are averaged, the first gives states."""
+    splits, names = study.splits(student.task)
+    first = load_teacher(str(study.teacher_folder(teachers[0])))
+    encoded = {split: _encoded(splits[split], names, first) for split in ("dev", "test")}
+    rows = _training_rows(study, student, teachers)
+    model, start = _started(study, student, first, names, rows)
+    patient = student.layers > 1 and (student.patience > 0 or bool(student.beta))
+    layer_map = LayerMap.skip(first.model.config.num_hidden_layers, student.layers) if patient else None
+    settings = {
+        "temperature": student.temperature, "alpha": student.alpha, "kd_reduction": student.kd_reduction,
+        "beta": student.beta or 0.0,
+    }  # fmt: skip
+    unit_term = _unit_term(rows, layer_map) if layer_map and student.units else None
+    shares: dict[str, float] = {}
+    if student.alpha > 0 or patient:
+        settings["beta"], shares = _weigh(study, model, first, rows, settings, layer_map, student, unit_term)
+    steps = round(len(splits["train"]) / BATCH * VERSION_ONE_EPOCHS * student.steps)
+    trainer = PatientTrainer(
+        model.to(study.device),
+        PatientTrainingArguments(**_arguments(study, student.rate, steps, student.seed), **settings),
+        layer_map=layer_map,
+        train_dataset=rows,
+        processing_class=first.tokenizer,
+    )
+    if unit_term:
+        trainer.terms = [unit_term if term.name == "pt" else term for term in trainer.terms]
+    keeper = _KeepBest(trainer, encoded["dev"], encoded["test"], steps, average=True)
+    seconds = _train(trainer, keeper)
+    of_teacher = answer_rows(_on(study, first).model, encoded["test"]).logits
+    line: Line = {
+        "kind": "student", **dataclasses.asdict(student), "steps_made": steps, "rows": len(rows),
+        "beta_used": settings["beta"], "shares": shares,
+        "start_layers": start, "curve": keeper.curve, "seconds": seconds, **_hardware(study),
+    }  # fmt: skip
+    for name, best in keeper.best.items():
+        end = "" if name == "raw" else f"_{name}"
+        line |= {
+            f"dev{end}": best.dev, f"best_step{end}": best.step, f"test{end}": _accuracy(best.test, encoded["test"]),
+            f"right{end}": _right(best.test, encoded["test"]),
+            f"agreement{end}": float((best.test.argmax(1) == of_teacher.argmax(1)).mean()),
+        }  # fmt: skip
+    return line
+
+
+def fit_words(study: Study, task: str) -> Line:
+    """The word-count baseline: TF-IDF of one and two words with logistic regression."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    splits, _ = study.splits(task)
+    texts = {split: [" ".join(texts_of(row)) for row in rows] for split, rows in splits.items()}
+    labels = {split: np.array([row["label"] for row in rows]) for split, rows in splits.items()}
+    began = time.monotonic()
+    model = make_pipeline(
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10.0, max_iter=1000)
+    )
+    model.fit(texts["train"], labels["train"])
+    right = {split: model.predict(texts[split]) == labels[split] for split in ("dev", "test")}
+    return {
+        "kind": "words", "task": task, "dev": float(right["dev"].mean()), "test": float(right["test"].mean()),
+        "right": np.packbits(right["test"]).tobytes().hex(), "seconds": time.monotonic() - began,
+    }  # fmt: skip
+
+
+# Training -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Best:
+    dev: float = -1.0
+    step: int = 0
+    test: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))  # [N, C]
+    weights: dict[str, torch.Tensor] = dataclasses.field(default_factory=dict)
+
+
+class _KeepBest(TrainerCallback):
+    """Measures the development rows ten times in a training, and the test rows where they are better than before."""
+
+    def __init__(
+        self, trainer: Any, dev: Any, test: Any, steps: int, *, average: bool = False, keep_weights: bool = False
+    ) -> None:
+        self.trainer, self.dev, self.test, self.keep_weights = trainer, dev, test, keep_weights
+        self.at = {round(steps * (number + 1) / EVALUATIONS) for number in range(EVALUATIONS)}
+        self.best = {"raw": _Best(), **({"ema": _Best()} if average else {})}
+        self.curve: list[float] = []
+        self.average: dict[str, torch.Tensor] = {}
+        self.decay = 1 - 1 / max(2.0, _EMA_HORIZON * steps)
+        self.seconds = 0.0
+
+    @torch.no_grad()
+    def on_step_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+        began = time.monotonic()
+        model = self.trainer.model
+        if "ema" in self.best:
+            now = dict(model.named_parameters())
+            if not self.average:
+                self.average = {name: value.detach().clone() for name, value in now.items()}
+            torch._foreach_lerp_(list(self.average.values()), [now[name] for name in self.average], 1 - self.decay)
+        if state.global_step in self.at:
+            self.curve.append(self._measure("raw", state.global_step))
+            if "ema" in self.best:
+                self._swap()
+                self._measure("ema", state.global_step)
+                self._swap()
+            self.seconds += time.monotonic() - began
+
+    def _measure(self, name: str, step: int) -> float:
+        best, model = self.best[name], self.trainer.model
+        dev = _accuracy(answer_rows(model, self.dev).logits, self.dev)
+        if dev > best.dev:
+            best.dev, best.step, best.test = dev, step, answer_rows(model, self.test).logits
+            if self.keep_weights:
+                best.weights = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
+        return dev
+
+    def _swap(self) -> None:
+        for name, value in self.trainer.model.named_parameters():
+            kept = value.detach().clone()
+            value.copy_(self.average[name])
+            self.average[name].copy_(kept)
+
+
+def _train(trainer: Any, keeper: _KeepBest) -> float:
+    """Seconds of the training, without those of the evaluations."""
+    trainer.add_callback(keeper)
+    began = time.monotonic()
+    trainer.train()
+    return time.monotonic() - began - keeper.seconds
+
+
+def _arguments(study: Study, rate: float, steps: int, seed: int) -> dict[str, Any]:
+    return {
+        "output_dir": str(study.work / "scratch"), "learning_rate": rate, "max_steps": steps,
+        "per_device_train_batch_size": BATCH, "weight_decay": 0.01, "warmup_steps": 0.1, "logging_steps": 10**6,
+        "save_strategy": "no", "report_to": "none", "disable_tqdm": True, "seed": seed, "data_seed": seed,
+        "use_cpu": study.device.type == "cpu", "bf16": autocast_dtype("auto", study.device) is not None,
+    }  # fmt: skip
+
+
+def _started(
+    study: Study, student: Student, teacher: LoadedClassifier, names: tuple[str, ...], rows: datasets.Dataset
+) -> tuple[Any, list[int]]:
+    """The student as it starts, on the CPU, and the layers that it was cut from."""
+    depth = teacher.model.config.num_hidden_layers
+    if student.start == "reference":
+        set_seed(student.seed)  # the new head is drawn here
+        encoder = load_pretrained(study.encoder, Outputs("single_label_classification", names))
+        return student_from(encoder.model, student.layers, "first"), list(range(1, student.layers + 1))
+    if student.start == "greedy":
+        start = _greedy(study, teacher, student.layers, rows)
+    elif student.start == "spread":
+        start = [number * depth // student.layers + 1 for number in range(student.layers)]
+    elif student.start == "first":
+        start = list(range(1, student.layers + 1))
+    else:
+        start = [int(layer) for layer in student.start]
+    return student_from(teacher.model, student.layers, start), start
+
+
+def _greedy(study: Study, teacher: LoadedClassifier, layers: int, rows: datasets.Dataset) -> list[int]:
+    """Drop the layer whose removal moves the stored logits least, one after the other."""
+    some = rows.select(range(min(_GREEDY_ROWS, len(rows))))
+    stored = log_softmax(np.asarray(some["teacher_logits"], dtype=np.float64), axis=1)
+    kept = list(range(1, teacher.model.config.num_hidden_layers + 1))
+
+    def moved(start: list[int]) -> float:
+        model: Any = student_from(teacher.model, len(start), start).to(study.device)
+        now = log_softmax(answer_rows(model, some).logits.astype(np.float64), axis=1)
+        return float((np.exp(stored) * (stored - now)).sum(axis=1).mean())
+
+    while len(kept) > layers:
+        kept = min(([layer for layer in kept if layer != dropped] for dropped in kept), key=moved)
+    return kept
+
+
+def _weigh(
+    study: Study, model: Any, teacher: LoadedClassifier, rows: datasets.Dataset, settings: dict[str, Any],
+    layer_map: LayerMap | None, student: Student, unit_term: Term | None,
+) -> tuple[float, dict[str, float]]:  # fmt: skip
+    """β, from the share of the gradient that is asked for, and the share of each term with it."""
+    chosen = np.random.default_rng(student.seed).permutation(len(rows))[: _SHARE_BATCHES * BATCH]
+    table = TokenRows(rows)
+    collate = Collator(teacher.model.config.pad_token_id or 0, layer_map.teacher if layer_map else ())
+    batches = [
+        collate(table.__getitems__(chosen[begin : begin + BATCH].tolist())) for begin in range(0, len(chosen), BATCH)
+    ]
+    beta = settings["beta"] or (1.0 if layer_map else 0.0)
+    loss = LossSettings(**{**settings, "beta": beta})
+    entries = _gradient_norms(model.to(study.device), batches, loss, layer_map, unit_term)
+    if student.patience > 0:
+        others = sum(norm for name, norm in entries.items() if name != "pt")
+        wanted = student.patience / (1 - student.patience) * others
+        beta, entries["pt"] = beta * wanted / entries["pt"], wanted
+    total = sum(entries.values())
+    return beta, {name: norm / total for name, norm in entries.items()}
+
+
+def _gradient_norms(
+    model: Any, batches: Sequence[dict[str, torch.Tensor]], settings: LossSettings, layer_map: LayerMap | None,
+    unit_term: Term | None,
+) -> dict[str, float]:  # fmt: skip
+    """The mean norm of each weighted term's gradient, without dropout."""
+    unlabelled = not all(bool(is_labelled(batch["labels"]).all()) for batch in batches)
+    terms = [unit_term if unit_term and term.name == "pt" else term
+             for term in objective_of(settings, unlabelled=unlabelled)]  # fmt: skip
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    norms: dict[str, list[float]] = {term.name: [] for term in terms}
+    model.eval()
+    for batch in batches:
+        moved = {name: column.to(model.device) for name, column in batch.items()}
+        values = term_rows(model, moved, terms, settings, layer_map, "single_label_classification")
+        labelled = is_labelled(moved["labels"]) if unlabelled else None
+        for term in terms:
+            part = weighted(term, values[term.name], settings, labelled).mean()
+            gradients = torch.autograd.grad(part, parameters, retain_graph=True, allow_unused=True)
+            norm = torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm()
+            norms[term.name].append(norm.item())
+    model.train()
+    return {name: sum(each) / len(each) for name, each in norms.items()}
+
+
+def _unit_term(rows: datasets.Dataset, layer_map: LayerMap) -> Term:
+    """Patience on states standardised by each unit's mean and deviation over the teacher's training rows."""
+    some = rows.select(range(min(4096, len(rows))))["teacher_cls_states"]
+    states = np.array([[row[str(layer)] for layer in layer_map.teacher] for row in some], dtype=np.float32)  # [N, K, H]
+    mean, deviation = torch.from_numpy(states.mean(0)), torch.from_numpy(states.std(0) + 1e-3)
+
+    def row_losses(batch: TermInputs) -> torch.Tensor:
+        assert batch.cls_states is not None
+        assert batch.teacher_cls_states is not None
+        scale = deviation.to(batch.cls_states.device)
+        return ((batch.cls_states.float() - batch.teacher_cls_states.float()) / scale).square().mean(dim=(-2, -1))
+
+    assert mean.shape == deviation.shape  # of a difference the means cancel
+    return dataclasses.replace(next(term for term in TERMS if term.name == "pt"), row_losses=row_losses)
+
+
+def _training_rows(study: Study, student: Student, teachers: Sequence[Teacher]) -> datasets.Dataset:
+    def stored(part: str) -> datasets.Dataset:
+        return open_shards(study.answers_folder(student.task, teachers[0].seed, part))
+
+    labelled = stored("train")
+    if len(teachers) > 1:
+        each = [open_shards(study.answers_folder(student.task, teacher.seed, "train")) for teacher in teachers]
+        logits = np.stack([np.asarray(rows["teacher_logits"], dtype=np.float64) for rows in each])
+        mean = logsumexp(log_softmax(logits, axis=2), axis=0) - np.log(len(each))  # log of the mean probability
+        feature = labelled.features["teacher_logits"]
+        labelled = labelled.remove_columns("teacher_logits").add_column(
+            "teacher_logits", list(mean.astype(np.float32)), feature=feature
+        )
+    parts = [f"augmented-{number}" for number in range(1, student.augmented + 1)]
+    parts += ["unlabelled"] if student.unlabelled else []
+    if not parts or student.contender.startswith("ft"):
+        return labelled
+    others = [stored(part) for part in parts]
+    others = [rows.remove_columns("label") if "label" in rows.column_names else rows for rows in others]
+    return with_unlabelled(labelled, datasets.concatenate_datasets(others))
+
+
+# Rows ---------------------------------------------------------------------------------------------------------------
+
+
+def _as_row(texts: Sequence[str]) -> Row:
+    return {"text": texts[0]} if len(texts) == 1 else {"sentence1": texts[0], "sentence2": texts[1]}
+
+
+def _dataset(rows: Sequence[Row], names: tuple[str, ...]) -> datasets.Dataset:
+    """Rows as pkd's own reader gives them."""
+    texts = [texts_of(row) for row in rows]
+    columns: dict[str, Any] = {"text": [text for (text,) in texts]} if len(texts[0]) == 1 else {
+        "text_a": [a for a, _ in texts], "text_b": [b for _, b in texts]
+    }  # fmt: skip
+    if "label" in rows[0]:
+        columns["label"] = [names.index(row["label"]) for row in rows]
+    return datasets.Dataset.from_dict(columns)
+
+
+def _encoded(rows: Sequence[Row], names: tuple[str, ...], loaded: LoadedClassifier) -> datasets.Dataset:
+    return encode(_dataset(rows, names), loaded.tokenizer, MAX_LENGTH)
+
+
+def _accuracy(logits: np.ndarray, rows: datasets.Dataset) -> float:
+    return float((logits.argmax(axis=1) == np.asarray(rows["label"])).mean())
+
+
+def _right(logits: np.ndarray, rows: datasets.Dataset) -> str:
+    """Which rows are right, as bits in hexadecimal, so that contenders can be paired."""
+    return np.packbits(logits.argmax(axis=1) == np.asarray(rows["label"])).tobytes().hex()
+
+
+def _on(study: Study, loaded: LoadedClassifier) -> LoadedClassifier:
+    model: Any = loaded.model
+    return LoadedClassifier(model.to(study.device), loaded.tokenizer, loaded.name)
+
+
+def _hardware(study: Study) -> dict[str, str]:
+    return {"hardware": ", ".join(describe_hardware(study.device).values())}
+
+
+def run_cell(setup: tuple[Any, ...], cell: Cell) -> Line:
+    """A cell's line, computed in a process of the pool; what fails is a line too, so that the others go on."""
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    try:
+        return cell(Study(*setup))
+    except Exception as error:  # a cell of hundreds must not end the study
+        return {"kind": "failed", "why": f"{type(error).__name__}: {error}"}

@@ -1,0 +1,110 @@
+"""Which cells the study runs: teachers by a small grid, then students that each differ in one lever from the base."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.quality.cells import Student, Teacher
+from benchmarks.quality.tasks import SCREENED, TASKS
+
+RATES = (5e-5, 1e-4, 2e-4)
+VERSION_ONE: dict[str, Any] = {
+    "rate": 5e-5, "steps": 1.0, "temperature": 10.0, "alpha": 0.5, "kd_reduction": "mean", "beta": 100.0,
+}  # fmt: skip
+FINE_TUNING: dict[str, Any] = {"alpha": 0.0, "beta": 0.0}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A part of the study.
+
+    Attributes:
+        tasks: in the order in which they are begun.
+        students: in the order in which they are wanted.
+        teachers: seeds of the best teacher, for averages.
+        variants: augmented rows for each training row.
+    """
+
+    tasks: Sequence[str]
+    students: Sequence[Student]
+    teachers: int = 1
+    variants: int = 4
+
+
+def teachers_of(task: str) -> list[Teacher]:
+    """The small grid of which the development rows choose the task's teacher."""
+    return [Teacher(task=task, rate=rate) for rate in RATES]
+
+
+def best_teacher(lines: Mapping[str, Mapping[str, Any]], task: str) -> Teacher | None:
+    """The grid's best by development rows; None until all of it is trained."""
+    trained = [
+        line
+        for line in lines.values()
+        if line["kind"] == "teacher" and line["task"] == task and line["seed"] == 42 and line["rate"] in RATES
+    ]
+    if len(trained) < len(RATES):
+        return None
+    best = max(trained, key=lambda line: float(line["dev"]))
+    return Teacher(task=task, rate=best["rate"])
+
+
+def screening() -> Iterator[Student]:
+    """Each lever alone, one seed, on four tasks; the base is KD summed over classes at T = 4, ten epochs at 1e-4."""
+    levers: list[tuple[str, dict[str, Any]]] = [
+        ("v1", VERSION_ONE),
+        ("base", {}),
+        ("ft", FINE_TUNING),
+        ("rate 2e-4", {"rate": 2e-4}),
+        ("steps 10", {"steps": 10.0}),
+        ("augment 4", {"augmented": 4}),
+        ("patience 0.1 units", {"patience": 0.1, "units": True, "beta": None}),
+        ("patience 0.3 units", {"patience": 0.3, "units": True, "beta": None}),
+        ("patience 0.1 length", {"patience": 0.1, "beta": None}),
+        ("patience 0.3 length", {"patience": 0.3, "beta": None}),
+        ("start first", {"start": "first"}),
+        ("start greedy", {"start": "greedy"}),
+        ("start spread with last", {"start": (1, 3, 6)}),
+        ("start first with last", {"start": (1, 2, 6)}),
+        ("augment 4, steps 10", {"augmented": 4, "steps": 10.0}),
+        ("rate 5e-5", {"rate": 5e-5}),
+        ("rate 4e-4", {"rate": 4e-4}),
+        ("teachers 3", {"teachers": 3}),
+        ("alpha 0.9", {"alpha": 0.9}),
+        ("alpha 1", {"alpha": 1.0}),
+        ("T 1", {"temperature": 1.0}),
+        ("T 2", {"temperature": 2.0}),
+        ("T 10", {"temperature": 10.0}),
+        ("kd mean", {"kd_reduction": "mean"}),
+        ("rate 2e-4, steps 1", {"rate": 2e-4, "steps": 1.0}),
+        ("ft, steps 10", {**FINE_TUNING, "steps": 10.0}),
+        ("rate 2e-4, steps 10", {"rate": 2e-4, "steps": 10.0}),
+        ("reference", {**VERSION_ONE, "start": "reference", "rate": 5e-5}),
+        ("reference, 2e-5", {**VERSION_ONE, "start": "reference", "rate": 2e-5}),
+        ("reference, beta 1000", {**VERSION_ONE, "start": "reference", "beta": 1000.0}),
+    ]
+    for name, changed in levers:
+        for task in SCREENED:
+            yield Student(task=task, contender=name, **changed)
+        if name == "augment 4":
+            yield Student(task="reviews", contender="unlabelled", unlabelled=True)
+            yield Student(task="reviews", contender="unlabelled, steps 10", unlabelled=True, steps=10.0)
+
+
+def tiny() -> Iterator[Student]:
+    """A part of each kind, for a look whether all of it runs."""
+    for student in screening():
+        if student.task == "emotion" and student.contender in (
+            "v1", "ft", "augment 4", "patience 0.3 units", "start greedy", "teachers 3",
+        ):  # fmt: skip
+            yield dataclasses.replace(student, steps=0.05)
+
+
+PLANS = {
+    "screening": Plan(SCREENED, list(screening()), teachers=3, variants=4),
+    "tiny": Plan(("emotion",), list(tiny()), teachers=3, variants=2),
+    "teachers": Plan(TASKS, []),
+}
