@@ -100,11 +100,11 @@ def tiny() -> Iterator[Student]:
         if student.task == "emotion" and student.contender in (
             "v1", "ft", "augment 4", "patience 0.3 units", "start greedy", "teachers 3",
         ):  # fmt: skip
-            yield dataclasses.replace(student, steps=0.05)
+            yield dataclasses.replace(student, steps=0.5)
 
 
 PLANS = {
     "screening": Plan(SCREENED, list(screening()), teachers=3, variants=4),
-    "tiny": Plan(("emotion",), list(tiny()), teachers=3, variants=2),
+    "tiny": Plan(("emotion",), list(tiny()), teachers=3, variants=4),
     "teachers": Plan(TASKS, []),
 }
