@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality.cells import Cell, Study, annotate, fit_student, fit_teacher, fit_words, run_cell
+from benchmarks.quality.cells import Cell, Study, Teacher, annotate, fit_student, fit_teacher, fit_words, run_cell
 from benchmarks.quality.plans import PLANS, Plan, best_teacher, teachers_of
 from benchmarks.quality.tasks import TASKS, write_tasks
 
@@ -83,7 +83,7 @@ class Runner:
             while time.monotonic() < self.deadline:
                 waiting = [(key, work) for key, work in self._ready() if key not in begun]
                 for key, work in waiting:
-                    if len(running) < self.given.workers + 2:
+                    if key not in begun and len(running) < self.given.workers + 2:
                         begun.add(key)
                         running[pool.submit(run_cell, self.setup, work)] = key
                 if not running:
@@ -120,31 +120,28 @@ class Runner:
             if (key := _key("teacher", teacher)) not in self.lines or not self._is_saved(teacher):
                 yield key, functools.partial(fit_teacher, teacher=teacher)
         chosen = {task: best_teacher(self.lines, task) for task in tasks}
-        for seed in range(42, 42 + self.plan.teachers):
-            for task in tasks:
-                if (first := chosen[task]) is None:
-                    continue
-                teacher = dataclasses.replace(first, seed=seed)
-                if (key := _key("teacher", teacher)) not in self.lines or not self._is_saved(teacher):
-                    yield key, functools.partial(fit_teacher, teacher=teacher)
-                elif (key := f"answers/{task}/{seed}") not in self.lines or not self._is_answered(task, seed):
-                    yield (
-                        key,
-                        functools.partial(
-                            annotate, teacher=teacher, variants=self.plan.variants, everything=seed == 42
-                        ),
-                    )
+        for first in chosen.values():
+            if first is not None:
+                yield from self._answers_of(dataclasses.replace(first, seed=42))
         for student in self.plan.students:
             first = chosen.get(student.task)
             if first is None or (key := _key("student", student)) in self.lines:
                 continue
             needed = [dataclasses.replace(first, seed=42 + number) for number in range(student.teachers)]
-            if all(f"answers/{student.task}/{each.seed}" in self.lines for each in needed) and all(
-                self._is_answered(student.task, each.seed) for each in needed
-            ):
+            if missing := [cell for teacher in needed for cell in self._answers_of(teacher)]:
+                yield from missing
+            else:
                 yield key, functools.partial(fit_student, student=student, teachers=needed)
 
-    def _is_saved(self, teacher: Any) -> bool:
+    def _answers_of(self, teacher: Teacher) -> Iterator[tuple[str, Cell]]:
+        """What is missing until a teacher's answers are there."""
+        task, seed = teacher.task, teacher.seed
+        if (key := _key("teacher", teacher)) not in self.lines or not self._is_saved(teacher):
+            yield key, functools.partial(fit_teacher, teacher=teacher)
+        elif (key := f"answers/{task}/{seed}") not in self.lines or not self._is_answered(task, seed):
+            yield key, functools.partial(annotate, teacher=teacher, variants=self.plan.variants, everything=seed == 42)
+
+    def _is_saved(self, teacher: Teacher) -> bool:
         return (Study(*self.setup).teacher_folder(teacher) / "config.json").is_file()
 
     def _is_answered(self, task: str, seed: int) -> bool:

@@ -54,7 +54,7 @@ class Teacher:
 
     task: str
     rate: float
-    epochs: float = 10
+    epochs: float = 6
     seed: int = 42
 
 
