@@ -14,7 +14,9 @@ from pkd.errors import RecipeError
 from pkd.jobs.speed import speed
 from pkd.reporting.speeds import SpeedRecord
 from pkd.reporting.terminal import print_speeds
+from pkd.serving.limits import usable_cores
 from serving.exported import Exported
+from serving.test_turns import neighbours
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +108,18 @@ def test_a_chart_of_an_unknown_kind_is_refused_before_anything_is_timed(
     (tmp_path / "speed.png").mkdir()
     assert main(["speed", str(deep), "--chart", str(tmp_path / "speed.png")]) == 2
     assert "is a folder; name a file" in capsys.readouterr().err
+
+
+def test_beside_another_job_the_figures_are_told_not_to_hold(deep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["speed", str(deep), "--layers", "3", "--rows", "8", "--max-length", "16", "--rounds", "2"]
+    given += ["--batch-sizes", "2", "--threads", "1", "--no-memory"]
+    with neighbours(2 * usable_cores()):
+        assert main(given) == 0
+        printed = capsys.readouterr()
+        assert main([*given, "--json"]) == 0
+    assert "warning: Something else uses this machine: this process got" in printed.err
+    assert "Seconds and ratios do not hold beside another job" in " ".join(printed.out.split())
+    printed = capsys.readouterr()
+    records = [SpeedRecord.model_validate_json(line) for line in printed.out.splitlines()]
+    assert all(len(record.cpu_shares) == 2 and max(record.cpu_shares) < 0.9 for record in records)
+    assert "Seconds and ratios do not hold beside another job" in printed.err

@@ -79,6 +79,10 @@ def show_speeds(records: Sequence[Any], *, as_json: bool, depths: Sequence[int] 
     if as_json:
         for record in records:
             typer.echo(record.model_dump_json())
+        from pkd.reporting.speeds import speed_doubts
+
+        for doubt in speed_doubts(records):
+            show(f"warning: {doubt}", also_json=True)
         return
     from rich.console import Console
 

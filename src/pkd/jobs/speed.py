@@ -21,7 +21,7 @@ from pkd.jobs.lineup import line_up
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, AnyPaths, path_text, path_texts
 from pkd.recipe.reading import recipe_from
-from pkd.reporting.speeds import Latency, SpeedRecord, Throughput
+from pkd.reporting.speeds import Latency, SpeedRecord, Throughput, load_sentence
 from pkd.serving.limits import check_threads, usable_cores
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.memory import measure_memory
@@ -29,6 +29,7 @@ from pkd.serving.onnx_model import graph_of, load_onnx
 from pkd.serving.texts import Text
 from pkd.serving.timing import Cell, Times, Work, time_models, work_on_random, work_on_texts
 from pkd.serving.torch_model import taken_over
+from pkd.serving.turns import cpu_share
 from pkd.storage.seal import read_manifest
 from pkd.training.precision import resolve_device
 
@@ -100,6 +101,8 @@ def speed(
         raise RecipeError("No model is named. Name one or several to be timed.")
     check_threads(threads)
     cores = threads or usable_cores()
+    if busy := load_sentence([cpu_share(cores)], cores):
+        progress.warn(f"{busy} What is timed beside another job does not hold.")
     with tempfile.TemporaryDirectory(prefix="pkd-speed-") as scratch:
         loaded = dict(_load_all(models, layers, device, cores, Path(scratch)))
         longest = _common_length(loaded, max_length, lengths)
@@ -107,12 +110,24 @@ def speed(
         on_file = [0] if texts is not None and not lengths else []
         cells = [Cell(batch, length) for length in on_file or lengths or [longest] for batch in batch_sizes]
         works = {name: _work(model.ready, texts, rows, longest, cells) for name, model in loaded.items()}
-        times = time_models(works, rounds)
+        timed = time_models(works, rounds, cores)
+        times = timed.times
         peaks = _peaks(loaded, cores, (max(batch_sizes), max([longest, *lengths]))) if memory else {}
     on = test or f"random word pieces, {longest} a row"
     first = next(iter(loaded))
     return [
-        _record(name, model, works[name], times[name], times[first], loaded[first], on, cores, peaks.get(name))
+        _record(
+            name,
+            model,
+            works[name],
+            times[name],
+            times[first],
+            loaded[first],
+            on,
+            cores,
+            timed.cpu_shares,
+            peaks.get(name),
+        )
         for name, model in loaded.items()
     ]
 
@@ -220,7 +235,7 @@ def _peaks(loaded: dict[str, _Model], threads: int, shape: tuple[int, int]) -> d
 
 def _record(
     name: str, model: _Model, work: Work, times: Times, of_first: Times, first: _Model, on: str, threads: int,
-    peak_bytes: int | None,
+    cpu_shares: list[float], peak_bytes: int | None,
 ) -> SpeedRecord:  # fmt: skip
     throughput = [
         Throughput(
@@ -245,6 +260,7 @@ def _record(
         on=on,
         device=model.ready.device,
         threads=threads,
+        cpu_shares=cpu_shares,
         seconds=times.rows,
         latency=Latency.of(times.singles, of_first.singles),
         throughput=throughput,

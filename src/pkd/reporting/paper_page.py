@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pkd.reporting.html import curve_legend, curve_specs, self_contained_page
 from pkd.reporting.paper import TaskResult, hidden_test_sentences, paper_notes, paper_rows, rows_by_task, task_title
-from pkd.reporting.speeds import SpeedRecord, speed_notes, speed_rows, speed_title
+from pkd.reporting.speeds import SpeedRecord, speed_doubts, speed_notes, speed_rows, speed_title
 from pkd.reporting.wording import AGAINST_TEACHER, comparison_sentence, comparisons_of, confidence_of
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import write_text
@@ -53,7 +53,7 @@ def write_speed_page(
         name=name,
         title=title,
         teacher=teacher,
-        notes=speed_notes(records, depths),
+        notes=[*speed_doubts(records), *speed_notes(records, depths)],
         tasks=[],
         speeds=speed_rows(records, depths),
         speed_title=speed_title(records),

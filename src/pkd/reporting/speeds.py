@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict
 from pkd.reporting.published import published
 from pkd.reporting.wording import NONE, count_text
 
+_FREE = 0.9  # from this share of the cores on a machine counts as idle
+_DISAGREE = 1.3  # the largest of the rounds' ratios by the smallest
+
 
 class Latency(BaseModel):
     """Milliseconds from one text to its answer, over `calls` calls one after the other."""
@@ -66,6 +69,7 @@ class SpeedRecord(BaseModel):
     on: str  # the file, or what was made up
     device: str
     threads: int
+    cpu_shares: list[float] = []  # of so many cores, what this process got before each round; 1 where nothing else ran
     seconds: list[float]  # one a round, all rows
     latency: Latency
     throughput: list[Throughput]
@@ -92,6 +96,41 @@ class SpeedRow:
     seconds: str
     faster: str
     faster_rounds: str  # the least and the most over rounds; "" of the first model
+
+
+def rounds_disagree(ratios: Sequence[float]) -> bool:
+    """Whether the ratios of paired rounds are too far apart for their median to stand for them."""
+    return max(ratios) > _DISAGREE * min(ratios)
+
+
+def load_sentence(cpu_shares: Sequence[float], threads: int) -> str:
+    """That something else ran while models were timed, and how much it took; empty where nothing did."""
+    if not cpu_shares or min(cpu_shares) >= _FREE:
+        return ""
+    low, high = (f"{100 * share:.0f}" for share in (min(cpu_shares), max(cpu_shares)))
+    got = f"{low} %" if low == high else f"{low} to {high} %"
+    return f"Something else uses this machine: this process got {got} of {threads} core{'s' * (threads > 1)}."
+
+
+def speed_doubts(records: Sequence[SpeedRecord]) -> list[str]:
+    """Why the figures should not be relied on, a sentence each: the machine was busy, or rounds disagree."""
+    first = records[0]
+    doubts = []
+    if busy := load_sentence(first.cpu_shares, first.threads):
+        fewer = ", or give --threads 1" if first.threads > 1 else ""
+        doubts.append(
+            f"{busy} Seconds and ratios do not hold beside another job: threads that wait for one another lose most by "
+            f"it. Repeat it on an idle machine{fewer}."
+        )
+    for record in records[1:]:
+        measured = {"all rows": record.faster} | {f"batches of {cell.title}": cell.faster for cell in record.throughput}
+        if apart := {what: ratios for what, ratios in measured.items() if rounds_disagree(ratios)}:
+            told = ", ".join(f"{min(each):.2g} to {max(each):.2g}× at {what}" for what, each in apart.items())
+            doubts.append(
+                f"The rounds disagree how {record.name} compares with {first.name}: {told}. The medians may be chance; "
+                "repeat it, with more --rounds or on an idle machine."
+            )
+    return doubts
 
 
 def speed_rows(records: Sequence[SpeedRecord], depths: Sequence[int] = ()) -> list[SpeedRow]:
@@ -190,7 +229,7 @@ def speed_notes(records: Sequence[SpeedRecord], depths: Sequence[int]) -> list[s
     sizes = facts.sources[facts.sizes[0].source]
     return [
         f"[…] stands for BERT-base of {theirs} layers; the models here have {ours}. Smaller: {_lower(sizes)}. Faster: "
-        f"published in {speeds}, on other hardware."
+        f"published in {speeds}, on other hardware.",
     ]
 
 

@@ -14,7 +14,7 @@ from pkd.reporting.classes import MEASURES, TITLES, class_rows, losses_heading, 
 from pkd.reporting.grid import grid
 from pkd.reporting.paper import TaskResult, paper_notes, paper_rows, rows_by_task, task_title
 from pkd.reporting.results import ComparisonRecord, Record
-from pkd.reporting.speeds import SpeedRecord, serving_table, speed_notes, speed_rows, speed_title
+from pkd.reporting.speeds import SpeedRecord, serving_table, speed_doubts, speed_notes, speed_rows, speed_title
 from pkd.reporting.trials import TrialRecord, effect_sentences, leaderboard, swept
 from pkd.reporting.wording import (
     NONE,
@@ -65,6 +65,8 @@ def print_speeds(records: Sequence[SpeedRecord], console: Console, depths: Seque
     with _width(console):
         console.print(grid(["model", *columns.values()], rows, console))
         console.print(Text(speed_title(records)))
+        for doubt in speed_doubts(records):
+            console.print(Text(doubt, style="yellow"))
         console.print()
         console.print(grid(served.headings, served.rows, console))
         console.print(Text(served.note))

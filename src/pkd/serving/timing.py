@@ -1,9 +1,9 @@
-"""How fast models of any runtime answer, in one process and in turn: what disturbs the machine hurts all alike."""
+"""How fast models of any runtime answer, in one process and in turns: what disturbs the machine hurts all alike."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,9 +13,11 @@ from pkd.data.lengths import batches_by_length
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.memory import random_batch
 from pkd.serving.texts import Batch, Text
+from pkd.serving.turns import Call, cpu_share, seconds_of, take_turns
 
-Call = Callable[[], object]
-_MOST_SECONDS = 3.0  # of single texts a round
+_PARTS = 8  # of all rows
+_MOST_SECONDS = 3.0  # of single texts a round and model
+_SINGLES_A_TURN = 10  # one alone would find the caches full of the other models' weights
 _LEAST_SECONDS, _MOST_CALLS = 0.1, 10  # of a cell a round
 
 
@@ -32,7 +34,7 @@ class Work:
     """What a model is timed at: all rows, single texts one after the other, and the cells of batch and length."""
 
     rows: int
-    all_rows: Call
+    all_rows: Sequence[Call]  # in parts
     singles: Sequence[Call]
     cells: Mapping[Cell, Call]
     rows_of_cell: Mapping[Cell, int]
@@ -47,23 +49,38 @@ class Times:
     cells: dict[Cell, list[float]] = field(default_factory=dict)
 
 
-def time_models(works: Mapping[str, Work], rounds: int) -> dict[str, Times]:
-    """Time all models at all of their work; in each round and part the models take turns."""
+@dataclass(frozen=True)
+class Timed:
+    """Every model's times, and the share of the cores that was to be had before each round."""
+
+    times: dict[str, Times]
+    cpu_shares: list[float]
+
+
+def time_models(works: Mapping[str, Work], rounds: int, threads: int) -> Timed:
+    """Time all models at all of their work; in each round they take turns, piece by piece.
+
+    Args:
+        works: of each model, by its name.
+        rounds: how often.
+        threads: how many cores each of them uses, whose load is looked at before every round.
+    """
     times = {name: Times(cells={cell: [] for cell in work.cells}) for name, work in works.items()}
     for work in works.values():  # the first calls allocate
-        for call in (*work.singles[:3], *work.cells.values()):
+        for call in (*work.all_rows[-1:], *work.singles[:3], *work.cells.values()):
             call()
+    shares = []
     with progress.stage("time the models side by side", rounds, "rounds") as stage:
-        for _ in range(rounds):
-            for name, work in works.items():
-                times[name].rows.append(_seconds(work.all_rows))
-            for name, work in works.items():
-                times[name].singles.extend(_singles(work.singles))
-            for cell in next(iter(works.values())).cells:
-                for name, work in works.items():
-                    times[name].cells[cell].append(_repeated(work.cells[cell]))
+        for number in range(rounds):
+            shares.append(cpu_share(threads))
+            for name, seconds in take_turns({name: work.all_rows for name, work in works.items()}, number).items():
+                times[name].rows.append(seconds)
+            _time_singles(works, times)
+            for place, cell in enumerate(next(iter(works.values())).cells):
+                for name in list(works) if (number + place) % 2 == 0 else reversed(list(works)):
+                    times[name].cells[cell].append(_repeated(works[name].cells[cell]))
             stage.advance(1)
-    return times
+    return Timed(times, shares)
 
 
 def work_on_texts(
@@ -91,7 +108,7 @@ def work_on_texts(
     picked = [texts[number % len(texts)] for number in range(singles)]
     return Work(
         rows=len(texts),
-        all_rows=_all(model, batches),
+        all_rows=_in_parts(model, batches),
         singles=[one(text) for text in picked],
         cells={**calls, **made},
         rows_of_cell={**counts, **{cell: cell.batch for cell in made}},
@@ -109,7 +126,7 @@ def work_on_random(model: LoadedModel, rows: int, length: int, cells: Sequence[C
     made = _made_up(model, cells)
     return Work(
         rows=rows,
-        all_rows=_all(model, batches),
+        all_rows=_in_parts(model, batches),
         singles=[lambda: model.forward(single)] * singles,
         cells=made,
         rows_of_cell={cell: cell.batch for cell in made},
@@ -121,6 +138,12 @@ def _made_up(model: LoadedModel, cells: Sequence[Cell]) -> dict[Cell, Call]:
     return {cell: _all(model, [batch]) for cell, batch in batches.items()}
 
 
+def _in_parts(model: LoadedModel, batches: Sequence[Batch]) -> list[Call]:
+    """The calls that answer all batches, in as many parts for each model as there can be."""
+    edges = np.linspace(0, len(batches), min(_PARTS, len(batches)) + 1).astype(int)
+    return [_all(model, batches[begin:end]) for begin, end in itertools.pairwise(edges)]
+
+
 def _all(model: LoadedModel, batches: Sequence[Batch]) -> Call:
     def call() -> None:
         for batch in batches:
@@ -129,22 +152,21 @@ def _all(model: LoadedModel, batches: Sequence[Batch]) -> Call:
     return call
 
 
-def _seconds(call: Call) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
-
-
-def _singles(calls: Sequence[Call]) -> list[float]:
-    seconds: list[float] = []
-    while len(seconds) < len(calls) and sum(seconds) < _MOST_SECONDS:
-        seconds.append(_seconds(calls[len(seconds)]))
-    return seconds
+def _time_singles(works: Mapping[str, Work], times: Mapping[str, Times]) -> None:
+    """Time single texts, some of each model in turn, as many of each."""
+    spent, begin = 0.0, 0
+    most = min(len(work.singles) for work in works.values())
+    while begin < most and spent < _MOST_SECONDS * len(works):
+        for name, work in works.items():
+            seconds = [seconds_of(call) for call in work.singles[begin : min(most, begin + _SINGLES_A_TURN)]]
+            times[name].singles.extend(seconds)
+            spent += sum(seconds)
+        begin += _SINGLES_A_TURN
 
 
 def _repeated(call: Call) -> float:
     """Seconds of a call, the mean of several where it is short."""
     seconds: list[float] = []
     while not seconds or (sum(seconds) < _LEAST_SECONDS and len(seconds) < _MOST_CALLS):
-        seconds.append(_seconds(call))
+        seconds.append(seconds_of(call))
     return sum(seconds) / len(seconds)
