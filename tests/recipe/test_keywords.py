@@ -10,6 +10,7 @@ import pytest
 from pkd.errors import RecipeError
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.naming import PREFERRED, fields_of, leaves
+from pkd.recipe.reading import recipe_from
 from pkd.recipe.schema import Recipe
 
 
@@ -49,14 +50,30 @@ def test_a_section_and_a_keyword_of_it_go_together() -> None:
     assert placed == {"training": {"weight_decay": 0, "learning_rate": 1e-5}}
 
 
+def faults(given: dict[str, object]) -> str:
+    with pytest.raises(RecipeError) as caught:
+        recipe_from(place_keywords(given), where="test", required=())
+    return str(caught.value)
+
+
 def test_a_keyword_that_means_one_of_several_students_is_refused() -> None:
-    with pytest.raises(RecipeError, match="beta cannot go into students"):
-        place_keywords({"students": [{}, {"method": "kd"}], "beta": 3})
+    assert "beta cannot go into students" in faults({"students": [{}, {"method": "kd"}], "beta": 3})
 
 
 def test_the_same_setting_by_two_names_is_refused() -> None:
-    with pytest.raises(RecipeError, match="are one setting"):
-        place_keywords({"beta": 3, "students.0.beta": 4})
+    assert faults({"beta": 3, "students.0.beta": 4}) == (
+        "beta is given as students.0.beta too, which is the same setting; give one of them"
+    )
+
+
+def test_unknown_keywords_and_wrong_values_are_told_together() -> None:
+    told = faults({"bta": 3, "alpha": 70, "train": object()}).splitlines()
+    assert told == [
+        "3 things are wrong:",
+        "bta is no setting of pkd; did you mean beta?",
+        "train is of type object; give the name of a file or folder, or a hub name",
+        "alpha is 70; it must be at most 1, did you mean 0.7? (α, weight of L_DS; labels get 1 − α (from 0 to 1))",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -69,9 +86,7 @@ def test_the_same_setting_by_two_names_is_refused() -> None:
     ],
 )
 def test_an_unknown_keyword_is_told_with_what_was_meant(keyword: str, expected: str) -> None:
-    with pytest.raises(RecipeError) as caught:
-        place_keywords({keyword: 1})
-    assert expected in str(caught.value)
+    assert expected in faults({keyword: 1})
 
 
 def test_a_name_that_stands_in_two_places_is_decided_on_purpose() -> None:

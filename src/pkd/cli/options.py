@@ -15,11 +15,12 @@ from typer.models import OptionInfo
 
 from pkd.errors import RecipeError
 from pkd.recipe.devices import check_device
-from pkd.recipe.keywords import place_keywords
-from pkd.recipe.naming import default_of, fields_of, help_of, hints, without_none
+from pkd.recipe.keywords import path_of_keyword, place_keywords
+from pkd.recipe.naming import default_of, fields_of, help_of, hints, undotted, without_none
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import DataSettings, StudentSettings, TrainingSettings
+from pkd.recipe.spelling import AsFlags
 from pkd.recipe.yaml_text import parse_setting
 
 RESULT_PANEL = "Output and more"
@@ -135,6 +136,13 @@ def with_flags(*panels: Flags) -> Callable[[Callable[..., None]], Callable[..., 
         return wrapped
 
     return decorate
+
+
+def spelling_of(parameters: Sequence[inspect.Parameter], overrides: Sequence[str]) -> AsFlags:
+    """How the keys of a recipe, and a command's own parameters, are spelled as its flags."""
+    flags = {path_of_keyword(each.name) or (each.name,): _own_name(each) for each in parameters}
+    keys = [text.partition("=")[0].strip() for text in overrides]
+    return AsFlags(flags, {path_of_keyword(key) or undotted(key): f"--set {key}" for key in keys})
 
 
 def parameters_of(command: Callable[..., None]) -> list[inspect.Parameter]:

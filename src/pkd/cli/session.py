@@ -18,8 +18,9 @@ from typing import Any, NoReturn
 from rich.console import Console
 
 from pkd import progress, ranks
-from pkd.cli.options import Debug, Quiet, declare, parameters_of
+from pkd.cli.options import Debug, Quiet, declare, parameters_of, spelling_of
 from pkd.errors import PKDError, RankError, RecipeError, first_line
+from pkd.recipe.spelling import spelled_as
 from pkd.storage.space import is_full
 
 _QUIET_LIBRARIES = {
@@ -85,18 +86,22 @@ def drawing(*, quiet: bool = False) -> Iterator[None]:
 
 
 def with_progress(command: Callable[..., None]) -> Callable[..., None]:
-    """Draw a command's progress, and give it the flags of all commands that take their time: --quiet and --debug."""
+    """Draw a command's progress, and give it the flags of all commands that take their time: --quiet and --debug.
+
+    Messages name keys and parameters by the command's flags.
+    """
+    parameters = parameters_of(command)
 
     @functools.wraps(command)
     def wrapped(*, quiet: bool, debug: bool, **given: Any) -> None:  # --debug is read before anything is imported
-        with drawing(quiet=quiet):
+        with drawing(quiet=quiet), spelled_as(spelling_of(parameters, given.get("set") or ())):
             command(**given)
 
     flags = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
         for name, annotation in (("quiet", Quiet), ("debug", Debug))
     ]
-    declare(wrapped, [*parameters_of(command), *flags])
+    declare(wrapped, [*parameters, *flags])
     return wrapped
 
 

@@ -16,6 +16,7 @@ from pkd.recipe.faults import Fault
 from pkd.recipe.places import local_path
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import Metric, ProblemType
+from pkd.recipe.spelling import named
 
 _LEFT_OPEN: tuple[Any, ...] = (None, [], "auto")  # values that a page of defaults writes for what is not asked for
 
@@ -146,7 +147,9 @@ def fill_in_task(recipe: Recipe, given: Collection[str]) -> Iterator[Fault]:
     data = recipe.data
     if data.task is None:
         if data.folder is not None:
-            yield Fault(("data", "folder"), "is given without data.task, whose files it would hold; name the task")
+            yield Fault(
+                ("data", "folder"), f"is given without {named('data.task')}, whose files it would hold; name the task"
+            )
         return
     task = task_of(data.task)
     if task is None:

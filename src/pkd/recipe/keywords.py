@@ -7,9 +7,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from pkd.errors import RecipeError
+from pkd.recipe.faults import Fault
 from pkd.recipe.naming import Path, dotted, fields_of, key_of_today, keywords, spot, undotted
 from pkd.recipe.schema import Recipe
+from pkd.recipe.spelling import current_spelling
 from pkd.recipe.suggestions import GONE, RENAMED, hint_for, meant
 
 _LISTS_OF_NAMES = {("data", name) for name in ("text_columns", "label_columns", "label_names", "column_names")}
@@ -19,51 +20,51 @@ _PLAIN = (str, os.PathLike, int, float, list, tuple, Mapping)  # what the range 
 
 
 class PlacedKeywords(dict[str, Any]):
-    """Nested values that still know by which keyword each of them came, so that messages can name it."""
+    """Nested values that still know by which keyword each of them came, and which of those could not be placed."""
 
     def __init__(self) -> None:
         super().__init__()
         self.names: dict[Path, str] = {}
+        self.faults: list[Fault] = []
 
 
 def place_keywords(given: Mapping[str, Any]) -> PlacedKeywords:
-    """Put flat keywords where they stand in a recipe.
+    """Put flat keywords where they stand in a recipe; what is wrong with them is in `faults`.
 
     A keyword is the last part of a key (`beta`), the whole of it (`"training.learning_rate"`), or a section with a
     mapping (`training={...}`). `teacher` and `train` may be text. None stands for "not given".
-
-    Raises:
-        RecipeError: if a keyword is not known, or two of them stand for the same key.
     """
     placed = PlacedKeywords()
-    faults = []
     for keyword, value in sorted(given.items(), key=lambda item: item[0].count(".") + (item[0] not in _sections())):
         if value is None:
             continue
-        path = _path_of(keyword, value)
-        if path is None:
-            faults.append(f"{keyword} is no setting of pkd; {_meant(keyword)}")
-            continue
-        if path in _NAMES and not isinstance(value, _PLAIN):
-            faults.append(f"{keyword} is a {type(value).__name__}; give the name of a file or folder, or a hub name")
-            continue
-        if path in placed.names:
-            faults.append(f"{keyword} and {placed.names[path]} are one setting; give one of them")
-            continue
-        if not _put(placed, path, _plain(value, path)):
-            faults.append(f"{keyword} cannot go into {dotted(path[:-1])}, which is given as well; write it in there")
-            continue
-        placed.names[path] = keyword
-    if faults:
-        raise RecipeError("\n".join(faults))
+        path = path_of_keyword(keyword, value)
+        fault = _fault(placed, keyword, path, value)
+        if path is None or fault is not None:
+            placed.faults.append(Fault(path or undotted(keyword), fault or ""))
+        elif not _put(placed, path, _plain(value, path)):
+            about = f"cannot go into {dotted(path[:-1])}, which is given as well; write it in there"
+            placed.faults.append(Fault(path, about))
+        placed.names.setdefault(path or undotted(keyword), keyword)
     return placed
+
+
+def _fault(placed: PlacedKeywords, keyword: str, path: Path | None, value: Any) -> str | None:
+    if path is None:
+        return f"is no setting of pkd; {_meant(keyword)}"
+    if path in _NAMES and not isinstance(value, _PLAIN):
+        return f"is of type {type(value).__name__}; give the name of a file or folder, or a hub name"
+    if path in placed.names:
+        return f"is given as {keyword} too, which is the same setting; give one of them"
+    return None
 
 
 def _sections() -> set[str]:
     return set(fields_of(Recipe))
 
 
-def _path_of(keyword: str, value: Any) -> Path | None:
+def path_of_keyword(keyword: str, value: Any = None) -> Path | None:
+    """Where a keyword stands in a recipe; None where it is none."""
     if keyword == "teacher" and isinstance(value, Mapping):
         return ("teacher",)
     if keyword in keywords():
@@ -82,7 +83,9 @@ def _meant(keyword: str) -> str:
         return f"write {RENAMED[lowered]}"
     known = [*keywords(), *(dotted(path) for path in keywords().values())]
     near = meant(keyword, known)
-    return f"did you mean {near}?" if near else "`pkd recipe` lists all of them"
+    if near is None:
+        return "`pkd recipe` lists all of them"
+    return f"did you mean {current_spelling().name(path_of_keyword(near) or (near,))}?"
 
 
 def _plain(value: Any, path: Path) -> Any:

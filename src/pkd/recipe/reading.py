@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
@@ -16,6 +18,7 @@ from pkd.recipe.places import AnyPath, output_fault, output_folder, path_text
 from pkd.recipe.rules import broken_rules, missing_values
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
+from pkd.recipe.spelling import AsFlags, AsKeywords, AsLines, AsValues, Spelling, current_spelling, spelled_as
 from pkd.recipe.sweeping import sweep_faults
 from pkd.recipe.yaml_text import parse_setting, parse_yaml, plain_copy, recipe_text
 
@@ -24,11 +27,60 @@ T = TypeVar("T")
 _REQUIRED = ("teacher.model", "data.train")
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What was read: the recipe, None where not even defaults make one, and everything that is wrong with it."""
+
+    recipe: Recipe | None
+    faults: list[Fault]
+    spelling: Spelling
+
+    def checked(self) -> Recipe:
+        """The recipe.
+
+        Raises:
+            RecipeError: with every fault.
+        """
+        raise_faults(self.faults, self.spelling.place)
+        assert self.recipe is not None  # without faults there is a result
+        return self.recipe
+
+
 def read_recipe(path: AnyPath, set: str | Sequence[str] = (), *, required: Sequence[str] = _REQUIRED) -> Recipe:
     """Read a recipe from a YAML file; `set` overrides keys of it, as "students.0.beta=500".
 
     Raises:
         RecipeError: with every fault, each with its line and key.
+    """
+    return read_file(path, set, required=required).checked()
+
+
+@contextlib.contextmanager
+def recipe_of(recipe: Recipe | AnyPath, set: str | Sequence[str] = ()) -> Iterator[Recipe]:
+    """Give a recipe, which is read if it is a file; messages inside the block name its keys with their lines.
+
+    Raises:
+        RecipeError: with every fault, each with its line and key.
+    """
+    if isinstance(recipe, Recipe):
+        yield recipe
+        return
+    reading = read_file(recipe, set)
+    with spelled_as(reading.spelling):
+        yield reading.checked()
+
+
+def read_file(
+    path: AnyPath,
+    set: str | Sequence[str] = (),
+    *,
+    flags: Mapping[str, Any] | None = None,
+    required: Sequence[str] = _REQUIRED,
+) -> Reading:
+    """Read a recipe file; `flags` are keys that came as flags of a command, which win over the file as `set` does.
+
+    Raises:
+        RecipeError: if it is no YAML, or no mapping of keys.
     """
     path = path_text(path, "recipe")
     values, lines = parse_yaml(recipe_text(FilePath(path)), str(path))
@@ -39,13 +91,7 @@ def read_recipe(path: AnyPath, set: str | Sequence[str] = (), *, required: Seque
         raise RecipeError(
             f"{path} holds {kind}, but a recipe has keys, as `teacher:` and `data:`; `pkd recipe` writes one."
         )
-
-    def place(at: Path) -> tuple[int, str]:
-        known = next((at[:end] for end in range(len(at), -1, -1) if at[:end] in lines), ())
-        line = lines.get(known, 1)
-        return line, f"{path}:{line}: {dotted(at)}"
-
-    return _checked(values, set, place, tuple(required))
+    return _read(values, set, AsLines(str(path), lines), tuple(required), flags=flags or {})
 
 
 def recipe_from(
@@ -56,17 +102,27 @@ def recipe_from(
     `required` are the keys that must not stay empty: a job that needs no teacher leaves it out.
 
     Raises:
-        RecipeError: with every fault. Where the values come from `place_keywords`, it names the keywords.
+        RecipeError: with every fault. Where the values come from `place_keywords`, it names the keywords, and on the
+            command line the flags.
     """
-    names = values.names if isinstance(values, PlacedKeywords) else {}
+    return read_values(values, where=where, set=set, required=required).checked()
 
-    def place(at: Path) -> tuple[int, str]:
-        for end in range(len(at), 0, -1):
-            if at[:end] in names:
-                return 0, ".".join([names[at[:end]], *map(str, at[end:])])
-        return 0, f"{where}: {dotted(at)}"
 
-    return _checked(dict(plain_copy(values, where)), set, place, tuple(required))
+def read_values(
+    values: Mapping[str, Any], *, where: str, set: str | Sequence[str] = (), required: Sequence[str] = _REQUIRED
+) -> Reading:
+    """Read nested values, as `recipe_from` does, and raise nothing yet.
+
+    Raises:
+        RecipeError: if an override is no key=value.
+    """
+    spelling: AsFlags | AsKeywords | AsValues
+    if isinstance(outer := current_spelling(), AsFlags):
+        spelling = outer
+    else:
+        spelling = AsKeywords(values.names) if isinstance(values, PlacedKeywords) else AsValues(where)
+    before = values.faults if isinstance(values, PlacedKeywords) else []
+    return _read(dict(plain_copy(values, where)), set, spelling, tuple(required), before=before)
 
 
 def validate(settings_class: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -81,38 +137,40 @@ def validate(settings_class: type[T], values: Mapping[str, Any], where: str) -> 
     return settings
 
 
-def _checked(
+def _read(
     values: dict[str, Any],
     set: str | Sequence[str],
-    place: Callable[[Path], tuple[int, str]],
+    spelling: AsFlags | AsKeywords | AsLines | AsValues,
     required: tuple[str, ...],
-) -> Recipe:
-    overridden: dict[Path, str] = {}
+    *,
+    flags: Mapping[str, Any] | None = None,
+    before: Sequence[Fault] = (),
+) -> Reading:
     faults, device_stood = lift_device(values)
-    for text in [set] if isinstance(set, str) else set:
-        key, value = parse_setting(text)
-        overridden[key_of_today(undotted(key))] = f"--set {text}: "
+    faults += before
+    overrides = [(*parse_setting(text), "") for text in ([set] if isinstance(set, str) else set)]
+    overrides += [(key, value, "--" + key.replace("_", "-")) for key, value in (flags or {}).items()]
+    overridden: dict[Path, str] = {}
+    for key, value, flag in overrides:
+        overridden[key_of_today(undotted(key))] = flag or f"--set {key}"
         faults += override(values, key, value)
         faults += lift_device(values, wins=True)[0]
-
-    def placed(at: Path) -> tuple[int, str]:
-        if at == ("device",) and device_stood and at not in overridden:
-            at = device_stood
-        flag = next((overridden[at[:end]] for end in range(len(at), 0, -1) if at[:end] in overridden), None)
-        return (-1, flag + dotted(at)) if flag else place(at)
-
-    recipe, found = settings_from(Recipe, values)
-    faults += found
-    if recipe is not None:
-        faults += [*_student_training(recipe), *fill_in_task(recipe, values.get("data") or ()), *_local_names(recipe)]
-        broken = {fault.path for fault in faults}
-        later = [*missing_values(recipe, required), *broken_rules(recipe)]
-        if not broken and not later:  # a sweep's points are the recipe with other values in it
-            later += sweep_faults(recipe)
-        faults += [fault for fault in later if not any(_related(fault.path, path) for path in broken)]
-    raise_faults(faults, placed)
-    assert recipe is not None  # without faults there is a result
-    return recipe
+    if not isinstance(spelling, AsFlags):  # which knows them already
+        spelling = replace(spelling, given={**spelling.given, **overridden})
+    if isinstance(spelling, AsLines) and device_stood:
+        spelling = replace(spelling, moved={("device",): device_stood})
+    with spelled_as(spelling):
+        recipe, found = settings_from(Recipe, values)
+        faults += found
+        if recipe is not None:
+            in_data = values.get("data") or ()
+            faults += [*_student_training(recipe), *fill_in_task(recipe, in_data), *_local_names(recipe)]
+            broken = {fault.path for fault in faults}
+            later = [*missing_values(recipe, required), *broken_rules(recipe)]
+            if not broken and not later:  # a sweep's points are the recipe with other values in it
+                later += sweep_faults(recipe)
+            faults += [fault for fault in later if not any(_related(fault.path, path) for path in broken)]
+    return Reading(recipe, faults, spelling)
 
 
 def _related(one: Path, other: Path) -> bool:

@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from pkd.recipe.faults import Fault, shown
-from pkd.recipe.naming import Path
+from pkd.recipe.naming import Path, dotted
 from pkd.recipe.schema import Recipe, loss_of, method_label, start_label
 from pkd.recipe.settings import DataSettings, StudentSettings
+from pkd.recipe.spelling import named, set_to
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -85,10 +86,12 @@ def _method_faults(student: StudentSettings, at: Path) -> Iterator[Fault]:
         )
     loss = loss_of(student)
     if student.method != "ft" and loss.alpha == 0 and loss.beta == 0:
-        weights = "is 0, and kd has no patience" if student.method == "kd" else "and beta are 0"
+        method = dotted((*at, "method"))
+        beta = named(dotted((*at, "beta")))
+        weights = "is 0, and kd has no patience" if student.method == "kd" else f"and {beta} are 0"
         yield Fault(
             (*at, "alpha"),
-            f"{weights}: the teacher would teach nothing; raise alpha, or write method: ft if that is meant",
+            f"{weights}: the teacher would teach nothing; raise it, or give {set_to(method, 'ft')} if that is meant",
         )
 
 
@@ -107,7 +110,9 @@ def _start_faults(student: StudentSettings, at: Path, *, has_eval: bool) -> Iter
     if not starts:
         yield Fault(path, "is an empty list; write spread, first or the teacher layers to copy, as [1, 3, 5]")
     if len(starts) > 1 and not has_eval:
-        yield Fault(path, f"names {len(starts)} starts, but there is no data.eval whose score could choose; name one")
+        yield Fault(
+            path, f"names {len(starts)} starts, but there is no {named('data.eval')} whose score could choose; name one"
+        )
     if len(starts) != len({str(start) for start in starts}):
         yield Fault(path, f"is {shown(student.start)}; the same start stands there twice")
     for start in starts:
@@ -117,7 +122,9 @@ def _start_faults(student: StudentSettings, at: Path, *, has_eval: bool) -> Iter
             yield Fault(path, f"is {shown(start)}; teacher layers count from 1 and must be in increasing order")
         elif student.layers is not None and len(start) != student.layers:
             yield Fault(
-                path, f"is {shown(start)}, {len(start)} layers, but layers is {student.layers}; make them agree"
+                path,
+                f"is {shown(start)}, {len(start)} layers, but {named(dotted((*at, 'layers')))} is {student.layers}; "
+                "make them agree",
             )
 
 

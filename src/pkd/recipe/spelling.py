@@ -1,0 +1,232 @@
+"""How the user spells a key: by its flag on the command line, with its line in a recipe file, as a keyword in Python.
+
+A message never writes down how a key is given, for the same job has three doors. It asks `named` for the key, and
+`set_to` for the words that give it a value; each door says with `spelled_as` how keys are spelled there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import shlex
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any, Protocol
+
+from pkd.recipe.naming import Path, dotted, keywords, undotted
+
+
+class Spelling(Protocol):
+    """How keys are spelled at one door; a job's own parameter, as max_drop, is a key of one part."""
+
+    def name(self, path: Path) -> str:
+        """The key in the middle of a sentence."""
+
+    def place(self, path: Path) -> tuple[int, str]:
+        """Where it stands, for the order of faults, and the key at the start of a line."""
+
+    def setting(self, path: Path, value: Any) -> str:
+        """The words that give the key a value; Ellipsis leaves the value open."""
+
+    def offers(self, path: Path) -> bool:
+        """Whether the key can be given here."""
+
+
+@dataclass(frozen=True)
+class AsKeywords:
+    """In Python: `beta`, or as it was given."""
+
+    given: Mapping[Path, str] = field(default_factory=dict)
+
+    def name(self, path: Path) -> str:
+        """As it was given, else the shortest keyword there is."""
+        return _longest(self.given, path) or _keyword_of(path)
+
+    def place(self, path: Path) -> tuple[int, str]:
+        """All in one order."""
+        return 0, self.name(path)
+
+    def setting(self, path: Path, value: Any) -> str:
+        """As `sep=';'`."""
+        return self.name(path) if value is ... else f"{self.name(path)}={value!r}"
+
+    def offers(self, path: Path) -> bool:
+        """Every key is a keyword."""
+        return True
+
+
+@dataclass(frozen=True)
+class AsFlags:
+    """On the command line: `--beta`, or `--set data.sep` where the command has no flag of its own.
+
+    Attributes:
+        flags: key → the flag that this command has for it.
+        given: key → how it was given by `--set`.
+    """
+
+    flags: Mapping[Path, str]
+    given: Mapping[Path, str] = field(default_factory=dict)
+
+    def name(self, path: Path) -> str:
+        """The flag; what lies within its value goes without saying."""
+        if given := _longest(self.given, path):
+            return given
+        return self._flag(path) or f"--set {dotted(path)}"
+
+    def place(self, path: Path) -> tuple[int, str]:
+        """All in one order."""
+        return 0, self.name(path)
+
+    def setting(self, path: Path, value: Any) -> str:
+        """As `--max-length 64` or `--set data.sep=';'`."""
+        flag = self._flag(path)
+        if value is ...:
+            return flag or f"--set {dotted(path)}=..."
+        return f"{flag} {shlex.quote(_yaml(value))}" if flag else f"--set {dotted(path)}={shlex.quote(_yaml(value))}"
+
+    def offers(self, path: Path) -> bool:
+        """Only what has a flag: `--set` takes every key, also those that this command does not look at."""
+        return self._flag(path) is not None
+
+    def _flag(self, path: Path) -> str | None:
+        return next((self.flags[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.flags), None)
+
+
+@dataclass(frozen=True)
+class AsLines:
+    """In a recipe file: the whole key, with the line where it stands.
+
+    Attributes:
+        file: its name.
+        lines: key → line.
+        given: key → how it was given beside the file, by a flag or `--set`.
+        moved: key → where it stands today, for keys that once stood elsewhere.
+    """
+
+    file: str
+    lines: Mapping[Path, int]
+    given: Mapping[Path, str] = field(default_factory=dict)
+    moved: Mapping[Path, Path] = field(default_factory=dict)
+
+    def name(self, path: Path) -> str:
+        """As `students.0.beta (recipe.yaml:4)`; without a line where the file does not have it."""
+        if given := _longest(self.given, path):
+            return given
+        path = self.moved.get(path, path)
+        where = f" ({FilePath(self.file).name}:{self.lines[path]})" if path in self.lines else ""
+        return dotted(path) + where
+
+    def place(self, path: Path) -> tuple[int, str]:
+        """As `recipe.yaml:4: students.0.beta`, by line; that of what it belongs to where it has none of its own."""
+        if given := _longest(self.given, path):
+            return -1, given
+        path = self.moved.get(path, path)
+        line = next((self.lines[path[:end]] for end in range(len(path), -1, -1) if path[:end] in self.lines), 1)
+        return line, f"{self.file}:{line}: {dotted(path)}"
+
+    def setting(self, path: Path, value: Any) -> str:
+        """As `data.sep: ';'`."""
+        return dotted(path) if value is ... else f"{dotted(path)}: {_quoted(_yaml(value))}"
+
+    def offers(self, path: Path) -> bool:
+        """Every key can be written."""
+        return True
+
+
+@dataclass(frozen=True)
+class AsValues:
+    """Of nested values: the whole key behind the name of their origin, or as it was given beside them."""
+
+    where: str
+    given: Mapping[Path, str] = field(default_factory=dict)
+
+    def name(self, path: Path) -> str:
+        """As `data.train`."""
+        return _longest(self.given, path) or dotted(path)
+
+    def place(self, path: Path) -> tuple[int, str]:
+        """As `paper: data.train`, all in one order."""
+        return 0, f"{self.where}: {self.name(path)}"
+
+    def setting(self, path: Path, value: Any) -> str:
+        """As `data.sep: ';'`."""
+        return dotted(path) if value is ... else f"{dotted(path)}: {_quoted(_yaml(value))}"
+
+    def offers(self, path: Path) -> bool:
+        """Every key can be given."""
+        return True
+
+
+_current: ContextVar[Spelling] = ContextVar("spelling", default=AsKeywords())  # noqa: B039 - frozen, and never filled
+
+
+@contextlib.contextmanager
+def spelled_as(spelling: Spelling) -> Iterator[None]:
+    """Let messages inside the block name keys so."""
+    before = _current.set(spelling)
+    try:
+        yield
+    finally:
+        _current.reset(before)
+
+
+def current_spelling() -> Spelling:
+    """How keys are spelled here and now."""
+    return _current.get()
+
+
+def named(key: str) -> str:
+    """How the user spells a key, given by its whole name or as a job's own parameter.
+
+    >>> named("training.learning_rate"), named("max_drop")
+    ('learning_rate', 'max_drop')
+    """
+    return _current.get().name(undotted(key))
+
+
+def set_to(key: str, value: Any = ...) -> str:
+    """How the user gives a key a value; without one, the key alone with room for it.
+
+    >>> set_to("data.sep", ";"), set_to("data.encoding")
+    ("sep=';'", 'encoding')
+    """
+    return _current.get().setting(undotted(key), value)
+
+
+def offers(key: str) -> bool:
+    """Whether the user can give a key here: advice that cannot be followed is none."""
+    return _current.get().offers(undotted(key))
+
+
+def _longest(given: Mapping[Path, str], path: Path) -> str | None:
+    """How the longest part of `path` that was given is spelled, with the rest of it."""
+    for end in range(len(path), 0, -1):
+        if path[:end] in given:
+            return ".".join([given[path[:end]], *map(str, path[end:])])
+    return None
+
+
+@functools.cache
+def _keywords_by_path() -> dict[Path, str]:
+    by_path: dict[Path, str] = {}
+    for name, path in keywords().items():
+        if name != path[-1] or path not in by_path:  # teacher, not model, is the keyword of teacher.model
+            by_path[path] = name
+    return by_path
+
+
+def _keyword_of(path: Path) -> str:
+    return _keywords_by_path().get(path) or dotted(path)
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"[{', '.join(map(_yaml, value))}]" if isinstance(value, list | tuple) else str(value)
+
+
+def _quoted(text: str) -> str:
+    plain = text.replace("_", "").replace("-", "").replace(".", "").isalnum() or text.startswith("[")
+    return text if plain else f"'{text}'"

@@ -1,0 +1,85 @@
+"""A key is spelled as the user gave it: by its flag, with its line, or as a keyword."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pkd.errors import RecipeError
+from pkd.recipe.keywords import place_keywords
+from pkd.recipe.reading import read_recipe, recipe_from, recipe_of
+from pkd.recipe.schema import Recipe
+from pkd.recipe.spelling import AsFlags, named, offers, set_to, spelled_as
+
+FLAGS = AsFlags(
+    {("data", "eval"): "--eval", ("students", 0, "alpha"): "--alpha", ("max_drop",): "--max-drop"},
+    {("students", 0, "beta"): "--set beta"},
+)
+
+
+def test_in_python_keys_are_keywords() -> None:
+    assert [named(key) for key in ("data.eval", "students.0.beta", "teacher.model", "evaluation.metric")] == [
+        "eval", "beta", "teacher", "metric",
+    ]  # fmt: skip
+    assert [named(key) for key in ("students.1.beta", "teacher.finetune.learning_rate", "max_drop")] == [
+        "students.1.beta", "teacher.finetune.learning_rate", "max_drop",
+    ]  # fmt: skip
+    assert set_to("data.sep", ";") == "sep=';'"
+    assert set_to("data.encoding") == "encoding"
+    assert offers("data.unlabelled")
+
+
+def test_on_the_command_line_keys_are_flags() -> None:
+    with spelled_as(FLAGS):
+        assert [named(key) for key in ("data.eval", "max_drop", "students.0.beta", "data.sep")] == [
+            "--eval", "--max-drop", "--set beta", "--set data.sep",
+        ]  # fmt: skip
+        assert set_to("data.sep", ";") == "--set data.sep=';'"
+        assert set_to("data.label_names", ["a b", "c"]) == "--set data.label_names='[a b, c]'"
+        assert set_to("data.label_ids_are_teacher_ids", True) == "--set data.label_ids_are_teacher_ids=true"
+        assert set_to("students.0.alpha", 0.7) == "--alpha 0.7"
+        assert set_to("data.encoding") == "--set data.encoding=..."
+        assert set_to("data.eval") == "--eval"
+        assert offers("data.eval")
+        assert not offers("data.unlabelled")  # --set takes the key, but the command does not look at it
+    assert named("data.eval") == "eval"
+
+
+def test_faults_of_keywords_name_the_flags_while_a_command_runs() -> None:
+    with spelled_as(FLAGS), pytest.raises(RecipeError) as caught:
+        recipe_from(
+            place_keywords({"alpha": 70, "beta": -1, "bta": 3, "start": ["spread", "first"]}),
+            where="distill",
+            required=("data.train",),
+        )
+    told = str(caught.value).splitlines()[1:]
+    assert [line.split(" is ")[0].split(" names ")[0] for line in told] == [
+        "--set bta", "--alpha", "--set beta", "--set data.train", "--set students.0.start",
+    ]  # fmt: skip
+    assert "did you mean --set beta?" in told[0]
+    assert "there is no --eval whose score could choose" in told[-1]
+
+
+def test_in_a_recipe_file_keys_have_their_line(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("teacher: {model: t}\ndata:\n  train: a.csv\n  sep: ';'\ntraining: {device: cpu}\n")
+    with recipe_of(path, ["students.0.beta=5"]) as recipe:
+        assert recipe.students[0].beta == 5
+        assert named("data.sep") == "data.sep (recipe.yaml:4)"
+        assert named("data.eval") == "data.eval"
+        assert named("device") == "training.device (recipe.yaml:5)"  # where it once stood
+        assert named("students.0.beta") == "--set students.0.beta"
+        assert set_to("data.sep", ",") == "data.sep: ','"
+        assert set_to("data.on_empty", "drop") == "data.on_empty: drop"
+        assert set_to("data.label_names", ["a", "b"]) == "data.label_names: [a, b]"
+    assert named("data.sep") == "sep"
+    with recipe_of(Recipe()) as same:
+        assert same == Recipe()
+
+
+def test_a_recipe_that_is_read_beside_a_command_keeps_its_own_lines(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("teacher: {model: t}\ndata: {train: a.csv}\nstudents: [{alpha: 7}]\n")
+    with spelled_as(FLAGS), pytest.raises(RecipeError, match=r"recipe\.yaml:3: students\.0\.alpha is 7;"):
+        read_recipe(path)
