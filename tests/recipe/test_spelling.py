@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pkd.distillation.plan import plan_students
 from pkd.errors import RecipeError
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.reading import read_recipe, recipe_from, recipe_of
@@ -13,7 +14,7 @@ from pkd.recipe.schema import Recipe
 from pkd.recipe.spelling import AsFlags, named, offers, set_to, spelled_as
 
 FLAGS = AsFlags(
-    {("data", "eval"): "--eval", ("students", 0, "alpha"): "--alpha", ("max_drop",): "--max-drop"},
+    {("data", "eval"): "--eval", ("students", 0, "alpha"): "--alpha", ("max_drop",): "--max-drop", ("int8",): "--int8"},
     {("students", 0, "beta"): "--set beta"},
 )
 
@@ -41,6 +42,7 @@ def test_on_the_command_line_keys_are_flags() -> None:
         assert set_to("students.0.alpha", 0.7) == "--alpha 0.7"
         assert set_to("data.encoding") == "--set data.encoding=..."
         assert set_to("data.eval") == "--eval"
+        assert set_to("int8", True) == "--int8"
         assert offers("data.eval")
         assert not offers("data.unlabelled")  # --set takes the key, but the command does not look at it
     assert named("data.eval") == "eval"
@@ -73,9 +75,20 @@ def test_in_a_recipe_file_keys_have_their_line(tmp_path: Path) -> None:
         assert set_to("data.sep", ",") == "data.sep: ','"
         assert set_to("data.on_empty", "drop") == "data.on_empty: drop"
         assert set_to("data.label_names", ["a", "b"]) == "data.label_names: [a, b]"
+        assert set_to("overwrite", True) == "overwrite=True"  # a job's own, and no key of a recipe
     assert named("data.sep") == "sep"
     with recipe_of(Recipe()) as same:
         assert same == Recipe()
+
+
+def test_a_students_keys_are_named_by_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("teacher: {model: t}\ndata: {train: a.csv}\nstudents:\n  - beta: 1\n  - layers: 9\n")
+    with recipe_of(path) as recipe, pytest.raises(RecipeError) as caught:
+        plan_students(recipe, teacher_layers=4)
+    assert str(caught.value).startswith(
+        "students.1.layers (recipe.yaml:5) is 9: a student of 9 layers cannot come from"
+    )
 
 
 def test_a_recipe_that_is_read_beside_a_command_keeps_its_own_lines(tmp_path: Path) -> None:

@@ -75,19 +75,19 @@ def serve(
         typer.Option("--workers", metavar="N", min=1, help="threads of the model (default: a core each)"),
     ] = None,
     device: Device = None,
-    max_batch: Annotated[int, _limit("--max-batch", "texts the model answers at a time")] = _LIMITS.batch,
-    max_queue: Annotated[int, _limit("--max-queue", "texts that may wait; beyond it 429")] = _LIMITS.queue,
-    max_texts: Annotated[int, _limit("--max-texts", "texts a request; beyond it 422")] = _LIMITS.texts,
-    max_characters: Annotated[int, _limit("--max-characters", "of a text; beyond it 422")] = _LIMITS.characters,
-    max_body: Annotated[int, _limit("--max-body", "bytes a request; beyond it 413")] = _LIMITS.body_bytes,
+    max_batch: Annotated[int, _limit("--max-batch", "texts the model answers at a time")] = _LIMITS.max_batch,
+    max_queue: Annotated[int, _limit("--max-queue", "texts that may wait; beyond it 429")] = _LIMITS.max_queue,
+    max_texts: Annotated[int, _limit("--max-texts", "texts a request; beyond it 422")] = _LIMITS.max_texts,
+    max_characters: Annotated[int, _limit("--max-characters", "of a text; beyond it 422")] = _LIMITS.max_characters,
+    max_body: Annotated[int, _limit("--max-body", "bytes a request; beyond it 413")] = _LIMITS.max_body,
     drain_seconds: Annotated[
         int, _limit("--drain-seconds", "a stop waits for what it accepted")
     ] = _LIMITS.drain_seconds,
 ) -> None:
     """Serve a classifier over HTTP: /predict, /health, /metrics, /docs."""
     limits = Limits(
-        body_bytes=max_body, texts=max_texts, characters=max_characters, queue=max_queue, batch=max_batch,
-        drain_seconds=drain_seconds,
+        max_body=max_body, max_texts=max_texts, max_characters=max_characters, max_queue=max_queue,
+        max_batch=max_batch, drain_seconds=drain_seconds,
     )  # fmt: skip
     with loading():
         from pkd.jobs.serve import serve

@@ -22,6 +22,7 @@ from pkd.data.raw_labels import read_labels
 from pkd.data.tables import RawTable, places
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
+from pkd.recipe.spelling import set_to
 
 if TYPE_CHECKING:
     import datasets
@@ -116,7 +117,8 @@ def _kept_rows(
         return ~empty
     if on_empty == "error" and share > EMPTY_SHARE:
         raise DataError(
-            f"{told} ({where}). Mend them, or choose with --set data.on_empty=drop or --set data.on_empty=keep."
+            f"{told} ({where}). Mend them, or choose with {set_to('data.on_empty', 'drop')} or "
+            f"{set_to('data.on_empty', 'keep')}."
         )
     progress.warn(f"{told} ({where}); they were kept.")
     return None

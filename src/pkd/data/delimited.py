@@ -20,6 +20,7 @@ from pkd.data.tables import Choose, RawTable, RowBuffer
 from pkd.data.tasks import Columns, is_usual_name
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.settings import TABS
+from pkd.recipe.spelling import named, set_to
 
 Quotes = Literal["auto", "csv", "text"]
 
@@ -27,7 +28,6 @@ _LONGEST_FIELD = 2**31 - 1  # the csv module refuses fields of more than 128 KiB
 _SEPARATORS = {",": ",", ";": ";", "\t": "a tab", "|": "|"}
 _SEP_LINE = re.compile(r'"?sep=(\\t|.)"?', re.IGNORECASE)  # a first line by which spreadsheets tell the separator
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')  # a field as CSV quotes it
-_READ_AS_CSV = "--set data.quotes=csv reads them as CSV does"
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def read_delimited(
     if as_csv:
         progress.warn(
             f"{path}: quotes as those of line {quoted} look like CSV's, but in a .tsv file quotes are text, and stay "
-            f"in the texts; {_READ_AS_CSV}."
+            f"in the texts; {set_to('data.quotes', 'csv')} reads them as CSV does."
         )
     yield rows.take(path)
 
@@ -186,7 +186,7 @@ def _choose(choose: Choose, names: Sequence[str], path: Path, dialect: _Dialect,
         if in_quotes and dialect.quotes_are_text and _reads_as_csv(path, dialect.delimiter, encoding, len(names)):
             raise DataError(
                 f"{path}: the names of its columns stand in quotes ({', '.join(in_quotes)}), which look like CSV's, "
-                f"but in a .tsv file quotes are text; {_READ_AS_CSV}."
+                f"but in a .tsv file quotes are text; {set_to('data.quotes', 'csv')} reads them as CSV does."
             ) from error
         raise
 
@@ -228,7 +228,8 @@ def _quote_message(path: Path, begins: int, line: int, error: str) -> str:
     if "unexpected end" in error:
         return (
             f'{path}, line {begins}: a quote (") that opens in the row beginning here is never closed. Close it, or '
-            'double a quote that is text (""); where all quotes are text, --set data.quotes=text reads them so.'
+            'double a quote that is text (""); where all quotes are text, '
+            f"{set_to('data.quotes', 'text')} reads them so."
         )
     where = f"line {begins}" if line == begins else f"lines {begins} to {line}"
     return (
@@ -243,7 +244,7 @@ def _clean_header(header: list[str], path: Path, delimiter: str, encoding: str) 
     if any("\0" in name for name in header):
         raise DataError(
             f"{path} is not {encoding} text: its first line holds NUL characters, as UTF-16 read as {encoding} does. "
-            "Try --set data.encoding=utf-16, or save it as UTF-8."
+            f"Try {set_to('data.encoding', 'utf-16')}, or save it as UTF-8."
         )
     names = [name.strip() for name in header]
     if names != header:
@@ -251,7 +252,7 @@ def _clean_header(header: list[str], path: Path, delimiter: str, encoding: str) 
     if len(names) == 1 and (other := _other_separator(names[0], delimiter)) is not None:
         raise DataError(
             f"{path} has one column only ('{names[0]}'); it looks separated by {_SEPARATORS.get(other, other)}. "
-            f"Use --set data.sep='{other.replace(chr(9), chr(92) + 't')}'."
+            f"Use {set_to('data.sep', other.replace(chr(9), chr(92) + 't'))}."
         )
     named = [name for name in names if name]
     twice = sorted({name for name in named if named.count(name) > 1})
@@ -281,11 +282,14 @@ def _uneven_message(path: Path, uneven: list[tuple[int, int]], width: int, diale
     told = ", ".join(f"line {line}: {fields} of {width} fields" for line, fields in uneven[:5])
     more = f", and {len(uneven) - 5:,} more rows" if len(uneven) > 5 else ""
     if as_csv:
-        advice = f"Quotes are text here, as in every .tsv file, but they look like CSV's: {_READ_AS_CSV}."
+        advice = (
+            "Quotes are text here, as in every .tsv file, but they look like CSV's: "
+            f"{set_to('data.quotes', 'csv')} reads them as CSV does."
+        )
     elif dialect.quotes_are_text:
         advice = (
             "Quotes are text here, so a text with a separator or a line break in it cannot stand in them; where they "
-            f"are CSV's, {_READ_AS_CSV}."
+            f"are CSV's, {set_to('data.quotes', 'csv')} reads them as CSV does."
         )
     else:
         advice = f"A text that holds {_SEPARATORS.get(dialect.delimiter, dialect.delimiter)} must stand in quotes."
@@ -297,5 +301,5 @@ def _delimiter(sep: str | None) -> str | None:
         return None
     char = "\t" if sep in TABS else str(sep)
     if len(char) != 1 or char in '"\r\n':
-        raise RecipeError(f"data.sep is {sep!r}; give one character, for instance ';' or '\\t'.")
+        raise RecipeError(f"{named('data.sep')} is {sep!r}; give one character, for instance ';' or '\\t'.")
     return char

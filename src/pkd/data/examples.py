@@ -22,6 +22,7 @@ from pkd.recipe.naming import fields_of
 from pkd.recipe.places import AnyPath
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.settings import DataSettings, ProblemType
+from pkd.recipe.spelling import named, set_to
 from pkd.recipe.suggestions import hint_for
 
 _CLASSES_TOLD = 20
@@ -73,8 +74,8 @@ def load_examples(
     """
     if teacher is not None and settings.problem_type not in ("auto", teacher.problem_type):
         raise RecipeError(
-            f"data.problem_type is {settings.problem_type}, but the teacher has learned {teacher.problem_type}. Leave "
-            "problem_type out, or take another teacher."
+            f"{named('data.problem_type')} is {settings.problem_type}, but the teacher has learned "
+            f"{teacher.problem_type}. Leave it out, or take another teacher."
         )
     if teacher is not None:
         settings = dataclasses.replace(settings, problem_type=teacher.problem_type)
@@ -182,5 +183,6 @@ def _check_same_kind(data: datasets.DatasetDict) -> None:
     if len(set(kinds.values())) > 1:
         told = "; ".join(f"{split}: {', '.join(columns)}" for split, columns in kinds.items())
         raise DataError(
-            f"The splits do not have the same text columns ({told}). Name the same columns with --text-columns."
+            f"The splits do not have the same text columns ({told}). Name the same columns with "
+            f"{set_to('data.text_columns')}."
         )

@@ -20,9 +20,11 @@ from pkd import progress
 from pkd.data.arrays import column_array, column_values
 from pkd.data.class_names import HEADS, names_by_id
 from pkd.data.encoding import count_choices
+from pkd.data.raw_labels import or_as_unlabelled
 from pkd.data.spelling import lookalikes, match_names, visible
 from pkd.errors import DataError, TeacherError
 from pkd.recipe.settings import ProblemType
+from pkd.recipe.spelling import named, set_to
 
 if TYPE_CHECKING:
     import datasets
@@ -99,8 +101,8 @@ def _all_named(labels: Iterable[str], ordered: Sequence[str]) -> tuple[str, ...]
     known = match_names(labels, ordered)
     if ordered and (unknown := sorted(label for label in labels if label not in known)):
         raise DataError(
-            f"train has labels that data.label_names does not name: {_listed(unknown)}. It names {_listed(ordered)}. "
-            "Name every class there, as it is written in the file, or leave data.label_names out."
+            f"train has labels that {named('data.label_names')} does not name: {_listed(unknown)}. It names "
+            f"{_listed(ordered)}. Name every class there, as it is written in the file, or leave it out."
         )
     return tuple(ordered)
 
@@ -179,7 +181,7 @@ def encode_labels(
     if problem_of(dataset) != problem_type and not (problem_type == "regression" and _is_number(dataset)):
         raise DataError(
             f"{where} has labels of {_PROBLEMS[problem_of(dataset)]}, but {_PROBLEMS[problem_type]} are learned. Give "
-            "other rows, or say with --problem-type what is to be learned."
+            f"other rows, or say with {set_to('data.problem_type')} what is to be learned."
         )
     if problem_type == "regression":
         scores = dataset.with_format("arrow")[:]["label"].cast(pa.float32())
@@ -280,7 +282,7 @@ def _refuse_unknown(
     elif numbers_for_names and not ids:
         advice = (
             "Write the names instead of numbers; or, if the numbers are the classifier's own class ids, say so with "
-            "--set data.label_ids_are_teacher_ids=true."
+            f"{set_to('data.label_ids_are_teacher_ids', True)}."
         )
     alike = lookalikes(sorted(map(str, unknown)), names)[:_SHOWN]
     raise DataError(
@@ -308,7 +310,7 @@ def _refuse_ignored(counts: Counter[str | int], where: str) -> None:
     if IGNORED_LABEL in counts:
         raise DataError(
             f"{where} has the label -100 in {counts[IGNORED_LABEL]:,} of {counts.total():,} rows, which losses leave "
-            "out in silence. Take these rows out, or give them as unlabelled text (--unlabelled)."
+            f"out in silence. Take these rows out{or_as_unlabelled()}."
         )
 
 
@@ -330,7 +332,7 @@ def _check_classes(counts: Counter[str | int], names: Sequence[str], split: str,
 def _one_class_message(where: str, label: str | int, rows: int) -> str:
     return (
         f"{where} has 1 class only: all {rows:,} rows have the label '{label}'. A classifier needs two at least; is "
-        "another column the label (--label-column)?"
+        f"another column the label ({set_to('data.label_column')})?"
     )
 
 

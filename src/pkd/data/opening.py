@@ -14,6 +14,7 @@ import charset_normalizer
 
 from pkd import progress
 from pkd.errors import DataError, RecipeError
+from pkd.recipe.spelling import named, set_to
 
 _BYTES_TO_GUESS_FROM = 65_536
 _USUAL_ENCODINGS = ["utf_8", "cp1252", "cp1250", "cp1251", "gb18030", "big5", "shift_jis", "euc_jp", "euc_kr"]
@@ -80,7 +81,8 @@ def codec(encoding: str) -> str:
         io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # refuses what is no encoding of text, as hex
     except (LookupError, ValueError) as error:  # ValueError: a NUL in its name
         raise RecipeError(
-            f"data.encoding is {encoding!r}, which is no text encoding that Python knows; give utf-8, utf-16, cp1252."
+            f"{named('data.encoding')} is {encoding!r}, which is no text encoding that Python knows; give utf-8, "
+            "utf-16, cp1252."
         ) from error
     return "utf-8-sig" if name == "utf-8" else encoding
 
@@ -100,9 +102,9 @@ def _encoding_message(path: Path, encoding: str) -> str:
     else:
         guess = _guess(around)
     advice = (
-        f"It looks like {guess}: try --set data.encoding={guess}, or save it as UTF-8."
+        f"It looks like {guess}: try {set_to('data.encoding', guess)}, or save it as UTF-8."
         if guess is not None and codecs.lookup(guess) != codecs.lookup(encoding)
-        else "Give its encoding with --set data.encoding=..., or save it as UTF-8."
+        else f"Give its encoding with {set_to('data.encoding')}, or save it as UTF-8."
     )
     return f"{path} is not {encoding} text: the byte at offset {offset:,} cannot be read. {advice}"
 

@@ -17,6 +17,7 @@ from pkd.data.spelling import plain
 from pkd.data.tables import RawTable, places
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
+from pkd.recipe.spelling import named, offers
 
 Kept = np.ndarray[Any, np.dtype[np.bool_]] | None
 
@@ -55,7 +56,7 @@ def read_labels(raw: RawTable, settings: DataSettings, kept: Kept, class_names: 
     if missing:
         raise DataError(
             f"{raw.source}: {len(missing):,} of {len(values):,} rows have no label ({places(raw, missing)}). Label "
-            "them, take them out, or give them as unlabelled text (--unlabelled)."
+            f"them, or take them out{or_as_unlabelled()}."
         )
     if settings.problem_type == "regression":
         return _scores(raw, values)
@@ -70,13 +71,18 @@ def read_labels(raw: RawTable, settings: DataSettings, kept: Kept, class_names: 
     return classes
 
 
+def or_as_unlabelled() -> str:
+    """What else can be done with rows without a label, where the job takes unlabelled text; to go on after advice."""
+    return f", or give them as unlabelled text ({named('data.unlabelled')})" if offers("data.unlabelled") else ""
+
+
 def _named(raw: RawTable, values: Sequence[int | None], names: Sequence[str]) -> pa.Array:
     """Integer classes by their names, so that they are aligned by name with a classifier's."""
     for row, value in enumerate(values):
         if value is not None and not 0 <= value < len(names):
             raise DataError(
-                f"{raw.source}, {places(raw, [row])}: the label is {value}, but data.label_names names the classes 0 "
-                f"to {len(names) - 1} ({', '.join(names)})."
+                f"{raw.source}, {places(raw, [row])}: the label is {value}, but {named('data.label_names')} names "
+                f"the classes 0 to {len(names) - 1} ({', '.join(names)})."
                 + (" −1 marks hidden labels: the rows can be predicted, not trained or measured on." * (value == -1))
             )
     return pa.array([None if value is None else names[value] for value in values], pa.string())
@@ -121,8 +127,8 @@ def _sets_of_columns(raw: RawTable, names: Sequence[str], kept: Kept) -> pa.Arra
         if None in answers:
             at = answers.index(None)
             raise DataError(
-                f"{raw.source}, {places(raw, [row])}: '{names[at]}' is {values[at]!r}; columns of --label-columns hold "
-                "1 where a row has the label and 0 where it has not."
+                f"{raw.source}, {places(raw, [row])}: '{names[at]}' is {values[at]!r}; columns of "
+                f"{named('data.label_columns')} hold 1 where a row has the label and 0 where it has not."
             )
         sets.append([name for name, answer in zip(names, answers, strict=True) if answer])
     return pa.array(sets, pa.list_(pa.string()))

@@ -24,6 +24,7 @@ from pkd.data.typed_tables import load_from_hub, load_saved, raw_rows, read_parq
 from pkd.errors import DataError
 from pkd.recipe.places import is_url, local_path
 from pkd.recipe.settings import DataSettings
+from pkd.recipe.spelling import named, offers, set_to
 
 if TYPE_CHECKING:
     import datasets
@@ -77,10 +78,9 @@ def read_data(
     require_sources(settings, splits)
     data = datasets.DatasetDict()
     for split in splits:
-        named: str | list[str] | None = getattr(settings, split)
-        if not named:
+        sources = sources_of(settings, split)
+        if not sources:
             continue
-        sources = [named] if isinstance(named, str) else named
         parts = []
         for source in sources:
             chosen: list[Columns] = []
@@ -99,9 +99,14 @@ def require_sources(settings: DataSettings, splits: Sequence[str]) -> None:
         DataError: naming the first that is not.
     """
     for split in splits:
-        named: str | list[str] | None = getattr(settings, split)
-        for source in [named] if isinstance(named, str) else named or []:
+        for source in sources_of(settings, split):
             _found(source)
+
+
+def sources_of(settings: DataSettings, split: str) -> list[str]:
+    """The sources that the settings name for a split."""
+    given: str | list[str] | None = getattr(settings, split)
+    return [given] if isinstance(given, str) else list(given or ())
 
 
 def read_split(
@@ -173,10 +178,10 @@ def choose_columns(columns: Sequence[str], *, settings: DataSettings, source: st
         found = dataclasses.replace(found, label=None, label_set=(), row_id=None)
     texts, others = unused_columns(columns, found)
     if texts:
-        several = " and --set data.problem_type=multiple_choice" if found.has_choices else ""
+        several = f" and {set_to('data.problem_type', 'multiple_choice')}" if found.has_choices else ""
         progress.warn(
-            f"{source}: {_not_used(texts)} here, but {' and '.join(found.text)}. Choose others with --text-columns "
-            f"{','.join(found.text)}{several}."
+            f"{source}: {_not_used(texts)} here, but {' and '.join(found.text)}. Choose others with "
+            f"{set_to('data.text_columns', ','.join(found.text))}{several}."
         )
     if others:
         progress.note(f"{source}: {_not_used(others)} here.")
@@ -256,9 +261,10 @@ def read_file(
             f"{', '.join(SUFFIXES)}, a folder saved by `datasets`, or a hub name."
         )
     if labelled:
+        where = f" ({named('data.unlabelled')})" if offers("data.unlabelled") else ""
         raise DataError(
             f"{path.absolute()} is plain text, which has no labels. Give .csv, .tsv, .jsonl or .parquet; a .txt file "
-            "can be unlabelled text (--unlabelled), one a line."
+            f"can be unlabelled text{where}, one a line."
         )
     if len(settings.text_columns) == 2:
         raise DataError(
@@ -308,7 +314,7 @@ def _check_same_texts(
         if ("text" in columns) != ("text" in part.column_names):
             raise DataError(
                 f"{source} has {_kind(part.column_names)}, but {other} has {_kind(columns)}. Name the same columns in "
-                "all of them with --text-columns."
+                f"all of them with {set_to('data.text_columns')}."
             )
 
 

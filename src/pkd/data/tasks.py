@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.settings import DataSettings
+from pkd.recipe.spelling import named, set_to
 
 SINGLE_TEXTS = ("text", "sentence", "review", "comment", "content", "query", "question", "tweet", "utterance", "body")
 TEXT_PAIRS = (
@@ -126,7 +127,7 @@ def find_columns(columns: Sequence[str], settings: DataSettings, source: str, *,
     if settings.label_columns:
         for column in settings.label_columns:
             if column not in columns:
-                raise DataError(_missing(column, columns, source, "--label-columns"))
+                raise DataError(_missing(column, columns, source, "data.label_columns"))
         label = None
     else:
         label = _find_label(columns, settings, source, labelled=labelled)
@@ -134,7 +135,7 @@ def find_columns(columns: Sequence[str], settings: DataSettings, source: str, *,
     text = tuple(settings.text_columns) or _find_texts(rest, columns, source)
     for column in text:
         if column not in columns:
-            raise DataError(_missing(column, columns, source, "--text-columns"))
+            raise DataError(_missing(column, columns, source, "data.text_columns"))
     ids = [column for column in columns if column.casefold() in ROW_IDS and column not in (*text, label)]
     return Columns(text, label, ids[0] if ids else None, tuple(settings.label_columns))
 
@@ -168,11 +169,12 @@ def _find_choices(columns: Sequence[str], settings: DataSettings) -> tuple[str |
 def _multiple_choice(
     columns: Sequence[str], settings: DataSettings, source: str, *, has_choices: bool, labelled: bool
 ) -> Columns:
-    if named := settings.label_columns or settings.label_names:
-        raise DataError(
-            f"{source} has questions with choices, of which one is right; data.label_columns and data.label_names "
-            f"({_listed(named)}) are for classes. Leave them out, or name the text with --text-columns."
-        )
+    for key, classes in (("data.label_columns", settings.label_columns), ("data.label_names", settings.label_names)):
+        if classes:
+            raise DataError(
+                f"{source} has questions with choices, of which one is right; {named(key)} ({_listed(classes)}) is for "
+                f"classes. Leave it out, or name the text with {set_to('data.text_columns')}."
+            )
     text = tuple(settings.text_columns) or _question(columns)
     if not text or not has_choices:
         lacks = "questions" if not text else "choices"
@@ -180,16 +182,16 @@ def _multiple_choice(
         raise DataError(
             f"{source} has no {lacks} (a column {_listed(names)}), but multiple choices are learned; its columns: "
             f"{_listed(columns)}. Rename a column; the question, or its context and itself, can be named with "
-            "--text-columns."
+            f"{set_to('data.text_columns')}."
         )
     for column in text:
         if column not in columns:
-            raise DataError(_missing(column, columns, source, "--text-columns"))
+            raise DataError(_missing(column, columns, source, "data.text_columns"))
     answers = [settings.label_column] if settings.label_column else _by_preference(columns, ANSWERS)
     if labelled and (not answers or answers[0] not in columns):
         raise DataError(
             f"{source} has questions and choices, but no column of the right one ({_listed(ANSWERS[:3])}); its "
-            f"columns: {_listed(columns)}. Name it with --label-column."
+            f"columns: {_listed(columns)}. Name it with {set_to('data.label_column')}."
         )
     answer = answers[0] if answers and answers[0] in columns else None
     groups = _by_preference(columns, GROUP_COLUMNS)
@@ -205,20 +207,17 @@ def _question(columns: Sequence[str]) -> tuple[str, ...]:
 
 def _check_settings(settings: DataSettings) -> None:
     chosen = settings.text_columns
+    text, label, labels = (named(f"data.{name}") for name in ("text_columns", "label_column", "label_columns"))
     if settings.label_columns and settings.label_column is not None:
-        raise RecipeError("data.label_column and data.label_columns are both given; give one of them.")
+        raise RecipeError(f"{label} and {labels} are both given; give one of them.")
     if both := sorted(set(settings.label_columns) & set(chosen)):
-        raise RecipeError(f"data.text_columns and data.label_columns both name '{both[0]}'; a text is not its label.")
+        raise RecipeError(f"{text} and {labels} both name '{both[0]}'; a text is not its label.")
     if len(chosen) > 2:
-        raise RecipeError(
-            f"data.text_columns names {len(chosen)} columns ({_listed(chosen)}); give one, or the two of a pair."
-        )
+        raise RecipeError(f"{text} names {len(chosen)} columns ({_listed(chosen)}); give one, or the two of a pair.")
     if len(set(chosen)) < len(chosen):
-        raise RecipeError(f"data.text_columns names '{chosen[0]}' twice; a pair has two different columns.")
+        raise RecipeError(f"{text} names '{chosen[0]}' twice; a pair has two different columns.")
     if settings.label_column in chosen:
-        raise RecipeError(
-            f"data.text_columns and data.label_column both name '{settings.label_column}'; a text is not its label."
-        )
+        raise RecipeError(f"{text} and {label} both name '{settings.label_column}'; a text is not its label.")
 
 
 def _find_label(columns: Sequence[str], settings: DataSettings, source: str, *, labelled: bool) -> str | None:
@@ -226,16 +225,17 @@ def _find_label(columns: Sequence[str], settings: DataSettings, source: str, *, 
         if settings.label_column in columns:
             return settings.label_column
         if labelled:
-            raise DataError(_missing(settings.label_column, columns, source, "--label-column"))
+            raise DataError(_missing(settings.label_column, columns, source, "data.label_column"))
         return None
     free = [column for column in columns if column not in settings.text_columns]
     found = _called(free, LABELS) or _called(free, OTHER_LABELS)
     if len(found) > 1 and labelled:
         raise DataError(
-            f"{source} has several columns that could be the label: {_listed(found)}. Choose one with --label-column."
+            f"{source} has several columns that could be the label: {_listed(found)}. Choose one with "
+            f"{set_to('data.label_column')}."
         )
     if not found and labelled:
-        hint = _header_hint(columns) or "Name the column of the label with --label-column."
+        hint = _header_hint(columns) or f"Name the column of the label with {set_to('data.label_column')}."
         raise DataError(
             f"{source} has no column 'label'; its columns: {_listed(columns)}.{_close(LABELS, free)} {hint}"
         )
@@ -252,16 +252,18 @@ def _find_texts(rest: Sequence[str], columns: Sequence[str], source: str) -> tup
         return candidates[0]
     if candidates:
         told = " or ".join("'" + ",".join(candidate) + "'" for candidate in candidates)
-        raise DataError(f"{source} has several columns that could be the text: {told}. Choose with --text-columns.")
+        raise DataError(
+            f"{source} has several columns that could be the text: {told}. Choose with {set_to('data.text_columns')}."
+        )
     half = [(name, pair) for pair in TEXT_PAIRS for name in pair if name in by_name]
     if half:
         name, pair = half[0]
         other = pair[1 - pair.index(name)]
         raise DataError(
             f"{source} has the column '{by_name[name]}' but not '{other}', its usual other half; its columns: "
-            f"{_listed(columns)}. Add that column, or name the text with --text-columns."
+            f"{_listed(columns)}. Add that column, or name the text with {set_to('data.text_columns')}."
         )
-    hint = _header_hint(columns) or "Name it with --text-columns (two, parted by a comma, for pairs)."
+    hint = _header_hint(columns) or f"Name it with {set_to('data.text_columns')} (two for pairs)."
     raise DataError(
         f"{source} has no column of a usual name for the text ({_listed(SINGLE_TEXTS[:4])}, ...); its columns: "
         f"{_listed(columns)}.{_close(SINGLE_TEXTS, rest)} {hint}"
@@ -282,8 +284,8 @@ def _by_preference(columns: Iterable[str], names: Sequence[str]) -> list[str]:
     return sorted(_called(columns, names), key=lambda column: names.index(column.casefold()))
 
 
-def _missing(column: str, columns: Sequence[str], source: str, flag: str) -> str:
-    hint = _header_hint(columns) or f"Choose one of them with {flag}."
+def _missing(column: str, columns: Sequence[str], source: str, key: str) -> str:
+    hint = _header_hint(columns) or f"Choose one of them with {set_to(key)}."
     return f"{source} has no column '{column}'; its columns: {_listed(columns)}.{_close([column], columns)} {hint}"
 
 
@@ -310,7 +312,8 @@ def _header_hint(columns: Sequence[str]) -> str:
     if not (looks_like_data or has_known) and any(" " in column for column in columns):
         return (
             f"If the first row ('{_short(columns[0])}', ...) is data already, put a row of names above it, as "
-            "text and label; else name the columns with --text-columns and --label-column."
+            f"text and label; else name the columns with {set_to('data.text_columns')} and "
+            f"{set_to('data.label_column')}."
         )
     if not looks_like_data:
         return ""

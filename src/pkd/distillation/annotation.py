@@ -24,6 +24,7 @@ from pkd import progress, ranks
 from pkd.data.encoding import encode
 from pkd.encoder.inference import Answers, answer_rows
 from pkd.errors import TeacherError
+from pkd.recipe.spelling import set_to
 from pkd.storage.fingerprint import sha256_of_file
 from pkd.storage.seal import SealedFile, flush_file, is_inside, read_manifest, write_json
 
@@ -236,5 +237,5 @@ def _check_finite(answers: Answers, begin: int, states_dtype: str) -> None:
         raise TeacherError(
             f"The teacher answers row {begin + int(np.argmax(bad)):,} (and {int(bad.sum()) - 1} more) with values that "
             f"are not finite or do not fit {states_dtype}. Its weights are damaged, or its precision is too low: try "
-            "annotation.precision=float32 and annotation.states_dtype=float32."
+            f"{set_to('annotation.precision', 'float32')} and {set_to('annotation.states_dtype', 'float32')}."
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pkd.errors import RecipeError
+from pkd.recipe.spelling import named
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,19 @@ class LayerMap:
         _check_depths(teacher_layers, student_layers)
         layer_map = cls(tuple((int(student), int(teacher)) for student, teacher in pairs))
         if not layer_map.pairs:
-            raise RecipeError("The layer map is empty; give at least one pair [student layer, teacher layer].")
+            raise RecipeError(f"{named('layer_map')} is empty; give at least one pair [student layer, teacher layer].")
         for name, layers, depth in (
             ("student", layer_map.student, student_layers),
             ("teacher", layer_map.teacher, teacher_layers),
         ):
             if any(not 1 <= layer < depth for layer in layers):
                 raise RecipeError(
-                    f"The layer map names {name} layers {list(layers)}; they must be from 1 to {depth - 1} (the last "
-                    "layer is never a patient one: its output already reaches the student through the logits)."
+                    f"{named('layer_map')} names {name} layers {list(layers)}; they must be from 1 to {depth - 1} (the "
+                    "last layer is never a patient one: its output already reaches the student through the logits)."
                 )
             if any(before >= after for before, after in itertools.pairwise(layers)):
                 raise RecipeError(
-                    f"The layer map names {name} layers {list(layers)}; they must rise from pair to pair."
+                    f"{named('layer_map')} names {name} layers {list(layers)}; they must rise from pair to pair."
                 )
         return layer_map
 
@@ -87,15 +88,17 @@ def layer_map_of(layer_map: str | Iterable[tuple[int, int]], teacher_layers: int
     if layer_map == "last":
         return LayerMap.last(teacher_layers, student_layers)
     if isinstance(layer_map, str):
-        raise RecipeError(f"layer_map is {layer_map!r}; it must be skip, last or pairs [student layer, teacher layer].")
+        raise RecipeError(
+            f"{named('layer_map')} is {layer_map!r}; it must be skip, last or pairs [student layer, teacher layer]."
+        )
     return LayerMap.explicit(layer_map, teacher_layers, student_layers)
 
 
 def _check_depths(teacher_layers: int, student_layers: int) -> None:
     if student_layers > teacher_layers:
         raise RecipeError(
-            f"A student of {student_layers} layers cannot come from a teacher of {teacher_layers}; choose from 1 to "
-            f"{teacher_layers}."
+            f"{named('layers')} is {student_layers}: a student of {student_layers} layers cannot come from a teacher "
+            f"of {teacher_layers}; choose from 1 to {teacher_layers}."
         )
     if student_layers < 2:
         raise RecipeError(

@@ -15,6 +15,7 @@ from pkd.recipe.reading import validate
 from pkd.recipe.rules import starts_of
 from pkd.recipe.schema import Recipe, loss_of, method_label, start_label
 from pkd.recipe.settings import LossSettings, StudentSettings, TrainingSettings
+from pkd.recipe.spelling import about_student
 
 
 @dataclass(frozen=True)
@@ -65,15 +66,11 @@ def plan_students(recipe: Recipe, teacher_layers: int) -> list[list[StudentPlan]
     planned: list[list[StudentPlan]] = []
     for index, student in enumerate(recipe.students):
         starts = starts_of(student)[: 1 if student.pretrained else None]  # a pretrained encoder gives its first layers
-        try:
-            candidates = [_plan(recipe, student, start, teacher_layers) for start in starts]
-        except RecipeError as error:
-            which = f"students.{index}: " if len(recipe.students) > 1 else ""  # perhaps it came as --layers or layers=
-            raise RecipeError(f"{which}{error}") from error
-        planned.append(candidates)
+        with about_student(index):
+            planned.append([_plan(recipe, student, start, teacher_layers) for start in starts])
     names = [plan.name for candidates in planned for plan in candidates]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise RecipeError(f"Two students are called {twice[0]}; give each a `name` of its own.")
+        raise RecipeError(f"Two students are called {twice[0]}; give each a name of its own (students.0.name, ...).")
     return planned
 
 

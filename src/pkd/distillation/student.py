@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from pkd.encoder.families import cut_config, depth_of, family_of
 from pkd.errors import RecipeError
+from pkd.recipe.spelling import named
 
 
 def start_layers(start: str | Sequence[int], teacher_layers: int, layers: int) -> list[int]:
@@ -25,22 +26,25 @@ def start_layers(start: str | Sequence[int], teacher_layers: int, layers: int) -
     """
     if not 1 <= layers <= teacher_layers:
         raise RecipeError(
-            f"A student of {layers} layers cannot come from a teacher of {teacher_layers}; choose from 1 to "
-            f"{teacher_layers}."
+            f"{named('layers')} is {layers}: a student of {layers} layers cannot come from a teacher of "
+            f"{teacher_layers}; choose from 1 to {teacher_layers}."
         )
     if start == "first":
         return list(range(1, layers + 1))
     if start == "spread":
         return [j * teacher_layers // layers + 1 for j in range(layers)]
     if isinstance(start, str):
-        raise RecipeError(f"start is {start!r}; it must be spread, first or a list of {layers} teacher layers.")
-    named = [int(layer) for layer in start]
-    in_order = all(before < after for before, after in itertools.pairwise(named))
-    if len(named) != layers or not in_order or named[0] < 1 or named[-1] > teacher_layers:
         raise RecipeError(
-            f"start is {named}; it must name {layers} different teacher layers from 1 to {teacher_layers} rising."
+            f"{named('start')} is {start!r}; it must be spread, first or a list of {layers} teacher layers."
         )
-    return named
+    given = [int(layer) for layer in start]
+    in_order = all(before < after for before, after in itertools.pairwise(given))
+    if len(given) != layers or not in_order or given[0] < 1 or given[-1] > teacher_layers:
+        raise RecipeError(
+            f"{named('start')} is {given}; it must name {layers} different teacher layers from 1 to {teacher_layers} "
+            "rising."
+        )
+    return given
 
 
 def student_from(

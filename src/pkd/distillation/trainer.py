@@ -20,6 +20,7 @@ from pkd.encoder.inference import ask_for_layers, cls_states_of, model_inputs
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.reading import validate
 from pkd.recipe.settings import LossSettings, ProblemType, TrainingSettings
+from pkd.recipe.spelling import named
 from pkd.storage.seal import read_manifest
 from pkd.training.trainer import RowLosses, RowMeanTrainer
 
@@ -84,7 +85,8 @@ class PatientTrainer(RowMeanTrainer):
         self.loss_settings = loss_settings(args)
         if args.beta > 0 and layer_map is None:
             raise RecipeError(
-                f"beta is {args.beta}, but there is no layer map. Give layer_map=LayerMap.skip(...), or set beta=0."
+                f"{named('beta')} is {args.beta}, but there is no layer map. Give layer_map=LayerMap.skip(...), or "
+                "set beta=0."
             )
         self.layer_map = layer_map if args.beta > 0 else None
         self._has_unlabelled = train_dataset is not None and has_unlabelled(train_dataset)

@@ -45,6 +45,7 @@ from pkd.encoder.soundness import (
 from pkd.encoder.weight_files import adapter_sentence, check_weight_files, has_adapter
 from pkd.errors import RecipeError, TeacherError
 from pkd.recipe.places import AnyPath, path_text
+from pkd.recipe.spelling import named
 from pkd.storage.fingerprint import fingerprint
 
 _NO_ADAPTER = ".none"  # where no adapter lies: peft, where it is installed, would put one on the full weights
@@ -132,8 +133,8 @@ def check_max_length(config: PretrainedConfig, max_length: int) -> None:
     """
     if max_length > (longest := longest_input(config)):
         raise RecipeError(
-            f"max_length is {max_length}, but this {config.model_type} model reads at most {longest} word pieces. "
-            f"Set max_length to {longest} or less."
+            f"{named('max_length')} is {max_length}, but this {config.model_type} model reads at most {longest} word "
+            f"pieces. Give {longest} or less."
         )
 
 

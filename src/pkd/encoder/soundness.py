@@ -78,7 +78,7 @@ def check_weights_are_used(name: str, model: PreTrainedModel, missing: set[str],
     if missing:
         raise TeacherError(
             f"{name} is not fine-tuned: its classification head ({_few(missing)}) is not among the saved weights. "
-            "Fine-tune it first (`pkd finetune`), or in a recipe give `teacher.finetune`."
+            "Fine-tune it first (`pkd finetune`), or in a recipe give teacher.finetune."
         )
 
 

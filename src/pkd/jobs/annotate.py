@@ -40,6 +40,7 @@ from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, output_folder
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.settings import AnnotationSettings, DataSettings
+from pkd.recipe.spelling import named
 from pkd.storage.lock import one_writer
 from pkd.storage.seal import Manifest
 from pkd.storage.space import require_space
@@ -130,7 +131,9 @@ def annotate(
 
 def _check_layer_numbers(layers: Any) -> None:
     if isinstance(layers, str) or not isinstance(layers, Sequence) or not all(isinstance(each, int) for each in layers):
-        raise RecipeError(f"teacher_layers is {layers!r}; it must be a list of layers, counted from 1, as [2, 4].")
+        raise RecipeError(
+            f"{named('teacher_layers')} is {layers!r}; it must be a list of layers, counted from 1, as [2, 4]."
+        )
 
 
 def _check_columns(rows: datasets.Dataset) -> None:

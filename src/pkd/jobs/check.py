@@ -34,6 +34,7 @@ from pkd.recipe.places import AnyPath
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import ProblemType
+from pkd.recipe.spelling import set_to
 from pkd.reporting.evaluated_rows import rows_in_words
 from pkd.reporting.wording import amount, is_share, metric_title
 from pkd.storage.run_folder import RunFolder
@@ -223,7 +224,7 @@ def check_teacher_score(
         progress.warn(
             f"{name} is worse than {one_answer} ({told}), though its answers go with the labels: where a class is "
             "rare, few false alarms weigh more than all that is found. Choose a metric that counts what is found, as "
-            "--set evaluation.metric=macro_f1, or the students that are kept may find nothing."
+            f"{set_to('evaluation.metric', 'macro_f1')}, or the students that are kept may find nothing."
         )
     elif not found.is_better:
         progress.warn(f"{name} is no better than {one_answer} ({told}).")

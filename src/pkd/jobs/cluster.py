@@ -14,6 +14,7 @@ from typing import Any
 from pkd import progress
 from pkd.errors import RecipeError, ResourceError, first_line
 from pkd.recipe.settings import SweepSettings
+from pkd.recipe.spelling import named, set_to
 
 _WAIT_FOR_CLUSTER = 10.0  # seconds
 
@@ -107,8 +108,8 @@ def resources_of(sweep: SweepSettings, device: str) -> tuple[dict[str, float], i
         gpus = 1.0 if device != "cpu" and any(node.get("GPU") for node in nodes) else 0.0
     if gpus == 0 and device == "cuda":
         raise RecipeError(
-            "device is cuda, but sweep.gpus_per_trial gives a trial no GPU, or Ray's nodes have none. Give a "
-            "share, as 0.5, or device auto."
+            f"{named('device')} is cuda, but {named('sweep.gpus_per_trial')} gives a trial no GPU, or Ray's nodes have "
+            f"none. Give a share, as 0.5, or {set_to('device', 'auto')}."
         )
     wanted = {"CPU": sweep.cpus_per_trial, "GPU": gpus}
     slots = sum(
@@ -118,6 +119,6 @@ def resources_of(sweep: SweepSettings, device: str) -> tuple[dict[str, float], i
         has = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes)
         raise ResourceError(
             f"A trial takes {wanted['CPU']:g} CPUs and {gpus:g} GPUs, but Ray's nodes have {has}. Lower "
-            "sweep.cpus_per_trial or sweep.gpus_per_trial."
+            f"{named('sweep.cpus_per_trial')} or {named('sweep.gpus_per_trial')}."
         )
     return {"cpu": sweep.cpus_per_trial, "gpu": gpus}, slots

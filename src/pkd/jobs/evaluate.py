@@ -32,6 +32,7 @@ from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, AnyPaths, path_text, path_texts
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.settings import EvaluationSettings, ProblemType
+from pkd.recipe.spelling import named
 from pkd.reporting.results import (
     ClassesRecord,
     ComparisonRecord,
@@ -122,17 +123,18 @@ def evaluate(
     split: Literal["test", "eval"] = "eval" if recipe.data.test is None and recipe.data.eval is not None else "test"
     if recipe.data.test is None and recipe.data.eval is None:
         raise RecipeError(
-            "There are no rows to measure on. Name labelled examples (test; --test FILE) or a task (--task NAME)."
+            f"There are no rows to measure on. Name labelled examples ({named('data.test')}) or a task "
+            f"({named('data.task')})."
         )
     device = resolve_device(recipe.device)
-    named = line_up(models, {"teacher": teacher} if teacher else None)
-    for place in named.values():
+    lineup = line_up(models, {"teacher": teacher} if teacher else None)
+    for place in lineup.values():
         if graph_of(place) is not None:
             raise TeacherError(
                 f"{place} is an exported folder, and only models with their weights are compared here. Its README.md "
                 "says how its answers differ from theirs; `pkd export --eval FILE` measures that on other rows."
             )
-    loaded = {name: load_teacher(model) for name, model in named.items()}
+    loaded = {name: load_teacher(model) for name, model in lineup.items()}
     first = next(iter(loaded))
     for name, model in loaded.items():
         _check_same_outputs(name, model.outputs, first, loaded[first].outputs)
@@ -154,7 +156,7 @@ def evaluate(
             Measured(
                 name=name,
                 role="teacher" if teacher and name == "teacher" else "student",
-                folder=named[name],
+                folder=lineup[name],
                 logits=logits[:, order],
                 layers=depth_of(model.model.config),
                 parameters=count_parameters(model.model),

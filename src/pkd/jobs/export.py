@@ -27,6 +27,7 @@ from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, output_folder, path_text
 from pkd.recipe.reading import read_recipe, recipe_from
 from pkd.recipe.schema import Recipe
+from pkd.recipe.spelling import named
 from pkd.reporting.export_card import exported_card
 from pkd.serving.classifier import Classifier
 from pkd.serving.export import graph_path, quantise, require_exporter, trace, write_companions, write_graph
@@ -40,11 +41,6 @@ from pkd.storage.seal import write_text
 from pkd.training.precision import resolve_device
 
 KIND = "onnx export"
-_INT8_WITHOUT_TEXTS = (
-    "int8 changes answers, and there is nothing to measure how much: give --eval FILE, labelled examples (or a .txt of "
-    "texts, which shows how many answers stay the same). Beside a student that `pkd distill` made, its own development "
-    "data would be found."
-)
 
 
 @dataclass(frozen=True)
@@ -102,12 +98,12 @@ def export(
         DataError: if the examples cannot be used.
     """
     if format != "onnx":
-        raise RecipeError(f"--format is {format}; onnx is the only format there is.")
+        raise RecipeError(f"{named('format')} is {format}; onnx is the only format there is.")
     model, eval, folder = path_text(model, "model"), path_text(eval, "eval"), output_folder(output)
     for name, share, least in (("max_drop", max_drop, -1), ("min_agreement", min_agreement, 0)):
         if not least <= share <= 1:  # NaN neither
             raise RecipeError(
-                f"{name} is {share}; it must be a share, from {least} to 1, as 0.01 for one in a hundred."
+                f"{named(name)} is {share}; it must be a share, from {least} to 1, as 0.01 for one in a hundred."
             )
     require_exporter()
     if graph_of(model) is not None:
@@ -201,7 +197,8 @@ def _change(partial: Path, loaded: LoadedClassifier, measured: _Texts) -> Change
 def _require_good_enough(name: str, change: Change, max_drop: float, min_agreement: float) -> None:
     if reasons := refusals(change, max_drop, min_agreement):
         raise TeacherError(
-            f"int8 is not good enough for {name}: {'; '.join(reasons)}. Export it without --int8, or allow more."
+            f"int8 is not good enough for {name}: {'; '.join(reasons)}. Export it without {named('int8')}, or allow "
+            "more."
         )
 
 
@@ -220,9 +217,16 @@ def _texts_for(model: str, loaded: LoadedClassifier, eval: str | None, keys: Map
     if eval is None and "task" not in keys:
         recipe = _recipe_beside(Path(model))
         if recipe is None:
-            raise RecipeError(_INT8_WITHOUT_TEXTS)
+            raise RecipeError(
+                f"int8 changes answers, and there is nothing to measure how much: give labelled examples "
+                f"({named('eval')}), or a .txt of texts, which shows how many answers stay the same. Beside a student "
+                "that `pkd distill` made, its own development data would be found."
+            )
         if keys:
-            raise RecipeError(f"{', '.join(keys)} say how --eval is read, which is not given. Give it, or leave them.")
+            raise RecipeError(
+                f"{', '.join(map(named, keys))} say how {named('eval')} is read, which is not given. Give it, or leave "
+                "them out."
+            )
     else:
         recipe = recipe_from(place_keywords({"eval": eval, **keys}), where="export", required=())
     examples = load_examples(recipe.data, splits=("eval",), teacher=loaded.outputs)

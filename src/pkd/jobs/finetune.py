@@ -23,6 +23,7 @@ from pkd.recipe.places import AnyPath, output_folder, path_text
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
+from pkd.recipe.spelling import named
 from pkd.storage.lock import one_writer
 from pkd.storage.space import require_space
 from pkd.training.arguments import check_training, trainer_arguments
@@ -144,7 +145,7 @@ def settle_metric(recipe: Recipe, outputs: Outputs) -> Recipe:
     if metric not in (known := metrics_that_choose(kind, classes)):
         of = f"{kind} of {classes} classes" if metric in metrics_that_choose(kind, 2) else kind
         raise RecipeError(
-            f"evaluation.metric is {metric}, which {of} has not. Give one of {', '.join(known)}, or auto."
+            f"{named('evaluation.metric')} is {metric}, which {of} has not. Give one of {', '.join(known)}, or auto."
         )
     return recipe
 
@@ -186,7 +187,7 @@ def training_facts(trainer: RowMeanTrainer, metric: str) -> dict[str, Any]:
 def warn_if_truncated(rows: Any, max_length: int) -> None:
     """Tell when many rows are cut."""
     if (share := share_truncated(rows, max_length)) > 0.1:
-        progress.warn(f"{share:.0%} of the rows are cut at max_length = {max_length} word pieces.")
+        progress.warn(f"{share:.0%} of the rows are cut at {max_length} word pieces ({named('data.max_length')}).")
 
 
 def warn_if_few(rows: int, settings: TrainingSettings) -> None:
@@ -195,7 +196,7 @@ def warn_if_few(rows: int, settings: TrainingSettings) -> None:
     if rows < batch:
         progress.warn(
             f"{rows:,} training rows are fewer than one batch of {batch:,}: each epoch is a single step. More rows or "
-            "a smaller --per-device-train-batch-size teach more."
+            f"a smaller {named('training.per_device_train_batch_size')} teach more."
         )
 
 

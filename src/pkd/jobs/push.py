@@ -10,6 +10,7 @@ from pathlib import Path
 from pkd import progress
 from pkd.errors import CacheError, RecipeError, TeacherError
 from pkd.recipe.places import AnyPath, output_folder, path_text
+from pkd.recipe.spelling import named
 from pkd.reporting.card import CHART_FILE, RECIPE_FILE, model_card, shareable_recipe
 from pkd.reporting.charts import chart_png, kept_chart
 from pkd.reporting.results import ModelRecord, Record, RunRecord, best_student, read_results
@@ -61,12 +62,15 @@ def push(
     if not (folder / "config.json").is_file():
         raise TeacherError(f"{folder.absolute()} is not a saved model: it has no config.json.")
     if dry_run is not None:
-        place = output_folder(dry_run, "--dry-run")
+        place = output_folder(dry_run, "dry_run")
         check_name(repo)
         if place.resolve().is_relative_to(folder.resolve()):
-            raise RecipeError(f"--dry-run {place} lies in {folder}, which is to be copied. Name a folder elsewhere.")
+            raise RecipeError(
+                f"{named('dry_run')} is {place}, which lies in {folder}, which is to be copied. Name a folder "
+                "elsewhere."
+            )
         if place.exists() and any(place.iterdir()):
-            raise RecipeError(f"--dry-run {place} is not empty. Name a new folder.")
+            raise RecipeError(f"{named('dry_run')} is {place}, which is not empty. Name a new folder.")
         return PushResult(repo, _gather(folder, place, repo), str(place))
     full_name = open_repository(repo, private=private)
     with tempfile.TemporaryDirectory(prefix="pkd-push-") as scratch:

@@ -30,6 +30,7 @@ from pkd.jobs.train import TrainingRows, load_start, stage_name, train_stage
 from pkd.recipe.places import AnyPath
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.schema import Recipe
+from pkd.recipe.spelling import named, set_to
 from pkd.recipe.writing import write_recipe
 from pkd.reporting.results import Record, read_results
 from pkd.storage.lock import one_writer
@@ -75,14 +76,14 @@ def run(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), overwrite: b
         recipe = read_recipe(recipe, set)
     if recipe.sweep is not None:
         raise RecipeError(
-            "The recipe has a sweep, which is what `pkd sweep` runs. To run its students as they are, leave `sweep` "
-            "out, or give --set sweep=null."
+            "The recipe has a sweep, which is what `pkd sweep` runs. To run its students as they are, leave it "
+            f"out, or give {set_to('sweep', None)}."
         )
     folder = Path(recipe.folder)
     if recipe.data.eval is None and recipe.data.test is None:
         raise RecipeError(
             "There are no rows to measure the students on. Name development rows, which choose the best epoch "
-            "(data.eval; --eval FILE), test rows (data.test; --test FILE), or both."
+            f"({named('data.eval')}), test rows ({named('data.test')}), or both."
         )
     with one_writer(folder):
         refuse_other_files(folder, overwrite=overwrite)
@@ -159,7 +160,7 @@ def refuse_other_files(folder: Path, *, overwrite: bool) -> None:
     if others := sorted(child.name for child in folder.iterdir()):
         raise RecipeError(
             f"{folder.absolute()} holds other files ({', '.join(others[:3])}) and no run. Choose another output "
-            "folder, or let the run lie beside them with --overwrite."
+            f"folder, or let the run lie beside them with {set_to('overwrite', True)}."
         )
 
 

@@ -13,6 +13,7 @@ from pkd import progress
 from pkd.errors import RecipeError
 from pkd.recipe.devices import check_device
 from pkd.recipe.places import AnyPath, path_text
+from pkd.recipe.spelling import named
 from pkd.serving.classifier import Classifier
 from pkd.serving.limits import Limits, usable_cores
 
@@ -75,7 +76,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError, TypeError, ValueError) as error:  # the last two: a NUL, a name that is none
         listening.close()
         raise RecipeError(
-            f"{host!r}:{port} cannot be listened at ({error}). Choose another --host or --port."
+            f"{host!r}:{port} cannot be listened at ({error}). Choose another {named('host')} or {named('port')}."
         ) from error
     listening.listen(2048)
     listening.set_inheritable(True)

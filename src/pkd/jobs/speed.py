@@ -21,6 +21,7 @@ from pkd.jobs.lineup import line_up
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, AnyPaths, path_text, path_texts
 from pkd.recipe.reading import recipe_from
+from pkd.recipe.spelling import named
 from pkd.reporting.speeds import Latency, SpeedRecord, Throughput, load_sentence
 from pkd.serving.limits import check_threads, usable_cores
 from pkd.serving.loaded import LoadedModel
@@ -140,12 +141,12 @@ def _check_numbers(
         ("rounds", rounds, 1),
         ("max_length", MAX_LENGTH if max_length is None else max_length, 3),
     ]
-    least += [("a batch size", size, 1) for size in batch_sizes] + [("a length", length, 3) for length in lengths]
+    least += [("batch_sizes", size, 1) for size in batch_sizes] + [("lengths", length, 3) for length in lengths]
     for name, value, smallest in least:
         if not smallest <= value <= _MOST:
-            raise RecipeError(f"{name} is {value}; it must be from {smallest} to {_MOST:,}.")
+            raise RecipeError(f"{named(name)} is {value}; it must be from {smallest} to {_MOST:,}.")
     if not batch_sizes:
-        raise RecipeError("No batch size is given. Name one or several.")
+        raise RecipeError(f"{named('batch_sizes')} is empty. Name one size or several.")
 
 
 def _load_all(
@@ -156,7 +157,7 @@ def _load_all(
         if graph_of(model) is not None:
             if layers and number == 0:
                 raise RecipeError(
-                    f"{model} is exported and cannot be cut to --layers; name the classifier it came from."
+                    f"{model} is exported and cannot be cut to {named('layers')}; name the classifier it came from."
                 )
             yield name, _exported(model, device, threads)
             continue
@@ -212,9 +213,9 @@ def _common_length(loaded: dict[str, _Model], max_length: int | None, lengths: S
     """
     for name, model in loaded.items():
         longest = model.ready.longest
-        for asked, value in (("max_length", max_length), *(("a length", length) for length in lengths)):
+        for asked, value in (("max_length", max_length), *(("lengths", length) for length in lengths)):
             if value is not None and value > longest:
-                raise RecipeError(f"{asked} is {value}, but {name} reads at most {longest} word pieces.")
+                raise RecipeError(f"{named(asked)} is {value}, but {name} reads at most {longest} word pieces.")
     return max_length or min(MAX_LENGTH, *(model.ready.longest for model in loaded.values()))
 
 

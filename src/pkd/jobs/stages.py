@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from pkd import progress, ranks
 from pkd.errors import CacheError, RecipeError
+from pkd.recipe.spelling import set_to
 from pkd.storage.fingerprint import differences
 from pkd.storage.run_folder import VIEWS, RunFolder
 from pkd.storage.seal import (
@@ -174,14 +175,14 @@ def refuse_what_is_in_the_way(folder: Path, kind: str, *, overwrite: bool) -> No
         manifest = read_manifest(folder)
     except CacheError as error:
         if not overwrite:
-            raise CacheError(f"{str(error).removesuffix('.')}; --overwrite puts it aside.") from error
+            raise CacheError(f"{str(error).removesuffix('.')}; {set_to('overwrite', True)} puts it aside.") from error
         return
     if manifest is not None and manifest.kind != kind:
         raise RecipeError(f"{folder.absolute()} holds a {manifest.kind}, not a {kind}. Choose another output folder.")
     if _is_in_the_way(folder) and not overwrite:
         raise RecipeError(
             f"{folder.absolute()} exists and was not made by this command. Choose another output folder, or put it "
-            "aside with --overwrite."
+            f"aside with {set_to('overwrite', True)}."
         )
 
 
@@ -286,7 +287,7 @@ def _resumes(partial: Path, sealed: Manifest | None, inputs: Mapping[str, Any], 
     if not overwrite:
         raise RecipeError(
             f"{partial} is unfinished and was begun with other inputs: {'; '.join(changed)}. Go back to those, or "
-            "start it afresh with --overwrite."
+            f"start it afresh with {set_to('overwrite', True)}."
         )
     progress.note(f"starting afresh; the unfinished stage is now {set_aside(partial, 'before').name}")
     return False

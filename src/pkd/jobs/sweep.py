@@ -21,6 +21,7 @@ from pkd.jobs.trials import STAGE, Outcome, Shared, Trial, forget_unfinished, ru
 from pkd.recipe.places import AnyPath
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.schema import Recipe
+from pkd.recipe.spelling import named
 from pkd.recipe.sweeping import Point, point_text, points_of, recipe_at
 from pkd.reporting.results import Record
 from pkd.reporting.trials import TrialRecord, leaderboard, luck_sentences, read_trials, write_trials
@@ -65,7 +66,9 @@ def sweep(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), overwrite:
     if recipe.sweep is None:
         raise RecipeError("The recipe has no sweep. Add one, as `sweep: {grid: published}`, or use `pkd run`.")
     if recipe.data.eval is None:
-        raise RecipeError("data.eval is missing: a sweep compares its points on the development rows. Name them.")
+        raise RecipeError(
+            f"{named('data.eval')} is missing: a sweep compares its points on the development rows. Name them."
+        )
     require_ray()
     folder = Path(recipe.folder)
     points = points_of(recipe)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import typing
-from typing import Literal
 
 from pkd.errors import RecipeError
-
-Device = Literal["auto", "cpu", "cuda"]
+from pkd.recipe.settings import Device
+from pkd.recipe.spelling import named
 
 
 def check_device(device: str) -> None:
@@ -18,4 +17,4 @@ def check_device(device: str) -> None:
     """
     *others, last = typing.get_args(Device)
     if device not in (*others, last):
-        raise RecipeError(f"device is {device}; it must be {', '.join(others)} or {last}.")
+        raise RecipeError(f"{named('device')} is {device}; it must be {', '.join(others)} or {last}.")

@@ -107,11 +107,24 @@ def _sentence(settings: type, path: Path, values: Any, details: list[Any], at: P
     return f"is {shown(value)}; it must be {_expected(value, details, reached)}{explained}"
 
 
+def value_text(value: Any) -> str:
+    """A value as YAML would have it, numbers as short as they can be without becoming another.
+
+    >>> value_text(5e-05), value_text(2.0), value_text(0.123456), value_text(True), value_text([1, 3])
+    ('5e-05', '2', '0.123456', 'true', '[1, 3]')
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value)
+
+
 def shown(value: Any) -> str:
     """The value as a message shows it: the way YAML would write it, cut short."""
     if value is None:
         return "empty"
-    text = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
+    text = value_text(value) if isinstance(value, bool | float) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeAlias, overload
 
 from pkd.errors import RecipeError
+from pkd.recipe.spelling import named
 
 AnyPath: TypeAlias = str | os.PathLike[str]  # a file, a folder or, where a model or examples are named, a hub name
 AnyPaths: TypeAlias = AnyPath | Sequence[AnyPath]
@@ -40,7 +41,9 @@ def path_texts(given: AnyPaths, key: str) -> list[str]:
     several = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
     for each in several:
         if not isinstance(each, str | os.PathLike):
-            raise RecipeError(f"{key} is {each!r}; it must be the name of a file or folder, as text or as a path.")
+            raise RecipeError(
+                f"{named(key)} is {each!r}; it must be the name of a file or folder, as text or as a path."
+            )
     texts = [os.fsdecode(each) for each in several]
     return [str(local_path(text)) if text.startswith("~") else text for text in texts]
 
@@ -80,9 +83,9 @@ def output_folder(name: AnyPath, key: str = "output") -> Path:
         RecipeError: if it cannot be one; `key` is what it is called there.
     """
     if not isinstance(name, str | os.PathLike):
-        raise RecipeError(f"{key} is {name!r}; it must be the name of a folder.")
+        raise RecipeError(f"{named(key)} is {name!r}; it must be the name of a folder.")
     name = os.fsdecode(name)
     if fault := output_fault(name):
-        raise RecipeError(f"{key} {fault}.")
+        raise RecipeError(f"{named(key)} {fault}.")
     path = local_path(name)
     return path if path.name not in ("", "..") else Path(os.path.abspath(path))  # noqa: PTH100

@@ -91,7 +91,7 @@ def read_file(
         raise RecipeError(
             f"{path} holds {kind}, but a recipe has keys, as `teacher:` and `data:`; `pkd recipe` writes one."
         )
-    return _read(values, set, AsLines(str(path), lines), tuple(required), flags=flags or {})
+    return _read(values, set, AsLines(str(path), lines, around=current_spelling()), tuple(required), flags=flags or {})
 
 
 def recipe_from(

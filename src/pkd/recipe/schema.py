@@ -8,11 +8,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pkd.recipe.devices import Device
 from pkd.recipe.settings import (
     STRICT,
     AnnotationSettings,
     DataSettings,
+    Device,
     EvaluationSettings,
     LossSettings,
     PositiveInt,

@@ -24,6 +24,7 @@ NonNegativeFloat = Annotated[float, Field(ge=0, le=_MOST, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0, le=_MOST)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
+Device = Literal["auto", "cpu", "cuda"]
 # transformers' names of what a head answers; it has none for a choice among several texts
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression", "multiple_choice"]
 Metric = Literal["accuracy", "f1", "macro_f1", "micro_f1", "mcc", "pearson", "spearman"]

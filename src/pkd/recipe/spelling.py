@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any, Protocol
 
-from pkd.recipe.naming import Path, dotted, keywords, undotted
+from pkd.recipe.naming import Path, dotted, keywords, spot, undotted
 
 
 class Spelling(Protocol):
@@ -80,15 +80,15 @@ class AsFlags:
         return 0, self.name(path)
 
     def setting(self, path: Path, value: Any) -> str:
-        """As `--max-length 64` or `--set data.sep=';'`."""
+        """As `--max-length 64`, `--overwrite` or `--set data.sep=';'`."""
         flag = self._flag(path)
-        if value is ...:
+        if value is ... or (flag and value is True):
             return flag or f"--set {dotted(path)}=..."
         return f"{flag} {shlex.quote(_yaml(value))}" if flag else f"--set {dotted(path)}={shlex.quote(_yaml(value))}"
 
     def offers(self, path: Path) -> bool:
-        """Only what has a flag: `--set` takes every key, also those that this command does not look at."""
-        return self._flag(path) is not None
+        """What has a flag, and all of a recipe; `--set` takes keys that a command of flags does not look at."""
+        return ("recipe",) in self.flags or self._flag(path) is not None
 
     def _flag(self, path: Path) -> str | None:
         return next((self.flags[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.flags), None)
@@ -102,16 +102,20 @@ class AsLines:
         file: its name.
         lines: key → line.
         given: key → how it was given beside the file, by a flag or `--set`.
-        moved: key → where it stands today, for keys that once stood elsewhere.
+        moved: key → where it stands, for keys that once stood elsewhere.
+        around: how what is no key of a recipe is spelled, as the job's own parameters.
     """
 
     file: str
     lines: Mapping[Path, int]
     given: Mapping[Path, str] = field(default_factory=dict)
     moved: Mapping[Path, Path] = field(default_factory=dict)
+    around: Spelling = field(default_factory=AsKeywords)
 
     def name(self, path: Path) -> str:
         """As `students.0.beta (recipe.yaml:4)`; without a line where the file does not have it."""
+        if spot(path).field is None:
+            return self.around.name(path)
         if given := _longest(self.given, path):
             return given
         path = self.moved.get(path, path)
@@ -128,6 +132,8 @@ class AsLines:
 
     def setting(self, path: Path, value: Any) -> str:
         """As `data.sep: ';'`."""
+        if spot(path).field is None:
+            return self.around.setting(path, value)
         return dotted(path) if value is ... else f"{dotted(path)}: {_quoted(_yaml(value))}"
 
     def offers(self, path: Path) -> bool:
@@ -161,6 +167,8 @@ class AsValues:
 
 _current: ContextVar[Spelling] = ContextVar("spelling", default=AsKeywords())  # noqa: B039 - frozen, and never filled
 
+_student: ContextVar[int] = ContextVar("student", default=0)
+
 
 @contextlib.contextmanager
 def spelled_as(spelling: Spelling) -> Iterator[None]:
@@ -177,13 +185,23 @@ def current_spelling() -> Spelling:
     return _current.get()
 
 
+@contextlib.contextmanager
+def about_student(index: int) -> Iterator[None]:
+    """Let keys of a student that are named by their last part alone be those of this one."""
+    before = _student.set(index)
+    try:
+        yield
+    finally:
+        _student.reset(before)
+
+
 def named(key: str) -> str:
     """How the user spells a key, given by its whole name or as a job's own parameter.
 
     >>> named("training.learning_rate"), named("max_drop")
     ('learning_rate', 'max_drop')
     """
-    return _current.get().name(undotted(key))
+    return _current.get().name(_path_of(key))
 
 
 def set_to(key: str, value: Any = ...) -> str:
@@ -192,12 +210,18 @@ def set_to(key: str, value: Any = ...) -> str:
     >>> set_to("data.sep", ";"), set_to("data.encoding")
     ("sep=';'", 'encoding')
     """
-    return _current.get().setting(undotted(key), value)
+    return _current.get().setting(_path_of(key), value)
 
 
 def offers(key: str) -> bool:
     """Whether the user can give a key here: advice that cannot be followed is none."""
-    return _current.get().offers(undotted(key))
+    return _current.get().offers(_path_of(key))
+
+
+def _path_of(key: str) -> Path:
+    """The path of a key, which may be given by its last part alone; a job's own parameter is its own path."""
+    path = keywords().get(key) or undotted(key)
+    return ("students", _student.get(), *path[2:]) if path[:2] == ("students", 0) and "." not in key else path
 
 
 def _longest(given: Mapping[Path, str], path: Path) -> str | None:
@@ -222,8 +246,8 @@ def _keyword_of(path: Path) -> str:
 
 
 def _yaml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
     return f"[{', '.join(map(_yaml, value))}]" if isinstance(value, list | tuple) else str(value)
 
 

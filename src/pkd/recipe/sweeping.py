@@ -13,7 +13,7 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pkd.recipe.faults import Fault, settings_from, shown
+from pkd.recipe.faults import Fault, settings_from, shown, value_text
 from pkd.recipe.naming import (
     Path,
     dotted,
@@ -187,19 +187,6 @@ def point_text(point: Mapping[str, Any]) -> str:
 def short_name(key: str) -> str:
     """The last part of a key, which is its name."""
     return key.rpartition(".")[2]
-
-
-def value_text(value: Any) -> str:
-    """A value as YAML would have it, numbers as short as they can be without becoming another.
-
-    >>> value_text(5e-05), value_text(2.0), value_text(0.123456), value_text(True), value_text([1, 3])
-    ('5e-05', '2', '0.123456', 'true', '[1, 3]')
-    """
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    return str(value)
 
 
 def _with_values(recipe: Recipe, point: Mapping[str, Any]) -> tuple[Recipe | None, list[Fault]]:

@@ -9,7 +9,8 @@ from typing import Any
 
 import altair as alt
 
-from pkd.recipe.sweeping import short_name, value_text
+from pkd.recipe.faults import value_text
+from pkd.recipe.sweeping import short_name
 from pkd.reporting.charts import AnyChart
 from pkd.reporting.trials import TrialRecord, scores_by, swept
 from pkd.reporting.wording import amount, metric_title, shown

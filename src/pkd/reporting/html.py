@@ -19,7 +19,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from ruamel.yaml import YAML
 
-from pkd.recipe.sweeping import short_name, value_text
+from pkd.recipe.faults import value_text
+from pkd.recipe.sweeping import short_name
 from pkd.reporting import charts, heatmaps, wording
 from pkd.reporting.blind_spots import blind_sentences, blindness
 from pkd.reporting.classes import MEASURES, TITLES, class_rows, confusion_of, has_classes, set_counts_of

@@ -10,6 +10,7 @@ from typing import Any
 import altair as alt
 
 from pkd.errors import RecipeError
+from pkd.recipe.spelling import named
 from pkd.reporting.charts import NEUTRAL, THEMES, chart_png
 from pkd.reporting.speeds import SpeedRecord
 
@@ -58,11 +59,13 @@ def check_chart_path(path: Path) -> None:
         RecipeError: if the file's ending names no kind of chart, its folder is not there, or a folder has its name.
     """
     if path.suffix not in _SUFFIXES:
-        raise RecipeError(f"--chart {path}: a chart is written as {', '.join(_SUFFIXES)}; name such a file.")
+        raise RecipeError(
+            f"{named('chart')} is {path}; a chart is written as {', '.join(_SUFFIXES)}; name such a file."
+        )
     if not path.absolute().parent.is_dir():
-        raise RecipeError(f"--chart {path}: the folder {path.absolute().parent} does not exist.")
+        raise RecipeError(f"{named('chart')} is {path}, but the folder {path.absolute().parent} does not exist.")
     if path.is_dir():
-        raise RecipeError(f"--chart {path} is a folder; name a file.")
+        raise RecipeError(f"{named('chart')} is {path}, a folder; name a file.")
 
 
 def _panel(

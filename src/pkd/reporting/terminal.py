@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from pkd.recipe.sweeping import short_name, value_text
+from pkd.recipe.faults import value_text
+from pkd.recipe.sweeping import short_name
 from pkd.reporting.blind_spots import blind_sentences
 from pkd.reporting.classes import MEASURES, TITLES, class_rows, losses_heading, losses_sentence
 from pkd.reporting.grid import grid

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from scipy.stats import t as student_t
 
 from pkd.errors import CacheError
-from pkd.recipe.sweeping import point_text, short_name, value_text
+from pkd.recipe.faults import value_text
+from pkd.recipe.sweeping import point_text, short_name
 from pkd.reporting.results import ModelRecord, Record
 from pkd.reporting.wording import amount, metric_title, rows_of
 from pkd.storage.run_folder import RunFolder

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, fields
 
 from pkd.errors import RecipeError
+from pkd.recipe.spelling import named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,29 +14,29 @@ class Limits:
     """Limits of `pkd serve`; all are counts of at least one.
 
     Attributes:
-        body_bytes: of a request; a larger one is answered by 413.
-        texts: of a request; more of them are answered by 422.
-        characters: of a text; a longer one is answered by 422. The model reads its first word pieces alone anyway.
-        queue: texts that wait for the model; a request that would make them more is answered by 429.
-        batch: texts that the model answers at a time.
+        max_body: bytes of a request; a larger one is answered by 413.
+        max_texts: of a request; more of them are answered by 422.
+        max_characters: of a text; a longer one is answered by 422. The model reads its first word pieces alone anyway.
+        max_queue: texts that wait for the model; a request that would make them more is answered by 429.
+        max_batch: texts that the model answers at a time.
         drain_seconds: how long a stop waits for what was accepted.
     """
 
-    body_bytes: int = 1_000_000
-    texts: int = 256
-    characters: int = 20_000
-    queue: int = 2048
-    batch: int = 8
+    max_body: int = 1_000_000
+    max_texts: int = 256
+    max_characters: int = 20_000
+    max_queue: int = 2048
+    max_batch: int = 8
     drain_seconds: int = 30
 
     def __post_init__(self) -> None:
         for field in fields(self):
             if (value := getattr(self, field.name)) < 1:
-                raise RecipeError(f"{field.name} is {value}; a limit of the server is 1 or more.")
-        if self.queue < self.texts:
+                raise RecipeError(f"{named(field.name)} is {value}; a limit of the server is 1 or more.")
+        if self.max_queue < self.max_texts:
             raise RecipeError(
-                f"queue is {self.queue} and texts {self.texts}: a request of the most texts would never fit into the "
-                "queue. Make the queue longer or allow fewer texts."
+                f"{named('max_queue')} is {self.max_queue} and {named('max_texts')} {self.max_texts}: a request of the "
+                "most texts would never fit into the queue. Make the queue longer or allow fewer texts."
             )
 
 
@@ -52,6 +53,6 @@ def check_threads(threads: int | None) -> None:
     """
     if threads is not None and not 1 <= threads <= usable_cores():
         raise RecipeError(
-            f"threads is {threads}, but this process may use 1 to {usable_cores()} cores. Choose from these, or "
-            "leave it out."
+            f"{named('threads')} is {threads}, but this process may use 1 to {usable_cores()} cores. Choose from "
+            "these, or leave it out."
         )

@@ -14,6 +14,7 @@ from pkd.data.class_names import HEADS, names_by_id
 from pkd.data.lengths import LEAST_LENGTH
 from pkd.errors import RecipeError, TeacherError
 from pkd.recipe.devices import check_device
+from pkd.recipe.spelling import named
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.texts import Batch, TextEncoder
 
@@ -104,7 +105,9 @@ def open_session(graph: Path, device: str = "auto", threads: int | None = None) 
     check_device(device)
     has_gpu = _CUDA in onnxruntime.get_available_providers()
     if device == "cuda" and not has_gpu:
-        raise RecipeError("device is cuda, but this ONNX Runtime sees no GPU. Install onnxruntime-gpu, or use cpu.")
+        raise RecipeError(
+            f"{named('device')} is cuda, but this ONNX Runtime sees no GPU. Install onnxruntime-gpu, or use cpu."
+        )
     on_gpu = has_gpu and device != "cpu"
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3

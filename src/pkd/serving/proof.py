@@ -14,6 +14,7 @@ from pkd import progress
 from pkd.encoder.contract import LoadedClassifier
 from pkd.errors import TeacherError
 from pkd.evaluation.scoring import scoring_of
+from pkd.recipe.spelling import named
 from pkd.serving.export import example_inputs
 from pkd.serving.onnx_model import open_session
 from pkd.serving.torch_model import max_length_of
@@ -129,11 +130,11 @@ def refusals(change: Change, max_drop: float, min_agreement: float) -> Sequence[
     if change.drop is not None and not change.drop <= max_drop:
         reasons.append(
             f"{change.metric} falls from {change.before:.4f} to {change.after:.4f} on {change.rows:,} rows of "
-            f"{change.on}, by {change.drop:.4f} where {max_drop:g} is allowed (--max-drop)"
+            f"{change.on}, by {change.drop:.4f} where {max_drop:g} is allowed ({named('max_drop')})"
         )
     if not change.agreement >= min_agreement:
         reasons.append(
             f"{change.agreement:.2%} of the answers to {change.rows:,} rows of {change.on} stay the same, where "
-            f"{min_agreement:.2%} are asked for (--min-agreement)"
+            f"{min_agreement:.2%} are asked for ({named('min_agreement')})"
         )
     return reasons

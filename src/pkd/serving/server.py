@@ -5,7 +5,6 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -66,7 +65,7 @@ def make_app(classifier: Classifier, limits: Limits | None = None, workers: int 
     limits = limits or Limits()
     measures = Measures()
     queue = BatchingQueue(
-        classifier.answer, batch=limits.batch, queue=limits.queue, workers=workers,
+        classifier.answer, batch=limits.max_batch, queue=limits.max_queue, workers=workers,
         on_batch=measures.batch_answered,
     )  # fmt: skip
     measures.watch_queue(lambda: queue.waiting)
@@ -86,7 +85,7 @@ def make_app(classifier: Classifier, limits: Limits | None = None, workers: int 
         redoc_url=None,
         swagger_ui_oauth2_redirect_url="/docs/oauth2-redirect",
     )
-    app.add_middleware(_BodyLimit, limit=limits.body_bytes)
+    app.add_middleware(_BodyLimit, limit=limits.max_body)
     app.add_middleware(_Counted, measures=measures)
     _tell_problems_in_sentences(app, limits)
     _add_predict(app, queue, limits, measures)
@@ -95,18 +94,18 @@ def make_app(classifier: Classifier, limits: Limits | None = None, workers: int 
 
 
 def _add_predict(app: FastAPI, queue: BatchingQueue, limits: Limits, measures: Measures) -> None:
-    text = Annotated[str, StringConstraints(max_length=limits.characters)]
+    text = Annotated[str, StringConstraints(max_length=limits.max_characters)]
 
     class Texts(BaseModel):
         """What to classify: texts, or pairs of texts."""
 
         model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"texts": ["a moving film"]}]})
 
-        texts: Annotated[list[text | tuple[text, text]], Field(min_length=1, max_length=limits.texts)]
+        texts: Annotated[list[text | tuple[text, text]], Field(min_length=1, max_length=limits.max_texts)]
 
     problems: dict[int | str, dict[str, Any]] = {
         400: {"model": Problem, "description": "The body was not read to its end."},
-        413: {"model": Problem, "description": f"The body is larger than {limits.body_bytes:,} bytes."},
+        413: {"model": Problem, "description": f"The body is larger than {limits.max_body:,} bytes."},
         422: {"model": Problem, "description": "The body is not what is asked for."},
         429: {"model": Problem, "description": "Too many texts wait; try again after the seconds in Retry-After."},
     }
@@ -154,11 +153,9 @@ def _as_json(predictions: list[Prediction]) -> bytes:
 
 
 def _limits_in_words(limits: Limits) -> str:
-    told = asdict(limits)
     return (
-        "At most {texts:,} texts a request, {characters:,} characters a text and {body_bytes:,} bytes a body.".format(
-            **told
-        )
+        f"At most {limits.max_texts:,} texts a request, {limits.max_characters:,} characters a text and "
+        f"{limits.max_body:,} bytes a body."
     )
 
 
@@ -196,10 +193,10 @@ def _told(faults: list[dict[str, Any]], limits: Limits) -> str:
         if "too_short" in kinds:
             return f"{where} is empty; it must have a text or more."
         if "too_long" in kinds:
-            return f"{where} has more than {limits.texts:,} texts, the most of a request; send them in several."
+            return f"{where} has more than {limits.max_texts:,} texts, the most of a request; send them in several."
         return f'{where} must be a list of texts, as ["a text"].'
     if "string_too_long" in kinds:
-        return f"{where} has more than {limits.characters:,} characters, the most of a text; cut it."
+        return f"{where} has more than {limits.max_characters:,} characters, the most of a text; cut it."
     if "string_unicode" in kinds:
         return f"{where} is not Unicode text: it holds half a character (a lone surrogate)."
     return f"{where} must be a text, or a list of two texts."

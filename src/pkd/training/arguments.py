@@ -7,6 +7,7 @@ from typing import Any
 
 from pkd.errors import RecipeError
 from pkd.recipe.settings import TrainingSettings
+from pkd.recipe.spelling import named
 from pkd.training.precision import autocast_dtype, resolve_device
 
 
@@ -25,8 +26,8 @@ def check_training(settings: TrainingSettings, device: str) -> None:
     for tracker in settings.report_to:
         if tracker not in there:
             raise RecipeError(
-                f"report_to names {tracker!r}, which is no tracker that is installed here (there are: "
-                f"{', '.join(there) or 'none'}). Install it, or leave it out."
+                f"{named('training.report_to')} names {tracker!r}, which is no tracker that is installed here (there "
+                f"are: {', '.join(there) or 'none'}). Install it, or leave it out."
             )
 
 

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 
 from pkd import progress
 from pkd.errors import CacheError, CheckpointError
+from pkd.recipe.spelling import set_to
 from pkd.storage.fingerprint import differences
 from pkd.storage.seal import MANIFEST, Damage, Manifest, find_damage, read_manifest, set_aside, write_json
 
@@ -63,7 +64,7 @@ def newest_sealed(output: Path, inputs: Mapping[str, Any], *, afresh: bool = Fal
                 continue
             raise CheckpointError(
                 f"{folder} belongs to a training with other settings: {'; '.join(changed)}. "
-                "Go back to those settings, or start afresh with --overwrite."
+                f"Go back to those settings, or start afresh with {set_to('overwrite', True)}."
             )
         return folder
     return None

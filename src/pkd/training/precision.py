@@ -13,6 +13,7 @@ import torch
 
 from pkd.errors import RecipeError, first_line
 from pkd.recipe.devices import check_device
+from pkd.recipe.spelling import named
 
 Model = TypeVar("Model", bound=torch.nn.Module)
 
@@ -30,7 +31,7 @@ def resolve_device(device: str) -> torch.device:
     check_device(device)
     has_gpu = torch.cuda.is_available()
     if device == "cuda" and not has_gpu:
-        raise RecipeError("device is cuda, but torch sees no GPU here. Use device auto or cpu.")
+        raise RecipeError(f"{named('device')} is cuda, but torch sees no GPU here. Use auto or cpu.")
     return torch.device("cuda" if has_gpu and device != "cpu" else "cpu")
 
 
@@ -68,7 +69,8 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         if precision == "bfloat16" and not native:
             raise RecipeError(
-                f"precision is bfloat16, but {torch.cuda.get_device_name()} does not have it. Use auto or float32."
+                f"{named('training.precision')} is bfloat16, but {torch.cuda.get_device_name()} does not have it. Use "
+                "auto or float32."
             )
     else:
         # torch names no public test of its own for the CPU's instruction sets
@@ -97,8 +99,8 @@ def deterministic_algorithms(wanted: bool) -> Iterator[None]:
         if "use_deterministic_algorithms" not in str(error):
             raise
         raise RecipeError(
-            f"training.deterministic is true, but torch cannot train this model so here: {first_line(error)} Leave it "
-            "out, or train on the CPU."
+            f"{named('training.deterministic')} is true, but torch cannot train this model so here: "
+            f"{first_line(error)} Leave it out, or train on the CPU."
         ) from error
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
