@@ -73,8 +73,8 @@ QUESTIONS = (
     b'{"article": "a", "question": "b ?", "choices": ["c", "d"], "answer": "B"}\n'
 )
 FOUND = [
-    (QUESTIONS, {"label_columns": ["x", "y"]}, "label_columns and data.label_names .* are for classes"),
-    (QUESTIONS, {"label_names": ["no", "yes"]}, "label_columns and data.label_names .* are for classes"),
+    (QUESTIONS, {"label_columns": ["x", "y"]}, "label_columns .* is for classes"),
+    (QUESTIONS, {"label_names": ["no", "yes"]}, "label_names .* is for classes"),
     (b'{"text": "a", "label": "p\\ud800q"}\n{"text": "b", "label": "x"}\n', {}, r"line 1: 'label' holds \\ud800, half"),
     (
         b'{"text": "a", "label": ["p", "\\ud800"]}\n{"text": "b", "label": ["x"]}\n',

@@ -53,7 +53,7 @@ def test_lists_are_no_texts():
 
 
 def test_many_empty_texts_are_refused_with_their_lines_and_the_setting():
-    with pytest.raises(DataError, match=r"2 of 3 rows .*lines 3, 4.*data.on_empty=drop"):
+    with pytest.raises(DataError, match=r"2 of 3 rows .*lines 3, 4.*on_empty='drop'"):
         clean(raw(["x", " \u3000\t", None]))
 
 

@@ -18,7 +18,7 @@ import pkd
         ({"foo": 1}, "load_data takes no foo; keys there are"),
         ({"train": "a.csv", "lable_column": "y"}, "did you mean label_column?"),
         ({"train": "a.csv", "max_length": 1}, "max_length is 1; it must be above 2"),
-        ({"train": datasets.Dataset.from_dict({"text": ["a"]})}, "train is a Dataset; give the name of a file"),
+        ({"train": datasets.Dataset.from_dict({"text": ["a"]})}, "train is of type Dataset; give the name of a file"),
         ({"train": "a.csv", "teacher": "folder"}, "teacher is 'folder'; give the classifier itself"),
     ],
 )

@@ -32,7 +32,7 @@ def test_names_of_integers_are_their_digits_by_value():
 @pytest.mark.parametrize("labels", [["x", "y", "x"], [["x"], ["y"], []]])
 def test_names_that_do_not_name_every_class_are_refused_and_said_where_they_stand(labels):
     kind = "multi_label_classification" if isinstance(labels[0], list) else "single_label_classification"
-    with pytest.raises(DataError, match=r"labels that data\.label_names does not name: 'x', 'y'\. It names 'a', 'b'"):
+    with pytest.raises(DataError, match=r"labels that label_names does not name: 'x', 'y'\. It names 'a', 'b'"):
         find_label_names(rows(labels), kind, ["a", "b"])
     assert find_label_names(rows(labels), kind, ["X", "y", "z"]) == ("X", "y", "z")
     assert find_label_names(rows([0, 1, 1]), "multi_label_classification", ["a", "b"]) == ("a", "b")  # refused later
@@ -96,7 +96,7 @@ def test_integers_are_matched_with_names_that_are_their_digits():
 def test_integers_against_names_of_words_are_refused_with_both_lists_and_the_way_out():
     with pytest.raises(DataError, match=r"not among those of the classifier") as error:
         encode([0, 1, 1])
-    for part in ("'0', '1'", "'negative', 'positive'", "data.label_ids_are_teacher_ids=true", "'1' (2 rows)"):
+    for part in ("'0', '1'", "'negative', 'positive'", "label_ids_are_teacher_ids=True", "'1' (2 rows)"):
         assert part in str(error.value)
 
 

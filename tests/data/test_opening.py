@@ -22,7 +22,7 @@ def test_a_wrong_encoding_is_told_with_the_offset_a_guess_and_the_setting(tmp_pa
     with pytest.raises(DataError, match=r"a.csv is not utf-8") as error:
         read(tmp_path / "a.csv")
     assert f"offset {len(start) + 5:,} " in str(error.value)
-    assert "--set data.encoding=cp1252" in str(error.value)
+    assert "try encoding='cp1252'" in str(error.value)
 
 
 def test_the_guess_reads_the_file(tmp_path):
@@ -32,7 +32,7 @@ def test_the_guess_reads_the_file(tmp_path):
 
 def test_utf_16_is_recognised_by_its_mark(tmp_path):
     (tmp_path / "a.csv").write_bytes("text,label\n".encode("utf-16"))
-    with pytest.raises(DataError, match=r"offset 0 .*data.encoding=utf-16"):
+    with pytest.raises(DataError, match=r"offset 0 .*encoding='utf-16'"):
         read(tmp_path / "a.csv")
     assert read(tmp_path / "a.csv", "utf-16") == "text,label\n"
 

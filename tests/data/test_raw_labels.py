@@ -63,7 +63,7 @@ def test_columns_of_zero_and_one_are_sets() -> None:
 def test_integer_classes_get_their_names() -> None:
     assert labels(["1", "0"], label_names=["no", "yes"]) == ["yes", "no"]
     assert labels(["yes", "no"], label_names=["no", "yes"]) == ["yes", "no"]
-    with pytest.raises(DataError, match=r"line 3: the label is 2, but data.label_names names the classes 0 to 1"):
+    with pytest.raises(DataError, match=r"line 3: the label is 2, but label_names names the classes 0 to 1"):
         labels(["1", "2"], label_names=["no", "yes"])
     with pytest.raises(DataError, match="hidden labels"):
         labels(["-1", "-1"], label_names=["no", "yes"])

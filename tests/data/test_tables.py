@@ -63,7 +63,7 @@ def test_an_index_column_without_a_name_is_left_out_with_a_note(tmp_path, heard)
 
 @pytest.mark.parametrize(
     ("separator", "flag"),
-    [(";", "data.sep=';'"), ("\t", "data.sep='\\t'"), *((mark, f"data.sep='{mark}'") for mark in "|^·:~#")],
+    [(mark, f"Use sep={mark!r}.") for mark in ";\t|^·:~#"],
 )
 def test_another_separator_is_guessed_and_its_flag_told(tmp_path, separator, flag):
     content = f"text{separator}label\nx{separator}0\n"
@@ -138,7 +138,7 @@ def test_in_a_tsv_file_a_quote_is_text(tmp_path):
     assert texts(raw) == ['"never closed', 'b "c" ']
 
 
-AS_CSV = "--set data.quotes=csv reads them as CSV does"
+AS_CSV = "quotes='csv' reads them as CSV does"
 
 
 def test_quotes_of_a_tsv_file_that_look_like_csvs_are_told_and_read_so_if_asked(tmp_path, heard):
@@ -170,13 +170,13 @@ def test_quotes_that_belong_to_the_texts_of_a_tsv_file_are_left_without_a_word(t
 
 def test_quotes_can_be_text_in_a_csv_file_too(tmp_path):
     content = 'text,label\n"never closed,0\n'
-    with pytest.raises(DataError, match=r"--set data\.quotes=text"):
+    with pytest.raises(DataError, match="quotes='text'"):
         delimited(tmp_path / "a.csv", content)
     assert texts(delimited(tmp_path / "a.csv", content, quotes="text")) == ['"never closed']
 
 
 def test_utf_16_without_a_mark_is_recognised(tmp_path):
-    with pytest.raises(DataError, match=r"data.encoding=utf-16"):
+    with pytest.raises(DataError, match="encoding='utf-16'"):
         delimited(tmp_path / "a.csv", "text,label\nx,0\n".encode("utf-16-le"))
 
 

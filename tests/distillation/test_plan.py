@@ -58,9 +58,11 @@ def test_training_settings_of_a_student_stand_before_the_recipes() -> None:
 
 
 def test_what_does_not_fit_the_teacher_is_told_with_the_students_place() -> None:
-    with pytest.raises(RecipeError, match=r"students\.1: A student of 7 layers cannot come from a teacher of 6"):
+    with pytest.raises(
+        RecipeError, match=r"students\.1\.layers is 7: a student of 7 layers cannot come from a teacher of 6"
+    ):
         plan_students(recipe({}, {"layers": 7}), 6)
-    with pytest.raises(RecipeError, match=r"^A student of 7 layers cannot"):  # the only one, perhaps of layers=7
+    with pytest.raises(RecipeError, match=r"^layers is 7: a student of 7 layers cannot"):
         plan_students(recipe({"layers": 7}), 6)
     with pytest.raises(RecipeError, match="Two students are called pkd-skip-L3-spread"):
         plan_students(recipe({"layers": 3}, {"beta": 5}), 6)

@@ -54,10 +54,10 @@ def test_a_file_is_answered_by_every_model(workspace: Path, deep: Path) -> None:
         ({"layers": [13]}, "13"),
         ({"max_length": 65}, "at most 64"),
         ({"rounds": 0}, "rounds is 0"),
-        ({"lengths": [16, 128]}, "a length is 128, but deep reads at most 64"),
-        ({"batch_sizes": [0]}, "a batch size is 0"),
+        ({"lengths": [16, 128]}, "lengths is 128, but deep reads at most 64"),
+        ({"batch_sizes": [0]}, "batch_sizes is 0"),
         ({"batch_sizes": [10**22]}, "from 1 to 1,000,000"),
-        ({"batch_sizes": []}, "No batch size"),
+        ({"batch_sizes": []}, "batch_sizes is empty"),
         ({"threads": 100_000}, "threads is 100000, but this process may use 1 to"),
     ],
 )
@@ -107,7 +107,7 @@ def test_a_chart_of_an_unknown_kind_is_refused_before_anything_is_timed(
     assert "a chart is written as .png, .html, .json" in capsys.readouterr().err
     (tmp_path / "speed.png").mkdir()
     assert main(["speed", str(deep), "--chart", str(tmp_path / "speed.png")]) == 2
-    assert "is a folder; name a file" in capsys.readouterr().err
+    assert ", a folder; name a file" in capsys.readouterr().err
 
 
 def test_beside_another_job_the_figures_are_told_not_to_hold(deep: Path, capsys: pytest.CaptureFixture[str]) -> None:

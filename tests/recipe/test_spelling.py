@@ -14,7 +14,13 @@ from pkd.recipe.schema import Recipe
 from pkd.recipe.spelling import AsFlags, named, offers, set_to, spelled_as
 
 FLAGS = AsFlags(
-    {("data", "eval"): "--eval", ("students", 0, "alpha"): "--alpha", ("max_drop",): "--max-drop", ("int8",): "--int8"},
+    {
+        ("data", "eval"): "--eval",
+        ("students", 0, "alpha"): "--alpha",
+        ("max_drop",): "--max-drop",
+        ("int8",): "--int8",
+        ("data", "text_columns"): "--text-columns",
+    },
     {("students", 0, "beta"): "--set beta"},
 )
 
@@ -38,6 +44,7 @@ def test_on_the_command_line_keys_are_flags() -> None:
         ]  # fmt: skip
         assert set_to("data.sep", ";") == "--set data.sep=';'"
         assert set_to("data.label_names", ["a b", "c"]) == "--set data.label_names='[a b, c]'"
+        assert set_to("data.text_columns", ["a", "b"]) == "--text-columns a,b"
         assert set_to("data.label_ids_are_teacher_ids", True) == "--set data.label_ids_are_teacher_ids=true"
         assert set_to("students.0.alpha", 0.7) == "--alpha 0.7"
         assert set_to("data.encoding") == "--set data.encoding=..."

@@ -227,11 +227,6 @@ def _value(name: str, given: Any) -> Any:
     return given
 
 
-def with_device(overrides: Sequence[str] | None, device: str | None) -> list[str]:
-    """The overrides of a recipe, `--device` among them."""
-    return [*(overrides or ()), *([] if device is None else [f"device={device}"])]
-
-
 def layer_map(text: str) -> str | list[list[int]]:
     """Read `skip`, `last`, or pairs as `1:2,2:4`."""
     if ":" not in text:

@@ -21,11 +21,11 @@ from pkd.cli.options import (
     Overwrite,
     Set,
     numbers,
-    with_device,
     with_flags,
 )
 from pkd.cli.session import loading, with_progress
 from pkd.cli.showing import show, show_estimates, show_json, show_paper, show_records, show_sweep
+from pkd.recipe.reading import recipe_of
 from pkd.recipe.settings import DataSettings, StudentSettings
 
 FINETUNING_DATA = Flags("Data", DataSettings, ("eval", *(COLUMNS.named or ())))
@@ -56,13 +56,11 @@ def run(
     json: Json = False,
 ) -> None:
     """Run a recipe: teacher, students, controls, evaluation, report."""
-    from pkd.recipe.reading import read_recipe
+    with recipe_of(recipe, set or (), device=device) as asked:  # its faults are told before heavy libraries are loaded
+        with loading():
+            from pkd.jobs.run import run
 
-    asked = read_recipe(recipe, with_device(set, device))  # its faults are told before the heavy libraries are loaded
-    with loading():
-        from pkd.jobs.run import run
-
-    result = run(asked, overwrite=overwrite)
+        result = run(asked, overwrite=overwrite)
     show_records(result.records, as_json=json)
     show(f"report: {result.report}", also_json=json)
 
@@ -79,13 +77,11 @@ def sweep(
     json: Json = False,
 ) -> None:
     """Try a recipe's hyper-parameters; train the best with fresh seeds."""
-    from pkd.recipe.reading import read_recipe
+    with recipe_of(recipe, set or (), device=device) as asked:  # its faults are told before heavy libraries are loaded
+        with loading():
+            from pkd.jobs.sweep import sweep
 
-    asked = read_recipe(recipe, with_device(set, device))  # its faults are told before the heavy libraries are loaded
-    with loading():
-        from pkd.jobs.sweep import sweep
-
-    result = sweep(asked, overwrite=overwrite)
+        result = sweep(asked, overwrite=overwrite)
     show_sweep(result.trials, result.sentences, as_json=json)
     show_records(result.records, as_json=json)
     show(f"report: {result.report}", also_json=json)

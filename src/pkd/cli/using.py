@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from pkd.cli.options import COLUMNS, TEXTS, WHERE, Device, Json, Set, numbers, with_device, with_flags
+from pkd.cli.options import COLUMNS, TEXTS, WHERE, Device, Json, Set, numbers, with_flags
 from pkd.cli.session import loading, with_progress
 from pkd.cli.showing import show, show_json, show_records, show_speeds
 from pkd.cli.texts import is_lines, one_line, texts_of
 from pkd.errors import CacheError
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import local_path
-from pkd.recipe.reading import read_recipe, recipe_from
+from pkd.recipe.reading import recipe_from, recipe_of
 from pkd.storage.space import readable_bytes
 
 
@@ -89,11 +89,11 @@ def check(
     json: Json = False,
 ) -> None:
     """Say what a recipe would do and cost, and what is wrong with it."""
-    asked = read_recipe(recipe, with_device(set, device))  # its faults are told before the heavy libraries are loaded
-    with loading():
-        from pkd.jobs.check import check
+    with recipe_of(recipe, set or (), device=device) as asked:  # its faults are told before heavy libraries are loaded
+        with loading():
+            from pkd.jobs.check import check
 
-    result = check(asked)
+        result = check(asked)
     if json:
         show_json(result.to_dict())
         return

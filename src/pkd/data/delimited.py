@@ -252,7 +252,7 @@ def _clean_header(header: list[str], path: Path, delimiter: str, encoding: str) 
     if len(names) == 1 and (other := _other_separator(names[0], delimiter)) is not None:
         raise DataError(
             f"{path} has one column only ('{names[0]}'); it looks separated by {_SEPARATORS.get(other, other)}. "
-            f"Use {set_to('data.sep', other.replace(chr(9), chr(92) + 't'))}."
+            f"Use {set_to('data.sep', other)}."
         )
     named = [name for name in names if name]
     twice = sorted({name for name in named if named.count(name) > 1})

@@ -181,7 +181,7 @@ def choose_columns(columns: Sequence[str], *, settings: DataSettings, source: st
         several = f" and {set_to('data.problem_type', 'multiple_choice')}" if found.has_choices else ""
         progress.warn(
             f"{source}: {_not_used(texts)} here, but {' and '.join(found.text)}. Choose others with "
-            f"{set_to('data.text_columns', ','.join(found.text))}{several}."
+            f"{set_to('data.text_columns', list(found.text))}{several}."
         )
     if others:
         progress.note(f"{source}: {_not_used(others)} here.")

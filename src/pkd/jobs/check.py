@@ -31,7 +31,7 @@ from pkd.jobs.evaluate import describe_rows, measuring_split
 from pkd.jobs.finetune import settle_metric
 from pkd.jobs.train import build_student
 from pkd.recipe.places import AnyPath
-from pkd.recipe.reading import read_recipe
+from pkd.recipe.reading import recipe_of
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import ProblemType
 from pkd.recipe.spelling import set_to
@@ -111,8 +111,11 @@ def check(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = ()) -> CheckRe
         DataError: if the examples cannot be used, or their labels are not the teacher's.
         TeacherError: if the teacher has no trained head, or is surely worse than always answering the commonest class.
     """
-    if not isinstance(recipe, Recipe):
-        recipe = read_recipe(recipe, set)
+    with recipe_of(recipe, set) as asked:
+        return _check(asked)
+
+
+def _check(recipe: Recipe) -> CheckResult:
     check_trainings(recipe)
     name, told = recipe.teacher.model, []
     if recipe.teacher.finetune is not None:

@@ -28,7 +28,7 @@ from pkd.jobs.judge import Trained, judge_run
 from pkd.jobs.stages import Done, refuse_other_version
 from pkd.jobs.train import TrainingRows, load_start, stage_name, train_stage
 from pkd.recipe.places import AnyPath
-from pkd.recipe.reading import read_recipe
+from pkd.recipe.reading import recipe_of
 from pkd.recipe.schema import Recipe
 from pkd.recipe.spelling import named, set_to
 from pkd.recipe.writing import write_recipe
@@ -72,8 +72,11 @@ def run(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), overwrite: b
     Raises:
         PKDError: of the family, with what to do; what was finished is kept.
     """
-    if not isinstance(recipe, Recipe):
-        recipe = read_recipe(recipe, set)
+    with recipe_of(recipe, set) as asked:
+        return _run(asked, overwrite=overwrite)
+
+
+def _run(recipe: Recipe, *, overwrite: bool) -> RunResult:
     if recipe.sweep is not None:
         raise RecipeError(
             "The recipe has a sweep, which is what `pkd sweep` runs. To run its students as they are, leave it "

@@ -19,7 +19,7 @@ from pkd.jobs.run import Prepared, StageCosts, finish, prepare, student_costs, t
 from pkd.jobs.train import TRIAL, training_inputs
 from pkd.jobs.trials import STAGE, Outcome, Shared, Trial, forget_unfinished, run_trials
 from pkd.recipe.places import AnyPath
-from pkd.recipe.reading import read_recipe
+from pkd.recipe.reading import recipe_of
 from pkd.recipe.schema import Recipe
 from pkd.recipe.spelling import named
 from pkd.recipe.sweeping import Point, point_text, points_of, recipe_at
@@ -61,8 +61,11 @@ def sweep(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), overwrite:
     Raises:
         PKDError: of the family, with what to do; what was finished is kept.
     """
-    if not isinstance(recipe, Recipe):
-        recipe = read_recipe(recipe, set)
+    with recipe_of(recipe, set) as asked:
+        return _sweep(asked, overwrite=overwrite)
+
+
+def _sweep(recipe: Recipe, *, overwrite: bool) -> SweepResult:
     if recipe.sweep is None:
         raise RecipeError("The recipe has no sweep. Add one, as `sweep: {grid: published}`, or use `pkd run`.")
     if recipe.data.eval is None:

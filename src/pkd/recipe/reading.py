@@ -56,8 +56,12 @@ def read_recipe(path: AnyPath, set: str | Sequence[str] = (), *, required: Seque
 
 
 @contextlib.contextmanager
-def recipe_of(recipe: Recipe | AnyPath, set: str | Sequence[str] = ()) -> Iterator[Recipe]:
+def recipe_of(
+    recipe: Recipe | AnyPath, set: str | Sequence[str] = (), *, device: str | None = None
+) -> Iterator[Recipe]:
     """Give a recipe, which is read if it is a file; messages inside the block name its keys with their lines.
+
+    `device` is what a command's flag says, which wins over the file as `set` does.
 
     Raises:
         RecipeError: with every fault, each with its line and key.
@@ -65,7 +69,7 @@ def recipe_of(recipe: Recipe | AnyPath, set: str | Sequence[str] = ()) -> Iterat
     if isinstance(recipe, Recipe):
         yield recipe
         return
-    reading = read_file(recipe, set)
+    reading = read_file(recipe, set, flags={} if device is None else {"device": device})
     with spelled_as(reading.spelling):
         yield reading.checked()
 

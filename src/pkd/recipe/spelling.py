@@ -84,7 +84,9 @@ class AsFlags:
         flag = self._flag(path)
         if value is ... or (flag and value is True):
             return flag or f"--set {dotted(path)}=..."
-        return f"{flag} {shlex.quote(_yaml(value))}" if flag else f"--set {dotted(path)}={shlex.quote(_yaml(value))}"
+        if flag:
+            return f"{flag} {shlex.quote(','.join(value) if isinstance(value, list) else _yaml(value))}"
+        return f"--set {dotted(path)}={shlex.quote(_yaml(value))}"
 
     def offers(self, path: Path) -> bool:
         """What has a flag, and all of a recipe; `--set` takes keys that a command of flags does not look at."""
@@ -248,7 +250,7 @@ def _keyword_of(path: Path) -> str:
 def _yaml(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
-    return f"[{', '.join(map(_yaml, value))}]" if isinstance(value, list | tuple) else str(value)
+    return f"[{', '.join(map(_yaml, value))}]" if isinstance(value, list | tuple) else str(value).replace("\t", "\\t")
 
 
 def _quoted(text: str) -> str:
