@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from pkd import progress
+from pkd._version import __version__
 from pkd.data.arrays import column_array
 from pkd.data.examples import Examples
 from pkd.distillation.annotation import open_shards
@@ -43,7 +44,7 @@ from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import read_manifest, unseal
 from pkd.training.precision import describe_hardware, device_text, resolve_device
 
-_LIBRARIES = ("pkd", "torch", "transformers", "tokenizers", "datasets", "accelerate")
+_LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "accelerate")
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def judge_run(
         "rows": examples.fingerprints[split],
         "measured_on": described.model_dump(),
         "recipe": {name: value for name, value in recipe_values(recipe).items() if name != "output"},
-        "pkd": version("pkd"),
+        "pkd": __version__,
     }
     page = run.report
     if known := kept_results(folder, fingerprint(depends)):
@@ -227,7 +228,7 @@ def _run_record(
         recipe=recipe_values(recipe),
         rows={name: len(rows) for name, rows in examples.splits.items()},
         fingerprints={"teacher": teacher.fingerprints["model"], **prints, "results": results_print},
-        versions={name: version(name) for name in _LIBRARIES},
+        versions={"pkd": __version__, **{name: version(name) for name in _LIBRARIES}},  # a tree need not be installed
         hardware=describe_hardware(resolve_device(recipe.device)),
         labels=list(examples.label_names),
         problem_type=examples.problem_type,
