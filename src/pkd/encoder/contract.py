@@ -50,6 +50,7 @@ from pkd.storage.fingerprint import fingerprint
 
 _NO_ADAPTER = ".none"  # where no adapter lies: peft, where it is installed, would put one on the full weights
 _NOT_WEIGHTS = ("_name_or_path", "transformers_version", "torch_dtype", "dtype")
+_NAMES = ("id2label", "label2id", "problem_type", "architectures")  # what a head is for, not how it computes
 _bars = threading.RLock()  # else of two threads the second would put back the first one's hook, for good
 
 
@@ -160,6 +161,12 @@ def fingerprint_model(model: PreTrainedModel) -> str:
         digest.update(data.flatten().view(torch.uint8).numpy().data if data.numel() else b"")
     config = {key: value for key, value in model.config.to_dict().items() if key not in _NOT_WEIGHTS}
     return fingerprint({"weights": digest.hexdigest(), "config": _plain(config)})
+
+
+def shape_of(loaded: LoadedClassifier) -> str:
+    """The sha256 of what decides how fast a classifier answers: the same for students that learned other things."""
+    config = {key: value for key, value in loaded.model.config.to_dict().items() if key not in (*_NOT_WEIGHTS, *_NAMES)}
+    return fingerprint({"config": _plain(config), "tokenizer": fingerprint_tokenizer(loaded.tokenizer)})
 
 
 def count_parameters(model: PreTrainedModel) -> int:

@@ -18,7 +18,7 @@ from pkd.data.arrays import column_values
 from pkd.data.encoding import encode, text_columns
 from pkd.data.examples import Examples, load_examples
 from pkd.data.labels import Outputs, label_array
-from pkd.encoder.contract import LoadedClassifier, count_parameters, load_teacher
+from pkd.encoder.contract import LoadedClassifier, count_parameters, load_teacher, shape_of
 from pkd.encoder.families import depth_of, longest_input
 from pkd.encoder.inference import answer_rows
 from pkd.errors import DataError, RecipeError, TeacherError
@@ -134,37 +134,34 @@ def evaluate(
                 f"{place} is an exported folder, and only models with their weights are compared here. Its README.md "
                 "says how its answers differ from theirs; `pkd export --eval FILE` measures that on other rows."
             )
-    loaded = {name: load_teacher(model) for name, model in lineup.items()}
-    first = next(iter(loaded))
-    for name, model in loaded.items():
-        _check_same_outputs(name, model.outputs, first, loaded[first].outputs)
-    examples = load_examples(recipe.data, splits=(split,), teacher=loaded[first].outputs)
+    known = {name: _look_at(model) for name, model in lineup.items()}
+    first = next(iter(known))
+    for name, one in known.items():
+        _check_same_outputs(name, one.outputs, first, known[first].outputs)
+    examples = load_examples(recipe.data, splits=(split,), teacher=known[first].outputs)
     rows, label_names = examples.splits[split], examples.label_names
     max_length = recipe.data.max_length
-    timed = recipe.evaluation.measure_speed and len(loaded) > 1  # a speed is told beside another
-    speeds = measure_speeds(loaded, rows, max_length, device) if timed else {}
-    devices = dict.fromkeys(("scores", *(["rows_per_second"] if timed else ())), device_text(device))
-    measured = []
-    for name, model in loaded.items():
-        with (
-            computing_on(device, [model.model]),
-            progress.stage(f"evaluate {name}", len(rows), "rows") as stage,
-        ):
-            logits = answer_rows(model.model, _as_read_by(model, rows, max_length), on_batch=stage.advance).logits
-        order = [(model.label_names or label_names).index(label) for label in label_names]  # by name: orders may differ
-        measured.append(
-            Measured(
-                name=name,
-                role="teacher" if teacher and name == "teacher" else "student",
-                folder=lineup[name],
-                logits=logits[:, order],
-                layers=depth_of(model.model.config),
-                parameters=count_parameters(model.model),
-                seed=None if teacher and name == "teacher" else 0,
-                rows_per_second=speeds.get(name),
-                devices=devices,
-            )
+    speeds: dict[str, float] = {}
+    if recipe.evaluation.measure_speed and len(lineup) > 1:  # a speed is told beside another
+        of_shape: dict[str, str | LoadedClassifier] = {}
+        for name, one in known.items():  # models of one shape are equally fast: one of them is timed
+            of_shape.setdefault(one.shape, lineup[name])
+        speeds = measure_speeds(of_shape, rows, max_length, device)
+    devices = dict.fromkeys(("scores", *(["rows_per_second"] if speeds else ())), device_text(device))
+    measured = [
+        Measured(
+            name=name,
+            role="teacher" if teacher and name == "teacher" else "student",
+            folder=lineup[name],
+            logits=_logits(name, lineup[name], rows, label_names, max_length, device),
+            layers=one.layers,
+            parameters=one.parameters,
+            seed=None if teacher and name == "teacher" else 0,
+            rows_per_second=speeds.get(one.shape),
+            devices=devices,
         )
+        for name, one in known.items()
+    ]
     described = describe_rows(examples, split, trained_here=False)
     on = EvaluatedRows(split, rows, label_names, examples.problem_type, described)
     records: list[Record] = [*model_records(measured, on, recipe.evaluation), *class_records(measured, on)]
@@ -198,6 +195,35 @@ def describe_rows(
         shared=shared,
         chose=list(chose) if "eval" in examples.splits else [],
     )
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a model that is not in memory."""
+
+    outputs: Outputs
+    layers: int
+    parameters: int
+    shape: str
+
+
+def _look_at(model: str) -> _Known:
+    """Load a model and let go of it: that it cannot be used is told before the first one computes."""
+    loaded = load_teacher(model)
+    return _Known(loaded.outputs, depth_of(loaded.model.config), count_parameters(loaded.model), shape_of(loaded))
+
+
+def _logits(
+    name: str, model: str, rows: datasets.Dataset, label_names: Sequence[str], max_length: int, device: torch.device
+) -> np.ndarray:
+    """A model's answers [N, C], its classes in the order of `label_names`; the model itself is let go of."""
+    loaded = load_teacher(model)
+    with (
+        computing_on(device, [loaded.model]),
+        progress.stage(f"evaluate {name}", len(rows), "rows") as stage,
+    ):
+        logits = answer_rows(loaded.model, _as_read_by(loaded, rows, max_length), on_batch=stage.advance).logits
+    return logits[:, [(loaded.label_names or label_names).index(label) for label in label_names]]
 
 
 def _check_same_outputs(name: str, outputs: Outputs, first: str, of_first: Outputs) -> None:
@@ -248,13 +274,14 @@ def read_logits(folder: Path) -> np.ndarray:
 
 
 def measure_speeds(
-    models: Mapping[str, LoadedClassifier], rows: datasets.Dataset, max_length: int, device: torch.device
+    models: Mapping[str, str | LoadedClassifier], rows: datasets.Dataset, max_length: int, device: torch.device
 ) -> dict[str, float]:
-    """Rows per second of each model on up to 256 of the same rows, taking turns."""
-    with computing_on(device, [model.model for model in models.values()]), progress.stage(SPEED_STAGE):
+    """Rows per second of each model, loaded or to be loaded here, on up to 256 of the same rows, taking turns."""
+    loaded = {name: load_teacher(model) if isinstance(model, str) else model for name, model in models.items()}
+    with computing_on(device, [model.model for model in loaded.values()]), progress.stage(SPEED_STAGE):
         some = rows.select(range(min(ROWS, len(rows))))
         return measure_speed(
-            {name: (model.model, _as_read_by(model, some, max_length)) for name, model in models.items()}
+            {name: (model.model, _as_read_by(model, some, max_length)) for name, model in loaded.items()}
         )
 
 

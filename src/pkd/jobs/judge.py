@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 
 from pkd import progress
 from pkd._version import __version__
@@ -18,7 +19,7 @@ from pkd.data.arrays import column_array
 from pkd.data.examples import Examples
 from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import StudentPlan, is_control_of
-from pkd.encoder.contract import LoadedClassifier, count_parameters, load_teacher
+from pkd.encoder.contract import LoadedClassifier, count_parameters, load_teacher, shape_of
 from pkd.encoder.families import depth_of
 from pkd.jobs.evaluate import (
     EvaluatedRows,
@@ -104,6 +105,27 @@ def judge_run(
     return records, write_views(folder)
 
 
+@dataclass(frozen=True)
+class _Answered:
+    """What stays of a student when it has answered."""
+
+    logits: np.ndarray  # [N, C]
+    device: str
+    parameters: int
+    shape: str  # students of one shape are equally fast: one of them is timed
+
+
+def _answered(
+    each: Trained, folder: Path, on: EvaluatedRows, prints: Mapping[str, str], max_length: int, device: torch.device
+) -> _Answered:
+    model = load_teacher(str(each.done.folder))
+    place = RunFolder(folder).predictions(each.plan.name, each.seed)
+    done = predict_stage(place, model, on.rows, prints, max_length, device)
+    return _Answered(
+        read_logits(done.folder), done.manifest.facts["device"], count_parameters(model.model), shape_of(model)
+    )
+
+
 def _measure(
     recipe: Recipe,
     folder: Path,
@@ -114,27 +136,20 @@ def _measure(
     trained: Sequence[Trained],
     starts_tried: Mapping[str, dict[str, float]],
 ) -> list[Measured]:
-    """Each model's logits and speed; `answers` are the teacher's logits and what computed them."""
+    """Each model's logits and speed; `answers` are the teacher's logits and what computed them.
+
+    Students are loaded one after the other: however many there are, their answers alone stay in memory, and one of each
+    shape while it is timed.
+    """
     device = resolve_device(recipe.device)
-    students: dict[tuple[str, int], LoadedClassifier] = {}
-    scored_on: dict[tuple[str, int], str] = {}
-    logits: dict[tuple[str, int], np.ndarray] = {}
-    of_depth: dict[str, LoadedClassifier] = {"teacher": teacher}
-    depth_names: dict[str, str] = {}
-    for each in trained:
-        key = (each.plan.name, each.seed)
-        model = students[key] = load_teacher(str(each.done.folder))
-        name = f"{each.plan.name}-seed{each.seed}"
-        prints = examples.fingerprints[on.split]
-        done = predict_stage(folder / "predictions" / name, model, on.rows, prints, recipe.data.max_length, device)
-        logits[key] = read_logits(done.folder)
-        scored_on[key] = done.manifest.facts["device"]
-        shape = f"{each.plan.layers} layers, {count_parameters(model.model):,} parameters"
-        depth_names[each.plan.name] = shape
-        of_depth.setdefault(shape, model)  # students of one shape are equally fast: one of them is timed
-    speeds = (
-        measure_speeds(of_depth, on.rows, recipe.data.max_length, device) if recipe.evaluation.measure_speed else {}
-    )
+    prints, max_length = examples.fingerprints[on.split], recipe.data.max_length
+    answered = [_answered(each, folder, on, prints, max_length, device) for each in trained]
+    speeds: dict[str, float] = {}
+    if recipe.evaluation.measure_speed:
+        of_shape: dict[str, str] = {}
+        for one, each in zip(answered, trained, strict=True):
+            of_shape.setdefault(one.shape, str(each.done.folder))
+        speeds = measure_speeds({"teacher": teacher, **of_shape}, on.rows, max_length, device)
     timed_on = {"rows_per_second": device_text(device)} if speeds else {}
     measured = [
         Measured(
@@ -148,19 +163,19 @@ def _measure(
             devices={"scores": answers[1], **timed_on},
         )
     ]
-    for each in trained:
-        key, facts = (each.plan.name, each.seed), each.done.manifest.facts
+    for each, one in zip(trained, answered, strict=True):
+        facts = each.done.manifest.facts
         measured.append(
             Measured(
                 name=each.plan.name,
                 role=each.plan.role,
                 folder=str(each.done.folder.relative_to(folder)),
-                logits=logits[key],
+                logits=one.logits,
                 layers=each.plan.layers,
-                parameters=count_parameters(students[key].model),
+                parameters=one.parameters,
                 seed=each.seed,
-                rows_per_second=speeds.get(depth_names[each.plan.name]),
-                devices={"scores": scored_on[key], **timed_on, "train_seconds": facts["device"]},
+                rows_per_second=speeds.get(one.shape),
+                devices={"scores": one.device, **timed_on, "train_seconds": facts["device"]},
                 about={
                     "method": each.plan.method,
                     "start": each.plan.start,
