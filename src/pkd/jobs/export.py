@@ -41,6 +41,7 @@ from pkd.storage.seal import write_text
 from pkd.training.precision import resolve_device
 
 KIND = "onnx export"
+_MOST_ALONE = 2000  # texts that int8 is asked one at a time, of all evenly spread ones
 
 
 @dataclass(frozen=True)
@@ -185,13 +186,21 @@ def _facts(
 
 def _change(partial: Path, loaded: LoadedClassifier, measured: _Texts) -> Change:
     problem_type = loaded.outputs.problem_type
-    with progress.stage("measure what int8 changes", 2 * len(measured.texts), "texts") as stage:
+    texts = measured.texts
+    asked_alone = np.unique(np.linspace(0, len(texts) - 1, min(_MOST_ALONE, len(texts))).astype(int))
+    with progress.stage("measure what int8 changes", 2 * len(texts) + len(asked_alone), "texts") as stage:
         logits = []
         for model in (taken_over(loaded, resolve_device("cpu")), load_onnx(partial, device="cpu")):
-            logits.append(Classifier(model).logits(measured.texts))
-            stage.advance(len(measured.texts))
-    before, after = logits
-    return measure_change(before, after, measured.labels, problem_type, measured.metric, measured.on)
+            logits.append(Classifier(model).logits(texts))
+            stage.advance(len(texts))
+        before, after = logits
+        alone = np.empty((len(asked_alone), after.shape[1]), dtype=np.float32)
+        for place, row in enumerate(asked_alone):
+            alone[place] = Classifier(model).logits([texts[row]])[0]
+            stage.advance()
+    return measure_change(
+        before, after, alone, asked_alone, measured.labels, problem_type, measured.metric, measured.on
+    )
 
 
 def _require_good_enough(name: str, change: Change, max_drop: float, min_agreement: float) -> None:
