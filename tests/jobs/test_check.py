@@ -1,5 +1,7 @@
+import copy
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,47 @@ def test_a_teacher_that_is_yet_to_be_made_is_no_fault(workspace: Path, tmp_path:
     given.students[0].layers = 9
     with pytest.raises(RecipeError, match="A student of 9 layers cannot come from a teacher of 4"):
         check(given)
+
+
+def test_a_fine_tuned_teacher_is_compared_with_what_the_recipe_makes_now(workspace: Path, tmp_path: Path) -> None:
+    """A run would make a stale one anew, so nothing is measured with it."""
+    training = {"num_train_epochs": 1, "learning_rate": 3e-3}
+    given = recipe(workspace, output=str(tmp_path / "run"), controls=False)
+    given.teacher.finetune = TrainingSettings(**training)
+    finetune(
+        model=given.teacher.model, output=str(tmp_path / "run" / "teacher"), max_length=32,
+        train=given.data.train, eval=given.data.eval, **training,
+    )  # fmt: skip
+    fresh = check(given)
+    assert fresh.students[0].terms
+    assert not any("stale" in told for told in fresh.sentences)
+
+    def told_of(change: Callable[[Any], None]) -> str:
+        changed = copy.deepcopy(given)
+        change(changed)
+        result = check(changed)
+        assert result.teacher_score is None
+        assert [student.terms for student in result.students] == [[]]
+        return next(told for told in result.sentences if str(tmp_path / "run" / "teacher") in told)
+
+    def rate(changed: Any) -> None:
+        changed.teacher.finetune.learning_rate = 1e-3
+
+    def rows(changed: Any) -> None:
+        changed.data.train = str(workspace / "test.csv")
+
+    assert "is stale: training.learning_rate 0.003 → 0.001. A run sets it aside" in told_of(rate)
+    assert re.search(r"is stale: data\.train\.\w+ [0-9a-f]{8}… → ", told_of(rows))
+    assert "is stale: seed 42 → 7." in told_of(lambda changed: setattr(changed, "seed", 7))
+    assert "is stale: encoder.model " in told_of(
+        lambda changed: setattr(changed.teacher, "model", str(tmp_path / "run" / "teacher"))
+    )
+    with (tmp_path / "run" / "teacher" / "model.safetensors").open("ab") as file:
+        file.write(b"?")
+    assert "is damaged: model.safetensors" in told_of(lambda changed: None)
+    (tmp_path / "run" / "teacher" / "manifest.json").unlink()
+    with pytest.raises(RecipeError, match="exists and was not made by this command"):
+        check(given)  # as the run would say
 
 
 @pytest.mark.parametrize(

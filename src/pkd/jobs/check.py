@@ -28,12 +28,14 @@ from pkd.encoder.inference import answer_rows
 from pkd.errors import TeacherError
 from pkd.evaluation.skill import measure_skill
 from pkd.jobs.evaluate import describe_rows, measuring_split
-from pkd.jobs.finetune import settle_metric
+from pkd.jobs.finetune import KIND as TEACHER
+from pkd.jobs.finetune import settle_metric, why_finetune_again
+from pkd.jobs.stages import refuse_what_is_in_the_way
 from pkd.jobs.train import build_student
 from pkd.recipe.places import AnyPath
 from pkd.recipe.reading import recipe_of
 from pkd.recipe.schema import Recipe
-from pkd.recipe.settings import ProblemType
+from pkd.recipe.settings import ProblemType, TrainingSettings
 from pkd.recipe.spelling import set_to
 from pkd.reporting.evaluated_rows import rows_in_words
 from pkd.reporting.wording import amount, is_share, metric_title
@@ -117,32 +119,20 @@ def check(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = ()) -> CheckRe
 
 def _check(recipe: Recipe) -> CheckResult:
     check_trainings(recipe)
-    name, told = recipe.teacher.model, []
-    if recipe.teacher.finetune is not None:
+    finetuning = recipe.teacher.finetune
+    if finetuning is None:
+        teacher = load_teacher(recipe.teacher.model)
+        check_max_length(teacher.model.config, recipe.data.max_length)
+        examples = load_examples(recipe.data, teacher=teacher.outputs)
+        recipe = settle_metric(recipe, examples.outputs)
+    else:
+        examples = load_examples(recipe.data)
+        recipe = settle_metric(recipe, examples.outputs)
         finished = RunFolder(Path(recipe.folder)).teacher
-        if read_manifest(finished) is None:
-            examples = load_examples(recipe.data)
-            settle_metric(recipe, examples.outputs)
-            config = load_config(name)
-            check_max_length(config, recipe.data.max_length)
-            planned = plan_students(recipe, depth_of(config))
-            told = _data_sentences(examples)
-            told.append(
-                f"The teacher, of {depth_of(config)} layers, is yet to be fine-tuned from {name}; the loss terms can "
-                f"be measured when {finished} is there."
-            )
-            has_unlabelled = "unlabelled" in examples.splits
-            students = [
-                _unmeasured(plan, examples.problem_type, unlabelled=plan.unlabelled and has_unlabelled)
-                for candidates in planned
-                for plan in candidates
-            ]
-            return CheckResult([*told, *(line for student in students for line in student.sentences())], students)
-        name = str(finished)
-    teacher = load_teacher(name)
-    check_max_length(teacher.model.config, recipe.data.max_length)
-    examples = load_examples(recipe.data, teacher=teacher.outputs)
-    recipe = settle_metric(recipe, examples.outputs)
+        if (missing := _why_no_teacher(recipe, finetuning, examples, finished)) is not None:
+            return _check_without_teacher(recipe, examples, missing)
+        teacher = load_teacher(str(finished))
+    told: list[str] = []
     plans = [plan for candidates in plan_students(recipe, depth_of(teacher.model.config)) for plan in candidates]
     told += _data_sentences(examples)
     told.append(
@@ -166,6 +156,36 @@ def _check(recipe: Recipe) -> CheckResult:
     for student in students:
         told += student.sentences()
     return CheckResult(told, students, score, constant, device_text(device))
+
+
+def _why_no_teacher(recipe: Recipe, settings: TrainingSettings, examples: Examples, finished: Path) -> str | None:
+    """What a run has to do before there is a teacher to measure with; None where it keeps the one it has."""
+    config = load_config(recipe.teacher.model)
+    check_max_length(config, recipe.data.max_length)
+    refuse_what_is_in_the_way(finished, TEACHER, overwrite=False)
+    made = f"of {depth_of(config)} layers, is yet to be fine-tuned from {recipe.teacher.model}"
+    if read_manifest(finished) is None:
+        return f"The teacher, {made}; the loss terms can be measured when {finished} is there."
+    if (why := why_finetune_again(finished, recipe.teacher.model, recipe, settings, examples)) is not None:
+        is_what = why if why.startswith("damaged") else f"stale: {why}"
+        return (
+            f"{finished} is {is_what}. A run sets it aside, so the teacher, {made}; the loss terms can be measured "
+            "when that is done."
+        )
+    return None
+
+
+def _check_without_teacher(recipe: Recipe, examples: Examples, missing: str) -> CheckResult:
+    """What can be known of a recipe before its teacher is there."""
+    planned = plan_students(recipe, depth_of(load_config(recipe.teacher.model)))
+    has_unlabelled = "unlabelled" in examples.splits
+    students = [
+        _unmeasured(plan, examples.problem_type, unlabelled=plan.unlabelled and has_unlabelled)
+        for candidates in planned
+        for plan in candidates
+    ]
+    told = [*_data_sentences(examples), missing, *(line for student in students for line in student.sentences())]
+    return CheckResult(told, students)
 
 
 def check_trainings(recipe: Recipe) -> None:

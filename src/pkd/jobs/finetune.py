@@ -14,10 +14,10 @@ from pkd.data.encoding import encode, share_truncated
 from pkd.data.examples import Examples, load_examples
 from pkd.data.labels import Outputs
 from pkd.distillation.plan import settings_that_count
-from pkd.encoder.contract import check_max_length, load_pretrained
+from pkd.encoder.contract import LoadedClassifier, check_max_length, load_pretrained
 from pkd.errors import RecipeError
 from pkd.evaluation.scoring import metrics_that_choose, scoring_of
-from pkd.jobs.stages import Done, library_versions, run_stage
+from pkd.jobs.stages import Done, library_versions, run_stage, why_redo
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, output_folder, path_text
 from pkd.recipe.reading import recipe_from
@@ -85,20 +85,7 @@ def finetune_stage(
     folder: Path, model: str, recipe: Recipe, settings: TrainingSettings, examples: Examples, *, overwrite: bool
 ) -> Done:
     """The stage that makes a teacher."""
-    set_seed(recipe.seed)  # the new head is drawn here
-    loaded = load_pretrained(model, examples.outputs)
-    check_max_length(loaded.model.config, recipe.data.max_length)
-    inputs = {
-        "encoder": loaded.fingerprints,
-        "data": {split: prints for split, prints in examples.fingerprints.items() if split in ("train", "eval")},
-        "label_names": list(examples.label_names),
-        "problem_type": examples.problem_type,
-        "max_length": recipe.data.max_length,
-        "training": settings_that_count(settings),
-        "metric": recipe.evaluation.metric,
-        "seed": recipe.seed,
-        "versions": library_versions(),
-    }
+    loaded, inputs = _encoder_and_inputs(model, recipe, settings, examples)
 
     def build(partial: Path) -> Mapping[str, Any]:
         require_space(partial, checkpoint_bytes(loaded.model.num_parameters()), "Fine-tuning the teacher")
@@ -127,6 +114,34 @@ def finetune_stage(
         return save_trained(trainer, partial, recipe.data.max_length, recipe.evaluation.metric)
 
     return run_stage(folder, KIND, inputs, build, overwrite=overwrite)
+
+
+def why_finetune_again(
+    folder: Path, model: str, recipe: Recipe, settings: TrainingSettings, examples: Examples
+) -> str | None:
+    """Why a fine-tuned teacher is not what the recipe makes now; None where it would be kept."""
+    return why_redo(folder, _encoder_and_inputs(model, recipe, settings, examples)[1])
+
+
+def _encoder_and_inputs(
+    model: str, recipe: Recipe, settings: TrainingSettings, examples: Examples
+) -> tuple[LoadedClassifier, dict[str, Any]]:
+    """The encoder with its new head, and everything that can change what becomes of it."""
+    set_seed(recipe.seed)  # the new head is drawn here
+    loaded = load_pretrained(model, examples.outputs)
+    check_max_length(loaded.model.config, recipe.data.max_length)
+    inputs = {
+        "encoder": loaded.fingerprints,
+        "data": {split: prints for split, prints in examples.fingerprints.items() if split in ("train", "eval")},
+        "label_names": list(examples.label_names),
+        "problem_type": examples.problem_type,
+        "max_length": recipe.data.max_length,
+        "training": settings_that_count(settings),
+        "metric": recipe.evaluation.metric,
+        "seed": recipe.seed,
+        "versions": library_versions(),
+    }
+    return loaded, inputs
 
 
 def settle_metric(recipe: Recipe, outputs: Outputs) -> Recipe:
