@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from pkd.data.labels import IGNORED_LABEL
+from pkd.data.label_kinds import IGNORED_LABEL
 from pkd.storage.fingerprint import fingerprint
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from pkd.data.columns import clean_rows
 from pkd.data.delimited import read_delimited, read_lines
 from pkd.data.json_lines import read_json_lines
 from pkd.data.race import is_race_split, read_race
+from pkd.data.raw_labels import LabelReader
 from pkd.data.tables import RawTable
 from pkd.data.tasks import Columns, find_columns, unused_columns
 from pkd.data.typed_tables import load_from_hub, load_saved, raw_rows, read_parquet
@@ -59,7 +60,7 @@ class Source:
 def read_data(
     settings: DataSettings,
     splits: Sequence[str] = ("train", "eval", "test", "unlabelled"),
-    class_names: Sequence[str] = (),
+    reader: LabelReader | None = None,
     on_source: Callable[[str, Source], None] = lambda split, source: None,
 ) -> datasets.DatasetDict:
     """Read those of the splits that the settings name; several unlabelled sources become one split.
@@ -67,7 +68,7 @@ def read_data(
     Args:
         settings: where they are.
         splits: which of them are wanted.
-        class_names: of the classifier that the labels are for, if there is one.
+        reader: reads the labels, as those of all files of the job.
         on_source: called with the split and each of its sources.
 
     Raises:
@@ -76,6 +77,7 @@ def read_data(
     import datasets
 
     require_sources(settings, splits)
+    reader = reader or LabelReader(settings)
     data = datasets.DatasetDict()
     for split in splits:
         sources = sources_of(settings, split)
@@ -84,7 +86,7 @@ def read_data(
         parts = []
         for source in sources:
             chosen: list[Columns] = []
-            parts.append(read_split(source, split, settings, class_names, on_columns=chosen.append))
+            parts.append(read_split(source, split, settings, reader, on_columns=chosen.append))
             on_source(split, _described(source, len(parts[-1]), chosen))
         for source, part in zip(sources, parts, strict=True):
             _check_same_texts(data, sources[0], parts[0], source, part)
@@ -113,7 +115,7 @@ def read_split(
     source: str,
     split: str,
     settings: DataSettings,
-    class_names: Sequence[str] = (),
+    reader: LabelReader | None = None,
     on_columns: Callable[[Columns], None] = lambda columns: None,
 ) -> datasets.Dataset:
     """Read one source.
@@ -123,7 +125,7 @@ def read_split(
             by `datasets`; or a hub name "owner/name" or "owner/name/config". Both may end in ":split".
         split: "train", "eval", "test", or "unlabelled" and "predict", which have no label column.
         settings: column names, encoding, and what to do about empty texts.
-        class_names: of the classifier that the labels are for, if there is one.
+        reader: reads the labels, as those of all files of the job.
         on_columns: called with the columns that are read, where the source has columns.
 
     Raises:
@@ -150,7 +152,7 @@ def read_split(
         raw = raw_rows(load_saved(path, split, part, SUFFIXES), choose, source)
     else:
         raw = raw_rows(load_from_hub(name, split, part), choose, source)
-    return clean_rows(raw, settings, on_empty=on_empty, cut=split != "predict", class_names=class_names)
+    return clean_rows(raw, settings, on_empty=on_empty, cut=split != "predict", reader=reader)
 
 
 def read_texts(source: str, settings: DataSettings) -> Iterator[str | tuple[str, str]]:

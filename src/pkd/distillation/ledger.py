@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from pkd.data.batching import is_labelled
-from pkd.data.labels import outputs_of
+from pkd.data.outputs import outputs_of
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.terms import objective_of, rows_with, weighted
 from pkd.distillation.trainer import term_rows

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from pkd import progress, ranks
 from pkd.data.encoding import count_choices, fingerprint_rows, text_columns
 from pkd.data.examples import load_examples
-from pkd.data.labels import Outputs
+from pkd.data.outputs import Outputs
 from pkd.data.streaming import is_spool, open_spool, spool
 from pkd.distillation.annotation import (
     annotate_rows,
@@ -166,7 +166,6 @@ def _spooled(
 ) -> Iterator[datasets.Dataset]:
     """A stream's rows on the disk beside the output, for as long as they are annotated; the first rank reads them."""
     folder = output.with_name(f"{output.name}.rows")
-    settings = dataclasses.replace(settings, problem_type=outputs.problem_type)
 
     def require_room() -> None:
         if not is_spool(folder):

@@ -22,7 +22,7 @@ from pkd.distillation.annotation import annotate_rows
 from pkd.distillation.ledger import BetaElsewhere, TermEntry, beta_elsewhere, measure_terms
 from pkd.distillation.plan import StudentPlan, plan_students, training_of
 from pkd.distillation.terms import describe_objective
-from pkd.encoder.contract import LoadedClassifier, check_max_length, load_config, load_teacher
+from pkd.encoder.contract import LoadedClassifier, check_max_length, load_config, load_teacher, saying
 from pkd.encoder.families import depth_of
 from pkd.encoder.inference import answer_rows
 from pkd.errors import TeacherError
@@ -124,6 +124,7 @@ def _check(recipe: Recipe) -> CheckResult:
         teacher = load_teacher(recipe.teacher.model)
         check_max_length(teacher.model.config, recipe.data.max_length)
         examples = load_examples(recipe.data, teacher=teacher.outputs)
+        teacher = saying(teacher, examples.outputs)
         recipe = settle_metric(recipe, examples.outputs)
     else:
         examples = load_examples(recipe.data)
@@ -137,7 +138,7 @@ def _check(recipe: Recipe) -> CheckResult:
     told += _data_sentences(examples)
     told.append(
         f"The teacher {teacher.name} has {depth_of(teacher.model.config)} layers and a trained head for "
-        f"{', '.join(teacher.label_names)}; labels are matched by name."
+        f"{', '.join(examples.label_names)}; labels are matched by name."
     )
     score = constant = None
     device = resolve_device(recipe.device)

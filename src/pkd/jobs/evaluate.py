@@ -17,13 +17,14 @@ from pkd import progress
 from pkd.data.arrays import column_values
 from pkd.data.encoding import encode, text_columns
 from pkd.data.examples import Examples, load_examples
-from pkd.data.labels import Outputs, label_array
+from pkd.data.labels import label_array
+from pkd.data.outputs import Outputs, as_problem, order_of, said_by_user
 from pkd.encoder.contract import LoadedClassifier, count_parameters, load_teacher, shape_of
 from pkd.encoder.families import depth_of, longest_input
 from pkd.encoder.inference import answer_rows
 from pkd.errors import DataError, RecipeError, TeacherError
 from pkd.evaluation.by_class import blind_spots, by_class
-from pkd.evaluation.scoring import Scoring, label_words, scoring_of
+from pkd.evaluation.scoring import Scoring, label_words, measured_as, of_classes, scoring_of
 from pkd.evaluation.significance import exact_mcnemar
 from pkd.evaluation.verdict import judge
 from pkd.jobs.lineup import line_up
@@ -31,8 +32,9 @@ from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, AnyPaths, path_text, path_texts
 from pkd.recipe.reading import recipe_from
+from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import EvaluationSettings, ProblemType
-from pkd.recipe.spelling import named
+from pkd.recipe.spelling import named, set_to
 from pkd.reporting.results import (
     ClassesRecord,
     ComparisonRecord,
@@ -136,9 +138,8 @@ def evaluate(
             )
     known = {name: _look_at(model) for name, model in lineup.items()}
     first = next(iter(known))
-    for name, one in known.items():
-        _check_same_outputs(name, one.outputs, first, known[first].outputs)
     examples = load_examples(recipe.data, splits=(split,), teacher=known[first].outputs)
+    orders = {name: _order_of(name, one.outputs, first, examples.outputs, recipe) for name, one in known.items()}
     rows, label_names = examples.splits[split], examples.label_names
     max_length = recipe.data.max_length
     speeds: dict[str, float] = {}
@@ -153,7 +154,9 @@ def evaluate(
             name=name,
             role="teacher" if teacher and name == "teacher" else "student",
             folder=lineup[name],
-            logits=_logits(name, lineup[name], rows, label_names, max_length, device),
+            logits=of_classes(
+                _logits(name, lineup[name], rows, max_length, device)[:, orders[name]], examples.problem_type
+            ),
             layers=one.layers,
             parameters=one.parameters,
             seed=None if teacher and name == "teacher" else 0,
@@ -163,7 +166,7 @@ def evaluate(
         for name, one in known.items()
     ]
     described = describe_rows(examples, split, trained_here=False)
-    on = EvaluatedRows(split, rows, label_names, examples.problem_type, described)
+    on = EvaluatedRows(split, rows, label_names, measured_as(examples.problem_type), described)
     records: list[Record] = [*model_records(measured, on, recipe.evaluation), *class_records(measured, on)]
     students = [model for model in measured if model.role != "teacher"]
     pairs = [(student, model, AGAINST_TEACHER) for model in measured if model.role == "teacher" for student in students]
@@ -213,29 +216,40 @@ def _look_at(model: str) -> _Known:
     return _Known(loaded.outputs, depth_of(loaded.model.config), count_parameters(loaded.model), shape_of(loaded))
 
 
-def _logits(
-    name: str, model: str, rows: datasets.Dataset, label_names: Sequence[str], max_length: int, device: torch.device
-) -> np.ndarray:
-    """A model's answers [N, C], its classes in the order of `label_names`; the model itself is let go of."""
+def _logits(name: str, model: str, rows: datasets.Dataset, max_length: int, device: torch.device) -> np.ndarray:
+    """A model's answers [N, C]; the model itself is let go of."""
     loaded = load_teacher(model)
     with (
         computing_on(device, [loaded.model]),
         progress.stage(f"evaluate {name}", len(rows), "rows") as stage,
     ):
-        logits = answer_rows(loaded.model, _as_read_by(loaded, rows, max_length), on_batch=stage.advance).logits
-    return logits[:, [(loaded.label_names or label_names).index(label) for label in label_names]]
+        return answer_rows(loaded.model, _as_read_by(loaded, rows, max_length), on_batch=stage.advance).logits
 
 
-def _check_same_outputs(name: str, outputs: Outputs, first: str, of_first: Outputs) -> None:
+def _order_of(name: str, outputs: Outputs, first: str, of_first: Outputs, recipe: Recipe) -> list[int]:
+    """Where the outputs of the first model are among those of another, which has learned the same.
+
+    What a configuration leaves open is as in the first one.
+
+    Raises:
+        TeacherError: if the model has learned something else, or other classes.
+    """
+    outputs = of_first if name == first else said_by_user(outputs, recipe.data)
+    if not outputs.is_said and len(outputs.output_names) == len(of_first.output_names):
+        outputs = as_problem(outputs, of_first.problem_type)
     if outputs.problem_type != of_first.problem_type:
         raise TeacherError(
             f"{name} has learned {outputs.problem_type}, but {first} {of_first.problem_type}; they cannot be compared."
         )
-    if set(outputs.label_names) != set(of_first.label_names):
+    if outputs.output_names and set(outputs.output_names) != set(of_first.output_names):
+        advice = ""
+        if not (outputs.is_named and of_first.is_named):
+            advice = f" If these are the same in this order, name them all with {set_to('data.label_names')}."
         raise TeacherError(
-            f"{name} has the classes {sorted(outputs.label_names)}, but {first} has {sorted(of_first.label_names)}; "
-            "they cannot be compared."
+            f"{name} has the classes {sorted(outputs.output_names)}, but {first} has {sorted(of_first.output_names)}; "
+            f"they cannot be compared.{advice}"
         )
+    return order_of(outputs, of_first)
 
 
 def predict_stage(

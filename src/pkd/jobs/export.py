@@ -15,8 +15,9 @@ from pkd import progress
 from pkd.data.encoding import fingerprint_rows, text_columns
 from pkd.data.examples import load_examples
 from pkd.data.labels import label_array
+from pkd.data.outputs import Outputs
 from pkd.data.sources import read_split
-from pkd.encoder.contract import LoadedClassifier, load_teacher
+from pkd.encoder.contract import LoadedClassifier, load_teacher, saying
 from pkd.encoder.families import depth_of
 from pkd.encoder.sizes import parameters_of
 from pkd.errors import DataError, RecipeError, TeacherError
@@ -61,6 +62,7 @@ class _Texts:
     labels: np.ndarray | None
     metric: str
     fingerprint: dict[str, str]
+    outputs: Outputs  # of the classifier, as these texts' labels settled them
 
 
 def export(
@@ -116,6 +118,8 @@ def export(
             "predict` nor transformers.js asks. Measure it with `pkd evaluate`, or serve it with PyTorch."
         )
     measured = _texts_for(model, loaded, eval, keys) if int8 else None
+    if measured is not None:
+        loaded = saying(loaded, measured.outputs)
     inputs = {
         "model": loaded.fingerprints,
         "max_length": max_length_of(loaded),
@@ -222,7 +226,7 @@ def _texts_for(model: str, loaded: LoadedClassifier, eval: str | None, keys: Map
     if eval is not None and Path(eval).suffix.lower() == ".txt":
         recipe = recipe_from(place_keywords({"unlabelled": eval, **keys}), where="export", required=())
         rows = read_split(eval, "unlabelled", recipe.data)
-        return _Texts(Path(eval).name, _as_texts(rows), None, metric, fingerprint_rows(rows))
+        return _Texts(Path(eval).name, _as_texts(rows), None, metric, fingerprint_rows(rows), loaded.outputs)
     if eval is None and "task" not in keys:
         recipe = _recipe_beside(Path(model))
         if recipe is None:
@@ -241,7 +245,8 @@ def _texts_for(model: str, loaded: LoadedClassifier, eval: str | None, keys: Map
     examples = load_examples(recipe.data, splits=("eval",), teacher=loaded.outputs)
     rows = examples.splits["eval"]
     metric = settle_metric(recipe, examples.outputs).evaluation.metric
-    return _Texts(Path(str(recipe.data.eval)).name, _as_texts(rows), label_array(rows), metric, fingerprint_rows(rows))
+    name, labels = Path(str(recipe.data.eval)).name, label_array(rows)
+    return _Texts(name, _as_texts(rows), labels, metric, fingerprint_rows(rows), examples.outputs)
 
 
 def _recipe_beside(model: Path) -> Recipe | None:

@@ -12,7 +12,7 @@ from transformers import TrainingArguments, set_seed
 from pkd import progress, ranks
 from pkd.data.encoding import encode, share_truncated
 from pkd.data.examples import Examples, load_examples
-from pkd.data.labels import Outputs
+from pkd.data.outputs import Outputs
 from pkd.distillation.plan import settings_that_count
 from pkd.encoder.contract import LoadedClassifier, check_max_length, load_pretrained
 from pkd.errors import RecipeError

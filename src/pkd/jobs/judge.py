@@ -21,6 +21,7 @@ from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import StudentPlan, is_control_of
 from pkd.encoder.contract import LoadedClassifier, count_parameters, load_teacher, shape_of
 from pkd.encoder.families import depth_of
+from pkd.evaluation.scoring import measured_as, of_classes
 from pkd.jobs.evaluate import (
     EvaluatedRows,
     Measured,
@@ -70,7 +71,8 @@ def judge_run(
     assert split is not None  # a run that could measure nothing was refused
     chose = ["epoch", *(["start"] if starts_tried else []), *(["hyper-parameters"] if recipe.sweep else [])]
     described = describe_rows(examples, split, trained_here=True, chose=chose)
-    on = EvaluatedRows(split, examples.splits[split], examples.label_names, examples.problem_type, described)
+    kind = measured_as(examples.problem_type)
+    on = EvaluatedRows(split, examples.splits[split], examples.label_names, kind, described)
     manifests = {f"{each.plan.name}-seed{each.seed}": each.done.manifest for each in trained}
     run = RunFolder(folder)
     answered = read_manifest(run.annotated(split))
@@ -92,7 +94,7 @@ def judge_run(
         return known, page
     unseal(folder)  # until the new page is whole, the old one and the new records do not belong together
     teacher_logits = column_array(open_shards(run.annotated(split)), "teacher_logits")
-    answers = (teacher_logits, answered.facts["device"])
+    answers = (of_classes(teacher_logits, examples.problem_type), answered.facts["device"])
     measured = _measure(recipe, folder, teacher, answers, examples, on, trained, starts_tried)
     records: list[Record] = [
         _run_record(recipe, teacher, examples, split, fingerprint(depends)),
@@ -122,7 +124,10 @@ def _answered(
     place = RunFolder(folder).predictions(each.plan.name, each.seed)
     done = predict_stage(place, model, on.rows, prints, max_length, device)
     return _Answered(
-        read_logits(done.folder), done.manifest.facts["device"], count_parameters(model.model), shape_of(model)
+        of_classes(read_logits(done.folder), model.outputs.problem_type),
+        done.manifest.facts["device"],
+        count_parameters(model.model),
+        shape_of(model),
     )
 
 

@@ -17,7 +17,7 @@ from pkd.data.examples import Examples, load_examples, with_unlabelled
 from pkd.data.labels import label_array
 from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import StudentPlan, plan_controls, plan_students
-from pkd.encoder.contract import LoadedClassifier, check_max_length, load_config, load_teacher
+from pkd.encoder.contract import LoadedClassifier, check_max_length, load_config, load_teacher, saying
 from pkd.encoder.families import depth_of
 from pkd.errors import RecipeError
 from pkd.jobs.annotate import annotate_stage
@@ -124,6 +124,7 @@ def prepare(
         check_max_length(teacher.model.config, recipe.data.max_length)
         _patient_layers(variants, depth_of(teacher.model.config))
         examples = load_examples(recipe.data, teacher=teacher.outputs)
+        teacher = saying(teacher, examples.outputs)
         recipe = settle_metric(recipe, examples.outputs)
         _announce(recipe, examples, depth_of(teacher.model.config), later)
     else:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pkd import progress
-from pkd.data.labels import Outputs
+from pkd.data.outputs import Outputs
 from pkd.data.sources import read_texts
 from pkd.distillation.student import student_from
 from pkd.encoder.contract import LoadedClassifier, load_config, load_pretrained, load_teacher, without_bars

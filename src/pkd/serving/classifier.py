@@ -32,9 +32,9 @@ class Prediction:
     Attributes:
         text: as it came.
         label: the class; of sets of labels those above one half, parted by commas ("none" where there is none); of a
-            score the score in words.
-        probabilities: of each class, or under "score" the score itself.
-        labels: of sets of labels those above one half.
+            score the score in words. A classifier of one output gives the name of that, as transformers' pipeline does.
+        probabilities: of each output, or under "score" the score itself.
+        labels: of sets of labels, and of one output, those above one half.
     """
 
     text: Text
@@ -57,7 +57,7 @@ class Classifier:
         self.problem_type = model.problem_type
         self.max_length = model.encoder.max_length
         self._answers = answers_of(model.problem_type)
-        self._has_sets = model.problem_type == "multi_label_classification"
+        self._has_sets = model.problem_type in ("multi_label_classification", "binary_classification")
 
     @classmethod
     def load(cls, folder: AnyPath, device: str = "auto", threads: int | None = None) -> Classifier:
