@@ -7,7 +7,7 @@ import dataclasses
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import datasets
 import pyarrow.compute as pc
@@ -36,6 +36,7 @@ from pkd.encoder.inference import tokenizer_for
 from pkd.errors import DataError, RecipeError
 from pkd.jobs.finetune import warn_if_truncated
 from pkd.jobs.stages import Done, library_versions, run_stage
+from pkd.recipe.keyword_types import AnnotateKeywords
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, output_folder
 from pkd.recipe.reading import recipe_from
@@ -59,7 +60,7 @@ def annotate(
     layers: int | None = None,
     streaming: bool = False,
     overwrite: bool = False,
-    **keys: Any,
+    **keys: Unpack[AnnotateKeywords],
 ) -> datasets.Dataset:
     """Let the teacher answer every row once, and store its answers beside the text.
 

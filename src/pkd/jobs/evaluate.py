@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import datasets
 import numpy as np
@@ -29,6 +29,7 @@ from pkd.evaluation.significance import exact_mcnemar
 from pkd.evaluation.verdict import judge
 from pkd.jobs.lineup import line_up
 from pkd.jobs.stages import Done, library_versions, run_stage
+from pkd.recipe.keyword_types import EvaluateKeywords
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, AnyPaths, path_text, path_texts
 from pkd.recipe.reading import recipe_from
@@ -102,7 +103,7 @@ class EvaluatedRows:
 
 
 def evaluate(
-    models: AnyPaths, *, test: AnyPath | None = None, teacher: AnyPath | None = None, **keys: Any
+    models: AnyPaths, *, test: AnyPath | None = None, teacher: AnyPath | None = None, **keys: Unpack[EvaluateKeywords]
 ) -> list[Record]:
     """Measure saved classifiers on one file of labelled examples.
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from pkd.errors import DataError, RecipeError, TeacherError
 from pkd.evaluation.scoring import scoring_of
 from pkd.jobs.finetune import settle_metric
 from pkd.jobs.stages import library_versions, run_stage
+from pkd.recipe.keyword_types import ExportKeywords
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, output_folder, path_text
 from pkd.recipe.reading import read_recipe, recipe_from
@@ -75,7 +76,7 @@ def export(
     max_drop: float = 0.005,
     min_agreement: float = 0.97,
     overwrite: bool = False,
-    **keys: Any,
+    **keys: Unpack[ExportKeywords],
 ) -> ExportResult:
     """Export a classifier to a folder that ONNX Runtime serves alone: graph, tokenizer, config and model card.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from transformers import TrainingArguments, set_seed
 
@@ -18,6 +18,7 @@ from pkd.encoder.contract import LoadedClassifier, check_max_length, load_pretra
 from pkd.errors import RecipeError
 from pkd.evaluation.scoring import metrics_that_choose, scoring_of
 from pkd.jobs.stages import Done, library_versions, run_stage, why_redo
+from pkd.recipe.keyword_types import FinetuneKeywords
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, output_folder, path_text
 from pkd.recipe.reading import recipe_from
@@ -50,7 +51,7 @@ def finetune(
     train: AnyPath | None = None,
     eval: AnyPath | None = None,
     overwrite: bool = False,
-    **keys: Any,
+    **keys: Unpack[FinetuneKeywords],
 ) -> FinetuneResult:
     """Fine-tune a pretrained encoder on labelled examples: classes, scores, sets of labels or multiple choices.
 
