@@ -192,7 +192,7 @@ def textbrewer_distiller(annotated: str, steps: int, setup: Setup) -> Callable[[
             distiller.train(
                 optimizer,
                 clock.watch(loader),
-                num_steps=clock.last,
+                num_steps=clock.last + 1,
                 output_hidden_states=True,
             )
         return clock.examples_per_second()
@@ -280,11 +280,11 @@ class Clock(TrainerCallback):
         self._look()
 
     def watch(self, batches: Iterable[Any]) -> Iterator[Any]:
-        for batch in itertools.islice(itertools.cycle(batches), self.last):
+        # one more than are timed: TextBrewer asks for nothing after its last, and saves a model then
+        for batch in itertools.islice(itertools.cycle(batches), self.last + 1):
             self._look()
             yield batch
             self.step += 1
-        self._look()
 
     def _look(self) -> None:
         if self.step in (self.first, self.last):
