@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from pkd import progress
-from pkd.data.batching import Collator, TokenRows, is_labelled
+from pkd.data.arrays import column_array
+from pkd.data.batching import Collator, TokenRows, first_batches
 from pkd.data.encoding import encode
 from pkd.data.examples import Examples, load_examples, with_unlabelled
 from pkd.data.labels import label_array
@@ -38,14 +39,13 @@ from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import ProblemType, TrainingSettings
 from pkd.recipe.spelling import set_to
 from pkd.reporting.evaluated_rows import rows_in_words
-from pkd.reporting.wording import amount, is_share, metric_title
+from pkd.reporting.wording import amount, is_share, metric_title, with_error
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import read_manifest
 from pkd.training.arguments import check_training
-from pkd.training.precision import computing_on, device_text, move_model, resolve_device
+from pkd.training.precision import autocast_dtype, computing_on, device_text, move_model, resolve_device
 
-_BATCHES = 2
-_BATCH = 16
+_BATCHES = 16  # that a training begins with
 _TEACHER_ROWS = 512
 _IN_ANOTHER_ORDER = "Its labels may be in another order than"
 _SMALL_SHARE = 0.01
@@ -62,6 +62,7 @@ class StudentCheck:
     objective: list[str]  # the loss in words
     terms: list[TermEntry]
     beta: BetaElsewhere | None
+    rows: int = 0  # that the terms were measured on
 
     def sentences(self) -> list[str]:
         """The check in words."""
@@ -73,9 +74,15 @@ class StudentCheck:
         said = [f"{self.name} starts as {start}.", *(f"  {line}" for line in self.objective)]
         if self.pairs:
             said.append("  patience: " + ", ".join(f"student layer {s} ← teacher layer {t}" for s, t in self.pairs))
+        if self.terms:
+            said.append(f"  on the first {self.rows:,} rows of training, without dropout, before the first step:")
         for term in self.terms:
+            value, share = (
+                with_error(term.value, term.value_error),
+                with_error(100 * term.share, 100 * (term.share_error or 0.0), most_decimals=1),
+            )
             said.append(
-                f"  {term.name}: {term.value:.4g} now, weight {term.weight:g}, {term.share:.1%} of the gradient's norm"
+                f"  {term.name}: {value}, weight {term.weight:.3g}, {share} % of the gradient's norm"
                 + ("; it moves next to nothing" if term.share < _SMALL_SHARE and term.weight > 0 else "")
             )
         if self.beta:
@@ -153,7 +160,7 @@ def _check(recipe: Recipe) -> CheckResult:
             f"On {len(rows):,} development rows its {metric_title(metric)} is {_with_unit(metric, score)}; always "
             f"giving the same best answer has {_with_unit(metric, constant)}."
         )
-    students = _check_on_sample(plans, teacher, examples, recipe, device)
+    students = _check_before_annotating(plans, teacher, examples, recipe, device)
     for student in students:
         told += student.sentences()
     return CheckResult(told, students, score, constant, device_text(device))
@@ -262,70 +269,136 @@ def _with_unit(metric: str, value: float) -> str:
 def check_students(
     plans: Sequence[StudentPlan],
     teacher: LoadedClassifier,
-    annotated: datasets.Dataset,
+    train: datasets.Dataset,
+    unlabelled: datasets.Dataset | None,
     seed: int,
     device: torch.device,
 ) -> list[StudentCheck]:
-    """Measure each student's loss terms on a few annotated batches, as it starts."""
-    return [_check_student(plan, teacher, annotated, seed, device) for plan in plans]
+    """Measure each student's loss terms, as it starts, on the annotated rows that its training begins with."""
+    checks = []
+    for plan in plans:
+        rows = with_unlabelled(train, unlabelled if plan.unlabelled else None)
+        lengths = column_array(rows, "length")
+        order = _first_batches(plan, len(rows), lambda picked, lengths=lengths: lengths[picked], seed)  # type: ignore[misc]
+        checks.append(_check_student(plan, teacher, rows, order, len(rows), len(train) / len(rows), seed, device))
+    return checks
 
 
-def _check_student(
-    plan: StudentPlan, teacher: LoadedClassifier, rows: datasets.Dataset, seed: int, device: torch.device
-) -> StudentCheck:
-    layer_map = plan.layer_map
-    collate = Collator(teacher.model.config.pad_token_id or 0, layer_map.teacher if layer_map else ())
-    chosen = np.random.default_rng(seed).permutation(len(rows))[: _BATCH * _BATCHES]
-    table = TokenRows(rows)
-    batches = [
-        collate(table.__getitems__(chosen[begin : begin + _BATCH].tolist())) for begin in range(0, len(chosen), _BATCH)
-    ]
-    student = move_model(build_student(plan, seed, teacher), device)
-    unlabelled = not all(bool(is_labelled(batch["labels"]).all()) for batch in batches)
-    return dataclasses.replace(
-        _unmeasured(plan, teacher.outputs.problem_type, unlabelled=unlabelled),
-        terms=measure_terms(student, batches, plan.loss, layer_map),
-        beta=beta_elsewhere(
-            plan.loss,
-            len(layer_map.pairs),
-            teacher.model.config.hidden_size,
-            choices=batches[0]["input_ids"][0, ..., 0].numel(),
-        )
-        if layer_map
-        else None,
+def _first_batches(
+    plan: StudentPlan, rows: int, lengths_of: Callable[[np.ndarray], np.ndarray], seed: int
+) -> list[np.ndarray]:
+    training = plan.training
+    return first_batches(
+        rows,
+        lengths_of,
+        training.per_device_train_batch_size,
+        seed,
+        accumulation=training.gradient_accumulation_steps,
+        most=_BATCHES,
     )
 
 
-def _check_on_sample(
+def _check_student(
+    plan: StudentPlan,
+    teacher: LoadedClassifier,
+    annotated: datasets.Dataset,
+    order: Sequence[np.ndarray],
+    rows: int,
+    labelled: float,
+    seed: int,
+    device: torch.device,
+) -> StudentCheck:
+    """Measure a student on the batches whose rows, among the annotated ones, `order` numbers.
+
+    Args:
+        plan: of the student.
+        teacher: what it starts from.
+        annotated: the rows of the batches, perhaps with others.
+        order: the rows of each batch.
+        rows: how many it learns from in all.
+        labelled: which share of those has a label.
+        seed: of its training.
+        device: where to compute.
+    """
+    layer_map = plan.layer_map
+    collate = Collator(teacher.model.config.pad_token_id or 0, layer_map.teacher if layer_map else ())
+    table = TokenRows(annotated)
+    batches = [collate(table.__getitems__(batch.tolist())) for batch in order]
+    student = move_model(build_student(plan, seed, teacher), device)
+    with progress.stage(f"measure the loss terms of {plan.name}", len(batches), "batches") as stage:
+        terms = measure_terms(
+            student,
+            batches,
+            plan.loss,
+            layer_map,
+            labelled=labelled,
+            rows=rows,
+            autocast_dtype=autocast_dtype(plan.training.precision, device),
+            on_batch=stage.advance,
+        )
+    beta = None
+    if layer_map:
+        choices = batches[0]["input_ids"][0, ..., 0].numel()
+        beta = beta_elsewhere(plan.loss, len(layer_map.pairs), teacher.model.config.hidden_size, choices=choices)
+    return dataclasses.replace(
+        _unmeasured(plan, teacher.outputs.problem_type, unlabelled=labelled < 1),
+        terms=terms,
+        beta=beta,
+        rows=sum(map(len, order)),
+    )
+
+
+def _check_before_annotating(
     plans: Sequence[StudentPlan],
     teacher: LoadedClassifier,
     examples: Examples,
     recipe: Recipe,
     device: torch.device,
 ) -> list[StudentCheck]:
-    wanted = sorted({layer for plan in plans if plan.layer_map for layer in plan.layer_map.teacher})
-    with tempfile.TemporaryDirectory() as folder, computing_on(device, [teacher.model]):
-        annotated = {}
-        for split in ("train", "unlabelled"):
-            if split in examples.splits:
-                (place := Path(folder) / split).mkdir()
-                annotated[split] = annotate_rows(
-                    _sample(examples.splits[split], _BATCH * _BATCHES),
-                    teacher.model,
-                    teacher.tokenizer,
-                    place,
-                    teacher_layers=wanted,
-                    max_length=recipe.data.max_length,
-                    states_dtype=recipe.annotation.states_dtype,
-                )
-        alone, mixed = annotated["train"], annotated["train"]
-        if "unlabelled" in annotated:  # as many of each as a batch holds on average
-            total = sum(len(examples.splits[split]) for split in annotated)
-            parts = {split: round(_BATCH * _BATCHES * len(examples.splits[split]) / total) for split in annotated}
-            some = {split: rows.select(range(min(len(rows), parts[split]))) for split, rows in annotated.items()}
-            mixed = with_unlabelled(some["train"], some["unlabelled"])
+    """Measure as `check_students` does, where nothing is annotated yet: the teacher answers the rows that it takes."""
+    train, unlabelled = examples.splits["train"], examples.splits.get("unlabelled")
+    everything = with_unlabelled(train, unlabelled)  # whoever learns from labelled rows alone takes the first of them
+    lengths = np.full(len(everything), -1)
+
+    def lengths_of(picked: np.ndarray) -> np.ndarray:
+        if len(unknown := picked[lengths[picked] < 0]):
+            encoded = encode(everything.select(unknown), teacher.tokenizer, recipe.data.max_length)
+            lengths[unknown] = column_array(encoded, "length")
+        known: np.ndarray = lengths[picked]
+        return known
+
+    counts = [len(everything) if plan.unlabelled else len(train) for plan in plans]
+    orders = [_first_batches(plan, rows, lengths_of, recipe.seed) for plan, rows in zip(plans, counts, strict=True)]
+    picked = np.unique(np.concatenate([batch for order in orders for batch in order]))
+    layers = sorted({layer for plan in plans if plan.layer_map for layer in plan.layer_map.teacher})
+    with tempfile.TemporaryDirectory() as folder:
+        with (
+            computing_on(device, [teacher.model]),
+            progress.stage("annotate the first rows of training", len(picked), "rows") as stage,
+        ):
+            annotated = annotate_rows(
+                everything.select(picked),
+                teacher.model,
+                teacher.tokenizer,
+                Path(folder),
+                teacher_layers=layers,
+                max_length=recipe.data.max_length,
+                states_dtype=recipe.annotation.states_dtype,
+                autocast_dtype=autocast_dtype(recipe.annotation.precision, device),
+                stage=stage,
+            )
         return [
-            _check_student(plan, teacher, mixed if plan.unlabelled else alone, recipe.seed, device) for plan in plans
+            _check_student(
+                plan,
+                teacher,
+                annotated,
+                [np.searchsorted(picked, batch) for batch in order],
+                rows,
+                len(train) / rows,
+                recipe.seed,
+                device,
+            )
+            for plan, order, rows in zip(plans, orders, counts, strict=True)
         ]
 
 

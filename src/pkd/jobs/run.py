@@ -13,7 +13,7 @@ import numpy as np
 
 from pkd import progress, ranks
 from pkd.data.arrays import column_array
-from pkd.data.examples import Examples, load_examples, with_unlabelled
+from pkd.data.examples import Examples, load_examples
 from pkd.data.labels import label_array
 from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import StudentPlan, plan_controls, plan_students
@@ -299,11 +299,9 @@ def _say_check(
     seed, device = recipe.seed, resolve_device(recipe.device)
     students = [plan for plan in plans if plan.role == "student"]  # controls are the same with a term left out
     waiting = [plan for plan in students if not RunFolder(folder).student(plan.name, seed).exists()]
-    for plan in waiting:
-        annotated = with_unlabelled(rows.train, rows.unlabelled if plan.unlabelled else None)
-        for check in check_students([plan], teacher, annotated, seed, device):
-            for sentence in check.sentences():
-                progress.note(sentence)
+    for check in check_students(waiting, teacher, rows.train, rows.unlabelled, seed, device):
+        for sentence in check.sentences():
+            progress.note(sentence)
 
 
 def _mean_dev_score(trained: Sequence[Trained]) -> float:

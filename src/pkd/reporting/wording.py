@@ -5,6 +5,7 @@ Records go in; sentences and table cells come out, as plain text that each view 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -257,6 +258,23 @@ def shown(metric: str, value: float) -> float:
 def _scale(metric: str) -> tuple[int, int]:
     """By what a metric is multiplied where it is shown, and with how many decimals."""
     return (100, 1) if is_share(metric) else (1, 3)
+
+
+def with_error(value: float, error: float | None, most_decimals: int = 6) -> str:
+    """A value with its standard error, and no more digits than that bears, nor more than three.
+
+    >>> with_error(0.2713, 0.021), with_error(1234.0, 56.0), with_error(0.69314, 1e-6), with_error(0.5, None)
+    ('0.27 ± 0.02', '1230 ± 60', '0.693', '0.500')
+    >>> with_error(2e-8, 1e-9)
+    '0.000000'
+    """
+    decimals = most_decimals
+    if error:
+        decimals = min(decimals, -math.floor(math.log10(error)))
+    if value:
+        decimals = min(decimals, 2 - math.floor(math.log10(abs(value))))
+    told, spread = (f"{round(each, decimals):.{max(0, decimals)}f}" for each in (value, error or 0.0))
+    return told if float(spread) == 0 else f"{told} ± {spread}"
 
 
 def difference_text(metric: str, difference: float, *, sign: bool = False) -> str:
