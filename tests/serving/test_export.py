@@ -13,7 +13,6 @@ from encoder.families import make_classifier
 from pkd.distillation.student import student_from
 from pkd.encoder.contract import LoadedClassifier, load_teacher
 from pkd.errors import TeacherError
-from pkd.jobs.evaluate import evaluate
 from pkd.reporting.export_card import exported_card
 from pkd.serving.classifier import Classifier
 from pkd.serving.export import trace, write_graph
@@ -60,9 +59,7 @@ def test_an_exported_folder_holds_one_graph_and_what_is_needed_to_read_texts(exp
     assert manifest(exported.float32)["parity"]["largest_difference"] < 1e-4  # type: ignore[index]
 
 
-def test_what_is_exported_is_not_compared_and_its_card_tells_no_use_by_pytorch(exported: Exported) -> None:
-    with pytest.raises(TeacherError, match="is an exported folder"):
-        evaluate([str(exported.int8)], test="test.csv")
+def test_the_card_of_what_is_exported_tells_no_use_by_pytorch(exported: Exported) -> None:
     use = "## Use\n\n```python\nfrom transformers import pipeline\n\npipeline('...')\n```\n\nLabels: a.\n\n## Results\n"
     told = exported_card(f"---\nlibrary_name: transformers\n---\n\n# it\n\n{use}", "it", manifest(exported.int8))
     assert "pipeline('...')" not in told

@@ -19,8 +19,7 @@ from pkd.data.encoding import encode, text_columns
 from pkd.data.examples import Examples, load_examples
 from pkd.data.labels import label_array
 from pkd.data.outputs import Outputs, as_problem, order_of, said_by_user
-from pkd.encoder.contract import LoadedClassifier, count_parameters, load_teacher, shape_of
-from pkd.encoder.families import depth_of, longest_input
+from pkd.encoder.contract import LoadedClassifier
 from pkd.encoder.inference import answer_rows
 from pkd.errors import DataError, RecipeError, TeacherError
 from pkd.evaluation.by_class import blind_spots, by_class
@@ -28,6 +27,7 @@ from pkd.evaluation.scoring import Scoring, label_words, measured_as, of_classes
 from pkd.evaluation.significance import exact_mcnemar
 from pkd.evaluation.verdict import judge
 from pkd.jobs.lineup import line_up
+from pkd.jobs.runtimes import answer, look_at, measure_speeds
 from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.keyword_types import EvaluateKeywords
 from pkd.recipe.keywords import place_keywords
@@ -47,12 +47,9 @@ from pkd.reporting.results import (
     Score,
 )
 from pkd.reporting.wording import AGAINST_TEACHER
-from pkd.serving.onnx_model import graph_of
-from pkd.serving.speed import ROWS, measure_speed
 from pkd.training.precision import computing_on, device_text, resolve_device
 
 KIND = "predictions"
-SPEED_STAGE = "time the models side by side"
 _LOGITS = "logits.npy"
 _BOOTSTRAP_SEED = 0
 
@@ -67,6 +64,7 @@ class Measured:
     logits: np.ndarray  # [N, C]
     layers: int
     parameters: int
+    bytes: int  # of the weights
     seed: int | None = None
     rows_per_second: float | None = None
     devices: Mapping[str, str] = field(default_factory=dict)  # figure -> what computed it
@@ -108,7 +106,7 @@ def evaluate(
     """Measure saved classifiers on one file of labelled examples.
 
     Args:
-        models: a folder or hub name, or several.
+        models: a folder or hub name, or several; folders that `pkd export` wrote are run by ONNX Runtime.
         test: labelled examples; of a benchmark's `task` its own are found, the development rows where its test rows
             have no labels.
         teacher: their teacher, for agreement, KL and negative flips.
@@ -131,13 +129,7 @@ def evaluate(
         )
     device = resolve_device(recipe.device)
     lineup = line_up(models, {"teacher": teacher} if teacher else None)
-    for place in lineup.values():
-        if graph_of(place) is not None:
-            raise TeacherError(
-                f"{place} is an exported folder, and only models with their weights are compared here. Its README.md "
-                "says how its answers differ from theirs; `pkd export --eval FILE` measures that on other rows."
-            )
-    known = {name: _look_at(model) for name, model in lineup.items()}
+    known = {name: look_at(model) for name, model in lineup.items()}
     first = next(iter(known))
     examples = load_examples(recipe.data, splits=(split,), teacher=known[first].outputs)
     orders = {name: _order_of(name, one.outputs, first, examples.outputs, recipe) for name, one in known.items()}
@@ -145,27 +137,26 @@ def evaluate(
     max_length = recipe.data.max_length
     speeds: dict[str, float] = {}
     if recipe.evaluation.measure_speed and len(lineup) > 1:  # a speed is told beside another
-        of_shape: dict[str, str | LoadedClassifier] = {}
-        for name, one in known.items():  # models of one shape are equally fast: one of them is timed
-            of_shape.setdefault(one.shape, lineup[name])
+        of_shape = {one.shape: lineup[name] for name, one in known.items()}  # one of each shape is timed
         speeds = measure_speeds(of_shape, rows, max_length, device)
-    devices = dict.fromkeys(("scores", *(["rows_per_second"] if speeds else ())), device_text(device))
-    measured = [
-        Measured(
-            name=name,
-            role="teacher" if teacher and name == "teacher" else "student",
-            folder=lineup[name],
-            logits=of_classes(
-                _logits(name, lineup[name], rows, max_length, device)[:, orders[name]], examples.problem_type
-            ),
-            layers=one.layers,
-            parameters=one.parameters,
-            seed=None if teacher and name == "teacher" else 0,
-            rows_per_second=speeds.get(one.shape),
-            devices=devices,
+    measured = []
+    for name, one in known.items():
+        answered = answer(name, lineup[name], rows, max_length, device)
+        measured.append(
+            Measured(
+                name=name,
+                role="teacher" if teacher and name == "teacher" else "student",
+                folder=lineup[name],
+                logits=of_classes(answered.logits[:, orders[name]], examples.problem_type),
+                layers=one.layers,
+                parameters=one.parameters,
+                bytes=one.bytes,
+                seed=None if teacher and name == "teacher" else 0,
+                rows_per_second=speeds.get(one.shape),
+                devices=dict.fromkeys(("scores", *(["rows_per_second"] if speeds else ())), answered.device),
+                about={"runtime": one.runtime, "precision": one.precision},
+            )
         )
-        for name, one in known.items()
-    ]
     described = describe_rows(examples, split, trained_here=False)
     on = EvaluatedRows(split, rows, label_names, measured_as(examples.problem_type), described)
     records: list[Record] = [*model_records(measured, on, recipe.evaluation), *class_records(measured, on)]
@@ -199,32 +190,6 @@ def describe_rows(
         shared=shared,
         chose=list(chose) if "eval" in examples.splits else [],
     )
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What is known of a model that is not in memory."""
-
-    outputs: Outputs
-    layers: int
-    parameters: int
-    shape: str
-
-
-def _look_at(model: str) -> _Known:
-    """Load a model and let go of it: that it cannot be used is told before the first one computes."""
-    loaded = load_teacher(model)
-    return _Known(loaded.outputs, depth_of(loaded.model.config), count_parameters(loaded.model), shape_of(loaded))
-
-
-def _logits(name: str, model: str, rows: datasets.Dataset, max_length: int, device: torch.device) -> np.ndarray:
-    """A model's answers [N, C]; the model itself is let go of."""
-    loaded = load_teacher(model)
-    with (
-        computing_on(device, [loaded.model]),
-        progress.stage(f"evaluate {name}", len(rows), "rows") as stage,
-    ):
-        return answer_rows(loaded.model, _as_read_by(loaded, rows, max_length), on_batch=stage.advance).logits
 
 
 def _order_of(name: str, outputs: Outputs, first: str, of_first: Outputs, recipe: Recipe) -> list[int]:
@@ -286,23 +251,6 @@ def read_logits(folder: Path) -> np.ndarray:
     """The logits [N, C] that `predict_stage` kept."""
     logits: np.ndarray = np.load(folder / _LOGITS, allow_pickle=False)
     return logits
-
-
-def measure_speeds(
-    models: Mapping[str, str | LoadedClassifier], rows: datasets.Dataset, max_length: int, device: torch.device
-) -> dict[str, float]:
-    """Rows per second of each model, loaded or to be loaded here, on up to 256 of the same rows, taking turns."""
-    loaded = {name: load_teacher(model) if isinstance(model, str) else model for name, model in models.items()}
-    with computing_on(device, [model.model for model in loaded.values()]), progress.stage(SPEED_STAGE):
-        some = rows.select(range(min(ROWS, len(rows))))
-        return measure_speed(
-            {name: (model.model, _as_read_by(model, some, max_length)) for name, model in loaded.items()}
-        )
-
-
-def _as_read_by(model: LoadedClassifier, rows: datasets.Dataset, max_length: int) -> datasets.Dataset:
-    """The rows encoded for one model: with its own tokenizer, and cut where its positions end before `max_length`."""
-    return encode(rows, model.tokenizer, min(max_length, longest_input(model.model.config)))
 
 
 def model_records(measured: Sequence[Measured], on: EvaluatedRows, settings: EvaluationSettings) -> list[ModelRecord]:
@@ -423,7 +371,7 @@ def _model_record(
             name: Score(value=value, low=intervals[name][0], high=intervals[name][1]) for name, value in values.items()
         },
         parameters=model.parameters,
-        bytes=model.parameters * 4,
+        bytes=model.bytes,
         rows_per_second=model.rows_per_second,
         devices=dict(model.devices),
         **model.about,

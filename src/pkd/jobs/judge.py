@@ -29,13 +29,13 @@ from pkd.jobs.evaluate import (
     compare,
     describe_rows,
     flip_records,
-    measure_speeds,
     measuring_split,
     model_records,
     predict_stage,
     read_logits,
 )
 from pkd.jobs.report import kept_results, write_views
+from pkd.jobs.runtimes import measure_speeds
 from pkd.jobs.stages import Done
 from pkd.recipe.schema import Recipe
 from pkd.recipe.writing import recipe_values
@@ -164,6 +164,7 @@ def _measure(
             logits=answers[0],
             layers=depth_of(teacher.model.config),
             parameters=count_parameters(teacher.model),
+            bytes=4 * count_parameters(teacher.model),
             rows_per_second=speeds.get("teacher"),
             devices={"scores": answers[1], **timed_on},
         )
@@ -178,6 +179,7 @@ def _measure(
                 logits=one.logits,
                 layers=each.plan.layers,
                 parameters=one.parameters,
+                bytes=4 * one.parameters,
                 seed=each.seed,
                 rows_per_second=speeds.get(one.shape),
                 devices={"scores": one.device, **timed_on, "train_seconds": facts["device"]},

@@ -22,9 +22,9 @@ from pkd.encoder.families import depth_of
 from pkd.errors import RecipeError
 from pkd.jobs.annotate import annotate_stage
 from pkd.jobs.check import check_students, check_teacher_score, check_trainings
-from pkd.jobs.evaluate import SPEED_STAGE
 from pkd.jobs.finetune import finetune_stage, settle_metric, warn_if_few
 from pkd.jobs.judge import Trained, judge_run
+from pkd.jobs.runtimes import SPEED_STAGE
 from pkd.jobs.stages import Done, refuse_other_version
 from pkd.jobs.train import TrainingRows, load_start, stage_name, train_stage
 from pkd.recipe.places import AnyPath

@@ -140,6 +140,8 @@ def headline(records: Sequence[Record]) -> str:
         return f"{sentence}.{blind}"
     sentence += f", {_beside_teacher(records, student, teacher, metric)}"
     costs = [f"{student.parameters / teacher.parameters:.0%}".replace("%", " %") + " of its parameters"]
+    if student.precision != teacher.precision:
+        costs.append(f"{student.bytes / teacher.bytes:.0%}".replace("%", " %") + " of its size")
     if student.rows_per_second and teacher.rows_per_second:
         costs.insert(0, f"{student.rows_per_second / teacher.rows_per_second:.1f} times its speed")
     return f"{sentence}, at {' and '.join(costs)}.{blind}"
@@ -195,7 +197,7 @@ def table(records: Sequence[Record]) -> list[Row]:
 
 
 def device_sentence(records: Sequence[Record]) -> str:
-    """What scored the models and what timed them, in a sentence; nothing where no record says it."""
+    """What scored the models and what timed them, in a sentence or two; nothing where no record says it."""
     models = [record for record in records if isinstance(record, ModelRecord)]
     told = []
     for figure, verb in (("scores", "scored"), ("rows_per_second", "timed")):
@@ -204,7 +206,20 @@ def device_sentence(records: Sequence[Record]) -> str:
     if len({on for _, on in told}) == 1:
         told = [(" and ".join(verb for verb, _ in told), told[0][1])]
     text = "; ".join(f"{verb} on {on}" for verb, on in told)
-    return f"{text[0].upper()}{text[1:]}." if text else ""
+    sentences = [f"{text[0].upper()}{text[1:]}."] if text else []
+    return " ".join([*sentences, *_runtimes(models)])
+
+
+def _runtimes(models: Sequence[ModelRecord]) -> list[str]:
+    """Which models ran where, in a sentence, if any of them was exported."""
+    if all(model.runtime == "torch" for model in models):
+        return []
+    names: dict[str, list[str]] = {}
+    for model in models:
+        where = {"torch": "PyTorch", "onnx": "ONNX Runtime"}[model.runtime]
+        names.setdefault(f"{where} ({model.precision})", []).append(model.name)
+    told = "; ".join(f"{', '.join(dict.fromkeys(of))} in {where}" for where, of in names.items())
+    return [f"What ran them: {told}."]
 
 
 def metric_columns(records: Sequence[Record]) -> list[str]:

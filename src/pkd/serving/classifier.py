@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from pkd.serving.limits import check_threads
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.onnx_model import graph_of, load_onnx
 from pkd.serving.texts import Text, is_unicode
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
 
 _ROWS_AT_A_TIME = 512
 
@@ -129,8 +133,11 @@ class Classifier:
         """The logits of texts, [N, C] in float32, in their order; they are batched by length."""
         if not texts:
             return np.zeros((0, len(self.label_names)), dtype=np.float32)
+        return self.logits_of(self.model.encoder.encode(texts))
+
+    def logits_of(self, encodings: Sequence[Encoding]) -> np.ndarray:
+        """The logits of texts that are word pieces already, one or more."""
         encoder, forward = self.model.encoder, self.model.forward
-        encodings = encoder.encode(texts)
         if len(encodings) == 1:
             return forward(encoder.pad(encodings))
         logits = np.empty((len(encodings), len(self.label_names)), dtype=np.float32)
