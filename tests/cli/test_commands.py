@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +41,17 @@ def test_a_whole_life_from_fine_tuning_to_prediction(pkd: Run, workspace: Path, 
     quick = ["--max-length", 32, "--num-train-epochs", 1, "--set", "training.device=cpu", "--quiet"]
     rows = ["--train", workspace / "train.csv", "--eval", workspace / "dev.csv"]
     teacher, student = tmp_path / "teacher", tmp_path / "student"
-    code, _, told = pkd("finetune", "--model", workspace / "teacher", *rows, "--output", teacher, *quick)
+    code, out, told = pkd("finetune", "--model", workspace / "teacher", *rows, "--output", teacher, *quick)
     assert code == 0, told
-    distil = ["distill", "--teacher", teacher, *rows, "--layers", 2, "--output", student, "--controls", *quick]
-    code, out, told = pkd(*distil, "--set", "evaluation.resamples=50")
+    assert "on 60 development rows (which chose the epoch)." in out
+    name, *distil = shlex.split(out.splitlines()[-1].removeprefix("next: "))
+    assert name == "pkd"
+    more = ["--layers", 2, "--controls", *quick[2:], "--set", "evaluation.resamples=50"]
+    code, out, told = pkd(*distil, *more)
     assert code == 0, told
     assert "pkd-skip-L2-spread" in out
     assert "Did it help?" in out
+    assert f"report: {tmp_path / 'student.work' / 'report.html'}" in out.splitlines()
     code, out, _ = pkd(
         "evaluate",
         student,

@@ -5,16 +5,21 @@ from __future__ import annotations
 import csv
 import json
 import random
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, pipeline
 
 import pkd
-from conftest import FILLER, make_teacher
+from conftest import FILLER, make_teacher, make_tokenizer, teach
 from pkd.errors import RecipeError
-from pkd.reporting.results import ComparisonRecord, ModelRecord
+from pkd.reporting.results import ComparisonRecord, ModelRecord, RunRecord
 from pkd.storage.seal import seal
 
 SETTINGS = {"num_train_epochs": 2, "learning_rate": 1e-3, "device": "cpu", "max_length": 32, "resamples": 100}
@@ -64,6 +69,70 @@ def test_the_card_tells_the_results_and_how_it_was_made(result) -> None:
     assert "pkd-skip-L2-spread" in card
 
 
+def test_the_snippets_of_a_card_run_as_they_stand_from_the_folders_parent(
+    result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_run = result.work / result.student.folder
+    for folder in (result.folder, of_run):
+        ((language, code),) = snippets_of(folder)
+        assert language == "python"
+        monkeypatch.chdir(folder.parent)
+        *lines, last = code.splitlines()
+        names: dict[str, object] = {}
+        exec("\n".join(lines), names)
+        assert eval(last, names)[0]["label"] in ("negative", "positive")
+
+
+def test_the_snippets_of_an_exports_card_run_as_they_stand_too(result, tmp_path: Path) -> None:
+    served = tmp_path / "-it's served"  # a name that a shell would take apart
+    pkd.export(str(result.folder), output=str(served))
+    card = (served / "README.md").read_text()
+    assert "transformers import" not in card
+    assert str(tmp_path) not in card
+    ((language, code),) = snippets_of(served)
+    assert language == "bash"
+    command = f'pkd() {{ {sys.executable} -m pkd "$@"; }}\n{code}'
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\t")[0] in ("negative", "positive")
+
+
+def snippets_of(folder: Path) -> list[tuple[str, str]]:
+    """The code of a card that says how the folder is used: language and text."""
+    card = (folder / "README.md").read_text()
+    return [(language, code) for language, code in re.findall(r"```(python|bash)\n(.*?)\n```", card, re.DOTALL)]
+
+
+def test_the_card_names_the_data_and_tells_no_path(result, workspace: Path) -> None:
+    card = (result.folder / "README.md").read_text()
+    assert "- Training data: 160 rows of train.csv (columns text and label)" in card
+    assert "- Teacher: `teacher`" in card
+    assert "base_model" not in card
+    assert f"# {result.folder.name}\n" in card
+    for place in (str(workspace), str(result.folder.parent)):
+        assert place not in card
+        for path in result.work.rglob("manifest.json"):
+            manifest = json.loads(path.read_text())
+            assert place not in json.dumps([manifest["inputs"], manifest["facts"]]), path
+
+
+def test_printed_it_is_a_few_lines_and_its_attributes_say_the_same(result) -> None:
+    lines = str(result).splitlines()
+    assert repr(result) == str(result)
+    assert len(lines) == 3
+    assert lines[0].startswith("pkd-skip-L2-spread: ")
+    assert lines[1:] == [f"student: {result.folder}", f"report: {result.report}"]
+    assert result.report.is_file()
+    assert result.student.name == "pkd-skip-L2-spread"
+    assert result.score.low <= result.score.value <= result.score.high
+
+
+def test_the_run_is_called_as_the_student(result) -> None:
+    run = next(record for record in result.records if isinstance(record, RunRecord))
+    assert run.name == "student"
+    assert "Patient knowledge distillation · student" in result.report.read_text()
+
+
 def test_it_says_whether_patience_helped(result) -> None:
     questions = {record.question for record in result.records if isinstance(record, ComparisonRecord)}
     assert {"patience", "kd", "against the teacher"} <= questions
@@ -78,22 +147,35 @@ def test_the_seed_with_the_best_dev_score_is_the_one_that_is_kept(result) -> Non
     assert kept == (result.work / best.folder / "model.safetensors").read_bytes()
 
 
-def test_the_same_command_again_redoes_nothing(workspace: Path, tmp_path: Path) -> None:
-    def distil() -> None:
-        pkd.distill(
-            teacher=str(workspace / "teacher"), train=str(workspace / "train.csv"), eval=str(workspace / "dev.csv"),
-            output=str(tmp_path / "student"), layers=2, **SETTINGS,
+def test_the_same_command_again_redoes_nothing_and_nor_does_it_where_all_was_moved_to(
+    workspace: Path, tmp_path: Path
+) -> None:
+    def distil(place: Path) -> Any:
+        return pkd.distill(
+            teacher=str(place / "teacher"), train=str(place / "train.csv"), eval=str(place / "dev.csv"),
+            output=str(place / "student"), layers=2, **SETTINGS,
         )  # fmt: skip
 
-    distil()
-    weights = tmp_path / "student" / "model.safetensors"
-    before = weights.stat().st_mtime_ns
-    distil()
-    assert weights.stat().st_mtime_ns == before
-    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == [
-        "student",
-        "student.work",
-    ]
+    def when(place: Path) -> dict[str, int]:
+        return {
+            str(path.relative_to(place)): path.stat().st_mtime_ns
+            for path in place.rglob("*")
+            if path.name in ("model.safetensors", "results.jsonl", "manifest.json", "logits.npy")
+        }
+
+    here, there = tmp_path / "here", tmp_path / "there" / "deep"
+    shutil.copytree(workspace, here)
+    distil(here)
+    before = when(here)
+    distil(here)
+    assert when(here) == before
+    there.parent.mkdir()
+    here.rename(there)
+    result = distil(there)
+    assert when(there) == before
+    assert result.student.folder.startswith("students/")
+    names = {path.name for path in there.iterdir()}
+    assert names == {*(path.name for path in workspace.iterdir()), "student", "student.work"}
 
 
 @pytest.mark.slow
@@ -102,8 +184,6 @@ def test_eight_skewed_classes_of_long_texts_go_from_csv_to_student(tmp_path: Pat
     topics = ["art", "bank", "code", "diet", "energy", "film", "garden", "health"]
     chooser = random.Random(0)
     encoder = make_teacher(layers=4)
-    from conftest import make_tokenizer
-
     tokenizer = make_tokenizer()
     tokenizer.add_tokens(topics)
     encoder.resize_token_embeddings(len(tokenizer))
@@ -138,37 +218,36 @@ def test_eight_skewed_classes_of_long_texts_go_from_csv_to_student(tmp_path: Pat
     assert sum(prediction.probabilities.values()) == pytest.approx(1)
 
 
-def test_the_api_by_hand_of_the_readme(workspace: Path, tmp_path: Path) -> None:
-    loaded = pkd.load_teacher(str(workspace / "teacher"))
-    teacher, tokenizer = loaded.model, loaded.tokenizer
-    data = pkd.load_data(train=str(workspace / "train.csv"), eval=str(workspace / "dev.csv"), teacher=teacher)
-    layer_map = pkd.LayerMap.skip(teacher_layers=4, student_layers=2)
-    student = pkd.student_from(teacher, layers=2, start="spread")
-    train = pkd.annotate(
-        data["train"],
-        teacher,
-        tokenizer,
-        teacher_layers=layer_map.teacher,
-        output=str(tmp_path / "annotated"),
-        max_length=32,
-    )
-    trainer = pkd.PatientTrainer(
-        model=student, layer_map=layer_map, train_dataset=train, eval_dataset=data["eval"], processing_class=tokenizer,
-        args=pkd.PatientTrainingArguments(
-            str(tmp_path / "out"), temperature=10, alpha=0.5, beta=100, num_train_epochs=1, use_cpu=True, save_strategy="no"
-        ),
-    )  # fmt: skip
-    trainer.train()
-    assert 0 <= trainer.evaluate()["eval_accuracy"] <= 1
-    loss = pkd.losses.kd_loss(torch.zeros(2, 2), torch.zeros(2, 2), temperature=10)
-    assert loss.tolist() == [0, 0]
+@pytest.mark.parametrize("layers", [4, 5])
+def test_the_python_of_the_readme_runs_as_it_stands(
+    layers: int, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where a teacher of any depth and two files lie."""
+    config = make_teacher(layers=layers).config
+    config.max_position_embeddings = 128
+    torch.manual_seed(0)
+    model, tokenizer = AutoModelForSequenceClassification.from_config(config), make_tokenizer()
+    teach(model, tokenizer)
+    model.save_pretrained(tmp_path / "teacher")
+    tokenizer.save_pretrained(tmp_path / "teacher")
+    for name in ("train.csv", "dev.csv"):
+        (tmp_path / name).write_text((workspace / name).read_text())
+    monkeypatch.chdir(tmp_path)
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert "\nstudent: student\n" in capsys.readouterr().out
+    assert 0 <= names["trainer"].evaluate()["eval_accuracy"] <= 1
+    for folder in ("student", "student-by-hand"):
+        assert AutoModelForSequenceClassification.from_pretrained(folder).config.num_hidden_layers == layers // 2
 
 
 def test_a_folder_that_is_in_the_way_is_found_before_anything_is_paid_for(workspace: Path, tmp_path: Path) -> None:
     (tmp_path / "student").mkdir()
     (tmp_path / "student" / "thesis.txt").write_text("the only copy")
     rows = {split: str(workspace / f"{split}.csv") for split in ("train", "test")}
-    with pytest.raises(RecipeError, match=r"student exists and was not made by this command.*--overwrite"):
+    with pytest.raises(RecipeError, match=r"student exists and was not made by this command.*overwrite=True"):
         pkd.distill(teacher=str(workspace / "teacher"), **rows, layers=2, output=str(tmp_path / "student"), **SETTINGS)
     seal(tmp_path / "student", "teacher", {})
     with pytest.raises(RecipeError, match=r"student holds a teacher, not a distilled student"):

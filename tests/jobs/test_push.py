@@ -8,6 +8,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from pkd.cli.main import main
+from pkd.encoder.hub import ModelSource
 from pkd.errors import RecipeError, ResourceError
 from pkd.jobs.distill import distill
 from pkd.jobs.push import push
@@ -42,10 +43,11 @@ def student(workspace: Path, tmp_path: Path) -> Path:
     records: list[Record] = sample_records()
     records[0] = records[0].model_copy(
         update={
+            "teacher": ModelSource("org/teacher", hub=True),
             "recipe": {
                 "teacher": {"model": "org/teacher"},
                 "data": {"train": "/home/someone/secret/train.csv", "test": "org/reviews", "max_length": 64},
-            }
+            },
         }
     )
     write_results(records, tmp_path / "student.work")

@@ -117,7 +117,7 @@ def test_the_best_is_trained_again_with_fresh_seeds_and_that_is_said(finished: S
     assert "partly luck" in told
     assert "2 fresh seeds" in told
     assert "95 % interval over seeds" in told
-    assert "test rows" in told
+    assert "On 60 held-out rows it has" in told
     page = finished.report.read_text(encoding="utf-8")
     assert "The sweep" in page
     assert "beta × temperature" in page

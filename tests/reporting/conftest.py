@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
+from pkd.data.sources import Source
+from pkd.encoder.hub import ModelSource
 from pkd.evaluation.by_class import blind_spots, by_class
 from pkd.recipe.settings import ProblemType
 from pkd.reporting.results import (
@@ -139,6 +141,12 @@ def run_record() -> RunRecord:
             "evaluation": {"metric": "accuracy", "confidence": 0.95, "resamples": 2000},
         },
         rows={"train": 8530, "eval": 1066, "test": ROWS},
+        teacher=ModelSource("sentence-transformers/all-MiniLM-L6-v2", hub=True),
+        sources={
+            "train": [Source("train.csv", "file", 8530, ("text",), ("label",))],
+            "eval": [Source("dev.csv", "file", 1066, ("text",), ("label",))],
+            "test": [Source("test.csv", "file", ROWS, ("text",), ("label",))],
+        },
         fingerprints={"teacher": "3f" * 32, "data train": "a7" * 32},
         versions={"pkd": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"},
         hardware={"device": "CPU", "cores": "2"},

@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
+from ruamel.yaml import YAML
 from transformers import AutoModelForMultipleChoice, AutoModelForSequenceClassification
 
 from conftest import make_teacher, make_tokenizer
-from pkd.reporting.card import model_card
+from pkd.data.sources import Source
+from pkd.encoder.hub import ModelSource, model_source
+from pkd.reporting.card import model_card, shareable_recipe
 from pkd.reporting.results import ClassesRecord, MeasuredOn, ModelRecord, Record, RunRecord, Score
 
 
@@ -16,10 +19,8 @@ def student(records: list[Record], name: str = "pkd-skip-L3-spread") -> ModelRec
     return next(record for record in records if isinstance(record, ModelRecord) and record.name == name)
 
 
-def with_recipe(records: list[Record], **update: object) -> list[Record]:
-    run = records[0]
-    assert isinstance(run, RunRecord)
-    return [run.model_copy(update={"recipe": run.recipe | update}), *records[1:]]
+def with_run(records: list[Record], **update: object) -> list[Record]:
+    return [records[0].model_copy(update=update), *records[1:]]
 
 
 def test_the_front_matter_is_what_the_hub_reads(records: list[Record]) -> None:
@@ -86,20 +87,60 @@ def test_the_code_in_the_card_answers_with_the_model(
         assert ModelCard(card).data.pipeline_tag == "text-classification"
 
 
-def test_a_local_teacher_is_no_base_model_of_the_hub(
+def test_whether_a_teacher_is_the_hubs_was_decided_when_it_was_loaded(
     records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "models" / "teacher").mkdir(parents=True)
+    """From where the card is made, and what lies there by then, does not matter."""
     monkeypatch.chdir(tmp_path)
-    for local in ("models/teacher", "./teacher", "/data/teacher", "teacher"):
-        card = model_card(with_recipe(records, teacher={"model": local}), student(records))
-        assert ModelCard(card).data.base_model is None, local
+    (tmp_path / "models" / "teacher").mkdir(parents=True)
+    of_a_folder = [
+        (name, model_source(name)) for name in ("models/teacher", "./models/teacher/", f"{tmp_path}/models/..")
+    ]
+    of_the_hub = ModelSource("models/teacher", hub=True)
+    monkeypatch.chdir("/")
+    for name, source in of_a_folder:
+        assert source in (ModelSource("teacher", hub=False), ModelSource(tmp_path.name, hub=False))
+        card = model_card(with_run(records, teacher=source, recipe={"teacher": {"model": name}}), student(records))
+        assert ModelCard(card).data.base_model is None, name
+        assert str(tmp_path) not in card
+        assert f"- Teacher: `{source.name}`" in card
+    monkeypatch.chdir(tmp_path)  # where a folder is called like a model of the hub
+    card = model_card(with_run(records, teacher=of_the_hub), student(records))
+    assert ModelCard(card).data.base_model == "models/teacher"
 
 
-def test_a_local_path_of_the_data_does_not_leave_the_machine(records: list[Record]) -> None:
-    card = model_card(with_recipe(records, data={"test": "/home/someone/secret/test.csv"}), student(records))
+def test_the_card_names_what_it_was_trained_on_and_no_path(records: list[Record]) -> None:
+    sources = {
+        "train": [Source("owner/name/config:train", "hub", 8530, ("premise", "hypothesis"), ("label",))],
+        "unlabelled": [Source("more.txt", "file", 300), Source("even-more.txt", "file", 1)],
+        "eval": [Source("dev.csv", "file", 1066, ("premise", "hypothesis"), ("label",))],
+    }
+    run = with_run(records, sources=sources, recipe={"data": {"train": "/home/someone/secret.csv"}})
+    card = model_card(run, student(records).model_copy(update={"unlabelled_rows": 301}))
+    assert "- Training data: 8,530 rows of owner/name/config:train (columns premise, hypothesis and label)" in card
+    assert "alone: 300 rows of more.txt, 1 row of even-more.txt" in card
+    assert "- Development data, which chose the epoch: 1,066 rows of dev.csv (columns premise" in card
+    assert ModelCard(card).data.datasets == ["owner/name"]
     assert "someone" not in card
-    assert "test.csv" in card
+    assert 'classify({"text": "a text", "text_pair": "another text"}, truncation=True)' in card
+    assert "Unlabelled text" not in model_card(run, student(records))  # a student that did not learn from it
+
+
+def test_the_recipe_that_is_shared_has_names_of_the_hub_and_no_paths(records: list[Record]) -> None:
+    recipe = {
+        "teacher": {"model": "/home/someone/models/teacher"},
+        "data": {"train": "owner/name:train", "eval": "data/dev.csv", "unlabelled": ["C:\\texts\\more.txt"]},
+        "students": [{"pretrained": "org/small"}, {"pretrained": "models/small"}],
+    }
+    sources = {"train": [Source("owner/name:train", "hub", 9)], "eval": [Source("dev.csv", "file", 9)]}
+    starts = [ModelSource("org/small", hub=True), ModelSource("small", hub=False)]
+    run = with_run(records, recipe=recipe, sources=sources, starts=starts, teacher=ModelSource("teacher", hub=False))[0]
+    assert isinstance(run, RunRecord)
+    assert YAML(typ="safe").load(shareable_recipe(run)) == {
+        "teacher": {"model": "teacher"},
+        "data": {"train": "owner/name:train", "eval": "dev.csv", "unlabelled": ["more.txt"]},
+        "students": [{"pretrained": "org/small"}, {"pretrained": "small"}],
+    }
 
 
 def test_the_card_shows_how_to_use_the_model_with_truncation(records: list[Record]) -> None:

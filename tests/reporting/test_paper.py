@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from pkd.evaluation.by_class import BlindSpots
 from pkd.reporting.paper import TaskResult, hidden_test_sentences, paper_notes, paper_rows
 from pkd.reporting.published import ModelKey
-from pkd.reporting.results import ModelRecord, Record, Score
+from pkd.reporting.results import ModelRecord, Record
 
 KEYS = {"teacher": ModelKey(method="teacher", layers=12), "pkd-skip-L3-first": ModelKey(method="pkd-skip", layers=3)}
 
@@ -61,13 +62,21 @@ def test_reasons_are_told_once_where_all_tasks_share_them(records: list[Record])
 
 
 def test_a_teacher_that_learnt_nothing_is_told(records: list[Record]) -> None:
-    assert not any("learnt nothing" in note for note in paper_notes([result(records)]))
-    for record in records:
-        if isinstance(record, ModelRecord) and record.role == "teacher":
-            record.scores["mcc"] = Score(value=0.0, low=-0.1, high=0.1)  # it answers several, none better than chance
-            assert not any("learnt nothing" in note for note in paper_notes([result(records)]))
-            record.scores["mcc"] = Score(value=0.0, low=0.0, high=0.0)
-    assert any(note.startswith("RTE: the teacher answers one class") for note in paper_notes([result(records)]))
+    def blind(role: str, spots: BlindSpots) -> list[str]:
+        changed = [
+            each.model_copy(update={"blind_spots": spots}) if getattr(each, "role", "") == role else each
+            for each in records
+        ]
+        return paper_notes([result(changed)])
+
+    assert not any("RTE: " in note for note in paper_notes([result(records)]))
+    told = blind("teacher", BlindSpots("entailment", {"not": 131}))
+    assert told[0] == "RTE: teacher answers 'entailment' for all 1,066 rows and finds none of 131 'not'."
+    assert told[1].startswith("RTE: so its teacher learnt nothing")
+    for role, spots in (("teacher", BlindSpots(None, {"not": 131})), ("student", BlindSpots("entailment", {}))):
+        told = blind(role, spots)
+        assert told[0].startswith("RTE: ")
+        assert not any("learnt nothing" in note for note in told)
 
 
 def test_scores_of_test_servers_are_told_apart() -> None:

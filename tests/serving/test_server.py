@@ -136,8 +136,22 @@ def test_the_server_tells_how_it_is(server: str) -> None:
     _, measures = ask(f"{server}/metrics")
     assert re.search(r'pkd_requests_total\{path="/predict",status="200"\} [1-9]', measures)
     assert "pkd_batch_texts_bucket" in measures
-    assert ask(f"{server}/nowhere")[0] == 404
-    assert ask(f"{server}/predict", method="GET")[0] == 405
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/", 404), ("POST", "/nowhere?x=1", 404), ("GET", "/predict", 405)]
+)
+def test_what_is_asked_for_and_is_not_there_is_told_with_what_is(
+    server: str, method: str, path: str, status: int
+) -> None:
+    got, told = ask(server + path, method=method)
+    assert (got, json.loads(told)) == (
+        status,
+        {
+            "detail": f"{method} {path.partition('?')[0]} is not answered here. This service has POST /predict, GET "
+            "/health, GET /metrics, GET /docs and GET /openapi.json."
+        },
+    )
 
 
 def test_the_page_of_its_interface_needs_no_network(server: str) -> None:

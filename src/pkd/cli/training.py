@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pkd.cli.next_step import distill_command
 from pkd.cli.options import (
     COLUMNS,
     DATA,
@@ -203,12 +204,15 @@ def finetune(
                 "scores": result.scores,
                 "selection": result.selection,
                 "device": result.device,
+                "rows": result.rows,
+                "measured_on": result.measured_on.model_dump(),
+                "blind_spots": vars(result.blind_spots),
+                "sources": {split: [vars(one) for one in of] for split, of in result.sources.items()},
             }
         )
         return
-    for name, value in result.scores.items():
-        show(f"{name}: {value:.4g}")
-    show(f"classifier: {result.folder}")
+    show(str(result))
+    show(f"next: {distill_command(result.folder, train, keys)}")
 
 
 @with_progress
@@ -265,4 +269,6 @@ def distill(
 
     result = distill(teacher=teacher, train=train, output=output, overwrite=overwrite, **keys)
     show_records(result.records, as_json=json)
-    show(f"student: {result.folder}\nannotated data and checkpoints: {result.work}", also_json=json)
+    show(f"student: {result.folder}", also_json=json)
+    show(f"report: {result.report}", also_json=json)
+    show(f"annotated data and checkpoints: {result.work}", also_json=json)

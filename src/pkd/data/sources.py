@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from pkd.data.columns import clean_rows
 from pkd.data.delimited import read_delimited, read_lines
 from pkd.data.json_lines import read_json_lines
 from pkd.data.race import is_race_split, read_race
-from pkd.data.raw_labels import LabelReader
 from pkd.data.tables import RawTable
 from pkd.data.tasks import Columns, find_columns, unused_columns
 from pkd.data.typed_tables import load_from_hub, load_saved, raw_rows, read_parquet
@@ -56,11 +56,18 @@ class Source:
     text: tuple[str, ...] = ()
     label: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """The rows, their source and its columns, e.g. "1,200 rows of train.csv (columns text and label)"."""
+        columns = (*self.text, *self.label)
+        named = " and ".join([", ".join(columns[:-1]), columns[-1]]) if len(columns) > 1 else "".join(columns)
+        of = f" (column{'s' * (len(columns) > 1)} {named})" if columns else ""
+        return f"{self.rows:,} row{'s' * (self.rows != 1)} of {self.name}{of}"
+
 
 def read_data(
     settings: DataSettings,
     splits: Sequence[str] = ("train", "eval", "test", "unlabelled"),
-    reader: LabelReader | None = None,
+    class_names: Sequence[str] = (),
     on_source: Callable[[str, Source], None] = lambda split, source: None,
 ) -> datasets.DatasetDict:
     """Read those of the splits that the settings name; several unlabelled sources become one split.
@@ -68,7 +75,7 @@ def read_data(
     Args:
         settings: where they are.
         splits: which of them are wanted.
-        reader: reads the labels, as those of all files of the job.
+        class_names: of the classifier that the labels are for, if there is one.
         on_source: called with the split and each of its sources.
 
     Raises:
@@ -77,7 +84,6 @@ def read_data(
     import datasets
 
     require_sources(settings, splits)
-    reader = reader or LabelReader(settings)
     data = datasets.DatasetDict()
     for split in splits:
         sources = sources_of(settings, split)
@@ -86,7 +92,7 @@ def read_data(
         parts = []
         for source in sources:
             chosen: list[Columns] = []
-            parts.append(read_split(source, split, settings, reader, on_columns=chosen.append))
+            parts.append(read_split(source, split, settings, class_names, on_columns=chosen.append))
             on_source(split, _described(source, len(parts[-1]), chosen))
         for source, part in zip(sources, parts, strict=True):
             _check_same_texts(data, sources[0], parts[0], source, part)
@@ -115,7 +121,7 @@ def read_split(
     source: str,
     split: str,
     settings: DataSettings,
-    reader: LabelReader | None = None,
+    class_names: Sequence[str] = (),
     on_columns: Callable[[Columns], None] = lambda columns: None,
 ) -> datasets.Dataset:
     """Read one source.
@@ -125,7 +131,7 @@ def read_split(
             by `datasets`; or a hub name "owner/name" or "owner/name/config". Both may end in ":split".
         split: "train", "eval", "test", or "unlabelled" and "predict", which have no label column.
         settings: column names, encoding, and what to do about empty texts.
-        reader: reads the labels, as those of all files of the job.
+        class_names: of the classifier that the labels are for, if there is one.
         on_columns: called with the columns that are read, where the source has columns.
 
     Raises:
@@ -152,7 +158,7 @@ def read_split(
         raw = raw_rows(load_saved(path, split, part, SUFFIXES), choose, source)
     else:
         raw = raw_rows(load_from_hub(name, split, part), choose, source)
-    return clean_rows(raw, settings, on_empty=on_empty, cut=split != "predict", reader=reader)
+    return clean_rows(raw, settings, on_empty=on_empty, cut=split != "predict", class_names=class_names)
 
 
 def read_texts(source: str, settings: DataSettings) -> Iterator[str | tuple[str, str]]:
@@ -209,7 +215,7 @@ def _described(source: str, rows: int, chosen: Sequence[Columns]) -> Source:
     name, path, part = _found(source)
     kind: Literal["file", "folder", "hub"] = "folder" if path.is_dir() else "file" if path.exists() else "hub"
     if kind != "hub":
-        name = path.resolve().name or name
+        name = Path(os.path.abspath(path)).name or name  # noqa: PTH100 - `Path.resolve` would follow links
     columns = chosen[0] if chosen else Columns(())
     choices = (columns.choices,) if columns.choices else columns.choice_set
     return Source(name + (f":{part}" if part else ""), kind, rows, (*columns.text, *choices), columns.labels)

@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from pkd.encoder.weight_files import check_has_config
 from pkd.errors import RecipeError, TeacherError
 
 _SECONDS = 4.0
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model came from, as it may be told to anybody.
+
+    Attributes:
+        name: the hub's name of it, or the last part of its folder's path.
+        hub: whether it is the hub's; decided when it was loaded, for a folder may be gone later.
+    """
+
+    name: str
+    hub: bool
+
+
+def model_source(name: str) -> ModelSource:
+    """The source of a model that was loaded by this name: a folder wins over the hub, as it does for transformers."""
+    if Path(name).exists():
+        return ModelSource(Path(os.path.abspath(name)).name, hub=False)  # noqa: PTH100 - `resolve` follows links
+    return ModelSource(name, hub=True)
 
 
 def is_within_reach(name: str) -> bool:

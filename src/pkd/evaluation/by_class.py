@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pkd.evaluation.answers import answers_of, predictions
-from pkd.evaluation.metrics import Floats
 from pkd.recipe.settings import ProblemType
 
+Floats: TypeAlias = NDArray[np.floating]
 _SAME_SCORE = 0.01  # of the labels' standard deviation: scores that differ by less are one answer
 Cells = list[tuple[int, int, int]]  # of a matrix of counts: row, column, how many; those above 0
 

@@ -6,18 +6,18 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 from pkd import ranks
 from pkd.jobs.push import push
 from pkd.jobs.run import run
 from pkd.jobs.stages import refuse_what_is_in_the_way, run_stage
-from pkd.recipe.keyword_types import DistillKeywords
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, output_folder
 from pkd.recipe.reading import recipe_from
 from pkd.reporting.card import model_card
-from pkd.reporting.results import Record, best_student, folder_in_run
+from pkd.reporting.printed import main_score, run_lines
+from pkd.reporting.results import ModelRecord, Record, Score, best_student, folder_in_run
 from pkd.serving.hub import open_repository
 from pkd.storage.lock import one_writer
 from pkd.storage.run_folder import CARD, RunFolder
@@ -26,13 +26,29 @@ from pkd.storage.seal import MANIFEST, copy_folder, read_manifest, write_text
 KIND = "distilled student"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DistillResult:
-    """A finished student: its folder, the folder of the work behind it (annotated data, report), and its records."""
+    """A finished student: its folder, that of the work behind it, its records and the report; printed, a few lines."""
 
     folder: Path
     work: Path
     records: list[Record]
+    report: Path
+
+    @property
+    def student(self) -> ModelRecord:
+        """The record of the student: its name, its scores with their intervals, what it is blind to."""
+        return best_student(self.records)
+
+    @property
+    def score(self) -> Score:
+        """Its score by the metric that chose it: value, low and high."""
+        return main_score(self.records)
+
+    def __str__(self) -> str:
+        return run_lines(self.records, student=self.folder, report=self.report)
+
+    __repr__ = __str__
 
 
 def distill(
@@ -44,7 +60,7 @@ def distill(
     overwrite: bool = False,
     push_to_hub: bool = False,
     hub_model_id: str | None = None,
-    **keys: Unpack[DistillKeywords],
+    **keys: Any,
 ) -> DistillResult:
     """Distil a fine-tuned classifier into a shallower one by Patient Knowledge Distillation.
 
@@ -87,7 +103,7 @@ def distill(
         named = {**manifest.inputs["student"], "name": chosen.name}
         inputs = {**manifest.inputs, "student": named, "content": manifest.content}
         run_stage(student, KIND, inputs, build, overwrite=overwrite, resumes=False)
-        ranks.on_first(lambda: write_text(student / CARD, model_card(result.records, chosen)))
+        ranks.on_first(lambda: write_text(student / CARD, model_card(result.records, chosen, title=student.name)))
     if push_to_hub:
         ranks.on_first(lambda: push(student, repo).where)
-    return DistillResult(student, work, result.records)
+    return DistillResult(student, work, result.records, result.report)

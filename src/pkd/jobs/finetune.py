@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 from transformers import TrainingArguments, set_seed
 
 from pkd import progress, ranks
 from pkd.data.encoding import encode, share_truncated
 from pkd.data.examples import Examples, load_examples
-from pkd.data.outputs import Outputs
+from pkd.data.labels import Outputs
+from pkd.data.sources import Source
 from pkd.distillation.plan import settings_that_count
-from pkd.encoder.contract import LoadedClassifier, check_max_length, load_pretrained
+from pkd.encoder.contract import check_max_length, load_pretrained
+from pkd.encoder.hub import model_source
 from pkd.errors import RecipeError
+from pkd.evaluation.by_class import BlindSpots
 from pkd.evaluation.scoring import metrics_that_choose, scoring_of
-from pkd.jobs.stages import Done, library_versions, run_stage, why_redo
-from pkd.recipe.keyword_types import FinetuneKeywords
+from pkd.jobs.evaluate import describe_rows
+from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, output_folder, path_text
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
 from pkd.recipe.spelling import named
+from pkd.reporting.blind_spots import blind_words
+from pkd.reporting.evaluated_rows import overlap_warning, rows_in_words
+from pkd.reporting.results import MeasuredOn
+from pkd.reporting.wording import metric_title, score_words
 from pkd.storage.lock import one_writer
 from pkd.storage.space import require_space
 from pkd.training.arguments import check_training, trainer_arguments
@@ -32,16 +39,57 @@ from pkd.training.precision import device_text
 from pkd.training.trainer import RowMeanTrainer
 
 KIND = "teacher"
+_SPLITS = {"train": "trained", "eval": "measured"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FinetuneResult:
-    """A fine-tuned classifier: its folder, its scores on the development rows, which epoch was kept, and where."""
+    """A fine-tuned classifier; printed, it is a few sentences.
+
+    Attributes:
+        folder: where it lies.
+        scores: on the development rows; empty where there are none.
+        selection: which epoch was kept, and why.
+        device: that computed it.
+        rows: development rows.
+        measured_on: what the classifier may have known of them.
+        blind_spots: what it never does on them.
+        sources: split -> where its rows came from, and the columns that were read.
+    """
 
     folder: Path
     scores: dict[str, float]
     selection: dict[str, Any]
     device: str
+    rows: int
+    measured_on: MeasuredOn
+    blind_spots: BlindSpots
+    sources: dict[str, list[Source]]
+
+    def sentences(self) -> list[str]:
+        """How good it is, on which rows, of which epoch, and what it was trained on."""
+        kept = f"epoch {self.selection['epoch']:g}"
+        if not self.scores:
+            none = "No development rows were named (eval; --eval FILE)"
+            told = [f"{none}, so nothing is measured and {kept}, the last, is kept."]
+        else:
+            by = self.selection["metric"]
+            scores = ", ".join(score_words(metric, self.scores[metric]) for metric in dict.fromkeys([by, *self.scores]))
+            told = [
+                f"{scores[:1].upper()}{scores[1:]} on {rows_in_words('eval', self.rows, self.measured_on)}.",
+                f"This is {kept}, the best by {metric_title(by)}.",
+            ]
+        if blind := blind_words(self.blind_spots, self.rows):
+            told.append(f"It {blind}.")
+        if warning := overlap_warning("eval", self.rows, self.measured_on):
+            told.append(warning)
+        read = "; ".join(f"{_SPLITS[split]} on {', '.join(map(str, of))}" for split, of in self.sources.items())
+        return [*told, f"{read[:1].upper()}{read[1:]}."]
+
+    def __str__(self) -> str:
+        return "\n".join([*self.sentences(), f"classifier: {self.folder}"])
+
+    __repr__ = __str__
 
 
 def finetune(
@@ -51,7 +99,7 @@ def finetune(
     train: AnyPath | None = None,
     eval: AnyPath | None = None,
     overwrite: bool = False,
-    **keys: Unpack[FinetuneKeywords],
+    **keys: Any,
 ) -> FinetuneResult:
     """Fine-tune a pretrained encoder on labelled examples: classes, scores, sets of labels or multiple choices.
 
@@ -79,14 +127,39 @@ def finetune(
     with one_writer(folder):
         done = finetune_stage(folder, model, recipe, recipe.training, examples, overwrite=overwrite)
     facts = done.manifest.facts
-    return FinetuneResult(done.folder, facts["scores"], facts["selection"], facts["device"])
+    measured_on = MeasuredOn()
+    if "eval" in examples.splits:
+        measured_on = describe_rows(examples, "eval", trained_here=True, chose=["epoch"])
+    return FinetuneResult(
+        folder=done.folder,
+        scores=facts["scores"],
+        selection=facts["selection"],
+        device=facts["device"],
+        rows=len(examples.splits.get("eval", ())),
+        measured_on=measured_on,
+        blind_spots=BlindSpots(**facts["blind_spots"]),
+        sources=examples.sources,
+    )
 
 
 def finetune_stage(
     folder: Path, model: str, recipe: Recipe, settings: TrainingSettings, examples: Examples, *, overwrite: bool
 ) -> Done:
     """The stage that makes a teacher."""
-    loaded, inputs = _encoder_and_inputs(model, recipe, settings, examples)
+    set_seed(recipe.seed)  # the new head is drawn here
+    loaded = load_pretrained(model, examples.outputs)
+    check_max_length(loaded.model.config, recipe.data.max_length)
+    inputs = {
+        "encoder": loaded.fingerprints,
+        "data": {split: prints for split, prints in examples.fingerprints.items() if split in ("train", "eval")},
+        "label_names": list(examples.label_names),
+        "problem_type": examples.problem_type,
+        "max_length": recipe.data.max_length,
+        "training": settings_that_count(settings),
+        "metric": recipe.evaluation.metric,
+        "seed": recipe.seed,
+        "versions": library_versions(),
+    }
 
     def build(partial: Path) -> Mapping[str, Any]:
         require_space(partial, checkpoint_bytes(loaded.model.num_parameters()), "Fine-tuning the teacher")
@@ -112,37 +185,10 @@ def finetune_stage(
             afresh=overwrite,
         )
         trainer.train(resume_from_checkpoint=True)
-        return save_trained(trainer, partial, recipe.data.max_length, recipe.evaluation.metric)
+        facts = save_trained(trainer, partial, recipe.data.max_length, recipe.evaluation.metric)
+        return {**facts, "encoder": vars(model_source(model))}
 
     return run_stage(folder, KIND, inputs, build, overwrite=overwrite)
-
-
-def why_finetune_again(
-    folder: Path, model: str, recipe: Recipe, settings: TrainingSettings, examples: Examples
-) -> str | None:
-    """Why a fine-tuned teacher is not what the recipe makes now; None where it would be kept."""
-    return why_redo(folder, _encoder_and_inputs(model, recipe, settings, examples)[1])
-
-
-def _encoder_and_inputs(
-    model: str, recipe: Recipe, settings: TrainingSettings, examples: Examples
-) -> tuple[LoadedClassifier, dict[str, Any]]:
-    """The encoder with its new head, and everything that can change what becomes of it."""
-    set_seed(recipe.seed)  # the new head is drawn here
-    loaded = load_pretrained(model, examples.outputs)
-    check_max_length(loaded.model.config, recipe.data.max_length)
-    inputs = {
-        "encoder": loaded.fingerprints,
-        "data": {split: prints for split, prints in examples.fingerprints.items() if split in ("train", "eval")},
-        "label_names": list(examples.label_names),
-        "problem_type": examples.problem_type,
-        "max_length": recipe.data.max_length,
-        "training": settings_that_count(settings),
-        "metric": recipe.evaluation.metric,
-        "seed": recipe.seed,
-        "versions": library_versions(),
-    }
-    return loaded, inputs
 
 
 def settle_metric(recipe: Recipe, outputs: Outputs) -> Recipe:
@@ -190,9 +236,11 @@ def training_facts(trainer: RowMeanTrainer, metric: str) -> dict[str, Any]:
     else:
         selection = {"on": "nothing: the last epoch is kept", "epoch": float(trainer.state.epoch or 0)}
         scores = {}
+    blind = trainer.blind_spots_at(best["step"]) if evaluated else BlindSpots()
     return {
         "scores": scores,
         "selection": selection,
+        "blind_spots": asdict(blind),
         "history": history,
         "train_seconds": trainer.train_seconds,
         "device": device_text(trainer.args.device),

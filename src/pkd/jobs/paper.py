@@ -40,9 +40,9 @@ _PUBLISHED_TASKS = GLUE_TASKS[:6]  # the others have no published numbers that c
 ROWS_FILE = "table.jsonl"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PaperResult:
-    """A table that ran: its tasks (or, of table 4, its speeds), and its page."""
+    """A table that ran: its tasks (or, of table 4, its speeds), and its page; printed, a line for each model."""
 
     title: str
     folder: Path
@@ -51,6 +51,12 @@ class PaperResult:
     rows: list[PaperRow]
     speeds: list[SpeedRecord]
     depths: list[int]  # of table 4: the paper's depth of each record
+
+    def __str__(self) -> str:
+        scores = [f"{row.task}, {row.model} of {row.layers} layers: {row.ours_text}" for row in self.rows]
+        return "\n".join([self.title, *scores, f"folder: {self.folder}", f"report: {self.report}"])
+
+    __repr__ = __str__
 
 
 @dataclass(frozen=True)

@@ -13,18 +13,18 @@ import numpy as np
 
 from pkd import progress, ranks
 from pkd.data.arrays import column_array
-from pkd.data.examples import Examples, load_examples
+from pkd.data.examples import Examples, load_examples, with_unlabelled
 from pkd.data.labels import label_array
 from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import StudentPlan, plan_controls, plan_students
-from pkd.encoder.contract import LoadedClassifier, check_max_length, load_config, load_teacher, saying
+from pkd.encoder.contract import LoadedClassifier, check_max_length, load_config, load_teacher
 from pkd.encoder.families import depth_of
 from pkd.errors import RecipeError
 from pkd.jobs.annotate import annotate_stage
-from pkd.jobs.check import check_students, check_teacher_score, check_trainings
+from pkd.jobs.check import blindness_of, check_students, check_teacher_score, check_trainings
+from pkd.jobs.evaluate import SPEED_STAGE
 from pkd.jobs.finetune import finetune_stage, settle_metric, warn_if_few
 from pkd.jobs.judge import Trained, judge_run
-from pkd.jobs.runtimes import SPEED_STAGE
 from pkd.jobs.stages import Done, refuse_other_version
 from pkd.jobs.train import TrainingRows, load_start, stage_name, train_stage
 from pkd.recipe.places import AnyPath
@@ -32,7 +32,8 @@ from pkd.recipe.reading import recipe_of
 from pkd.recipe.schema import Recipe
 from pkd.recipe.spelling import named, set_to
 from pkd.recipe.writing import write_recipe
-from pkd.reporting.results import Record, read_results
+from pkd.reporting.printed import main_score, run_lines
+from pkd.reporting.results import ModelRecord, Record, Score, best_student, read_results
 from pkd.storage.lock import one_writer
 from pkd.storage.run_folder import RunFolder
 from pkd.training.precision import resolve_device
@@ -49,13 +50,28 @@ class Prepared:
     rows: TrainingRows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
-    """A finished run: its folder, its records and its report."""
+    """A finished run: its folder, its records and its report; printed, it is a few lines."""
 
     folder: Path
     records: list[Record]
     report: Path
+
+    @property
+    def student(self) -> ModelRecord:
+        """The record of the best student: its name, its scores with their intervals, its classes' blind spots."""
+        return best_student(self.records)
+
+    @property
+    def score(self) -> Score:
+        """Its score by the metric that chose it: value, low and high."""
+        return main_score(self.records)
+
+    def __str__(self) -> str:
+        return run_lines(self.records, folder=self.folder, report=self.report)
+
+    __repr__ = __str__
 
 
 def run(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), overwrite: bool = False) -> RunResult:
@@ -124,7 +140,6 @@ def prepare(
         check_max_length(teacher.model.config, recipe.data.max_length)
         _patient_layers(variants, depth_of(teacher.model.config))
         examples = load_examples(recipe.data, teacher=teacher.outputs)
-        teacher = saying(teacher, examples.outputs)
         recipe = settle_metric(recipe, examples.outputs)
         _announce(recipe, examples, depth_of(teacher.model.config), later)
     else:
@@ -144,6 +159,8 @@ def prepare(
     if eval_logits is not None:
         labels, metric = label_array(examples.splits["eval"]), recipe.evaluation.metric
         check_teacher_score(eval_logits, labels, teacher.name, examples.problem_type, metric)
+        if blind := blindness_of(eval_logits, labels, examples.outputs):
+            progress.warn(f"On the development rows {teacher.name} {blind}. Its students learn that from it.")
     return Prepared(teacher, examples, rows)
 
 
@@ -299,9 +316,11 @@ def _say_check(
     seed, device = recipe.seed, resolve_device(recipe.device)
     students = [plan for plan in plans if plan.role == "student"]  # controls are the same with a term left out
     waiting = [plan for plan in students if not RunFolder(folder).student(plan.name, seed).exists()]
-    for check in check_students(waiting, teacher, rows.train, rows.unlabelled, seed, device):
-        for sentence in check.sentences():
-            progress.note(sentence)
+    for plan in waiting:
+        annotated = with_unlabelled(rows.train, rows.unlabelled if plan.unlabelled else None)
+        for check in check_students([plan], teacher, annotated, seed, device):
+            for sentence in check.sentences():
+                progress.note(sentence)
 
 
 def _mean_dev_score(trained: Sequence[Trained]) -> float:

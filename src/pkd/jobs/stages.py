@@ -8,9 +8,10 @@ first one decides, seals and renames; all of them build.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -117,9 +118,21 @@ def run_stage(
         return Done(folder, manifest_from(decided["sealed"]), "kept")
     facts = None
     if decided["sealed"] is None:
-        facts = build(partial_of(folder))
+        with _nothing_left_of_nothing(partial_of(folder)):
+            facts = build(partial_of(folder))
         ranks.meet()
     return Done(folder, manifest_from(ranks.on_first(lambda: finish(facts))), decided["status"])
+
+
+@contextlib.contextmanager
+def _nothing_left_of_nothing(partial: Path) -> Iterator[None]:
+    """Remove an unfinished stage that failed before it had made anything: it would only be in the way."""
+    try:
+        yield
+    except Exception:
+        if ranks.is_first() and partial.is_dir() and {path.name for path in partial.iterdir()} <= {_INPUTS}:
+            shutil.rmtree(partial)
+        raise
 
 
 def _prepare(
@@ -162,13 +175,6 @@ def _prepare(
     write_json(partial / _INPUTS, dict(inputs))
     unseal(partial)  # of a folder that is to be repaired, or was sealed and damaged before it got its name
     return status, None
-
-
-def why_redo(folder: Path, inputs: Mapping[str, Any]) -> str | None:
-    """Why a complete stage would be made again from these inputs, "damaged: ..." or what changed; else None."""
-    manifest = read_manifest(folder)
-    assert manifest is not None  # it is complete
-    return _why_redo(folder, manifest, json.loads(json.dumps(dict(inputs))), lambda manifest: None)
 
 
 def refuse_what_is_in_the_way(folder: Path, kind: str, *, overwrite: bool) -> None:

@@ -12,6 +12,7 @@ from pkd import progress
 from pkd.distillation.plan import plan_students
 from pkd.encoder.families import depth_of
 from pkd.errors import RecipeError, ResourceError
+from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs.cluster import ray_started, require_ray
 from pkd.jobs.finetune import settle_metric
 from pkd.jobs.report import write_views
@@ -23,7 +24,9 @@ from pkd.recipe.reading import recipe_of
 from pkd.recipe.schema import Recipe
 from pkd.recipe.spelling import named
 from pkd.recipe.sweeping import Point, point_text, points_of, recipe_at
-from pkd.reporting.results import Record
+from pkd.reporting.blind_spots import blind_words
+from pkd.reporting.printed import main_score, run_lines
+from pkd.reporting.results import ModelRecord, Record, Score, best_student
 from pkd.reporting.trials import TrialRecord, leaderboard, luck_sentences, read_trials, write_trials
 from pkd.storage.fingerprint import fingerprint
 from pkd.storage.lock import one_writer
@@ -31,9 +34,12 @@ from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import find_damage, read_manifest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SweepResult:
-    """A finished sweep: its trials, the best first, the records of the best point with fresh seeds, and the report."""
+    """A finished sweep: its trials, the best first, the records of the best point with fresh seeds, and the report.
+
+    Printed, it is what the best point is worth.
+    """
 
     folder: Path
     trials: list[TrialRecord]
@@ -45,6 +51,21 @@ class SweepResult:
     def best(self) -> TrialRecord:
         """The point with the best development score."""
         return self.trials[0]
+
+    @property
+    def student(self) -> ModelRecord:
+        """The record of the best point's best student."""
+        return best_student(self.records)
+
+    @property
+    def score(self) -> Score:
+        """Its score by the metric that chose it: value, low and high."""
+        return main_score(self.records)
+
+    def __str__(self) -> str:
+        return "\n".join([*self.sentences, run_lines(self.records, folder=self.folder, report=self.report)])
+
+    __repr__ = __str__
 
 
 def sweep(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), overwrite: bool = False) -> SweepResult:
@@ -99,6 +120,8 @@ def _sweep(recipe: Recipe, *, overwrite: bool) -> SweepResult:
                 f"{RunFolder(folder).trials_table}. The same command again tries those that failed."
             )
         progress.note(f"the best point is {point_text(best.point)}; now with {recipe.sweep.best_seeds} fresh seeds")
+        if blind := blind_words(best.blind_spots, best.rows):
+            progress.warn(f"on the development rows the best point {blind}")
         result = finish(best_recipe(recipe, best.point), folder, prepared, overwrite=True)
         page = write_views(folder)  # with the trials, which may be others than when the best was measured
     sentences = luck_sentences(trials, result.records, recipe.evaluation.confidence)
@@ -124,11 +147,12 @@ def _train_points(
         for variant in variants
     ]
     prints = [fingerprint(each) for each in inputs]
+    scored_on = len(prepared.examples.splits["eval"])
     before = {trial.fingerprint: trial for trial in read_trials(folder)}
     ended: dict[int, TrialRecord] = {}
     for number, (point, print_) in enumerate(zip(points, prints, strict=True)):
         known = before.get(print_)
-        if (found := _finished(folder, point, print_, recipe, known)) is not None:
+        if (found := _finished(folder, point, print_, recipe, known, scored_on)) is not None:
             ended[number] = found
     write_trials((ended[number] for number in sorted(ended)), folder)
     twins: dict[str, list[int]] = {}  # points that come to the same training, as kd with any β
@@ -144,7 +168,7 @@ def _train_points(
     def on_end(outcome: Outcome) -> None:
         number = missing[outcome.number]
         place = folder / _place(prints[number])
-        record = _finished(folder, points[number], prints[number], recipe, None)
+        record = _finished(folder, points[number], prints[number], recipe, None, scored_on)
         if record is None:
             record = TrialRecord(
                 point=points[number],
@@ -174,14 +198,15 @@ def _train_points(
         annotated=run.annotated("train").parent.absolute(),
         fingerprints=prepared.rows.fingerprints,
         answers=prepared.rows.answers,
-        outputs=prepared.examples.outputs,
     )
     with ray_started():
         run_trials(trials, shared, folder, recipe.sweep, on_end)
     return [ended[number] for number in sorted(ended)]
 
 
-def _finished(folder: Path, point: Point, print_: str, recipe: Recipe, known: TrialRecord | None) -> TrialRecord | None:
+def _finished(
+    folder: Path, point: Point, print_: str, recipe: Recipe, known: TrialRecord | None, rows: int
+) -> TrialRecord | None:
     """The record of a point that needs no more training: its folder is sealed, or it was stopped early or diverged."""
     place = folder / _place(print_)
     manifest = read_manifest(place)
@@ -204,6 +229,8 @@ def _finished(folder: Path, point: Point, print_: str, recipe: Recipe, known: Tr
         epochs=[entry[f"eval_{metric}"] for entry in facts["history"] if f"eval_{metric}" in entry],
         seconds=float(facts["train_seconds"]),
         device=facts["device"],
+        rows=rows,
+        blind_spots=BlindSpots(**facts["blind_spots"]),
         retries=known.retries if known else 0,
         fingerprint=print_,
     )

@@ -96,7 +96,8 @@ def training_inputs(
         "rows": {name: value for name, value in rows.fingerprints.items() if name != "unlabelled" or plan.unlabelled},
         "answers": {split: {name: rows.answers[split][name] for name in read} for split in learnt},
         "max_length": recipe.data.max_length,
-        "student": plan.inputs(),
+        # where an encoder lies does not matter, and what it holds has a fingerprint of its own
+        "student": {**plan.inputs(), "pretrained": plan.pretrained is not None},
         "metric": recipe.evaluation.metric,
         "seed": seed,
         "versions": library_versions(),

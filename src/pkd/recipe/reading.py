@@ -16,7 +16,7 @@ from pkd.recipe.naming import Path, dotted, key_of_today, undotted
 from pkd.recipe.overriding import lift_device, override
 from pkd.recipe.places import AnyPath, output_fault, output_folder, path_text
 from pkd.recipe.rules import broken_rules, missing_values
-from pkd.recipe.schema import Recipe
+from pkd.recipe.schema import Recipe, named_after
 from pkd.recipe.settings import TrainingSettings
 from pkd.recipe.spelling import AsFlags, AsKeywords, AsLines, AsValues, Spelling, current_spelling, spelled_as
 from pkd.recipe.sweeping import sweep_faults
@@ -95,7 +95,9 @@ def read_file(
         raise RecipeError(
             f"{path} holds {kind}, but a recipe has keys, as `teacher:` and `data:`; `pkd recipe` writes one."
         )
-    return _read(values, set, AsLines(str(path), lines, around=current_spelling()), tuple(required), flags=flags or {})
+    spelling = AsLines(str(path), lines, around=current_spelling())
+    reading = _read(values, set, spelling, tuple(required), flags=flags or {})
+    return replace(reading, recipe=reading.recipe and named_after(reading.recipe, FilePath(path)))
 
 
 def recipe_from(

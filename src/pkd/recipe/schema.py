@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -24,6 +26,8 @@ from pkd.recipe.settings import (
     setting,
 )
 
+_NAMELESS = "run"
+
 
 @dataclass(kw_only=True)
 class Recipe:
@@ -31,7 +35,9 @@ class Recipe:
 
     __pydantic_config__ = STRICT
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = setting("run", "name of the run")
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = setting(
+        None, "name of the run (default: as its output folder, else as the recipe's file)"
+    )
     output: str | None = setting(None, "folder of the run (default: runs/NAME)")
     device: Device = setting("auto", "where to compute; auto: a GPU if there is one", common=True)
     teacher: TeacherSettings = setting(TeacherSettings, "the classifier to learn from")
@@ -48,12 +54,20 @@ class Recipe:
     @property
     def folder(self) -> str:
         """The run folder."""
-        return self.output or f"runs/{self.name}"
+        return self.output or f"runs/{self.name or _NAMELESS}"
 
     @property
     def all_seeds(self) -> list[int]:
         """The seeds, one a repetition."""
         return list(range(self.seed, self.seed + self.seeds))
+
+
+def named_after(recipe: Recipe, file: Path) -> Recipe:
+    """The recipe, called after its file where it names neither itself nor its folder; recipe.yaml is no name."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-._")
+    if recipe.name is not None or recipe.output is not None or stem in ("", "recipe"):
+        return recipe
+    return dataclasses.replace(recipe, name=stem)
 
 
 def method_label(student: StudentSettings) -> str:

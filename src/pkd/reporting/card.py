@@ -33,7 +33,11 @@ _HUB_METRICS: dict[str, tuple[str, dict[str, str] | None]] = {  # metric -> the 
     "spearman": ("spearmanr", None),
     "mse": ("mse", None),
 }
-_FILE_SUFFIXES = {".csv", ".tsv", ".json", ".jsonl", ".parquet", ".txt"}
+_SOURCES = {
+    "train": "Training data",
+    "unlabelled": "Unlabelled text, which teaches by the teacher's answers alone",
+    "eval": "Development data, which chose the epoch",
+}
 
 
 _CLASSES = 10  # those that lost most
@@ -61,6 +65,7 @@ def model_card(
         Markdown with YAML front matter. What is not known, such as the licence, is left out.
     """
     run = wording.run_of(records)
+    title = title or Path(model.folder).name or model.name
     environment = Environment(  # Markdown, not HTML: names are escaped by the filters `cell` and `code`
         loader=PackageLoader("pkd.reporting", ""),
         autoescape=False,
@@ -74,10 +79,11 @@ def model_card(
     mine = [comparison for comparison in wording.comparisons_of(records) if model.name in (comparison.a, comparison.b)]
     confidence = wording.confidence_of(records)
     card: str = environment.get_template("card.md.jinja").render(
-        front_matter=_front_matter(run, model),
+        front_matter=_front_matter(run, model, title),
         model=model,
         problem_type=_problem_type(run),
-        title=title or Path(model.folder).name or model.name,
+        title=title,
+        is_pair=_is_pair(run),
         chart=CHART_FILE if chart else "",
         recipe=RECIPE_FILE if recipe else "",
         blind=list(blind_sentences(records).values()),
@@ -92,7 +98,8 @@ def model_card(
         rows_measured=wording.rows_of(model),
         not_held_out=rows_warning(model.split, model.rows, model.measured_on),
         devices=wording.device_sentence(records),
-        teacher=teacher if _is_hub_name(teacher := _teacher_name(run)) else Path(teacher).name,
+        teacher=run.teacher.name if run and run.teacher else "",
+        sources=_sources(run, model),
         objective=_objective(_problem_type(run), model),
         seeds=_seeds(records, model),
         settings=model.settings,
@@ -126,11 +133,10 @@ def _is_of_teacher(record: ClassesRecord | ModelRecord) -> bool:
     return record.seed is None
 
 
-def _front_matter(run: RunRecord | None, model: ModelRecord) -> str:
+def _front_matter(run: RunRecord | None, model: ModelRecord, name: str) -> str:
     """The hub's metadata as YAML."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    name = Path(model.folder).name or model.name
     task = "multiple-choice" if _problem_type(run) == "multiple_choice" else "text-classification"
     measured = {metric: names for metric, names in _HUB_METRICS.items() if metric in model.scores}
     results = [
@@ -146,13 +152,10 @@ def _front_matter(run: RunRecord | None, model: ModelRecord) -> str:
         )
         for metric, (hub_name, arguments) in measured.items()
     ]
-    teacher = _teacher_name(run)
-    named = (
-        str(((run.recipe if run else {}).get("data") or {}).get(split) or "") for split in ("train", "eval", "test")
-    )
+    named = [source for of in run.sources.values() for source in of] if run else []
     metadata = ModelCardData(
-        base_model=teacher if _is_hub_name(teacher) else None,
-        datasets=list(dict.fromkeys(name.split(":")[0] for name in named if _is_hub_name(name))) or None,
+        base_model=run.teacher.name if run and run.teacher and run.teacher.hub else None,
+        datasets=list(dict.fromkeys(_dataset_of(source.name) for source in named if source.kind == "hub")) or None,
         library_name="transformers",
         pipeline_tag=task,
         tags=["patient-knowledge-distillation", "pkd"],
@@ -167,8 +170,25 @@ def _problem_type(run: RunRecord | None) -> ProblemType:
     return run.problem_type if run else "single_label_classification"
 
 
-def _teacher_name(run: RunRecord | None) -> str:
-    return str((run.recipe.get("teacher") or {}).get("model") or "") if run else ""
+def _is_pair(run: RunRecord | None) -> bool:
+    """Whether the model reads two texts a row."""
+    return any(len(source.text) == 2 for source in (run.sources.get("train", []) if run else []))
+
+
+def _dataset_of(source: str) -> str:
+    """The hub's OWNER/NAME of a source, which may name a configuration and a split too."""
+    return "/".join(source.partition(":")[0].split("/")[:2])
+
+
+def _sources(run: RunRecord | None, model: ModelRecord) -> list[str]:
+    """What it was trained on and chosen by, by the names of files or of the hub."""
+    told = []
+    for split, title in _SOURCES.items():
+        if split == "unlabelled" and not model.unlabelled_rows:
+            continue
+        if of := (run.sources.get(split) if run else None):
+            told.append(f"{title}: {', '.join(map(str, of))}")
+    return told
 
 
 def _dataset_name(model: ModelRecord) -> str:
@@ -184,25 +204,21 @@ def _source(model: ModelRecord) -> str:
     return "" if model.measured_on.held_out is None else f" of {model.measured_on.source}"
 
 
-def _is_hub_name(name: str) -> bool:
-    """Whether a name can only be the hub's OWNER/NAME: nothing of that name lies here, and it is no file's."""
-    looks = re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name) is not None
-    return looks and Path(name).suffix.lower() not in _FILE_SUFFIXES and not Path(name).exists()
-
-
 def shareable_recipe(run: RunRecord) -> str:
     """The recipe of a run as YAML, local paths cut to their last part: what is on this machine stays here."""
     file = io.StringIO()
-    YAML().dump(_without_paths(run.recipe), file)
+    of_data = {source.name for of in run.sources.values() for source in of if source.kind == "hub"}
+    models = {model.name for model in (run.teacher, *run.starts) if model is not None and model.hub}
+    YAML().dump(_without_paths(run.recipe, of_data | models), file)
     return file.getvalue()
 
 
-def _without_paths(value: Any) -> Any:
+def _without_paths(value: Any, hub_names: set[str]) -> Any:
     if isinstance(value, dict):
-        return {key: _without_paths(item) for key, item in value.items()}
+        return {key: _without_paths(item, hub_names) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_paths(item) for item in value]
-    if isinstance(value, str) and re.search(r"[/\\]", value) and not _is_hub_name(value):
+        return [_without_paths(item, hub_names) for item in value]
+    if isinstance(value, str) and re.search(r"[/\\]", value) and value not in hub_names:
         return re.split(r"[/\\]", value.rstrip("/\\"))[-1]
     return value
 

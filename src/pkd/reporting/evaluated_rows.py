@@ -37,16 +37,21 @@ def rows_warning(split: str, rows: int, on: MeasuredOn) -> str:
             "the students. Give rows of their own (--test FILE; in a recipe data.test) for scores that nothing was "
             "chosen on."
         )
-    if on.shared:
-        (first, count), *others = on.shared.items()
-        of = f"All {rows:,}" if count == rows else f"{count:,} of the {rows:,}"
-        which = [f"{of} {_SPLITS[split]} rows {_same_as(first, count, on)}, word for word"]
-        which += [f"{count:,} {_same_as(other, count, on)}" for other, count in others]
-        told.append(
-            f"{'; '.join(which)}: there the scores show what was seen before, not what new text would get. "
-            + ("Give other rows." if rows in on.shared.values() else "Take these rows out of one of the files.")
-        )
+    if overlap := overlap_warning(split, rows, on):
+        told.append(overlap)
     return " ".join(told)
+
+
+def overlap_warning(split: str, rows: int, on: MeasuredOn) -> str:
+    """How many of the rows stand in other splits too; empty where none do."""
+    if not on.shared:
+        return ""
+    (first, count), *others = on.shared.items()
+    of = f"All {rows:,}" if count == rows else f"{count:,} of the {rows:,}"
+    which = [f"{of} {_SPLITS[split]} rows {_same_as(first, count, on)}, word for word"]
+    which += [f"{count:,} {_same_as(other, count, on)}" for other, count in others]
+    advice = "Give other rows." if rows in on.shared.values() else "Take these rows out of one of the files."
+    return f"{'; '.join(which)}: there the scores show what was seen before, not what new text would get. {advice}"
 
 
 def _shared(rows: int, other: str, count: int, on: MeasuredOn) -> str:

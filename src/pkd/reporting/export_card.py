@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from pkd.evaluation.by_class import BlindSpots
+from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.wording import count_text, metric_title
 
 # the section of a card of ours; what somebody wrote themselves stays
@@ -23,7 +27,7 @@ def exported_card(card: str | None, title: str, facts: Mapping[str, Any]) -> str
 
     Args:
         card: the README.md of the classifier that was exported, if it has one.
-        title: of the card where there is none yet.
+        title: the folder's name, which the snippets take from the folder that it lies in.
         facts: what the folder's manifest says of the export.
 
     Returns:
@@ -40,7 +44,7 @@ def exported_card(card: str | None, title: str, facts: Mapping[str, Any]) -> str
         data.eval_results = None
     parsed.text = _USE.sub("", parsed.text)
     text = re.sub(rf"{re.escape(_BEGIN)}.*?{re.escape(_END)}\n*", "", parsed.text, flags=re.DOTALL).strip()
-    section = "\n".join([_BEGIN, *_section(facts), _END])
+    section = "\n".join([_BEGIN, *_section(facts, title), _END])
     heading = re.search(r"^## ", text, flags=re.MULTILINE)
     at = heading.start() if heading else len(text)
     body = f"{text[:at].rstrip()}\n\n{section}\n\n{text[at:]}".rstrip()
@@ -64,18 +68,13 @@ def export_sentences(facts: Mapping[str, Any]) -> list[str]:
         scores = "the rows have no labels"
         if change["metric"]:
             scores = f"{metric_title(change['metric'])} {change['before']:.4f} → {change['after']:.4f}"
-        sentences.append(f"int8: {agreed}; {scores}.")
-        if alone := change.get("alone"):
-            scores = f", {metric_title(change['metric'])} {alone['after']:.4f}" if change["metric"] else ""
-            sentences.append(
-                f"int8, one text at a time: {alone['agreement']:.2%} of {alone['rows']:,} answers stay the same"
-                f"{scores}. Against the same texts in batches {alone['differ']:,} answers differ; a text's neighbours "
-                f"move its probabilities by {alone['median']:.2g} in the median and {alone['largest']:.2g} at most."
-            )
+        blind = blind_words(BlindSpots(**change["blind_spots"]), change["rows"])
+        sentences.append(f"int8: {agreed}; {scores}.{f' It {blind}.' if blind else ''}")
     return sentences
 
 
-def _section(facts: Mapping[str, Any]) -> list[str]:
+def _section(facts: Mapping[str, Any], folder: str) -> list[str]:
+    place = shlex.quote(f"./{folder}")  # so that a name that begins with a dash is no flag
     return [
         "## This folder: ONNX, " + facts["precision"],
         "",
@@ -84,9 +83,10 @@ def _section(facts: Mapping[str, Any]) -> list[str]:
         "serves it alone:",
         "",
         "```bash",
-        "pkd predict FOLDER 'a text'      # or: pkd serve FOLDER",
+        f"pkd predict {place} 'a text'      # or: pkd serve {place}",
         "```",
         "",
         *(f"- {sentence}" for sentence in export_sentences(facts)),
-        "- transformers.js reads it as it is: `pipeline('text-classification', FOLDER)`.",
+        f"- transformers.js reads it as it is: with `env.localModelPath = '.'`, `pipeline('text-classification', "
+        f"{json.dumps(folder, ensure_ascii=False)})`.",
     ]

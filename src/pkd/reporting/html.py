@@ -19,11 +19,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from ruamel.yaml import YAML
 
-from pkd import progress
 from pkd.recipe.faults import value_text
 from pkd.recipe.sweeping import short_name
 from pkd.reporting import charts, heatmaps, wording
-from pkd.reporting.blind_spots import blind_sentences, blindness
+from pkd.reporting.blind_spots import blind_sentences, blind_words, blindness
 from pkd.reporting.classes import MEASURES, TITLES, class_rows, confusion_of, has_classes, set_counts_of
 from pkd.reporting.confusion import MOST, confusion_chart, set_chart
 from pkd.reporting.results import FlipRecord, Record, read_results
@@ -31,10 +30,6 @@ from pkd.reporting.trials import TrialRecord, leaderboard, luck_sentences, read_
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import write_text
 
-_NO_CHARTS = """"use strict";
-window.vegaEmbed = function () {
-  return Promise.reject(new Error("vl-convert-python was not installed where this page was made."));
-};"""
 _FIRST_POINTS = 10  # of a sweep; the others are folded away
 
 
@@ -93,15 +88,9 @@ def _environment() -> Environment:
 
 @functools.cache
 def _vega_script() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script, as vl-convert ships them; without it, what says so."""
-    try:
-        import vl_convert
-    except ImportError:
-        progress.warn(
-            "The page is written without its charts: vl-convert-python, which draws them, is not installed. Run: "
-            "pip install vl-convert-python, and then `pkd report`."
-        )
-        return _NO_CHARTS
+    """Vega, Vega-Lite and Vega-Embed as one script, as vl-convert ships them."""
+    import vl_convert
+
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=charts.vega_lite_version())
     # A script element ends at the first "</script", wherever it stands; "<!--" changes how the rest is read.
     return re.sub(r"<(?=/script|!--)", r"\\x3C", bundle, flags=re.IGNORECASE)
@@ -229,7 +218,7 @@ def _sweep(records: Sequence[Record], trials: Sequence[TrialRecord]) -> dict[str
             [value_text(trial.point[key]) for key in keys],
             len(trial.epochs),
             trial.status,
-            trial.why or "",
+            trial.why or blind_words(trial.blind_spots, trial.rows),
         )
         for trial in leaderboard(trials)
     ]

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pkd.reporting.blind_spots import blind_sentences
 from pkd.reporting.published import ModelKey, Published, published
 from pkd.reporting.results import ModelRecord, Record, Summary, summarise
 from pkd.reporting.wording import NONE, difference_text, main_metric, metric_title, rows_of, score_text, shown
@@ -80,12 +81,14 @@ def paper_notes(results: Sequence[TaskResult]) -> list[str]:
         notes = [reason for reason in reasons if reason]
     else:
         notes = [f"{result.task}: {result.incomparable}" for result in results if result.incomparable]
-    notes += [
-        f"{result.task}: the teacher answers one class for every row, so it learnt nothing, and its students could "
-        "learn nothing from it. Train it on more rows or for longer."
-        for result in results
-        if _answers_one_class(result)
-    ]
+    for result in results:
+        blind = blind_sentences(result.records)
+        notes += [f"{result.task}: {sentence}" for sentence in blind.values()]
+        if _answers_one_class(result):
+            notes.append(
+                f"{result.task}: so its teacher learnt nothing, and its students could learn nothing from it. Train it "
+                "on more rows or for longer."
+            )
     if any(row.published is not None and not row.comparable for row in rows):
         notes.append(
             "[…] is published for BERT (teacher → student layers stand behind it), for reference: it is no result for "
@@ -126,9 +129,8 @@ def rows_by_task(rows: Sequence[PaperRow]) -> Iterator[list[PaperRow]]:
 
 
 def _answers_one_class(result: TaskResult) -> bool:
-    """MCC is 0 in every resample where all answers are of one class; answers that are right by chance alone differ."""
-    teacher = next(one for one in summarise(result.records) if one.role == "teacher")
-    return teacher.interval.get("mcc") == (0.0, 0.0)
+    teachers = (one for one in result.records if isinstance(one, ModelRecord) and one.role == "teacher")
+    return any(one.blind_spots.one_answer is not None for one in teachers)
 
 
 def _row(result: TaskResult, summary: Summary, facts: Published) -> PaperRow:

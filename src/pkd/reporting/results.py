@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from pkd.data.sources import Source
+from pkd.encoder.hub import ModelSource
 from pkd.errors import CacheError
 from pkd.evaluation.by_class import BlindSpots, Cells, ClassFigures
 from pkd.recipe.settings import ProblemType
@@ -51,6 +53,9 @@ class RunRecord(_Line):
     created: str  # ISO 8601, UTC
     recipe: dict[str, Any]
     rows: dict[str, int]  # split -> rows
+    teacher: ModelSource | None = None  # what the recipe names: the teacher, or the encoder that became it
+    starts: list[ModelSource] = []  # encoders that students start from
+    sources: dict[str, list[Source]] = {}  # split -> where its rows came from
     fingerprints: dict[str, str]  # "teacher", "data train", ... -> sha256
     versions: dict[str, str]  # library -> version
     hardware: dict[str, str]
@@ -84,8 +89,6 @@ class ModelRecord(_Line):
     starts_tried: dict[str, float] = {}  # start -> dev score, where several were tried
     parameters: int
     bytes: int  # of the saved weights
-    runtime: Literal["torch", "onnx"] = "torch"  # what answered: PyTorch, or ONNX Runtime an exported folder
-    precision: Literal["float32", "int8"] = "float32"  # what most products of these answers are computed in
     rows_per_second: float | None = None  # side by side in one run
     train_seconds: float | None = None
     devices: dict[str, str] = {}  # figure ("scores", "rows_per_second", "train_seconds") -> what computed it
@@ -219,7 +222,6 @@ class Summary(_Line):
     unlabelled_rows: int
     parameters: int
     bytes: int
-    precision: Literal["float32", "int8"]
     rows_per_second: float | None
 
 
@@ -250,7 +252,6 @@ def _summary(models: list[ModelRecord]) -> Summary:
         unlabelled_rows=first.unlabelled_rows,
         parameters=first.parameters,
         bytes=first.bytes,
-        precision=first.precision,
         rows_per_second=_mean(speeds) if speeds else None,
     )
 

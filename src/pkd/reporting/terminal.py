@@ -14,7 +14,7 @@ from pkd.reporting.blind_spots import blind_sentences
 from pkd.reporting.classes import MEASURES, TITLES, class_rows, losses_heading, losses_sentence
 from pkd.reporting.grid import grid
 from pkd.reporting.paper import TaskResult, paper_notes, paper_rows, rows_by_task, task_title
-from pkd.reporting.results import ComparisonRecord, ModelRecord, Record
+from pkd.reporting.results import ComparisonRecord, Record
 from pkd.reporting.speeds import SpeedRecord, serving_table, speed_doubts, speed_notes, speed_rows, speed_title
 from pkd.reporting.trials import TrialRecord, effect_sentences, leaderboard, swept
 from pkd.reporting.wording import (
@@ -114,7 +114,7 @@ def print_leaderboard(
         values = (value_text(trial.point[key]) for key in keys)
         seconds = NONE if trial.seconds is None else f"{trial.seconds:,.0f}"
         told = NONE if trial.score is None else amount(trial.metric, trial.score)
-        rows.append([str(rank), told, *values, str(len(trial.epochs)), seconds, trial.status])
+        rows.append([str(rank), told, *values, str(len(trial.epochs)), seconds, trial.status_text])
     with _width(console):
         console.print(Text(f"The best of {len(trials)} points on the development rows", style="bold"))
         console.print(grid(headings, rows, console, ["bold", *[""] * (len(rows) - 1)]))
@@ -155,13 +155,11 @@ def _results_table(records: Sequence[Record], rows: Sequence[Row], console: Cons
     others = [metric for metric in _SHORT if console.width >= 96 and metric in known and metric != main]
     short = [_SHORT[metric] for metric in others]
     headings = ["model", "layers", metric_title(main, unit=True), *short, "speed", "parameters"]
-    exported = any(isinstance(record, ModelRecord) and record.runtime != "torch" for record in records)
-    headings += ["size"] * exported  # elsewhere it is four bytes a parameter
     cells = []
     for row in rows:
         parameters = row.parameters if row.share in ("100 %", NONE) else f"{row.parameters} ({row.share})"
         means = [row.means[metric] for metric in others]
-        cells.append([row.name, row.layers, row.scores[main], *means, row.speed, parameters, *[row.size] * exported])
+        cells.append([row.name, row.layers, row.scores[main], *means, row.speed, parameters])
     styles = [{"teacher": "dim", "student": "bold"}.get(row.role, "") for row in rows]
     return grid(headings, cells, console, styles)
 

@@ -16,8 +16,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from scipy.stats import t as student_t
 
 from pkd.errors import CacheError
+from pkd.evaluation.by_class import BlindSpots
 from pkd.recipe.faults import value_text
 from pkd.recipe.sweeping import point_text, short_name
+from pkd.reporting.blind_spots import blind_words, blindness
 from pkd.reporting.results import ModelRecord, Record
 from pkd.reporting.wording import amount, metric_title, rows_of
 from pkd.storage.run_folder import RunFolder
@@ -36,12 +38,22 @@ class TrialRecord(BaseModel):
     status: Literal["done", "stopped", "diverged", "failed"]
     metric: str
     score: float | None = None  # of the best epoch on the development rows
+    rows: int = 0  # that it was scored on
+    blind_spots: BlindSpots = BlindSpots()  # of the best epoch, on those rows
     epochs: list[float] = []  # the score after each epoch
     seconds: float | None = None  # of training, over all its legs
     device: str | None = None  # that trained and scored it
     retries: int = 0  # how often its node or process died
     why: str | None = None  # it diverged or failed
     fingerprint: str  # of everything it depends on
+
+    @property
+    def status_text(self) -> str:
+        """The status, and in two words that its score hides something."""
+        if self.blind_spots.one_answer is not None:
+            return f"{self.status}, one answer"
+        missed = len(self.blind_spots.never_found)
+        return f"{self.status}, {missed} class{'es' * (missed > 1)} never found" if missed else self.status
 
 
 def write_trials(trials: Iterable[TrialRecord], folder: Path) -> None:
@@ -129,6 +141,8 @@ def luck_sentences(trials: Sequence[TrialRecord], records: Sequence[Record], con
         f"The best of {len(finished)} points ({point_text(best.point)}) has {title} {amount(metric, best.score)} on "
         "the development rows that chose it. The best of many on few rows is partly luck, so that score is too high."
     ]
+    if blind := blind_words(best.blind_spots, best.rows):
+        told.append(f"On those rows it {blind}.")
     fresh = [float(student.selection["score"]) for student in students if "score" in student.selection]
     if fresh:
         told.append(
@@ -138,6 +152,10 @@ def luck_sentences(trials: Sequence[TrialRecord], records: Sequence[Record], con
     if students and students[0].split == "test" and metric in students[0].scores:
         test = [student.scores[metric].value for student in students]
         told.append(f"On {rows_of(students[0])} it has {_mean_text(metric, test, confidence)}.")
+    if students and (blind := blindness(records, students[0].name)):
+        told.append(
+            f"Trained again, it {blind} of the {'test' if students[0].split == 'test' else 'development'} data."
+        )
     return told
 
 

@@ -21,6 +21,8 @@ from pkd.serving.queueing import BatchingQueue, QueueFull
 
 _SECONDS_TO_RETRY = "1"
 _FAULTS_TOLD = 5
+_LONGEST_TOLD = 200  # characters of what was asked for, in an answer
+_PLACES = ("/predict", "/health", "/metrics", "/docs", "/openapi.json")  # in the order in which they are told
 
 
 class Problem(BaseModel):
@@ -172,8 +174,23 @@ def _tell_problems_in_sentences(app: FastAPI, limits: Limits) -> None:
         return _problem(422, " ".join(told[:_FAULTS_TOLD]))
 
     @app.exception_handler(StarletteHTTPException)
-    async def refuse(_: Request, error: StarletteHTTPException) -> Response:
-        return _problem(error.status_code, str(error.detail), dict(error.headers or {}))
+    async def refuse(request: Request, error: StarletteHTTPException) -> Response:
+        sentence = str(error.detail)
+        if error.status_code in (404, 405):
+            asked = f"{request.method} {request.url.path}"
+            sentence = f"{asked[:_LONGEST_TOLD]} is not answered here. This service has {_answered(app)}."
+        return _problem(error.status_code, sentence, dict(error.headers or {}))
+
+
+def _answered(app: FastAPI) -> str:
+    """What the service answers, e.g. "POST /predict, GET /health and GET /metrics"."""
+    methods: dict[str, str] = {}
+    for route in app.routes:
+        path, known = getattr(route, "path", ""), sorted(getattr(route, "methods", None) or ())
+        if path in _PLACES and known:
+            methods[path] = "POST" if "POST" in known else "GET"
+    *places, last = (f"{methods[path]} {path}" for path in _PLACES if path in methods)
+    return f"{', '.join(places)} and {last}"
 
 
 def _told(faults: list[dict[str, Any]], limits: Limits) -> str:

@@ -23,7 +23,9 @@ def one_writer(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
 
     Of a job in several processes the first one holds it for all. The lock lies beside the folder, as .NAME.lock,
     because a folder is renamed when it is complete; beside the one that links lead to, so that it is one lock under
-    all its names. `wait_seconds` is for a holder that is about to end.
+    all its names. It goes with its holder, and so do folders that were made for it and stayed empty, so that a job that
+    is refused leaves nothing. `wait_seconds` is for a holder that is about to end; who may wait leaves the lock, for
+    the one that waits may have it open on another machine.
 
     Raises:
         RecipeError: if another process holds it, or nothing can be written there.
@@ -37,13 +39,20 @@ def one_writer(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
     path = place.with_name(f".{place.name}.lock")
     holder_file = path.with_suffix(".lock.json")
     lock = FileLock(path)
+    missing = [each for each in (place, *place.parents) if not os.path.exists(each)]  # noqa: PTH110 - raises nothing
     try:
         ranks.on_first(lambda: _acquire(lock, folder, holder_file, wait_seconds))
         yield
     finally:
         if lock.is_locked:
             holder_file.unlink(missing_ok=True)
+            if not wait_seconds:
+                with contextlib.suppress(OSError):  # Windows removes no file that is open
+                    path.unlink()
             lock.release()
+        for made in missing if ranks.is_first() else []:  # the innermost first
+            with contextlib.suppress(OSError):  # it is not empty, or was never made
+                made.rmdir()
 
 
 def _acquire(lock: FileLock, folder: Path, holder_file: Path, wait_seconds: float) -> None:

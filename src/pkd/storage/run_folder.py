@@ -14,6 +14,7 @@ RUN/
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -47,6 +48,13 @@ class RunFolder:
         yield cls.beside(student)
         if student.parent.name == _STUDENTS:
             yield cls(student.parent.parent)
+
+    @property
+    def title(self) -> str:
+        """What a run without a name is called: as its folder, as the student behind which it is, or as the project."""
+        place = Path(os.path.abspath(self.path))  # noqa: PTH100 - `Path.resolve` would follow links
+        is_default = place.parent.name == "runs" and place.name == "run"  # nobody called it so
+        return (place.parent.parent.name if is_default else place.name).removesuffix(_WORK) or place.name
 
     @property
     def recipe(self) -> Path:

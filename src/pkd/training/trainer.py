@@ -8,6 +8,7 @@ checkpoints are sealed, and the first value that is not finite stops the run bef
 
 from __future__ import annotations
 
+import dataclasses
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,12 @@ from transformers.trainer_utils import PredictionOutput
 from pkd.data.arrays import column_array
 from pkd.data.batching import STAND_IN, Collator, LengthGroupedBatches, TokenRows, has_unlabelled
 from pkd.data.encoding import encode
-from pkd.data.labels import label_array
+from pkd.data.labels import Outputs, label_array, outputs_of
 from pkd.data.lengths import gpu_length
-from pkd.data.outputs import outputs_of
 from pkd.encoder.families import longest_input
 from pkd.encoder.inference import answer_rows, model_inputs, tokenizer_for
 from pkd.errors import DivergedError
+from pkd.evaluation.by_class import BlindSpots, blind_spots
 from pkd.evaluation.scoring import scoring_of
 from pkd.recipe.settings import ProblemType
 from pkd.storage.seal import write_json
@@ -75,6 +76,7 @@ class RowMeanTrainer(EconomicalTrainer):
         )
         self._term_sums: dict[str, torch.Tensor] = {}
         self._term_rows: dict[str, int] = {}
+        self._blind_spots: dict[str, dict[str, Any]] = {}  # step of an evaluation -> what the model was blind to
         self._lost: str | None = None  # a loss of this rank alone that is not finite
         self._step_inputs: list[Any] = []  # the micro-batches of the step under way, to be told if it diverges
 
@@ -87,9 +89,14 @@ class RowMeanTrainer(EconomicalTrainer):
         return ce, {"ce": ce}
 
     @cached_property
-    def problem_type(self) -> ProblemType:
+    def outputs(self) -> Outputs:
         """What the model's head answers."""
-        return outputs_of(self.accelerator.unwrap_model(self.model).config).problem_type
+        return outputs_of(self.accelerator.unwrap_model(self.model).config)
+
+    @property
+    def problem_type(self) -> ProblemType:
+        """What the model's head answers, in a word."""
+        return self.outputs.problem_type
 
     @property
     def teacher_layers(self) -> tuple[int, ...]:
@@ -200,7 +207,10 @@ class RowMeanTrainer(EconomicalTrainer):
         )
         if rows is None:
             raise ValueError("evaluate() needs an eval_dataset.")
-        metrics = self._scores(self._answer_together(rows), label_array(rows), metric_key_prefix)
+        logits, labels = self._answer_together(rows), label_array(rows)
+        metrics = self._scores(logits, labels, metric_key_prefix)
+        blind = blind_spots(logits, labels, self._names(logits), self.problem_type)
+        self._blind_spots[str(self.state.global_step)] = dataclasses.asdict(blind)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -213,6 +223,14 @@ class RowMeanTrainer(EconomicalTrainer):
         metrics = {} if labels is None else self._scores(logits, labels, metric_key_prefix)
         self.control = self.callback_handler.on_predict(self.args, self.state, self.control, metrics)
         return PredictionOutput(logits, labels, metrics)
+
+    def blind_spots_at(self, step: float) -> BlindSpots:
+        """What the model was blind to when the development rows were scored at a step."""
+        return BlindSpots(**self._blind_spots.get(str(int(step)), {}))
+
+    def _names(self, logits: np.ndarray) -> tuple[str, ...]:
+        """The names of the outputs; of choices whose number the model does not know, their letters."""
+        return self.outputs.label_names or tuple(chr(ord("A") + number) for number in range(logits.shape[1]))
 
     def _scores(self, logits: np.ndarray, labels: np.ndarray, prefix: str) -> dict[str, float]:
         scores = scoring_of(self.problem_type).score(logits, labels)
@@ -275,11 +293,13 @@ class RowMeanTrainer(EconomicalTrainer):
 
     def _counters(self) -> dict[str, Any]:
         sums = {name: total.item() for name, total in self._term_sums.items()}
-        return {**super()._counters(), "term_sums": sums, "term_rows": self._term_rows}
+        seen = {"blind_spots": self._blind_spots}
+        return {**super()._counters(), "term_sums": sums, "term_rows": self._term_rows, **seen}
 
     def _restore_counters(self, checkpoint: Path) -> dict[str, Any]:
         counters = super()._restore_counters(checkpoint)
         self._keep_terms(counters["term_sums"], counters["term_rows"])
+        self._blind_spots = counters["blind_spots"]
         return counters
 
 

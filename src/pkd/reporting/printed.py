@@ -1,0 +1,41 @@
+"""What `print(result)` shows in Python: a few lines, where the records themselves would fill screens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pkd.reporting.blind_spots import blindness
+from pkd.reporting.results import ModelRecord, Record, Score, best_student, summarise
+from pkd.reporting.wording import headline, is_share, main_metric, metric_title, rows_of, score_text
+
+
+class Records(list[Record]):
+    """A list of records that prints as a line for each model."""
+
+    def __str__(self) -> str:
+        return "\n".join(_line(self, summary.name) for summary in summarise(self))
+
+    __repr__ = __str__
+
+
+def run_lines(records: Sequence[Record], **places: object) -> str:
+    """The result of a run in a sentence, then where things lie: `report="r.html"` is the line "report: r.html"."""
+    return "\n".join([headline(records), *(f"{name}: {place}" for name, place in places.items())])
+
+
+def main_score(records: Sequence[Record]) -> Score:
+    """The best student's score by the metric that chose it, with its interval."""
+    return best_student(records).scores[main_metric(records)]
+
+
+def _line(records: Sequence[Record], name: str) -> str:
+    models = [record for record in records if isinstance(record, ModelRecord) and record.name == name]
+    summary = next(one for one in summarise(records) if one.name == name)
+    metric = main_metric(records)
+    score, bracket, interval = score_text(summary, metric).partition(" (")
+    unit = " %" if is_share(metric) else ""
+    blind = f"; it {words}" if (words := blindness(records, name)) else ""
+    return (
+        f"{name}: {score}{unit} {metric_title(metric)}{bracket}{interval} on {rows_of(models[0])}{blind} "
+        f"[{models[0].folder}]"
+    )
