@@ -23,6 +23,10 @@ bench: .venv/ready
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks.throughput
 
+# the public verbs' keywords, for editors and type checkers
+keywords: .venv/ready
+	$(BIN)/python -m pkd.recipe.keyword_source > keyword_types.py && mv keyword_types.py src/pkd/recipe/
+
 format: .venv/ready
 	$(BIN)/ruff format src tests benchmarks
 	$(BIN)/ruff check --fix src tests benchmarks

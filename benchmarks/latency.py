@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.material import load_demo_teacher, read_texts
+from benchmarks.material import Setup, half_map, load_teacher, read_texts, student_depth
 from benchmarks.workers import stopwatch
 from pkd import Classifier
 from pkd.distillation.student import student_from
@@ -18,18 +18,18 @@ from pkd.training.precision import resolve_device
 _TEXTS = 300
 
 
-def save_student(folder: str) -> None:
-    """The three-layer student of the demo's encoder, as `pkd distill` would save it."""
-    teacher = load_demo_teacher()
-    student_from(teacher.model, 3).save_pretrained(folder)
+def save_student(folder: str, setup: Setup) -> None:
+    """The student of half the teacher's layers, as `pkd distill` would save it."""
+    teacher = load_teacher(setup.teacher)
+    student_from(teacher.model, student_depth(half_map(teacher))).save_pretrained(folder)
     teacher.tokenizer.save_pretrained(folder)
 
 
-def predict(folder: str, alone: bool = False) -> Callable[[], float]:
+def predict(folder: str, setup: Setup) -> Callable[[], float]:
     """Texts a second, one by one."""
     texts = read_texts(None, _TEXTS)["text"][:]
-    now = stopwatch(alone)
-    classifier = Classifier.load(folder)  # on a GPU where there is one
+    now = stopwatch(setup.alone)
+    classifier = Classifier.load(folder, device=setup.device)
 
     def measure() -> float:
         began = now()
@@ -40,14 +40,14 @@ def predict(folder: str, alone: bool = False) -> Callable[[], float]:
     return measure
 
 
-def bare_model(folder: str, alone: bool = False) -> Callable[[], float]:
+def bare_model(folder: str, setup: Setup) -> Callable[[], float]:
     """Texts a second of transformers' model alone, one by one, in inference mode, tokenised before."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     texts = read_texts(None, _TEXTS)["text"][:]
-    now = stopwatch(alone)
+    now = stopwatch(setup.alone)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    device = resolve_device("auto")
+    device = resolve_device(setup.device)
     model = AutoModelForSequenceClassification.from_pretrained(folder).to(device).eval()
     tokens = [tokenizer(text, return_tensors="pt").to(device) for text in texts]
 

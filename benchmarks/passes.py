@@ -10,7 +10,7 @@ from pathlib import Path
 import datasets
 import torch
 
-from benchmarks.material import LAYER_MAP, load_demo_teacher
+from benchmarks.material import Setup, half_map, load_teacher
 from benchmarks.workers import stopwatch
 from pkd.data.arrays import column_array
 from pkd.data.batching import Collator, TokenRows
@@ -24,21 +24,22 @@ from pkd.training.precision import autocast_dtype, keep_freed_memory, resolve_de
 _LONGEST = 128
 
 
-def teacher_pass(texts: str, alone: bool = False) -> Callable[[], float]:
+def teacher_pass(texts: str, setup: Setup) -> Callable[[], float]:
     """Rows a second of the whole pass: tokenising, computing, putting back in order, writing, hashing."""
-    teacher, rows, device = load_demo_teacher(), datasets.load_from_disk(texts), resolve_device("auto")
-    teacher.model.to(device)
+    teacher, rows = load_teacher(setup.teacher), datasets.load_from_disk(texts)
+    device = resolve_device(setup.device)
+    teacher.model.to(device)  # type: ignore[arg-type]
 
     def measure() -> float:
         folder = Path(tempfile.mkdtemp())
-        now = stopwatch(alone)
+        now = stopwatch(setup.alone)
         began = now()
         annotate_rows(
             rows,
             teacher.model,
             teacher.tokenizer,
             folder,
-            teacher_layers=LAYER_MAP.teacher,
+            teacher_layers=half_map(teacher).teacher,
             max_length=_LONGEST,
             autocast_dtype=autocast_dtype("auto", device),
         )
@@ -49,26 +50,27 @@ def teacher_pass(texts: str, alone: bool = False) -> Callable[[], float]:
     return measure
 
 
-def bare_forward(texts: str, alone: bool = False) -> Callable[[], float]:
+def bare_forward(texts: str, setup: Setup, max_length: int = _LONGEST) -> Callable[[], float]:
     """Rows a second of the teacher's forward pass alone, its batches lying in memory, padded to their longest rows."""
-    teacher, device = load_demo_teacher(), resolve_device("auto")
+    teacher, device = load_teacher(setup.teacher), resolve_device(setup.device)
     keep_freed_memory()
-    rows = encode(datasets.load_from_disk(texts), teacher.tokenizer, _LONGEST)
+    rows = encode(datasets.load_from_disk(texts), teacher.tokenizer, max_length)
     table, collate = TokenRows(rows), Collator(0)
     batches = [
         model_inputs(collate(table.__getitems__(indices.tolist())), teacher.model, device)
         for indices in batches_by_length(column_array(rows, "length"), TOKENS_PER_BATCH[device.type])
     ]
-    model = teacher.model.to(device).eval()
+    model = teacher.model.to(device).eval()  # type: ignore[arg-type]
+    layers = half_map(teacher).teacher
     dtype = autocast_dtype("auto", device)
 
     def measure() -> float:
-        now = stopwatch(alone)
+        now = stopwatch(setup.alone)
         began = now()
         autocast = torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
         with torch.inference_mode(), autocast, cls_only(model):
             for batch in batches:
-                model(**batch, **ask_for_layers(LAYER_MAP.teacher))
+                model(**batch, **ask_for_layers(layers))
         return len(rows) / (now() - began)
 
     return measure

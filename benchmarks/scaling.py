@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.contenders import patient_trainer
-from benchmarks.material import BATCH, LAYER_MAP, load_demo_teacher, random_teacher, read_texts, rows_of_length
+from benchmarks.material import BATCH, half_map, load_demo_teacher, random_teacher, read_texts, rows_of_length
 from benchmarks.workers import stopwatch
 from pkd.distillation.annotation import annotate_rows
 from pkd.encoder.contract import LoadedClassifier
@@ -61,7 +61,12 @@ def _by_rows(rows: int, now: Callable[[], float]) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         began = now()
         annotated = annotate_rows(
-            texts, teacher.model, teacher.tokenizer, Path(folder), teacher_layers=LAYER_MAP.teacher, max_length=128
+            texts,
+            teacher.model,
+            teacher.tokenizer,
+            Path(folder),
+            teacher_layers=half_map(teacher).teacher,
+            max_length=128,
         )
         between = now()
         patient_trainer(teacher, annotated, TrainingSettings(num_train_epochs=1, precision="float32")).train()
@@ -77,7 +82,7 @@ def _by_length(length: int, now: Callable[[], float], batches: int = 3) -> tuple
         with tempfile.TemporaryDirectory() as folder:
             began = now()
             annotated = annotate_rows(
-                rows, teacher.model, teacher.tokenizer, Path(folder), teacher_layers=LAYER_MAP.teacher,
+                rows, teacher.model, teacher.tokenizer, Path(folder), teacher_layers=half_map(teacher).teacher,
                 max_length=length, autocast_dtype=autocast_dtype("auto", resolve_device("cpu")),
             )  # fmt: skip
             between = now()

@@ -1,20 +1,21 @@
 """How fast a student is trained and a whole job done: `pkd` beside its peers, and beside the machine's limit.
 
-All train the same three-layer student of the demo's encoder on the same rows (PKD-Skip, batch 32), each in a process of
-its own, in turns. By default the rows are phrases of SST-2's lengths cut from the demo's reviews.
+All train the same student on the same rows (PKD-Skip, batch 32), each in a process of its own, in turns: by default
+three layers of the demo's encoder, on phrases of SST-2's lengths cut from the demo's reviews.
 
     python -m benchmarks.throughput                                      # the whole table, ten minutes on two cores
     python -m benchmarks.throughput --train SST-2/train.tsv --json figures.json
     python -m benchmarks.throughput --quick                              # three minutes, coarser
     python -m benchmarks.throughput --alone                              # one thread, processor time: busy machines
+    python -m benchmarks.throughput --teacher base --parts training pass # BERT-base with random weights, on a GPU
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,17 +25,21 @@ import numpy as np
 
 from benchmarks.contenders import CONTENDERS
 from benchmarks.latency import LATENCIES, save_student
-from benchmarks.material import BATCH, LAYER_MAP, load_demo_teacher, read_texts
+from benchmarks.material import BATCH, SIZES, Setup, half_map, load_teacher, read_texts
 from benchmarks.passes import PASSES
 from benchmarks.whole_jobs import EPOCHS, WHOLE_JOBS
-from benchmarks.workers import measure_in_turns, ratios, spread
+from benchmarks.workers import measure_in_turns, ratios, spread, write_figures
 from pkd.data.arrays import column_array
 from pkd.data.batching import grouped_order
 from pkd.data.encoding import occurring_pieces
 from pkd.distillation.annotation import annotate_rows
 from pkd.training.precision import autocast_dtype, describe_hardware, resolve_device
 
-_STEPS = {"reference style": 4, "TextBrewer": 12, "teacher in the loop": 12, "pkd": 60, "limit": 60}
+_STEPS = {
+    "cpu": {"reference style": 4, "TextBrewer": 12, "teacher in the loop": 12, "pkd": 60, "limit": 60},
+    "cuda": {"reference style": 40, "TextBrewer": 40, "teacher in the loop": 40, "pkd": 100, "limit": 100},
+}
+_PARTS = ("training", "pass", "text", "job")
 _GRID = 108  # points of the published grid
 _TARGETS = {  # what is reached at least, and what is aimed at
     "pkd / teacher in the loop": (6, 8),
@@ -53,8 +58,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(given, Path(folder))
     print(_table(figures))
-    if given.json:
-        given.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 def _arguments() -> argparse.Namespace:
@@ -69,9 +72,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--job-rounds", type=int, default=2)
     parser.add_argument("--only", nargs="*", choices=list(CONTENDERS), help="these contenders beside pkd")
+    parser.add_argument("--parts", nargs="*", choices=_PARTS, default=_PARTS, help="only these (default: all)")
+    parser.add_argument("--teacher", choices=["demo", *SIZES], default="demo", help="a size: with random weights")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--steps-factor", type=float, default=1.0, help="times the steps that are timed")
     parser.add_argument("--alone", action="store_true", help="one thread, processor time instead of wall time")
     parser.add_argument("--quick", action="store_true", help="fewer rows and rounds")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--json", type=Path, help="also write the figures here, as they come")
     given = parser.parse_args()
     if given.quick:
         given.rows, given.pass_rows, given.job_rows, given.rounds, given.job_rounds = 4000, 1024, 256, 3, 1
@@ -79,55 +86,76 @@ def _arguments() -> argparse.Namespace:
 
 
 def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """All figures, in the order of the table."""
+    """All figures, in the order of the table; written after each round."""
+    setup, device = Setup(given.teacher, given.device, given.alone), resolve_device(given.device)
     rows = read_texts(given.train, given.rows, phrases=not given.reviews)
-    figures: dict[str, Any] = {"hardware": describe_hardware(resolve_device("auto")), "alone": given.alone}
+    figures: dict[str, Any] = {"teacher": given.teacher, "hardware": describe_hardware(device), "alone": given.alone}
     began = time.monotonic()
-    annotated = _annotate(rows, folder / "annotated")
+    annotated = _annotate(rows, folder / "annotated", setup)
     figures["data"] = _describe(annotated)
     print(_told_data(figures["data"]) + f" (annotated in {time.monotonic() - began:.0f} s)", flush=True)
-
     texts = {}
     for name, count in (("pass", given.pass_rows), ("job", given.job_rows)):
         texts[name] = str(folder / name)
         rows.select(range(min(count, len(rows)))).save_to_disk(texts[name])
     chosen = [name for name in CONTENDERS if given.only is None or name in (*given.only, "pkd")]
-    print("Training, examples a second", flush=True)
-    contenders = {n: (CONTENDERS[n], str(folder / "annotated"), _STEPS[n], given.alone) for n in chosen}
-    training = measure_in_turns(contenders, given.rounds, "examples/s")
-    print("Teacher pass, rows a second", flush=True)
-    passes = measure_in_turns({n: (PASSES[n], texts["pass"], given.alone) for n in PASSES}, given.rounds, "rows/s")
-    print("One text at a time, texts a second", flush=True)
-    save_student(str(folder / "student"))
-    calls = measure_in_turns(
-        {n: (LATENCIES[n], str(folder / "student"), given.alone) for n in LATENCIES}, given.rounds, "texts/s"
-    )
-    print(f"Whole job, {EPOCHS} epochs, seconds", flush=True)
-    jobs = measure_in_turns({n: (WHOLE_JOBS[n], texts["job"], given.alone) for n in WHOLE_JOBS}, given.job_rounds, "s")
+    steps = {name: max(1, int(each * given.steps_factor)) for name, each in _STEPS[device.type].items()}
 
-    figures["training"] = {name: spread(values) for name, values in training.items()}
-    figures["teacher_pass"] = {name: spread(values) for name, values in passes.items()}
-    figures["one_text"] = {name: spread(values) for name, values in calls.items()}
-    figures["whole_job"] = {"rows": given.job_rows, **{name: spread(values) for name, values in jobs.items()}}
-    figures["ratios"] = {f"pkd / {name}": ratios(training["pkd"], training[name]) for name in chosen if name != "pkd"}
-    figures["ratios"]["whole job / teacher in the loop"] = ratios(jobs["teacher in the loop"], jobs["pkd"])
-    figures["ratios"]["teacher pass / bare forward"] = ratios(passes["bare forward"], passes["teacher pass"])
-    one_text = ratios(calls["bare model(**tokens)"], calls["predict, one text"])
-    figures["ratios"]["time of one text: predict / bare model"] = one_text
-    if "teacher in the loop" in training:
+    def keep(part: str, **more: Any) -> Callable[[dict[str, list[float]]], None]:
+        def write(values: dict[str, list[float]]) -> None:
+            figures[part] = {**more, **{name: spread(each) for name, each in values.items()}}
+            figures["ratios"] = figures.get("ratios", {}) | _ratios(part, values)
+            write_figures(given.json, figures)
+
+        return write
+
+    training: dict[str, list[float]] = {}
+    passes: dict[str, list[float]] = {}
+    if "training" in given.parts:
+        print("Training, examples a second", flush=True)
+        contenders = {n: (CONTENDERS[n], str(folder / "annotated"), steps[n], setup) for n in chosen}
+        training = measure_in_turns(contenders, given.rounds, "examples/s", keep("training"))
+    if "pass" in given.parts:
+        print("Teacher pass, rows a second", flush=True)
+        contenders = {n: (PASSES[n], texts["pass"], setup) for n in PASSES}
+        passes = measure_in_turns(contenders, given.rounds, "rows/s", keep("teacher_pass"))
+    if "text" in given.parts:
+        print("One text at a time, texts a second", flush=True)
+        save_student(str(folder / "student"), setup)
+        contenders = {n: (LATENCIES[n], str(folder / "student"), setup) for n in LATENCIES}
+        measure_in_turns(contenders, given.rounds, "texts/s", keep("one_text"))
+    if "job" in given.parts:
+        print(f"Whole job, {EPOCHS} epochs, seconds", flush=True)
+        contenders = {n: (WHOLE_JOBS[n], texts["job"], setup) for n in WHOLE_JOBS}
+        measure_in_turns(contenders, given.job_rounds, "s", keep("whole_job", rows=given.job_rows))
+    if "teacher in the loop" in training and "teacher pass" in passes:
         figures["grid_hours"] = _grid(len(rows), training, passes)
+        write_figures(given.json, figures)
     return figures
 
 
-def _annotate(rows: datasets.Dataset, folder: Path) -> datasets.Dataset:
-    teacher, device = load_demo_teacher(), resolve_device("auto")
+def _ratios(part: str, values: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """What a part's figures are held against, as far as its contenders came."""
+    against = {
+        "training": [(f"pkd / {name}", "pkd", name) for name in values if name != "pkd"],
+        "teacher_pass": [("teacher pass / bare forward", "bare forward", "teacher pass")],
+        "one_text": [("time of one text: predict / bare model", "bare model(**tokens)", "predict, one text")],
+        "whole_job": [("whole job / teacher in the loop", "teacher in the loop", "pkd")],
+    }[part]
+    return {
+        name: ratios(values[one], values[other]) for name, one, other in against if one in values and other in values
+    }
+
+
+def _annotate(rows: datasets.Dataset, folder: Path, setup: Setup) -> datasets.Dataset:
+    teacher, device = load_teacher(setup.teacher), resolve_device(setup.device)
     folder.mkdir()
     return annotate_rows(
         rows,
-        teacher.model.to(device),
+        teacher.model.to(device),  # type: ignore[arg-type]
         teacher.tokenizer,
         folder,
-        teacher_layers=LAYER_MAP.teacher,
+        teacher_layers=half_map(teacher).teacher,
         max_length=128,
         autocast_dtype=autocast_dtype("auto", device),
     )
@@ -173,10 +201,10 @@ def _told_data(data: dict[str, Any]) -> str:
 
 def _table(figures: dict[str, Any]) -> str:
     lines = ["", f"{'examples a second':<34} median   lowest  highest"]
-    for name, value in figures["training"].items():
+    for name, value in figures.get("training", {}).items():
         lines.append(f"{name:<32} {value['median']:8,.1f} {value['lowest']:8,.1f} {value['highest']:8,.1f}")
     lines += ["", f"{'ratio, round by round':<42} median   lowest  highest     must      aim"]
-    for name, value in figures["ratios"].items():
+    for name, value in figures.get("ratios", {}).items():
         must, aim = _TARGETS[name]
         told = f"{name:<40} {value['median']:8.2f} {value['lowest']:8.2f} {value['highest']:8.2f} {must:8} {aim:8}"
         lines.append(f"{told}   {_verdict(name, value['median'])}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import datasets
 
 from benchmarks.contenders import loop_trainer, patient_trainer
-from benchmarks.material import LAYER_MAP, load_demo_teacher
+from benchmarks.material import Setup, half_map, load_teacher
 from benchmarks.workers import stopwatch
 from pkd.data.encoding import encode
 from pkd.distillation.annotation import annotate_rows
@@ -21,24 +21,25 @@ EPOCHS = 4
 _LONGEST = 128
 
 
-def pkd_job(texts: str, alone: bool = False) -> Callable[[], float]:
+def pkd_job(texts: str, setup: Setup) -> Callable[[], float]:
     """Seconds of the teacher pass and of four epochs of a student, `pkd` as it is by default."""
-    teacher, rows, device = load_demo_teacher(), datasets.load_from_disk(texts), resolve_device("auto")
+    teacher, rows = load_teacher(setup.teacher), datasets.load_from_disk(texts)
+    device = resolve_device(setup.device)
 
     def measure() -> float:
         folder = Path(tempfile.mkdtemp())
-        now = stopwatch(alone)
+        now = stopwatch(setup.alone)
         began = now()
         annotated = annotate_rows(
             rows,
-            teacher.model.to(device),
+            teacher.model.to(device),  # type: ignore[arg-type]
             teacher.tokenizer,
             folder,
-            teacher_layers=LAYER_MAP.teacher,
+            teacher_layers=half_map(teacher).teacher,
             max_length=_LONGEST,
             autocast_dtype=autocast_dtype("auto", device),
         )
-        patient_trainer(teacher, annotated, TrainingSettings(num_train_epochs=EPOCHS)).train()
+        patient_trainer(teacher, annotated, TrainingSettings(num_train_epochs=EPOCHS), device=setup.device).train()
         seconds = now() - began
         shutil.rmtree(folder)
         return seconds
@@ -46,15 +47,15 @@ def pkd_job(texts: str, alone: bool = False) -> Callable[[], float]:
     return measure
 
 
-def loop_job(texts: str, alone: bool = False) -> Callable[[], float]:
+def loop_job(texts: str, setup: Setup) -> Callable[[], float]:
     """Seconds of four epochs of a plain Trainer that asks the teacher at every step."""
-    teacher, rows = load_demo_teacher(), datasets.load_from_disk(texts)
+    teacher, rows = load_teacher(setup.teacher), datasets.load_from_disk(texts)
 
     def measure() -> float:
-        now = stopwatch(alone)
+        now = stopwatch(setup.alone)
         began = now()
         encoded = encode(rows, teacher.tokenizer, _LONGEST).select_columns(["input_ids", "label"])
-        loop_trainer(teacher, encoded.rename_column("label", "labels"), num_train_epochs=EPOCHS).train()
+        loop_trainer(teacher, encoded.rename_column("label", "labels"), setup, num_train_epochs=EPOCHS).train()
         return now() - began
 
     return measure

@@ -159,7 +159,7 @@ def test_what_is_no_file_of_examples_is_told_with_its_absolute_path(
     [
         case("text,label\na,x\nb,z\n", ["dev.csv (eval)", "'z' (1 rows)", "Classes of the file: 'x', 'z'",
              "Classes of the training rows: 'x', 'y'"], id="C26-unseen-label"),
-        case("text,label\na,-1\nb,-1\n", ["dev.csv (eval)", "-1"], id="C27-hidden-in-dev"),
+        case("text,label\na,-1\nb,-1\n", ["dev.csv has hidden labels (-1)"], id="C27-hidden-in-dev"),
         case("text_a,text_b,label\na,b,x\nc,d,y\n", ["dev.csv has pairs of texts", "train has single texts",
              "--text-columns"], id="C38-other-columns"),
     ],

@@ -10,6 +10,7 @@ from pkd.data.batching import (
     Collator,
     LengthGroupedBatches,
     TokenRows,
+    first_batches,
     grouped_order,
     has_unlabelled,
     stand_in,
@@ -25,6 +26,23 @@ def test_an_epoch_meets_every_row_once_in_an_order_of_seed_and_epoch_alone(
     order = grouped_order(array, batch, seed, epoch)
     assert sorted(order.tolist()) == list(range(len(lengths)))
     np.testing.assert_array_equal(order, grouped_order(array, batch, seed, epoch))
+
+
+@given(st.integers(1, 400), st.integers(1, 6), st.integers(1, 3), st.integers(1, 9), st.integers(0, 5))
+def test_the_batches_that_a_training_begins_with_are_known_from_the_lengths_of_few_rows(
+    rows: int, batch_size: int, accumulation: int, most: int, seed: int
+) -> None:
+    lengths = np.random.default_rng(7).integers(1, 30, rows)
+    asked: set[int] = set()
+
+    def lengths_of(picked: np.ndarray) -> np.ndarray:
+        asked.update(picked.tolist())
+        return lengths[picked]
+
+    first = first_batches(rows, lengths_of, batch_size, seed, accumulation=accumulation, most=most)
+    expected = list(LengthGroupedBatches(lengths, batch_size, seed, accumulation=accumulation))[:most]
+    assert [batch.tolist() for batch in first] == expected
+    assert len(asked) <= -(-most // accumulation) * 50 * batch_size * accumulation
 
 
 def test_batches_hold_rows_of_like_length_and_their_order_tells_no_length() -> None:

@@ -13,7 +13,7 @@ import pytest
 import pkd.data.streaming as streaming
 from conftest import make_reviews, write_csv
 from pkd.data.examples import load_examples
-from pkd.data.labels import Outputs
+from pkd.data.outputs import Outputs
 from pkd.data.sources import read_split
 from pkd.errors import DataError
 from pkd.progress import Stage

@@ -83,3 +83,32 @@ def test_the_same_beta_under_other_reductions_has_the_same_gradient(batches: lis
     assert beta_elsewhere(ours, 1, 16, choices=4).paper_sum == pytest.approx(100 / 64)
     # the published codes' β = 100 on BERT-base with five patient layers is 0.026 of the paper's sum
     assert beta_elsewhere(LossSettings(beta=100.0), 5, 768).paper_sum == pytest.approx(0.026, abs=1e-4)
+
+
+def test_a_value_is_as_sure_as_the_rows_it_was_measured_on(batches: list[dict[str, torch.Tensor]]) -> None:
+    """Of many more rows the mean of forty has a standard error; of forty rows it is what it is."""
+    student, settings = student_from(make_teacher(), 2), LossSettings()
+    of_many = {e.name: e for e in measure_terms(student, batches, settings, LayerMap.skip(4, 2), rows=10**6)}
+    of_all = {e.name: e for e in measure_terms(student, batches, settings, LayerMap.skip(4, 2), rows=40)}
+    for name, entry in of_many.items():
+        assert entry.value == of_all[name].value
+        assert entry.value_error > 0 < entry.share_error
+        assert (of_all[name].value_error, of_all[name].share_error) == (0.0, 0.0)
+    student.eval()
+    losses = [
+        torch.nn.functional.cross_entropy(
+            student(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits, batch["labels"],
+            reduction="none",
+        )
+        for batch in batches
+    ]  # fmt: skip
+    assert of_many["ce"].value_error == pytest.approx(torch.cat(losses).std().item() / 40**0.5, rel=1e-3)
+
+
+def test_the_weights_are_those_of_all_training_rows_and_not_of_the_few_measured(
+    batches: list[dict[str, torch.Tensor]],
+) -> None:
+    entries = measure_terms(
+        student_from(make_teacher(), 2), batches, LossSettings(alpha=0.5, beta=0), None, labelled=0.25
+    )
+    assert {entry.name: entry.weight for entry in entries} == pytest.approx({"ce": 0.125, "kd": 0.875})

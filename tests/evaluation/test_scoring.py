@@ -13,9 +13,10 @@ LABELS = {
     "single_label_classification": np.array([0, 1, 1, 2]),
     "multiple_choice": np.array([0, 1, 1, 2]),
     "multi_label_classification": np.array([[1, 0, 0], [0, 1, 1], [0, 1, 0], [0, 1, 0]], dtype=np.float32),
+    "binary_classification": np.array([0, 1, 1, 0]),
     "regression": np.array([0.5, 1.0, 2.0, 4.0]),
 }
-WIDTH = {"regression": 1}
+WIDTH = {"regression": 1, "binary_classification": 1}
 
 
 @pytest.mark.parametrize("problem_type", get_args(ProblemType))

@@ -1,5 +1,7 @@
+import copy
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +9,28 @@ import pytest
 import torch
 
 from conftest import make_reviews, make_teacher, make_tokenizer, write_csv
+from pkd import progress
 from pkd.errors import RecipeError
 from pkd.jobs.check import check
 from pkd.jobs.finetune import finetune
 from pkd.jobs.run import run
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.settings import TrainingSettings
+
+
+class Notes:
+    """Keeps what a job tells."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def planned(self, stages: Any) -> None: ...
+    def stage_began(self, stage: Any) -> None: ...
+    def stage_moved(self, stage: Any) -> None: ...
+    def stage_ended(self, stage: Any) -> None: ...
+
+    def noted(self, message: str, level: str) -> None:
+        self.notes.append(message)
 
 
 def recipe(workspace: Path, **more: Any) -> Any:
@@ -41,6 +59,31 @@ def test_it_names_pairs_formula_terms_and_what_beta_is_elsewhere(workspace: Path
     assert result.to_dict()["students"][0]["pairs"] == ((1, 1), (2, 2))
 
 
+@pytest.mark.parametrize("students", [[{"layers": 2}], [{"layers": 3, "beta": 5}, {"layers": 2, "unlabelled": False}]])
+def test_check_and_the_run_itself_tell_one_and_the_same_measurement(
+    students: list[dict[str, Any]], workspace: Path, tmp_path: Path
+) -> None:
+    """On the sixteen batches that training begins with, of more rows than those: by the same words and digits."""
+    asked = recipe(
+        workspace, output=str(tmp_path / "run"), students=students, controls=False,
+        training={"num_train_epochs": 1, "per_device_train_batch_size": 4},
+        evaluation={"resamples": 10, "measure_speed": False},
+    )  # fmt: skip
+    asked.data.unlabelled = [str(workspace / "unlabelled.txt")]
+    checked = check(asked)
+    told = Notes()
+    with progress.watch(told):
+        run(asked)
+    for student in checked.students:
+        assert student.rows == 64
+        assert set(student.sentences()) <= set(told.notes)
+        assert all(term.value_error > 0 < term.share_error for term in student.terms)
+    mixed = next(each for each in checked.students if each.name == "pkd-skip-L3-spread" or len(students) == 1)
+    assert mixed.terms[0].weight == pytest.approx(0.5 * 160 / 200)
+    assert re.search(r"  ce: 0\.\d+ ± 0\.\d+, weight 0\.4, \d+(\.\d+)? ± \d+(\.\d+)? % of the", "\n".join(told.notes))
+    assert "  on the first 64 rows of training, without dropout, before the first step:" in told.notes
+
+
 def test_it_measures_unlabelled_rows_as_they_will_be_learnt_from(workspace: Path) -> None:
     given = recipe(workspace)
     given.data.unlabelled = [str(workspace / "unlabelled.txt")]
@@ -55,8 +98,49 @@ def test_a_teacher_that_is_yet_to_be_made_is_no_fault(workspace: Path, tmp_path:
     assert [student.pairs for student in result.students] == [((1, 2),)]
     assert not (tmp_path / "run").exists()
     given.students[0].layers = 9
-    with pytest.raises(RecipeError, match="A student of 9 layers cannot come from a teacher of 4"):
+    with pytest.raises(RecipeError, match="a student of 9 layers cannot come from a teacher of 4"):
         check(given)
+
+
+def test_a_fine_tuned_teacher_is_compared_with_what_the_recipe_makes_now(workspace: Path, tmp_path: Path) -> None:
+    """A run would make a stale one anew, so nothing is measured with it."""
+    training = {"num_train_epochs": 1, "learning_rate": 3e-3}
+    given = recipe(workspace, output=str(tmp_path / "run"), controls=False)
+    given.teacher.finetune = TrainingSettings(**training)
+    finetune(
+        model=given.teacher.model, output=str(tmp_path / "run" / "teacher"), max_length=32,
+        train=given.data.train, eval=given.data.eval, **training,
+    )  # fmt: skip
+    fresh = check(given)
+    assert fresh.students[0].terms
+    assert not any("stale" in told for told in fresh.sentences)
+
+    def told_of(change: Callable[[Any], None]) -> str:
+        changed = copy.deepcopy(given)
+        change(changed)
+        result = check(changed)
+        assert result.teacher_score is None
+        assert [student.terms for student in result.students] == [[]]
+        return next(told for told in result.sentences if str(tmp_path / "run" / "teacher") in told)
+
+    def rate(changed: Any) -> None:
+        changed.teacher.finetune.learning_rate = 1e-3
+
+    def rows(changed: Any) -> None:
+        changed.data.train = str(workspace / "test.csv")
+
+    assert "is stale: training.learning_rate 0.003 → 0.001. A run sets it aside" in told_of(rate)
+    assert re.search(r"is stale: data\.train\.\w+ [0-9a-f]{8}… → ", told_of(rows))
+    assert "is stale: seed 42 → 7." in told_of(lambda changed: setattr(changed, "seed", 7))
+    assert "is stale: encoder.model " in told_of(
+        lambda changed: setattr(changed.teacher, "model", str(tmp_path / "run" / "teacher"))
+    )
+    with (tmp_path / "run" / "teacher" / "model.safetensors").open("ab") as file:
+        file.write(b"?")
+    assert "is damaged: model.safetensors" in told_of(lambda changed: None)
+    (tmp_path / "run" / "teacher" / "manifest.json").unlink()
+    with pytest.raises(RecipeError, match="exists and was not made by this command"):
+        check(given)  # as the run would say
 
 
 @pytest.mark.parametrize(
@@ -91,7 +175,7 @@ def test_a_metric_that_so_many_classes_do_not_have_is_refused(workspace: Path, t
     make_teacher(labels=("a", "b", "c")).save_pretrained(tmp_path / "teacher")
     make_tokenizer().save_pretrained(tmp_path / "teacher")
     told = (
-        "evaluation.metric is f1, which single_label_classification of 3 classes has not. Give one of accuracy, "
+        "metric is f1, which single_label_classification of 3 classes has not. Give one of accuracy, "
         "macro_f1, mcc, or auto."
     )
     for finetuning in (None, TrainingSettings()):
@@ -106,7 +190,7 @@ def test_a_metric_that_so_many_classes_do_not_have_is_refused(workspace: Path, t
 
 
 def test_what_does_not_fit_the_teacher_is_refused(workspace: Path) -> None:
-    with pytest.raises(RecipeError, match=r"^A student of 5 layers cannot come from a teacher of 4"):
+    with pytest.raises(RecipeError, match=r"a student of 5 layers cannot come from a teacher of 4"):
         check(recipe(workspace, students=[{"layers": 5}]))
     with pytest.raises(RecipeError, match="max_length is 128, but this bert model reads at most 64"):
         given = recipe(workspace)

@@ -1,3 +1,5 @@
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -6,12 +8,14 @@ from transformers import AutoModelForSequenceClassification
 
 import pkd
 from conftest import BAD, GOOD, SPECIAL, make_teacher, make_tokenizer
+from pkd.cli.main import main
 from pkd.data.examples import load_examples
 from pkd.jobs.check import check_teacher_score
 from pkd.jobs.evaluate import describe_rows, measuring_split
 from pkd.recipe.settings import DataSettings
 from pkd.reporting.evaluated_rows import rows_in_words
 from pkd.reporting.results import ComparisonRecord, FlipRecord, ModelRecord
+from serving.exported import Exported
 
 FEW = (*SPECIAL, *GOOD, *BAD)
 
@@ -159,3 +163,81 @@ def test_a_teacher_surely_worse_than_the_commonest_class_is_refused() -> None:
         1.0,
         0.8,
     )
+
+
+def test_exported_folders_stand_beside_the_models_they_came_from(exported: Exported, workspace: Path) -> None:
+    records = pkd.evaluate(
+        [exported.float32, exported.int8], teacher=exported.torch, test=workspace / "test.csv", resamples=50
+    )
+    models = {record.name: record for record in records if isinstance(record, ModelRecord)}
+    assert {name: (model.runtime, model.precision) for name, model in models.items()} == {
+        "teacher": ("torch", "float32"),
+        "served": ("onnx", "float32"),
+        "served-int8": ("onnx", "int8"),
+    }
+    for name in ("served", "served-int8"):
+        assert models[name].parameters == models["teacher"].parameters
+        assert models[name].layers == models["teacher"].layers == 1
+        assert models[name].rows_per_second
+        assert models[name].devices == {"scores": "cpu", "rows_per_second": "cpu"}
+        assert models[name].scores["agreement"].value > 0.9
+    assert models["served"].scores["agreement"].value == 1
+    assert models["served"].scores["kl"].value < 1e-10 < models["served-int8"].scores["kl"].value
+    assert models["served"].scores["accuracy"] == models["teacher"].scores["accuracy"]
+    graph = exported.int8 / "onnx" / "model_quantized.onnx"
+    assert models["served-int8"].bytes == graph.stat().st_size != models["teacher"].bytes
+    questions = [record.question for record in records if isinstance(record, ComparisonRecord)]
+    assert questions == ["against the teacher", "against the teacher", "served against served-int8"]
+
+
+def test_an_exported_model_may_be_the_teacher_and_classes_are_matched_by_name(
+    exported: Exported, workspace: Path, tmp_path: Path
+) -> None:
+    turned = tmp_path / "turned"
+    shutil.copytree(exported.float32, turned)
+    config = json.loads((turned / "config.json").read_text())
+    names = {"id2label": {"0": "positive", "1": "negative"}, "label2id": {"positive": 0, "negative": 1}}
+    (turned / "config.json").write_text(json.dumps({**config, **names}))
+    records = pkd.evaluate(
+        turned, teacher=exported.float32, test=workspace / "test.csv", measure_speed=False, resamples=20
+    )
+    teacher, other = (record for record in records if isinstance(record, ModelRecord))
+    assert (teacher.name, teacher.runtime, other.name, other.runtime) == ("teacher", "onnx", "turned", "onnx")
+    assert other.scores["accuracy"].value == pytest.approx(1 - teacher.scores["accuracy"].value)
+    assert other.scores["agreement"].value == 0
+
+
+def test_an_exported_model_reads_as_many_word_pieces_as_the_one_beside_it(exported: Exported, workspace: Path) -> None:
+    scores = {}
+    for length in (64, 4):
+        records = pkd.evaluate(
+            [exported.torch, exported.float32], test=workspace / "test.csv", max_length=length, measure_speed=False
+        )
+        ours, theirs = (record.scores["cross_entropy"] for record in records if isinstance(record, ModelRecord))
+        assert ours.value == pytest.approx(theirs.value, abs=1e-5)
+        scores[length] = ours.value
+    assert scores[4] > scores[64]
+
+
+def test_the_command_names_what_ran_each_model_and_its_size(
+    exported: Exported, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [str(exported.int8), "--teacher", str(exported.torch), "--test", str(workspace / "test.csv"), "-q"]
+    assert main(["evaluate", *given, "--set", "measure_speed=false", "--set", "resamples=20"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "What ran them: teacher in PyTorch (float32); served-int8 in ONNX Runtime (int8)." in told
+    assert "at 100 % of its parameters" in told
+    assert " of its size" in told
+    assert " parameters size " in told
+
+
+def test_an_exported_folder_that_cannot_be_used_is_told_before_anything_computes(
+    exported: Exported, workspace: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(exported.int8, tmp_path / "served")
+    (tmp_path / "served" / "manifest.json").unlink()
+    with pytest.raises(pkd.TeacherError, match="has no manifest that tells its parameters"):
+        pkd.evaluate([exported.torch, tmp_path / "served"], test=workspace / "test.csv")
+    (tmp_path / "served" / "onnx" / "model_quantized.onnx").write_bytes(b"no graph")
+    with pytest.raises(pkd.TeacherError, match="cannot be loaded by ONNX Runtime"):
+        pkd.evaluate([exported.torch, tmp_path / "served"], test=workspace / "test.csv")

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import struct
+import sys
 from typing import Any
 
 import pytest
 
+from pkd.errors import ResourceError
 from pkd.reporting import charts
 from pkd.reporting.results import ModelRecord, Record
 
@@ -48,6 +50,14 @@ def test_the_scores_chart_has_a_line_a_seed(records: list[Record]) -> None:
     assert len(rows) == 1 + 6 * 3
     assert sorted(row["line"] for row in rows if row["name"] == "kd-L3-first") == [0, 1, 2]
     assert [row["line"] for row in rows if row["role"] == "teacher"] == [1]  # in the middle
+
+
+def test_a_picture_without_the_library_that_draws_it_is_refused_in_a_sentence(
+    records: list[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "vl_convert", None)  # as Python finds a package that is not installed
+    with pytest.raises(ResourceError, match=r"vl-convert-python, which is not installed .* pip install"):
+        charts.chart_png(charts.kept_chart(records))
 
 
 def test_learning_curves_show_only_terms_that_were_logged(records: list[Record]) -> None:

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from pkd import progress
 from pkd.errors import CacheError
+from pkd.reporting import html
 from pkd.reporting.html import report_page, write_report
 from pkd.reporting.results import FlipRecord, ModelRecord, Record, RunRecord, Score, write_results
 
@@ -55,6 +58,25 @@ def test_the_page_lies_beside_the_results_and_replaces_the_old_one_whole(tmp_pat
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CacheError, match=r"results\.jsonl does not exist"):
         write_report(tmp_path)
+
+
+def test_without_the_library_that_draws_charts_the_page_is_whole_and_says_so(
+    records: list[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(progress, "warn", told.append)
+    whole = page_of(records)
+    html._vega_script.cache_clear()
+    monkeypatch.setitem(sys.modules, "vl_convert", None)  # as Python finds a package that is not installed
+    try:
+        page = page_of(records)
+    finally:
+        html._vega_script.cache_clear()
+    assert page.text == whole.text
+    assert [kind for kind, script in page.scripts if "vl-convert-python was not installed" in script] == [""]
+    assert len(told) == 1
+    assert "without its charts" in told[0]
+    assert "pip install vl-convert-python" in told[0]
 
 
 def test_nothing_is_loaded_from_anywhere(records: list[Record]) -> None:

@@ -6,16 +6,17 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from scipy.special import softmax
 
 from conftest import make_tokenizer
 from encoder.families import make_classifier
 from pkd.distillation.student import student_from
 from pkd.encoder.contract import LoadedClassifier, load_teacher
 from pkd.errors import TeacherError
-from pkd.jobs.evaluate import evaluate
 from pkd.reporting.export_card import exported_card
+from pkd.serving.classifier import Classifier
 from pkd.serving.export import trace, write_graph
-from pkd.serving.proof import Change, prove, refusals, shapes_for
+from pkd.serving.proof import Change, measure_change, prove, refusals, shapes_for
 from serving.exported import Exported, manifest
 
 
@@ -58,9 +59,7 @@ def test_an_exported_folder_holds_one_graph_and_what_is_needed_to_read_texts(exp
     assert manifest(exported.float32)["parity"]["largest_difference"] < 1e-4  # type: ignore[index]
 
 
-def test_what_is_exported_is_not_compared_and_its_card_tells_no_use_by_pytorch(exported: Exported) -> None:
-    with pytest.raises(TeacherError, match="is an exported folder"):
-        evaluate([str(exported.int8)], test="test.csv")
+def test_the_card_of_what_is_exported_tells_no_use_by_pytorch(exported: Exported) -> None:
     use = "## Use\n\n```python\nfrom transformers import pipeline\n\npipeline('...')\n```\n\nLabels: a.\n\n## Results\n"
     told = exported_card(f"---\nlibrary_name: transformers\n---\n\n# it\n\n{use}", "it", manifest(exported.int8))
     assert "pipeline('...')" not in told
@@ -74,3 +73,43 @@ def test_int8_is_judged_by_the_metric_and_by_the_answers_that_stay() -> None:
     assert "falls from 0.8400 to 0.8300" in refusals(change, max_drop=0.005, min_agreement=0.97)[0]
     assert "98.00% of the answers" in refusals(change, max_drop=0.011, min_agreement=0.99)[0]
     assert refusals(Change("x", 3, agreement=float(np.nan)), max_drop=1, min_agreement=0)
+
+
+def test_int8_is_judged_by_its_answers_to_one_text_at_a_time_too() -> None:
+    """Four texts; asked alone, the last one turns round, which its neighbours hid."""
+    before = np.array([[4.0, 0.0], [0.0, 4.0], [4.0, 0.0], [0.0, 1.0]])
+    alone = np.array([[4.0, 0.0], [0.0, 4.0], [1.0, 0.0]])
+    change = measure_change(
+        before,
+        before,
+        alone,
+        np.array([0, 1, 3]),
+        np.array([0, 1, 0, 1]),
+        "single_label_classification",
+        "accuracy",
+        "x",
+    )
+    assert (change.agreement, change.after, change.drop) == (1.0, 1.0, 0.0)
+    assert change.alone is not None
+    assert (change.alone.rows, change.alone.differ, change.alone.median) == (3, 1, 0.0)
+    assert change.alone.agreement == change.alone.after == pytest.approx(2 / 3)
+    assert change.alone.largest == pytest.approx(np.tanh(0.5))  # σ(1) − σ(−1)
+    told = refusals(change, max_drop=0.005, min_agreement=0.97)
+    assert len(told) == 2
+    assert "falls from 1.0000 to 0.6667 on 3 rows of x one at a time" in told[0]
+    assert "66.67% of the answers to 3 rows of x one at a time stay the same" in told[1]
+    assert not refusals(change, max_drop=0.5, min_agreement=0.5)
+
+
+def test_an_export_to_int8_tells_what_a_texts_neighbours_move(exported: Exported, workspace: Path) -> None:
+    facts = manifest(exported.int8)["int8"]
+    texts = [line.rpartition(",")[0] for line in (workspace / "dev.csv").read_text().splitlines()[1:]]
+    classifier = Classifier.load(exported.int8)
+    among = classifier.logits(texts)
+    alone = np.concatenate([classifier.logits([text]) for text in texts])
+    moved = np.abs(softmax(alone, axis=1) - softmax(among, axis=1)).max(axis=1)
+    assert facts["alone"]["rows"] == len(texts) == 60  # type: ignore[index]
+    assert facts["alone"]["largest"] == pytest.approx(moved.max(), abs=1e-6)  # type: ignore[index]
+    assert facts["alone"]["median"] == pytest.approx(np.median(moved), abs=1e-6)  # type: ignore[index]
+    assert facts["alone"]["differ"] == (alone.argmax(axis=1) != among.argmax(axis=1)).sum()  # type: ignore[index]
+    assert "int8, one text at a time: " in (exported.int8 / "README.md").read_text()

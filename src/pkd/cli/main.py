@@ -25,7 +25,7 @@ _EXAMPLES = {
     "finetune": ["pkd finetune --model bert-base-uncased --train train.csv --eval dev.csv --output teacher/"],
     "annotate": ["pkd annotate --teacher teacher/ --train train.csv --output annotated/ --layers 6"],
     "distill": ["pkd distill --teacher teacher/ --train train.csv --eval dev.csv --layers 6 --output student/"],
-    "evaluate": ["pkd evaluate student/ other/ --test test.csv --teacher teacher/"],
+    "evaluate": ["pkd evaluate student/ served/ --test test.csv --teacher teacher/"],
     "report": ["pkd report runs/demo"],
     "verify": ["pkd verify runs/demo", "pkd verify student/ --json"],
     "predict": ["pkd predict student/ 'a fine film'", "pkd predict student/ --file new.csv --json > answers.jsonl"],

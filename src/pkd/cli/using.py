@@ -21,7 +21,10 @@ from pkd.storage.space import readable_bytes
 @with_progress
 @with_flags(COLUMNS, WHERE)
 def evaluate(
-    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="folders of classifiers", show_default=False)],
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL...", help="folders of classifiers, exported or not", show_default=False),
+    ],
     test: Annotated[
         str | None, typer.Option("--test", metavar="FILE", help="labelled examples", show_default=False)
     ] = None,

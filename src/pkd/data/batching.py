@@ -5,6 +5,7 @@ Columns are read from Arrow without a Python object a row, and the teacher's ans
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from pkd.data.labels import IGNORED_LABEL
+from pkd.data.label_kinds import IGNORED_LABEL
 from pkd.storage.fingerprint import fingerprint
 
 if TYPE_CHECKING:
@@ -41,14 +42,57 @@ def grouped_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -
     Returns:
         [N] a permutation of the row numbers, the same for the same arguments.
     """
-    random = np.random.default_rng([seed, epoch])
-    shuffled = random.permutation(len(lengths))
+    shuffled, turns = _drawn(len(lengths), batch_size, seed, epoch)
     group = batch_size * _BATCHES_A_GROUP
     in_groups = [shuffled[begin : begin + group] for begin in range(0, len(shuffled), group)]
-    by_length = np.concatenate([rows[np.argsort(lengths[rows], kind="stable")] for rows in in_groups] or [shuffled])
-    full = len(by_length) // batch_size * batch_size
-    batches = by_length[:full].reshape(-1, batch_size)
-    return np.concatenate([batches[random.permutation(len(batches))].reshape(-1), by_length[full:]])
+    by_length = np.concatenate([_by_length(rows, lengths[rows]) for rows in in_groups] or [shuffled])
+    full = len(turns) * batch_size
+    return np.concatenate([by_length[:full].reshape(-1, batch_size)[turns].reshape(-1), by_length[full:]])
+
+
+def first_batches(
+    rows: int,
+    lengths_of: Callable[[np.ndarray], np.ndarray],
+    batch_size: int,
+    seed: int,
+    *,
+    accumulation: int,
+    most: int,
+) -> list[np.ndarray]:
+    """The rows of the batches that a training begins with, as `LengthGroupedBatches` gives them to a single process.
+
+    Args:
+        rows: how many there are.
+        lengths_of: gives the lengths of the rows of some numbers; asked for the groups alone that the batches are from.
+        batch_size: rows a batch.
+        seed: of the run.
+        accumulation: batches an optimiser step.
+        most: batches at most.
+    """
+    step = batch_size * accumulation
+    group = step * _BATCHES_A_GROUP
+    shuffled, turns = _drawn(rows, step, seed, 0)
+
+    @functools.cache
+    def sorted_group(number: int) -> np.ndarray:
+        of_group = shuffled[number * group : (number + 1) * group]
+        return _by_length(of_group, lengths_of(of_group))
+
+    begins = [int(turn) * step for turn in turns[: -(-most // accumulation)]]
+    if len(begins) * accumulation < most and len(turns) * step < rows:  # the one that is not full comes last
+        begins.append(len(turns) * step)
+    steps = [sorted_group(begin // group)[begin % group :][:step] for begin in begins]
+    return [rows[begin : begin + batch_size] for rows in steps for begin in range(0, len(rows), batch_size)][:most]
+
+
+def _drawn(rows: int, batch_size: int, seed: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    """All rows shuffled, and the order in which the full batches come."""
+    random = np.random.default_rng([seed, epoch])
+    return random.permutation(rows), random.permutation(rows // batch_size)
+
+
+def _by_length(rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    return rows[np.argsort(lengths, kind="stable")]
 
 
 def stand_in(row: int) -> int:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from pkd import progress
 from pkd.data.choices import groups_of
 from pkd.data.lengths import CHARACTERS_A_WORD_PIECE
-from pkd.data.raw_labels import read_labels
+from pkd.data.raw_labels import LabelReader
 from pkd.data.tables import RawTable, places
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
@@ -35,7 +35,7 @@ _SHOWN = 5
 
 
 def clean_rows(
-    raw: RawTable, settings: DataSettings, *, on_empty: OnEmpty, cut: bool = True, class_names: Sequence[str] = ()
+    raw: RawTable, settings: DataSettings, *, on_empty: OnEmpty, cut: bool = True, reader: LabelReader | None = None
 ) -> datasets.Dataset:
     """Make a dataset of strings and, where there are labels: classes (int64 or strings), scores or sets of names.
 
@@ -44,7 +44,7 @@ def clean_rows(
         settings: `problem_type`, and `max_length`: what lies far from both ends of a text is cut out now.
         on_empty: what to do about empty texts: "error" refuses more than 1 % of them.
         cut: False cuts nothing, since the text is given back.
-        class_names: of the classifier that the labels are for, if there is one.
+        reader: reads the labels, as those of all files of the job.
 
     Raises:
         DataError: if there are no rows, too many empty texts, a row without a label, or labels that are no classes.
@@ -59,12 +59,15 @@ def clean_rows(
     kept = _kept_rows(raw, texts, on_empty)
     if kept is not None and not kept.any():
         raise DataError(f"{raw.source} has 0 rows left: all {rows:,} have an empty text.")
+    if raw.labels is not None:
+        reader = reader or LabelReader(settings)
+        kept = reader.labelled(raw, kept)
     _warn_of_control_characters(raw, texts)
     if cut:
         texts = [_cut(raw, text, CHARACTERS_A_WORD_PIECE * settings.max_length) for text in texts]
     columns: dict[str, Any] = dict(zip(_text_names(raw), texts, strict=True))
-    if raw.labels is not None:
-        columns["label"] = read_labels(raw, settings, kept, class_names)
+    if raw.labels is not None and reader is not None:
+        columns["label"] = reader.read(raw, kept)
     if raw.groups is not None and (groups := groups_of(raw.groups)) is not None:
         columns["group"] = pa.array(groups, pa.string())
     table = pa.table(columns)

@@ -85,7 +85,7 @@ def read_delimited(
                 f"{path}: the column '{columns.choices}' seems to hold several choices, which a field cannot. Give "
                 "JSON lines with a list, or a column a choice, as choice_0, choice_1; or name the text column."
             )
-        rows, width = RowBuffer(columns, len(columns.choice_set)), len(names)
+        rows, width = RowBuffer(columns, len(columns.choice_set), is_typed=False), len(names)
         uneven: list[tuple[int, int]] = []
         quoted: int | None = None  # the first line with a field in quotes, where quotes are text
         for line, record in reader:

@@ -12,8 +12,10 @@ import datasets
 
 from pkd import progress
 from pkd.data.encoding import fingerprint_rows, text_columns
-from pkd.data.labels import Outputs, encode_labels, find_label_names, outputs_of, problem_of
+from pkd.data.labels import encode_labels, find_label_names, other_class
+from pkd.data.outputs import Outputs, outputs_of
 from pkd.data.overlap import check_splits
+from pkd.data.raw_labels import LabelReader
 from pkd.data.sources import Source, read_data
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.faults import shown
@@ -22,7 +24,7 @@ from pkd.recipe.naming import fields_of
 from pkd.recipe.places import AnyPath
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.settings import DataSettings, ProblemType
-from pkd.recipe.spelling import named, set_to
+from pkd.recipe.spelling import set_to
 from pkd.recipe.suggestions import hint_for
 
 _CLASSES_TOLD = 20
@@ -73,54 +75,61 @@ def load_examples(
         DataError: if a file cannot be used, or its labels are not the teacher's.
         RecipeError: if the settings ask for another kind of problem than the teacher's.
     """
-    if teacher is not None and settings.problem_type not in ("auto", teacher.problem_type):
-        raise RecipeError(
-            f"{named('data.problem_type')} is {settings.problem_type}, but the teacher has learned "
-            f"{teacher.problem_type}. Leave it out, or take another teacher."
-        )
-    if teacher is not None:
-        settings = dataclasses.replace(settings, problem_type=teacher.problem_type)
+    reader = LabelReader(settings, teacher)
     sources: dict[str, list[Source]] = {}
 
     def on_source(split: str, source: Source) -> None:
         sources.setdefault(split, []).append(source)
         progress.note(f"{_SPLITS[split]}: {source}")
 
-    data = read_data(settings, tuple(splits), teacher.label_names if teacher is not None else (), on_source)
+    data = read_data(
+        settings if teacher is None else dataclasses.replace(settings, problem_type=teacher.problem_type),
+        tuple(splits),
+        reader,
+        on_source=on_source,
+    )
     _check_same_kind(data)
-    problem_type: ProblemType
-    first = next((rows for split, rows in data.items() if split != "unlabelled"), None)
-    if teacher is not None:
-        problem_type = teacher.problem_type
-    elif settings.problem_type != "auto":
-        problem_type = settings.problem_type
-    else:
-        problem_type = "single_label_classification" if first is None else problem_of(first)
-    if teacher is not None and teacher.label_names:
-        names, names_from = teacher.label_names, "classifier"
-    elif first is None:  # unlabelled text alone, which teaches no names
-        names, names_from = (), "training rows"
-    else:
-        names_from = "training rows"
-        names = find_label_names(first, problem_type, settings.label_columns or settings.label_names)
-        told = ", ".join(f"{index} {name}" for index, name in enumerate(names[:_CLASSES_TOLD]))
-        more = f" and {len(names) - _CLASSES_TOLD:,} more" if len(names) > _CLASSES_TOLD else ""
-        progress.note(f"What is learned ({problem_type}), by output: {told}{more}.")
+    outputs, names_from = _outputs_of_examples(data, reader)
     for split in data:
         if split != "unlabelled":
             data[split] = encode_labels(
                 data[split],
-                names,
+                outputs.label_names,
                 split=split,
                 source=str(getattr(settings, split)),
-                problem_type=problem_type,
+                problem_type=outputs.problem_type,
                 ids_are_teacher_ids=settings.label_ids_are_teacher_ids,
                 names_from=names_from,
             )
     checked = check_splits(data)
     for warning in checked.warnings:
         progress.warn(warning)
-    return Examples(data, names, problem_type, checked.warnings, sources, checked.shared)
+    return Examples(data, outputs.label_names, outputs.problem_type, checked.warnings, sources, checked.shared)
+
+
+def _outputs_of_examples(data: datasets.DatasetDict, reader: LabelReader) -> tuple[Outputs, str]:
+    """What a head for these rows answers, and where the names of its classes come from.
+
+    The teacher's outputs, or what the training rows teach; rows without any label teach no names.
+    """
+    first = next((rows for split, rows in data.items() if split != "unlabelled"), None)
+    teacher, settings = reader.outputs, reader.settings
+    if teacher is not None and (teacher.label_names or first is None):
+        other = None
+        if teacher.problem_type == "binary_classification" and first is not None:
+            other = other_class(first, teacher.label_names)
+        if other is not None:
+            progress.note(f"The classifier's one output is that of '{teacher.label_names[1]}'; without it: '{other}'.")
+            teacher = dataclasses.replace(teacher, label_names=(other, teacher.label_names[1]))
+        return teacher, "classifier"
+    if first is None or reader.kind is None:
+        return Outputs("single_label_classification", ()), "training rows"
+    problem_type = reader.kind.problem_type
+    names = find_label_names(first, problem_type, settings.label_columns or settings.label_names)
+    told = ", ".join(f"{index} {name}" for index, name in enumerate(names[:_CLASSES_TOLD]))
+    more = f" and {len(names) - _CLASSES_TOLD:,} more" if len(names) > _CLASSES_TOLD else ""
+    progress.note(f"What is learned ({problem_type}), by output: {told}{more}.")
+    return Outputs(problem_type, names), "training rows"
 
 
 def load_data(

@@ -6,10 +6,8 @@ silence, so whatever cannot be matched by name is refused unless the user says t
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,34 +16,30 @@ import pyarrow.compute as pc
 
 from pkd import progress
 from pkd.data.arrays import column_array, column_values
-from pkd.data.class_names import HEADS, names_by_id
 from pkd.data.encoding import count_choices
-from pkd.data.raw_labels import or_as_unlabelled
-from pkd.data.spelling import lookalikes, match_names, visible
-from pkd.errors import DataError, TeacherError
+from pkd.data.outputs import REGRESSION_NAME, has_placeholder_names
+from pkd.data.spelling import listed, lookalikes, match_names, visible
+from pkd.errors import DataError
 from pkd.recipe.settings import ProblemType
 from pkd.recipe.spelling import named, set_to
 
 if TYPE_CHECKING:
     import datasets
-    from transformers import PretrainedConfig
-
-IGNORED_LABEL = -100  # what the ecosystem's losses leave out: training on it would be NaN or nothing
-HIDDEN_LABEL = -1  # what benchmarks write where the label is kept back
 
 _SHOWN = 10
 _ROWS_THAT_SHOW_CLASSES = 20  # a split this large with one class only may be a column that was filled in
 _PROBLEMS: dict[ProblemType, str] = {
     "single_label_classification": "classes",
     "multi_label_classification": "sets of labels",
+    "binary_classification": "two classes",
     "regression": "scores",
     "multiple_choice": "choices",
 }
-REGRESSION_NAME = "score"  # of the one output
+_OF_ONE_LABEL = ("single_label_classification", "binary_classification")
 
 
 def problem_of(train: datasets.Dataset) -> ProblemType:
-    """What rows teach whose labels were read as they stand: choices, scores, sets of labels, or classes."""
+    """What rows teach whose labels were read: choices, scores, sets of labels, or classes."""
     kind = str(train.features["label"].dtype if hasattr(train.features["label"], "dtype") else "list")
     if count_choices(train.column_names):
         return "multiple_choice"
@@ -59,34 +53,35 @@ def find_label_names(
     problem_type: ProblemType = "single_label_classification",
     ordered: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """The names of a head's outputs in their order.
+    """The names of the classes in their order.
 
     Of classes: words sorted, integers by value and named by their digits. Of sets: `ordered`, or the names sorted.
     Of choices: A, B, C, ...; of a score: "score".
 
     Raises:
-        DataError: if the rows have one class only, labels that mark rows without a label, or one not in `ordered`.
+        DataError: if the rows have one class only, or one not in `ordered`; of a binary classification more than two.
     """
     if problem_type == "regression":
         return (REGRESSION_NAME,)
     if problem_type == "multiple_choice":
         return tuple(chr(ord("A") + number) for number in range(count_choices(train.column_names)))
-    if ordered and problem_of(train) != problem_type:
+    if ordered and problem_of(train) != problem_type and problem_type != "binary_classification":
         return tuple(ordered)  # `encode_labels` says that the rows are of another kind
     if problem_type == "multi_label_classification":
-        named = {name for names in column_values(train, "label") for name in names}
-        names = _all_named(named, ordered) or tuple(sorted(named))
+        found = {name for names in column_values(train, "label") for name in names}
+        numbers = all(name.isdecimal() for name in found)
+        names = _all_named(found, ordered) or tuple(sorted(found, key=int if numbers else str))
         if len(names) < 2:
             raise DataError(f"The labels of train name {len(names)} classes; a set of labels needs two at least.")
         return names
     distinct = set(train.unique("label"))
     if ordered:
         return _all_named(distinct, ordered) if _is_text(train) else tuple(ordered)
-    if not _is_text(train):
-        _refuse_markers(Counter(column_values(train, "label")), "train", sorted(distinct))
     if len(distinct) < 2:
         raise DataError(_one_class_message("train", next(iter(distinct)), len(train)))
     names = tuple(str(label) for label in sorted(distinct))
+    if problem_type == "binary_classification" and len(names) > 2:
+        raise DataError(f"The labels of train are {len(names)} classes ({_listed(names)}); a single output tells two.")
     folded = Counter(name.casefold() for name in names)
     alike = [name for name in names if folded[name.casefold()] > 1]
     if alike:
@@ -107,45 +102,17 @@ def _all_named(labels: Iterable[str], ordered: Sequence[str]) -> tuple[str, ...]
     return tuple(ordered)
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """What a classifier's head answers: the kind of problem, and the names of its outputs in their order.
+def other_class(rows: datasets.Dataset, classes: Sequence[str]) -> str | None:
+    """What rows call the first of two classes, of which a classifier's one output names the second alone; or None.
 
-    The names of a multiple choice are empty where the model does not say how many choices there are.
+    It is the one label that is not the second class, where that occurs too.
     """
-
-    problem_type: ProblemType
-    label_names: tuple[str, ...]
-
-
-def outputs_of(config: PretrainedConfig) -> Outputs:
-    """What a saved classifier's head answers, by its configuration.
-
-    As in transformers, one output without a `problem_type` is a score, several are classes; a model for multiple
-    choice is known by its class.
-
-    Raises:
-        TeacherError: if its outputs are not named one by one, or the problem_type is none that pkd knows.
-    """
-    where = str(config.name_or_path or "The model")
-    label_names = names_by_id(config.id2label, where)
-    if any(str(name).endswith("ForMultipleChoice") for name in config.architectures or ()):
-        return Outputs("multiple_choice", () if has_placeholder_names(label_names) else label_names)
-    kind: Any = config.problem_type or ("regression" if len(label_names) == 1 else "single_label_classification")
-    if kind not in HEADS:
-        raise TeacherError(
-            f"{where}: problem_type is {kind!r}; it must be one of {', '.join(HEADS)}. Mend its config.json."
-        )
-    return Outputs(kind, label_names)
-
-
-def has_placeholder_names(names: Sequence[str]) -> bool:
-    """Whether a classifier's classes were never named.
-
-    >>> has_placeholder_names(["LABEL_0", "LABEL_1"]), has_placeholder_names(["negative", "positive"])
-    (True, False)
-    """
-    return bool(names) and all(re.fullmatch(rf"LABEL_{index}", name) for index, name in enumerate(names))
+    if not _is_text(rows) or not classes[0].startswith("not "):
+        return None
+    labels = rows.unique("label")
+    known = match_names(labels, classes)
+    others = [label for label in labels if label not in known]
+    return str(others[0]) if len(others) == 1 and 1 in known.values() else None
 
 
 def encode_labels(
@@ -172,17 +139,13 @@ def encode_labels(
         is_part: the rows are a part of the split, of which one class alone may be seen.
 
     Raises:
-        DataError: showing both lists of classes, if a label cannot be matched; if labels are hidden; or if they are of
-            another kind of problem than the classifier's.
+        DataError: showing both lists of classes, if a label cannot be matched; or if labels are of another kind of
+            problem than the classifier's.
     """
     where = source if is_part else f"{source} ({split})"
     if "label" not in dataset.column_names:
         raise DataError(f"{where} has no labels: it can be predicted, not trained or measured on.")
-    if problem_of(dataset) != problem_type and not (problem_type == "regression" and _is_number(dataset)):
-        raise DataError(
-            f"{where} has labels of {_PROBLEMS[problem_of(dataset)]}, but {_PROBLEMS[problem_type]} are learned. Give "
-            f"other rows, or say with {set_to('data.problem_type')} what is to be learned."
-        )
+    _check_kind(dataset, problem_type, where)
     if problem_type == "regression":
         scores = dataset.with_format("arrow")[:]["label"].cast(pa.float32())
         if split == "train" and len(pc.unique(scores)) < 2:
@@ -197,15 +160,14 @@ def encode_labels(
             raise DataError(f"{where} has {largest + 1} choices, the classifier {len(names)}.")
         return dataset
     counts: Counter[str | int] = Counter(column_values(dataset, "label"))
-    if _is_text(dataset):
-        ids = match_names(counts, names)
+    numbers = not _is_text(dataset)
+    if problem_type == "binary_classification" and numbers:
+        ids: dict[str | int, int] = {label: int(label) for label in counts if label in (0, 1)}
+    elif numbers:
+        ids = _ids_of_integers(counts, names, ids_are_teacher_ids=ids_are_teacher_ids)
     else:
-        if str(HIDDEN_LABEL) not in names:
-            _refuse_markers(counts, where, names)
-        else:
-            _refuse_ignored(counts, where)
-        ids = _ids_of_integers(counts, names, where, ids_are_teacher_ids=ids_are_teacher_ids)
-    _refuse_unknown(counts, ids, names, where, names_from, numbers_for_names=not _is_text(dataset))
+        ids = match_names(counts, names)
+    _refuse_unknown(counts, ids, names, where, names_from, numbers_for_names=numbers)
     if not is_part:
         _check_classes(counts, names, split, where)
     return _with_labels(dataset, pa.array((ids[label] for label in column_values(dataset, "label")), pa.int64()))
@@ -215,6 +177,18 @@ def label_array(dataset: datasets.Dataset) -> np.ndarray[Any, Any]:
     """The labels that `encode_labels` made: class ids or scores [N], sets [N, C]."""
     labels: np.ndarray[Any, Any] = column_array(dataset, "label")
     return labels
+
+
+def _check_kind(dataset: datasets.Dataset, problem_type: ProblemType, where: str) -> None:
+    found = problem_of(dataset)
+    if found == problem_type or {found, problem_type} <= set(_OF_ONE_LABEL):
+        return
+    if problem_type == "regression" and _is_number(dataset):
+        return
+    raise DataError(
+        f"{where} has labels of {_PROBLEMS[found]}, but {_PROBLEMS[problem_type]} are learned. Give other rows, or say "
+        f"with {set_to('data.problem_type')} what is to be learned."
+    )
 
 
 def _with_labels(dataset: datasets.Dataset, labels: pa.Array | pa.ChunkedArray) -> datasets.Dataset:
@@ -228,7 +202,9 @@ def _with_labels(dataset: datasets.Dataset, labels: pa.Array | pa.ChunkedArray) 
 def _sets_of_ids(dataset: datasets.Dataset, names: Sequence[str], where: str, names_from: str) -> pa.FixedSizeListArray:
     counts: Counter[str | int] = Counter(name for row in column_values(dataset, "label") for name in row)
     ids = match_names(counts, names)
-    _refuse_unknown(counts, ids, names, where, names_from, numbers_for_names=False)
+    _refuse_unknown(
+        counts, ids, names, where, names_from, numbers_for_names=all(str(each).isdecimal() for each in counts)
+    )
     wanted = np.zeros((len(dataset), len(names)), dtype=np.float32)
     for row, labels in enumerate(column_values(dataset, "label")):
         wanted[row, [ids[name] for name in labels]] = 1
@@ -242,22 +218,16 @@ def _is_number(dataset: datasets.Dataset) -> bool:
 
 
 def _is_text(dataset: datasets.Dataset) -> bool:
-    return str(dataset.features["label"].dtype) in ("string", "large_string")
+    return str(getattr(dataset.features["label"], "dtype", "")) in ("string", "large_string")
 
 
 def _ids_of_integers(
-    counts: Iterable[str | int], names: Sequence[str], where: str, *, ids_are_teacher_ids: bool
+    counts: Iterable[str | int], names: Sequence[str], *, ids_are_teacher_ids: bool
 ) -> dict[str | int, int]:
-    by_digits = {name: index for index, name in enumerate(names)}
-    if not ids_are_teacher_ids and any(str(label) in by_digits for label in counts):
-        return {label: by_digits[str(label)] for label in counts if str(label) in by_digits}
     if not ids_are_teacher_ids:
-        if not has_placeholder_names(names):
-            return {}
-        progress.warn(
-            f"{where}: the classifier's classes have no names ({_listed(names)}), so integer labels are taken as its "
-            "class ids. Make sure that they are."
-        )
+        by_name = match_names(counts, names)
+        if by_name or not has_placeholder_names(names):
+            return by_name
     return {label: int(label) for label in counts if 0 <= int(label) < len(names)}
 
 
@@ -279,6 +249,11 @@ def _refuse_unknown(
     advice = "Labels are matched by name: rename them, or take a classifier that was trained on these classes."
     if names_from != "classifier":
         advice = "Take these rows out, or give training rows of these classes too."
+    elif has_placeholder_names(names) or (names == ("0", "1") and not numbers_for_names):
+        advice = (
+            "The classifier's outputs have no names: name them in their order, output 0 first, with "
+            f"{set_to('data.label_names')}."
+        )
     elif numbers_for_names and not ids:
         advice = (
             "Write the names instead of numbers; or, if the numbers are the classifier's own class ids, say so with "
@@ -290,28 +265,6 @@ def _refuse_unknown(
         f"{_listed(sorted(counts, key=str))}. Classes of the {names_from}: {_listed(names)}. "
         + " ".join([*alike, advice])
     )
-
-
-def _refuse_markers(counts: Counter[str | int], where: str, names: Sequence[str | int]) -> None:
-    """Refuse integers that mark rows without a label; −1 beside 1 (and 0) is a class of sentiment, if so named."""
-    _refuse_ignored(counts, where)
-    if HIDDEN_LABEL not in counts:
-        return
-    if set(names) in ({-1, 1}, {-1, 0, 1}):
-        progress.warn(f"{where}: -1 is taken as a class, beside {_listed(name for name in names if name != -1)}.")
-        return
-    raise DataError(
-        f"{where} has hidden labels (-1) in {counts[HIDDEN_LABEL]:,} of {counts.total():,} rows, as benchmarks' test "
-        "splits do: they can be predicted, not trained or measured on. Use a split with labels, or take these rows out."
-    )
-
-
-def _refuse_ignored(counts: Counter[str | int], where: str) -> None:
-    if IGNORED_LABEL in counts:
-        raise DataError(
-            f"{where} has the label -100 in {counts[IGNORED_LABEL]:,} of {counts.total():,} rows, which losses leave "
-            f"out in silence. Take these rows out{or_as_unlabelled()}."
-        )
 
 
 def _check_classes(counts: Counter[str | int], names: Sequence[str], split: str, where: str) -> None:
@@ -337,7 +290,7 @@ def _one_class_message(where: str, label: str | int, rows: int) -> str:
 
 
 def _listed(labels: Iterable[str | int]) -> str:
-    return _some([visible(str(label)) for label in labels])
+    return listed(labels, _SHOWN)
 
 
 def _some(told: Sequence[str]) -> str:

@@ -1,74 +1,221 @@
-"""What stands in a label column becomes classes, scores or sets of names, by what is learned.
+"""What stands in a label column becomes classes, scores or sets of names, in one way for all files of a job.
 
 Every label that does not fit is told with its line.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pkd import progress
-from pkd.data.spelling import plain
+from pkd.data.label_kinds import HIDDEN_LABEL, IGNORED_LABEL, LabelKind, decide_kind, known_names
+from pkd.data.label_sets import set_of
+from pkd.data.label_survey import TRUTH, LabelSurvey, digits_of, is_decimal, is_whole, items_of, spelled
+from pkd.data.outputs import Outputs, as_problem, said_by_user
+from pkd.data.spelling import plain, visible
 from pkd.data.tables import RawTable, places
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
-from pkd.recipe.spelling import named, offers
+from pkd.recipe.spelling import named, offers, set_to
 
 Kept = np.ndarray[Any, np.dtype[np.bool_]] | None
 
-_WHOLE = re.compile(r"[-+]?\d+")
-_DECIMAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-_LEADING_ZERO = re.compile(r"[-+]?0\d+")
-_TRUTH = {"true": 1, "false": 0}
-_YES_OR_NO = {**_TRUTH, "1": 1, "0": 0, "1.0": 1, "0.0": 0, "yes": 1, "no": 0}
-_SET_SEPARATORS = ("|", ";", ",")
+_YES_OR_NO = {**TRUTH, "1": 1, "0": 0, "1.0": 1, "0.0": 0, "yes": 1, "no": 0}
+_SHOWN = 5
 
 
-def read_labels(raw: RawTable, settings: DataSettings, kept: Kept, class_names: Sequence[str] = ()) -> pa.Array:
-    """The labels of a table: int64 or string classes, float64 scores, or lists of the names of a set.
+class LabelReader:
+    """Reads the label columns of a job's files, all in the way that the rows it sees first decide.
+
+    Those are the training rows where there are any. A source that is read in parts is looked at whole (`look`) before
+    the first part is read.
 
     Args:
-        raw: the table.
-        settings: `problem_type` says what they must be, "auto" takes scores for what has a fraction and sets for what
-            is a list; `label_names` names integer classes.
-        kept: the rows that are kept; the others need no label, and get null.
-        class_names: of the classifier, if there is one; true and false are words where it calls classes so, else 1, 0.
+        settings: what the user says of the labels.
+        outputs: of the classifier that they are for, if there is one.
 
     Raises:
-        DataError: if a row has no label, or one that does not fit.
+        RecipeError: if user and classifier contradict each other.
     """
-    if settings.label_columns:
-        return _sets_of_columns(raw, settings.label_columns, kept)
-    values = raw.labels if isinstance(raw.labels, list) else raw.labels.to_pylist() if raw.labels is not None else []
-    if settings.problem_type == "multi_label_classification":
-        return _sets(raw, values, settings.label_sep)
-    values = [_stripped(value) for value in values]
-    if kept is not None:
-        values = [value if keep else None for value, keep in zip(values, kept, strict=True)]
-    missing = [
-        row for row, value in enumerate(values) if (value is None or value != value) and (kept is None or kept[row])
-    ]
-    if missing:
-        raise DataError(
-            f"{raw.source}: {len(missing):,} of {len(values):,} rows have no label ({places(raw, missing)}). Label "
-            f"them, or take them out{or_as_unlabelled()}."
+
+    def __init__(self, settings: DataSettings, outputs: Outputs | None = None) -> None:
+        self.settings = settings
+        self.kind: LabelKind | None = None
+        self._said = None if outputs is None else said_by_user(outputs, settings)
+        self._names = known_names(settings, self._said)
+        self._survey = LabelSurvey()
+
+    @property
+    def outputs(self) -> Outputs | None:
+        """Of the classifier, once the labels have decided what it leaves open."""
+        if self._said is None or self.kind is None or self._said.is_said:
+            return self._said
+        return as_problem(self._said, self.kind.problem_type)
+
+    def look(self, raw: RawTable, kept: Kept = None) -> None:
+        """Let the rows of a table have their say in how labels are meant."""
+        if self.kind is None and not self.settings.label_columns:
+            values = [value for value in _values(raw, kept) if not _is_nothing(value)]
+            self._survey.add(values, is_typed=raw.is_typed)
+
+    def labelled(self, raw: RawTable, kept: Kept) -> Kept:
+        """Which rows are kept: those without a label are an error, or are left out if the user says so.
+
+        Raises:
+            DataError: if a row has no label, or labels can be meant in several ways.
+        """
+        kind = self._decided(raw, kept)
+        lacking = {
+            row: shown
+            for row, value in enumerate(_values(raw))
+            if (kept is None or kept[row]) and (shown := _shown_as_none(value, kind, raw)) is not None
+        }
+        if not lacking:
+            return kept
+        stays = np.ones(len(raw.texts[0]), dtype=bool) if kept is None else kept.copy()
+        stays[list(lacking)] = False
+        if self.settings.on_no_label == "drop" and stays.any():
+            progress.note(f"{raw.source}: {len(lacking):,} of {len(stays):,} rows have no label; they were left out.")
+            return stays
+        raise DataError(_message_of_none(raw, lacking, total=len(stays), all_lack=not stays.any()))
+
+    def read(self, raw: RawTable, kept: Kept) -> pa.Array:
+        """The labels of a table: int64 or string classes, float64 scores, or lists of the names of a set.
+
+        Rows that are not kept get null.
+
+        Raises:
+            DataError: naming the line of a label that does not fit.
+        """
+        kind = self._decided(raw, kept)
+        values = _values(raw)
+        if kept is not None:
+            values = [value if keep else None for value, keep in zip(values, kept, strict=True)]
+        if kind.form == "scores":
+            return _scores(raw, values, decimal_comma=kind.decimal_comma)
+        if kind.form in ("names", "integers"):
+            return _classes(raw, values, kind)
+        if kind.form == "columns":
+            sets = _sets_of_columns(raw, values, self.settings.label_columns)
+        elif kind.form == "vectors":
+            sets = _sets_of_vectors(raw, values, kind)
+        else:
+            sets = _sets(raw, values, kind, self._names)
+        if kind.problem_type == "binary_classification":
+            return _as_binary(raw, sets, values)
+        return pa.array(sets, pa.list_(pa.string()))
+
+    def _decided(self, raw: RawTable, kept: Kept) -> LabelKind:
+        if self.kind is None:
+            if not self._survey.kinds:
+                self.look(raw, kept)
+            self.kind = (
+                LabelKind("multiple_choice", "integers")
+                if raw.choices
+                else decide_kind(self._survey, self.settings, self._said, raw.source)
+            )
+        return self.kind
+
+
+def _values(raw: RawTable, kept: Kept = None) -> list[Any]:
+    labels = raw.labels
+    values = labels if isinstance(labels, list) else labels.to_pylist() if labels is not None else []
+    return values if kept is None else [value for value, keep in zip(values, kept, strict=True) if keep]
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or value != value or (isinstance(value, str) and not plain(value))
+
+
+def _shown_as_none(value: Any, kind: LabelKind, raw: RawTable) -> str | None:
+    """What stands where a row has no label, "" for nothing; None where it has one."""
+    if kind.form == "columns":
+        marks = {plain(str(each)) for each in value if not _is_nothing(each)}
+        return None if marks - {str(HIDDEN_LABEL)} else next(iter(marks), "")
+    if _is_nothing(value):
+        return None if kind.form == "sets" and kind.problem_type == "multi_label_classification" else ""
+    if raw.choices or isinstance(value, list | tuple | dict):
+        return None
+    text = spelled(value)
+    return text if text.casefold() in kind.no_label else None
+
+
+def _message_of_none(raw: RawTable, lacking: Mapping[int, str], *, total: int, all_lack: bool) -> str:
+    marks = Counter(lacking.values())
+    share = f"in {len(lacking):,} of {total:,} rows ({places(raw, list(lacking))})"
+    if marks.keys() == {str(HIDDEN_LABEL)}:
+        told = f"{raw.source} has hidden labels ({HIDDEN_LABEL}) {share}, as benchmarks' test splits do."
+    elif marks.keys() == {str(IGNORED_LABEL)}:
+        told = f"{raw.source} has the label {IGNORED_LABEL} {share}, which losses leave out in silence."
+    else:
+        written = "".join(f"{visible(mark)} in {count:,}; " for mark, count in marks.most_common(_SHOWN) if mark)
+        told = (
+            f"{raw.source}: {len(lacking):,} of {total:,} rows have no label ({written}{places(raw, list(lacking))})."
         )
-    if settings.problem_type == "regression":
-        return _scores(raw, values)
-    if settings.problem_type == "auto" and all(isinstance(value, list) for value in values if value is not None):
-        return _sets(raw, values, settings.label_sep)
-    named = {name.casefold() for name in (*class_names, *settings.label_names)}
-    if named & _TRUTH.keys() and all(str(value).casefold() in _TRUTH for value in values if value is not None):
-        return pa.array([None if value is None else str(value).casefold() for value in values], pa.string())
-    classes = _classes(raw, values, may_be_scores=settings.problem_type == "auto")
-    if settings.label_names and pa.types.is_int64(classes.type):
-        return _named(raw, classes.to_pylist(), settings.label_names)
-    return classes
+    if all_lack:
+        return f"{told} They can be predicted, not trained or measured on. Use a split with labels{or_as_unlabelled()}."
+    mark = next((mark for mark in marks if mark), None)
+    classes = f" If {visible(mark)} is a class, name all classes with {set_to('data.label_names')}." if mark else ""
+    return f"{told} Label them, leave them out with {set_to('data.on_no_label', 'drop')}{or_as_unlabelled()}.{classes}"
+
+
+def _classes(raw: RawTable, values: Sequence[Any], kind: LabelKind) -> pa.Array:
+    """Integers, by their names where those are known; names as they are spelled."""
+    _check_one_kind(raw, values)
+    distinct = {(type(value), value) for value in values if value is not None}
+    if kind.form == "integers" and all(_is_integer(value) for _, value in distinct):
+        read = {key: int(digits_of(_as_digits(key[1]))) for key in distinct}
+        numbers = [None if value is None else read[type(value), value] for value in values]
+        if kind.positions:
+            return _named(raw, numbers, kind.positions)
+        return _int64(raw, numbers)
+    if kind.form == "integers":
+        _refuse_fractions(raw, values)
+    names = {key: _name_of(key[1]) for key in distinct}
+    return pa.array([None if value is None else names[type(value), value] for value in values], pa.string())
+
+
+def _refuse_fractions(raw: RawTable, values: Sequence[Any]) -> None:
+    for row, value in enumerate(values):
+        text = plain(value) if isinstance(value, str) else str(value)
+        is_number = isinstance(value, int | float) or (value is not None and is_decimal(text) and not is_whole(text))
+        if is_number and not float(text).is_integer():
+            raise DataError(
+                f"{raw.source}, {places(raw, [row])}: the label is {text}; labels must be classes, one a row. Scores "
+                "are learned by a classifier of one output (problem_type regression); names of classes that look like "
+                "numbers must be text."
+            )
+
+
+def _is_integer(value: Any) -> bool:
+    if isinstance(value, str):
+        return is_whole(plain(value)) or plain(value).casefold() in TRUTH
+    return isinstance(value, int) or float(value).is_integer()
+
+
+def _as_digits(value: Any) -> str:
+    return str(TRUTH.get(plain(value).casefold(), plain(value))) if isinstance(value, str) else spelled(value)
+
+
+def _name_of(value: Any) -> str:
+    return str(value).casefold() if isinstance(value, bool) else spelled(value)
+
+
+def _check_one_kind(raw: RawTable, values: Sequence[Any]) -> None:
+    """Refuse words beside numbers, and fractions, which are no classes."""
+    first: dict[str, int] = {}
+    for row, value in enumerate(values):
+        if value is not None:
+            first.setdefault(type(value).__name__, row)
+    if not (first.keys() == {"bool"} or first.keys() == {"str"} or first.keys() <= {"int", "float"}):
+        told = ", ".join(f"{kind} ({places(raw, [row])})" for kind, row in first.items())
+        several = "" if len(first) == 1 else " Write them all as names, or all as numbers."
+        raise DataError(f"{raw.source}: labels must be classes, one name or integer a row; found {told}.{several}")
 
 
 def or_as_unlabelled() -> str:
@@ -83,108 +230,8 @@ def _named(raw: RawTable, values: Sequence[int | None], names: Sequence[str]) ->
             raise DataError(
                 f"{raw.source}, {places(raw, [row])}: the label is {value}, but {named('data.label_names')} names "
                 f"the classes 0 to {len(names) - 1} ({', '.join(names)})."
-                + (" −1 marks hidden labels: the rows can be predicted, not trained or measured on." * (value == -1))
             )
     return pa.array([None if value is None else names[value] for value in values], pa.string())
-
-
-def _scores(raw: RawTable, values: Sequence[Any]) -> pa.Array:
-    for row, value in enumerate(values):
-        is_number = isinstance(value, int | float) or (isinstance(value, str) and _DECIMAL.fullmatch(value))
-        if value is not None and (not is_number or not np.isfinite(float(value))):
-            raise DataError(
-                f"{raw.source}, {places(raw, [row])}: the label is {value!r}, which is no number; regression "
-                "(problem_type) learns a score a row."
-            )
-    return pa.array([None if value is None else float(value) for value in values], pa.float64())
-
-
-def _sets(raw: RawTable, values: Sequence[Any], separator: str | None) -> pa.Array:
-    """Sets of names: lists, or text that is parted; a row with no label has the empty set."""
-    if separator is None:
-        found = [mark for mark in _SET_SEPARATORS if any(isinstance(value, str) and mark in value for value in values)]
-        separator = found[0] if found else _SET_SEPARATORS[0]
-    sets: list[list[str]] = []
-    for row, value in enumerate(values):
-        if isinstance(value, str):
-            value = value.strip().removeprefix("[").removesuffix("]").split(separator)
-        if value is not None and not isinstance(value, list | tuple):
-            value = [value]
-        names = [plain(str(name)).strip("'\"") for name in value or ()]
-        if any(isinstance(name, dict | list) for name in value or ()):
-            raise DataError(f"{raw.source}, {places(raw, [row])}: a label is {value!r}; give a list of names.")
-        sets.append(sorted({name for name in names if name}))
-    return pa.array(sets, pa.list_(pa.string()))
-
-
-def _sets_of_columns(raw: RawTable, names: Sequence[str], kept: Kept) -> pa.Array:
-    sets: list[list[str]] = []
-    for row, values in enumerate(raw.labels or ()):
-        if kept is not None and not kept[row]:
-            sets.append([])
-            continue
-        answers = [_YES_OR_NO.get(str(value).strip().casefold()) for value in values]
-        if None in answers:
-            at = answers.index(None)
-            raise DataError(
-                f"{raw.source}, {places(raw, [row])}: '{names[at]}' is {values[at]!r}; columns of "
-                f"{named('data.label_columns')} hold 1 where a row has the label and 0 where it has not."
-            )
-        sets.append([name for name, answer in zip(names, answers, strict=True) if answer])
-    return pa.array(sets, pa.list_(pa.string()))
-
-
-def _classes(raw: RawTable, values: list[Any], *, may_be_scores: bool) -> pa.Array:
-    """The labels as int64 or strings, or as float64 where they have fractions and may be scores."""
-    kinds = {type(value) for value in values if value is not None}
-    if kinds == {str}:
-        return _classes_of_strings(raw, values, may_be_scores=may_be_scores)
-    if kinds == {bool}:
-        return _truth(raw, values)
-    if kinds == {int}:
-        return _int64(raw, values)
-    if kinds <= {int, float}:
-        return _classes_of_floats(raw, values, may_be_scores=may_be_scores)
-    raise DataError(_mixed_message(raw, values))
-
-
-def _stripped(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    return plain(value) or None
-
-
-def _classes_of_strings(raw: RawTable, values: list[str | None], *, may_be_scores: bool) -> pa.Array:
-    distinct = {value for value in values if value is not None}
-    if {value.casefold() for value in distinct} <= _TRUTH.keys():
-        return _truth(raw, [None if value is None else _TRUTH[value.casefold()] for value in values])
-    if all(_WHOLE.fullmatch(value) for value in distinct):
-        if any(_LEADING_ZERO.fullmatch(value) for value in distinct):
-            progress.note(f"{raw.source}: labels such as '{min(distinct)}' begin with a zero; they are read as names.")
-            return pa.array(values, pa.string())
-        return _int64(raw, [None if value is None else int(value[:30]) for value in values])  # Python reads no 5,000
-    if all(_DECIMAL.fullmatch(value) for value in distinct):
-        scores = [None if value is None else float(value) for value in values]
-        return _classes_of_floats(raw, scores, may_be_scores=may_be_scores)
-    return pa.array(values, pa.string())
-
-
-def _truth(raw: RawTable, values: Sequence[int | None]) -> pa.Array:
-    progress.note(f"{raw.source}: the labels are true and false; they are read as 1 and 0.")
-    return pa.array([None if value is None else int(value) for value in values], pa.int64())
-
-
-def _classes_of_floats(raw: RawTable, values: Sequence[float | None], *, may_be_scores: bool) -> pa.Array:
-    for row, value in enumerate(values):
-        if value is not None and not float(value).is_integer():
-            if may_be_scores:
-                return _scores(raw, values)
-            raise DataError(
-                f"{raw.source}, {places(raw, [row])}: the label is {value}; labels must be classes, one a row. Scores "
-                "are learned by a classifier of one output (problem_type regression)."
-            )
-    progress.note(f"{raw.source}: the labels are whole numbers written as decimals; they are read as integers.")
-    return _int64(raw, [None if value is None else int(value) for value in values])
 
 
 def _int64(raw: RawTable, values: list[int | None]) -> pa.Array:
@@ -194,11 +241,86 @@ def _int64(raw: RawTable, values: list[int | None]) -> pa.Array:
         raise DataError(f"{raw.source}: a label is a number of more than 64 bits; labels must be classes.") from error
 
 
-def _mixed_message(raw: RawTable, values: Sequence[Any]) -> str:
-    first: dict[str, int] = {}
+def _scores(raw: RawTable, values: Sequence[Any], *, decimal_comma: bool) -> pa.Array:
+    scores: list[float | None] = []
     for row, value in enumerate(values):
-        if value is not None:
-            first.setdefault(type(value).__name__, row)
-    told = ", ".join(f"{kind} ({places(raw, [row])})" for kind, row in first.items())
-    several = "" if len(first) == 1 else " Write them all as names, or all as numbers."
-    return f"{raw.source}: labels must be classes, one name or integer a row; found {told}.{several}"
+        if isinstance(value, str):
+            text = plain(value).replace(",", ".") if decimal_comma else plain(value)
+            score = float(text) if is_decimal(text) else None
+        else:
+            score = float(value) if isinstance(value, int | float) else None
+        if value is not None and (score is None or not np.isfinite(score)):
+            raise DataError(
+                f"{raw.source}, {places(raw, [row])}: the label is {value!r}, which is no number; regression "
+                "(problem_type) learns a score a row, written with a decimal point and without groups of thousands."
+            )
+        scores.append(score)
+    return pa.array(scores, pa.float64())
+
+
+def _sets(raw: RawTable, values: Sequence[Any], kind: LabelKind, names: Sequence[str]) -> list[list[str]]:
+    """Sets of names: lists, or text that is parted; a row with no label has the empty set."""
+    sets: list[list[str]] = []
+    for row, value in enumerate(values):
+        if isinstance(value, list) and any(isinstance(each, dict | list) for each in value):
+            raise DataError(f"{raw.source}, {places(raw, [row])}: a label is {value!r}; give a list of names.")
+        if _is_nothing(value):
+            labels = []
+        elif isinstance(value, str):
+            labels = set_of(plain(value), kind.separator, names)
+        else:
+            labels = items_of(value, kind.separator)
+        if kind.positions:
+            labels = [_name_at(raw, row, label, kind.positions) for label in labels]
+        sets.append(sorted(set(labels)))
+    return sets
+
+
+def _name_at(raw: RawTable, row: int, label: str, positions: Sequence[str]) -> str:
+    if not label.isdecimal() or int(label) >= len(positions):
+        raise DataError(
+            f"{raw.source}, {places(raw, [row])}: a label is {visible(label)}, but the classes are numbered from 0 to "
+            f"{len(positions) - 1}."
+        )
+    return positions[int(label)]
+
+
+def _sets_of_vectors(raw: RawTable, values: Sequence[Any], kind: LabelKind) -> list[list[str]]:
+    sets: list[list[str]] = []
+    for row, value in enumerate(values):
+        bits = ["0"] * len(kind.positions) if value is None else items_of(value, kind.separator)
+        if len(bits) != len(kind.positions) or not set(bits) <= {"0", "1"}:
+            raise DataError(
+                f"{raw.source}, {places(raw, [row])}: the label is {value!r}, but labels are vectors of "
+                f"{len(kind.positions)} zeros and ones, one for each class."
+            )
+        sets.append([name for name, bit in zip(kind.positions, bits, strict=True) if bit == "1"])
+    return sets
+
+
+def _sets_of_columns(raw: RawTable, values: Sequence[Any], names: Sequence[str]) -> list[list[str]]:
+    sets: list[list[str]] = []
+    for row, columns in enumerate(values):
+        if columns is None:
+            sets.append([])
+            continue
+        answers = [_YES_OR_NO.get(str(value).strip().casefold()) for value in columns]
+        if None in answers:
+            at = answers.index(None)
+            raise DataError(
+                f"{raw.source}, {places(raw, [row])}: '{names[at]}' is {columns[at]!r}; columns of "
+                f"{named('data.label_columns')} hold 1 where a row has the label and 0 where it has not."
+            )
+        sets.append([name for name, answer in zip(names, answers, strict=True) if answer])
+    return sets
+
+
+def _as_binary(raw: RawTable, sets: Sequence[list[str]], values: Sequence[Any]) -> pa.Array:
+    """Sets of one label as the classes 0 and 1."""
+    for row, labels in enumerate(sets):
+        if len(labels) > 1:
+            raise DataError(
+                f"{raw.source}, {places(raw, [row])}: the row has {len(labels)} labels ({', '.join(labels)}), but the "
+                "classifier has one output."
+            )
+    return pa.array([None if value is None else len(of) for of, value in zip(sets, values, strict=True)], pa.int64())

@@ -19,6 +19,7 @@ from pkd.data.columns import clean_rows
 from pkd.data.delimited import read_delimited, read_lines
 from pkd.data.json_lines import read_json_lines
 from pkd.data.race import is_race_split, read_race
+from pkd.data.raw_labels import LabelReader
 from pkd.data.tables import RawTable
 from pkd.data.tasks import Columns, find_columns, unused_columns
 from pkd.data.typed_tables import load_from_hub, load_saved, raw_rows, read_parquet
@@ -67,7 +68,7 @@ class Source:
 def read_data(
     settings: DataSettings,
     splits: Sequence[str] = ("train", "eval", "test", "unlabelled"),
-    class_names: Sequence[str] = (),
+    reader: LabelReader | None = None,
     on_source: Callable[[str, Source], None] = lambda split, source: None,
 ) -> datasets.DatasetDict:
     """Read those of the splits that the settings name; several unlabelled sources become one split.
@@ -75,7 +76,7 @@ def read_data(
     Args:
         settings: where they are.
         splits: which of them are wanted.
-        class_names: of the classifier that the labels are for, if there is one.
+        reader: reads the labels, as those of all files of the job.
         on_source: called with the split and each of its sources.
 
     Raises:
@@ -84,6 +85,7 @@ def read_data(
     import datasets
 
     require_sources(settings, splits)
+    reader = reader or LabelReader(settings)
     data = datasets.DatasetDict()
     for split in splits:
         sources = sources_of(settings, split)
@@ -92,7 +94,7 @@ def read_data(
         parts = []
         for source in sources:
             chosen: list[Columns] = []
-            parts.append(read_split(source, split, settings, class_names, on_columns=chosen.append))
+            parts.append(read_split(source, split, settings, reader, on_columns=chosen.append))
             on_source(split, _described(source, len(parts[-1]), chosen))
         for source, part in zip(sources, parts, strict=True):
             _check_same_texts(data, sources[0], parts[0], source, part)
@@ -121,7 +123,7 @@ def read_split(
     source: str,
     split: str,
     settings: DataSettings,
-    class_names: Sequence[str] = (),
+    reader: LabelReader | None = None,
     on_columns: Callable[[Columns], None] = lambda columns: None,
 ) -> datasets.Dataset:
     """Read one source.
@@ -131,7 +133,7 @@ def read_split(
             by `datasets`; or a hub name "owner/name" or "owner/name/config". Both may end in ":split".
         split: "train", "eval", "test", or "unlabelled" and "predict", which have no label column.
         settings: column names, encoding, and what to do about empty texts.
-        class_names: of the classifier that the labels are for, if there is one.
+        reader: reads the labels, as those of all files of the job.
         on_columns: called with the columns that are read, where the source has columns.
 
     Raises:
@@ -158,7 +160,7 @@ def read_split(
         raw = raw_rows(load_saved(path, split, part, SUFFIXES), choose, source)
     else:
         raw = raw_rows(load_from_hub(name, split, part), choose, source)
-    return clean_rows(raw, settings, on_empty=on_empty, cut=split != "predict", class_names=class_names)
+    return clean_rows(raw, settings, on_empty=on_empty, cut=split != "predict", reader=reader)
 
 
 def read_texts(source: str, settings: DataSettings) -> Iterator[str | tuple[str, str]]:

@@ -53,6 +53,12 @@ def match_names(labels: Iterable[str | int], names: Sequence[str]) -> dict[str |
     return ids
 
 
+def covers(names: Sequence[str], labels: Iterable[str]) -> bool:
+    """Whether there are labels and every one of them is one of the names."""
+    labels = list(labels)
+    return bool(labels) and len(match_names(labels, names)) == len(labels)
+
+
 def lookalikes(labels: Iterable[str], names: Sequence[str]) -> list[str]:
     """A sentence for each label that looks like one of the names and is none: which character makes the difference."""
     known = [(name, _outline(name)) for name in names]
@@ -75,6 +81,12 @@ def visible(name: str) -> str:
     'sp\u200bam'
     """
     return "'" + "".join(_escaped(character) if _is_invisible(character) else character for character in name) + "'"
+
+
+def listed(names: Iterable[str | int], most: int = 5) -> str:
+    """Some names for a message, and how many more there are."""
+    shown = [visible(str(name)) for name in names]
+    return ", ".join(shown[:most]) + (f" and {len(shown) - most:,} more" if len(shown) > most else "")
 
 
 def _unique(pairs: Iterable[tuple[int, str | None]]) -> dict[str, int]:

@@ -17,7 +17,9 @@ import pyarrow as pa
 
 from pkd import progress
 from pkd.data.columns import clean_rows, has_texts
-from pkd.data.labels import Outputs, encode_labels
+from pkd.data.labels import encode_labels
+from pkd.data.outputs import Outputs
+from pkd.data.raw_labels import LabelReader
 from pkd.data.sources import SUFFIXES, choose_columns, parted, read_file, require_sources
 from pkd.data.tables import RawTable
 from pkd.data.tasks import Columns, find_columns
@@ -55,13 +57,15 @@ def spool(
     file = _file_of(source)
     if file is not None and file.suffix.lower() == ".txt":
         settings = dataclasses.replace(settings, on_empty="drop")  # blank lines part paragraphs there
+    reader = LabelReader(settings, outputs)
+    settings = dataclasses.replace(settings, problem_type=outputs.problem_type)
     parts = 0
     for raw in _tables(source, file, settings, name):
         where = f"{name}, rows {stage.done + 1:,} to {stage.done + len(raw.texts[0]):,}"
         stage.advance(len(raw.texts[0]))
         if settings.on_empty == "drop" and not has_texts(raw):
             continue
-        rows = _clean(dataclasses.replace(raw, source=where), settings, outputs)
+        rows = _clean(dataclasses.replace(raw, source=where), settings, reader)
         parts += 1
         table = rows.with_format("arrow")[:].replace_schema_metadata(None)
         path = str(folder / f"rows-{parts:06d}.arrow")
@@ -152,10 +156,11 @@ def _chunks(stream: datasets.IterableDataset, name: str) -> Iterator[datasets.Da
         yield datasets.Dataset(table) if stream.features is None else datasets.Dataset(table).cast(stream.features)
 
 
-def _clean(raw: RawTable, settings: DataSettings, outputs: Outputs) -> datasets.Dataset:
+def _clean(raw: RawTable, settings: DataSettings, reader: LabelReader) -> datasets.Dataset:
     raw = dataclasses.replace(raw, groups=None)  # whether they part anything, only all of the rows would tell
-    rows = clean_rows(raw, settings, on_empty=settings.on_empty, class_names=outputs.label_names)
-    if raw.labels is None:
+    rows = clean_rows(raw, settings, on_empty=settings.on_empty, reader=reader)
+    outputs = reader.outputs
+    if raw.labels is None or outputs is None:
         return rows
     return encode_labels(
         rows,

@@ -27,7 +27,7 @@ class RawTable:
     """Columns as they are in a source: `labels` and `ids` None where there are none, `lines` where rows have none.
 
     Of a multiple choice `texts` are the context and, for each choice, what it says of it. Of `label_set` columns a
-    row's label is the list of their values.
+    row's label is the list of their values. `is_typed`: the format tells text from numbers, which CSV does not.
     """
 
     source: str
@@ -37,6 +37,7 @@ class RawTable:
     choices: bool = False
     groups: list[str] | None = None
     lines: np.ndarray[Any, np.dtype[np.int64]] | None = None
+    is_typed: bool = True
 
 
 @dataclass
@@ -45,6 +46,7 @@ class RowBuffer:
 
     columns: Columns
     choices: int = 0  # of a question; 0 where rows are none
+    is_typed: bool = True  # the format tells text from numbers
     texts: list[list[str | None]] = field(init=False)
     packed: list[list[pa.Array]] = field(init=False)
     labels: list[Any] = field(init=False)
@@ -115,6 +117,7 @@ class RowBuffer:
             choices=self.columns.has_choices,
             groups=self.groups or None,
             lines=np.asarray(self.lines, dtype=np.int64),
+            is_typed=self.is_typed,
         )
         self.__post_init__()
         return taken

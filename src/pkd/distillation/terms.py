@@ -152,17 +152,24 @@ def _ce_formula(settings: LossSettings, problem_type: ProblemType) -> str:
         return "(z_student − label)²"
     if problem_type == "multi_label_classification":
         return f"BCE(σ(z_student), labels){_OVER_CLASSES['mean']}"
+    if problem_type == "binary_classification":
+        return "BCE(σ(z_student), label)"
     return "−log p_student(label)"
 
 
 def _kd_rows(batch: TermInputs) -> torch.Tensor:
     from pkd.distillation.losses import kd_loss, score_kd_loss, set_kd_loss
+    from pkd.training.losses import two_logits
 
     assert batch.teacher_logits is not None  # the trainer checked the rows' columns
     if batch.problem_type == "regression":
         return score_kd_loss(batch.logits, batch.teacher_logits)
-    kd = set_kd_loss if batch.problem_type == "multi_label_classification" else kd_loss
-    return kd(batch.logits, batch.teacher_logits, batch.settings.temperature, batch.settings.kd_reduction)
+    logits, teacher_logits, kd = batch.logits, batch.teacher_logits, kd_loss
+    if batch.problem_type == "multi_label_classification":
+        kd = set_kd_loss
+    elif batch.problem_type == "binary_classification":
+        logits, teacher_logits = two_logits(logits), two_logits(teacher_logits)
+    return kd(logits, teacher_logits, batch.settings.temperature, batch.settings.kd_reduction)
 
 
 def _kd_formula(settings: LossSettings, problem_type: ProblemType) -> str:
@@ -171,6 +178,8 @@ def _kd_formula(settings: LossSettings, problem_type: ProblemType) -> str:
     over = f"{_OVER_CLASSES[settings.kd_reduction]}, T = {settings.temperature:g}"
     if problem_type == "multi_label_classification":
         return f"T² · BCE(σ(z_student / T), σ(z_teacher / T)){over}"
+    if problem_type == "binary_classification":
+        return f"T² · KL(Bernoulli(σ(z_teacher / T)) ‖ Bernoulli(σ(z_student / T))){over}"
     return f"T² · KL(softmax(z_teacher / T) ‖ softmax(z_student / T)){over}"
 
 

@@ -29,7 +29,7 @@ from transformers.utils.logging import EmptyTqdm, set_tqdm_hook
 
 from pkd import progress
 from pkd.data.encoding import fingerprint_tokenizer
-from pkd.data.labels import Outputs, outputs_of
+from pkd.data.outputs import Outputs, config_values, outputs_of
 from pkd.encoder.families import family_of, longest_input
 from pkd.encoder.hub import check_place
 from pkd.encoder.inference import tokenizer_for
@@ -50,6 +50,7 @@ from pkd.storage.fingerprint import fingerprint
 
 _NO_ADAPTER = ".none"  # where no adapter lies: peft, where it is installed, would put one on the full weights
 _NOT_WEIGHTS = ("_name_or_path", "transformers_version", "torch_dtype", "dtype")
+_NAMES = ("id2label", "label2id", "problem_type", "architectures")  # what a head is for, not how it computes
 _bars = threading.RLock()  # else of two threads the second would put back the first one's hook, for good
 
 
@@ -86,12 +87,28 @@ def load_teacher(name: AnyPath) -> LoadedClassifier:
     name = path_text(name, "teacher")
     loaded = _load(name, "teacher")
     outputs, count = loaded.outputs, int(loaded.model.config.num_labels or 0)
-    if outputs.problem_type != "multiple_choice" and (outputs.problem_type == "regression") != (count == 1):
+    if outputs.problem_type == "regression" and count != 1:
         raise TeacherError(
-            f"{name} has {count} output(s) and problem_type {outputs.problem_type}: a classifier has two outputs or "
-            "more, a model of scores has one. Mend its config.json."
+            f"{name} has {count} output(s) and problem_type regression: a model of scores has one. Mend its "
+            "config.json."
         )
     return loaded
+
+
+def saying(loaded: LoadedClassifier, outputs: Outputs) -> LoadedClassifier:
+    """The classifier, its configuration saying what its outputs are; students made from it say the same.
+
+    Args:
+        loaded: whose configuration may leave open what its head answers, or have no names.
+        outputs: what it answers, as the examples settled it.
+    """
+    before = loaded.outputs
+    same = (before.problem_type, before.output_names) == (outputs.problem_type, outputs.output_names)
+    if same and (before.is_said or len(before.output_names) > 1):  # of several outputs classes are what silence means
+        return loaded
+    for key, value in config_values(outputs).items():
+        setattr(loaded.model.config, key, value)
+    return LoadedClassifier(loaded.model, loaded.tokenizer, loaded.name)
 
 
 def load_pretrained(name: str, outputs: Outputs, **config: Any) -> LoadedClassifier:
@@ -100,15 +117,12 @@ def load_pretrained(name: str, outputs: Outputs, **config: Any) -> LoadedClassif
     Raises:
         TeacherError: if it cannot be loaded or is of no family that works.
     """
-    names = dict(enumerate(outputs.label_names))
     several = outputs.problem_type == "multiple_choice"
     return _load(
         name,
         "encoder",
-        num_labels=len(names),
-        id2label=names,
-        label2id={label: index for index, label in names.items()},
-        problem_type=None if several else outputs.problem_type,
+        num_labels=len(outputs.output_names),
+        **config_values(outputs),
         model_class=AutoModelForMultipleChoice if several else AutoModelForSequenceClassification,
         **config,
     )
@@ -160,6 +174,12 @@ def fingerprint_model(model: PreTrainedModel) -> str:
         digest.update(data.flatten().view(torch.uint8).numpy().data if data.numel() else b"")
     config = {key: value for key, value in model.config.to_dict().items() if key not in _NOT_WEIGHTS}
     return fingerprint({"weights": digest.hexdigest(), "config": _plain(config)})
+
+
+def shape_of(loaded: LoadedClassifier) -> str:
+    """The sha256 of what decides how fast a classifier answers: the same for students that learned other things."""
+    config = {key: value for key, value in loaded.model.config.to_dict().items() if key not in (*_NOT_WEIGHTS, *_NAMES)}
+    return fingerprint({"config": _plain(config), "tokenizer": fingerprint_tokenizer(loaded.tokenizer)})
 
 
 def count_parameters(model: PreTrainedModel) -> int:

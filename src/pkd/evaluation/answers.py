@@ -57,6 +57,11 @@ def _class_words(logits: Array, names: tuple[str, ...]) -> list[str]:
     return [names[index] for index in predictions(logits)]
 
 
+def _output_words(logits: Array, names: tuple[str, ...]) -> list[str]:
+    """The name of the one output, as transformers' pipeline says it: its probability tells whether the class holds."""
+    return [names[0]] * len(logits)
+
+
 def _score_words(outputs: Array, names: tuple[str, ...]) -> list[str]:
     return [f"{value:.4g}" for value in outputs[:, 0]]
 
@@ -66,5 +71,6 @@ _ANSWERS: dict[ProblemType, Answers] = {
     "single_label_classification": _CLASSES,
     "multiple_choice": _CLASSES,
     "multi_label_classification": Answers(_sigmoid, set_words),
+    "binary_classification": Answers(_sigmoid, _output_words),
     "regression": Answers(lambda outputs: outputs.astype(np.float64), _score_words),
 }

@@ -1,6 +1,7 @@
 """What each kind of problem is scored by: the one table from `problem_type` to metrics, intervals and gains.
 
-A choice among several texts is scored as a classification of single labels: the classes are the choices.
+A choice among several texts is scored as a classification of single labels: the classes are the choices. So is a binary
+classification by one output, whose classes have the logits 0 and the output.
 """
 
 from __future__ import annotations
@@ -61,6 +62,16 @@ def metrics_that_choose(problem_type: ProblemType, classes: int) -> tuple[Metric
     return tuple(metric for metric in _CHOOSING[problem_type] if metric != "f1" or classes == 2)
 
 
+def of_classes(logits: Array, problem_type: ProblemType) -> Array:
+    """The logits of the classes [N, C]: of a single output [N, 1] those of both its classes."""
+    return _two_logits(logits) if problem_type == "binary_classification" else logits
+
+
+def measured_as(problem_type: ProblemType) -> ProblemType:
+    """What `of_classes` are the answers to: two classes are measured alike, whether one output or two tell them."""
+    return "single_label_classification" if problem_type == "binary_classification" else problem_type
+
+
 def label_words(labels: Array, names: tuple[str, ...], problem_type: ProblemType) -> list[str]:
     """Labels, as rows hold them, in words."""
     if problem_type == "regression":
@@ -68,6 +79,21 @@ def label_words(labels: Array, names: tuple[str, ...], problem_type: ProblemType
     if problem_type == "multi_label_classification":
         return set_words(np.where(labels > 0.5, 1.0, -1.0), names)
     return [names[int(label)] for label in labels]
+
+
+def _two_logits(logits: Array) -> Array:
+    return np.column_stack([np.zeros_like(logits), logits]) if logits.shape[1] == 1 else logits
+
+
+def _of_two(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of logits [N, C], of one output instead."""
+
+    def of_one_output(*arrays: Any, teacher_logits: Array | None = None, **keywords: Any) -> Any:
+        if teacher_logits is not None:
+            keywords["teacher_logits"] = _two_logits(teacher_logits)
+        return function(*(_two_logits(array) if np.ndim(array) == 2 else array for array in arrays), **keywords)
+
+    return of_one_output
 
 
 def _right_by_row(logits: Array, labels: Array) -> NDArray[np.float64]:
@@ -118,6 +144,7 @@ _OF_CLASSES: tuple[Metric, ...] = ("accuracy", "f1", "macro_f1", "mcc")
 _CHOOSING: dict[ProblemType, tuple[Metric, ...]] = {
     "single_label_classification": _OF_CLASSES,
     "multiple_choice": _OF_CLASSES,
+    "binary_classification": _OF_CLASSES,
     "multi_label_classification": ("micro_f1", "macro_f1", "accuracy"),
     "regression": ("pearson", "spearman"),
 }
@@ -137,6 +164,19 @@ _SINGLE = Scoring(
 _SCORINGS: dict[ProblemType, Scoring] = {
     "single_label_classification": _SINGLE,
     "multiple_choice": _SINGLE,
+    "binary_classification": Scoring(
+        metric="accuracy",
+        gain="accuracy",
+        score=_of_two(metrics.score),
+        compare_with_teacher=_of_two(fidelity.compare_with_teacher),
+        bootstrap_intervals=_of_two(significance.bootstrap_intervals),
+        bootstrap_samples=_of_two(significance.bootstrap_samples),
+        gain_by_row=_of_two(_right_by_row),
+        negative_flips=_of_two(fidelity.negative_flips),
+        constant=lambda labels, _, metric: _constant_class(labels, 2, metric),
+        probabilities=_of_two(_SINGLE.probabilities),
+        answers=_of_two(_SINGLE.answers),
+    ),
     "multi_label_classification": Scoring(
         metric="micro_f1",
         gain="label_accuracy",

@@ -19,6 +19,7 @@ _TAIL = 0.025
 _CHANCE_CORRECTED: dict[ProblemType, str] = {
     "single_label_classification": "mcc",
     "multiple_choice": "mcc",
+    "binary_classification": "mcc",
     "multi_label_classification": "micro_f1",
     "regression": "mse",  # correlation would not tell scores of another scale, from which labels pull away
 }

@@ -7,7 +7,7 @@ import dataclasses
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import datasets
 import pyarrow.compute as pc
@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from pkd import progress, ranks
 from pkd.data.encoding import count_choices, fingerprint_rows, text_columns
 from pkd.data.examples import load_examples
-from pkd.data.labels import Outputs
+from pkd.data.outputs import Outputs
 from pkd.data.streaming import is_spool, open_spool, spool
 from pkd.distillation.annotation import (
     annotate_rows,
@@ -36,6 +36,7 @@ from pkd.encoder.inference import tokenizer_for
 from pkd.errors import DataError, RecipeError
 from pkd.jobs.finetune import warn_if_truncated
 from pkd.jobs.stages import Done, library_versions, run_stage
+from pkd.recipe.keyword_types import AnnotateKeywords
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, output_folder
 from pkd.recipe.reading import recipe_from
@@ -59,7 +60,7 @@ def annotate(
     layers: int | None = None,
     streaming: bool = False,
     overwrite: bool = False,
-    **keys: Any,
+    **keys: Unpack[AnnotateKeywords],
 ) -> datasets.Dataset:
     """Let the teacher answer every row once, and store its answers beside the text.
 
@@ -166,7 +167,6 @@ def _spooled(
 ) -> Iterator[datasets.Dataset]:
     """A stream's rows on the disk beside the output, for as long as they are annotated; the first rank reads them."""
     folder = output.with_name(f"{output.name}.rows")
-    settings = dataclasses.replace(settings, problem_type=outputs.problem_type)
 
     def require_room() -> None:
         if not is_spool(folder):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,38 +14,41 @@ import numpy as np
 import torch
 
 from pkd import progress
-from pkd.data.batching import Collator, TokenRows, is_labelled
+from pkd.data.arrays import column_array
+from pkd.data.batching import Collator, TokenRows, first_batches
 from pkd.data.encoding import encode
 from pkd.data.examples import Examples, load_examples, with_unlabelled
-from pkd.data.labels import Outputs, label_array
+from pkd.data.labels import label_array
+from pkd.data.outputs import Outputs
 from pkd.distillation.annotation import annotate_rows
 from pkd.distillation.ledger import BetaElsewhere, TermEntry, beta_elsewhere, measure_terms
 from pkd.distillation.plan import StudentPlan, plan_students, training_of
 from pkd.distillation.terms import describe_objective
-from pkd.encoder.contract import LoadedClassifier, check_max_length, load_config, load_teacher
+from pkd.encoder.contract import LoadedClassifier, check_max_length, load_config, load_teacher, saying
 from pkd.encoder.families import depth_of
 from pkd.encoder.inference import answer_rows
 from pkd.errors import TeacherError
 from pkd.evaluation.by_class import blind_spots
 from pkd.evaluation.skill import measure_skill
 from pkd.jobs.evaluate import describe_rows, measuring_split
-from pkd.jobs.finetune import settle_metric
+from pkd.jobs.finetune import KIND as TEACHER
+from pkd.jobs.finetune import settle_metric, why_finetune_again
+from pkd.jobs.stages import refuse_what_is_in_the_way
 from pkd.jobs.train import build_student
 from pkd.recipe.places import AnyPath
 from pkd.recipe.reading import recipe_of
 from pkd.recipe.schema import Recipe
-from pkd.recipe.settings import ProblemType
+from pkd.recipe.settings import ProblemType, TrainingSettings
 from pkd.recipe.spelling import set_to
 from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.evaluated_rows import rows_in_words
-from pkd.reporting.wording import amount, is_share, metric_title
+from pkd.reporting.wording import amount, is_share, metric_title, with_error
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import read_manifest
 from pkd.training.arguments import check_training
-from pkd.training.precision import computing_on, device_text, move_model, resolve_device
+from pkd.training.precision import autocast_dtype, computing_on, device_text, move_model, resolve_device
 
-_BATCHES = 2
-_BATCH = 16
+_BATCHES = 16  # that a training begins with
 _TEACHER_ROWS = 512
 _IN_ANOTHER_ORDER = "Its labels may be in another order than"
 _SMALL_SHARE = 0.01
@@ -62,6 +65,7 @@ class StudentCheck:
     objective: list[str]  # the loss in words
     terms: list[TermEntry]
     beta: BetaElsewhere | None
+    rows: int = 0  # that the terms were measured on
 
     def sentences(self) -> list[str]:
         """The check in words."""
@@ -73,9 +77,15 @@ class StudentCheck:
         said = [f"{self.name} starts as {start}.", *(f"  {line}" for line in self.objective)]
         if self.pairs:
             said.append("  patience: " + ", ".join(f"student layer {s} ← teacher layer {t}" for s, t in self.pairs))
+        if self.terms:
+            said.append(f"  on the first {self.rows:,} rows of training, without dropout, before the first step:")
         for term in self.terms:
+            value, share = (
+                with_error(term.value, term.value_error),
+                with_error(100 * term.share, 100 * (term.share_error or 0.0), most_decimals=1),
+            )
             said.append(
-                f"  {term.name}: {term.value:.4g} now, weight {term.weight:g}, {term.share:.1%} of the gradient's norm"
+                f"  {term.name}: {value}, weight {term.weight:.3g}, {share} % of the gradient's norm"
                 + ("; it moves next to nothing" if term.share < _SMALL_SHARE and term.weight > 0 else "")
             )
         if self.beta:
@@ -124,37 +134,26 @@ def check(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = ()) -> CheckRe
 
 def _check(recipe: Recipe) -> CheckResult:
     check_trainings(recipe)
-    name, told = recipe.teacher.model, []
-    if recipe.teacher.finetune is not None:
+    finetuning = recipe.teacher.finetune
+    if finetuning is None:
+        teacher = load_teacher(recipe.teacher.model)
+        check_max_length(teacher.model.config, recipe.data.max_length)
+        examples = load_examples(recipe.data, teacher=teacher.outputs)
+        teacher = saying(teacher, examples.outputs)
+        recipe = settle_metric(recipe, examples.outputs)
+    else:
+        examples = load_examples(recipe.data)
+        recipe = settle_metric(recipe, examples.outputs)
         finished = RunFolder(Path(recipe.folder)).teacher
-        if read_manifest(finished) is None:
-            examples = load_examples(recipe.data)
-            settle_metric(recipe, examples.outputs)
-            config = load_config(name)
-            check_max_length(config, recipe.data.max_length)
-            planned = plan_students(recipe, depth_of(config))
-            told = _data_sentences(examples)
-            told.append(
-                f"The teacher, of {depth_of(config)} layers, is yet to be fine-tuned from {name}; the loss terms can "
-                f"be measured when {finished} is there."
-            )
-            has_unlabelled = "unlabelled" in examples.splits
-            students = [
-                _unmeasured(plan, examples.problem_type, unlabelled=plan.unlabelled and has_unlabelled)
-                for candidates in planned
-                for plan in candidates
-            ]
-            return CheckResult([*told, *(line for student in students for line in student.sentences())], students)
-        name = str(finished)
-    teacher = load_teacher(name)
-    check_max_length(teacher.model.config, recipe.data.max_length)
-    examples = load_examples(recipe.data, teacher=teacher.outputs)
-    recipe = settle_metric(recipe, examples.outputs)
+        if (missing := _why_no_teacher(recipe, finetuning, examples, finished)) is not None:
+            return _check_without_teacher(recipe, examples, missing)
+        teacher = load_teacher(str(finished))
+    told: list[str] = []
     plans = [plan for candidates in plan_students(recipe, depth_of(teacher.model.config)) for plan in candidates]
     told += _data_sentences(examples)
     told.append(
         f"The teacher {teacher.name} has {depth_of(teacher.model.config)} layers and a trained head for "
-        f"{', '.join(teacher.label_names)}; labels are matched by name."
+        f"{', '.join(examples.label_names)}; labels are matched by name."
     )
     score = constant = None
     device = resolve_device(recipe.device)
@@ -171,10 +170,40 @@ def _check(recipe: Recipe) -> CheckResult:
         )
         if blind := blindness_of(logits, label_array(rows), examples.outputs):
             told.append(f"It {blind}.")
-    students = _check_on_sample(plans, teacher, examples, recipe, device)
+    students = _check_before_annotating(plans, teacher, examples, recipe, device)
     for student in students:
         told += student.sentences()
     return CheckResult(told, students, score, constant, device_text(device))
+
+
+def _why_no_teacher(recipe: Recipe, settings: TrainingSettings, examples: Examples, finished: Path) -> str | None:
+    """What a run has to do before there is a teacher to measure with; None where it keeps the one it has."""
+    config = load_config(recipe.teacher.model)
+    check_max_length(config, recipe.data.max_length)
+    refuse_what_is_in_the_way(finished, TEACHER, overwrite=False)
+    made = f"of {depth_of(config)} layers, is yet to be fine-tuned from {recipe.teacher.model}"
+    if read_manifest(finished) is None:
+        return f"The teacher, {made}; the loss terms can be measured when {finished} is there."
+    if (why := why_finetune_again(finished, recipe.teacher.model, recipe, settings, examples)) is not None:
+        is_what = why if why.startswith("damaged") else f"stale: {why}"
+        return (
+            f"{finished} is {is_what}. A run sets it aside, so the teacher, {made}; the loss terms can be measured "
+            "when that is done."
+        )
+    return None
+
+
+def _check_without_teacher(recipe: Recipe, examples: Examples, missing: str) -> CheckResult:
+    """What can be known of a recipe before its teacher is there."""
+    planned = plan_students(recipe, depth_of(load_config(recipe.teacher.model)))
+    has_unlabelled = "unlabelled" in examples.splits
+    students = [
+        _unmeasured(plan, examples.problem_type, unlabelled=plan.unlabelled and has_unlabelled)
+        for candidates in planned
+        for plan in candidates
+    ]
+    told = [*_data_sentences(examples), missing, *(line for student in students for line in student.sentences())]
+    return CheckResult(told, students)
 
 
 def check_trainings(recipe: Recipe) -> None:
@@ -255,70 +284,136 @@ def _with_unit(metric: str, value: float) -> str:
 def check_students(
     plans: Sequence[StudentPlan],
     teacher: LoadedClassifier,
-    annotated: datasets.Dataset,
+    train: datasets.Dataset,
+    unlabelled: datasets.Dataset | None,
     seed: int,
     device: torch.device,
 ) -> list[StudentCheck]:
-    """Measure each student's loss terms on a few annotated batches, as it starts."""
-    return [_check_student(plan, teacher, annotated, seed, device) for plan in plans]
+    """Measure each student's loss terms, as it starts, on the annotated rows that its training begins with."""
+    checks = []
+    for plan in plans:
+        rows = with_unlabelled(train, unlabelled if plan.unlabelled else None)
+        lengths = column_array(rows, "length")
+        order = _first_batches(plan, len(rows), lambda picked, lengths=lengths: lengths[picked], seed)  # type: ignore[misc]
+        checks.append(_check_student(plan, teacher, rows, order, len(rows), len(train) / len(rows), seed, device))
+    return checks
 
 
-def _check_student(
-    plan: StudentPlan, teacher: LoadedClassifier, rows: datasets.Dataset, seed: int, device: torch.device
-) -> StudentCheck:
-    layer_map = plan.layer_map
-    collate = Collator(teacher.model.config.pad_token_id or 0, layer_map.teacher if layer_map else ())
-    chosen = np.random.default_rng(seed).permutation(len(rows))[: _BATCH * _BATCHES]
-    table = TokenRows(rows)
-    batches = [
-        collate(table.__getitems__(chosen[begin : begin + _BATCH].tolist())) for begin in range(0, len(chosen), _BATCH)
-    ]
-    student = move_model(build_student(plan, seed, teacher), device)
-    unlabelled = not all(bool(is_labelled(batch["labels"]).all()) for batch in batches)
-    return dataclasses.replace(
-        _unmeasured(plan, teacher.outputs.problem_type, unlabelled=unlabelled),
-        terms=measure_terms(student, batches, plan.loss, layer_map),
-        beta=beta_elsewhere(
-            plan.loss,
-            len(layer_map.pairs),
-            teacher.model.config.hidden_size,
-            choices=batches[0]["input_ids"][0, ..., 0].numel(),
-        )
-        if layer_map
-        else None,
+def _first_batches(
+    plan: StudentPlan, rows: int, lengths_of: Callable[[np.ndarray], np.ndarray], seed: int
+) -> list[np.ndarray]:
+    training = plan.training
+    return first_batches(
+        rows,
+        lengths_of,
+        training.per_device_train_batch_size,
+        seed,
+        accumulation=training.gradient_accumulation_steps,
+        most=_BATCHES,
     )
 
 
-def _check_on_sample(
+def _check_student(
+    plan: StudentPlan,
+    teacher: LoadedClassifier,
+    annotated: datasets.Dataset,
+    order: Sequence[np.ndarray],
+    rows: int,
+    labelled: float,
+    seed: int,
+    device: torch.device,
+) -> StudentCheck:
+    """Measure a student on the batches whose rows, among the annotated ones, `order` numbers.
+
+    Args:
+        plan: of the student.
+        teacher: what it starts from.
+        annotated: the rows of the batches, perhaps with others.
+        order: the rows of each batch.
+        rows: how many it learns from in all.
+        labelled: which share of those has a label.
+        seed: of its training.
+        device: where to compute.
+    """
+    layer_map = plan.layer_map
+    collate = Collator(teacher.model.config.pad_token_id or 0, layer_map.teacher if layer_map else ())
+    table = TokenRows(annotated)
+    batches = [collate(table.__getitems__(batch.tolist())) for batch in order]
+    student = move_model(build_student(plan, seed, teacher), device)
+    with progress.stage(f"measure the loss terms of {plan.name}", len(batches), "batches") as stage:
+        terms = measure_terms(
+            student,
+            batches,
+            plan.loss,
+            layer_map,
+            labelled=labelled,
+            rows=rows,
+            autocast_dtype=autocast_dtype(plan.training.precision, device),
+            on_batch=stage.advance,
+        )
+    beta = None
+    if layer_map:
+        choices = batches[0]["input_ids"][0, ..., 0].numel()
+        beta = beta_elsewhere(plan.loss, len(layer_map.pairs), teacher.model.config.hidden_size, choices=choices)
+    return dataclasses.replace(
+        _unmeasured(plan, teacher.outputs.problem_type, unlabelled=labelled < 1),
+        terms=terms,
+        beta=beta,
+        rows=sum(map(len, order)),
+    )
+
+
+def _check_before_annotating(
     plans: Sequence[StudentPlan],
     teacher: LoadedClassifier,
     examples: Examples,
     recipe: Recipe,
     device: torch.device,
 ) -> list[StudentCheck]:
-    wanted = sorted({layer for plan in plans if plan.layer_map for layer in plan.layer_map.teacher})
-    with tempfile.TemporaryDirectory() as folder, computing_on(device, [teacher.model]):
-        annotated = {}
-        for split in ("train", "unlabelled"):
-            if split in examples.splits:
-                (place := Path(folder) / split).mkdir()
-                annotated[split] = annotate_rows(
-                    _sample(examples.splits[split], _BATCH * _BATCHES),
-                    teacher.model,
-                    teacher.tokenizer,
-                    place,
-                    teacher_layers=wanted,
-                    max_length=recipe.data.max_length,
-                    states_dtype=recipe.annotation.states_dtype,
-                )
-        alone, mixed = annotated["train"], annotated["train"]
-        if "unlabelled" in annotated:  # as many of each as a batch holds on average
-            total = sum(len(examples.splits[split]) for split in annotated)
-            parts = {split: round(_BATCH * _BATCHES * len(examples.splits[split]) / total) for split in annotated}
-            some = {split: rows.select(range(min(len(rows), parts[split]))) for split, rows in annotated.items()}
-            mixed = with_unlabelled(some["train"], some["unlabelled"])
+    """Measure as `check_students` does, where nothing is annotated yet: the teacher answers the rows that it takes."""
+    train, unlabelled = examples.splits["train"], examples.splits.get("unlabelled")
+    everything = with_unlabelled(train, unlabelled)  # whoever learns from labelled rows alone takes the first of them
+    lengths = np.full(len(everything), -1)
+
+    def lengths_of(picked: np.ndarray) -> np.ndarray:
+        if len(unknown := picked[lengths[picked] < 0]):
+            encoded = encode(everything.select(unknown), teacher.tokenizer, recipe.data.max_length)
+            lengths[unknown] = column_array(encoded, "length")
+        known: np.ndarray = lengths[picked]
+        return known
+
+    counts = [len(everything) if plan.unlabelled else len(train) for plan in plans]
+    orders = [_first_batches(plan, rows, lengths_of, recipe.seed) for plan, rows in zip(plans, counts, strict=True)]
+    picked = np.unique(np.concatenate([batch for order in orders for batch in order]))
+    layers = sorted({layer for plan in plans if plan.layer_map for layer in plan.layer_map.teacher})
+    with tempfile.TemporaryDirectory() as folder:
+        with (
+            computing_on(device, [teacher.model]),
+            progress.stage("annotate the first rows of training", len(picked), "rows") as stage,
+        ):
+            annotated = annotate_rows(
+                everything.select(picked),
+                teacher.model,
+                teacher.tokenizer,
+                Path(folder),
+                teacher_layers=layers,
+                max_length=recipe.data.max_length,
+                states_dtype=recipe.annotation.states_dtype,
+                autocast_dtype=autocast_dtype(recipe.annotation.precision, device),
+                stage=stage,
+            )
         return [
-            _check_student(plan, teacher, mixed if plan.unlabelled else alone, recipe.seed, device) for plan in plans
+            _check_student(
+                plan,
+                teacher,
+                annotated,
+                [np.searchsorted(picked, batch) for batch in order],
+                rows,
+                len(train) / rows,
+                recipe.seed,
+                device,
+            )
+            for plan, order, rows in zip(plans, orders, counts, strict=True)
         ]
 
 

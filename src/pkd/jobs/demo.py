@@ -13,7 +13,7 @@ from pathlib import Path
 from pkd import progress, ranks
 from pkd.data.demo import demo_encoder_folder, demo_reviews, write_demo_data
 from pkd.data.encoding import encode, occurring_pieces
-from pkd.data.labels import Outputs
+from pkd.data.outputs import Outputs
 from pkd.encoder.contract import load_pretrained
 from pkd.jobs.pilot import time_rows
 from pkd.jobs.run import RunResult, refuse_other_files, run

@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from pkd import ranks
 from pkd.jobs.push import push
 from pkd.jobs.run import run
 from pkd.jobs.stages import refuse_what_is_in_the_way, run_stage
+from pkd.recipe.keyword_types import DistillKeywords
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, output_folder
 from pkd.recipe.reading import recipe_from
@@ -60,7 +61,7 @@ def distill(
     overwrite: bool = False,
     push_to_hub: bool = False,
     hub_model_id: str | None = None,
-    **keys: Any,
+    **keys: Unpack[DistillKeywords],
 ) -> DistillResult:
     """Distil a fine-tuned classifier into a shallower one by Patient Knowledge Distillation.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import datasets
 import numpy as np
@@ -17,22 +17,25 @@ from pkd import progress
 from pkd.data.arrays import column_values
 from pkd.data.encoding import encode, text_columns
 from pkd.data.examples import Examples, load_examples
-from pkd.data.labels import Outputs, label_array
-from pkd.encoder.contract import LoadedClassifier, count_parameters, load_teacher
-from pkd.encoder.families import depth_of, longest_input
+from pkd.data.labels import label_array
+from pkd.data.outputs import Outputs, as_problem, order_of, said_by_user
+from pkd.encoder.contract import LoadedClassifier
 from pkd.encoder.inference import answer_rows
 from pkd.errors import DataError, RecipeError, TeacherError
 from pkd.evaluation.by_class import blind_spots, by_class
-from pkd.evaluation.scoring import Scoring, label_words, scoring_of
+from pkd.evaluation.scoring import Scoring, label_words, measured_as, of_classes, scoring_of
 from pkd.evaluation.significance import exact_mcnemar
 from pkd.evaluation.verdict import judge
 from pkd.jobs.lineup import line_up
+from pkd.jobs.runtimes import answer, look_at, measure_speeds
 from pkd.jobs.stages import Done, library_versions, run_stage
+from pkd.recipe.keyword_types import EvaluateKeywords
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, AnyPaths, path_text, path_texts
 from pkd.recipe.reading import recipe_from
+from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import EvaluationSettings, ProblemType
-from pkd.recipe.spelling import named
+from pkd.recipe.spelling import named, set_to
 from pkd.reporting.printed import Records
 from pkd.reporting.results import (
     ClassesRecord,
@@ -45,12 +48,9 @@ from pkd.reporting.results import (
     Score,
 )
 from pkd.reporting.wording import AGAINST_TEACHER
-from pkd.serving.onnx_model import graph_of
-from pkd.serving.speed import ROWS, measure_speed
 from pkd.training.precision import computing_on, device_text, resolve_device
 
 KIND = "predictions"
-SPEED_STAGE = "time the models side by side"
 _LOGITS = "logits.npy"
 _BOOTSTRAP_SEED = 0
 
@@ -65,6 +65,7 @@ class Measured:
     logits: np.ndarray  # [N, C]
     layers: int
     parameters: int
+    bytes: int  # of the weights
     seed: int | None = None
     rows_per_second: float | None = None
     devices: Mapping[str, str] = field(default_factory=dict)  # figure -> what computed it
@@ -100,11 +101,13 @@ class EvaluatedRows:
         return scoring_of(self.problem_type)
 
 
-def evaluate(models: AnyPaths, *, test: AnyPath | None = None, teacher: AnyPath | None = None, **keys: Any) -> Records:
+def evaluate(
+    models: AnyPaths, *, test: AnyPath | None = None, teacher: AnyPath | None = None, **keys: Unpack[EvaluateKeywords]
+) -> Records:
     """Measure saved classifiers on one file of labelled examples.
 
     Args:
-        models: a folder or hub name, or several.
+        models: a folder or hub name, or several; folders that `pkd export` wrote are run by ONNX Runtime.
         test: labelled examples; of a benchmark's `task` its own are found, the development rows where its test rows
             have no labels.
         teacher: their teacher, for agreement, KL and negative flips.
@@ -128,45 +131,36 @@ def evaluate(models: AnyPaths, *, test: AnyPath | None = None, teacher: AnyPath 
         )
     device = resolve_device(recipe.device)
     lineup = line_up(models, {"teacher": teacher} if teacher else None)
-    for place in lineup.values():
-        if graph_of(place) is not None:
-            raise TeacherError(
-                f"{place} is an exported folder, and only models with their weights are compared here. Its README.md "
-                "says how its answers differ from theirs; `pkd export --eval FILE` measures that on other rows."
-            )
-    loaded = {name: load_teacher(model) for name, model in lineup.items()}
-    first = next(iter(loaded))
-    for name, model in loaded.items():
-        _check_same_outputs(name, model.outputs, first, loaded[first].outputs)
-    examples = load_examples(recipe.data, splits=(split,), teacher=loaded[first].outputs)
+    known = {name: look_at(model) for name, model in lineup.items()}
+    first = next(iter(known))
+    examples = load_examples(recipe.data, splits=(split,), teacher=known[first].outputs)
+    orders = {name: _order_of(name, one.outputs, first, examples.outputs, recipe) for name, one in known.items()}
     rows, label_names = examples.splits[split], examples.label_names
     max_length = recipe.data.max_length
-    timed = recipe.evaluation.measure_speed and len(loaded) > 1  # a speed is told beside another
-    speeds = measure_speeds(loaded, rows, max_length, device) if timed else {}
-    devices = dict.fromkeys(("scores", *(["rows_per_second"] if timed else ())), device_text(device))
+    speeds: dict[str, float] = {}
+    if recipe.evaluation.measure_speed and len(lineup) > 1:  # a speed is told beside another
+        of_shape = {one.shape: lineup[name] for name, one in known.items()}  # one of each shape is timed
+        speeds = measure_speeds(of_shape, rows, max_length, device)
     measured = []
-    for name, model in loaded.items():
-        with (
-            computing_on(device, [model.model]),
-            progress.stage(f"evaluate {name}", len(rows), "rows") as stage,
-        ):
-            logits = answer_rows(model.model, _as_read_by(model, rows, max_length), on_batch=stage.advance).logits
-        order = [(model.label_names or label_names).index(label) for label in label_names]  # by name: orders may differ
+    for name, one in known.items():
+        answered = answer(name, lineup[name], rows, max_length, device)
         measured.append(
             Measured(
                 name=name,
                 role="teacher" if teacher and name == "teacher" else "student",
                 folder=lineup[name],
-                logits=logits[:, order],
-                layers=depth_of(model.model.config),
-                parameters=count_parameters(model.model),
+                logits=of_classes(answered.logits[:, orders[name]], examples.problem_type),
+                layers=one.layers,
+                parameters=one.parameters,
+                bytes=one.bytes,
                 seed=None if teacher and name == "teacher" else 0,
-                rows_per_second=speeds.get(name),
-                devices=devices,
+                rows_per_second=speeds.get(one.shape),
+                devices=dict.fromkeys(("scores", *(["rows_per_second"] if speeds else ())), answered.device),
+                about={"runtime": one.runtime, "precision": one.precision},
             )
         )
     described = describe_rows(examples, split, trained_here=False)
-    on = EvaluatedRows(split, rows, label_names, examples.problem_type, described)
+    on = EvaluatedRows(split, rows, label_names, measured_as(examples.problem_type), described)
     records: list[Record] = [*model_records(measured, on, recipe.evaluation), *class_records(measured, on)]
     students = [model for model in measured if model.role != "teacher"]
     pairs = [(student, model, AGAINST_TEACHER) for model in measured if model.role == "teacher" for student in students]
@@ -200,16 +194,30 @@ def describe_rows(
     )
 
 
-def _check_same_outputs(name: str, outputs: Outputs, first: str, of_first: Outputs) -> None:
+def _order_of(name: str, outputs: Outputs, first: str, of_first: Outputs, recipe: Recipe) -> list[int]:
+    """Where the outputs of the first model are among those of another, which has learned the same.
+
+    What a configuration leaves open is as in the first one.
+
+    Raises:
+        TeacherError: if the model has learned something else, or other classes.
+    """
+    outputs = of_first if name == first else said_by_user(outputs, recipe.data)
+    if not outputs.is_said and len(outputs.output_names) == len(of_first.output_names):
+        outputs = as_problem(outputs, of_first.problem_type)
     if outputs.problem_type != of_first.problem_type:
         raise TeacherError(
             f"{name} has learned {outputs.problem_type}, but {first} {of_first.problem_type}; they cannot be compared."
         )
-    if set(outputs.label_names) != set(of_first.label_names):
+    if outputs.output_names and set(outputs.output_names) != set(of_first.output_names):
+        advice = ""
+        if not (outputs.is_named and of_first.is_named):
+            advice = f" If these are the same in this order, name them all with {set_to('data.label_names')}."
         raise TeacherError(
-            f"{name} has the classes {sorted(outputs.label_names)}, but {first} has {sorted(of_first.label_names)}; "
-            "they cannot be compared."
+            f"{name} has the classes {sorted(outputs.output_names)}, but {first} has {sorted(of_first.output_names)}; "
+            f"they cannot be compared.{advice}"
         )
+    return order_of(outputs, of_first)
 
 
 def predict_stage(
@@ -245,22 +253,6 @@ def read_logits(folder: Path) -> np.ndarray:
     """The logits [N, C] that `predict_stage` kept."""
     logits: np.ndarray = np.load(folder / _LOGITS, allow_pickle=False)
     return logits
-
-
-def measure_speeds(
-    models: Mapping[str, LoadedClassifier], rows: datasets.Dataset, max_length: int, device: torch.device
-) -> dict[str, float]:
-    """Rows per second of each model on up to 256 of the same rows, taking turns."""
-    with computing_on(device, [model.model for model in models.values()]), progress.stage(SPEED_STAGE):
-        some = rows.select(range(min(ROWS, len(rows))))
-        return measure_speed(
-            {name: (model.model, _as_read_by(model, some, max_length)) for name, model in models.items()}
-        )
-
-
-def _as_read_by(model: LoadedClassifier, rows: datasets.Dataset, max_length: int) -> datasets.Dataset:
-    """The rows encoded for one model: with its own tokenizer, and cut where its positions end before `max_length`."""
-    return encode(rows, model.tokenizer, min(max_length, longest_input(model.model.config)))
 
 
 def model_records(measured: Sequence[Measured], on: EvaluatedRows, settings: EvaluationSettings) -> list[ModelRecord]:
@@ -381,7 +373,7 @@ def _model_record(
             name: Score(value=value, low=intervals[name][0], high=intervals[name][1]) for name, value in values.items()
         },
         parameters=model.parameters,
-        bytes=model.parameters * 4,
+        bytes=model.bytes,
         rows_per_second=model.rows_per_second,
         devices=dict(model.devices),
         **model.about,

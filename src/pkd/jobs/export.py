@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -15,14 +15,16 @@ from pkd import progress
 from pkd.data.encoding import fingerprint_rows, text_columns
 from pkd.data.examples import load_examples
 from pkd.data.labels import label_array
+from pkd.data.outputs import Outputs
 from pkd.data.sources import read_split
-from pkd.encoder.contract import LoadedClassifier, load_teacher
+from pkd.encoder.contract import LoadedClassifier, load_teacher, saying
 from pkd.encoder.families import depth_of
 from pkd.encoder.sizes import parameters_of
 from pkd.errors import DataError, RecipeError, TeacherError
 from pkd.evaluation.scoring import scoring_of
 from pkd.jobs.finetune import settle_metric
 from pkd.jobs.stages import library_versions, run_stage
+from pkd.recipe.keyword_types import ExportKeywords
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, output_folder, path_text
 from pkd.recipe.reading import read_recipe, recipe_from
@@ -41,6 +43,7 @@ from pkd.storage.seal import write_text
 from pkd.training.precision import resolve_device
 
 KIND = "onnx export"
+_MOST_ALONE = 2000  # texts that int8 is asked one at a time, of all evenly spread ones
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,6 +68,7 @@ class _Texts:
     labels: np.ndarray | None
     metric: str
     fingerprint: dict[str, str]
+    outputs: Outputs  # of the classifier, as these texts' labels settled them
 
 
 def export(
@@ -77,7 +81,7 @@ def export(
     max_drop: float = 0.005,
     min_agreement: float = 0.97,
     overwrite: bool = False,
-    **keys: Any,
+    **keys: Unpack[ExportKeywords],
 ) -> ExportResult:
     """Export a classifier to a folder that ONNX Runtime serves alone: graph, tokenizer, config and model card.
 
@@ -120,6 +124,8 @@ def export(
             "predict` nor transformers.js asks. Measure it with `pkd evaluate`, or serve it with PyTorch."
         )
     measured = _texts_for(model, loaded, eval, keys) if int8 else None
+    if measured is not None:
+        loaded = saying(loaded, measured.outputs)
     inputs = {
         "model": loaded.fingerprints,
         "max_length": max_length_of(loaded),
@@ -189,13 +195,21 @@ def _facts(
 
 
 def _change(partial: Path, loaded: LoadedClassifier, measured: _Texts) -> Change:
-    with progress.stage("measure what int8 changes", 2 * len(measured.texts), "texts") as stage:
+    texts = measured.texts
+    asked_alone = np.unique(np.linspace(0, len(texts) - 1, min(_MOST_ALONE, len(texts))).astype(int))
+    with progress.stage("measure what int8 changes", 2 * len(texts) + len(asked_alone), "texts") as stage:
         logits = []
         for model in (taken_over(loaded, resolve_device("cpu")), load_onnx(partial, device="cpu")):
-            logits.append(Classifier(model).logits(measured.texts))
-            stage.advance(len(measured.texts))
-    before, after = logits
-    return measure_change(before, after, measured.labels, loaded.outputs, measured.metric, measured.on)
+            logits.append(Classifier(model).logits(texts))
+            stage.advance(len(texts))
+        before, after = logits
+        alone = np.empty((len(asked_alone), after.shape[1]), dtype=np.float32)
+        for place, row in enumerate(asked_alone):
+            alone[place] = Classifier(model).logits([texts[row]])[0]
+            stage.advance()
+    return measure_change(
+        before, after, alone, asked_alone, measured.labels, loaded.outputs, measured.metric, measured.on
+    )
 
 
 def _require_good_enough(name: str, change: Change, max_drop: float, min_agreement: float) -> None:
@@ -217,7 +231,7 @@ def _texts_for(model: str, loaded: LoadedClassifier, eval: str | None, keys: Map
     if eval is not None and Path(eval).suffix.lower() == ".txt":
         recipe = recipe_from(place_keywords({"unlabelled": eval, **keys}), where="export", required=())
         rows = read_split(eval, "unlabelled", recipe.data)
-        return _Texts(Path(eval).name, _as_texts(rows), None, metric, fingerprint_rows(rows))
+        return _Texts(Path(eval).name, _as_texts(rows), None, metric, fingerprint_rows(rows), loaded.outputs)
     if eval is None and "task" not in keys:
         recipe = _recipe_beside(Path(model))
         if recipe is None:
@@ -236,7 +250,8 @@ def _texts_for(model: str, loaded: LoadedClassifier, eval: str | None, keys: Map
     examples = load_examples(recipe.data, splits=("eval",), teacher=loaded.outputs)
     rows = examples.splits["eval"]
     metric = settle_metric(recipe, examples.outputs).evaluation.metric
-    return _Texts(Path(str(recipe.data.eval)).name, _as_texts(rows), label_array(rows), metric, fingerprint_rows(rows))
+    name, labels = Path(str(recipe.data.eval)).name, label_array(rows)
+    return _Texts(name, _as_texts(rows), labels, metric, fingerprint_rows(rows), examples.outputs)
 
 
 def _recipe_beside(model: Path) -> Recipe | None:

@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from transformers import TrainingArguments, set_seed
 
 from pkd import progress, ranks
 from pkd.data.encoding import encode, share_truncated
 from pkd.data.examples import Examples, load_examples
-from pkd.data.labels import Outputs
+from pkd.data.outputs import Outputs
 from pkd.data.sources import Source
 from pkd.distillation.plan import settings_that_count
-from pkd.encoder.contract import check_max_length, load_pretrained
+from pkd.encoder.contract import LoadedClassifier, check_max_length, load_pretrained
 from pkd.encoder.hub import model_source
 from pkd.errors import RecipeError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.evaluation.scoring import metrics_that_choose, scoring_of
 from pkd.jobs.evaluate import describe_rows
-from pkd.jobs.stages import Done, library_versions, run_stage
+from pkd.jobs.stages import Done, library_versions, run_stage, why_redo
+from pkd.recipe.keyword_types import FinetuneKeywords
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, output_folder, path_text
 from pkd.recipe.reading import recipe_from
@@ -99,7 +100,7 @@ def finetune(
     train: AnyPath | None = None,
     eval: AnyPath | None = None,
     overwrite: bool = False,
-    **keys: Any,
+    **keys: Unpack[FinetuneKeywords],
 ) -> FinetuneResult:
     """Fine-tune a pretrained encoder on labelled examples: classes, scores, sets of labels or multiple choices.
 
@@ -146,20 +147,7 @@ def finetune_stage(
     folder: Path, model: str, recipe: Recipe, settings: TrainingSettings, examples: Examples, *, overwrite: bool
 ) -> Done:
     """The stage that makes a teacher."""
-    set_seed(recipe.seed)  # the new head is drawn here
-    loaded = load_pretrained(model, examples.outputs)
-    check_max_length(loaded.model.config, recipe.data.max_length)
-    inputs = {
-        "encoder": loaded.fingerprints,
-        "data": {split: prints for split, prints in examples.fingerprints.items() if split in ("train", "eval")},
-        "label_names": list(examples.label_names),
-        "problem_type": examples.problem_type,
-        "max_length": recipe.data.max_length,
-        "training": settings_that_count(settings),
-        "metric": recipe.evaluation.metric,
-        "seed": recipe.seed,
-        "versions": library_versions(),
-    }
+    loaded, inputs = _encoder_and_inputs(model, recipe, settings, examples)
 
     def build(partial: Path) -> Mapping[str, Any]:
         require_space(partial, checkpoint_bytes(loaded.model.num_parameters()), "Fine-tuning the teacher")
@@ -189,6 +177,34 @@ def finetune_stage(
         return {**facts, "encoder": vars(model_source(model))}
 
     return run_stage(folder, KIND, inputs, build, overwrite=overwrite)
+
+
+def why_finetune_again(
+    folder: Path, model: str, recipe: Recipe, settings: TrainingSettings, examples: Examples
+) -> str | None:
+    """Why a fine-tuned teacher is not what the recipe makes now; None where it would be kept."""
+    return why_redo(folder, _encoder_and_inputs(model, recipe, settings, examples)[1])
+
+
+def _encoder_and_inputs(
+    model: str, recipe: Recipe, settings: TrainingSettings, examples: Examples
+) -> tuple[LoadedClassifier, dict[str, Any]]:
+    """The encoder with its new head, and everything that can change what becomes of it."""
+    set_seed(recipe.seed)  # the new head is drawn here
+    loaded = load_pretrained(model, examples.outputs)
+    check_max_length(loaded.model.config, recipe.data.max_length)
+    inputs = {
+        "encoder": loaded.fingerprints,
+        "data": {split: prints for split, prints in examples.fingerprints.items() if split in ("train", "eval")},
+        "label_names": list(examples.label_names),
+        "problem_type": examples.problem_type,
+        "max_length": recipe.data.max_length,
+        "training": settings_that_count(settings),
+        "metric": recipe.evaluation.metric,
+        "seed": recipe.seed,
+        "versions": library_versions(),
+    }
+    return loaded, inputs
 
 
 def settle_metric(recipe: Recipe, outputs: Outputs) -> Recipe:

@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from pkd import progress
+from pkd._version import __version__
 from pkd.data.arrays import column_array
 from pkd.data.examples import Examples
 from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import StudentPlan, is_control_of
-from pkd.encoder.contract import LoadedClassifier, count_parameters, load_teacher
+from pkd.encoder.contract import LoadedClassifier, count_parameters, load_teacher, shape_of
 from pkd.encoder.families import depth_of
 from pkd.encoder.hub import ModelSource, model_source
+from pkd.evaluation.scoring import measured_as, of_classes
 from pkd.jobs.evaluate import (
     EvaluatedRows,
     Measured,
@@ -27,13 +30,13 @@ from pkd.jobs.evaluate import (
     compare,
     describe_rows,
     flip_records,
-    measure_speeds,
     measuring_split,
     model_records,
     predict_stage,
     read_logits,
 )
 from pkd.jobs.report import kept_results, write_views
+from pkd.jobs.runtimes import measure_speeds
 from pkd.jobs.stages import Done
 from pkd.recipe.schema import Recipe
 from pkd.recipe.writing import recipe_values
@@ -44,7 +47,7 @@ from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import read_manifest, unseal
 from pkd.training.precision import describe_hardware, device_text, resolve_device
 
-_LIBRARIES = ("pkd", "torch", "transformers", "tokenizers", "datasets", "accelerate")
+_LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "accelerate")
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ def judge_run(
     assert split is not None  # a run that could measure nothing was refused
     chose = ["epoch", *(["start"] if starts_tried else []), *(["hyper-parameters"] if recipe.sweep else [])]
     described = describe_rows(examples, split, trained_here=True, chose=chose)
-    on = EvaluatedRows(split, examples.splits[split], examples.label_names, examples.problem_type, described)
+    kind = measured_as(examples.problem_type)
+    on = EvaluatedRows(split, examples.splits[split], examples.label_names, kind, described)
     manifests = {f"{each.plan.name}-seed{each.seed}": each.done.manifest for each in trained}
     run = RunFolder(folder)
     answered = read_manifest(run.annotated(split))
@@ -85,7 +89,7 @@ def judge_run(
         "sources": {split: [vars(source) for source in of] for split, of in examples.sources.items()},
         "models": [vars(source) for source in (model_source(recipe.teacher.model), *_starts(recipe))],
         "recipe": _without_places(recipe),
-        "pkd": version("pkd"),
+        "pkd": __version__,
     }
     page = run.report
     if known := kept_results(folder, fingerprint(depends)):
@@ -93,7 +97,7 @@ def judge_run(
         return known, page
     unseal(folder)  # until the new page is whole, the old one and the new records do not belong together
     teacher_logits = column_array(open_shards(run.annotated(split)), "teacher_logits")
-    answers = (teacher_logits, answered.facts["device"])
+    answers = (of_classes(teacher_logits, examples.problem_type), answered.facts["device"])
     measured = _measure(recipe, folder, teacher, answers, examples, on, trained, starts_tried)
     records: list[Record] = [
         _run_record(recipe, recipe.name or run.title, teacher, examples, split, fingerprint(depends)),
@@ -106,6 +110,30 @@ def judge_run(
     return records, write_views(folder)
 
 
+@dataclass(frozen=True)
+class _Answered:
+    """What stays of a student when it has answered."""
+
+    logits: np.ndarray  # [N, C]
+    device: str
+    parameters: int
+    shape: str  # students of one shape are equally fast: one of them is timed
+
+
+def _answered(
+    each: Trained, folder: Path, on: EvaluatedRows, prints: Mapping[str, str], max_length: int, device: torch.device
+) -> _Answered:
+    model = load_teacher(str(each.done.folder))
+    place = RunFolder(folder).predictions(each.plan.name, each.seed)
+    done = predict_stage(place, model, on.rows, prints, max_length, device)
+    return _Answered(
+        of_classes(read_logits(done.folder), model.outputs.problem_type),
+        done.manifest.facts["device"],
+        count_parameters(model.model),
+        shape_of(model),
+    )
+
+
 def _measure(
     recipe: Recipe,
     folder: Path,
@@ -116,27 +144,20 @@ def _measure(
     trained: Sequence[Trained],
     starts_tried: Mapping[str, dict[str, float]],
 ) -> list[Measured]:
-    """Each model's logits and speed; `answers` are the teacher's logits and what computed them."""
+    """Each model's logits and speed; `answers` are the teacher's logits and what computed them.
+
+    Students are loaded one after the other: however many there are, their answers alone stay in memory, and one of each
+    shape while it is timed.
+    """
     device = resolve_device(recipe.device)
-    students: dict[tuple[str, int], LoadedClassifier] = {}
-    scored_on: dict[tuple[str, int], str] = {}
-    logits: dict[tuple[str, int], np.ndarray] = {}
-    of_depth: dict[str, LoadedClassifier] = {"teacher": teacher}
-    depth_names: dict[str, str] = {}
-    for each in trained:
-        key = (each.plan.name, each.seed)
-        model = students[key] = load_teacher(str(each.done.folder))
-        name = f"{each.plan.name}-seed{each.seed}"
-        prints = examples.fingerprints[on.split]
-        done = predict_stage(folder / "predictions" / name, model, on.rows, prints, recipe.data.max_length, device)
-        logits[key] = read_logits(done.folder)
-        scored_on[key] = done.manifest.facts["device"]
-        shape = f"{each.plan.layers} layers, {count_parameters(model.model):,} parameters"
-        depth_names[each.plan.name] = shape
-        of_depth.setdefault(shape, model)  # students of one shape are equally fast: one of them is timed
-    speeds = (
-        measure_speeds(of_depth, on.rows, recipe.data.max_length, device) if recipe.evaluation.measure_speed else {}
-    )
+    prints, max_length = examples.fingerprints[on.split], recipe.data.max_length
+    answered = [_answered(each, folder, on, prints, max_length, device) for each in trained]
+    speeds: dict[str, float] = {}
+    if recipe.evaluation.measure_speed:
+        of_shape: dict[str, str] = {}
+        for one, each in zip(answered, trained, strict=True):
+            of_shape.setdefault(one.shape, str(each.done.folder))
+        speeds = measure_speeds({"teacher": teacher, **of_shape}, on.rows, max_length, device)
     timed_on = {"rows_per_second": device_text(device)} if speeds else {}
     measured = [
         Measured(
@@ -146,23 +167,25 @@ def _measure(
             logits=answers[0],
             layers=depth_of(teacher.model.config),
             parameters=count_parameters(teacher.model),
+            bytes=4 * count_parameters(teacher.model),
             rows_per_second=speeds.get("teacher"),
             devices={"scores": answers[1], **timed_on},
         )
     ]
-    for each in trained:
-        key, facts = (each.plan.name, each.seed), each.done.manifest.facts
+    for each, one in zip(trained, answered, strict=True):
+        facts = each.done.manifest.facts
         measured.append(
             Measured(
                 name=each.plan.name,
                 role=each.plan.role,
                 folder=str(each.done.folder.relative_to(folder)),
-                logits=logits[key],
+                logits=one.logits,
                 layers=each.plan.layers,
-                parameters=count_parameters(students[key].model),
+                parameters=one.parameters,
+                bytes=4 * one.parameters,
                 seed=each.seed,
-                rows_per_second=speeds.get(depth_names[each.plan.name]),
-                devices={"scores": scored_on[key], **timed_on, "train_seconds": facts["device"]},
+                rows_per_second=speeds.get(one.shape),
+                devices={"scores": one.device, **timed_on, "train_seconds": facts["device"]},
                 about={
                     "method": each.plan.method,
                     "start": each.plan.start,
@@ -253,7 +276,7 @@ def _run_record(
         starts=_starts(recipe),
         sources=examples.sources,
         fingerprints={"teacher": teacher.fingerprints["model"], **prints, "results": results_print},
-        versions={name: version(name) for name in _LIBRARIES},
+        versions={"pkd": __version__, **{name: version(name) for name in _LIBRARIES}},  # a tree need not be installed
         hardware=describe_hardware(resolve_device(recipe.device)),
         labels=list(examples.label_names),
         problem_type=examples.problem_type,

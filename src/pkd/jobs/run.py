@@ -13,18 +13,18 @@ import numpy as np
 
 from pkd import progress, ranks
 from pkd.data.arrays import column_array
-from pkd.data.examples import Examples, load_examples, with_unlabelled
+from pkd.data.examples import Examples, load_examples
 from pkd.data.labels import label_array
 from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import StudentPlan, plan_controls, plan_students
-from pkd.encoder.contract import LoadedClassifier, check_max_length, load_config, load_teacher
+from pkd.encoder.contract import LoadedClassifier, check_max_length, load_config, load_teacher, saying
 from pkd.encoder.families import depth_of
 from pkd.errors import RecipeError
 from pkd.jobs.annotate import annotate_stage
 from pkd.jobs.check import blindness_of, check_students, check_teacher_score, check_trainings
-from pkd.jobs.evaluate import SPEED_STAGE
 from pkd.jobs.finetune import finetune_stage, settle_metric, warn_if_few
 from pkd.jobs.judge import Trained, judge_run
+from pkd.jobs.runtimes import SPEED_STAGE
 from pkd.jobs.stages import Done, refuse_other_version
 from pkd.jobs.train import TrainingRows, load_start, stage_name, train_stage
 from pkd.recipe.places import AnyPath
@@ -140,6 +140,7 @@ def prepare(
         check_max_length(teacher.model.config, recipe.data.max_length)
         _patient_layers(variants, depth_of(teacher.model.config))
         examples = load_examples(recipe.data, teacher=teacher.outputs)
+        teacher = saying(teacher, examples.outputs)
         recipe = settle_metric(recipe, examples.outputs)
         _announce(recipe, examples, depth_of(teacher.model.config), later)
     else:
@@ -316,11 +317,9 @@ def _say_check(
     seed, device = recipe.seed, resolve_device(recipe.device)
     students = [plan for plan in plans if plan.role == "student"]  # controls are the same with a term left out
     waiting = [plan for plan in students if not RunFolder(folder).student(plan.name, seed).exists()]
-    for plan in waiting:
-        annotated = with_unlabelled(rows.train, rows.unlabelled if plan.unlabelled else None)
-        for check in check_students([plan], teacher, annotated, seed, device):
-            for sentence in check.sentences():
-                progress.note(sentence)
+    for check in check_students(waiting, teacher, rows.train, rows.unlabelled, seed, device):
+        for sentence in check.sentences():
+            progress.note(sentence)
 
 
 def _mean_dev_score(trained: Sequence[Trained]) -> float:

@@ -10,19 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from pkd import progress
-from pkd.data.labels import Outputs
+from pkd.data.outputs import Outputs
 from pkd.data.sources import read_texts
 from pkd.distillation.student import student_from
 from pkd.encoder.contract import LoadedClassifier, load_config, load_pretrained, load_teacher, without_bars
 from pkd.encoder.families import depth_of
 from pkd.encoder.sizes import Parameters, parameters_of
-from pkd.errors import RecipeError, TeacherError
+from pkd.errors import RecipeError
 from pkd.jobs.lineup import line_up
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, AnyPaths, path_text, path_texts
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.spelling import named
 from pkd.reporting.speeds import Latency, SpeedRecord, Throughput, load_sentence
+from pkd.serving.export_facts import facts_of
 from pkd.serving.limits import check_threads, usable_cores
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.memory import measure_memory
@@ -31,7 +32,6 @@ from pkd.serving.texts import Text
 from pkd.serving.timing import Cell, Times, Work, time_models, work_on_random, work_on_texts
 from pkd.serving.torch_model import taken_over
 from pkd.serving.turns import cpu_share
-from pkd.storage.seal import read_manifest
 from pkd.training.precision import resolve_device
 
 ROUNDS = 5
@@ -195,14 +195,8 @@ def _with_torch(loaded: LoadedClassifier, folder: str, device: str, threads: int
 
 
 def _exported(folder: str, device: str, threads: int) -> _Model:
-    ready = load_onnx(folder, device, threads)
-    manifest = read_manifest(Path(folder), any_schema=True)
-    if manifest is None or "parameters" not in manifest.facts:
-        raise TeacherError(f"{folder} has no manifest that tells its parameters. Export it with `pkd export`.")
-    graph = graph_of(folder)
-    assert graph is not None  # it was loaded
-    facts = manifest.facts
-    return _Model(ready, folder, int(facts["layers"]), Parameters(**facts["parameters"]), graph.stat().st_size)
+    ready, facts = load_onnx(folder, device, threads), facts_of(folder)
+    return _Model(ready, folder, facts.layers, facts.parameters, facts.bytes)
 
 
 def _common_length(loaded: dict[str, _Model], max_length: int | None, lengths: Sequence[int]) -> int:

@@ -177,6 +177,13 @@ def _prepare(
     return status, None
 
 
+def why_redo(folder: Path, inputs: Mapping[str, Any]) -> str | None:
+    """Why a complete stage would be made again from these inputs, "damaged: ..." or what changed; else None."""
+    manifest = read_manifest(folder)
+    assert manifest is not None  # it is complete
+    return _why_redo(folder, manifest, json.loads(json.dumps(dict(inputs))), lambda manifest: None)
+
+
 def refuse_what_is_in_the_way(folder: Path, kind: str, *, overwrite: bool) -> None:
     """Check that a stage's folder can become what it should: asked first by a job whose last stage it is.
 

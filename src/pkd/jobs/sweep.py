@@ -198,6 +198,7 @@ def _train_points(
         annotated=run.annotated("train").parent.absolute(),
         fingerprints=prepared.rows.fingerprints,
         answers=prepared.rows.answers,
+        outputs=prepared.examples.outputs,
     )
     with ray_started():
         run_trials(trials, shared, folder, recipe.sweep, on_end)

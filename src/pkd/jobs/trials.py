@@ -20,9 +20,10 @@ import torch
 from transformers import TrainerCallback
 
 from pkd import progress
+from pkd.data.outputs import Outputs
 from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import plan_students
-from pkd.encoder.contract import LoadedClassifier, load_teacher
+from pkd.encoder.contract import LoadedClassifier, load_teacher, saying
 from pkd.encoder.families import depth_of
 from pkd.errors import DivergedError, PKDError, ResourceError, first_line
 from pkd.jobs.cluster import resources_of
@@ -55,6 +56,7 @@ class Shared:
     annotated: Path
     fingerprints: Mapping[str, Any]  # of the rows
     answers: Mapping[str, Mapping[str, str]]  # their fingerprints
+    outputs: Outputs  # of the teacher, as the examples settled them
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def _score_of(trial: Trial, shared: Shared) -> float:
         )
     os.chdir(shared.cwd)
     torch.set_num_threads(max(1, int(float(os.environ.get("OMP_NUM_THREADS") or 1))))
-    teacher, rows = _loaded(shared.teacher, shared.annotated)
+    teacher, rows = _loaded(shared.teacher, shared.annotated, shared.outputs)
     rows = dataclasses.replace(rows, fingerprints=shared.fingerprints, answers=shared.answers)
     plan = plan_students(trial.recipe, depth_of(teacher.model.config))[0][0]
     teller = _TellEpochs(trial.recipe.evaluation.metric)
@@ -151,14 +153,15 @@ def _score_of(trial: Trial, shared: Shared) -> float:
 
 
 @functools.cache
-def _loaded(teacher: str, annotated: Path) -> tuple[LoadedClassifier, TrainingRows]:
+def _loaded(teacher: str, annotated: Path, outputs: Outputs) -> tuple[LoadedClassifier, TrainingRows]:
     """The teacher and the annotated rows, once for all the trials of a process."""
     splits = {
         split: open_shards(annotated / split)
         for split in ("train", "unlabelled", "eval")
         if (annotated / split).is_dir()
     }
-    return load_teacher(teacher), TrainingRows(splits["train"], splits.get("unlabelled"), splits["eval"], {}, {})
+    rows = TrainingRows(splits["train"], splits.get("unlabelled"), splits["eval"], {}, {})
+    return saying(load_teacher(teacher), outputs), rows
 
 
 class _TellEpochs(TrainerCallback):

@@ -26,7 +26,13 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 Device = Literal["auto", "cpu", "cuda"]
 # transformers' names of what a head answers; it has none for a choice among several texts
-ProblemType = Literal["single_label_classification", "multi_label_classification", "regression", "multiple_choice"]
+ProblemType = Literal[
+    "single_label_classification",
+    "multi_label_classification",
+    "binary_classification",
+    "regression",
+    "multiple_choice",
+]
 Metric = Literal["accuracy", "f1", "macro_f1", "micro_f1", "mcc", "pearson", "spearman"]
 
 
@@ -111,7 +117,10 @@ class DataSettings:
     label_sep: Separator | None = setting(
         None, "what parts several labels in one column (default: | or ; or ,)", verbatim=True
     )
-    label_names: list[str] = setting([], "names of the classes that integer labels stand for, from 0 on")
+    label_names: list[str] = setting(
+        [],
+        "names of the classes in order: of integers from 0 on, of vectors of 0 and 1, of outputs called LABEL_0, ...",
+    )
     problem_type: Literal["auto"] | ProblemType = setting(
         "auto", "auto: the teacher's, else by the labels", common=True
     )
@@ -124,6 +133,7 @@ class DataSettings:
     )
     encoding: str = setting("utf-8", "encoding of text files")
     on_empty: Literal["error", "drop", "keep"] = setting("error", "rows with an empty text, when over 1 % are")
+    on_no_label: Literal["error", "drop"] = setting("error", "labelled rows without a label: nothing, -, N/A, -1")
     on_uneven: Literal["error", "drop"] = setting("error", "rows with more or fewer fields than the header")
     label_ids_are_teacher_ids: bool = setting(False, "integer labels are the teacher's class ids, though it has names")
     max_length: Annotated[int, Field(gt=2, le=_MOST)] = setting(

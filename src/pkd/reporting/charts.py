@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import altair as alt
 
 from pkd.distillation.terms import TERMS
+from pkd.errors import ResourceError
 from pkd.reporting.placement import HEIGHT, place_labels
 from pkd.reporting.results import ModelRecord, Record, Summary, summarise
 from pkd.reporting.wording import amount, main_metric, metric_title, shown
@@ -221,9 +222,18 @@ def render(chart: AnyChart) -> dict[str, Any]:
 
 
 def chart_png(chart: AnyChart, scale: float = 2.0) -> bytes:
-    """A chart as a PNG on white, drawn without a browser and without the network."""
-    import vl_convert
+    """A chart as a PNG on white, drawn without a browser and without the network.
 
+    Raises:
+        ResourceError: if the library that draws it is not installed.
+    """
+    try:
+        import vl_convert
+    except ImportError as error:
+        raise ResourceError(
+            f"A chart is drawn as a PNG by vl-convert-python, which is not installed ({error}). Run: pip install "
+            "vl-convert-python"
+        ) from error
     spec = chart.to_dict()
     spec["config"] = THEMES["light"] | {"background": "white", "padding": 12}
     png: bytes = vl_convert.vegalite_to_png(json.dumps(spec), vl_version=vega_lite_version(), scale=scale)

@@ -70,6 +70,13 @@ def export_sentences(facts: Mapping[str, Any]) -> list[str]:
             scores = f"{metric_title(change['metric'])} {change['before']:.4f} → {change['after']:.4f}"
         blind = blind_words(BlindSpots(**change["blind_spots"]), change["rows"])
         sentences.append(f"int8: {agreed}; {scores}.{f' It {blind}.' if blind else ''}")
+        if alone := change.get("alone"):
+            scores = f", {metric_title(change['metric'])} {alone['after']:.4f}" if change["metric"] else ""
+            sentences.append(
+                f"int8, one text at a time: {alone['agreement']:.2%} of {alone['rows']:,} answers stay the same"
+                f"{scores}. Against the same texts in batches {alone['differ']:,} answers differ; a text's neighbours "
+                f"move its probabilities by {alone['median']:.2g} in the median and {alone['largest']:.2g} at most."
+            )
     return sentences
 
 

@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from ruamel.yaml import YAML
 
+from pkd import progress
 from pkd.recipe.faults import value_text
 from pkd.recipe.sweeping import short_name
 from pkd.reporting import charts, heatmaps, wording
@@ -30,6 +31,10 @@ from pkd.reporting.trials import TrialRecord, leaderboard, luck_sentences, read_
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import write_text
 
+_NO_CHARTS = """"use strict";
+window.vegaEmbed = function () {
+  return Promise.reject(new Error("vl-convert-python was not installed where this page was made."));
+};"""
 _FIRST_POINTS = 10  # of a sweep; the others are folded away
 
 
@@ -88,9 +93,15 @@ def _environment() -> Environment:
 
 @functools.cache
 def _vega_script() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script, as vl-convert ships them."""
-    import vl_convert
-
+    """Vega, Vega-Lite and Vega-Embed as one script, as vl-convert ships them; without it, what says so."""
+    try:
+        import vl_convert
+    except ImportError:
+        progress.warn(
+            "The page is written without its charts: vl-convert-python, which draws them, is not installed. Run: "
+            "pip install vl-convert-python, and then `pkd report`."
+        )
+        return _NO_CHARTS
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=charts.vega_lite_version())
     # A script element ends at the first "</script", wherever it stands; "<!--" changes how the rest is read.
     return re.sub(r"<(?=/script|!--)", r"\\x3C", bundle, flags=re.IGNORECASE)

@@ -89,6 +89,8 @@ class ModelRecord(_Line):
     starts_tried: dict[str, float] = {}  # start -> dev score, where several were tried
     parameters: int
     bytes: int  # of the saved weights
+    runtime: Literal["torch", "onnx"] = "torch"  # what answered: PyTorch, or ONNX Runtime an exported folder
+    precision: Literal["float32", "int8"] = "float32"  # what most products of these answers are computed in
     rows_per_second: float | None = None  # side by side in one run
     train_seconds: float | None = None
     devices: dict[str, str] = {}  # figure ("scores", "rows_per_second", "train_seconds") -> what computed it
@@ -222,6 +224,7 @@ class Summary(_Line):
     unlabelled_rows: int
     parameters: int
     bytes: int
+    precision: Literal["float32", "int8"]
     rows_per_second: float | None
 
 
@@ -252,6 +255,7 @@ def _summary(models: list[ModelRecord]) -> Summary:
         unlabelled_rows=first.unlabelled_rows,
         parameters=first.parameters,
         bytes=first.bytes,
+        precision=first.precision,
         rows_per_second=_mean(speeds) if speeds else None,
     )
 

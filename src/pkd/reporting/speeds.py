@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from pkd.recipe.spelling import named, set_to
 from pkd.reporting.published import published
 from pkd.reporting.wording import NONE, count_text
 
@@ -117,7 +118,7 @@ def speed_doubts(records: Sequence[SpeedRecord]) -> list[str]:
     first = records[0]
     doubts = []
     if busy := load_sentence(first.cpu_shares, first.threads):
-        fewer = ", or give --threads 1" if first.threads > 1 else ""
+        fewer = f", or give {set_to('threads', 1)}" if first.threads > 1 else ""
         doubts.append(
             f"{busy} Seconds and ratios do not hold beside another job: threads that wait for one another lose most by "
             f"it. Repeat it on an idle machine{fewer}."
@@ -128,7 +129,7 @@ def speed_doubts(records: Sequence[SpeedRecord]) -> list[str]:
             told = ", ".join(f"{min(each):.2g} to {max(each):.2g}× at {what}" for what, each in apart.items())
             doubts.append(
                 f"The rounds disagree how {record.name} compares with {first.name}: {told}. The medians may be chance; "
-                "repeat it, with more --rounds or on an idle machine."
+                f"repeat it, with more rounds ({named('rounds')}) or on an idle machine."
             )
     return doubts
 

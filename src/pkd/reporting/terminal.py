@@ -14,7 +14,7 @@ from pkd.reporting.blind_spots import blind_sentences
 from pkd.reporting.classes import MEASURES, TITLES, class_rows, losses_heading, losses_sentence
 from pkd.reporting.grid import grid
 from pkd.reporting.paper import TaskResult, paper_notes, paper_rows, rows_by_task, task_title
-from pkd.reporting.results import ComparisonRecord, Record
+from pkd.reporting.results import ComparisonRecord, ModelRecord, Record
 from pkd.reporting.speeds import SpeedRecord, serving_table, speed_doubts, speed_notes, speed_rows, speed_title
 from pkd.reporting.trials import TrialRecord, effect_sentences, leaderboard, swept
 from pkd.reporting.wording import (
@@ -155,11 +155,13 @@ def _results_table(records: Sequence[Record], rows: Sequence[Row], console: Cons
     others = [metric for metric in _SHORT if console.width >= 96 and metric in known and metric != main]
     short = [_SHORT[metric] for metric in others]
     headings = ["model", "layers", metric_title(main, unit=True), *short, "speed", "parameters"]
+    exported = any(isinstance(record, ModelRecord) and record.runtime != "torch" for record in records)
+    headings += ["size"] * exported  # elsewhere it is four bytes a parameter
     cells = []
     for row in rows:
         parameters = row.parameters if row.share in ("100 %", NONE) else f"{row.parameters} ({row.share})"
         means = [row.means[metric] for metric in others]
-        cells.append([row.name, row.layers, row.scores[main], *means, row.speed, parameters])
+        cells.append([row.name, row.layers, row.scores[main], *means, row.speed, parameters, *[row.size] * exported])
     styles = [{"teacher": "dim", "student": "bold"}.get(row.role, "") for row in rows]
     return grid(headings, cells, console, styles)
 

@@ -5,6 +5,7 @@ Records go in; sentences and table cells come out, as plain text that each view 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -139,6 +140,8 @@ def headline(records: Sequence[Record]) -> str:
         return f"{sentence}.{blind}"
     sentence += f", {_beside_teacher(records, student, teacher, metric)}"
     costs = [f"{student.parameters / teacher.parameters:.0%}".replace("%", " %") + " of its parameters"]
+    if student.precision != teacher.precision:
+        costs.append(f"{student.bytes / teacher.bytes:.0%}".replace("%", " %") + " of its size")
     if student.rows_per_second and teacher.rows_per_second:
         costs.insert(0, f"{student.rows_per_second / teacher.rows_per_second:.1f} times its speed")
     return f"{sentence}, at {' and '.join(costs)}.{blind}"
@@ -194,7 +197,7 @@ def table(records: Sequence[Record]) -> list[Row]:
 
 
 def device_sentence(records: Sequence[Record]) -> str:
-    """What scored the models and what timed them, in a sentence; nothing where no record says it."""
+    """What scored the models and what timed them, in a sentence or two; nothing where no record says it."""
     models = [record for record in records if isinstance(record, ModelRecord)]
     told = []
     for figure, verb in (("scores", "scored"), ("rows_per_second", "timed")):
@@ -203,7 +206,20 @@ def device_sentence(records: Sequence[Record]) -> str:
     if len({on for _, on in told}) == 1:
         told = [(" and ".join(verb for verb, _ in told), told[0][1])]
     text = "; ".join(f"{verb} on {on}" for verb, on in told)
-    return f"{text[0].upper()}{text[1:]}." if text else ""
+    sentences = [f"{text[0].upper()}{text[1:]}."] if text else []
+    return " ".join([*sentences, *_runtimes(models)])
+
+
+def _runtimes(models: Sequence[ModelRecord]) -> list[str]:
+    """Which models ran where, in a sentence, if any of them was exported."""
+    if all(model.runtime == "torch" for model in models):
+        return []
+    names: dict[str, list[str]] = {}
+    for model in models:
+        where = {"torch": "PyTorch", "onnx": "ONNX Runtime"}[model.runtime]
+        names.setdefault(f"{where} ({model.precision})", []).append(model.name)
+    told = "; ".join(f"{', '.join(dict.fromkeys(of))} in {where}" for where, of in names.items())
+    return [f"What ran them: {told}."]
 
 
 def metric_columns(records: Sequence[Record]) -> list[str]:
@@ -262,6 +278,23 @@ def score_words(metric: str, value: float) -> str:
 def _scale(metric: str) -> tuple[int, int]:
     """By what a metric is multiplied where it is shown, and with how many decimals."""
     return (100, 1) if is_share(metric) else (1, 3)
+
+
+def with_error(value: float, error: float | None, most_decimals: int = 6) -> str:
+    """A value with its standard error, and no more digits than that bears, nor more than three.
+
+    >>> with_error(0.2713, 0.021), with_error(1234.0, 56.0), with_error(0.69314, 1e-6), with_error(0.5, None)
+    ('0.27 ± 0.02', '1230 ± 60', '0.693', '0.500')
+    >>> with_error(2e-8, 1e-9)
+    '0.000000'
+    """
+    decimals = most_decimals
+    if error:
+        decimals = min(decimals, -math.floor(math.log10(error)))
+    if value:
+        decimals = min(decimals, 2 - math.floor(math.log10(abs(value))))
+    told, spread = (f"{round(each, decimals):.{max(0, decimals)}f}" for each in (value, error or 0.0))
+    return told if float(spread) == 0 else f"{told} ± {spread}"
 
 
 def difference_text(metric: str, difference: float, *, sign: bool = False) -> str:

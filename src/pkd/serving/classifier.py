@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from pkd.serving.loaded import LoadedModel
 from pkd.serving.onnx_model import graph_of, load_onnx
 from pkd.serving.texts import Text, is_unicode
 
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+
 _ROWS_AT_A_TIME = 512
 
 
@@ -32,9 +36,9 @@ class Prediction:
     Attributes:
         text: as it came.
         label: the class; of sets of labels those above one half, parted by commas ("none" where there is none); of a
-            score the score in words.
-        probabilities: of each class, or under "score" the score itself.
-        labels: of sets of labels those above one half.
+            score the score in words. A classifier of one output gives the name of that, as transformers' pipeline does.
+        probabilities: of each output, or under "score" the score itself.
+        labels: of sets of labels, and of one output, those above one half.
     """
 
     text: Text
@@ -57,7 +61,7 @@ class Classifier:
         self.problem_type = model.problem_type
         self.max_length = model.encoder.max_length
         self._answers = answers_of(model.problem_type)
-        self._has_sets = model.problem_type == "multi_label_classification"
+        self._has_sets = model.problem_type in ("multi_label_classification", "binary_classification")
 
     @classmethod
     def load(cls, folder: AnyPath, device: str = "auto", threads: int | None = None) -> Classifier:
@@ -129,8 +133,11 @@ class Classifier:
         """The logits of texts, [N, C] in float32, in their order; they are batched by length."""
         if not texts:
             return np.zeros((0, len(self.label_names)), dtype=np.float32)
+        return self.logits_of(self.model.encoder.encode(texts))
+
+    def logits_of(self, encodings: Sequence[Encoding]) -> np.ndarray:
+        """The logits of texts that are word pieces already, one or more."""
         encoder, forward = self.model.encoder, self.model.forward
-        encodings = encoder.encode(texts)
         if len(encodings) == 1:
             return forward(encoder.pad(encodings))
         logits = np.empty((len(encodings), len(self.label_names)), dtype=np.float32)

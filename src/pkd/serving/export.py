@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from pkd.data.outputs import config_values
 from pkd.encoder.contract import LoadedClassifier
 from pkd.encoder.shortcut import cls_only
 from pkd.errors import RecipeError, ResourceError, TeacherError
@@ -86,9 +87,8 @@ def write_graph(program: Any, path: Path) -> None:
 def write_companions(loaded: LoadedClassifier, folder: Path, precision: str) -> None:
     """Write what goes with a graph: the tokenizer with its limit, and a configuration that leaves nothing to guess."""
     config: Any = loaded.model.config
-    config.problem_type = loaded.outputs.problem_type
-    config.id2label = dict(enumerate(loaded.label_names))
-    config.label2id = {name: index for index, name in enumerate(loaded.label_names)}
+    for key, value in config_values(loaded.outputs).items():
+        setattr(config, key, value)
     setattr(config, "transformers.js_config", {"dtype": _TRANSFORMERS_JS[precision]})
     config.save_pretrained(folder)
     loaded.tokenizer.model_max_length = max_length_of(loaded)

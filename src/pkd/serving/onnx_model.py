@@ -64,6 +64,8 @@ def load_onnx(folder: str | Path, device: str = "auto", threads: int | None = No
     config = _read_json(place / "config.json")
     problem_type = _read(place / "config.json", config, "problem_type", None, lambda value: value in HEADS)
     names = names_by_id(config.get("id2label"), str(place / "config.json"), _AGAIN)
+    if len(names) == 1 and problem_type == "multi_label_classification":
+        problem_type = "binary_classification"
     encoder = _encoder(place, config)
     session, provider = open_session(graph, device, threads)
     inputs, outputs = [given.name for given in session.get_inputs()], session.get_outputs()[0].shape[-1]

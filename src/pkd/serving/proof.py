@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from pkd import progress
-from pkd.data.labels import Outputs
+from pkd.data.outputs import Outputs
 from pkd.encoder.contract import LoadedClassifier
 from pkd.errors import TeacherError
 from pkd.evaluation.by_class import BlindSpots, blind_spots
-from pkd.evaluation.scoring import scoring_of
+from pkd.evaluation.scoring import Scoring, scoring_of
 from pkd.recipe.spelling import named
 from pkd.serving.export import example_inputs
 from pkd.serving.onnx_model import open_session
@@ -41,6 +41,35 @@ class Parity:
 
 
 @dataclass(frozen=True)
+class Alone:
+    """What int8 answers to one text at a time: its activations are scaled by all that is in a batch.
+
+    Attributes:
+        rows: how many texts were asked alone.
+        agreement: share of their answers that are the unchanged model's; of scores their correlation.
+        before: the metric of the unchanged model on them; None where the texts have no labels.
+        after: the metric of the answers alone.
+        differ: how many are answered otherwise than among others.
+        median: how far a text's neighbours move its probabilities (of scores, the score), the median over texts of the
+            largest difference of one.
+        largest: the same, of the text that they move most.
+    """
+
+    rows: int
+    agreement: float
+    before: float | None
+    after: float | None
+    differ: int
+    median: float
+    largest: float
+
+    @property
+    def drop(self) -> float | None:
+        """How much the metric falls; negative where it rises."""
+        return None if self.before is None or self.after is None else self.before - self.after
+
+
+@dataclass(frozen=True)
 class Change:
     """What int8 changes in the answers to real texts.
 
@@ -49,6 +78,7 @@ class Change:
         rows: how many.
         agreement: share of answers that stay the same; of scores their correlation.
         metric: what `before` and `after` measure; None where the texts have no labels.
+        alone: the same of texts that are asked one at a time.
         blind_spots: what the changed model never does, which its score may hide.
     """
 
@@ -58,6 +88,7 @@ class Change:
     metric: str | None = None
     before: float | None = None
     after: float | None = None
+    alone: Alone | None = None
     blind_spots: BlindSpots = field(default_factory=BlindSpots)  # of the changed model's answers
 
     @property
@@ -107,39 +138,77 @@ def prove(loaded: LoadedClassifier, graph: Path) -> Parity:
 
 
 def measure_change(
-    before: np.ndarray, after: np.ndarray, labels: np.ndarray | None, outputs: Outputs, metric: str, on: str
+    before: np.ndarray,
+    after: np.ndarray,
+    alone: np.ndarray,
+    asked_alone: np.ndarray,
+    labels: np.ndarray | None,
+    outputs: Outputs,
+    metric: str,
+    on: str,
 ) -> Change:
     """What changed between two models' logits [N, C] on the same texts.
 
     Args:
         before: of the model as it was.
-        after: of the changed one.
+        after: of the changed one, in batches.
+        alone: of the changed one, [M, C], a text at a time.
+        asked_alone: which of the texts these are, [M].
         labels: of the rows, as they are scored; None where there are none.
         outputs: what the logits mean.
         metric: to score them by.
         on: where the texts come from, for the record.
     """
     scoring = scoring_of(outputs.problem_type)
+
+    def score(logits: np.ndarray, rows: Any = slice(None)) -> float | None:
+        return None if labels is None else scoring.score(logits, labels[rows])[metric]
+
+    among = after[asked_alone]
+    moved = np.abs(scoring.probabilities(alone) - scoring.probabilities(among)).max(axis=1)
+    names = tuple(str(index) for index in range(after.shape[1]))
+    answers = zip(scoring.answers(alone, names), scoring.answers(among, names), strict=True)
+    return Change(
+        on=on,
+        rows=len(before),
+        agreement=_agreement(scoring, after, before),
+        metric=None if labels is None else metric,
+        before=score(before),
+        after=score(after),
+        alone=Alone(
+            rows=len(alone),
+            agreement=_agreement(scoring, alone, before[asked_alone]),
+            before=score(before[asked_alone], asked_alone),
+            after=score(alone, asked_alone),
+            differ=sum(one != other for one, other in answers),
+            median=float(np.median(moved)),
+            largest=float(moved.max()),
+        ),
+        blind_spots=(
+            BlindSpots() if labels is None else blind_spots(after, labels, outputs.label_names, outputs.problem_type)
+        ),
+    )
+
+
+def _agreement(scoring: Scoring, after: np.ndarray, before: np.ndarray) -> float:
     fidelity = scoring.compare_with_teacher(after, before)
-    agreement = fidelity.get("agreement", fidelity.get("teacher_pearson", float("nan")))
-    if labels is None:
-        return Change(on, len(before), agreement)
-    score_before, score_after = (scoring.score(logits, labels)[metric] for logits in (before, after))
-    blind = blind_spots(after, labels, outputs.label_names, outputs.problem_type)
-    return Change(on, len(before), agreement, metric, score_before, score_after, blind)
+    return fidelity.get("agreement", fidelity.get("teacher_pearson", float("nan")))
 
 
 def refusals(change: Change, max_drop: float, min_agreement: float) -> Sequence[str]:
     """Why int8 is not good enough, a clause a reason; none where it is."""
     reasons = []
-    if change.drop is not None and not change.drop <= max_drop:
-        reasons.append(
-            f"{change.metric} falls from {change.before:.4f} to {change.after:.4f} on {change.rows:,} rows of "
-            f"{change.on}, by {change.drop:.4f} where {max_drop:g} is allowed ({named('max_drop')})"
-        )
-    if not change.agreement >= min_agreement:
-        reasons.append(
-            f"{change.agreement:.2%} of the answers to {change.rows:,} rows of {change.on} stay the same, where "
-            f"{min_agreement:.2%} are asked for ({named('min_agreement')})"
-        )
+    for each, how in ((change, ""), (change.alone, " one at a time")):
+        if each is None:
+            continue
+        if each.drop is not None and not each.drop <= max_drop:
+            reasons.append(
+                f"{change.metric} falls from {each.before:.4f} to {each.after:.4f} on {each.rows:,} rows of "
+                f"{change.on}{how}, by {each.drop:.4f} where {max_drop:g} is allowed ({named('max_drop')})"
+            )
+        if not each.agreement >= min_agreement:
+            reasons.append(
+                f"{each.agreement:.2%} of the answers to {each.rows:,} rows of {change.on}{how} stay the same, where "
+                f"{min_agreement:.2%} are asked for ({named('min_agreement')})"
+            )
     return reasons

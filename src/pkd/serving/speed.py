@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from statistics import median
 
@@ -15,6 +15,8 @@ from pkd import progress
 from pkd.data.arrays import column_array
 from pkd.encoder.inference import answer_rows
 from pkd.reporting.speeds import load_sentence, rounds_disagree
+from pkd.serving.classifier import Classifier
+from pkd.serving.texts import Text
 from pkd.serving.turns import Call, cpu_share, take_turns
 
 ROUNDS = 3
@@ -22,30 +24,41 @@ ROWS = 256
 _PARTS = 4
 
 
-def measure_speed(models: Mapping[str, tuple[PreTrainedModel, datasets.Dataset]]) -> dict[str, float]:
-    """Rows per second of each model, the median of three rounds, in float32.
+def measure_speed(parts: Mapping[str, Sequence[Call]], rows: int) -> dict[str, float]:
+    """Rows per second of each model, the median of three rounds.
 
     Args:
-        models: each on the device that it is to be timed on, and the rows, encoded as it reads them; they take turns.
+        parts: of each model the calls that answer all rows, a part at a time; they take turns.
+        rows: how many all parts of a model answer.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in models}
-    for model, rows in models.values():
-        answer_rows(model, rows.select(range(min(32, len(rows)))))  # the first call allocates
-    parts = {name: _in_parts(model, rows) for name, (model, rows) in models.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in parts}
+    for calls in parts.values():
+        calls[0]()  # the first call allocates
     shares = []
     for number in range(ROUNDS):
         shares.append(cpu_share(torch.get_num_threads()))
         for name, each in take_turns(parts, number).items():
             seconds[name].append(each)
     _warn(seconds, shares)
-    return {name: len(models[name][1]) / median(each) for name, each in seconds.items()}
+    return {name: rows / median(each) for name, each in seconds.items()}
 
 
-def _in_parts(model: PreTrainedModel, rows: datasets.Dataset) -> list[Call]:
-    """Calls that answer the rows a part at a time, the short ones first: as they are batched in one call."""
-    by_length = np.argsort(column_array(rows, "length"), kind="stable")
-    parts = [rows.select(part) for part in np.array_split(by_length, min(_PARTS, len(rows)))]
+def parts_of_rows(model: PreTrainedModel, rows: datasets.Dataset) -> list[Call]:
+    """Calls of a model on its device that answer encoded rows, the short ones first, as one call batches them."""
+    parts = [rows.select(part) for part in _by_length(column_array(rows, "length"))]
     return [partial(answer_rows, model, part) for part in parts]  # gives numbers back, so a GPU has finished
+
+
+def parts_of_texts(classifier: Classifier, texts: Sequence[Text]) -> list[Call]:
+    """Calls of a classifier that answer texts which are word pieces already, likewise."""
+    encodings = classifier.model.encoder.encode(texts)
+    parts = _by_length(np.array([len(encoding) for encoding in encodings]))
+    return [partial(classifier.logits_of, [encodings[row] for row in part]) for part in parts]
+
+
+def _by_length(lengths: np.ndarray) -> list[np.ndarray]:
+    """The rows of each part."""
+    return np.array_split(np.argsort(lengths, kind="stable"), min(_PARTS, len(lengths)))
 
 
 def _warn(seconds: Mapping[str, list[float]], shares: list[float]) -> None:

@@ -65,7 +65,7 @@ def taken_over(loaded: LoadedClassifier, device: torch.device) -> LoadedModel:
             truncation_side=loaded.tokenizer.truncation_side,
         ),
         forward=forward,
-        label_names=loaded.label_names,
+        label_names=loaded.outputs.output_names,
         problem_type=loaded.outputs.problem_type,
         longest=longest_input(model.config),
         tokens_per_batch=TOKENS_PER_BATCH[device.type],

@@ -12,12 +12,22 @@ from pkd.recipe.settings import ProblemType
 
 
 def ce_row_losses(logits: torch.Tensor, labels: torch.Tensor, problem_type: ProblemType) -> torch.Tensor:
-    """L_CE of each row, [B], by the kind of problem; a choice among C texts is one of C classes."""
+    """L_CE of each row, [B], by the kind of problem; a choice among C texts is one of C classes.
+
+    A single output is binary cross-entropy: that of two classes whose logits are 0 and the output.
+    """
     if problem_type == "regression":
         return score_ce_loss(logits, labels)
     if problem_type == "multi_label_classification":
         return set_ce_loss(logits, labels)
+    if problem_type == "binary_classification":
+        logits = two_logits(logits)
     return ce_loss(logits, labels)
+
+
+def two_logits(logits: torch.Tensor) -> torch.Tensor:
+    """The logits of two classes, [B, 2], of which a single output [B, 1] is the second's: σ(z) = softmax(0, z)[1]."""
+    return torch.cat([torch.zeros_like(logits), logits], dim=-1)
 
 
 def ce_loss(student_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,126 @@
+"""How sets of labels are written: by names, by numbers of classes, or as vectors of 0 and 1; and what parts them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from pkd import progress
+from pkd.data.label_survey import MOST_LABELS, LabelSurvey, is_bracketed, items_of
+from pkd.data.outputs import Outputs
+from pkd.data.spelling import covers, listed, match_names
+from pkd.errors import DataError
+from pkd.recipe.settings import DataSettings
+from pkd.recipe.spelling import set_to
+
+_SEPARATORS = ("|", ";", ",")
+_SHOWN = 5
+
+
+class SetForm(NamedTuple):
+    """How sets are written: as `sets` of names, or of numbers where there are `positions`, or as `vectors`."""
+
+    form: Literal["sets", "vectors"]
+    separator: str
+    positions: tuple[str, ...] = ()
+
+
+def as_names() -> str:
+    """How the user says that single labels are classes, whatever they look like."""
+    return set_to("data.problem_type", "single_label_classification")
+
+
+def as_sets() -> str:
+    """How the user says that labels are sets."""
+    return set_to("data.problem_type", "multi_label_classification")
+
+
+def form_of_sets(
+    survey: LabelSurvey, settings: DataSettings, outputs: Outputs | None, names: Sequence[str], source: str
+) -> SetForm:
+    """How sets of labels are written.
+
+    Args:
+        survey: the labels of the rows that decide.
+        settings: what the user says of them.
+        outputs: of the teacher, if there is one.
+        names: that labels may be called by.
+        source: where the rows came from, for messages.
+
+    Raises:
+        DataError: if they are vectors, and there are no classes for them or another number of classes.
+    """
+    separator = settings.label_sep or _separator_of(survey.labels, names)
+    found: Counter[tuple[str, ...]] = Counter({**survey.lists})
+    for text, count in survey.labels.items():
+        found[tuple(set_of(text, separator, names))] += count
+    found = Counter({labels: count for labels, count in found.items() if labels})
+    items = {item for labels in found for item in labels}
+    positions = tuple(settings.label_names) or (outputs.output_names if outputs is not None else ())
+    length = max(map(len, found), default=0)
+    if items <= {"0", "1"} and all(len(labels) == length for labels in found) and length > (len(positions) != 1):
+        are_names = covers(names, items) and all(len(set(labels)) == len(labels) for labels in found)
+        if length == len(positions) or not are_names:
+            _check_vectors(length, positions, source)
+            told = ", ".join(f"{index} {name}" for index, name in enumerate(positions[:_SHOWN]))
+            more = f" and {len(positions) - _SHOWN:,} more" if len(positions) > _SHOWN else ""
+            progress.note(f"{source}: the labels are vectors of 0 and 1, one number for each of {told}{more}.")
+            return SetForm("vectors", separator, positions)
+    numbers = bool(items) and all(item.isdecimal() for item in items) and not covers(names, items)
+    if numbers and (settings.label_names or settings.label_ids_are_teacher_ids or (positions and not names)):
+        if not settings.label_names and not settings.label_ids_are_teacher_ids:
+            progress.warn(
+                f"{source}: the classifier's classes have no names, so the numbers in sets of labels are taken as its "
+                "class ids. Make sure that they are."
+            )
+        return SetForm("sets", separator, positions)
+    return SetForm("sets", separator)
+
+
+def set_of(text: str, separator: str | None, names: Sequence[str]) -> list[str]:
+    """The labels of a set that is written as text; one that is a name as it stands is not parted."""
+    return [text] if text in names else items_of(text, separator)
+
+
+def _check_vectors(length: int, positions: Sequence[str], source: str) -> None:
+    told = f"{source}: the labels are vectors of {length} zeros and ones, one for each class"
+    if not positions:
+        raise DataError(
+            f"{told}, but nothing says which classes. Name them in their order with {set_to('data.label_names')}."
+        )
+    if length != len(positions):
+        raise DataError(
+            f"{told}, but there are {len(positions)} classes ({listed(positions)}). Give one for every class."
+        )
+
+
+def _separator_of(labels: Iterable[str], names: Sequence[str]) -> str:
+    """What parts labels that are text: of the marks that occur, the one whose parts are most often names."""
+    texts = [text for text in labels if text not in names and not is_bracketed(text)]
+    marks = [mark for mark in _SEPARATORS if any(mark in text for text in texts)]
+    if len(marks) < 2 or not names:
+        return marks[0] if marks else _SEPARATORS[0]
+    return max(marks, key=lambda mark: _share_named(texts, mark, names))
+
+
+def _share_named(texts: Sequence[str], mark: str, names: Sequence[str]) -> float:
+    parts = {part for text in texts for part in items_of(text, mark)}
+    return len(match_names(parts, names)) / max(1, len(parts))
+
+
+def warn_of_sets(survey: LabelSurvey, source: str) -> None:
+    """Tell of single labels whose parts come back in others, as those of sets do."""
+    if not 1 < len(survey.labels) < MOST_LABELS:
+        return
+    for mark in _SEPARATORS:
+        joined = [text for text in survey.labels if mark in text and len(items_of(text, mark)) > 1]
+        uses = Counter(part for text in survey.labels for part in set(items_of(text, mark)))
+        parts = {part for text in joined for part in items_of(text, mark)}
+        if joined and 2 * sum(uses[part] > 1 for part in parts) > len(parts):
+            progress.warn(
+                f"{source}: labels such as {listed(joined[:2])} look like sets of labels parted by '{mark}', and are "
+                f"learned as classes of their own. If they are sets, say {as_sets()} "
+                f"{set_to('data.label_sep', mark)}; {as_names()} silences this."
+            )
+            return

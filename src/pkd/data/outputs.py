@@ -1,0 +1,195 @@
+"""What a classifier's head answers: by its configuration, and by the user's word where that says nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pkd import progress
+from pkd.data.class_names import HEADS, names_by_id
+from pkd.data.spelling import match_names
+from pkd.errors import RecipeError, TeacherError
+from pkd.recipe.spelling import named
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+    from pkd.recipe.settings import DataSettings, ProblemType
+
+REGRESSION_NAME = "score"  # of the one output
+_BINARY = ("0", "1")  # the classes of one output that has no name
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a classifier's head answers.
+
+    Attributes:
+        problem_type: the kind of problem. A binary classification has one output, the logit of its second class.
+        label_names: its classes in their order, as rows and results call them; of a multiple choice empty where the
+            model does not say how many choices there are.
+        is_said: whether configuration or user say the kind of problem; otherwise the labels decide.
+    """
+
+    problem_type: ProblemType
+    label_names: tuple[str, ...]
+    is_said: bool = True
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names of the outputs themselves, as a configuration has them."""
+        if self.problem_type != "binary_classification":
+            return self.label_names
+        return ("LABEL_0",) if self.label_names == _BINARY else self.label_names[1:]
+
+    @property
+    def is_named(self) -> bool:
+        """Whether its classes have names."""
+        return bool(self.label_names) and not has_placeholder_names(self.output_names)
+
+
+def outputs_of(config: PretrainedConfig) -> Outputs:
+    """What a saved classifier's head answers, by its configuration.
+
+    A configuration that says no `problem_type` is read as transformers' pipeline reads it: several outputs are classes,
+    one is the logit of a class. A model for multiple choice is known by its class.
+
+    Raises:
+        TeacherError: if its outputs are not named one by one, or the problem_type is none that pkd knows.
+    """
+    where = str(config.name_or_path or "The model")
+    names = names_by_id(config.id2label, where)
+    if any(str(name).endswith("ForMultipleChoice") for name in config.architectures or ()):
+        return Outputs("multiple_choice", () if has_placeholder_names(names) else names)
+    said: Any = config.problem_type
+    if said is not None and said not in HEADS:
+        raise TeacherError(
+            f"{where}: problem_type is {said!r}; it must be one of {', '.join(HEADS)}. Mend its config.json."
+        )
+    if len(names) > 1 or said == "regression":
+        return Outputs(said or "single_label_classification", names, is_said=said is not None)
+    return Outputs("binary_classification", binary_classes(names[0]), is_said=said is not None or _has_sigmoid(config))
+
+
+def config_values(outputs: Outputs) -> dict[str, Any]:
+    """What a configuration of transformers says of a head; one output is to it a set of one label."""
+    names = dict(enumerate(outputs.output_names))
+    kinds: dict[str, str | None] = {"multiple_choice": None, "binary_classification": "multi_label_classification"}
+    return {
+        "problem_type": kinds.get(outputs.problem_type, outputs.problem_type),
+        "id2label": names,
+        "label2id": {name: index for index, name in names.items()},
+    }
+
+
+def binary_classes(name: str) -> tuple[str, str]:
+    """The two classes of a single output.
+
+    >>> binary_classes("spam"), binary_classes("LABEL_0")
+    (('not spam', 'spam'), ('0', '1'))
+    """
+    return _BINARY if name == "LABEL_0" else (f"not {name}", name)
+
+
+def has_placeholder_names(names: Sequence[str]) -> bool:
+    """Whether a classifier's classes were never named.
+
+    >>> has_placeholder_names(["LABEL_0", "LABEL_1"]), has_placeholder_names(["negative", "positive"])
+    (True, False)
+    """
+    return bool(names) and all(re.fullmatch(rf"LABEL_{index}", name) for index, name in enumerate(names))
+
+
+def said_by_user(outputs: Outputs, settings: DataSettings) -> Outputs:
+    """What the head answers, where the user says what its configuration leaves open: the problem and the names.
+
+    Raises:
+        RecipeError: if the configuration says otherwise.
+    """
+    asked = settings.problem_type
+    if asked == "auto" and settings.label_columns and not outputs.is_said:
+        asked = "multi_label_classification"
+    if asked != "auto":
+        outputs = as_problem(outputs, asked)
+    if settings.label_names:
+        return _named(outputs, settings.label_names, "data.label_names")
+    if settings.label_columns and len(settings.label_columns) == len(outputs.output_names):
+        return _named(outputs, settings.label_columns, "data.label_columns")
+    return outputs
+
+
+def as_problem(outputs: Outputs, asked: ProblemType) -> Outputs:
+    """The outputs as those of the problem that is asked for.
+
+    Raises:
+        RecipeError: if the head has learned another, or has another number of outputs.
+    """
+    several = len(outputs.output_names) != 1
+    if not several and asked in ("single_label_classification", "multi_label_classification"):
+        asked = "binary_classification"
+    if asked == outputs.problem_type:
+        return replace(outputs, is_said=True)
+    if outputs.is_said:
+        raise RecipeError(
+            f"{named('data.problem_type')} is {asked}, but the teacher has learned {outputs.problem_type}. Leave it "
+            "out, or take another teacher."
+        )
+    if several and asked in ("regression", "binary_classification", "multiple_choice"):
+        raise RecipeError(
+            f"{named('data.problem_type')} is {asked}, but the teacher has {len(outputs.output_names)} outputs. Leave "
+            "it out, or take another teacher."
+        )
+    names = outputs.output_names if asked == "regression" else outputs.label_names
+    return Outputs(asked, names)
+
+
+def order_of(outputs: Outputs, wanted: Outputs) -> list[int]:
+    """Where each of the wanted outputs is among `outputs`, by name: models of one task may differ in their order."""
+    return [(outputs.output_names or wanted.output_names).index(name) for name in wanted.output_names]
+
+
+def _named(outputs: Outputs, names: Sequence[str], key: str) -> Outputs:
+    """The outputs by the names that the user gives for those that have none."""
+    old = outputs.output_names
+    without = [index for index, name in enumerate(old) if name == f"LABEL_{index}"]
+    if outputs.problem_type in ("multiple_choice", "regression") or not without:
+        return outputs
+    if outputs.problem_type == "binary_classification" and len(names) in (1, 2):
+        classes = (names[0], names[1]) if len(names) == 2 else binary_classes(names[0])
+        progress.note(
+            f"The classifier's one output has no name ({old[0]}); by {named(key)} it is that of '{classes[1]}'."
+        )
+        return replace(outputs, label_names=classes)
+    others = {index: name for index, name in enumerate(old) if index not in without}
+    agree = len(names) == len(old) and all(match_names([names[index]], [name]) for index, name in others.items())
+    if not agree:
+        raise RecipeError(
+            f"{named(key)} names {_listed(names)}, but the classifier has {len(old)} output{'s' * (len(old) > 1)}: "
+            f"{_listed(old)}. Name every output, in their order; a name that it has stays."
+        )
+    renamed = tuple(others.get(index, name) for index, name in enumerate(names))
+    told = ", ".join(f"{index} {name}" for index, name in enumerate(renamed[:_SHOWN]))
+    more = f" and {len(renamed) - _SHOWN:,} more" if len(renamed) > _SHOWN else ""
+    progress.note(
+        f"The classifier's outputs have no names ({_listed(old)}); by {named(key)} they are, in this order: "
+        f"{told}{more}. Students keep these names."
+    )
+    return replace(outputs, label_names=renamed)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
+
+
+def _has_sigmoid(config: PretrainedConfig) -> bool:
+    """Whether a configuration says that a sigmoid follows its output, as sentence-transformers' cross-encoders do."""
+    own = getattr(config, "sentence_transformers", None)
+    said = (
+        own.get("activation_fn") if isinstance(own, Mapping) else None,
+        getattr(config, "sbert_ce_default_activation_function", None),
+        getattr(config, "function_to_apply", None),
+    )
+    return any(str(each).rpartition(".")[2].casefold() == "sigmoid" for each in said)

@@ -1,0 +1,257 @@
+"""The keywords of the public verbs, made by `python -m pkd.recipe.keyword_source`: not to be edited."""
+
+# fmt: off
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
+from pkd.recipe.places import AnyPath
+
+
+class DataKeywords(TypedDict, total=False):
+    """Keys of `data`."""
+
+    task: str | None
+    """a benchmark's task, as sst2, rte or race; fills in the rest"""
+
+    folder: AnyPath | None
+    """the benchmark's own files (default: the hub)"""
+
+    text_columns: Sequence[str] | str | None
+    """column of the text, or two of a pair"""
+
+    label_column: str | None
+    """column of the label"""
+
+    label_columns: Sequence[str] | str | None
+    """multi-label: columns of 0 and 1"""
+
+    label_sep: str | None
+    """what parts several labels in one column (default: | or ; or ,)"""
+
+    label_names: Sequence[str] | str | None
+    """names of the classes in order: of integers from 0 on, of vectors of 0 and 1, of outputs called LABEL_0, ..."""
+
+    problem_type: Literal["auto", "single_label_classification", "multi_label_classification", "binary_classification", "regression", "multiple_choice"] | None
+    """auto: the teacher's, else by the labels"""
+
+    column_names: Sequence[str] | str | None
+    """names of the columns of files without a header"""
+
+    sep: str | None
+    """separator of CSV files, as '|' (default: , and a tab for .tsv)"""
+
+    quotes: Literal["auto", "csv", "text"] | None
+    """csv: quotes hold a field together; text: they are text (auto: text in .tsv, else csv)"""
+
+    encoding: str | None
+    """encoding of text files"""
+
+    on_empty: Literal["error", "drop", "keep"] | None
+    """rows with an empty text, when over 1 % are"""
+
+    on_no_label: Literal["error", "drop"] | None
+    """labelled rows without a label: nothing, -, N/A, -1"""
+
+    on_uneven: Literal["error", "drop"] | None
+    """rows with more or fewer fields than the header"""
+
+    label_ids_are_teacher_ids: bool | None
+    """integer labels are the teacher's class ids, though it has names"""
+
+    max_length: int | None
+    """word pieces a text (or pair) is cut to"""
+
+
+class AnnotationKeywords(TypedDict, total=False):
+    """Keys of `annotation`."""
+
+    states_dtype: Literal["float16", "float32"] | None
+    """how [CLS] states are stored"""
+
+    rows_per_shard: int | None
+    """rows a file of annotated data"""
+
+
+class TrainingKeywords(TypedDict, total=False):
+    """Keys of `training`."""
+
+    precision: Literal["auto", "float32", "bfloat16"] | None
+    """auto: bfloat16 where the hardware has it"""
+
+    learning_rate: float | None
+    """peak learning rate"""
+
+    num_train_epochs: float | None
+    """passes over the training rows"""
+
+    per_device_train_batch_size: int | None
+    """rows a forward pass on each device"""
+
+    gradient_accumulation_steps: int | None
+    """forward passes an optimiser step"""
+
+    weight_decay: float | None
+    """weight decay of AdamW"""
+
+    warmup_steps: float | None
+    """linear warm-up: below 1 a share of all steps, else steps"""
+
+    max_grad_norm: float | None
+    """clip the gradient's norm to this; 0 never clips"""
+
+    lr_scheduler_type: Literal["linear", "cosine", "constant_with_warmup"] | None
+    """after warm-up"""
+
+    activation_checkpointing: bool | None
+    """compute each layer again in the backward pass: less memory, 1.5 times as long, same weights"""
+
+    deterministic: bool | None
+    """torch's deterministic algorithms alone: on a GPU a killed training goes on to the same bits, slower"""
+
+    save_steps: int | None
+    """checkpoint every so many steps, besides each epoch's end"""
+
+    logging_steps: float | None
+    """log the loss terms: below 1 at such shares of all steps, else steps"""
+
+    report_to: Sequence[str] | str | None
+    """trackers of the Trainer, e.g. [tensorboard, trackio]"""
+
+
+class StudentKeywords(TypedDict, total=False):
+    """Keys of `students`."""
+
+    temperature: float | None
+    """T that softens teacher and student in L_DS"""
+
+    alpha: float | None
+    """α, weight of L_DS; labels get 1 − α (from 0 to 1)"""
+
+    beta: float | None
+    """β, weight of L_PT (patience)"""
+
+    kd_reduction: Literal["mean", "sum"] | None
+    """over classes in L_DS: mean (as the published α and T were tuned) or sum (the textbook's)"""
+
+    pt_reduction: Literal["mean", "sum"] | None
+    """over layers and units in L_PT: mean (as the published β was tuned) or sum (the paper's)"""
+
+    normalize: bool | None
+    """bring each [CLS] state to length 1 before L_PT compares them"""
+
+    method: Literal["pkd", "kd", "ft"] | None
+    """pkd: labels, logits, states; kd: labels, logits; ft: labels alone"""
+
+    start: Sequence[int] | Sequence[Sequence[int] | Literal["spread", "first"]] | Literal["spread", "first"] | None
+    """teacher layers copied: spread, first or a list; several: the dev score chooses"""
+
+    pretrained: AnyPath | None
+    """start from this encoder's first layers and a new head instead"""
+
+    projection: bool | None
+    """L_PT through a learned map, dropped later: for a `pretrained` of another width"""
+
+
+class EvaluationKeywords(TypedDict, total=False):
+    """Keys of `evaluation`."""
+
+    metric: Literal["auto", "accuracy", "f1", "macro_f1", "micro_f1", "mcc", "pearson", "spearman"] | None
+    """chooses the best epoch and start; auto: the task's, else by problem_type"""
+
+    resamples: int | None
+    """bootstrap resamples an interval is made from"""
+
+    confidence: float | None
+    """of the intervals"""
+
+    examples: int | None
+    """negative flips listed with their text"""
+
+    measure_speed: bool | None
+    """time teacher and students side by side on the evaluated rows"""
+
+
+class DistillKeywords(DataKeywords, AnnotationKeywords, TrainingKeywords, StudentKeywords, EvaluationKeywords, total=False):
+    """What `pkd.distill` takes besides its own parameters."""
+
+    eval: AnyPath | None
+    """development examples: choose the best epoch"""
+
+    test: AnyPath | None
+    """held-out examples; nothing is selected on them"""
+
+    unlabelled: AnyPath | Sequence[AnyPath] | None
+    """text without labels; teaches without L_CE"""
+
+    layers: int | None
+    """depth (default: half the teacher's)"""
+
+    layer_map: Sequence[tuple[int, int]] | Literal["skip", "last"] | None
+    """skip, last, or pairs [student layer, teacher layer]"""
+
+    name: str | None
+    """name of the run"""
+
+    device: Literal["auto", "cpu", "cuda"] | None
+    """where to compute; auto: a GPU if there is one"""
+
+    seed: int | None
+    """first seed; it also sets the order of the data"""
+
+    seeds: int | None
+    """repeat the students with so many seeds in a row"""
+
+    data: Mapping[str, Any] | None
+    """the examples"""
+
+    annotation: Mapping[str, Any] | None
+    """how the teacher's answers are stored"""
+
+    training: Mapping[str, Any] | None
+    """how students are trained"""
+
+    students: Sequence[Mapping[str, Any]] | None
+    """the students"""
+
+    evaluation: Mapping[str, Any] | None
+    """what is measured"""
+
+
+class FinetuneKeywords(DataKeywords, TrainingKeywords, EvaluationKeywords, total=False):
+    """What `pkd.finetune` takes besides its own parameters."""
+
+    test: AnyPath | None
+    """held-out examples; nothing is selected on them"""
+
+    device: Literal["auto", "cpu", "cuda"] | None
+    """where to compute; auto: a GPU if there is one"""
+
+    seed: int | None
+    """first seed; it also sets the order of the data"""
+
+
+class AnnotateKeywords(DataKeywords, AnnotationKeywords, total=False):
+    """What `pkd.annotate` takes besides its own parameters."""
+
+    layer_map: Sequence[tuple[int, int]] | Literal["skip", "last"] | None
+    """skip, last, or pairs [student layer, teacher layer]"""
+
+    device: Literal["auto", "cpu", "cuda"] | None
+    """where to compute; auto: a GPU if there is one"""
+
+
+class EvaluateKeywords(DataKeywords, EvaluationKeywords, total=False):
+    """What `pkd.evaluate` takes besides its own parameters."""
+
+    eval: AnyPath | None
+    """development examples: choose the best epoch"""
+
+    device: Literal["auto", "cpu", "cuda"] | None
+    """where to compute; auto: a GPU if there is one"""
+
+
+class ExportKeywords(DataKeywords, EvaluationKeywords, total=False):
+    """What `pkd.export` takes besides its own parameters."""
