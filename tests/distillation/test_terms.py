@@ -101,3 +101,28 @@ def test_the_objective_in_words_is_what_is_computed() -> None:
 def test_naming_the_terms_does_not_import_torch() -> None:
     code = "import sys, pkd.distillation.terms as t; assert len(t.TERMS) == 3; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_one_output_learns_by_the_losses_of_two_classes_and_so_of_a_bernoulli_variable(reduction: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, teacher_logits = (3 * torch.randn(6, 1, generator=generator, dtype=torch.float64) for _ in range(2))
+    labels = torch.tensor([0, 1, 1, 0, 1, -100])
+    settings = LossSettings(temperature=4.0, kd_reduction=reduction)  # type: ignore[arg-type]
+    batch = TermInputs(
+        settings=settings,
+        problem_type="binary_classification",
+        logits=logits,
+        labels=labels,
+        teacher_logits=teacher_logits,
+    )
+    ce, kd, _ = TERMS
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits[:5, 0], labels[:5].double(), reduction="none"
+    )
+    assert torch.allclose(ce.row_losses(batch), torch.cat([expected, torch.zeros(1, dtype=torch.float64)]))
+    student, teacher = (torch.sigmoid(each[:, 0] / 4) for each in (logits, teacher_logits))
+    divergence = teacher * (teacher / student).log() + (1 - teacher) * ((1 - teacher) / (1 - student)).log()
+    assert torch.allclose(kd.row_losses(batch), 16 * divergence / (1 if reduction == "sum" else 2))
+    two = [torch.cat([torch.zeros_like(each), each], dim=-1) for each in (logits, teacher_logits)]
+    assert torch.equal(kd.row_losses(batch), kd_loss(two[0], two[1], 4.0, settings.kd_reduction))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pkd.data.outputs import binary_classes
 from pkd.evaluation import fidelity, metrics, multilabel, regression, significance
 from pkd.evaluation.answers import answers_of, predictions, set_words
 from pkd.recipe.settings import Metric, ProblemType
@@ -96,6 +97,11 @@ def _of_two(function: Callable[..., Any]) -> Callable[..., Any]:
     return of_one_output
 
 
+def _one_of_two(logits: Array, names: tuple[str, ...]) -> list[str]:
+    """The class of each row, of an output by the names of both classes or by its own."""
+    return _SINGLE.answers(_two_logits(logits), names if len(names) == 2 else binary_classes(*names))
+
+
 def _right_by_row(logits: Array, labels: Array) -> NDArray[np.float64]:
     return np.asarray(predictions(logits) == labels, dtype=np.float64)
 
@@ -175,7 +181,7 @@ _SCORINGS: dict[ProblemType, Scoring] = {
         negative_flips=_of_two(fidelity.negative_flips),
         constant=lambda labels, _, metric: _constant_class(labels, 2, metric),
         probabilities=_of_two(_SINGLE.probabilities),
-        answers=_of_two(_SINGLE.answers),
+        answers=_one_of_two,
     ),
     "multi_label_classification": Scoring(
         metric="micro_f1",
