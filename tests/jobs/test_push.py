@@ -8,6 +8,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from pkd.cli.main import main
+from pkd.data.sources import Source
 from pkd.encoder.hub import ModelSource
 from pkd.errors import RecipeError, ResourceError
 from pkd.jobs.distill import distill
@@ -44,6 +45,7 @@ def student(workspace: Path, tmp_path: Path) -> Path:
     records[0] = records[0].model_copy(
         update={
             "teacher": ModelSource("org/teacher", hub=True),
+            "sources": {"train": [Source("train.csv", "file", 9)], "test": [Source("org/reviews", "hub", 9)]},
             "recipe": {
                 "teacher": {"model": "org/teacher"},
                 "data": {"train": "/home/someone/secret/train.csv", "test": "org/reviews", "max_length": 64},

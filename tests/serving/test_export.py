@@ -10,6 +10,7 @@ from scipy.special import softmax
 
 from conftest import make_tokenizer
 from encoder.families import make_classifier
+from pkd.data.outputs import Outputs
 from pkd.distillation.student import student_from
 from pkd.encoder.contract import LoadedClassifier, load_teacher
 from pkd.errors import TeacherError
@@ -85,7 +86,7 @@ def test_int8_is_judged_by_its_answers_to_one_text_at_a_time_too() -> None:
         alone,
         np.array([0, 1, 3]),
         np.array([0, 1, 0, 1]),
-        "single_label_classification",
+        Outputs("single_label_classification", ("no", "yes")),
         "accuracy",
         "x",
     )
