@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,10 @@ import pytest
 
 from conftest import make_tokenizer
 from pkd.data.batching import Collator, TokenRows
-from pkd.data.choices import read_answer, right_choices
+from pkd.data.choices import Question, read_answer, right_choices
 from pkd.data.encoding import encode
 from pkd.data.examples import load_examples
-from pkd.data.sources import read_split
+from pkd.data.sources import read_split, read_texts
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
 
@@ -168,7 +169,72 @@ def test_rows_that_were_read_once_can_be_saved_and_read_again(tmp_path: Path) ->
     assert list(again["group"]) == ["high", "middle"]
 
 
-def test_a_field_of_a_delimited_file_is_no_list_of_choices(tmp_path: Path) -> None:
-    (tmp_path / "asked.csv").write_text("question,choices,answer\nWho?,he|she,A\n")
-    with pytest.raises(DataError, match="a column a choice, as choice_0"):
+@pytest.mark.parametrize("choices", ['["he", "she"]', "['he', 'she']", '["he", null]', "[1, 2]"])
+def test_a_field_may_hold_a_list_of_choices_as_json_and_pandas_write_one(choices: str, tmp_path: Path) -> None:
+    with (tmp_path / "asked.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("question", "choices", "answer"), ("Who?", choices, "A"), ("Who?", choices, "B")])
+    rows = read_split(str(tmp_path / "asked.csv"), "train", DataSettings(on_empty="keep"))
+    assert [rows[0]["choice_0"], rows[0]["choice_1"] or None] in (["he", "she"], ["he", None], ["1", "2"])
+    assert list(rows["label"]) == [0, 1]
+
+
+@pytest.mark.parametrize("choices", ["he|she", '["he"]', "[]", "{}", "['he' 'she']", "he"])
+def test_a_field_that_is_no_list_of_choices_is_told_with_its_line(choices: str, tmp_path: Path) -> None:
+    with (tmp_path / "asked.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("question", "choices", "answer"), ("Who?", choices, "A")])
+    with pytest.raises(DataError, match=r"line 2: 'choices' must hold a list .* a column a choice, as choice_0"):
         read_split(str(tmp_path / "asked.csv"), "train", DataSettings())
+
+
+ARC = {"text": ["rain", "sun", "snow"], "label": ["1", "2", "3"]}
+
+
+def test_choices_with_labels_are_answered_by_their_label(tmp_path: Path) -> None:
+    records = [
+        {"id": "a", "question": "What falls?", "choices": ARC, "answerKey": "3"},
+        {"id": "b", "question": "What falls?", "choices": {**ARC, "label": ["C", "B", "A"]}, "answerKey": "A"},
+    ]
+    datasets.Dataset.from_list(records).to_parquet(str(tmp_path / "asked.parquet"))
+    for path in (write(tmp_path / "asked.jsonl", *records), str(tmp_path / "asked.parquet")):
+        rows = read_split(path, "train", DataSettings())
+        assert rows.column_names == ["text_a", "choice_0", "choice_1", "choice_2", "label"]
+        assert list(rows["label"]) == [2, 2]
+        assert rows[0]["choice_1"] == "sun"
+
+
+def test_what_is_no_list_of_choices_is_told_in_typed_tables_too(tmp_path: Path) -> None:
+    for choices in (["only"], None, {"text": ["a", "b"], "label": ["A"]}):
+        records = [{"question": "q", "choices": choices, "answer": "A"}]
+        datasets.Dataset.from_list(records).to_parquet(str(tmp_path / "asked.parquet"))
+        with pytest.raises(DataError, match="row 1: 'choices' must be a list of two choices or more"):
+            read_split(str(tmp_path / "asked.parquet"), "train", DataSettings())
+
+
+def test_articles_of_race_may_stand_in_json_lines(tmp_path: Path) -> None:
+    article = {"id": "high1.txt", "article": "It rains.", "questions": ["Who _ ?", "Why?"],
+               "options": [["he", "she"], ["so", "no"]], "answers": ["B", "A"]}  # fmt: skip
+    other = {**article, "id": "middle1.txt", "article": "It snows."}
+    rows = read_split(write(tmp_path / "a.jsonl", article, other), "train", DataSettings())
+    assert list(rows["label"]) == [1, 0, 1, 0]
+    assert list(rows["group"]) == ["high", "high", "middle", "middle"]
+    assert rows[2]["text_a"] == "It snows."
+    assert rows[3]["choice_1"] == "Why? no"
+    write(tmp_path / "1.txt", article)
+    asked = list(read_texts(str(tmp_path / "1.txt"), DataSettings(problem_type="multiple_choice")))
+    assert asked == [Question("Who _ ?", ("he", "she"), "It rains."), Question("Why?", ("so", "no"), "It rains.")]
+
+
+def test_questions_to_be_answered_are_read_as_they_stand_with_as_many_choices_as_each_has(tmp_path: Path) -> None:
+    records = [
+        {"question": "who _ ?", "choices": ["he", "she"], "context": "It rains.", "answer": "A", "id": 1},
+        {"question": "why?", "choices": ["so", "no", None], "context": None, "answer": "B", "id": 1},
+    ]
+    asked = [Question("who _ ?", ("he", "she"), "It rains."), Question("why?", ("so", "no", ""), "")]
+    path = write(tmp_path / "asked.jsonl", *records)
+    assert list(read_texts(path, DataSettings())) == asked
+    datasets.Dataset.from_list(records).to_parquet(str(tmp_path / "asked.parquet"))
+    assert list(read_texts(str(tmp_path / "asked.parquet"), DataSettings())) == asked
+    with pytest.raises(DataError, match="line 2: the question has 3 choices, the first one 2"):
+        read_split(path, "train", DataSettings())
+    one = {"question": "who?", "option_a": "he", "option_b": "she"}
+    assert list(read_texts(write(tmp_path / "b.jsonl", one), DataSettings())) == [Question("who?", ("he", "she"))]

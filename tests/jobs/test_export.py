@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -60,15 +59,3 @@ def test_what_cannot_be_exported_is_refused_at_the_door(
     assert main(["export", str(workspace / "teacher"), "--output", str(tmp_path / "served"), *given]) == code
     assert words in capsys.readouterr().err
     assert not (tmp_path / "served").exists()
-
-
-def test_a_model_for_multiple_choice_is_refused_with_the_reason(
-    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from transformers import AutoConfig, AutoModelForMultipleChoice
-
-    folder = tmp_path / "chooser"
-    shutil.copytree(workspace / "teacher", folder)
-    AutoModelForMultipleChoice.from_config(AutoConfig.from_pretrained(folder)).save_pretrained(folder)
-    assert main(["export", str(folder), "--output", str(tmp_path / "served")]) == 4
-    assert "chooses among several texts" in capsys.readouterr().err

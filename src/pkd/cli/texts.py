@@ -2,34 +2,59 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pkd.errors import DataError
 from pkd.recipe.places import local_path
 from pkd.recipe.settings import DataSettings
 
-Text = str | tuple[str, str]
+if TYPE_CHECKING:
+    from pkd.serving.classifier import Prediction
+    from pkd.serving.texts import Text
 
 
 def texts_of(given: list[str] | None, file: str | None, settings: DataSettings) -> Iterable[Text]:
     """The texts that are `given`, else those of a file, else the lines of standard input, as they come.
 
+    Where `problem_type` is multiple_choice, what is given and the lines are JSON, a question each.
+
     Raises:
-        DataError: if a file cannot be read.
+        DataError: if a file cannot be read, or something is no question.
     """
+    questions = settings.problem_type == "multiple_choice"
     if given:
-        return [_pair(text) for text in given]
+        return list(_questions(given, "TEXT", settings)) if questions else [_pair(text) for text in given]
     if file in (None, "-"):
-        return lines_as_texts(_lines_of_stdin(settings.encoding), "standard input")
+        lines, source = _lines_of_stdin(settings.encoding), "standard input"
+        return _questions(lines, source, settings) if questions else lines_as_texts(lines, source)
     if is_lines(file):
         path = local_path(file)
-        return lines_as_texts(_lines_of(path, settings.encoding), str(path.absolute()))
+        lines, source = _lines_of(path, settings.encoding), str(path.absolute())
+        return _questions(lines, source, settings) if questions else lines_as_texts(lines, source)
     from pkd.data.sources import read_texts
 
     return read_texts(file, settings)
+
+
+def _questions(lines: Iterable[str], source: str, settings: DataSettings) -> Iterator[Text]:
+    """A question a line, as JSON; columns are found by their usual names, as those of files."""
+    from pkd.data.json_lines import read_questions
+    from pkd.data.tasks import find_columns
+
+    try:
+        yield from read_questions(
+            lines, source, lambda columns: find_columns(columns, settings, source, labelled=False)
+        )
+    except DataError as error:
+        raise DataError(
+            f'{error} The model answers questions, each as {{"question": "...", "choices": ["...", "..."]}}, perhaps '
+            'with a "context".'
+        ) from error
 
 
 def is_lines(file: str) -> bool:
@@ -52,7 +77,7 @@ def lines_as_texts(lines: Iterable[str], source: str = "the lines") -> Iterator[
         yield ("", "") if pairs and not line.strip() else text
 
 
-def _pair(text: str) -> Text:
+def _pair(text: str) -> str | tuple[str, str]:
     first, tab, second = text.partition("\t")
     return (first, second) if tab else text
 
@@ -95,6 +120,18 @@ def _decoded(lines: Iterable[str], source: str, encoding: str) -> Iterator[str]:
 
 
 def one_line(text: Text) -> str:
-    """A text in one line, whatever a reader takes for the end of one."""
-    whole = "\t".join(text) if isinstance(text, tuple | list) else str(text)
+    """A text in one line, whatever a reader takes for the end of one; a question without its choices."""
+    whole = text if isinstance(text, str) else "\t".join(text) if isinstance(text, tuple) else text.question
     return " ".join(whole.splitlines())
+
+
+def as_json(prediction: Prediction) -> dict[str, Any]:
+    """An answer as `pkd predict --json` prints it, with what was asked."""
+    answer: dict[str, Any] = {"label": prediction.label}
+    if prediction.choice is not None:
+        answer["choice"] = prediction.choice
+    if prediction.labels:
+        answer["labels"] = prediction.labels
+    asked = prediction.text
+    told = {"text": asked} if isinstance(asked, str | tuple) else dataclasses.asdict(asked)
+    return {**answer, "probabilities": prediction.probabilities, **told}

@@ -10,7 +10,7 @@ import typer
 from pkd.cli.options import COLUMNS, TEXTS, WHERE, Device, Json, Set, numbers, with_flags
 from pkd.cli.session import loading, with_progress
 from pkd.cli.showing import show, show_json, show_records, show_speeds
-from pkd.cli.texts import is_lines, one_line, texts_of
+from pkd.cli.texts import as_json, is_lines, one_line, texts_of
 from pkd.errors import CacheError
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import local_path
@@ -204,7 +204,9 @@ def predict(
     texts: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="TEXT...", help="texts (default: lines of standard input); a tab parts a pair", show_default=False
+            metavar="TEXT...",
+            help="texts (default: lines of standard input); a tab parts a pair, a question is JSON",
+            show_default=False,
         ),
     ] = None,
     file: Annotated[
@@ -230,14 +232,17 @@ def predict(
     settings = recipe_from(place_keywords(keys), where="predict", required=()).data
     with loading():
         from pkd.jobs.predict import predict
+        from pkd.serving.onnx_model import reads_questions
+
+        if (questions := reads_questions(model)) is not None:
+            settings.problem_type = "multiple_choice" if questions else "single_label_classification"
 
         predictions = predict(model, texts_of(texts, file, settings), device=device or "auto")
     for prediction in predictions:
         if json:
-            labels = {"labels": prediction.labels} if prediction.labels else {}
-            probabilities = {"probabilities": prediction.probabilities}
-            show_json({"label": prediction.label, **labels, **probabilities, "text": prediction.text})
-        else:
-            named = [name for name in prediction.labels or (prediction.label,) if name in prediction.probabilities]
-            sure = ", ".join(f"{prediction.probabilities[name]:.4f}" for name in named)
-            show(f"{prediction.label}\t{sure}\t{one_line(prediction.text)}")
+            show_json(as_json(prediction))
+            continue
+        named = [name for name in prediction.labels or (prediction.label,) if name in prediction.probabilities]
+        sure = ", ".join(f"{prediction.probabilities[name]:.4f}" for name in named)
+        choice = "" if prediction.choice is None else f"{one_line(prediction.choice)}\t"
+        show(f"{prediction.label}\t{sure}\t{choice}{one_line(prediction.text)}")

@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
 from typing import Any, NamedTuple
 
 from pkd.errors import DataError
 
 RACE_GROUPS = ("high", "middle")  # RACE-H and RACE-M, which are scored apart
 _MOST_GROUPS = 10  # more are rather the numbers of the rows
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, the choices of which one is right, and what it is about if that is given."""
+
+    question: str
+    choices: tuple[str, ...]
+    context: str | None = None
+
+    def sequences(self) -> list[tuple[str, str]]:
+        """What a model reads, a pair of texts a choice.
+
+        >>> Question("Who is _ ?", ("he", "she"), "An article.").sequences()
+        [('An article.', 'Who is he ?'), ('An article.', 'Who is she ?')]
+        """
+        texts = [self.question] if self.context is None else [self.context, self.question]
+        first, *others = choice_texts(texts, self.choices)
+        return [(first, other) for other in others]
+
+
+def choice_names(count: int) -> tuple[str, ...]:
+    """The letters by which choices are called, A, B, C, ...; their numbers from 1 where there are more than letters."""
+    return tuple(chr(ord("A") + number) if count <= 26 else str(number + 1) for number in range(count))
 
 
 def choice_texts(texts: Sequence[str], choices: Sequence[str]) -> list[str]:
@@ -28,6 +54,46 @@ def choice_texts(texts: Sequence[str], choices: Sequence[str]) -> list[str]:
     ]
 
 
+def listed_choices(value: Any) -> tuple[list[str], list[str]] | None:
+    """The choices that a value holds and, where they are labelled, their labels; None where it holds no two of them.
+
+    A list of texts, or as some benchmarks have it a mapping with the lists `text` and `label`.
+
+    >>> listed_choices({"text": ["he", "she"], "label": ["A", "B"]})
+    (['he', 'she'], ['A', 'B'])
+    """
+    labels: list[str] = []
+    if isinstance(value, Mapping):
+        labels, value = [str(label) for label in value.get("label") or ()], value.get("text")
+    if not isinstance(value, list) or len(value) < 2 or (labels and len(labels) != len(value)):
+        return None
+    if not all(each is None or isinstance(each, str | int | float) for each in value):
+        return None
+    return [text_of(each) or "" for each in value], labels
+
+
+def text_of(value: str | float | None) -> str | None:
+    """A value as text; what is no number is null, as it is where data come from pandas."""
+    return None if value is None or (isinstance(value, float) and not isfinite(value)) else str(value)
+
+
+def questions_of_article(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """The questions of an article as RACE's authors write it, a row each; None where the record is no article.
+
+    The article's name stands for the school, as on the hub, and numbers no rows.
+    """
+    questions, options, answers = (record.get(name) for name in ("questions", "options", "answers"))
+    if not isinstance(questions, list) or not isinstance(options, list) or len(questions) != len(options):
+        return None
+    rows: list[dict[str, Any]] = [
+        {"article": record.get("article"), "question": question, "options": of, "example_id": record.get("id")}
+        for question, of in zip(questions, options, strict=True)
+    ]
+    if isinstance(answers, list) and len(answers) == len(rows):
+        rows = [{**row, "answer": answer} for row, answer in zip(rows, answers, strict=True)]
+    return rows
+
+
 class Readings(NamedTuple):
     """The place of the right choice, from 0, by each way in which an answer can be meant; None where it cannot."""
 
@@ -36,8 +102,8 @@ class Readings(NamedTuple):
     text: int | None
 
 
-def read_answer(answer: Any, choices: Sequence[str], where: str) -> Readings:
-    """What an answer can mean: the letter of the right choice, its place, or its text.
+def read_answer(answer: Any, choices: Sequence[str], where: str, labels: Sequence[str] = ()) -> Readings:
+    """What an answer can mean: the letter of the right choice, its place, or its text; its label where it has one.
 
     Raises:
         DataError: if it is none of these.
@@ -46,6 +112,9 @@ def read_answer(answer: Any, choices: Sequence[str], where: str) -> Readings:
     Readings(letter=1, place=None, text=0)
     """
     word = str(answer).strip() if isinstance(answer, str | int) and not isinstance(answer, bool) else ""
+    if word in labels:
+        place = list(labels).index(word)
+        return Readings(place, place, place)
     number = int(word) if word.isdecimal() else len(choices)
     read = Readings(
         _place_of_letter(word, len(choices)),

@@ -6,6 +6,7 @@ with a note for whatever was changed and a `DataError` for what cannot be used.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from math import isfinite
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pkd import progress
-from pkd.data.choices import groups_of
+from pkd.data.choices import Question, choice_texts, groups_of, right_choices
 from pkd.data.lengths import CHARACTERS_A_WORD_PIECE
 from pkd.data.raw_labels import LabelReader
 from pkd.data.tables import RawTable, places
@@ -56,6 +57,9 @@ def clean_rows(
         raise DataError(f"{raw.source} has 0 rows; give a file with examples.")
     _check_ids(raw)
     texts = [_as_strings(raw, column) for column in raw.texts]
+    if raw.choices is not None:
+        texts = _texts_of_choices(raw, texts)
+        raw = dataclasses.replace(raw, labels=_right_choices(raw))
     kept = _kept_rows(raw, texts, on_empty)
     if kept is not None and not kept.any():
         raise DataError(f"{raw.source} has 0 rows left: all {rows:,} have an empty text.")
@@ -65,7 +69,7 @@ def clean_rows(
     _warn_of_control_characters(raw, texts)
     if cut:
         texts = [_cut(raw, text, CHARACTERS_A_WORD_PIECE * settings.max_length) for text in texts]
-    columns: dict[str, Any] = dict(zip(_text_names(raw), texts, strict=True))
+    columns: dict[str, Any] = dict(zip(_text_names(raw, len(texts)), texts, strict=True))
     if raw.labels is not None and reader is not None:
         columns["label"] = reader.read(raw, kept)
     if raw.groups is not None and (groups := groups_of(raw.groups)) is not None:
@@ -81,10 +85,48 @@ def has_texts(raw: RawTable) -> bool:
     return not _empty([_as_strings(raw, column) for column in raw.texts]).all()
 
 
-def _text_names(raw: RawTable) -> tuple[str, ...]:
-    if raw.choices:
-        return ("text_a", *(f"choice_{number}" for number in range(len(raw.texts) - 1)))
-    return ("text",) if len(raw.texts) == 1 else ("text_a", "text_b")
+def questions_of(raw: RawTable) -> list[Question]:
+    """Questions as they stand in a source, to be answered; they may have different numbers of choices.
+
+    Raises:
+        DataError: if there are none.
+    """
+    assert raw.choices is not None  # the source has questions
+    if not len(raw.choices):
+        raise DataError(f"{raw.source} has 0 rows; give a file with questions.")
+    texts = zip(*(_as_strings(raw, column).to_pylist() for column in raw.texts), strict=True)
+    asked = zip(texts, raw.choices.to_pylist(), strict=True)
+    return [Question(question, tuple(choices), *context) for (*context, question), choices in asked]
+
+
+def _texts_of_choices(raw: RawTable, texts: Sequence[pa.ChunkedArray]) -> list[pa.ChunkedArray]:
+    """What a model reads of each question: its context, and for each choice what it says of it.
+
+    Raises:
+        DataError: if questions have different numbers of choices.
+    """
+    assert raw.choices is not None  # the source has questions
+    counts = pc.list_value_length(raw.choices).to_numpy()
+    if (others := np.flatnonzero(counts != counts[0])).size:
+        raise DataError(
+            f"{raw.source}, {places(raw, others[:1])}: the question has {counts[others[0]]} choices, the first one "
+            f"{counts[0]}; give every question as many."
+        )
+    asked = zip(zip(*(text.to_pylist() for text in texts), strict=True), raw.choices.to_pylist(), strict=True)
+    rows = [choice_texts(of, choices) for of, choices in asked]
+    return [pa.chunked_array([list(column)], pa.string()) for column in zip(*rows, strict=True)]
+
+
+def _right_choices(raw: RawTable) -> list[int | None] | None:
+    if raw.labels is None:
+        return None
+    return right_choices(list(raw.labels), lambda row: f"{raw.source}, {places(raw, [row])}")
+
+
+def _text_names(raw: RawTable, count: int) -> tuple[str, ...]:
+    if raw.choices is not None:
+        return ("text_a", *(f"choice_{number}" for number in range(count - 1)))
+    return ("text",) if count == 1 else ("text_a", "text_b")
 
 
 def _as_strings(raw: RawTable, column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -6,8 +6,10 @@ wrong length is an error.
 
 from __future__ import annotations
 
+import ast
 import csv
 import itertools
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from pkd import progress
+from pkd.data.choices import listed_choices
 from pkd.data.opening import open_text, text_lines
 from pkd.data.tables import Choose, RawTable, RowBuffer
 from pkd.data.tasks import Columns, is_usual_name
@@ -80,12 +83,7 @@ def read_delimited(
         header = list(column_names) if column_names else next(reader, (0, []))[1]
         names = _clean_header(header, path, dialect.delimiter, encoding)
         columns = _choose(choose, names, path, dialect, encoding)
-        if columns.choices is not None:
-            raise DataError(
-                f"{path}: the column '{columns.choices}' seems to hold several choices, which a field cannot. Give "
-                "JSON lines with a list, or a column a choice, as choice_0, choice_1; or name the text column."
-            )
-        rows, width = RowBuffer(columns, len(columns.choice_set), is_typed=False), len(names)
+        rows, width = RowBuffer(columns, is_typed=False), len(names)
         uneven: list[tuple[int, int]] = []
         quoted: int | None = None  # the first line with a field in quotes, where quotes are text
         for line, record in reader:
@@ -98,7 +96,9 @@ def read_delimited(
                 continue  # no row is of use any more, but the message counts them all
             if len(rows) == rows_a_table:
                 yield rows.take(path)
-            rows.add_record(line, dict(zip(names, record, strict=True)), f"{path}, line {line}")
+            row = dict(zip(names, record, strict=True))
+            choices = None if columns.choices is None else _choices(row[columns.choices], columns.choices, path, line)
+            rows.add_record(line, row, f"{path}, line {line}", choices)
     as_csv = quoted is not None and _reads_as_csv(path, dialect.delimiter, encoding, width)
     stray = ""
     if {"\r", "\n"} <= ends.keys():
@@ -118,6 +118,22 @@ def read_delimited(
             f"in the texts; {set_to('data.quotes', 'csv')} reads them as CSV does."
         )
     yield rows.take(path)
+
+
+def _choices(field: str, name: str, path: Path, line: int) -> list[str]:
+    """The choices in a field that holds a list, as JSON or Python, and so pandas, write one."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            listed = listed_choices(read(field))
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if listed is not None:
+            return listed[0]
+    raise DataError(
+        f'{path}, line {line}: \'{name}\' must hold a list of two choices or more, as ["he", "she"]. Or give a column '
+        f"a choice, as choice_0, choice_1, or JSON lines; or name the column of the text with "
+        f"{set_to('data.text_columns')}."
+    )
 
 
 def read_lines(path: Path, *, encoding: str, rows_a_table: int | None = None) -> Iterator[RawTable]:

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from pkd.data.arrays import column_array, column_values
+from pkd.data.choices import Question
 from pkd.data.lengths import CHARACTERS_A_WORD_PIECE
 from pkd.storage.fingerprint import fingerprint, sha256_of_texts
 
@@ -37,6 +38,17 @@ def count_choices(columns: Sequence[str]) -> int:
 
 def _is_choice(column: str) -> bool:
     return column.startswith(CHOICE) and column.removeprefix(CHOICE).isdigit()
+
+
+def rows_as_texts(dataset: datasets.Dataset) -> list[str | tuple[str, str] | Question]:
+    """The texts of rows, in order, as a classifier takes them: texts, pairs, or questions with choices."""
+    columns = text_columns(dataset)
+    texts = (column_values(dataset, column) for column in columns)
+    if len(columns) == 1:
+        return list(*texts)
+    rows = zip(*texts, strict=True)
+    # a question's text_a is what stands before each choice, and its choices have been filled in or put behind it
+    return [Question(first, tuple(others)) if count_choices(columns) else (first, *others) for first, *others in rows]
 
 
 def encode(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> datasets.Dataset:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from math import isfinite
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from pkd.data.choices import Question, listed_choices, questions_of_article, text_of
 from pkd.data.json_shapes import advice_for, holds_rows
 from pkd.data.opening import open_text
 from pkd.data.tables import Choose, RawTable, RowBuffer
@@ -35,27 +35,46 @@ def read_json_lines(
                 record = _json_object(path, line, text)
             except DataError as error:
                 raise DataError(f"{error} {advice_for(path, encoding) or _ONE_OBJECT_A_LINE}") from error
-            if rows is None:
-                columns = _choose(choose, path, line, record, encoding)
-                rows = RowBuffer(columns, len(_choices(path, line, record, columns)))
-            _check_keys(path, line, record, rows.columns)
-            choices = _choices(path, line, record, rows.columns)
-            if len(choices) != rows.choices:
-                raise DataError(
-                    f"{path}, line {line}: the question has {len(choices)} choices, the first one {rows.choices}; give "
-                    "every question as many."
-                )
-            for name in (*rows.columns.text, *filter(None, [rows.columns.group])):
-                record[name] = _json_text(path, line, name, record.get(name))
-            for name in rows.columns.labels:
-                for value in record[name] if isinstance(record[name], list) else [record[name]]:
-                    _require_characters(path, line, name, value)
-            if len(rows) == rows_a_table:
-                yield rows.take(path)
-            rows.add_record(line, record, f"{path}, line {line}", choices)
+            for row in questions_of_article(record) or [record]:
+                if rows is None:
+                    rows = RowBuffer(_choose(choose, path, line, row, encoding))
+                if len(rows) == rows_a_table:
+                    yield rows.take(path)
+                _add(rows, path, line, row)
     if rows is None:
         raise DataError(f"{path} has 0 rows; give a file with one JSON object a line.")
     yield rows.take(path)
+
+
+def read_questions(lines: Iterable[str], source: str, choose: Choose) -> Iterator[Question]:
+    """The questions of lines of one JSON object each, as they come; blank lines are skipped.
+
+    Raises:
+        DataError: naming the line, if it holds no question with choices.
+    """
+    path = Path(source)
+    for line, text in enumerate(lines, start=1):
+        if not text.strip():
+            continue
+        record = _json_object(path, line, text)
+        for row in questions_of_article(record) or [record]:
+            columns = choose(list(row))
+            choices, _ = _choices(path, line, row, columns)
+            *context, question = (_json_text(path, line, name, row[name]) or "" for name in columns.text)
+            yield Question(question, tuple(choices), *context)
+
+
+def _add(rows: RowBuffer, path: Path, line: int, record: dict[str, Any]) -> None:
+    """Add an object to the rows, once its keys are there and hold what they must."""
+    columns = rows.columns
+    _check_keys(path, line, record, columns)
+    choices, labels = _choices(path, line, record, columns)
+    for name in (*columns.text, *filter(None, [columns.group])):
+        record[name] = _json_text(path, line, name, record.get(name))
+    for name in columns.labels:
+        for value in record[name] if isinstance(record[name], list) else [record[name]]:
+            _require_characters(path, line, name, value)
+    rows.add_record(line, record, f"{path}, line {line}", choices, labels)
 
 
 def _json_object(path: Path, line: int, text: str) -> dict[str, Any]:
@@ -97,21 +116,22 @@ def _check_keys(path: Path, line: int, record: dict[str, Any], columns: Columns)
         )
 
 
-def _choices(path: Path, line: int, record: dict[str, Any], columns: Columns) -> list[str]:
+def _choices(path: Path, line: int, record: dict[str, Any], columns: Columns) -> tuple[list[str], list[str]]:
+    """The choices of a question and their labels; none of either where a row is no question."""
     if columns.choices is None:
-        return [_json_text(path, line, name, record.get(name)) or "" for name in columns.choice_set]
-    choices = record.get(columns.choices)
-    if not isinstance(choices, list) or len(choices) < 2:
-        raise DataError(f"{path}, line {line}: '{columns.choices}' must be a list of two choices or more.")
-    return [_json_text(path, line, columns.choices, choice) or "" for choice in choices]
+        return [_json_text(path, line, name, record.get(name)) or "" for name in columns.choice_set], []
+    listed = listed_choices(record.get(columns.choices))
+    if listed is None:
+        raise DataError(f"{path}, line {line}: '{columns.choices}' must be a list of two choices or more, all texts.")
+    for choice in listed[0]:
+        _require_characters(path, line, columns.choices, choice)
+    return listed
 
 
 def _json_text(path: Path, line: int, name: str, value: Any) -> str | None:
-    if value is None or (isinstance(value, float) and not isfinite(value)):
-        return None
-    if not isinstance(value, str | int | float):
+    if value is not None and not isinstance(value, str | int | float):
         raise DataError(f"{path}, line {line}: '{name}' is a {type(value).__name__}; a text is expected.")
-    text = str(value)
+    text = text_of(value)
     _require_characters(path, line, name, text)
     return text
 

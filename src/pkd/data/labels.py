@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from pkd import progress
 from pkd.data.arrays import column_array, column_values
+from pkd.data.choices import choice_names
 from pkd.data.encoding import count_choices
 from pkd.data.outputs import REGRESSION_NAME, has_placeholder_names
 from pkd.data.spelling import listed, lookalikes, match_names, visible
@@ -64,7 +65,7 @@ def find_label_names(
     if problem_type == "regression":
         return (REGRESSION_NAME,)
     if problem_type == "multiple_choice":
-        return tuple(chr(ord("A") + number) for number in range(count_choices(train.column_names)))
+        return choice_names(count_choices(train.column_names))
     if ordered and problem_of(train) != problem_type and problem_type != "binary_classification":
         return tuple(ordered)  # `encode_labels` says that the rows are of another kind
     if problem_type == "multi_label_classification":

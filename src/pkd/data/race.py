@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pkd.data.choices import RACE_GROUPS, answer_by_letter, choice_texts
+from pkd.data.choices import RACE_GROUPS, Readings, answer_by_letter
 from pkd.data.tables import RawTable
 from pkd.errors import DataError
 
@@ -24,21 +24,26 @@ def read_race(folder: Path) -> RawTable:
     Raises:
         DataError: naming the file, if it is no article with questions.
     """
-    texts: list[list[str]] = []
-    labels: list[int] = []
+    asked: list[tuple[str, str]] = []
+    choices: list[list[str]] = []
+    labels: list[Readings] = []
     groups: list[str] = []
     for group in RACE_GROUPS:
         for path in sorted((folder / group).glob("*.txt")):
             for article, question, options, answer in _questions(path):
-                texts.append(choice_texts([article, question], options))
-                labels.append(answer_by_letter(answer, options, str(path)))
+                asked.append((article, question))
+                choices.append(options)
+                labels.append(Readings(letter=answer_by_letter(answer, options, str(path)), place=None, text=None))
                 groups.append(group)
-    if len({len(row) for row in texts}) > 1:
-        raise DataError(f"{folder}: questions have different numbers of options; every one must have as many.")
-    columns = [pa.chunked_array([list(column)], pa.string()) for column in zip(*texts, strict=True)]
-    if not columns:
+    if not asked:
         raise DataError(f"{folder} has 0 rows; RACE has files as middle/1000.txt there.")
-    return RawTable(source=str(folder), texts=tuple(columns), labels=labels, choices=True, groups=groups)
+    return RawTable(
+        source=str(folder),
+        texts=tuple(pa.chunked_array([list(column)], pa.string()) for column in zip(*asked, strict=True)),
+        labels=labels,
+        choices=pa.chunked_array([choices], pa.list_(pa.string())),
+        groups=groups,
+    )
 
 
 def _questions(path: Path) -> list[tuple[str, str, list[str], Any]]:

@@ -116,7 +116,7 @@ class LabelReader:
                 self.look(raw, kept)
             self.kind = (
                 LabelKind("multiple_choice", "integers")
-                if raw.choices
+                if raw.choices is not None
                 else decide_kind(self._survey, self.settings, self._said, raw.source)
             )
         return self.kind
@@ -139,7 +139,7 @@ def _shown_as_none(value: Any, kind: LabelKind, raw: RawTable) -> str | None:
         return None if marks - {str(HIDDEN_LABEL)} else next(iter(marks), "")
     if _is_nothing(value):
         return None if kind.form == "sets" and kind.problem_type == "multi_label_classification" else ""
-    if raw.choices or isinstance(value, list | tuple | dict):
+    if raw.choices is not None or isinstance(value, list | tuple | dict):
         return None
     text = spelled(value)
     return text if text.casefold() in kind.no_label else None

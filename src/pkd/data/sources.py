@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pkd import progress
-from pkd.data.columns import clean_rows
+from pkd.data.choices import Question
+from pkd.data.columns import OnEmpty, clean_rows, questions_of
 from pkd.data.delimited import read_delimited, read_lines
 from pkd.data.json_lines import read_json_lines
 from pkd.data.race import is_race_split, read_race
@@ -139,6 +140,14 @@ def read_split(
     Raises:
         DataError: saying what is wrong, where, and what to do.
     """
+    raw, on_empty = _read_raw(source, split, settings, on_columns)
+    return clean_rows(raw, settings, on_empty=on_empty, cut=split != "predict", reader=reader)
+
+
+def _read_raw(
+    source: str, split: str, settings: DataSettings, on_columns: Callable[[Columns], None] = lambda columns: None
+) -> tuple[RawTable, OnEmpty]:
+    """The columns of a source as they stand there, and what to do about rows with an empty text."""
     name, path, part = _found(source)
     labelled = split not in WITHOUT_LABELS
 
@@ -147,7 +156,7 @@ def read_split(
         on_columns(chosen)
         return chosen
 
-    on_empty = settings.on_empty
+    on_empty: OnEmpty = settings.on_empty
     if split == "predict":
         on_empty = "keep"  # each row gets its answer
     if _is_file(path):
@@ -160,11 +169,11 @@ def read_split(
         raw = raw_rows(load_saved(path, split, part, SUFFIXES), choose, source)
     else:
         raw = raw_rows(load_from_hub(name, split, part), choose, source)
-    return clean_rows(raw, settings, on_empty=on_empty, cut=split != "predict", reader=reader)
+    return raw, on_empty
 
 
-def read_texts(source: str, settings: DataSettings) -> Iterator[str | tuple[str, str]]:
-    """Read texts to classify, in order; pairs come as tuples.
+def read_texts(source: str, settings: DataSettings) -> Iterator[str | tuple[str, str] | Question]:
+    """Read texts to classify, in order; pairs come as tuples, and questions with choices as such.
 
     Args:
         source: whatever `read_split` takes; a label column is left out.
@@ -173,9 +182,11 @@ def read_texts(source: str, settings: DataSettings) -> Iterator[str | tuple[str,
     Raises:
         DataError: if the source cannot be read.
     """
-    rows = read_split(source, "predict", settings)
-    for row in rows:
-        yield row["text"] if "text" in row else (row["text_a"], row["text_b"])
+    raw, on_empty = _read_raw(source, "predict", settings)
+    if raw.choices is not None:
+        return iter(questions_of(raw))
+    rows = clean_rows(raw, settings, on_empty=on_empty, cut=False)
+    return (row["text"] if "text" in row else (row["text_a"], row["text_b"]) for row in rows)
 
 
 def choose_columns(columns: Sequence[str], *, settings: DataSettings, source: str, labelled: bool) -> Columns:
@@ -261,7 +272,7 @@ def read_file(
             on_uneven=settings.on_uneven,
             rows_a_table=rows_a_table,
         )
-    if suffix in JSON_LINES:
+    if suffix in JSON_LINES or (suffix == ".txt" and settings.problem_type == "multiple_choice"):
         return read_json_lines(path, choose, encoding=settings.encoding, rows_a_table=rows_a_table)
     if suffix == ".parquet":
         return iter([read_parquet(path, choose)])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pkd.data.choices import choice_texts, read_answer, right_choices
+from pkd.data.choices import read_answer
 from pkd.data.tasks import Columns
 
 Choose = Callable[[Sequence[str]], Columns]
@@ -26,15 +26,16 @@ _SHOWN = 5
 class RawTable:
     """Columns as they are in a source: `labels` and `ids` None where there are none, `lines` where rows have none.
 
-    Of a multiple choice `texts` are the context and, for each choice, what it says of it. Of `label_set` columns a
-    row's label is the list of their values. `is_typed`: the format tells text from numbers, which CSV does not.
+    Of a multiple choice `texts` are the question, behind its context if it has one, `choices` the list of each row's
+    choices, and its label is what its answer can mean (`Readings`). Of `label_set` columns a row's label is the list of
+    their values. `is_typed`: the format tells text from numbers, which CSV does not.
     """
 
     source: str
     texts: tuple[pa.ChunkedArray, ...]
     labels: pa.ChunkedArray | list[Any] | None = None
     ids: pa.ChunkedArray | list[Any] | None = None
-    choices: bool = False
+    choices: pa.ChunkedArray | None = None
     groups: list[str] | None = None
     lines: np.ndarray[Any, np.dtype[np.int64]] | None = None
     is_typed: bool = True
@@ -45,26 +46,32 @@ class RowBuffer:
     """Rows as they are read; texts are packed into Arrow every so often, which is several times smaller."""
 
     columns: Columns
-    choices: int = 0  # of a question; 0 where rows are none
     is_typed: bool = True  # the format tells text from numbers
     texts: list[list[str | None]] = field(init=False)
     packed: list[list[pa.Array]] = field(init=False)
+    choices: list[list[str]] = field(init=False)
+    packed_choices: list[pa.Array] = field(init=False)
     labels: list[Any] = field(init=False)
     ids: list[Any] = field(init=False)
     lines: list[int] = field(init=False)
     groups: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        width = self.choices + 1 if self.choices else len(self.columns.text)
-        self.texts = [[] for _ in range(width)]
-        self.packed = [[] for _ in range(width)]
+        self.texts = [[] for _ in self.columns.text]
+        self.packed = [[] for _ in self.columns.text]
+        self.choices, self.packed_choices = [], []
         self.labels, self.ids, self.lines, self.groups = [], [], [], []
 
     def __len__(self) -> int:
         return len(self.lines)
 
     def add_record(
-        self, line: int, record: Mapping[str, Any], where: str, choices: Sequence[str] | None = None
+        self,
+        line: int,
+        record: Mapping[str, Any],
+        where: str,
+        choices: Sequence[str] | None = None,
+        choice_labels: Sequence[str] = (),
     ) -> None:
         """Add a row by the names of its columns; `choices` where they do not stand in columns of their own.
 
@@ -76,10 +83,10 @@ class RowBuffer:
         label = None if columns.label is None else record[columns.label]
         if columns.label_set:
             label = [record[name] for name in columns.label_set]
-        if self.choices:
+        if columns.has_choices:
             choices = [record[name] for name in columns.choice_set] if choices is None else choices
-            label = None if label is None else read_answer(label, choices, where)
-            texts = choice_texts([text or "" for text in texts], choices)
+            label = None if label is None else read_answer(label, choices, where, choice_labels)
+            self.choices.append(list(choices))
         if columns.group is not None:
             self.groups.append(str(record.get(columns.group)))
         self.add(line, texts, label, None if columns.row_id is None else record.get(columns.row_id))
@@ -98,23 +105,18 @@ class RowBuffer:
         for column, chunks in zip(self.texts, self.packed, strict=True):
             chunks.append(pa.array(column, pa.string()))
             column.clear()
+        self.packed_choices.append(pa.array(self.choices, pa.list_(pa.string())))
+        self.choices.clear()
 
     def take(self, path: Path) -> RawTable:
-        """The rows that were added, which the buffer holds no longer.
-
-        Raises:
-            DataError: if it is not clear which choices are the right ones.
-        """
+        """The rows that were added, which the buffer holds no longer."""
         self._pack()
-        labels = self.labels if self.columns.labels else None
-        if labels and self.choices:
-            labels = right_choices(labels, lambda row: f"{path}, line {self.lines[row]}")
         taken = RawTable(
             source=str(path),
             texts=tuple(pa.chunked_array(chunks, pa.string()) for chunks in self.packed),
-            labels=labels,
+            labels=self.labels if self.columns.labels else None,
             ids=self.ids if self.columns.row_id is not None else None,
-            choices=self.columns.has_choices,
+            choices=pa.chunked_array(self.packed_choices) if self.columns.has_choices else None,
             groups=self.groups or None,
             lines=np.asarray(self.lines, dtype=np.int64),
             is_typed=self.is_typed,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pkd.data.choices import choice_texts, read_answer, right_choices
+from pkd.data.choices import listed_choices, read_answer
 from pkd.data.tables import RawTable
 from pkd.data.tasks import Columns
 from pkd.errors import DataError, first_line
@@ -176,23 +176,28 @@ def _of_table(table: pa.Table, columns: Columns, source: str) -> RawTable:
 def _of_choices(table: pa.Table, columns: Columns, source: str) -> RawTable:
     """Questions with choices, in a list or a column each, as Parquet files, saved datasets and the hub hold them."""
     if columns.choice_set:
-        sides = [table.column(name).fill_null("").to_pylist() for name in columns.choice_set]
-        choices = [list(row) for row in zip(*sides, strict=True)]
+        sides = (table.column(name).to_pylist() for name in columns.choice_set)
+        held = [list(row) for row in zip(*sides, strict=True)]
     else:
-        choices = table.column(str(columns.choices)).to_pylist()
-    counts = {len(each or ()) for each in choices}
-    if len(counts) > 1 or min(counts) < 2:
-        raise DataError(f"{source}: questions have {sorted(counts)} choices; every one must have as many, 2 at least.")
-    texts = zip(*(table.column(name).to_pylist() for name in columns.text), strict=True)
-    rows = [choice_texts([text or "" for text in each], of) for each, of in zip(texts, choices, strict=True)]
+        held = table.column(str(columns.choices)).to_pylist()
+    listed = [listed_choices(value) for value in held]
+    if None in listed:
+        raise DataError(
+            f"{source}, row {listed.index(None) + 1}: '{columns.choices or columns.choice_set[0]}' must be a list of "
+            "two choices or more, all texts."
+        )
+    found = [each for each in listed if each is not None]
     labels = None
     if columns.label is not None:
-        answers = table.column(columns.label).to_pylist()
-        asked = enumerate(zip(answers, choices, strict=True), start=1)
-        read = [
-            None if answer is None else read_answer(answer, of, f"{source}, row {row}") for row, (answer, of) in asked
+        asked = enumerate(zip(table.column(columns.label).to_pylist(), found, strict=True), start=1)
+        labels = [
+            None if answer is None else read_answer(answer, choices, f"{source}, row {row}", names)
+            for row, (answer, (choices, names)) in asked
         ]
-        labels = right_choices(read, lambda row: f"{source}, row {row + 1}")
-    columns_of_texts = [pa.chunked_array([list(column)], pa.string()) for column in zip(*rows, strict=True)]
-    groups = [str(value) for value in table.column(columns.group).to_pylist()] if columns.group else None
-    return RawTable(source=source, texts=tuple(columns_of_texts), labels=labels, choices=True, groups=groups)
+    return RawTable(
+        source=source,
+        texts=tuple(table.column(name) for name in columns.text),
+        labels=labels,
+        choices=pa.chunked_array([[choices for choices, _ in found]], pa.list_(pa.string())),
+        groups=[str(value) for value in table.column(columns.group).to_pylist()] if columns.group else None,
+    )

@@ -12,7 +12,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from pkd import progress
-from pkd.data.encoding import fingerprint_rows, text_columns
+from pkd.data.encoding import fingerprint_rows, rows_as_texts
 from pkd.data.examples import load_examples
 from pkd.data.labels import label_array
 from pkd.data.outputs import Outputs
@@ -118,11 +118,6 @@ def export(
     if graph_of(model) is not None:
         raise TeacherError(f"{model} is an exported folder already. Export the classifier that it was made from.")
     loaded = load_teacher(model)
-    if loaded.outputs.problem_type == "multiple_choice":
-        raise TeacherError(
-            f"{model} chooses among several texts: its graph would take [rows, choices, length], which neither `pkd "
-            "predict` nor transformers.js asks. Measure it with `pkd evaluate`, or serve it with PyTorch."
-        )
     measured = _texts_for(model, loaded, eval, keys) if int8 else None
     if measured is not None:
         loaded = saying(loaded, measured.outputs)
@@ -185,6 +180,7 @@ def _facts(
     return {
         "format": "onnx",
         "precision": precision,
+        "problem_type": loaded.outputs.problem_type,
         "opset": next(each.version for each in opsets if not each.domain),
         "layers": depth_of(loaded.model.config),
         "parameters": dataclasses.asdict(parameters_of(loaded.model)),
@@ -230,8 +226,9 @@ def _texts_for(model: str, loaded: LoadedClassifier, eval: str | None, keys: Map
     recipe: Recipe | None
     if eval is not None and Path(eval).suffix.lower() == ".txt":
         recipe = recipe_from(place_keywords({"unlabelled": eval, **keys}), where="export", required=())
-        rows = read_split(eval, "unlabelled", recipe.data)
-        return _Texts(Path(eval).name, _as_texts(rows), None, metric, fingerprint_rows(rows), loaded.outputs)
+        data = dataclasses.replace(recipe.data, problem_type=loaded.outputs.problem_type)
+        rows = read_split(eval, "unlabelled", data)
+        return _Texts(Path(eval).name, rows_as_texts(rows), None, metric, fingerprint_rows(rows), loaded.outputs)
     if eval is None and "task" not in keys:
         recipe = _recipe_beside(Path(model))
         if recipe is None:
@@ -251,7 +248,7 @@ def _texts_for(model: str, loaded: LoadedClassifier, eval: str | None, keys: Map
     rows = examples.splits["eval"]
     metric = settle_metric(recipe, examples.outputs).evaluation.metric
     name, labels = Path(str(recipe.data.eval)).name, label_array(rows)
-    return _Texts(name, _as_texts(rows), labels, metric, fingerprint_rows(rows), examples.outputs)
+    return _Texts(name, rows_as_texts(rows), labels, metric, fingerprint_rows(rows), examples.outputs)
 
 
 def _recipe_beside(model: Path) -> Recipe | None:
@@ -267,13 +264,6 @@ def _recipe_beside(model: Path) -> Recipe | None:
                 progress.note(f"int8 is measured on the development data of {path}: {recipe.data.eval}")
                 return recipe
     return None
-
-
-def _as_texts(rows: Any) -> list[Text]:
-    columns = text_columns(rows)
-    if len(columns) == 1:
-        return list(rows[columns[0]])
-    return list(zip(*(rows[column] for column in columns), strict=True))
 
 
 def _card_of(model: str) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from pkd import progress
-from pkd.data.encoding import encode, text_columns
+from pkd.data.encoding import encode, rows_as_texts
 from pkd.data.outputs import Outputs, outputs_of
 from pkd.encoder.contract import LoadedClassifier, count_parameters, load_config, load_teacher, shape_of
 from pkd.encoder.families import depth_of, longest_input
@@ -27,7 +27,6 @@ from pkd.serving.export_facts import facts_of
 from pkd.serving.loaded import Runtime
 from pkd.serving.onnx_model import graph_of, load_onnx
 from pkd.serving.speed import ROWS, measure_speed, parts_of_rows, parts_of_texts
-from pkd.serving.texts import Text
 from pkd.training.precision import computing_on, device_text
 
 SPEED_STAGE = "time the models side by side"
@@ -81,7 +80,7 @@ def answer(name: str, model: str, rows: datasets.Dataset, max_length: int, devic
                 encoded = as_read_by(loaded, rows, max_length)
                 logits = answer_rows(loaded.model, encoded, on_batch=stage.advance).logits
             return Answered(logits, device_text(device))
-        classifier, texts, parts = _exported(model, max_length, device), _texts_of(rows), []
+        classifier, texts, parts = _exported(model, max_length, device), rows_as_texts(rows), []
         for begin in range(0, len(texts), _ROWS_AT_A_TIME):
             parts.append(classifier.logits(texts[begin : begin + _ROWS_AT_A_TIME]))
             stage.advance(len(parts[-1]))
@@ -97,7 +96,7 @@ def measure_speeds(
         parts = {}
         for name, model in models.items():
             if isinstance(model, str) and graph_of(model) is not None:
-                parts[name] = parts_of_texts(_exported(model, max_length, device), _texts_of(some))
+                parts[name] = parts_of_texts(_exported(model, max_length, device), rows_as_texts(some))
                 continue
             loaded = load_teacher(model) if isinstance(model, str) else model
             while_timed.enter_context(computing_on(device, [loaded.model]))
@@ -115,8 +114,3 @@ def _exported(model: str, max_length: int, device: torch.device) -> Classifier:
     """An exported model on as many cores as PyTorch takes, and on a GPU if its library has one too."""
     loaded = load_onnx(model, "cpu" if device.type == "cpu" else "auto", torch.get_num_threads())
     return Classifier(replace(loaded, encoder=loaded.encoder.limited(min(max_length, loaded.longest))))
-
-
-def _texts_of(rows: datasets.Dataset) -> Sequence[Text]:
-    columns = [list(rows[column]) for column in text_columns(rows)]
-    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))

@@ -107,6 +107,7 @@ def speed(
     with tempfile.TemporaryDirectory(prefix="pkd-speed-") as scratch:
         loaded = dict(_load_all(models, layers, device, cores, Path(scratch)))
         longest = _common_length(loaded, max_length, lengths)
+        data.problem_type = next(iter(loaded.values())).ready.problem_type  # by which a file is texts, or questions
         texts = None if test is None else list(itertools.islice(read_texts(test, data), rows))
         on_file = [0] if texts is not None and not lengths else []
         cells = [Cell(batch, length) for length in on_file or lengths or [longest] for batch in batch_sizes]
@@ -175,7 +176,7 @@ def _load_all(
 def _load(model: str, scratch: Path) -> tuple[LoadedClassifier, str]:
     """A classifier as it is; an encoder with a head that nothing has trained, saved to `scratch`."""
     architectures = load_config(model).architectures or []
-    if any(architecture.endswith("ForSequenceClassification") for architecture in architectures):
+    if any(name.endswith(("ForSequenceClassification", "ForMultipleChoice")) for name in architectures):
         return load_teacher(model), model
     loaded = load_pretrained(model, Outputs("single_label_classification", ("0", "1")))
     with without_bars():

@@ -1,11 +1,11 @@
-"""The names of the devices that a job may be told to compute on, looked at before anything heavy is loaded."""
+"""The device that a job is told to compute on is looked at before anything heavy is loaded."""
 
 from __future__ import annotations
 
-import typing
+from typing import get_args
 
 from pkd.errors import RecipeError
-from pkd.recipe.settings import Device
+from pkd.recipe.device_names import Device
 from pkd.recipe.spelling import named
 
 
@@ -15,6 +15,6 @@ def check_device(device: str) -> None:
     Raises:
         RecipeError: if it is none.
     """
-    *others, last = typing.get_args(Device)
+    *others, last = get_args(Device)
     if device not in (*others, last):
         raise RecipeError(f"{named('device')} is {device}; it must be {', '.join(others)} or {last}.")

@@ -10,11 +10,11 @@ from typing import Annotated
 
 from pydantic import Field
 
+from pkd.recipe.device_names import Device
 from pkd.recipe.settings import (
     STRICT,
     AnnotationSettings,
     DataSettings,
-    Device,
     EvaluationSettings,
     LossSettings,
     PositiveInt,

@@ -24,7 +24,6 @@ NonNegativeFloat = Annotated[float, Field(ge=0, le=_MOST, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0, le=_MOST)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
-Device = Literal["auto", "cpu", "cuda"]
 # transformers' names of what a head answers; it has none for a choice among several texts
 ProblemType = Literal[
     "single_label_classification",

@@ -13,9 +13,12 @@ from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pkd.recipe.naming import Path, dotted, keywords, spot, undotted
+if TYPE_CHECKING:
+    from types import ModuleType
+
+Path = tuple[str | int, ...]  # of a key
 
 
 class Spelling(Protocol):
@@ -73,7 +76,7 @@ class AsFlags:
         """The flag; what lies within its value goes without saying."""
         if given := _longest(self.given, path):
             return given
-        return self._flag(path) or f"--set {dotted(path)}"
+        return self._flag(path) or f"--set {_dotted(path)}"
 
     def place(self, path: Path) -> tuple[int, str]:
         """All in one order."""
@@ -83,10 +86,10 @@ class AsFlags:
         """As `--max-length 64`, `--overwrite` or `--set data.sep=';'`."""
         flag = self._flag(path)
         if value is ... or (flag and value is True):
-            return flag or f"--set {dotted(path)}=..."
+            return flag or f"--set {_dotted(path)}=..."
         if flag:
             return f"{flag} {shlex.quote(','.join(value) if isinstance(value, list) else _yaml(value))}"
-        return f"--set {dotted(path)}={shlex.quote(_yaml(value))}"
+        return f"--set {_dotted(path)}={shlex.quote(_yaml(value))}"
 
     def offers(self, path: Path) -> bool:
         """What has a flag, and all of a recipe; `--set` takes keys that a command of flags does not look at."""
@@ -116,13 +119,13 @@ class AsLines:
 
     def name(self, path: Path) -> str:
         """As `students.0.beta (recipe.yaml:4)`; without a line where the file does not have it."""
-        if spot(path).field is None:
+        if not _is_key(path):
             return self.around.name(path)
         if given := _longest(self.given, path):
             return given
         path = self.moved.get(path, path)
         where = f" ({FilePath(self.file).name}:{self.lines[path]})" if path in self.lines else ""
-        return dotted(path) + where
+        return _dotted(path) + where
 
     def place(self, path: Path) -> tuple[int, str]:
         """As `recipe.yaml:4: students.0.beta`, by line; that of what it belongs to where it has none of its own."""
@@ -130,13 +133,13 @@ class AsLines:
             return -1, given
         path = self.moved.get(path, path)
         line = next((self.lines[path[:end]] for end in range(len(path), -1, -1) if path[:end] in self.lines), 1)
-        return line, f"{self.file}:{line}: {dotted(path)}"
+        return line, f"{self.file}:{line}: {_dotted(path)}"
 
     def setting(self, path: Path, value: Any) -> str:
         """As `data.sep: ';'`."""
-        if spot(path).field is None:
+        if not _is_key(path):
             return self.around.setting(path, value)
-        return dotted(path) if value is ... else f"{dotted(path)}: {_quoted(_yaml(value))}"
+        return _dotted(path) if value is ... else f"{_dotted(path)}: {_quoted(_yaml(value))}"
 
     def offers(self, path: Path) -> bool:
         """Every key can be written."""
@@ -152,7 +155,7 @@ class AsValues:
 
     def name(self, path: Path) -> str:
         """As `data.train`."""
-        return _longest(self.given, path) or dotted(path)
+        return _longest(self.given, path) or _dotted(path)
 
     def place(self, path: Path) -> tuple[int, str]:
         """As `paper: data.train`, all in one order."""
@@ -160,7 +163,7 @@ class AsValues:
 
     def setting(self, path: Path, value: Any) -> str:
         """As `data.sep: ';'`."""
-        return dotted(path) if value is ... else f"{dotted(path)}: {_quoted(_yaml(value))}"
+        return _dotted(path) if value is ... else f"{_dotted(path)}: {_quoted(_yaml(value))}"
 
     def offers(self, path: Path) -> bool:
         """Every key can be given."""
@@ -222,7 +225,10 @@ def offers(key: str) -> bool:
 
 def _path_of(key: str) -> Path:
     """The path of a key, which may be given by its last part alone; a job's own parameter is its own path."""
-    path = keywords().get(key) or undotted(key)
+    names = _naming()
+    if names is None:
+        return (key,)
+    path: Path = names.keywords().get(key) or names.undotted(key)
     return ("students", _student.get(), *path[2:]) if path[:2] == ("students", 0) and "." not in key else path
 
 
@@ -237,14 +243,33 @@ def _longest(given: Mapping[Path, str], path: Path) -> str | None:
 @functools.cache
 def _keywords_by_path() -> dict[Path, str]:
     by_path: dict[Path, str] = {}
-    for name, path in keywords().items():
+    names = _naming()
+    for name, path in () if names is None else names.keywords().items():
         if name != path[-1] or path not in by_path:  # teacher, not model, is the keyword of teacher.model
             by_path[path] = name
     return by_path
 
 
 def _keyword_of(path: Path) -> str:
-    return _keywords_by_path().get(path) or dotted(path)
+    return _keywords_by_path().get(path) or _dotted(path)
+
+
+def _naming() -> ModuleType | None:
+    """The names of all keys; None in a container that serves without pydantic, which has no recipes."""
+    try:
+        from pkd.recipe import naming
+    except ImportError:
+        return None
+    return naming
+
+
+def _is_key(path: Path) -> bool:
+    names = _naming()
+    return names is not None and names.spot(path).field is not None
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(map(str, path))
 
 
 def _yaml(value: Any) -> str:

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
@@ -34,12 +35,17 @@ def exported_card(card: str | None, title: str, facts: Mapping[str, Any]) -> str
         The card with the hub's tags for ONNX and a section on the export in place of the one on use by PyTorch; of an
         int8 graph without the scores that the hub lists, which are the classifier's own.
     """
-    plain = f"---\npipeline_tag: text-classification\n---\n\n# {title}\n\nA text classifier.\n"
+    several = facts.get("problem_type") == "multiple_choice"
+    tag, what = "text-classification", "A text classifier."
+    if several:
+        tag, what = "multiple-choice", "A model for questions with choices."
+    plain = f"---\npipeline_tag: {tag}\n---\n\n# {title}\n\n{what}\n"
     parsed = ModelCard(card or plain, ignore_metadata_errors=True)
     data: Any = parsed.data
     data.library_name = "onnx"
-    data.pipeline_tag = data.pipeline_tag or "text-classification"
-    data.tags = list(dict.fromkeys([*(data.tags or []), "onnx", "onnxruntime", "transformers.js", "pkd"]))
+    data.pipeline_tag = data.pipeline_tag or tag
+    tags = ["onnx", "onnxruntime", *([] if several else ["transformers.js"]), "pkd"]
+    data.tags = list(dict.fromkeys([*(data.tags or []), *tags]))
     if facts["precision"] == "int8":
         data.eval_results = None
     parsed.text = _USE.sub("", parsed.text)
@@ -58,10 +64,10 @@ def _yaml(data: ModelCardData) -> str:
 def export_sentences(facts: Mapping[str, Any]) -> list[str]:
     """What an export was measured at, a sentence a figure."""
     parity, change = facts["parity"], facts["int8"]
-    largest = max(parity["shapes"], key=lambda shape: shape[0] * shape[1])
+    largest = max(parity["shapes"], key=prod)
     sentences = [
         f"float32 graph: logits within {parity['largest_difference']:.1e} of PyTorch's over {len(parity['shapes'])} "
-        f"shapes up to {largest[0]} × {largest[1]} word pieces ({parity['tolerance']:g} was allowed)."
+        f"shapes up to {' × '.join(map(str, largest))} word pieces ({parity['tolerance']:g} was allowed)."
     ]
     if change:
         agreed = f"{change['agreement']:.2%} of the answers to {change['rows']:,} rows of {change['on']} stay the same"
@@ -82,6 +88,17 @@ def export_sentences(facts: Mapping[str, Any]) -> list[str]:
 
 def _section(facts: Mapping[str, Any], folder: str) -> list[str]:
     place = shlex.quote(f"./{folder}")  # so that a name that begins with a dash is no flag
+    name = json.dumps(folder, ensure_ascii=False)
+    asked, last = (
+        "a text",
+        (
+            "- transformers.js reads it as it is: with `env.localModelPath = '.'`, `pipeline('text-classification', "
+            f"{name})`."
+        ),
+    )
+    if facts.get("problem_type") == "multiple_choice":
+        asked = '{"question": "who is _ ?", "choices": ["he", "she"], "context": "a text"}'
+        last = "- The graph takes [rows, choices, word pieces], any number of each; transformers.js has no such models."
     return [
         "## This folder: ONNX, " + facts["precision"],
         "",
@@ -90,10 +107,9 @@ def _section(facts: Mapping[str, Any], folder: str) -> list[str]:
         "serves it alone:",
         "",
         "```bash",
-        f"pkd predict {place} 'a text'      # or: pkd serve {place}",
+        f"pkd predict {place} '{asked}'      # or: pkd serve {place}",
         "```",
         "",
         *(f"- {sentence}" for sentence in export_sentences(facts)),
-        f"- transformers.js reads it as it is: with `env.localModelPath = '.'`, `pipeline('text-classification', "
-        f"{json.dumps(folder, ensure_ascii=False)})`.",
+        last,
     ]

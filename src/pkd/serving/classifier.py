@@ -6,13 +6,14 @@ folder or hub name by PyTorch. What comes out is the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from pkd.data.choices import Question, choice_names
 from pkd.data.lengths import batches_by_length
 from pkd.encoder.hub import check_place
 from pkd.errors import DataError
@@ -21,7 +22,9 @@ from pkd.recipe.places import AnyPath, path_text
 from pkd.serving.limits import check_threads
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.onnx_model import graph_of, load_onnx
-from pkd.serving.texts import Text, is_unicode
+from pkd.serving.texts import Row, Text, is_unicode, question_from, rows_of, shown
+
+Given: TypeAlias = Text | Mapping[str, Any]  # a question may come as a mapping
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -34,17 +37,20 @@ class Prediction:
     """What a classifier says of one text.
 
     Attributes:
-        text: as it came.
+        text: as it came; a question with choices as a `Question`.
         label: the class; of sets of labels those above one half, parted by commas ("none" where there is none); of a
-            score the score in words. A classifier of one output gives the name of that, as transformers' pipeline does.
-        probabilities: of each output, or under "score" the score itself.
+            score the score in words; of a question the letter of its choice. A classifier of one output gives the name
+            of that, as transformers' pipeline does.
+        probabilities: of each output or choice, or under "score" the score itself.
         labels: of sets of labels, and of one output, those above one half.
+        choice: of a question the choice itself.
     """
 
     text: Text
     label: str
     probabilities: dict[str, float]
     labels: tuple[str, ...] = ()
+    choice: str | None = None
 
 
 class Classifier:
@@ -53,6 +59,11 @@ class Classifier:
     >>> classifier = Classifier.load("student/")  # doctest: +SKIP
     >>> classifier("a moving film")[0].label  # doctest: +SKIP
     'positive'
+
+    One of questions with choices takes them as mappings:
+
+    >>> classifier({"question": "who _ ?", "choices": ["he", "she"], "context": "..."})[0].choice  # doctest: +SKIP
+    'she'
     """
 
     def __init__(self, model: LoadedModel) -> None:
@@ -62,6 +73,8 @@ class Classifier:
         self.max_length = model.encoder.max_length
         self._answers = answers_of(model.problem_type)
         self._has_sets = model.problem_type in ("multi_label_classification", "binary_classification")
+        self._reads_questions = model.problem_type == "multiple_choice"
+        self._outputs = 1 if self._reads_questions else len(model.label_names)
 
     @classmethod
     def load(cls, folder: AnyPath, device: str = "auto", threads: int | None = None) -> Classifier:
@@ -73,7 +86,7 @@ class Classifier:
             threads: cores to use; None leaves it to the library. With PyTorch it holds for the whole process.
 
         Raises:
-            TeacherError: if the folder holds none, or a model for multiple choice, whose questions are not texts.
+            TeacherError: if the folder holds none.
             RecipeError: if the device cannot be used, there are fewer cores than `threads`, or ONNX Runtime is needed
                 and not installed.
         """
@@ -86,24 +99,27 @@ class Classifier:
 
         return cls(load_torch(folder, device, threads))
 
-    def __call__(self, texts: Text | Sequence[Text]) -> list[Prediction]:
+    def __call__(self, texts: Given | Sequence[Given]) -> list[Prediction]:
         """Classify a text, a pair as a tuple, or a list of either.
+
+        A model for multiple choice takes a question, as a mapping of `question`, `choices` and perhaps `context`, or a
+        list of them; they may have different numbers of choices.
 
         Raises:
             DataError: if one is no text, or some are pairs and others are not.
         """
-        whole = [texts] if isinstance(texts, str | tuple) else texts
-        checked = list(_checked(whole))  # nothing is computed where one of them is none
+        whole = [texts] if isinstance(texts, str | tuple | Mapping | Question) else texts
+        checked = list(self._checked(whole))  # nothing is computed where one of them is none
         chunks = (checked[begin : begin + _ROWS_AT_A_TIME] for begin in range(0, len(checked), _ROWS_AT_A_TIME))
         return [prediction for chunk in chunks for prediction in self.answer(chunk)]
 
-    def stream(self, texts: Iterable[Text]) -> Iterator[Prediction]:
+    def stream(self, texts: Iterable[Given]) -> Iterator[Prediction]:
         """Classify texts as they come, some hundred at a time, in their order.
 
         Raises:
             DataError: if one is no text, or some are pairs and others are not; those before it are answered first.
         """
-        waiting = _checked(texts)
+        waiting = self._checked(texts)
         while True:
             chunk: list[Text] = []
             try:
@@ -118,7 +134,9 @@ class Classifier:
             yield from self.answer(chunk)
 
     def answer(self, texts: Sequence[Text]) -> list[Prediction]:
-        """Classify texts, single ones and pairs together, in one go and in their order."""
+        """Classify texts, single ones and pairs together, in one go and in their order; or questions."""
+        if self._reads_questions:
+            return self._answer_questions([text for text in texts if isinstance(text, Question)])
         logits = self.logits(texts)
         words = self._answers.words(logits, self.label_names)
         rows = self._answers.probabilities(logits).tolist()
@@ -130,33 +148,69 @@ class Classifier:
         return predictions
 
     def logits(self, texts: Sequence[Text]) -> np.ndarray:
-        """The logits of texts, [N, C] in float32, in their order; they are batched by length."""
-        if not texts:
-            return np.zeros((0, len(self.label_names)), dtype=np.float32)
-        return self.logits_of(self.model.encoder.encode(texts))
+        """The logits of texts, [N, C] in float32, in their order; of questions all must have as many choices, C."""
+        logits = self._logits_of_rows([row for text in texts for row in rows_of(text)])
+        return logits.reshape(len(texts), -1) if self._reads_questions and texts else logits
+
+    def _answer_questions(self, questions: Sequence[Question]) -> list[Prediction]:
+        logits = self._logits_of_rows([row for question in questions for row in question.sequences()])
+        predictions, begin = [], 0
+        for question in questions:
+            names = choice_names(len(question.choices))
+            of_choices = logits[begin : begin + len(names)].T  # [1, N]
+            begin += len(names)
+            (label,), (row,) = self._answers.words(of_choices, names), self._answers.probabilities(of_choices).tolist()
+            named = dict(zip(names, row, strict=True))
+            predictions.append(Prediction(question, label, named, choice=question.choices[names.index(label)]))
+        return predictions
+
+    def _logits_of_rows(self, rows: Sequence[Row]) -> np.ndarray:
+        if not rows:
+            return np.zeros((0, self._outputs), dtype=np.float32)
+        return self.logits_of(self.model.encoder.encode(rows))
 
     def logits_of(self, encodings: Sequence[Encoding]) -> np.ndarray:
-        """The logits of texts that are word pieces already, one or more."""
+        """The logits of what is word pieces already, one or more, batched by length: [R, C], of choices [R, 1]."""
         encoder, forward = self.model.encoder, self.model.forward
         if len(encodings) == 1:
             return forward(encoder.pad(encodings))
-        logits = np.empty((len(encodings), len(self.label_names)), dtype=np.float32)
+        logits = np.empty((len(encodings), self._outputs), dtype=np.float32)
         lengths = np.array([len(encoding) for encoding in encodings])
-        for rows in batches_by_length(lengths, self.model.tokens_per_batch):
-            logits[rows] = forward(encoder.pad([encodings[row] for row in rows]))
+        for batch in batches_by_length(lengths, self.model.tokens_per_batch):
+            logits[batch] = forward(encoder.pad([encodings[row] for row in batch]))
         return logits
 
+    def _checked(self, texts: Iterable[Given]) -> Iterator[Text]:
+        return _checked_questions(texts, self.model.name) if self._reads_questions else _checked_texts(texts)
 
-def _checked(texts: Iterable[Text]) -> Iterator[Text]:
-    """Each text, once it is known to be one, and single or a pair as those before it."""
-    first: Text | None = None
+
+def _checked_questions(texts: Iterable[Given], model: str) -> Iterator[Question]:
+    """Each question, once it is known to be one."""
     for number, text in enumerate(texts, start=1):
+        if not isinstance(text, Mapping | Question):
+            raise DataError(
+                f"Text {number} is {shown(text)}, but {model} answers questions with choices. Give each as "
+                '{"question": "...", "choices": ["...", "..."], "context": "..."}; it may do without a context.'
+            )
+        yield question_from(text, f"Question {number}")
+
+
+def _checked_texts(texts: Iterable[Given]) -> Iterator[Text]:
+    """Each text, once it is known to be one, and single or a pair as those before it."""
+    first: Any = None
+    text: Any  # whatever it is
+    for number, text in enumerate(texts, start=1):
+        if isinstance(text, Mapping | Question):
+            raise DataError(
+                f"Text {number} is a question with choices, but this classifier reads texts. Give a text, or a pair as "
+                "a tuple of two; of a file, name the column of the text."
+            )
         parts = text if isinstance(text, tuple | list) else (text, "")
         if len(parts) != 2 or not all(isinstance(part, str) for part in parts):
-            raise DataError(f"Text {number} is {_shown(text)}; it must be a text, or a pair as a tuple of two.")
+            raise DataError(f"Text {number} is {shown(text)}; it must be a text, or a pair as a tuple of two.")
         if not all(is_unicode(part) for part in parts):
             raise DataError(
-                f"Text {number} is {_shown(text)}, which holds half a character (a lone surrogate), as bytes that are "
+                f"Text {number} is {shown(text)}, which holds half a character (a lone surrogate), as bytes that are "
                 "not UTF-8 leave behind. Give it as UTF-8."
             )
         first = text if first is None else first
@@ -167,8 +221,3 @@ def _checked(texts: Iterable[Text]) -> Iterator[Text]:
                 "of two; on the command line a tab parts the two texts of a pair."
             )
         yield text
-
-
-def _shown(value: object) -> str:
-    told = ascii(value)  # what cannot be encoded cannot be printed
-    return told if len(told) <= 60 else f"{told[:57]}..."

@@ -32,7 +32,8 @@ def trace(loaded: LoadedClassifier) -> Any:
     """Trace a classifier.
 
     Returns:
-        An `onnx_ir.Model` of float32, inputs [batch, length], output `logits` [batch, C].
+        An `onnx_ir.Model` of float32, inputs [batch, length], output `logits` [batch, C]; of a multiple choice inputs
+        [batch, choices, length], output [batch, choices], for any number of choices.
 
     Raises:
         RecipeError: if the exporter's libraries are not installed.
@@ -49,7 +50,9 @@ def trace(loaded: LoadedClassifier) -> Any:
             f"{loaded.name} has {weights / 1e9:.1f} GB of weights; one ONNX file holds 2 GB at most. Distil it first."
         )
     inputs: Any = example_inputs(loaded, rows=2, length=8)
-    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=max_length_of(loaded))}
+    names = ("batch", "choices")[: inputs["input_ids"].dim() - 1]
+    axes = {axis: torch.export.Dim(name) for axis, name in enumerate(names)}
+    axes[len(names)] = torch.export.Dim("length", max=max_length_of(loaded))
     config = OnnxConfig(dynamic=True, dynamic_shapes=dict.fromkeys(inputs, axes))
     try:
         with _quietly(), cls_only(model):
@@ -87,8 +90,9 @@ def write_graph(program: Any, path: Path) -> None:
 def write_companions(loaded: LoadedClassifier, folder: Path, precision: str) -> None:
     """Write what goes with a graph: the tokenizer with its limit, and a configuration that leaves nothing to guess."""
     config: Any = loaded.model.config
-    for key, value in config_values(loaded.outputs).items():
-        setattr(config, key, value)
+    if loaded.label_names:  # a model for multiple choice may not say how many choices there are
+        for key, value in config_values(loaded.outputs).items():
+            setattr(config, key, value)
     setattr(config, "transformers.js_config", {"dtype": _TRANSFORMERS_JS[precision]})
     config.save_pretrained(folder)
     loaded.tokenizer.model_max_length = max_length_of(loaded)
@@ -104,8 +108,15 @@ def graph_path(folder: Path, precision: str) -> Path:
     return folder / GRAPHS[precision]
 
 
-def example_inputs(loaded: LoadedClassifier, rows: int, length: int, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Random word pieces [rows, length]; every second row is padded from its middle on, and its text is a pair."""
+def example_inputs(
+    loaded: LoadedClassifier, rows: int, length: int, seed: int = 0, choices: int = 3
+) -> dict[str, torch.Tensor]:
+    """Random word pieces [rows, length]; every second row is padded from its middle on, and its text is a pair.
+
+    Of a multiple choice they are [rows, choices, length].
+    """
+    several = loaded.outputs.problem_type == "multiple_choice"
+    asked, rows = rows, rows * choices if several else rows
     random = torch.Generator().manual_seed(seed)
     pad = loaded.model.config.pad_token_id or 0
     ids = torch.randint(0, len(loaded.tokenizer), (rows, length), generator=random)
@@ -116,7 +127,8 @@ def example_inputs(loaded: LoadedClassifier, rows: int, length: int, seed: int =
     ids[mask == 0] = pad
     types[1::2, length // 4 : (length + 1) // 2] = 1
     given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
-    return {name: given[name] for name in names_read(loaded)}
+    shape = (asked, choices, length) if several else (asked, length)
+    return {name: given[name].view(shape) for name in names_read(loaded)}
 
 
 def require_exporter() -> None:

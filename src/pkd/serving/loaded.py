@@ -26,8 +26,9 @@ class LoadedModel:
         runtime: what runs it.
         device: where, in words.
         encoder: texts → word pieces.
-        forward: a padded batch → logits [B, C] in float32; safe to call from several threads.
-        label_names: of its outputs, in their order.
+        forward: a padded batch → logits [B, C] in float32, of a multiple choice [B, 1], a row a choice; safe to call
+            from several threads.
+        label_names: of its outputs, in their order; of a multiple choice none, since questions differ.
         problem_type: what its logits mean.
         longest: word pieces it can read; the encoder may cut texts shorter.
         tokens_per_batch: word pieces, padding included, that one call of `forward` answers fastest.

@@ -61,21 +61,29 @@ def load_onnx(folder: str | Path, device: str = "auto", threads: int | None = No
     graph = graph_of(place)
     if graph is None:
         raise TeacherError(f"{place.absolute()} holds no ONNX graph ({' or '.join(GRAPHS.values())}).")
-    config = _read_json(place / "config.json")
-    problem_type = _read(place / "config.json", config, "problem_type", None, lambda value: value in HEADS)
-    names = names_by_id(config.get("id2label"), str(place / "config.json"), _AGAIN)
+    path = place / "config.json"
+    config = _read_json(path)
+    several = is_multiple_choice(config)
+    problem_type: Any = "multiple_choice" if several else _read(path, config, "problem_type", None, HEADS.__contains__)
+    names = () if several else names_by_id(config.get("id2label"), str(path), _AGAIN)
     if len(names) == 1 and problem_type == "multi_label_classification":
         problem_type = "binary_classification"
     encoder = _encoder(place, config)
     session, provider = open_session(graph, device, threads)
     inputs, outputs = [given.name for given in session.get_inputs()], session.get_outputs()[0].shape[-1]
-    if isinstance(outputs, int) and outputs != len(names):
+    if several != (len(session.get_inputs()[0].shape) == 3):
+        raise TeacherError(
+            f"{path}: architectures is {config.get('architectures')}, but {graph.name} is no graph of that kind. "
+            f"{_AGAIN}"
+        )
+    if not several and isinstance(outputs, int) and outputs != len(names):
         raise TeacherError(
             f"{place / 'config.json'}: id2label names {len(names)} outputs, but {graph.name} has {outputs}. {_AGAIN}"
         )
 
     def forward(batch: Batch) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = session.run(None, {name: batch[name] for name in inputs})[0]
+        given = {name: batch[name][:, None] if several else batch[name] for name in inputs}  # [B, 1, L] or [B, L]
+        logits: NDArray[np.float32] = session.run(None, given)[0]
         return logits
 
     return LoadedModel(
@@ -89,6 +97,18 @@ def load_onnx(folder: str | Path, device: str = "auto", threads: int | None = No
         longest=encoder.max_length,
         tokens_per_batch=_TOKENS_PER_BATCH[provider],
     )
+
+
+def is_multiple_choice(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json is that of a model for multiple choice, which is known by its class alone."""
+    names = config.get("architectures")
+    return isinstance(names, list) and any(str(name).endswith("ForMultipleChoice") for name in names)
+
+
+def reads_questions(folder: str) -> bool | None:
+    """Whether the model of a folder reads questions with choices, by its config.json; None where there is none."""
+    path = Path(folder) / "config.json"
+    return is_multiple_choice(_read_json(path)) if path.is_file() else None
 
 
 def open_session(graph: Path, device: str = "auto", threads: int | None = None) -> tuple[Any, str]:

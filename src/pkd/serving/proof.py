@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,16 +25,17 @@ from pkd.serving.torch_model import max_length_of
 SHAPES = (
     (1, 1), (1, 2), (1, 7), (2, 8), (3, 17), (1, 32), (7, 31), (32, 32), (1, 128), (32, 128), (1, 512), (32, 512),
 )  # fmt: skip
+_CHOICES = (4, 2, 3, 5, 1)  # of a question, in turn
 TOLERANCE = 1e-4  # of a logit, absolute
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How near a graph's logits are to PyTorch's, over all shapes (rows, word pieces)."""
+    """How near a graph's logits are to PyTorch's, over all shapes: rows, of a multiple choice choices, word pieces."""
 
     largest_difference: float
     tolerance: float
-    shapes: list[tuple[int, int]]
+    shapes: list[tuple[int, ...]]
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -101,13 +103,31 @@ class Change:
         return {**asdict(self), "drop": self.drop}
 
 
-def shapes_for(longest: int) -> list[tuple[int, int]]:
-    """The shapes to prove, none longer than the model reads.
+def shapes_for(longest: int, *, several: bool = False) -> list[tuple[int, ...]]:
+    """The shapes to prove, none longer than the model reads; where `several`, with one to five choices a row.
 
     >>> shapes_for(16)[-2:]
     [(1, 16), (32, 16)]
+    >>> shapes_for(16, several=True)[-2:]
+    [(1, 1, 16), (16, 2, 16)]
     """
-    return list(dict.fromkeys((rows, min(length, longest)) for rows, length in SHAPES))
+    if not several:
+        return list(dict.fromkeys((rows, min(length, longest)) for rows, length in SHAPES))
+    return list(
+        dict.fromkeys(
+            (max(1, rows // choices), choices, min(length, longest))
+            for (rows, length), choices in zip(SHAPES, itertools.cycle(_CHOICES), strict=False)
+        )
+    )
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape in words.
+
+    >>> shape_text((8, 4, 32))
+    '8 × 4 × 32 word pieces'
+    """
+    return f"{' × '.join(map(str, shape))} word pieces"
 
 
 def prove(loaded: LoadedClassifier, graph: Path) -> Parity:
@@ -118,17 +138,18 @@ def prove(loaded: LoadedClassifier, graph: Path) -> Parity:
     """
     session, _ = open_session(graph, device="cpu")
     names = [given.name for given in session.get_inputs()]
-    shapes = shapes_for(max_length_of(loaded))
+    several = loaded.outputs.problem_type == "multiple_choice"
+    shapes = shapes_for(max_length_of(loaded), several=several)
     worst = 0.0
     with progress.stage("prove the graph against PyTorch", len(shapes), "shapes") as stage, torch.inference_mode():
-        for number, (rows, length) in enumerate(shapes):
-            inputs = example_inputs(loaded, rows, length, seed=number)
+        for number, (rows, *choices, length) in enumerate(shapes):
+            inputs = example_inputs(loaded, rows, length, number, *choices)
             expected = loaded.model(**inputs).logits.numpy()
             got = session.run(None, {name: inputs[name].numpy() for name in names})[0]
             difference = float(np.abs(got - expected).max()) if got.shape == expected.shape else float("inf")
             if not difference <= TOLERANCE:  # not a number is refused too
                 raise TeacherError(
-                    f"The exported graph of {loaded.name} is wrong: of {rows} × {length} word pieces its logits are "
+                    f"The exported graph of {loaded.name} is wrong: of {shape_text(shapes[number])} its logits are "
                     f"{difference:.2g} away from PyTorch's, and {TOLERANCE:g} is allowed. Nothing was written. Please "
                     "report it with the versions of torch, transformers and onnxruntime."
                 )

@@ -5,22 +5,23 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from pkd._version import __version__
+from pkd.data.choices import Question
 from pkd.serving.classifier import Classifier, Prediction
 from pkd.serving.limits import Limits
 from pkd.serving.measures import Measures
 from pkd.serving.queueing import BatchingQueue, QueueFull
+from pkd.serving.requests import Body, QuestionsBody, TextsBody, told
 
 _SECONDS_TO_RETRY = "1"
-_FAULTS_TOLD = 5
 _LONGEST_TOLD = 200  # characters of what was asked for, in an answer
 _PLACES = ("/predict", "/health", "/metrics", "/docs", "/openapi.json")  # in the order in which they are told
 
@@ -34,13 +35,16 @@ class Problem(BaseModel):
 class Answer(BaseModel):
     """What the classifier says of one text."""
 
-    label: str = Field(description="the class; of sets the labels, parted by commas; of a score the score")
-    probabilities: dict[str, float] = Field(description="of each class, or under `score` the score itself")
+    label: str = Field(
+        description="the class; of sets the labels, parted by commas; of a score the score; of choices the letter"
+    )
+    choice: str | None = Field(None, description="of a question the choice itself")
+    probabilities: dict[str, float] = Field(description="of each class or choice, or under `score` the score itself")
     labels: list[str] | None = Field(None, description="of sets of labels those above one half")
 
 
 class Answers(BaseModel):
-    """The answers, in the order of the texts."""
+    """The answers, in the order of the texts or questions."""
 
     predictions: list[Answer]
 
@@ -66,6 +70,8 @@ def make_app(classifier: Classifier, limits: Limits | None = None, workers: int 
     """
     limits = limits or Limits()
     measures = Measures()
+    questions = classifier.problem_type == "multiple_choice"
+    body: Body = QuestionsBody(limits) if questions else TextsBody(limits)
     queue = BatchingQueue(
         classifier.answer, batch=limits.max_batch, queue=limits.max_queue, workers=workers,
         on_batch=measures.batch_answered,
@@ -74,14 +80,15 @@ def make_app(classifier: Classifier, limits: Limits | None = None, workers: int 
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        classifier.answer(["warm up"])  # the first call allocates
+        classifier.answer([Question("warm up", ("a", "b")) if questions else "warm up"])  # the first call allocates
         await queue.start()
         yield
         await queue.stop()
 
     app = FastAPIOffline(
         title=f"pkd: {classifier.model.name}",
-        description="Classifies texts. " + _limits_in_words(limits),
+        description=("Answers questions with choices. " if questions else "Classifies texts. ")
+        + _limits_in_words(limits),
         version=__version__,
         lifespan=lifespan,
         redoc_url=None,
@@ -89,34 +96,26 @@ def make_app(classifier: Classifier, limits: Limits | None = None, workers: int 
     )
     app.add_middleware(_BodyLimit, limit=limits.max_body)
     app.add_middleware(_Counted, measures=measures)
-    _tell_problems_in_sentences(app, limits)
-    _add_predict(app, queue, limits, measures)
+    _tell_problems_in_sentences(app, body)
+    _add_predict(app, queue, body, measures)
     _add_looks(app, classifier, queue, measures)
     return app
 
 
-def _add_predict(app: FastAPI, queue: BatchingQueue, limits: Limits, measures: Measures) -> None:
-    text = Annotated[str, StringConstraints(max_length=limits.max_characters)]
-
-    class Texts(BaseModel):
-        """What to classify: texts, or pairs of texts."""
-
-        model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"texts": ["a moving film"]}]})
-
-        texts: Annotated[list[text | tuple[text, text]], Field(min_length=1, max_length=limits.max_texts)]
-
+def _add_predict(app: FastAPI, queue: BatchingQueue, body: Body, measures: Measures) -> None:
+    taken: Any = body.type
     problems: dict[int | str, dict[str, Any]] = {
         400: {"model": Problem, "description": "The body was not read to its end."},
-        413: {"model": Problem, "description": f"The body is larger than {limits.max_body:,} bytes."},
+        413: {"model": Problem, "description": f"The body is larger than {body.limits.max_body:,} bytes."},
         422: {"model": Problem, "description": "The body is not what is asked for."},
         429: {"model": Problem, "description": "Too many texts wait; try again after the seconds in Retry-After."},
     }
 
     @app.post("/predict", response_model=Answers, response_model_exclude_none=True, responses=problems)
-    async def predict(request: Texts) -> Response:
-        """Classify texts; requests that come at the same time are answered together."""
+    async def predict(request: taken) -> Response:
+        """Answer a request; those that come at the same time are answered together."""
         try:
-            predictions = await queue.ask(request.texts)
+            predictions = await queue.ask(body.texts(request))
         except QueueFull as full:
             raise HTTPException(429, str(full), {"Retry-After": _SECONDS_TO_RETRY}) from full
         measures.texts_answered(len(predictions))
@@ -148,6 +147,8 @@ def _as_json(predictions: list[Prediction]) -> bytes:
     answers = []
     for prediction in predictions:
         answer: dict[str, Any] = {"label": prediction.label, "probabilities": prediction.probabilities}
+        if prediction.choice is not None:
+            answer["choice"] = prediction.choice
         if prediction.labels:
             answer["labels"] = prediction.labels
         answers.append(answer)
@@ -161,17 +162,12 @@ def _limits_in_words(limits: Limits) -> str:
     )
 
 
-def _tell_problems_in_sentences(app: FastAPI, limits: Limits) -> None:
+def _tell_problems_in_sentences(app: FastAPI, body: Body) -> None:
     """Every refusal is `{"detail": "..."}`; what was sent is not sent back, for it may not even be text."""
 
     @app.exception_handler(RequestValidationError)
     async def refuse_body(_: Request, error: RequestValidationError) -> Response:
-        places: dict[Any, list[dict[str, Any]]] = {}
-        for fault in error.errors():
-            place = fault["loc"][:3]  # what follows names the kinds of text that were tried
-            places.setdefault(place, []).append(fault)
-        told = [_told(faults, limits) for faults in places.values()]
-        return _problem(422, " ".join(told[:_FAULTS_TOLD]))
+        return _problem(422, told(error.errors(), body))
 
     @app.exception_handler(StarletteHTTPException)
     async def refuse(request: Request, error: StarletteHTTPException) -> Response:
@@ -191,32 +187,6 @@ def _answered(app: FastAPI) -> str:
             methods[path] = "POST" if "POST" in known else "GET"
     *places, last = (f"{methods[path]} {path}" for path in _PLACES if path in methods)
     return f"{', '.join(places)} and {last}"
-
-
-def _told(faults: list[dict[str, Any]], limits: Limits) -> str:
-    """What is wrong at one place of a body, in a sentence."""
-    kinds = {fault["type"]: fault for fault in faults}
-    _, *place = faults[0]["loc"][:3]
-    if "json_invalid" in kinds:
-        return f"The body is not JSON: {kinds['json_invalid'].get('ctx', {}).get('error', 'it cannot be read')}."
-    if not place:
-        return 'The body must be a JSON object, as {"texts": ["a text"]}, sent as Content-Type: application/json.'
-    where = ".".join(str(part) for part in place)
-    if "extra_forbidden" in kinds:
-        return f"{where} is not known; the only key is texts."
-    if "missing" in kinds and len(place) == 1:
-        return f'{where} is missing; send {{"texts": ["a text"]}}.'
-    if len(place) == 1:  # the list itself
-        if "too_short" in kinds:
-            return f"{where} is empty; it must have a text or more."
-        if "too_long" in kinds:
-            return f"{where} has more than {limits.max_texts:,} texts, the most of a request; send them in several."
-        return f'{where} must be a list of texts, as ["a text"].'
-    if "string_too_long" in kinds:
-        return f"{where} has more than {limits.max_characters:,} characters, the most of a text; cut it."
-    if "string_unicode" in kinds:
-        return f"{where} is not Unicode text: it holds half a character (a lone surrogate)."
-    return f"{where} must be a text, or a list of two texts."
 
 
 def _problem(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:

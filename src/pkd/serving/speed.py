@@ -16,7 +16,7 @@ from pkd.data.arrays import column_array
 from pkd.encoder.inference import answer_rows
 from pkd.reporting.speeds import load_sentence, rounds_disagree
 from pkd.serving.classifier import Classifier
-from pkd.serving.texts import Text
+from pkd.serving.texts import Text, rows_of
 from pkd.serving.turns import Call, cpu_share, take_turns
 
 ROUNDS = 3
@@ -50,8 +50,8 @@ def parts_of_rows(model: PreTrainedModel, rows: datasets.Dataset) -> list[Call]:
 
 
 def parts_of_texts(classifier: Classifier, texts: Sequence[Text]) -> list[Call]:
-    """Calls of a classifier that answer texts which are word pieces already, likewise."""
-    encodings = classifier.model.encoder.encode(texts)
+    """Calls of a classifier that answer texts which are word pieces already, likewise; of questions a row a choice."""
+    encodings = classifier.model.encoder.encode([row for text in texts for row in rows_of(text)])
     parts = _by_length(np.array([len(encoding) for encoding in encodings]))
     return [partial(classifier.logits_of, [encodings[row] for row in part]) for part in parts]
 

@@ -6,20 +6,29 @@ threads may use it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pkd.data.choices import Question
 from pkd.data.lengths import CHARACTERS_A_WORD_PIECE
-from pkd.errors import TeacherError
+from pkd.errors import DataError, TeacherError
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
-Text: TypeAlias = str | tuple[str, str]
+Row: TypeAlias = str | tuple[str, str]  # what a model reads at a time
+Text: TypeAlias = Row | Question
 Batch: TypeAlias = dict[str, NDArray[np.int64]]
+
+_A_QUESTION = "a question has a text `question`, a list `choices` of two texts or more, and perhaps a text `context`."
+
+
+def rows_of(text: Text) -> list[Row]:
+    """What a model reads of a text or a pair: itself; of a question, a pair a choice."""
+    return list(text.sequences()) if isinstance(text, Question) else [text]
 
 
 class TextEncoder:
@@ -56,7 +65,7 @@ class TextEncoder:
         side = "left" if self._cut_left else "right"
         return TextEncoder(copied, max_length, pad_token_id=self.pad_token_id, truncation_side=side)
 
-    def encode(self, texts: Sequence[Text]) -> list[Encoding]:
+    def encode(self, texts: Sequence[Row]) -> list[Encoding]:
         """Cut texts into word pieces, special ones included; single texts and pairs may come together."""
         encodings: list[Encoding] = self._tokenizer.encode_batch_fast([self._shortened(text) for text in texts])
         return encodings
@@ -74,7 +83,7 @@ class TextEncoder:
             types[row, :length] = encoding.type_ids
         return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
 
-    def _shortened(self, text: Text) -> Text:
+    def _shortened(self, text: Row) -> Row:
         """Without the characters far beyond the limit: a text of megabytes would take its time to tokenise."""
         if isinstance(text, str):
             return self._within(text)
@@ -82,6 +91,35 @@ class TextEncoder:
 
     def _within(self, text: str) -> str:
         return text[-self._longest :] if self._cut_left else text[: self._longest]
+
+
+def question_from(value: Question | Mapping[str, Any], where: str) -> Question:
+    """A question as it was given: as such, or as a mapping of `question`, `choices` and perhaps `context`.
+
+    Raises:
+        DataError: if it is none, `where` before each fault.
+    """
+    if isinstance(value, Question):
+        value = {"question": value.question, "choices": value.choices, "context": value.context}
+    if others := [str(key) for key in value if key not in ("question", "choices", "context")]:
+        raise DataError(f"{where}: {', '.join(others)} is not known; {_A_QUESTION}")
+    question, choices, context = (value.get(key) for key in ("question", "choices", "context"))
+    if not isinstance(question, str):
+        raise DataError(f"{where}: question is {shown(question)}; {_A_QUESTION}")
+    if not isinstance(choices, list | tuple) or len(choices) < 2 or not all(isinstance(each, str) for each in choices):
+        raise DataError(f"{where}: choices is {shown(choices)}; {_A_QUESTION}")
+    if context is not None and not isinstance(context, str):
+        raise DataError(f"{where}: context is {shown(context)}; {_A_QUESTION}")
+    for text in (question, *choices, context or ""):
+        if not is_unicode(text):
+            raise DataError(f"{where} holds {shown(text)}, in which there is half a character. Give it as UTF-8.")
+    return Question(question, tuple(choices), context)
+
+
+def shown(value: object) -> str:
+    """A value in a message: in ASCII, for what cannot be encoded cannot be printed."""
+    told = ascii(value)
+    return told if len(told) <= 60 else f"{told[:57]}..."
 
 
 def is_unicode(text: str) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +13,13 @@ from pkd import progress
 from pkd.data.lengths import batches_by_length
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.memory import random_batch
-from pkd.serving.texts import Batch, Text
+from pkd.serving.texts import Batch, Text, rows_of
 from pkd.serving.turns import Call, cpu_share, seconds_of, take_turns
 
 _PARTS = 8  # of all rows
 _MOST_SECONDS = 3.0  # of single texts a round and model
 _SINGLES_A_TURN = 10  # one alone would find the caches full of the other models' weights
+_BATCHES_A_CELL = 8
 _LEAST_SECONDS, _MOST_CALLS = 0.1, 10  # of a cell a round
 
 
@@ -88,22 +90,24 @@ def work_on_texts(
 ) -> Work:
     """The work of real texts: a single one is timed from text to logits, the others from word pieces to logits."""
     encoder = model.encoder.limited(max_length)
-    encodings = encoder.encode(texts)
+    rows = [rows_of(text) for text in texts]  # of a question one a choice
+    encodings = encoder.encode([row for of_text in rows for row in of_text])
+    ends = np.cumsum([len(of_text) for of_text in rows])
     lengths = np.array([len(encoding) for encoding in encodings])
     batches = [
         encoder.pad([encodings[row] for row in rows]) for rows in batches_by_length(lengths, model.tokens_per_batch)
     ]
 
     def one(text: Text) -> Call:
-        return lambda: model.forward(encoder.pad(encoder.encode([text])))
+        return lambda: model.forward(encoder.pad(encoder.encode(rows_of(text))))
 
     own = {
-        cell: [encoder.pad(encodings[begin : begin + cell.batch]) for begin in range(0, len(encodings), cell.batch)][:8]
+        cell: [encoder.pad(given) for given in _in_batches(encodings, ends, cell.batch)][:_BATCHES_A_CELL]
         for cell in cells
         if cell.length == 0
     }
     calls: dict[Cell, Call] = {cell: _all(model, given) for cell, given in own.items()}
-    counts = {cell: sum(len(batch["input_ids"]) for batch in given) for cell, given in own.items()}
+    counts = {cell: min(len(texts), _BATCHES_A_CELL * cell.batch) for cell in own}
     made = _made_up(model, [cell for cell in cells if cell.length])
     picked = [texts[number % len(texts)] for number in range(singles)]
     return Work(
@@ -113,6 +117,12 @@ def work_on_texts(
         cells={**calls, **made},
         rows_of_cell={**counts, **{cell: cell.batch for cell in made}},
     )
+
+
+def _in_batches(encodings: Sequence[Any], ends: np.ndarray, size: int) -> Iterator[Sequence[Any]]:
+    """The encodings of texts, of `size` texts a batch; text i has those up to `ends[i]`."""
+    edges = [0, *ends[size - 1 :: size], *([len(encodings)] if len(ends) % size else [])]
+    return (encodings[begin:end] for begin, end in itertools.pairwise(edges))
 
 
 def work_on_random(model: LoadedModel, rows: int, length: int, cells: Sequence[Cell], singles: int) -> Work:

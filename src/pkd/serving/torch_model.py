@@ -12,7 +12,6 @@ from pkd.encoder.contract import LoadedClassifier, load_teacher
 from pkd.encoder.families import longest_input
 from pkd.encoder.inference import TOKENS_PER_BATCH, input_names
 from pkd.encoder.shortcut import cls_only
-from pkd.errors import TeacherError
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.texts import Batch, TextEncoder, backend_of
 from pkd.training.precision import move_model, resolve_device
@@ -27,7 +26,7 @@ def load_torch(name: str, device: str = "auto", threads: int | None = None) -> L
         threads: cores that torch may use in this process; None leaves it as it is.
 
     Raises:
-        TeacherError: if it holds none, or a model for multiple choice, whose questions are not texts.
+        TeacherError: if it holds none.
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -36,13 +35,8 @@ def load_torch(name: str, device: str = "auto", threads: int | None = None) -> L
 
 
 def taken_over(loaded: LoadedClassifier, device: torch.device) -> LoadedModel:
-    """A classifier made ready to serve: its last layer answers for [CLS] alone from now on.
-
-    Raises:
-        TeacherError: if it is a model for multiple choice.
-    """
-    if loaded.outputs.problem_type == "multiple_choice":
-        raise TeacherError(f"{loaded.name} chooses among several texts; measure it with `pkd evaluate`.")
+    """A classifier made ready to serve: its last layer answers for [CLS] alone from now on."""
+    several = loaded.outputs.problem_type == "multiple_choice"
     model = move_model(loaded.model, device).train(False)
     shortcut = contextlib.ExitStack()  # entered once and never left, for threads would undo it for one another
     shortcut.enter_context(cls_only(model))
@@ -51,6 +45,8 @@ def taken_over(loaded: LoadedClassifier, device: torch.device) -> LoadedModel:
     def forward(batch: Batch) -> NDArray[np.float32]:
         with torch.inference_mode():
             given = {name: torch.from_numpy(batch[name]).to(device) for name in names}
+            if several:  # each row as a question with one choice
+                given = {name: tensor[:, None] for name, tensor in given.items()}  # [B, 1, L]
             logits: NDArray[np.float32] = model(**given).logits.float().cpu().numpy()
         return logits
 
@@ -65,7 +61,7 @@ def taken_over(loaded: LoadedClassifier, device: torch.device) -> LoadedModel:
             truncation_side=loaded.tokenizer.truncation_side,
         ),
         forward=forward,
-        label_names=loaded.outputs.output_names,
+        label_names=() if several else loaded.outputs.output_names,
         problem_type=loaded.outputs.problem_type,
         longest=longest_input(model.config),
         tokens_per_batch=TOKENS_PER_BATCH[device.type],
