@@ -177,6 +177,11 @@ def test_vectors_of_zero_and_one_are_sets_of_the_classes_in_their_order(values: 
         read(values, label_names=["a", "b", "c"])
 
 
+def test_vectors_of_different_lengths_are_refused() -> None:
+    with pytest.raises(DataError, match="they have 3 to 4 numbers"):
+        read([[0, 1, 0, 1], [1, 0, 0]], teacher("a", "b", "c", "d", kind=SETS))
+
+
 def test_parted_vectors_are_vectors_too() -> None:
     assert read(["0|1", "1|1"], problem_type=SETS, label_names=["a", "b"]) == [["b"], ["a", "b"]]
     with pytest.raises(DataError, match=r"line 3: the label is '0\|2', but labels are vectors of 2 zeros and ones"):
@@ -200,7 +205,10 @@ def test_sets_of_class_ids_are_read_where_single_ids_are(heard: Any) -> None:
 def test_single_labels_that_look_like_sets_are_warned_of_unless_they_are_asked_for(heard: Any) -> None:
     piped = ["a|b", "b|c", "a", "b", "a|c"]
     assert kind(piped) == SINGLE
-    assert any("look like sets of labels parted by '|'" in warning for warning in heard.warnings)
+    assert any("'b|c' look like sets of labels" in w and "label_sep='|'" in w for w in heard.warnings)
+    heard.warnings.clear()
+    kind(["a|b", "c"], teacher("a", "b", "c"))
+    assert any("'a|b' look like sets of labels" in warning for warning in heard.warnings)
     heard.warnings.clear()
     kind(piped, problem_type=SINGLE)
     kind(["news, world", "sport, football", "weather"])

@@ -50,6 +50,7 @@ def test_the_character_that_tells_two_names_apart_is_named(label: str, character
     (sentence,) = lookalikes([label], ["ham", "spam"])
     assert character in sentence
     assert "looks like 'spam'" in sentence
+    assert len(lookalikes(["spam", label], ["spam", label])) == 1
     (other_way,) = lookalikes(["spam"], [label])
     assert f"the other has {character}" in other_way
 

@@ -127,7 +127,7 @@ def test_the_class_of_one_output_may_have_a_name_and_the_other_any(
     assert isinstance(ids, ModelRecord)
     assert isinstance(by_name, ModelRecord)
     assert ids.scores == by_name.scores
-    with pytest.raises(pkd.DataError, match="outputs have no names"):
+    with pytest.raises(pkd.DataError, match="outputs have names"):
         pkd.evaluate([str(binary.folder)], test=str(words), **settings)
     loaded = pkd.evaluate([str(binary.folder)], test=str(words), label_names=["ham", "spam"], **settings)[0]
     assert isinstance(loaded, ModelRecord)

@@ -305,3 +305,14 @@ def test_a_separator_of_a_recipe_file_is_read_again_as_it_was_written(tmp_path: 
     assert (again.data.sep, again.data.label_sep) == ("|", "\t")
     told = complaint(tmp_path, "teacher: {model: t}\ndata:\n  train: a.csv\n  sep: |\n")
     assert "recipe.yaml:4: data.sep is ''" in told
+
+
+def test_numbers_in_a_list_of_names_stay_as_they_are_written(tmp_path: Path) -> None:
+    names = ["2.1", "2.10", "007", "1e3", "true", "no", "a b"]
+    given = "data:\n  train: a.csv\n  label_names:\n" + "".join(f"    - {name} # a class\n" for name in names)
+    recipe = read_recipe(recipe_file(tmp_path, "teacher: {model: t}\n" + given))
+    assert recipe.data.label_names == names
+    write_recipe(recipe, tmp_path / "again.yaml")
+    assert read_recipe(tmp_path / "again.yaml").data.label_names == names
+    again = read_recipe(recipe_file(tmp_path, GOOD), [f"data.label_names=[{', '.join(names)}]"])
+    assert again.data.label_names == names

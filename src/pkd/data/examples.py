@@ -17,6 +17,7 @@ from pkd.data.outputs import Outputs, outputs_of
 from pkd.data.overlap import check_splits
 from pkd.data.raw_labels import LabelReader
 from pkd.data.sources import Source, read_data
+from pkd.data.spelling import visible
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.faults import shown
 from pkd.recipe.keywords import place_keywords
@@ -126,7 +127,7 @@ def _outputs_of_examples(data: datasets.DatasetDict, reader: LabelReader) -> tup
         return Outputs("single_label_classification", ()), "training rows"
     problem_type = reader.kind.problem_type
     names = find_label_names(first, problem_type, settings.label_columns or settings.label_names)
-    told = ", ".join(f"{index} {name}" for index, name in enumerate(names[:_CLASSES_TOLD]))
+    told = ", ".join(f"{index} {visible(name)[1:-1]}" for index, name in enumerate(names[:_CLASSES_TOLD]))
     more = f" and {len(names) - _CLASSES_TOLD:,} more" if len(names) > _CLASSES_TOLD else ""
     progress.note(f"What is learned ({problem_type}), by output: {told}{more}.")
     return Outputs(problem_type, names), "training rows"

@@ -80,7 +80,7 @@ def decide_kind(survey: LabelSurvey, settings: DataSettings, outputs: Outputs | 
     no_label |= _number_markers(survey, names, source)
     form = _form_of_classes(survey, settings, outputs, names, source, is_asked=asked != "auto")
     if form == "names" and settings.problem_type == "auto" and not covers(names, survey.labels):
-        warn_of_sets(survey, source)
+        warn_of_sets(survey, names, source)
     if form == "integers" and problem == "single_label_classification" and not names and outputs is not None:
         progress.warn(
             f"{source}: the classifier's classes have no names ({listed(outputs.label_names)}), so integer labels are "
@@ -106,9 +106,9 @@ def _number_markers(survey: LabelSurvey, names: Sequence[str], source: str) -> f
     """-100, and -1 unless it is a class of sentiment, or called so."""
     hidden, ignored = str(HIDDEN_LABEL), str(IGNORED_LABEL)
     found = frozenset(number for number in (hidden, ignored) if number not in names)
-    if hidden in found and survey.labels.keys() in ({"-1", "1"}, {"-1", "0", "1"}, {"-1", "+1"}, {"-1", "0", "+1"}):
-        others = [label for label in survey.labels if label != hidden]
-        progress.warn(f"{source}: -1 is taken as a class, beside {listed(sorted(others))}.")
+    beside = survey.labels.keys() - {hidden}
+    if hidden in found and hidden in survey.labels and {"1", "+1"} & beside and beside <= {"0", "1", "+1"}:
+        progress.warn(f"{source}: -1 is taken as a class, beside {listed(sorted(beside))}.")
         return found - {hidden}
     return found
 
@@ -232,7 +232,7 @@ def _form_of_classes(
         return "integers"
     if is_asked:
         return "names"
-    if survey.whole_twice and survey.all_are("decimal"):
+    if survey.whole_twice and survey.all_are("decimal") and outputs is None:
         raise DataError(
             f"{source}: the labels {listed(survey.whole_twice)} are one number in two spellings. Write each class in "
             f"one way; or say {as_names()} if they are different classes."

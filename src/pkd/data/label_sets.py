@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from pkd import progress
@@ -59,6 +59,7 @@ def form_of_sets(
     items = {item for labels in found for item in labels}
     positions = tuple(settings.label_names) or (outputs.output_names if outputs is not None else ())
     length = max(map(len, found), default=0)
+    _check_lengths(found, items, source)
     if items <= {"0", "1"} and all(len(labels) == length for labels in found) and length > (len(positions) != 1):
         are_names = covers(names, items) and all(len(set(labels)) == len(labels) for labels in found)
         if length == len(positions) or not are_names:
@@ -81,6 +82,16 @@ def form_of_sets(
 def set_of(text: str, separator: str | None, names: Sequence[str]) -> list[str]:
     """The labels of a set that is written as text; one that is a name as it stands is not parted."""
     return [text] if text in names else items_of(text, separator)
+
+
+def _check_lengths(found: Collection[Sequence[str]], items: Iterable[str], source: str) -> None:
+    """Refuse vectors of different lengths: nothing but zeros and ones, some of them more than once."""
+    lengths = sorted({len(labels) for labels in found})
+    if set(items) <= {"0", "1"} and len(lengths) > 1 and any(len(set(labels)) < len(labels) for labels in found):
+        raise DataError(
+            f"{source}: the labels look like vectors of zeros and ones, one for each class, but they have "
+            f"{lengths[0]} to {lengths[-1]} numbers. Give one for every class in every row."
+        )
 
 
 def _check_vectors(length: int, positions: Sequence[str], source: str) -> None:
@@ -109,18 +120,18 @@ def _share_named(texts: Sequence[str], mark: str, names: Sequence[str]) -> float
     return len(match_names(parts, names)) / max(1, len(parts))
 
 
-def warn_of_sets(survey: LabelSurvey, source: str) -> None:
-    """Tell of single labels whose parts come back in others, as those of sets do."""
+def warn_of_sets(survey: LabelSurvey, names: Sequence[str], source: str) -> None:
+    """Tell of single labels that look like sets: their parts come back in others, or are the names that are known."""
     if not 1 < len(survey.labels) < MOST_LABELS:
         return
     for mark in _SEPARATORS:
-        joined = [text for text in survey.labels if mark in text and len(items_of(text, mark)) > 1]
+        joined = [text for text in survey.labels if text not in names and len(items_of(text, mark)) > 1]
         uses = Counter(part for text in survey.labels for part in set(items_of(text, mark)))
         parts = {part for text in joined for part in items_of(text, mark)}
-        if joined and 2 * sum(uses[part] > 1 for part in parts) > len(parts):
+        if joined and (covers(names, parts) or 2 * sum(uses[part] > 1 for part in parts) > len(parts)):
             progress.warn(
-                f"{source}: labels such as {listed(joined[:2])} look like sets of labels parted by '{mark}', and are "
-                f"learned as classes of their own. If they are sets, say {as_sets()} "
-                f"{set_to('data.label_sep', mark)}; {as_names()} silences this."
+                f"{source}: labels such as {listed(joined[:2])} look like sets of labels, and are taken for classes of "
+                f"their own. If they are sets, say {as_sets()} (parted by {set_to('data.label_sep', mark)}); "
+                f"{as_names()} silences this."
             )
             return

@@ -14,15 +14,15 @@ from pkd.data.spelling import plain
 TRUTH = {"true": 1, "false": 0}
 MOST_LABELS = 10_000  # different ones that are remembered; of what more there are only the forms are counted
 
-_WHOLE = re.compile(r"[-+]?\d+")
-_LEADING_ZERO = re.compile(r"[-+]?0\d")
-_ROUND = re.compile(r"[-+]?\d+(\.0*)?")
-_DECIMAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_WHOLE = re.compile(r"[-+]?\d+", re.ASCII)
+_LEADING_ZERO = re.compile(r"[-+]?0\d", re.ASCII)
+_ROUND = re.compile(r"[-+]?\d+(\.0*)?", re.ASCII)
+_DECIMAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 _GROUPED = r"\d{1,3}([. '\u2019]\d{3})+"
-_COMMA = re.compile(rf"[-+]?(\d+|{_GROUPED}),\d+")
-_THOUSANDS = re.compile(rf"[-+]?({_GROUPED}(,\d+)?|\d{{1,3}}(,\d{{3}})+(\.\d+)?)")
-_PLAIN_COMMA = re.compile(r"[-+]?\d+,\d+")
-_COMMA_OF_THREE = re.compile(r"[-+]?\d{1,3},\d{3}")
+_COMMA = re.compile(rf"[-+]?(\d+|{_GROUPED}),\d+", re.ASCII)
+_THOUSANDS = re.compile(rf"[-+]?({_GROUPED}(,\d+)?|\d{{1,3}}(,\d{{3}})+(\.\d+)?)", re.ASCII)
+_PLAIN_COMMA = re.compile(r"[-+]?\d+,\d+", re.ASCII)
+_COMMA_OF_THREE = re.compile(r"[-+]?\d{1,3},\d{3}", re.ASCII)
 
 # what files write where there is no label, besides nothing; a class may be called so where it is named
 NO_LABEL = ("-", "--", "–", "—", "?", "n/a", "#n/a", "<na>")

@@ -36,6 +36,7 @@ _PROBLEMS: dict[ProblemType, str] = {
     "regression": "scores",
     "multiple_choice": "choices",
 }
+_PERHAPS_NO_LABEL = ("nan", "null", "na", "nil")  # as programs write it, though classes are called so too
 _OF_ONE_LABEL = ("single_label_classification", "binary_classification")
 
 
@@ -89,6 +90,10 @@ def find_label_names(
         progress.warn(f"train: classes differ in upper and lower case alone: {_listed(alike)}.")
     for sentence in lookalikes(names, names)[:_SHOWN]:
         progress.warn(f"train: {sentence} They are learned as two classes.")
+    if odd := [name for name in names if name.casefold() in _PERHAPS_NO_LABEL and name not in ordered]:
+        progress.warn(
+            f"train: {_listed(odd)} is learned as a class. If it stands where there is no label, leave that empty."
+        )
     return names
 
 
@@ -250,9 +255,11 @@ def _refuse_unknown(
     advice = "Labels are matched by name: rename them, or take a classifier that was trained on these classes."
     if names_from != "classifier":
         advice = "Take these rows out, or give training rows of these classes too."
-    elif has_placeholder_names(names) or (names == ("0", "1") and not numbers_for_names):
+    elif any(name == f"LABEL_{number}" for number, name in enumerate(names)) or (
+        tuple(names) == ("0", "1") and not numbers_for_names
+    ):
         advice = (
-            "The classifier's outputs have no names: name them in their order, output 0 first, with "
+            "Not all of the classifier's outputs have names: name them in their order, output 0 first, with "
             f"{set_to('data.label_names')}."
         )
     elif numbers_for_names and not ids:

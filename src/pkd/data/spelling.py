@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 _SHOWN = 3
-_WHOLE = re.compile(r"\+?(-?\d+)(\.0*)?")
+_WHOLE = re.compile(r"\+?(-?\d+)(\.0*)?", re.ASCII)
 # characters that show nothing though Unicode counts them among letters, marks or symbols
 _BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10)))
 _QUOTES = {ord(quote): "'" for quote in "\u2018\u2019\u201a\u201b\u2032\u00b4`"} | {
@@ -60,16 +60,20 @@ def covers(names: Sequence[str], labels: Iterable[str]) -> bool:
 
 
 def lookalikes(labels: Iterable[str], names: Sequence[str]) -> list[str]:
-    """A sentence for each label that looks like one of the names and is none: which character makes the difference."""
+    """A sentence for each label that looks like one of the names and is none: which character makes the difference.
+
+    A pair is told once, where labels and names are the same.
+    """
     known = [(name, _outline(name)) for name in names]
     alphabets = {seen: {_alphabet(each) for each in seen if each.isalpha()} for _, seen in known}
-    sentences = []
+    sentences, told = [], set()
     for label in labels:
         seen = _outline(label)
         of_label = {_alphabet(each) for each in seen if each.isalpha()}
         for name, other in known:
             alike = seen == other or (of_label != alphabets[other] and _in_other_letters(seen, other))
-            if alike and plain(label).casefold() != plain(name).casefold():
+            if alike and (name, label) not in told and plain(label).casefold() != plain(name).casefold():
+                told.add((label, name))
                 sentences.append(f"{visible(label)} looks like {visible(name)}, but {_difference(label, name)}.")
     return sentences
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import io
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -16,6 +17,8 @@ from pkd.recipe.naming import Path, dotted, keywords, spot, undotted
 
 _LARGEST_BYTES = 1_000_000
 _LARGEST_VALUES = 20_000  # aliases of aliases make gigabytes of a few lines
+_DEEPEST = 100
+_PLAIN_SCALAR = re.compile(r"[^,\[\]{}#]+")
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -28,10 +31,11 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise RecipeError(f"--set {text}: expected key=value, as --set training.learning_rate=2e-5.")
     key = key.strip()
-    field = spot(keywords().get(key, undotted(key))).field
+    path = keywords().get(key, undotted(key))
+    field = spot(path).field
     if field is not None and field.metadata.get("verbatim"):
         return key, _verbatim(value)
-    return key, parse_yaml(value, f"--set {key}")[0]
+    return key, parse_yaml(value, f"--set {key}", path)[0]
 
 
 def _verbatim(value: str) -> str | None:
@@ -43,8 +47,15 @@ def _verbatim(value: str) -> str | None:
     return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
 
 
-def parse_yaml(text: str, where: str) -> tuple[Any, dict[Path, int]]:
+def parse_yaml(text: str, where: str, at: Path = ()) -> tuple[Any, dict[Path, int]]:
     """Read YAML: its plain values, and the line of each path.
+
+    In a list of names, as `[2.1, 2.10]`, numbers stay as they are written.
+
+    Args:
+        text: the YAML.
+        where: its origin, for messages.
+        at: the key whose value it is; () for a whole recipe.
 
     Raises:
         RecipeError: if it is no YAML, gives a key twice, or holds itself.
@@ -62,6 +73,7 @@ def parse_yaml(text: str, where: str) -> tuple[Any, dict[Path, int]]:
         first = str(error).strip().splitlines()[:1]
         raise RecipeError(f"{where} is not YAML: {''.join(first) or type(error).__name__}.") from error
     lines: dict[Path, int] = {}
+    _keep_spelling(loaded, at, text.splitlines(), set())
     return plain_copy(loaded, where, lines), lines
 
 
@@ -122,7 +134,7 @@ def plain_copy(value: Any, where: str, lines: dict[Path, int] | None = None) -> 
     def copy(one: Any, at: Path, above: tuple[int, ...]) -> Any:
         nonlocal count
         count += 1
-        if id(one) in above or count > _LARGEST_VALUES or len(above) > 100:
+        if id(one) in above or count > _LARGEST_VALUES or len(above) > _DEEPEST:
             raise RecipeError(f"{where}: {dotted(at) or 'the recipe'} holds itself or far too much for a recipe.")
         inside = (*above, id(one))
         if isinstance(one, Mapping):
@@ -134,6 +146,25 @@ def plain_copy(value: Any, where: str, lines: dict[Path, int] | None = None) -> 
         return _plain_scalar(one)
 
     return copy(value, (), ())
+
+
+def _keep_spelling(container: Any, at: Path, lines: Sequence[str], seen: set[int]) -> None:
+    """Put the text of numbers, true and false back into lists of names, for which 2.10 is not 2.1."""
+    if id(container) in seen or len(at) > _DEEPEST or not hasattr(container, "lc"):
+        return  # each once, for aliases of aliases are endless
+    seen.add(id(container))
+    if isinstance(container, Mapping):
+        for key, item in container.items():
+            _keep_spelling(item, (*at, str(key)), lines, seen)
+        return
+    field = spot(at).field if at else None
+    for index, item in enumerate(container):
+        if field is not None and field.type == "list[str]" and isinstance(item, int | float):
+            line, column = container.lc.data[index][:2]
+            written = _PLAIN_SCALAR.match(lines[line], column)
+            container[index] = written[0].strip() if written else str(item)
+        else:
+            _keep_spelling(item, (*at, index), lines, seen)
 
 
 def _note_lines(container: Any, at: Path, lines: dict[Path, int] | None) -> None:
