@@ -5,6 +5,7 @@ The functions and their parameters are found by their types, so that a new one c
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import os
 import shutil
@@ -49,16 +50,36 @@ def kinds_within(hint: Any) -> Iterator[Any]:
             yield from kinds_within(part)
 
 
+class _Names(dict[str, Any]):
+    """The names that a function's annotations use; a type that is imported for type checkers alone is just a type."""
+
+    def __missing__(self, name: str) -> Any:
+        return getattr(builtins, name) if hasattr(builtins, name) else type(name, (), {})
+
+
+def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The types of a function's parameters; of `**keys` the TypedDict that they are unpacked from."""
+    names = _Names(function.__globals__)
+    annotations = {key: value for key, value in function.__annotations__.items() if key != "return"}
+    return {key: eval(value, {}, names) if isinstance(value, str) else value for key, value in annotations.items()}
+
+
 def text_parameters() -> dict[tuple[str, str], set[Any]]:
     """(function, parameter) -> the types in its hint, of every parameter that may be text or a path."""
     found = {}
     for name, function in public_functions().items():
-        hints = typing.get_type_hints(function)
-        for parameter in inspect.signature(function).parameters:
-            kinds = set(kinds_within(hints.get(parameter)))
+        for parameter, hint in hints_of(function).items():
+            kinds = set(kinds_within(hint))
             if kinds & {str, Path, os.PathLike}:
                 found[name, parameter] = kinds
     return found
+
+
+def path_keywords() -> list[str]:
+    """The keys of the recipe that name files, of those that `pkd.distill` takes as keywords."""
+    (unpacked,) = typing.get_args(hints_of(pkd.distill)["keys"])
+    hints = typing.get_type_hints(unpacked)
+    return [key for key, hint in hints.items() if os.PathLike in set(kinds_within(hint))]
 
 
 PATHS = [names for names, kinds in text_parameters().items() if os.PathLike in kinds]
@@ -72,6 +93,10 @@ class Named(os.PathLike[str]):
 
     def __fspath__(self) -> str:
         return self.name
+
+
+def test_the_keys_of_the_recipe_that_name_files_are_typed_as_paths() -> None:
+    assert set(path_keywords()) >= {"eval", "test", "unlabelled", "folder", "pretrained"}
 
 
 def test_what_is_text_and_names_a_file_is_typed_as_a_path() -> None:
@@ -136,7 +161,7 @@ def test_every_path_may_be_given_as_a_path_with_the_home_folder_in_it(
     assert not (home / "out").exists()
 
 
-@pytest.mark.parametrize("key", ["eval", "test", "unlabelled", "folder", "pretrained", "data.eval", "teacher.model"])
+@pytest.mark.parametrize("key", [*path_keywords(), "data.eval", "teacher.model"])
 def test_every_path_of_a_recipe_may_be_given_as_a_path_by_its_keyword(workspace: Path, home: Path, key: str) -> None:
     rest = others(workspace, home, "distill", key)
     if key == "data.eval":
