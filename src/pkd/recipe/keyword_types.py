@@ -193,7 +193,7 @@ class DistillKeywords(DataKeywords, AnnotationKeywords, TrainingKeywords, Studen
     """skip, last, or pairs [student layer, teacher layer]"""
 
     name: str | None
-    """name of the run"""
+    """name of the run (default: as its output folder, else as the recipe's file)"""
 
     device: Literal["auto", "cpu", "cuda"] | None
     """where to compute; auto: a GPU if there is one"""
