@@ -90,6 +90,11 @@ def watch(watcher: Watcher) -> Iterator[None]:
         _watcher = before
 
 
+def unheard() -> contextlib.AbstractContextManager[None]:
+    """Let nobody hear of what is said inside the block."""
+    return watch(_Nobody())
+
+
 def plan(stages: Sequence[tuple[str, float]]) -> None:
     """Announce the stages to come with their relative costs, so that the whole job's end can be told."""
     _watcher.planned(stages)

@@ -15,6 +15,7 @@ from pkd._version import __version__
 from pkd.cli import serving, training, using
 from pkd.cli.help import OneScreenCommand, OneScreenGroup
 from pkd.cli.session import complain, explain, silence_libraries, stopping_on_signals
+from pkd.cli.usage import usage_sentence
 
 _EXAMPLES = {
     "run": ["pkd run recipe.yaml", "pkd run recipe.yaml --set students.0.beta=500 --set seeds=3"],
@@ -131,7 +132,7 @@ def _run(arguments: list[str]) -> int:
         raise KeyboardInterrupt from None
     except typer.TyperException as error:  # usage: an unknown flag, a value of the wrong type
         if type(error).__name__ != "NoArgsIsHelpError":
-            return complain(f"{_sentence(error)} `{_help_command(error)}` lists what there is.", error.exit_code)
+            return complain(usage_sentence(error, arguments), error.exit_code)
         return error.exit_code
     except SystemExit as error:  # Typer and rich turn a closed pipe into exit code 1
         if isinstance(error.__context__, BrokenPipeError):
@@ -140,16 +141,6 @@ def _run(arguments: list[str]) -> int:
     if result == 130:  # and Typer an interrupt into a silent 130
         raise KeyboardInterrupt
     return result if isinstance(result, int) else 0
-
-
-def _sentence(error: typer.TyperException) -> str:
-    message = error.format_message().strip()
-    return message if message.endswith((".", "?", "!")) else f"{message}."
-
-
-def _help_command(error: typer.TyperException) -> str:
-    context = getattr(error, "ctx", None)
-    return f"{context.command_path if context is not None else 'pkd'} --help"
 
 
 def _exit_code(error: BaseException, *, debug: bool) -> int:

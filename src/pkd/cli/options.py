@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -15,9 +16,8 @@ from typer.models import OptionInfo
 
 from pkd.errors import RecipeError
 from pkd.recipe.devices import check_device
-from pkd.recipe.keywords import path_of_keyword, place_keywords
-from pkd.recipe.naming import default_of, fields_of, help_of, hints, undotted, without_none
-from pkd.recipe.reading import recipe_from
+from pkd.recipe.keywords import path_of_keyword
+from pkd.recipe.naming import Path, default_of, fields_of, help_of, hints, undotted, without_none
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import DataSettings, StudentSettings, TrainingSettings
 from pkd.recipe.spelling import AsFlags
@@ -120,7 +120,7 @@ def with_flags(*panels: Flags) -> Callable[[Callable[..., None]], Callable[..., 
 
         @functools.wraps(command)
         def wrapped(**given: Any) -> None:
-            keys = {name: _value(name, given.pop(name)) for name in fields}
+            keys = {name: _value(panel, name, given.pop(name)) for name, (panel, _) in fields.items()}
             keys = {name: value for name, value in keys.items() if value is not None}
             for text in given.pop("set") or ():
                 key, value = parse_setting(text)
@@ -129,7 +129,6 @@ def with_flags(*panels: Flags) -> Callable[[Callable[..., None]], Callable[..., 
                 if key in keys:
                     raise typer.BadParameter(f"{key} is given twice; keep one of the two.")
                 keys[key] = value
-            recipe_from(place_keywords(keys), where=command.__name__, required=())  # before heavy libraries load
             command(**given, **keys)
 
         declare(wrapped, [*parameters_of(command), settings, *flags])
@@ -140,7 +139,9 @@ def with_flags(*panels: Flags) -> Callable[[Callable[..., None]], Callable[..., 
 
 def spelling_of(parameters: Sequence[inspect.Parameter], overrides: Sequence[str]) -> AsFlags:
     """How the keys of a recipe, and a command's own parameters, are spelled as its flags."""
-    flags = {path_of_keyword(each.name) or (each.name,): _own_name(each) for each in parameters}
+    flags: dict[Path, str] = {}
+    for each in parameters:
+        flags[(each.name,)] = flags[path_of_keyword(each.name) or (each.name,)] = _own_name(each)
     keys = [text.partition("=")[0].strip() for text in overrides]
     return AsFlags(flags, {path_of_keyword(key) or undotted(key): f"--set {key}" for key in keys})
 
@@ -158,7 +159,9 @@ def parameters_of(command: Callable[..., None]) -> list[inspect.Parameter]:
 def _own_name(parameter: inspect.Parameter) -> str:
     """How the command line calls a parameter of a command: by its flag, or by its place, as MODEL."""
     option = typing.get_args(parameter.annotation)[1]
-    return "--" + parameter.name.replace("_", "-") if isinstance(option, OptionInfo) else str(option.metavar)
+    return (
+        "--" + parameter.name.replace("_", "-") if isinstance(option, OptionInfo) else str(option.metavar).rstrip(".")
+    )
 
 
 def declare(command: Callable[..., None], parameters: Sequence[inspect.Parameter]) -> None:
@@ -193,8 +196,8 @@ def _kind(name: str, hint: Any) -> tuple[Any, str | None, str | None]:
         return list[str], _OWN_METAVARS[name], None
     if typing.get_origin(hint) is Literal:
         return str, "|".join(typing.get_args(hint)), None
-    if hint in (int, float):
-        return hint, _METAVARS[hint], None
+    if hint in (int, float):  # read as text, so that what is no number is told with all other faults
+        return str, _METAVARS[hint], None
     if hint is bool:
         return bool, None, None
     return str, _OWN_METAVARS.get(name, "TEXT"), None
@@ -216,15 +219,25 @@ def _default(field: dataclasses.Field[Any]) -> str | bool:
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
-def _value(name: str, given: Any) -> Any:
+def _value(panel: Flags, name: str, given: Any) -> Any:
     """What a flag's text stands for; None and an empty list are "not given"."""
     if given is None or given == []:
         return None
+    if without_none(hints(panel.settings)[name]) in (int, float):
+        return _number(given)
     if name == "layer_map":
         return layer_map(given)
     if name == "start":
         return start(given)
     return given
+
+
+def _number(text: str) -> int | float | str:
+    """The number that a text is; itself where it is none, which the recipe's ranges will tell."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def layer_map(text: str) -> str | list[list[int]]:

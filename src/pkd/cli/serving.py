@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from pkd.cli.options import COLUMNS, Device, Json, Overwrite, with_flags
-from pkd.cli.session import loading, with_progress
+from pkd.cli.session import loading, start, with_progress
 from pkd.cli.showing import show, show_json
 from pkd.serving.limits import Limits
 
@@ -44,12 +44,9 @@ def export(
     **keys: Any,
 ) -> None:
     """Export a classifier to ONNX, proven against PyTorch."""
-    with loading():
-        from pkd.jobs.export import export
-
-    result = export(
-        model, output=output, format=format, int8=int8, eval=eval, max_drop=max_drop, min_agreement=min_agreement,
-        overwrite=overwrite, **keys,
+    result = start(
+        "export", model, output=output, format=format, int8=int8, eval=eval, max_drop=max_drop,
+        min_agreement=min_agreement, overwrite=overwrite, **keys,
     )  # fmt: skip
     if json:
         show_json({"folder": str(result.folder), **result.facts})

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import functools
 import gc
+import importlib
 import inspect
 import os
 import signal
@@ -63,6 +64,17 @@ def loading() -> Iterator[None]:
         if not gc.get_freeze_count():  # once a process: what was made later may become garbage
             gc.freeze()
         gc.enable()
+
+
+def start(job: str, *arguments: Any, **given: Any) -> Any:
+    """Run a job; what can be known to be wrong is told before the heavy libraries are loaded."""
+    from pkd.jobs import asking
+
+    with getattr(asking, job)(*arguments, **given):
+        pass
+    with loading():
+        run = getattr(importlib.import_module(f"pkd.jobs.{job}"), job)
+    return run(*arguments, **given)
 
 
 @contextlib.contextmanager

@@ -24,9 +24,8 @@ from pkd.cli.options import (
     numbers,
     with_flags,
 )
-from pkd.cli.session import loading, with_progress
+from pkd.cli.session import loading, start, with_progress
 from pkd.cli.showing import show, show_estimates, show_json, show_paper, show_records, show_sweep
-from pkd.recipe.reading import recipe_of
 from pkd.recipe.settings import DataSettings, StudentSettings
 
 FINETUNING_DATA = Flags("Data", DataSettings, ("eval", *(COLUMNS.named or ())))
@@ -57,11 +56,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Run a recipe: teacher, students, controls, evaluation, report."""
-    with recipe_of(recipe, set or (), device=device) as asked:  # its faults are told before heavy libraries are loaded
-        with loading():
-            from pkd.jobs.run import run
-
-        result = run(asked, overwrite=overwrite)
+    result = start("run", recipe, set=set or (), device=device, overwrite=overwrite)
     show_records(result.records, as_json=json)
     show(f"report: {result.report}", also_json=json)
 
@@ -78,11 +73,7 @@ def sweep(
     json: Json = False,
 ) -> None:
     """Try a recipe's hyper-parameters; train the best with fresh seeds."""
-    with recipe_of(recipe, set or (), device=device) as asked:  # its faults are told before heavy libraries are loaded
-        with loading():
-            from pkd.jobs.sweep import sweep
-
-        result = sweep(asked, overwrite=overwrite)
+    result = start("sweep", recipe, set=set or (), device=device, overwrite=overwrite)
     show_sweep(result.trials, result.sentences, as_json=json)
     show_records(result.records, as_json=json)
     show(f"report: {result.report}", also_json=json)
@@ -193,10 +184,7 @@ def finetune(
     **keys: Any,
 ) -> None:
     """Fine-tune a pretrained encoder into a classifier, the teacher to be."""
-    with loading():
-        from pkd.jobs.finetune import finetune
-
-    result = finetune(model=model, train=train, output=output, overwrite=overwrite, **keys)
+    result = start("finetune", model=model, train=train, output=output, overwrite=overwrite, **keys)
     if json:
         show_json(
             {
@@ -241,12 +229,8 @@ def annotate(
     layers = numbers(teacher_layers, "--teacher-layers")
     if layers is not None and ("layers" in keys or "layer_map" in keys):
         raise typer.BadParameter("--teacher-layers already says which; leave out --layers and --layer-map.")
-    with loading():
-        from pkd.jobs.annotate import annotate
-
-    rows = annotate(
-        train, teacher, output=output, teacher_layers=layers, streaming=streaming, overwrite=overwrite, **keys
-    )
+    given = {"teacher_layers": layers, "streaming": streaming, "overwrite": overwrite, **keys}
+    rows = start("annotate", train, teacher, output=output, **given)
     if json:
         show_json({"folder": output, "rows": len(rows), "columns": rows.column_names})
         return
@@ -264,10 +248,7 @@ def distill(
     **keys: Any,
 ) -> None:
     """Distil a teacher into a smaller student that works in its place."""
-    with loading():
-        from pkd.jobs.distill import distill
-
-    result = distill(teacher=teacher, train=train, output=output, overwrite=overwrite, **keys)
+    result = start("distill", teacher=teacher, train=train, output=output, overwrite=overwrite, **keys)
     show_records(result.records, as_json=json)
     show(f"student: {result.folder}", also_json=json)
     show(f"report: {result.report}", also_json=json)

@@ -8,13 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from pkd.cli.options import COLUMNS, TEXTS, WHERE, Device, Json, Set, numbers, with_flags
-from pkd.cli.session import loading, with_progress
+from pkd.cli.session import loading, start, with_progress
 from pkd.cli.showing import show, show_json, show_records, show_speeds
 from pkd.cli.texts import as_json, is_lines, one_line, texts_of
 from pkd.errors import CacheError
-from pkd.recipe.keywords import place_keywords
-from pkd.recipe.places import local_path
-from pkd.recipe.reading import recipe_from, recipe_of
 from pkd.storage.space import readable_bytes
 
 
@@ -36,10 +33,7 @@ def evaluate(
     **keys: Any,
 ) -> None:
     """Measure classifiers on the same examples, side by side."""
-    with loading():
-        from pkd.jobs.evaluate import evaluate
-
-    records = evaluate(models, test=test, teacher=teacher, **keys)
+    records = start("evaluate", models, test=test, teacher=teacher, **keys)
     show_records(records, as_json=json)
 
 
@@ -92,11 +86,7 @@ def check(
     json: Json = False,
 ) -> None:
     """Say what a recipe would do and cost, and what is wrong with it."""
-    with recipe_of(recipe, set or (), device=device) as asked:  # its faults are told before heavy libraries are loaded
-        with loading():
-            from pkd.jobs.check import check
-
-        result = check(asked)
+    result = start("check", recipe, set=set or (), device=device)
     if json:
         show_json(result.to_dict())
         return
@@ -121,10 +111,10 @@ def speed(
             "--test", metavar="FILE", help="texts to answer (default: random word pieces)", show_default=False
         ),
     ] = None,
-    rows: Annotated[int, typer.Option("--rows", metavar="N", min=1, help="at most so many rows")] = 256,
+    rows: Annotated[int, typer.Option("--rows", metavar="N", help="at most so many rows")] = 256,
     max_length: Annotated[
         int | None,
-        typer.Option("--max-length", metavar="N", min=3, help="word pieces a row (default: 128, or what all can read)"),
+        typer.Option("--max-length", metavar="N", help="word pieces a row (default: 128, or what all can read)"),
     ] = None,
     batch_sizes: Annotated[
         str, typer.Option("--batch-sizes", metavar="1,8,32", help="rows a batch for throughput")
@@ -133,10 +123,10 @@ def speed(
         str | None,
         typer.Option("--lengths", metavar="32,128", help="word pieces a row there (default: the texts' own)"),
     ] = None,
-    rounds: Annotated[int, typer.Option("--rounds", metavar="N", min=1, help="how often; models take turns")] = 5,
+    rounds: Annotated[int, typer.Option("--rounds", metavar="N", help="how often; models take turns")] = 5,
     threads: Annotated[
         int | None,
-        typer.Option("--threads", metavar="N", min=1, help="cores a model (default: all)", show_default=False),
+        typer.Option("--threads", metavar="N", help="cores a model (default: all)", show_default=False),
     ] = None,
     memory: Annotated[bool, typer.Option("--memory/--no-memory", help="peak memory, a process a model")] = True,
     chart: Annotated[
@@ -148,25 +138,17 @@ def speed(
     **keys: Any,
 ) -> None:
     """Count, weigh and time models, exported or not, side by side."""
-    chart = chart and local_path(chart)
     depths = numbers(layers, "--layers") or []
     given: dict[str, Any] = {
         "layers": depths, "test": test, "rows": rows, "max_length": max_length,
         "batch_sizes": numbers(batch_sizes, "--batch-sizes", "numbers as 1,32"),
         "lengths": numbers(lengths, "--lengths", "numbers as 32,128") or [],
         "rounds": rounds, "threads": threads, "memory": memory, "device": device or "auto",
+        "chart": chart,
     }  # fmt: skip
-    with loading():
-        from pkd.jobs.speed import speed
-
-    if chart is not None:
-        from pkd.reporting.speed_chart import check_chart_path, write_speed_chart
-
-        check_chart_path(chart)
-    records = speed(models, **given, **keys)
+    records = start("speed", models, **given, **keys)
     show_speeds(records, as_json=json)
     if chart is not None:
-        write_speed_chart(records, chart)
         show(f"chart: {chart}", also_json=json)
 
 
@@ -229,15 +211,16 @@ def predict(
         raise typer.BadParameter(
             "--text-columns names columns of --file, in CSV, TSV, JSONL or Parquet; texts and lines have none."
         )
-    settings = recipe_from(place_keywords(keys), where="predict", required=()).data
-    with loading():
+    from pkd.jobs import asking
+
+    with asking.predict(model, file=file, **keys) as recipe, loading():
         from pkd.jobs.predict import predict
         from pkd.serving.onnx_model import reads_questions
 
         if (questions := reads_questions(model)) is not None:
-            settings.problem_type = "multiple_choice" if questions else "single_label_classification"
+            recipe.data.problem_type = "multiple_choice" if questions else "single_label_classification"
 
-        predictions = predict(model, texts_of(texts, file, settings), device=device or "auto")
+        predictions = predict(model, texts_of(texts, file, recipe.data), device=device or "auto")
     for prediction in predictions:
         if json:
             show_json(as_json(prediction))

@@ -111,7 +111,7 @@ def require_sources(settings: DataSettings, splits: Sequence[str]) -> None:
     """
     for split in splits:
         for source in sources_of(settings, split):
-            _found(source)
+            find_source(source)
 
 
 def sources_of(settings: DataSettings, split: str) -> list[str]:
@@ -148,7 +148,7 @@ def _read_raw(
     source: str, split: str, settings: DataSettings, on_columns: Callable[[Columns], None] = lambda columns: None
 ) -> tuple[RawTable, OnEmpty]:
     """The columns of a source as they stand there, and what to do about rows with an empty text."""
-    name, path, part = _found(source)
+    name, path, part = find_source(source)
     labelled = split not in WITHOUT_LABELS
 
     def choose(columns: Sequence[str]) -> Columns:
@@ -225,7 +225,7 @@ def parted(source: str) -> tuple[str, str | None]:
 
 def _described(source: str, rows: int, chosen: Sequence[Columns]) -> Source:
     """A source as it is named in records; `chosen` are the columns that were read, if it has any."""
-    name, path, part = _found(source)
+    name, path, part = find_source(source)
     kind: Literal["file", "folder", "hub"] = "folder" if path.is_dir() else "file" if path.exists() else "hub"
     if kind != "hub":
         name = Path(os.path.abspath(path)).name or name  # noqa: PTH100 - `Path.resolve` would follow links
@@ -234,7 +234,7 @@ def _described(source: str, rows: int, chosen: Sequence[Columns]) -> Source:
     return Source(name + (f":{part}" if part else ""), kind, rows, (*columns.text, *choices), columns.labels)
 
 
-def _found(source: str) -> tuple[str, Path, str | None]:
+def find_source(source: str) -> tuple[str, Path, str | None]:
     """A source's name and path, and the split that it asks for; nothing of it has been read yet.
 
     Raises:

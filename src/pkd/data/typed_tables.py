@@ -25,6 +25,20 @@ _SPLIT_NAMES = {  # how a split is called in the saved dataset or on the hub, th
 }
 
 
+def parquet_columns(path: Path) -> list[str]:
+    """The names of a Parquet file's columns.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    import pyarrow.parquet as pq
+
+    try:
+        return list(pq.ParquetFile(path, memory_map=True).schema_arrow.names)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
 def read_parquet(path: Path, choose: Any) -> RawTable:
     """The columns of a Parquet file that `choose` takes.
 
@@ -39,8 +53,12 @@ def read_parquet(path: Path, choose: Any) -> RawTable:
         columns = choose(names)
         table = file.read(columns=list(columns.all))
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path.absolute()} cannot be read as Parquet: {first_line(error).rstrip('.')}.") from error
+        raise _unreadable(path, error) from error
     return _of_table(table, columns, str(path))
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path.absolute()} cannot be read as Parquet: {first_line(error).rstrip('.')}.")
 
 
 def load_saved(path: Path, split: str, part: str | None, suffixes: Sequence[str]) -> datasets.Dataset:

@@ -34,20 +34,19 @@ from pkd.encoder.contract import LoadedClassifier, check_max_length, load_teache
 from pkd.encoder.families import depth_of
 from pkd.encoder.inference import tokenizer_for
 from pkd.errors import DataError, RecipeError
+from pkd.jobs import asking
 from pkd.jobs.finetune import warn_if_truncated
 from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.keyword_types import AnnotateKeywords
-from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, output_folder
-from pkd.recipe.reading import recipe_from
+from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import AnnotationSettings, DataSettings
-from pkd.recipe.spelling import named
 from pkd.storage.lock import one_writer
 from pkd.storage.seal import Manifest
 from pkd.storage.space import require_space
 from pkd.training.precision import autocast_dtype, computing_on, device_text, resolve_device
 
-KIND = "annotated"
+KIND = asking.ANNOTATED
 
 
 def annotate(
@@ -88,20 +87,34 @@ def annotate(
         TeacherError: if the teacher cannot, or answers with a value that is not finite.
         RecipeError: if a layer does not exist, or `teacher_layers` is no list of numbers.
     """
-    given = isinstance(train, datasets.Dataset | datasets.IterableDataset)
-    folder = output_folder(output)
-    values = place_keywords({"train": None if given else train, **keys})
-    recipe = recipe_from(values, where="annotate", required=() if given else ("data.train",))
-    if teacher_layers is not None:
-        _check_layer_numbers(teacher_layers)
+    given: dict[str, Any] = {"teacher_layers": teacher_layers, "layers": layers, "streaming": streaming, **keys}
+    with asking.annotate(train, teacher, tokenizer, output=output, overwrite=overwrite, **given) as recipe:
+        folder = output_folder(output)
+        return _annotate(
+            recipe, train, teacher, tokenizer, folder, teacher_layers=teacher_layers, layers=layers,
+            streaming=streaming, overwrite=overwrite,
+        )  # fmt: skip
+
+
+def _annotate(
+    recipe: Recipe,
+    train: Any,
+    teacher: AnyPath | PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None,
+    folder: Path,
+    *,
+    teacher_layers: Sequence[int] | None,
+    layers: int | None,
+    streaming: bool,
+    overwrite: bool,
+) -> datasets.Dataset:
     if isinstance(train, datasets.Dataset):
         _check_columns(train)
     resolve_device(recipe.device)  # a device that is not there is told before anything is loaded
     if not isinstance(teacher, torch.nn.Module):
         loaded = load_teacher(teacher)
-    elif tokenizer is None:
-        raise RecipeError("The teacher is given as a model; give its tokenizer too.")
     else:
+        assert tokenizer is not None  # it was asked for
         loaded = LoadedClassifier(teacher, tokenizer_for(teacher.config, tokenizer), str(teacher.config.name_or_path))
     check_max_length(loaded.model.config, recipe.data.max_length)
     depth = depth_of(loaded.model.config)
@@ -128,13 +141,6 @@ def annotate(
             device=recipe.device,
         )
     return open_shards(done.folder)
-
-
-def _check_layer_numbers(layers: Any) -> None:
-    if isinstance(layers, str) or not isinstance(layers, Sequence) or not all(isinstance(each, int) for each in layers):
-        raise RecipeError(
-            f"{named('teacher_layers')} is {layers!r}; it must be a list of layers, counted from 1, as [2, 4]."
-        )
 
 
 def _check_columns(rows: datasets.Dataset) -> None:

@@ -30,13 +30,13 @@ from pkd.encoder.inference import answer_rows
 from pkd.errors import TeacherError
 from pkd.evaluation.by_class import blind_spots
 from pkd.evaluation.skill import measure_skill
+from pkd.jobs import asking
 from pkd.jobs.evaluate import describe_rows, measuring_split
 from pkd.jobs.finetune import KIND as TEACHER
 from pkd.jobs.finetune import settle_metric, why_finetune_again
 from pkd.jobs.stages import refuse_what_is_in_the_way
 from pkd.jobs.train import build_student
 from pkd.recipe.places import AnyPath
-from pkd.recipe.reading import recipe_of
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import ProblemType, TrainingSettings
 from pkd.recipe.spelling import set_to
@@ -116,19 +116,20 @@ class CheckResult:
         return dataclasses.asdict(self)
 
 
-def check(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = ()) -> CheckResult:
+def check(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), device: str | None = None) -> CheckResult:
     """Check a recipe against its data and its teacher, and measure each loss term on a few batches.
 
     Args:
         recipe: a recipe or its file.
         set: overrides, as "students.0.beta=500".
+        device: where to compute, whatever the file says.
 
     Raises:
         RecipeError: if the recipe cannot be, or its students do not fit the teacher.
         DataError: if the examples cannot be used, or their labels are not the teacher's.
         TeacherError: if the teacher has no trained head, or is surely worse than always answering the commonest class.
     """
-    with recipe_of(recipe, set) as asked:
+    with asking.check(recipe, set=set, device=device) as asked:
         return _check(asked)
 
 

@@ -16,7 +16,8 @@ from pkd.data.encoding import encode, occurring_pieces
 from pkd.data.outputs import Outputs
 from pkd.encoder.contract import load_pretrained
 from pkd.jobs.pilot import time_rows
-from pkd.jobs.run import RunResult, refuse_other_files, run
+from pkd.jobs.run import RunResult, run
+from pkd.jobs.stages import refuse_other_files
 from pkd.recipe.places import AnyPath, output_folder
 from pkd.recipe.reading import read_recipe
 from pkd.storage.run_folder import RunFolder

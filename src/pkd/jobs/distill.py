@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from pkd import ranks
+from pkd.jobs import asking
 from pkd.jobs.push import push
 from pkd.jobs.run import run
 from pkd.jobs.stages import refuse_what_is_in_the_way, run_stage
 from pkd.recipe.keyword_types import DistillKeywords
-from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, output_folder
-from pkd.recipe.reading import recipe_from
+from pkd.recipe.schema import Recipe
 from pkd.reporting.card import model_card
 from pkd.reporting.printed import main_score, run_lines
 from pkd.reporting.results import ModelRecord, Record, Score, best_student, folder_in_run
@@ -24,7 +24,7 @@ from pkd.storage.lock import one_writer
 from pkd.storage.run_folder import CARD, RunFolder
 from pkd.storage.seal import MANIFEST, copy_folder, read_manifest, write_text
 
-KIND = "distilled student"
+KIND = asking.DISTILLED
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,10 +81,18 @@ def distill(
     Raises:
         PKDError: of the family, with what to do; what was finished is kept.
     """
-    student = output_folder(output)
+    given: dict[str, Any] = {"teacher": teacher, "train": train, "controls": controls, **keys}
+    with asking.distill(output=output, overwrite=overwrite, **given) as recipe:
+        return _distill(
+            recipe, output_folder(output), overwrite=overwrite, push_to_hub=push_to_hub, hub_model_id=hub_model_id
+        )
+
+
+def _distill(
+    recipe: Recipe, student: Path, *, overwrite: bool, push_to_hub: bool, hub_model_id: str | None
+) -> DistillResult:
     work = RunFolder.beside(student).path
-    values = place_keywords({"teacher": teacher, "train": train, "controls": controls, **keys})
-    recipe = dataclasses.replace(recipe_from(values, where="distill"), output=str(work))
+    recipe = dataclasses.replace(recipe, output=str(work))
     repo = hub_model_id or student.name
     if push_to_hub and ranks.is_first():
         repo = open_repository(repo)  # not after the training

@@ -21,21 +21,20 @@ from pkd.data.labels import label_array
 from pkd.data.outputs import Outputs, as_problem, order_of, said_by_user
 from pkd.encoder.contract import LoadedClassifier
 from pkd.encoder.inference import answer_rows
-from pkd.errors import DataError, RecipeError, TeacherError
+from pkd.errors import DataError, TeacherError
 from pkd.evaluation.by_class import blind_spots, by_class
 from pkd.evaluation.scoring import Scoring, label_words, measured_as, of_classes, scoring_of
 from pkd.evaluation.significance import exact_mcnemar
 from pkd.evaluation.verdict import judge
+from pkd.jobs import asking
 from pkd.jobs.lineup import line_up
 from pkd.jobs.runtimes import answer, look_at, measure_speeds
 from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.keyword_types import EvaluateKeywords
-from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, AnyPaths, path_text, path_texts
-from pkd.recipe.reading import recipe_from
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import EvaluationSettings, ProblemType
-from pkd.recipe.spelling import named, set_to
+from pkd.recipe.spelling import set_to
 from pkd.reporting.printed import Records
 from pkd.reporting.results import (
     ClassesRecord,
@@ -122,13 +121,12 @@ def evaluate(
         TeacherError: if a model cannot be loaded, or two have different classes.
     """
     models, teacher = path_texts(models, "models"), path_text(teacher, "teacher")
-    recipe = recipe_from(place_keywords({"test": test, **keys}), where="evaluate", required=())
+    with asking.evaluate(models, test=test, teacher=teacher, **keys) as recipe:
+        return _evaluate(recipe, models, teacher)
+
+
+def _evaluate(recipe: Recipe, models: Sequence[str], teacher: str | None) -> Records:
     split: Literal["test", "eval"] = "eval" if recipe.data.test is None and recipe.data.eval is not None else "test"
-    if recipe.data.test is None and recipe.data.eval is None:
-        raise RecipeError(
-            f"There are no rows to measure on. Name labelled examples ({named('data.test')}) or a task "
-            f"({named('data.task')})."
-        )
     device = resolve_device(recipe.device)
     lineup = line_up(models, {"teacher": teacher} if teacher else None)
     known = {name: look_at(model) for name, model in lineup.items()}

@@ -20,14 +20,13 @@ from pkd.data.sources import read_split
 from pkd.encoder.contract import LoadedClassifier, load_teacher, saying
 from pkd.encoder.families import depth_of
 from pkd.encoder.sizes import parameters_of
-from pkd.errors import DataError, RecipeError, TeacherError
+from pkd.errors import DataError, TeacherError
 from pkd.evaluation.scoring import scoring_of
+from pkd.jobs import asking
 from pkd.jobs.finetune import settle_metric
 from pkd.jobs.stages import library_versions, run_stage
 from pkd.recipe.keyword_types import ExportKeywords
-from pkd.recipe.keywords import place_keywords
-from pkd.recipe.places import AnyPath, output_folder, path_text
-from pkd.recipe.reading import read_recipe, recipe_from
+from pkd.recipe.places import AnyPath, local_path, output_folder, path_text
 from pkd.recipe.schema import Recipe
 from pkd.recipe.spelling import named
 from pkd.reporting.export_card import export_sentences, exported_card
@@ -38,11 +37,10 @@ from pkd.serving.proof import TOLERANCE, Change, Parity, measure_change, prove, 
 from pkd.serving.texts import Text
 from pkd.serving.torch_model import max_length_of, taken_over
 from pkd.storage.lock import one_writer
-from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import write_text
 from pkd.training.precision import resolve_device
 
-KIND = "onnx export"
+KIND = asking.EXPORTED
 _MOST_ALONE = 2000  # texts that int8 is asked one at a time, of all evenly spread ones
 
 
@@ -106,25 +104,32 @@ def export(
         TeacherError: if the model cannot be loaded or exported, the graph is wrong, or int8 is not good enough.
         DataError: if the examples cannot be used.
     """
-    if format != "onnx":
-        raise RecipeError(f"{named('format')} is {format}; onnx is the only format there is.")
-    model, eval, folder = path_text(model, "model"), path_text(eval, "eval"), output_folder(output)
-    for name, share, least in (("max_drop", max_drop, -1), ("min_agreement", min_agreement, 0)):
-        if not least <= share <= 1:  # NaN neither
-            raise RecipeError(
-                f"{named(name)} is {share}; it must be a share, from {least} to 1, as 0.01 for one in a hundred."
-            )
-    require_exporter()
+    given: dict[str, Any] = {"eval": eval, "max_drop": max_drop, "min_agreement": min_agreement, **keys}
+    with asking.export(model, output=output, format=format, int8=int8, overwrite=overwrite, **given) as recipe:
+        require_exporter()
+        model = path_text(model, "model")
+        if int8 and eval is None:
+            progress.note(f"int8 is measured on {recipe.data.eval}, the development data of the run that made {model}")
+        return _export(
+            model, output_folder(output), recipe if int8 else None,
+            max_drop=max_drop, min_agreement=min_agreement, overwrite=overwrite,
+        )  # fmt: skip
+
+
+def _export(
+    model: str, folder: Path, measured_on: Recipe | None, *, max_drop: float, min_agreement: float, overwrite: bool
+) -> ExportResult:
+    """Export; in int8 if there is something to measure it on."""
     if graph_of(model) is not None:
         raise TeacherError(f"{model} is an exported folder already. Export the classifier that it was made from.")
     loaded = load_teacher(model)
-    measured = _texts_for(model, loaded, eval, keys) if int8 else None
+    measured = None if measured_on is None else _texts_of(measured_on, loaded)
     if measured is not None:
         loaded = saying(loaded, measured.outputs)
     inputs = {
         "model": loaded.fingerprints,
         "max_length": max_length_of(loaded),
-        "precision": "int8" if int8 else "float32",
+        "precision": "float32" if measured is None else "int8",
         "tolerance": TOLERANCE,
         "measured": measured
         and {
@@ -216,54 +221,19 @@ def _require_good_enough(name: str, change: Change, max_drop: float, min_agreeme
         )
 
 
-def _texts_for(model: str, loaded: LoadedClassifier, eval: str | None, keys: Mapping[str, Any]) -> _Texts:
-    """The texts that int8 is measured on.
-
-    Raises:
-        RecipeError: if there are none.
-    """
+def _texts_of(recipe: Recipe, loaded: LoadedClassifier) -> _Texts:
+    """The texts that int8 is measured on: the recipe's development data."""
     metric: str = scoring_of(loaded.outputs.problem_type).metric
-    recipe: Recipe | None
-    if eval is not None and Path(eval).suffix.lower() == ".txt":
-        recipe = recipe_from(place_keywords({"unlabelled": eval, **keys}), where="export", required=())
+    source = str(recipe.data.eval)
+    if local_path(source).suffix.lower() == ".txt":
         data = dataclasses.replace(recipe.data, problem_type=loaded.outputs.problem_type)
-        rows = read_split(eval, "unlabelled", data)
-        return _Texts(Path(eval).name, rows_as_texts(rows), None, metric, fingerprint_rows(rows), loaded.outputs)
-    if eval is None and "task" not in keys:
-        recipe = _recipe_beside(Path(model))
-        if recipe is None:
-            raise RecipeError(
-                f"int8 changes answers, and there is nothing to measure how much: give labelled examples "
-                f"({named('eval')}), or a .txt of texts, which shows how many answers stay the same. Beside a student "
-                "that `pkd distill` made, its own development data would be found."
-            )
-        if keys:
-            raise RecipeError(
-                f"{', '.join(map(named, keys))} say how {named('eval')} is read, which is not given. Give it, or leave "
-                "them out."
-            )
-    else:
-        recipe = recipe_from(place_keywords({"eval": eval, **keys}), where="export", required=())
+        rows = read_split(source, "unlabelled", data)
+        return _Texts(Path(source).name, rows_as_texts(rows), None, metric, fingerprint_rows(rows), loaded.outputs)
     examples = load_examples(recipe.data, splits=("eval",), teacher=loaded.outputs)
     rows = examples.splits["eval"]
     metric = settle_metric(recipe, examples.outputs).evaluation.metric
-    name, labels = Path(str(recipe.data.eval)).name, label_array(rows)
+    name, labels = Path(source).name, label_array(rows)
     return _Texts(name, rows_as_texts(rows), labels, metric, fingerprint_rows(rows), examples.outputs)
-
-
-def _recipe_beside(model: Path) -> Recipe | None:
-    """The recipe of the run that made a student, if it lies beside it and names development data."""
-    for path in (run.recipe for run in RunFolder.holding(model)):
-        if path.is_file():
-            try:
-                recipe = read_recipe(path)
-            except RecipeError as error:  # of another version, or changed by hand
-                progress.warn(f"the recipe that made {model} cannot be read: {error}")
-                return None
-            if recipe.data.eval:
-                progress.note(f"int8 is measured on the development data of {path}: {recipe.data.eval}")
-                return recipe
-    return None
 
 
 def _card_of(model: str) -> str | None:

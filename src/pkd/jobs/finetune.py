@@ -20,12 +20,11 @@ from pkd.encoder.hub import model_source
 from pkd.errors import RecipeError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.evaluation.scoring import metrics_that_choose, scoring_of
+from pkd.jobs import asking
 from pkd.jobs.evaluate import describe_rows
 from pkd.jobs.stages import Done, library_versions, run_stage, why_redo
 from pkd.recipe.keyword_types import FinetuneKeywords
-from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, output_folder, path_text
-from pkd.recipe.reading import recipe_from
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
 from pkd.recipe.spelling import named
@@ -39,7 +38,7 @@ from pkd.training.arguments import check_training, trainer_arguments
 from pkd.training.precision import device_text
 from pkd.training.trainer import RowMeanTrainer
 
-KIND = "teacher"
+KIND = asking.TEACHER
 _SPLITS = {"train": "trained", "eval": "measured"}
 
 
@@ -118,15 +117,15 @@ def finetune(
         TeacherError: if the encoder cannot be loaded or distilled later.
         RecipeError: if a setting is out of its range.
     """
-    model, folder = path_text(model, "model"), output_folder(output)
-    values = place_keywords({"train": train, "eval": eval, **keys})
-    recipe = recipe_from(values, where="finetune", required=("data.train",))
-    check_training(recipe.training, recipe.device)
-    examples = load_examples(recipe.data, splits=("train", "eval"))
-    recipe = settle_metric(recipe, examples.outputs)
-    warn_if_few(len(examples.splits["train"]), recipe.training)
-    with one_writer(folder):
-        done = finetune_stage(folder, model, recipe, recipe.training, examples, overwrite=overwrite)
+    given: dict[str, Any] = {"train": train, "eval": eval, **keys}
+    with asking.finetune(model=model, output=output, overwrite=overwrite, **given) as recipe:
+        model, folder = path_text(model, "model"), output_folder(output)
+        check_training(recipe.training, recipe.device)
+        examples = load_examples(recipe.data, splits=("train", "eval"))
+        recipe = settle_metric(recipe, examples.outputs)
+        warn_if_few(len(examples.splits["train"]), recipe.training)
+        with one_writer(folder):
+            done = finetune_stage(folder, model, recipe, recipe.training, examples, overwrite=overwrite)
     facts = done.manifest.facts
     measured_on = MeasuredOn()
     if "eval" in examples.splits:

@@ -15,7 +15,7 @@ from transformers import PretrainedConfig
 from pkd import progress
 from pkd.data.sources import read_data, require_sources
 from pkd.encoder.families import depth_of
-from pkd.jobs.run import refuse_other_files
+from pkd.jobs.stages import refuse_other_files
 from pkd.recipe.reading import read_recipe, recipe_from
 from pkd.recipe.schema import Recipe, method_label, start_label
 from pkd.recipe.settings import DataSettings

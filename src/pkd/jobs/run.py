@@ -19,18 +19,16 @@ from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import StudentPlan, plan_controls, plan_students
 from pkd.encoder.contract import LoadedClassifier, check_max_length, load_config, load_teacher, saying
 from pkd.encoder.families import depth_of
-from pkd.errors import RecipeError
+from pkd.jobs import asking
 from pkd.jobs.annotate import annotate_stage
 from pkd.jobs.check import blindness_of, check_students, check_teacher_score, check_trainings
 from pkd.jobs.finetune import finetune_stage, settle_metric, warn_if_few
 from pkd.jobs.judge import Trained, judge_run
 from pkd.jobs.runtimes import SPEED_STAGE
-from pkd.jobs.stages import Done, refuse_other_version
+from pkd.jobs.stages import Done, refuse_other_files, refuse_other_version
 from pkd.jobs.train import TrainingRows, load_start, stage_name, train_stage
 from pkd.recipe.places import AnyPath
-from pkd.recipe.reading import recipe_of
 from pkd.recipe.schema import Recipe
-from pkd.recipe.spelling import named, set_to
 from pkd.recipe.writing import write_recipe
 from pkd.reporting.printed import main_score, run_lines
 from pkd.reporting.results import ModelRecord, Record, Score, best_student, read_results
@@ -74,7 +72,9 @@ class RunResult:
     __repr__ = __str__
 
 
-def run(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), overwrite: bool = False) -> RunResult:
+def run(
+    recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), device: str | None = None, overwrite: bool = False
+) -> RunResult:
     """Run a recipe: teacher, annotation, students, controls, evaluation, report.
 
     Under `torchrun` or `accelerate launch` every rank must call it: they share the annotation and the training, and the
@@ -83,27 +83,18 @@ def run(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), overwrite: b
     Args:
         recipe: a recipe or its file.
         set: overrides, as "students.0.beta=500".
+        device: where to compute, whatever the file says.
         overwrite: start an unfinished stage with other inputs afresh, and put aside a folder that is in the way.
 
     Raises:
         PKDError: of the family, with what to do; what was finished is kept.
     """
-    with recipe_of(recipe, set) as asked:
+    with asking.run(recipe, set=set, device=device, overwrite=overwrite) as asked:
         return _run(asked, overwrite=overwrite)
 
 
 def _run(recipe: Recipe, *, overwrite: bool) -> RunResult:
-    if recipe.sweep is not None:
-        raise RecipeError(
-            "The recipe has a sweep, which is what `pkd sweep` runs. To run its students as they are, leave it "
-            f"out, or give {set_to('sweep', None)}."
-        )
     folder = Path(recipe.folder)
-    if recipe.data.eval is None and recipe.data.test is None:
-        raise RecipeError(
-            "There are no rows to measure the students on. Name development rows, which choose the best epoch "
-            f"({named('data.eval')}), test rows ({named('data.test')}), or both."
-        )
     with one_writer(folder):
         refuse_other_files(folder, overwrite=overwrite)
         prepared = prepare(recipe, folder, functools.partial(student_costs, recipe), overwrite=overwrite)
@@ -173,17 +164,6 @@ def finish(recipe: Recipe, folder: Path, prepared: Prepared, *, overwrite: bool)
     # a small share of the work, most of it written: the first rank measures alone
     page = ranks.on_first(lambda: str(judge_run(recipe, folder, teacher, prepared.examples, trained, starts_tried)[1]))
     return RunResult(folder, read_results(folder), Path(page))
-
-
-def refuse_other_files(folder: Path, *, overwrite: bool) -> None:
-    """A run does not mix with somebody else's files."""
-    if overwrite or not folder.is_dir() or RunFolder(folder).is_begun():
-        return
-    if others := sorted(child.name for child in folder.iterdir()):
-        raise RecipeError(
-            f"{folder.absolute()} holds other files ({', '.join(others[:3])}) and no run. Choose another output "
-            f"folder, or let the run lie beside them with {set_to('overwrite', True)}."
-        )
 
 
 def _check_starts(recipe: Recipe, teacher: LoadedClassifier) -> None:

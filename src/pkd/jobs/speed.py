@@ -17,14 +17,14 @@ from pkd.encoder.contract import LoadedClassifier, load_config, load_pretrained,
 from pkd.encoder.families import depth_of
 from pkd.encoder.sizes import Parameters, parameters_of
 from pkd.errors import RecipeError
+from pkd.jobs import asking
 from pkd.jobs.lineup import line_up
-from pkd.recipe.keywords import place_keywords
 from pkd.recipe.places import AnyPath, AnyPaths, path_text, path_texts
-from pkd.recipe.reading import recipe_from
+from pkd.recipe.settings import DataSettings
 from pkd.recipe.spelling import named
 from pkd.reporting.speeds import Latency, SpeedRecord, Throughput, load_sentence
 from pkd.serving.export_facts import facts_of
-from pkd.serving.limits import check_threads, usable_cores
+from pkd.serving.limits import usable_cores
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.memory import measure_memory
 from pkd.serving.onnx_model import graph_of, load_onnx
@@ -37,7 +37,6 @@ from pkd.training.precision import resolve_device
 ROUNDS = 5
 MAX_LENGTH = 128
 BATCH_SIZES = (1, 8, 32)
-_MOST = 10**6  # of any number that is asked for
 _SINGLES = 50  # texts a round
 
 
@@ -65,6 +64,7 @@ def speed(
     device: str = "auto",
     threads: int | None = None,
     memory: bool = True,
+    chart: AnyPath | None = None,
     **keys: Any,
 ) -> list[SpeedRecord]:
     """Count, weigh and time models on the same rows; the first one is what the others are compared with.
@@ -84,6 +84,7 @@ def speed(
         device: "auto", "cpu" or "cuda".
         threads: cores that each model may use; None for all that this process may.
         memory: measure peak memory too, in a process of its own for each model.
+        chart: also draw the figures there, as .png, .html or .json.
         keys: keys of the recipe that say how `test` is read, e.g. `text_columns`.
 
     Returns:
@@ -95,12 +96,38 @@ def speed(
         TeacherError: if a model cannot be loaded.
         DataError: if the file cannot be read.
     """
-    models, test = path_texts(models, "models"), path_text(test, "test")
-    _check_numbers(rows, rounds, max_length, batch_sizes, lengths)
-    data = recipe_from(place_keywords(keys), where="speed", required=()).data
-    if not models:
-        raise RecipeError("No model is named. Name one or several to be timed.")
-    check_threads(threads)
+    asked: dict[str, Any] = {
+        "test": test, "rows": rows, "rounds": rounds, "max_length": max_length, "batch_sizes": batch_sizes,
+        "lengths": lengths, "threads": threads, "layers": layers, "device": device, "chart": chart,
+    }  # fmt: skip
+    with asking.speed(models, **asked, **keys) as recipe:
+        records = _speed(
+            path_texts(models, "models"), path_text(test, "test"), recipe.data, layers=layers, rows=rows,
+            max_length=max_length, batch_sizes=batch_sizes, lengths=lengths, rounds=rounds, device=device,
+            threads=threads, memory=memory,
+        )  # fmt: skip
+    if chart is not None:
+        from pkd.reporting.speed_chart import write_speed_chart  # altair takes a second
+
+        write_speed_chart(records, Path(path_text(chart, "chart")))
+    return records
+
+
+def _speed(
+    models: Sequence[str],
+    test: str | None,
+    data: DataSettings,
+    *,
+    layers: Sequence[int],
+    rows: int,
+    max_length: int | None,
+    batch_sizes: Sequence[int],
+    lengths: Sequence[int],
+    rounds: int,
+    device: str,
+    threads: int | None,
+    memory: bool,
+) -> list[SpeedRecord]:
     cores = threads or usable_cores()
     if busy := load_sentence([cpu_share(cores)], cores):
         progress.warn(f"{busy} What is timed beside another job does not hold.")
@@ -132,22 +159,6 @@ def speed(
         )
         for name, model in loaded.items()
     ]
-
-
-def _check_numbers(
-    rows: int, rounds: int, max_length: int | None, batch_sizes: Sequence[int], lengths: Sequence[int]
-) -> None:
-    least = [
-        ("rows", rows, 1),
-        ("rounds", rounds, 1),
-        ("max_length", MAX_LENGTH if max_length is None else max_length, 3),
-    ]
-    least += [("batch_sizes", size, 1) for size in batch_sizes] + [("lengths", length, 3) for length in lengths]
-    for name, value, smallest in least:
-        if not smallest <= value <= _MOST:
-            raise RecipeError(f"{named(name)} is {value}; it must be from {smallest} to {_MOST:,}.")
-    if not batch_sizes:
-        raise RecipeError(f"{named('batch_sizes')} is empty. Name one size or several.")
 
 
 def _load_all(

@@ -206,6 +206,17 @@ def refuse_what_is_in_the_way(folder: Path, kind: str, *, overwrite: bool) -> No
         )
 
 
+def refuse_other_files(folder: Path, *, overwrite: bool) -> None:
+    """A run does not mix with somebody else's files."""
+    if overwrite or not folder.is_dir() or RunFolder(folder).is_begun():
+        return
+    if others := sorted(child.name for child in folder.iterdir()):
+        raise RecipeError(
+            f"{folder.absolute()} holds other files ({', '.join(others[:3])}) and no run. Choose another output "
+            f"folder, or let the run lie beside them with {set_to('overwrite', True)}."
+        )
+
+
 def refuse_other_version(run: RunFolder) -> None:
     """Refuse to go on with a run of which another version made something, before anything is loaded.
 

@@ -11,8 +11,9 @@ from typing import Any
 from pkd import progress
 from pkd.distillation.plan import plan_students
 from pkd.encoder.families import depth_of
-from pkd.errors import RecipeError, ResourceError
+from pkd.errors import ResourceError
 from pkd.evaluation.by_class import BlindSpots
+from pkd.jobs import asking
 from pkd.jobs.cluster import ray_started, require_ray
 from pkd.jobs.finetune import settle_metric
 from pkd.jobs.report import write_views
@@ -20,9 +21,7 @@ from pkd.jobs.run import Prepared, StageCosts, finish, prepare, student_costs, t
 from pkd.jobs.train import TRIAL, training_inputs
 from pkd.jobs.trials import STAGE, Outcome, Shared, Trial, forget_unfinished, run_trials
 from pkd.recipe.places import AnyPath
-from pkd.recipe.reading import recipe_of
 from pkd.recipe.schema import Recipe
-from pkd.recipe.spelling import named
 from pkd.recipe.sweeping import Point, point_text, points_of, recipe_at
 from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.printed import main_score, run_lines
@@ -68,7 +67,9 @@ class SweepResult:
     __repr__ = __str__
 
 
-def sweep(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), overwrite: bool = False) -> SweepResult:
+def sweep(
+    recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), device: str | None = None, overwrite: bool = False
+) -> SweepResult:
     """Try every point of a recipe's sweep on Ray Tune, then train the best again with fresh seeds.
 
     The teacher answers once for all. Each point is trained once, in `RUN/trials`: the same call again, after a kill
@@ -77,22 +78,18 @@ def sweep(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), overwrite:
     Args:
         recipe: a recipe with `sweep`, or its file.
         set: overrides, as "sweep.samples=20".
+        device: where to compute, whatever the file says.
         overwrite: start an unfinished stage with other inputs afresh.
 
     Raises:
         PKDError: of the family, with what to do; what was finished is kept.
     """
-    with recipe_of(recipe, set) as asked:
+    with asking.sweep(recipe, set=set, device=device, overwrite=overwrite) as asked:
         return _sweep(asked, overwrite=overwrite)
 
 
 def _sweep(recipe: Recipe, *, overwrite: bool) -> SweepResult:
-    if recipe.sweep is None:
-        raise RecipeError("The recipe has no sweep. Add one, as `sweep: {grid: published}`, or use `pkd run`.")
-    if recipe.data.eval is None:
-        raise RecipeError(
-            f"{named('data.eval')} is missing: a sweep compares its points on the development rows. Name them."
-        )
+    assert recipe.sweep is not None  # it was asked for
     require_ray()
     folder = Path(recipe.folder)
     points = points_of(recipe)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, Union, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from pkd.errors import RecipeError
+from pkd.errors import PKDError, RecipeError
 from pkd.recipe.naming import Path, Spot, help_of, hints, spot, without_none
 from pkd.recipe.schema import Recipe
 from pkd.recipe.suggestions import hint_for, meant
@@ -36,21 +36,39 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong: `path` is where, `sentence` goes on after the name of the key."""
+    """One thing that is wrong.
+
+    Attributes:
+        path: where; empty for a sentence that names its key itself.
+        sentence: goes on after the name of the key.
+        kind: of error that it is.
+        whole: the sentence stands for itself, and the name of the key before it.
+    """
 
     path: Path
     sentence: str
+    kind: type[PKDError] = RecipeError
+    whole: bool = False
+
+    def line(self, name: str) -> str:
+        """The fault in words."""
+        if not self.path:
+            return self.sentence
+        return f"{name}: {self.sentence}" if self.whole else f"{name} {self.sentence}"
 
 
 def raise_faults(faults: Sequence[Fault], place: Callable[[Path], tuple[int, str]]) -> None:
-    """Raise one `RecipeError` with all faults, a line each; `place` gives the line and the name of a path."""
+    """Raise one error with all faults, a line each; `place` gives the line and the name of a path.
+
+    Of faults of several kinds the error is of the first in the order of the exit codes: the recipe's before the data's.
+    """
     if not faults:
         return
-    placed = [(*place(fault.path), fault.sentence) for fault in faults]
-    lines = list(dict.fromkeys(f"{name} {sentence}" for _, name, sentence in sorted(placed, key=lambda one: one[0])))
+    placed = [(*place(fault.path), fault) for fault in faults]
+    lines = list(dict.fromkeys(fault.line(name) for _, name, fault in sorted(placed, key=lambda one: one[0])))
     if len(lines) > 1:
         lines.insert(0, f"{len(lines)} things are wrong:")
-    raise RecipeError("\n".join(lines))
+    raise min((fault.kind for fault in faults), key=lambda kind: kind.exit_code)("\n".join(lines))
 
 
 def settings_from(settings: type[T], values: Mapping[str, Any], at: Path = ()) -> tuple[T | None, list[Fault]]:

@@ -9,13 +9,10 @@ from typing import Any
 
 import altair as alt
 
-from pkd.errors import RecipeError
-from pkd.recipe.spelling import named
 from pkd.reporting.charts import NEUTRAL, THEMES, chart_png
 from pkd.reporting.speeds import SpeedRecord
 
 _COLOUR = "#4269d0"
-_SUFFIXES = (".png", ".html", ".json")
 
 
 def speed_chart(records: Sequence[SpeedRecord]) -> alt.ConcatChart:
@@ -38,34 +35,13 @@ def speed_chart(records: Sequence[SpeedRecord]) -> alt.ConcatChart:
 
 
 def write_speed_chart(records: Sequence[SpeedRecord], path: Path) -> None:
-    """Write the chart as a picture, a page that needs no network, or its Vega-Lite specification.
-
-    Raises:
-        RecipeError: if the file's ending names none of them.
-    """
-    check_chart_path(path)
+    """Write the chart by the file's ending: as a .png, a .html that needs no network, or its Vega-Lite .json."""
     chart = speed_chart(records)
     if path.suffix == ".png":
         path.write_bytes(chart_png(chart))
     else:
         themed = chart.properties(config=THEMES["light"] | {"background": "white"})
         themed.save(str(path), inline=True) if path.suffix == ".html" else themed.save(str(path))
-
-
-def check_chart_path(path: Path) -> None:
-    """Check that a chart can be written there, before anything is timed.
-
-    Raises:
-        RecipeError: if the file's ending names no kind of chart, its folder is not there, or a folder has its name.
-    """
-    if path.suffix not in _SUFFIXES:
-        raise RecipeError(
-            f"{named('chart')} is {path}; a chart is written as {', '.join(_SUFFIXES)}; name such a file."
-        )
-    if not path.absolute().parent.is_dir():
-        raise RecipeError(f"{named('chart')} is {path}, but the folder {path.absolute().parent} does not exist.")
-    if path.is_dir():
-        raise RecipeError(f"{named('chart')} is {path}, a folder; name a file.")
 
 
 def _panel(

@@ -1,0 +1,423 @@
+"""What a job is asked for: all that can be wrong with it before a model is loaded is told at once, within a second.
+
+A context a job, with the job's own parameters: recipe, files, models and output are looked at together, and inside the
+block messages name keys as the caller gave them. The command line asks before it loads the heavy libraries, and the job
+itself as its first step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from pkd.data.heads import head_fault
+from pkd.data.sources import sources_of
+from pkd.encoder.hub import check_place
+from pkd.errors import DataError, PKDError, RecipeError
+from pkd.jobs.origin import reading_of_run, recipe_of_run
+from pkd.jobs.stages import refuse_other_files, refuse_what_is_in_the_way
+from pkd.recipe.devices import check_device
+from pkd.recipe.faults import Fault, raise_faults, shown
+from pkd.recipe.keywords import path_of_keyword, place_keywords
+from pkd.recipe.naming import Path
+from pkd.recipe.places import AnyPath, AnyPaths, local_path, output_fault, path_text, path_texts
+from pkd.recipe.reading import Reading, read_file, read_values
+from pkd.recipe.schema import Recipe
+from pkd.recipe.spelling import current_spelling, named, set_to, spelled_as
+from pkd.serving.limits import check_threads
+
+TEACHER, ANNOTATED, DISTILLED, EXPORTED = "teacher", "annotated", "distilled student", "onnx export"  # kinds of stages
+CHART_SUFFIXES = (".png", ".html", ".json")  # of what `pkd speed` draws
+_MOST = 10**6  # of any number that `pkd speed` is given
+_SPLITS = ("train", "eval", "test", "unlabelled")
+
+Asked = AbstractContextManager[Recipe]
+
+
+def finetune(
+    *,
+    model: AnyPath,
+    output: AnyPath,
+    train: AnyPath | None = None,
+    eval: AnyPath | None = None,
+    overwrite: bool = False,
+    **keys: Any,
+) -> Asked:
+    """Ask for `pkd finetune`.
+
+    Raises:
+        PKDError: as the block is entered, with everything that is wrong; so do all functions here.
+    """
+    given = place_keywords({"train": train, "eval": eval, **keys})
+    reading = read_values(given, where="finetune", required=("data.train",))
+    return _asked(
+        reading,
+        _source_faults(reading, ("train", "eval")),
+        _model_faults(("model",), path_text(model, "model"), "encoder"),
+        _output_faults(output, TEACHER, overwrite=overwrite),
+    )
+
+
+def annotate(
+    train: Any,
+    teacher: Any,
+    tokenizer: Any = None,
+    *,
+    output: AnyPath,
+    teacher_layers: Any = None,
+    streaming: bool = False,
+    overwrite: bool = False,
+    **keys: Any,
+) -> Asked:
+    """Ask for `pkd annotate`; rows, streams and models that are given as such are not looked at."""
+    is_source = train is None or _is_place(train)
+    given = place_keywords({"train": train if is_source else None, **keys})
+    reading = read_values(given, where="annotate", required=("data.train",) if is_source else ())
+    return _asked(
+        reading,
+        _source_faults(reading, ("train",), read_as="unlabelled" if streaming else None),
+        _teacher_faults(teacher, tokenizer),
+        () if teacher_layers is None else _layer_faults(teacher_layers),
+        _output_faults(output, ANNOTATED, overwrite=overwrite),
+    )
+
+
+def _teacher_faults(teacher: Any, tokenizer: Any) -> Iterator[Fault]:
+    if _is_place(teacher):
+        yield from _model_faults(("teacher", "model"), path_text(teacher, "teacher"), "teacher")
+    elif tokenizer is None:
+        yield Fault(("tokenizer",), "is missing: the teacher is given as a model; give its tokenizer too")
+
+
+def _layer_faults(layers: Any) -> Iterator[Fault]:
+    if isinstance(layers, str) or not isinstance(layers, Sequence) or not all(isinstance(each, int) for each in layers):
+        yield Fault(("teacher_layers",), f"is {layers!r}; it must be a list of layers, counted from 1, as [2, 4]")
+
+
+def distill(
+    *,
+    teacher: AnyPath,
+    output: AnyPath,
+    train: AnyPath | None = None,
+    controls: bool = False,
+    overwrite: bool = False,
+    push_to_hub: bool = False,  # the hub is asked later
+    hub_model_id: str | None = None,
+    **keys: Any,
+) -> Asked:
+    """Ask for `pkd distill`."""
+    given = place_keywords({"teacher": teacher, "train": train, "controls": controls, **keys})
+    reading = read_values(given, where="distill")
+    return _asked(
+        reading,
+        _source_faults(reading, _SPLITS),
+        _faults_of_models(reading),
+        _rows_to_measure_on(reading),
+        _output_faults(output, DISTILLED, overwrite=overwrite),
+    )
+
+
+def evaluate(models: AnyPaths, *, test: AnyPath | None = None, teacher: AnyPath | None = None, **keys: Any) -> Asked:
+    """Ask for `pkd evaluate`."""
+    reading = read_values(place_keywords({"test": test, **keys}), where="evaluate", required=())
+    data = reading.recipe.data if reading.recipe is not None else None
+    places: list[tuple[Path, str]] = [(("models",), model) for model in path_texts(models, "models")]
+    if teacher is not None:
+        places.append((("teacher", "model"), path_text(teacher, "teacher")))
+    return _asked(
+        reading,
+        _rows_to_evaluate_on(reading),
+        _source_faults(reading, ("test",) if data is not None and data.test else ("eval",)),
+        *(_model_faults(path, model, "classifier") for path, model in places),
+    )
+
+
+def predict(model: AnyPath, *, file: AnyPath | None = None, **keys: Any) -> Asked:
+    """Ask for `pkd predict`; `file` is "-" or None for standard input."""
+    reading = read_values(place_keywords(keys), where="predict", required=())
+    return _asked(
+        reading,
+        _texts_faults(reading, ("file",), file),
+        _model_faults(("model",), path_text(model, "model"), "classifier"),
+    )
+
+
+def speed(
+    models: AnyPaths,
+    *,
+    test: AnyPath | None = None,
+    rows: int = 1,
+    rounds: int = 1,
+    max_length: int | None = None,
+    batch_sizes: Sequence[int] = (1,),
+    lengths: Sequence[int] = (),
+    threads: int | None = None,
+    layers: Sequence[int] = (),
+    device: str = "auto",
+    memory: bool = True,
+    chart: AnyPath | None = None,
+    **keys: Any,
+) -> Asked:
+    """Ask for `pkd speed`."""
+    numbers = [("rows", rows, 1), ("rounds", rounds, 1), ("max_length", 3 if max_length is None else max_length, 3)]
+    for name, values, least in (("batch_sizes", batch_sizes, 1), ("lengths", lengths, 3), ("layers", layers, 1)):
+        numbers += [(name, value, least) for value in values]
+    reading = read_values(place_keywords(keys), where="speed", required=())
+    places = path_texts(models, "models")
+    return _asked(
+        reading,
+        () if places else [Fault(("models",), "is empty; name one model or several to be timed")],
+        () if batch_sizes else [Fault(("batch_sizes",), "is empty; name one size or several")],
+        *(_number_faults(*number) for number in numbers),
+        _raised_by(lambda: check_threads(threads)),
+        _raised_by(lambda: check_device(device)),
+        _texts_faults(reading, ("data", "test"), test),
+        () if chart is None else _chart_faults(path_text(chart, "chart")),
+        *(_model_faults(("models",), model, "model") for model in places),
+    )
+
+
+def _chart_faults(name: str) -> Iterator[Fault]:
+    path = local_path(name)
+    if path.suffix not in CHART_SUFFIXES:
+        yield Fault(("chart",), f"is {path}; a chart is written as {', '.join(CHART_SUFFIXES)}; name such a file")
+    elif not path.absolute().parent.is_dir():
+        yield Fault(("chart",), f"is {path}, but the folder {path.absolute().parent} does not exist")
+    elif path.is_dir():
+        yield Fault(("chart",), f"is {path}, a folder; name a file")
+
+
+def _raised_by(check: Callable[[], None]) -> Iterator[Fault]:
+    try:
+        check()
+    except RecipeError as error:
+        yield Fault((), str(error))
+
+
+def _number_faults(name: str, value: int, least: int) -> Iterator[Fault]:
+    if not least <= value <= _MOST:
+        yield Fault((name,), f"is {value}; it must be from {least} to {_MOST:,}")
+
+
+def _texts_faults(reading: Reading, path: Path, file: AnyPath | None) -> Iterator[Fault]:
+    if file is None or file == "-" or reading.recipe is None:
+        return
+    if (sentence := head_fault(path_text(file, "file"), "predict", reading.recipe.data)) is not None:
+        yield Fault(path, sentence, DataError, whole=True)
+
+
+def export(
+    model: AnyPath,
+    *,
+    output: AnyPath,
+    format: str = "onnx",
+    int8: bool = False,
+    eval: AnyPath | None = None,
+    max_drop: float = 0.0,
+    min_agreement: float = 0.0,
+    overwrite: bool = False,
+    **keys: Any,
+) -> Asked:
+    """Ask for `pkd export`: a recipe whose `data.eval`, if it has one, is what int8 is measured on.
+
+    It is read as the run read its files that made the model, unless that does not fit; by default it is the run's own.
+    """
+    model, place = path_text(model, "model"), path_text(eval, "eval")
+    given, from_task = {"eval": place, **keys}, "task" in keys
+    reading, read_as = read_values(place_keywords(given), where="export", required=()), None
+    if place is not None and not from_task:
+        read_as = "unlabelled" if local_path(place).suffix.lower() == ".txt" else None
+        as_in_run = read_values(place_keywords(_beside(reading_of_run(model), given)), where="export", required=())
+        if not [*as_in_run.faults, *_source_faults(as_in_run, ("eval",), read_as)]:
+            reading = as_in_run
+    elif int8 and not from_task and not keys and (of_run := recipe_of_run(model)) is not None:
+        reading = Reading(of_run, [], reading.spelling)
+    return _asked(
+        reading,
+        [] if format == "onnx" else [Fault(("format",), f"is {format}; onnx is the only format there is")],
+        _share_faults("max_drop", max_drop, -1),
+        _share_faults("min_agreement", min_agreement, 0),
+        _nothing_for_int8(reading, keys) if int8 else (),
+        _source_faults(reading, ("eval",), read_as),
+        _model_faults(("model",), model, "classifier"),
+        _output_faults(output, EXPORTED, overwrite=overwrite),
+    )
+
+
+def _share_faults(name: str, share: float, least: int) -> Iterator[Fault]:
+    if not least <= share <= 1:  # NaN neither
+        yield Fault((name,), f"is {shown(share)}; it must be a share, from {least} to 1, as 0.01 for one in a hundred")
+
+
+def _nothing_for_int8(reading: Reading, keys: Collection[str]) -> Iterator[Fault]:
+    if reading.recipe is None or reading.recipe.data.eval is not None:
+        return
+    if keys:
+        told = ", ".join(map(named, keys))
+        yield Fault(("data", "eval"), f"is not given, and {told} say how it is read. Give it, or leave them out")
+    yield Fault(
+        ("data", "eval"),
+        "is missing: int8 changes answers, and there is nothing to measure how much. Give labelled examples, or a .txt "
+        "of texts, which shows how many answers stay the same. Beside a student that `pkd distill` made, its own "
+        "development data would be found",
+    )
+
+
+def _beside(of_run: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """What a run says of its files, but for what is given otherwise; labels are named in one way or the other."""
+    keys = {path_of_keyword(key) for key in given}
+    labels = {("data", "label_column"), ("data", "label_columns")}
+    taken = keys | (labels if keys & labels else set())
+    return given | {key: value for key, value in of_run.items() if path_of_keyword(key) not in taken}
+
+
+def run(
+    recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), device: str | None = None, overwrite: bool = False
+) -> Asked:
+    """Ask for `pkd run`."""
+    reading = _of_file(recipe, set, device)
+    return _asked(
+        reading,
+        _sweep_is_not_run(reading),
+        _rows_to_measure_on(reading),
+        _source_faults(reading, _SPLITS),
+        _faults_of_models(reading),
+        _run_folder_faults(reading, overwrite=overwrite),
+    )
+
+
+def sweep(
+    recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), device: str | None = None, overwrite: bool = False
+) -> Asked:
+    """Ask for `pkd sweep`."""
+    reading = _of_file(recipe, set, device)
+    return _asked(
+        reading,
+        _needs_a_sweep(reading),
+        _source_faults(reading, _SPLITS),
+        _faults_of_models(reading),
+        _run_folder_faults(reading, overwrite=overwrite),
+    )
+
+
+def check(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), device: str | None = None) -> Asked:
+    """Ask for `pkd check`."""
+    reading = _of_file(recipe, set, device)
+    return _asked(reading, _source_faults(reading, _SPLITS), _faults_of_models(reading))
+
+
+def _is_place(given: Any) -> bool:
+    return isinstance(given, str) or hasattr(given, "__fspath__")
+
+
+def _of_file(recipe: Recipe | AnyPath, set: str | Sequence[str], device: str | None) -> Reading:
+    if isinstance(recipe, Recipe):
+        return Reading(recipe, [], current_spelling())
+    return read_file(recipe, set, flags={} if device is None else {"device": device})
+
+
+@contextlib.contextmanager
+def _asked(reading: Reading, *more: Iterable[Fault]) -> Iterator[Recipe]:
+    with spelled_as(reading.spelling):
+        faults = [*reading.faults, *itertools.chain(*more)]
+        raise_faults(faults, reading.spelling.place)
+        assert reading.recipe is not None  # without faults there is a recipe
+        yield reading.recipe
+
+
+def _source_faults(reading: Reading, splits: Sequence[str], read_as: str | None = None) -> Iterator[Fault]:
+    """What is wrong with the sources of `splits`; with settings that are wrong no columns are looked for."""
+    if reading.recipe is None:
+        return
+    data, broken = reading.recipe.data, {fault.path for fault in reading.faults}
+    sources: set[Path] = {("data", split) for split in _SPLITS}
+    in_order = not any(path[:1] == ("data",) and path[1:2] != ("max_length",) for path in broken - sources)
+    for split in splits:
+        several = isinstance(getattr(data, split), list)
+        for index, source in enumerate(sources_of(data, split)):
+            path: Path = ("data", split, index) if several else ("data", split)
+            if data.folder is not None and source.startswith(data.folder):
+                path = ("data", "folder")  # whose task filled it in
+            if path in broken or not isinstance(source, str):
+                continue
+            if (sentence := head_fault(source, read_as or split, data, columns=in_order)) is not None:
+                yield Fault(path, sentence, DataError, whole=True)
+
+
+def _faults_of_models(reading: Reading) -> Iterator[Fault]:
+    if reading.recipe is None:
+        return
+    teacher = reading.recipe.teacher
+    if teacher.model:  # else it is said to be missing already
+        yield from _model_faults(("teacher", "model"), teacher.model, "encoder" if teacher.finetune else "teacher")
+    for index, student in enumerate(reading.recipe.students):
+        if student.pretrained is not None:
+            yield from _model_faults(("students", index, "pretrained"), student.pretrained, "encoder")
+
+
+def _model_faults(path: Path, name: str, role: str) -> Iterator[Fault]:
+    if not name:
+        yield Fault(path, f"is empty; name the {role}, a folder or a hub name")
+        return
+    try:
+        check_place(name, role)
+    except PKDError as error:
+        yield Fault(path, str(error), type(error), whole=True)
+
+
+def _output_faults(output: AnyPath, kind: str, *, overwrite: bool) -> Iterator[Fault]:
+    name = path_text(output, "output")
+    if fault := output_fault(name):
+        yield Fault(("output",), fault)
+        return
+    try:
+        refuse_what_is_in_the_way(local_path(name), kind, overwrite=overwrite)
+    except PKDError as error:
+        yield Fault(("output",), str(error), type(error), whole=True)
+
+
+def _run_folder_faults(reading: Reading, *, overwrite: bool) -> Iterator[Fault]:
+    if reading.recipe is None or any(fault.path[0] in ("output", "name") for fault in reading.faults):
+        return
+    try:
+        refuse_other_files(local_path(reading.recipe.folder), overwrite=overwrite)
+    except PKDError as error:
+        yield Fault(("output",) if reading.recipe.output else ("name",), str(error), type(error), whole=True)
+
+
+def _rows_to_measure_on(reading: Reading) -> Iterator[Fault]:
+    if reading.recipe is not None and reading.recipe.data.eval is None and reading.recipe.data.test is None:
+        yield Fault(
+            ("data", "eval"),
+            f"is missing, and so is {named('data.test')}: there are no rows to measure the students on. Name "
+            "development rows, which choose the best epoch, test rows, or both",
+        )
+
+
+def _rows_to_evaluate_on(reading: Reading) -> Iterator[Fault]:
+    if reading.recipe is not None and reading.recipe.data.eval is None and reading.recipe.data.test is None:
+        yield Fault(
+            ("data", "test"),
+            "is missing: there are no rows to measure on. Name labelled examples, or with "
+            f"{set_to('data.task')} a benchmark's task",
+        )
+
+
+def _sweep_is_not_run(reading: Reading) -> Iterator[Fault]:
+    if reading.recipe is not None and reading.recipe.sweep is not None:
+        yield Fault(
+            ("sweep",),
+            f"is what `pkd sweep` runs. To run its students as they are, leave it out, or give {set_to('sweep', None)}",
+        )
+
+
+def _needs_a_sweep(reading: Reading) -> Iterator[Fault]:
+    if reading.recipe is None:
+        return
+    if reading.recipe.sweep is None:
+        yield Fault(("sweep",), "is missing; add one, as {grid: published}, or use `pkd run`")
+    elif reading.recipe.data.eval is None:
+        yield Fault(("data", "eval"), "is missing; a sweep compares its points on the development rows. Name them")
