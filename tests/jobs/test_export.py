@@ -28,7 +28,7 @@ def test_a_student_is_measured_on_its_runs_data_refused_below_the_threshold_and_
     assert main([*given, "--json"]) == 0
     printed = capsys.readouterr()
     facts = json.loads(printed.out)
-    assert "int8 is measured on the development data of" in printed.err
+    assert "the development data of the run that made" in printed.err
     assert facts["int8"]["rows"] == 60
     assert facts["int8"]["metric"] == "accuracy"
     card = (tmp_path / "served" / "README.md").read_text()
@@ -45,10 +45,10 @@ def test_a_student_is_measured_on_its_runs_data_refused_below_the_threshold_and_
 @pytest.mark.parametrize(
     ("given", "code", "words"),
     [
-        (["--int8"], 2, "give --eval FILE"),
+        (["--int8"], 2, "--eval is missing: int8 changes answers"),
         (["--format", "coreml"], 2, "onnx is the only format"),
-        (["--int8", "--max-drop", "nan"], 2, "max_drop is nan"),
-        (["--int8", "--min-agreement", "2"], 2, "min_agreement is 2.0; it must be a share, from 0 to 1"),
+        (["--int8", "--max-drop", "nan"], 2, "--max-drop is nan"),
+        (["--int8", "--min-agreement", "2"], 2, "--min-agreement is 2; it must be a share, from 0 to 1"),
         (["--output", "s3://bucket/served"], 2, "a URL"),
         (["--int8", "--eval", "nowhere.csv"], 3, "nowhere.csv"),
     ],

@@ -73,7 +73,7 @@ def annotate(
     **keys: Any,
 ) -> Asked:
     """Ask for `pkd annotate`; rows, streams and models that are given as such are not looked at."""
-    is_source = train is None or _is_place(train)
+    is_source = not hasattr(train, "features")  # which rows and streams have
     given = place_keywords({"train": train if is_source else None, **keys})
     reading = read_values(given, where="annotate", required=("data.train",) if is_source else ())
     return _asked(
@@ -86,7 +86,7 @@ def annotate(
 
 
 def _teacher_faults(teacher: Any, tokenizer: Any) -> Iterator[Fault]:
-    if _is_place(teacher):
+    if not hasattr(teacher, "config"):
         yield from _model_faults(("teacher", "model"), path_text(teacher, "teacher"), "teacher")
     elif tokenizer is None:
         yield Fault(("tokenizer",), "is missing: the teacher is given as a model; give its tokenizer too")
@@ -307,10 +307,6 @@ def check(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), device: st
     """Ask for `pkd check`."""
     reading = _of_file(recipe, set, device)
     return _asked(reading, _source_faults(reading, _SPLITS), _faults_of_models(reading))
-
-
-def _is_place(given: Any) -> bool:
-    return isinstance(given, str) or hasattr(given, "__fspath__")
 
 
 def _of_file(recipe: Recipe | AnyPath, set: str | Sequence[str], device: str | None) -> Reading:
