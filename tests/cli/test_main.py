@@ -154,9 +154,9 @@ def test_debug_shows_the_traceback_too(tmp_path: Path) -> None:
     ("arguments", "expected"),
     [
         (["distil"], "Did you mean 'distill'?"),
-        (["distill", "--teacher", "t"], "Missing option '--output'"),
-        (["distill", "--alpha", "x"], "'--alpha'"),
-        (["distill", "--teacher", "t", "--train", "a", "--output", "o", "--alpha", "7"], "pkd: --alpha is 7.0; it must be"),
+        (["distill", "--teacher", "t"], "pkd: --output is missing."),
+        (["distill", "--alpha", "x"], "--teacher and --output are missing"),
+        (["distill", "--teacher", "t", "--train", "a", "--output", "o", "--alpha", "7"], "\n--alpha is 7; it must be"),
         (["distill", "--teacher", "t", "--train", "a", "--output", "o", "--set", "bta=7"],
          "--set bta is no setting of pkd; did you mean --beta?"),
         (["distill", "--teacher", "t", "--train", "a", "--output", "o", "--set", "beta"], "expected key=value"),

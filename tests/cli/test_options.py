@@ -65,7 +65,7 @@ def test_the_same_key_by_flag_and_by_set_is_refused() -> None:
 @pytest.mark.parametrize(
     ("command", "key", "flag"),
     [("distill", "train", "--train"), ("finetune", "model", "--model"), ("annotate", "output", "--output"),
-     ("evaluate", "test", "--test"), ("export", "eval", "--eval"), ("evaluate", "models", "MODEL...")],
+     ("evaluate", "test", "--test"), ("export", "eval", "--eval"), ("evaluate", "models", "MODEL")],
 )  # fmt: skip
 def test_set_refuses_the_keys_that_a_command_has_as_its_own(
     command: str, key: str, flag: str, capsys: pytest.CaptureFixture[str]
@@ -81,7 +81,7 @@ def test_a_number_of_endless_digits_is_no_layer_and_no_place_in_a_list() -> None
     with pytest.raises(typer.BadParameter, match="no list of layers"):
         start(["9" * 5000])
     with pytest.raises(RecipeError, match="it must be a list"):
-        keys_of("--set", f"students.{'9' * 5000}.beta=1")
+        recipe_from(place_keywords(keys_of("--set", f"students.{'9' * 5000}.beta=1")), where="test", required=())
 
 
 @pytest.mark.parametrize(

@@ -52,17 +52,7 @@ def clean_rows(
     """
     import datasets
 
-    rows = len(raw.texts[0])
-    if rows == 0:
-        raise DataError(f"{raw.source} has 0 rows; give a file with examples.")
-    _check_ids(raw)
-    texts = [_as_strings(raw, column) for column in raw.texts]
-    if raw.choices is not None:
-        texts = _texts_of_choices(raw, texts)
-        raw = dataclasses.replace(raw, labels=_right_choices(raw))
-    kept = _kept_rows(raw, texts, on_empty)
-    if kept is not None and not kept.any():
-        raise DataError(f"{raw.source} has 0 rows left: all {rows:,} have an empty text.")
+    raw, texts, kept = clean_texts(raw, on_empty)
     if raw.labels is not None:
         reader = reader or LabelReader(settings)
         kept = reader.labelled(raw, kept)
@@ -78,6 +68,28 @@ def clean_rows(
     if kept is not None:
         table = table.filter(pa.array(kept))
     return datasets.Dataset(table)
+
+
+def clean_texts(
+    raw: RawTable, on_empty: OnEmpty
+) -> tuple[RawTable, list[pa.ChunkedArray], np.ndarray[Any, np.dtype[np.bool_]] | None]:
+    """The table, of choices with the right ones as its labels; its texts as strings; which rows stay, None for all.
+
+    Raises:
+        DataError: if there are no rows, ids stand more than once, or too many texts are empty.
+    """
+    rows = len(raw.texts[0])
+    if rows == 0:
+        raise DataError(f"{raw.source} has 0 rows; give a file with examples.")
+    _check_ids(raw)
+    texts = [_as_strings(raw, column) for column in raw.texts]
+    if raw.choices is not None:
+        texts = _texts_of_choices(raw, texts)
+        raw = dataclasses.replace(raw, labels=_right_choices(raw))
+    kept = _kept_rows(raw, texts, on_empty)
+    if kept is not None and not kept.any():
+        raise DataError(f"{raw.source} has 0 rows left: all {rows:,} have an empty text.")
+    return raw, texts, kept
 
 
 def has_texts(raw: RawTable) -> bool:

@@ -1,4 +1,4 @@
-"""What is wrong with a source as far as its head shows: known within a second, before all of it is read."""
+"""What is wrong with a source as far as can be known within a second: of small files all texts, of others the head."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import contextlib
 from collections.abc import Sequence
 
 from pkd import progress
+from pkd.data.columns import clean_texts
 from pkd.data.sources import DELIMITED, JSON_LINES, WITHOUT_LABELS, choose_columns, find_source, read_file
 from pkd.data.tasks import Columns
 from pkd.data.typed_tables import parquet_columns
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.settings import DataSettings
 
-_ROWS = 64
+_ROWS = 64  # of a file's head
+_SMALL = 2_000_000  # bytes of a file that is read whole
 
 
 def head_fault(source: str, split: str, settings: DataSettings, *, columns: bool = True) -> str | None:
-    """Say what is wrong with a source, or with its columns and first rows where it is a file; None for nothing.
+    """Say what is wrong with a source, or with its columns and texts where it is a file; None for nothing.
 
-    Saved datasets and those of the hub are only looked for: they open slowly. Without `columns` so is a file.
+    Saved datasets and those of the hub are only looked for: they open slowly. Without `columns` so is a file. Labels
+    are not looked at: what they mean, the classifier and the training rows say.
     """
     labelled = split not in WITHOUT_LABELS
 
@@ -34,8 +37,11 @@ def head_fault(source: str, split: str, settings: DataSettings, *, columns: bool
             if suffix == ".parquet":
                 choose(parquet_columns(path))
             elif suffix in (*DELIMITED, *JSON_LINES) or labelled:
-                tables = read_file(path, choose, settings, labelled=labelled, rows_a_table=_ROWS)
-                next(tables)
+                small = path.stat().st_size <= _SMALL
+                tables = read_file(path, choose, settings, labelled=labelled, rows_a_table=None if small else _ROWS)
+                head = next(tables)
+                if small:
+                    clean_texts(head, "keep" if split == "predict" else settings.on_empty)
                 with contextlib.suppress(AttributeError):
                     tables.close()  # type: ignore[attr-defined] # a generator, which holds the file open
     except (DataError, RecipeError) as error:
