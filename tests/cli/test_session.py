@@ -110,8 +110,8 @@ def test_a_stop_outside_of_saving_blocks_is_raised_at_once() -> None:
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/x"), 7, "runs/x: The disk is full"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), 7, "The disk is full"),
         (PermissionError(errno.EACCES, "Permission denied", "/out"), 2, "/out: Permission denied"),
-        (MemoryError(), 7, "--per-device-train-batch-size"),
-        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 7, "--gradient-accumulation-steps"),
+        (MemoryError(), 7, "a smaller per_device_train_batch_size"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 7, "as many more gradient_accumulation_steps"),
         (KeyboardInterrupt(), 130, "Interrupted"),
     ],
 )

@@ -20,8 +20,8 @@ from rich.console import Console
 
 from pkd import progress, ranks
 from pkd.cli.options import Debug, Quiet, declare, parameters_of, spelling_of
-from pkd.errors import PKDError, RankError, RecipeError, first_line
-from pkd.recipe.spelling import spelled_as
+from pkd.errors import PKDError, RankError, RecipeError, ResourceError, first_line
+from pkd.recipe.spelling import named, offers, spelled_as
 from pkd.storage.space import is_full
 
 _QUIET_LIBRARIES = {
@@ -107,7 +107,12 @@ def with_progress(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(*, quiet: bool, debug: bool, **given: Any) -> None:  # --debug is read before anything is imported
         with drawing(quiet=quiet), spelled_as(spelling_of(parameters, given.get("set") or ())):
-            command(**given)
+            try:
+                command(**given)
+            except BaseException as error:
+                if _is_out_of_memory(error):  # told here, where the command's flags are known
+                    raise ResourceError(_memory_sentence(error)) from error
+                raise
 
     flags = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
@@ -150,12 +155,7 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, KeyboardInterrupt):
         return "Interrupted. The same command again goes on from what was finished.", 130
     if _is_out_of_memory(error):
-        return (
-            "The memory does not suffice. Take a smaller --per-device-train-batch-size with as many more "
-            "--gradient-accumulation-steps (the result is the same), or a smaller --max-length. "
-            f"({first_line(error)})",
-            7,
-        )
+        return _memory_sentence(error), ResourceError.exit_code
     if _has_lost_a_rank(error):
         return (
             "Another process of this job ended, perhaps killed for want of memory; the launcher's lines say which. "
@@ -173,6 +173,18 @@ def _is_out_of_memory(error: BaseException) -> bool:
     """Torch says it with a class of its own on a GPU, and with a RuntimeError elsewhere."""
     told = isinstance(error, RuntimeError) and ("out of memory" in str(error) or "can't allocate memory" in str(error))
     return told or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def _memory_sentence(error: BaseException) -> str:
+    """What helps, as far as the command can be given it."""
+    size, steps, length = "per_device_train_batch_size", "gradient_accumulation_steps", "max_length"
+    ways = []
+    if offers(size):
+        ways.append(f"a smaller {named(size)} with as many more {named(steps)} (the result is the same)")
+    if offers(length):
+        ways.append(f"a smaller {named(length)}")
+    advice = f"Take {', or '.join(ways)}" if ways else "End other programs, or take a machine with more"
+    return f"The memory does not suffice. {advice}. ({first_line(error)})"
 
 
 def _has_lost_a_rank(error: BaseException) -> bool:

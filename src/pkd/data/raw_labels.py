@@ -161,7 +161,8 @@ def _message_of_none(raw: RawTable, lacking: Mapping[int, str], *, total: int, a
         return f"{told} They can be predicted, not trained or measured on. Use a split with labels{or_as_unlabelled()}."
     mark = next((mark for mark in marks if mark), None)
     classes = f" If {visible(mark)} is a class, name all classes with {set_to('data.label_names')}." if mark else ""
-    return f"{told} Label them, leave them out with {set_to('data.on_no_label', 'drop')}{or_as_unlabelled()}.{classes}"
+    dropped = f"leave them out with {set_to('data.on_no_label', 'drop')}"
+    return f"{told} Label them, or {dropped}{or_as_unlabelled()}.{classes}"
 
 
 def _classes(raw: RawTable, values: Sequence[Any], kind: LabelKind) -> pa.Array:
