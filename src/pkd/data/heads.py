@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Sequence
 
 from pkd import progress
@@ -11,8 +12,9 @@ from pkd.data.sources import DELIMITED, JSON_LINES, WITHOUT_LABELS, choose_colum
 from pkd.data.tasks import Columns
 from pkd.data.typed_tables import parquet_columns
 from pkd.errors import DataError, RecipeError
-from pkd.recipe.settings import DataSettings
+from pkd.recipe.settings import DataSettings, ProblemType
 
+_KINDS: tuple[ProblemType, ...] = ("single_label_classification", "multiple_choice")  # read from other columns
 _ROWS = 64  # of a file's head
 _SMALL = 2_000_000  # bytes of a file that is read whole
 
@@ -23,6 +25,16 @@ def head_fault(source: str, split: str, settings: DataSettings, *, columns: bool
     Saved datasets and those of the hub are only looked for: they open slowly. Without `columns` so is a file. Labels
     are not looked at: what they mean, the classifier and the training rows say.
     """
+    fault = _fault(source, split, settings, columns=columns)
+    if fault is None or settings.problem_type != "auto":
+        return fault
+    for kind in _KINDS:  # one of which a classifier that is yet to be loaded may have learned
+        if _fault(source, split, dataclasses.replace(settings, problem_type=kind), columns=columns) is None:
+            return None
+    return fault
+
+
+def _fault(source: str, split: str, settings: DataSettings, *, columns: bool) -> str | None:
     labelled = split not in WITHOUT_LABELS
 
     def choose(names: Sequence[str]) -> Columns:
