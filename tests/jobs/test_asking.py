@@ -186,7 +186,7 @@ def test_the_head_of_a_file_of_each_kind_is_looked_at(suffix: str, place: Path) 
 
 def test_columns_that_one_kind_of_classifier_reads_are_no_fault_before_it_is_loaded(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    path.write_text('{"text": "a film", "question": "which?", "choices": ["a", "b"], "label": "x"}\n')
+    path.write_text('{"question": "which?", "choices": ["a", "b"], "label": "x"}\n')
     assert head_fault(str(path), "train", DataSettings()) is None
-    path.write_text('{"body": "a film", "label": "x"}\n')
+    path.write_text('{"stem": "a film", "label": "x"}\n')
     assert "no column of a usual name for the text" in str(head_fault(str(path), "train", DataSettings()))
