@@ -128,6 +128,8 @@ def _timeless(value: Any) -> Any:
     is_timed_file = value.get("name") in ("training_state.json", "manifest.json")
     plain = {key: _timeless(each) for key, each in value.items()}
     for key in plain.keys() & _WALL_TIMES:
+        if isinstance(plain[key], str) and key != "created":  # the device that a figure was measured on
+            continue
         plain[key] = {} if key == "hardware" else "2000-01-01T00:00:00+00:00" if key == "created" else 1.0
     if is_manifest or is_timed_file:
         plain.pop("sha256", None)

@@ -128,7 +128,7 @@ def test_weights_in_a_pickle_are_refused_and_not_read(tmp_path: Path) -> None:
     save_teacher(tmp_path / "teacher")
     (tmp_path / "teacher" / "model.safetensors").unlink()
     (tmp_path / "teacher" / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(tmp_path / "mark")))
-    with pytest.raises(TeacherError, match="cannot be loaded"):
+    with pytest.raises(TeacherError, match="its weights are in pytorch_model"):
         load_teacher(str(tmp_path / "teacher"))
     assert not (tmp_path / "mark").exists()
 
@@ -176,7 +176,7 @@ def test_every_loading_of_a_model_says_that_it_trusts_no_code() -> None:
     for path in sources.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         for at in range(len(text)):
-            if text.startswith(".from_pretrained(", at):
+            if text.startswith(".from_pretrained(", at) and not text.startswith(".from_pretrained({", at):  # a message
                 calls += 1
                 assert "trust_remote_code=False" in text[at : at + 400], path
         assert "trust_remote_code=True" not in text
@@ -209,7 +209,7 @@ def test_results_that_point_outside_the_run_are_not_followed(tmp_path: Path, fol
         role="student", name="x", folder=folder, layers=1, split="test", rows=1, scores={}, parameters=1, bytes=4
     )
     write_results([record], run)
-    with pytest.raises(CacheError, match="outside the run folder"):
+    with pytest.raises(CacheError, match="outside the run"):
         report(run)
     assert not list(other.iterdir())
 
@@ -235,5 +235,5 @@ def test_a_checkpoint_holds_tensors_and_json_alone(tmp_path: Path) -> None:
     optimizer.step()
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     checkpoints.save_optimizer(tmp_path, optimizer, scheduler, {"steps": 1})
-    checkpoints.save_random_state(tmp_path / "random_state_0.safetensors")
+    checkpoints.save_random_state(tmp_path / "random_state_0.safetensors", torch.device("cpu"))
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".safetensors", ".safetensors"]

@@ -202,7 +202,7 @@ def test_without_hub_and_demo_the_teacher_must_be_named(monkeypatch: pytest.Monk
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert not is_within_reach("no-such-owner/no-such-encoder")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(TeacherError, match="Name a pretrained encoder with --teacher"):
+    with pytest.raises(TeacherError, match="Name a pretrained encoder with teacher"):
         paper("table4")
 
 

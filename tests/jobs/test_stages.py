@@ -65,7 +65,7 @@ def test_unfinished_and_changed_is_refused_with_the_differences_unless_overwritt
     with pytest.raises(KeyboardInterrupt):
         run_stage(tmp_path / "stage", "thing", {"seed": 1}, build)
     build.fail_after_first = False
-    with pytest.raises(RecipeError, match=r"unfinished and was begun with other inputs: seed 1 → 2.*--overwrite"):
+    with pytest.raises(RecipeError, match=r"unfinished and was begun with other inputs: seed 1 → 2.*overwrite=True"):
         run_stage(tmp_path / "stage", "thing", {"seed": 2}, build)
     assert run_stage(tmp_path / "stage", "thing", {"seed": 2}, build, overwrite=True).status == "made"
     assert (tmp_path / "stage.partial.before-1").is_dir()
@@ -104,7 +104,7 @@ def test_a_manifest_of_another_version_is_refused_unless_its_folder_is_put_aside
     run_stage(tmp_path / "stage", "thing", {"seed": 1}, build)
     manifest = tmp_path / "stage" / MANIFEST
     manifest.write_text(manifest.read_text().replace(f'"schema": {SCHEMA}', f'"schema": {SCHEMA + 1}'))
-    with pytest.raises(CacheError, match=r"made by another version of pkd.*--overwrite puts it aside"):
+    with pytest.raises(CacheError, match=r"made by another version of pkd.*overwrite=True puts it aside"):
         run_stage(tmp_path / "stage", "thing", {"seed": 1}, build)
     assert run_stage(tmp_path / "stage", "thing", {"seed": 1}, build, overwrite=True).status == "made"
     assert (tmp_path / "stage.before-1" / "second.txt").exists()
@@ -174,7 +174,7 @@ def test_a_manifest_that_was_changed_by_hand_is_told_from_one_that_was_written(t
     run_stage(tmp_path / "stage", "thing", {"seed": 1}, build)
     path = tmp_path / "stage" / MANIFEST
     path.write_text(path.read_text().replace('"files": 2', '"files": 3'))
-    with pytest.raises(CacheError, match=r"other contents than when it was written.*--overwrite puts it aside"):
+    with pytest.raises(CacheError, match=r"other contents than when it was written.*overwrite=True puts it aside"):
         run_stage(tmp_path / "stage", "thing", {"seed": 1}, build)
 
 

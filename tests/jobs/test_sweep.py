@@ -231,7 +231,7 @@ def test_a_stop_keeps_what_is_done_and_the_same_command_goes_on(workspace: Path,
     ("change", "words"),
     [
         ({"sweep": None}, "has no sweep"),
-        ({"data": {"train": "train.csv", "test": "test.csv"}}, "data.eval is missing"),
+        ({"data": {"train": "train.csv", "test": "test.csv"}}, "eval is missing"),
     ],
 )
 def test_what_a_sweep_needs_is_told(workspace: Path, tmp_path: Path, change: dict[str, Any], words: str) -> None:

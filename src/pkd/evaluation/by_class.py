@@ -12,7 +12,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pkd.data.outputs import binary_classes
 from pkd.evaluation.answers import answers_of, predictions
+from pkd.evaluation.scoring import measured_as, of_classes
 from pkd.recipe.settings import ProblemType
 
 Floats: TypeAlias = NDArray[np.floating]
@@ -91,6 +93,9 @@ def by_class(
     >>> figures.confusion
     [(0, 0, 1), (1, 0, 1), (1, 1, 1)]
     """
+    if teacher_logits is not None:
+        teacher_logits = of_classes(teacher_logits, problem_type)
+    logits, names, problem_type = _as_classes(logits, names, problem_type)
     if problem_type not in ("single_label_classification", "multi_label_classification"):
         return None
     several = problem_type == "multi_label_classification"
@@ -118,6 +123,7 @@ def blind_spots(logits: Floats, labels: NDArray[Any], names: Sequence[str], prob
     """
     if len(logits) < 2:  # one row has one answer
         return BlindSpots()
+    logits, names, problem_type = _as_classes(logits, names, problem_type)
     words = answers_of(problem_type).words(logits, tuple(names))
     if problem_type == "regression":
         spread = float(np.ptp(logits))
@@ -129,6 +135,15 @@ def blind_spots(logits: Floats, labels: NDArray[Any], names: Sequence[str], prob
     wanted, _, right = _counts(logits, labels, several=problem_type == "multi_label_classification")
     missed = [number for number in np.argsort(-wanted, kind="stable") if wanted[number] and not right[number]]
     return BlindSpots(one_answer, {names[number]: int(wanted[number]) for number in missed})
+
+
+def _as_classes(
+    logits: Floats, names: Sequence[str], problem_type: ProblemType
+) -> tuple[Floats, Sequence[str], ProblemType]:
+    """A single output as the two classes that it tells apart; anything else as it is."""
+    if problem_type == "binary_classification" and len(names) == 1:
+        names = binary_classes(*names)
+    return of_classes(logits, problem_type), names, measured_as(problem_type)
 
 
 def _counts(logits: Floats, labels: NDArray[Any], *, several: bool) -> tuple[NDArray[np.int64], ...]:
