@@ -230,7 +230,7 @@ def test_a_stop_keeps_what_is_done_and_the_same_command_goes_on(workspace: Path,
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"sweep": None}, "has no sweep"),
+        ({"sweep": None}, "sweep is missing"),
         ({"data": {"train": "train.csv", "test": "test.csv"}}, "eval is missing"),
     ],
 )
