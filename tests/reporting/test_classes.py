@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from pkd.evaluation.by_class import by_class
 from pkd.reporting.classes import class_rows, confusion_of, losses_heading, losses_sentence
 from pkd.reporting.results import ClassesRecord, Record
 
@@ -59,3 +61,14 @@ def test_counts_of_seeds_are_added(collapsed_records: list[Record]) -> None:
 def test_models_whose_classes_were_not_measured_have_none(name: str, collapsed_records: list[Record]) -> None:
     assert class_rows(collapsed_records, name) == []
     assert losses_sentence(collapsed_records, name) == ""
+
+
+def test_a_class_without_rows_stands_last_and_has_nothing_to_find() -> None:
+    figures = by_class(
+        np.eye(3)[[0, 1, 2, 0]], np.array([0, 1, 1, 1]), ("a", "b", "nowhere"), "single_label_classification"
+    )
+    assert figures is not None
+    rows = class_rows([ClassesRecord(model="it", **vars(figures))], "it")
+    assert [row.label for row in rows] == ["b", "a", "nowhere"]
+    assert [rows[-1].text(measure) for measure in ("precision", "recall", "f1")] == ["0.0", "–", "–"]
+    assert rows[-1].change == "–"

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from pkd.errors import CacheError
+from pkd.evaluation.by_class import BlindSpots
 from pkd.reporting.charts import chart_png
 from pkd.reporting.heatmaps import effect_charts, heat_maps
 from pkd.reporting.html import report_page
@@ -91,6 +92,17 @@ def test_the_interval_over_seeds_is_students_t() -> None:
     # three values, deviation 0.02: 0.82 ± 4.303 · 0.02 / √3
     mean, low, high = mean_interval([0.80, 0.82, 0.84], 0.95)
     assert (mean, low, high) == pytest.approx((0.82, 0.82 - 0.04968, 0.82 + 0.04968), abs=1e-4)
+
+
+def test_what_the_best_points_score_hides_is_named(trials: list[TrialRecord], collapsed_records: list[Record]) -> None:
+    best = leaderboard(trials)[0]
+    blind = best.model_copy(update={"rows": 500, "blind_spots": BlindSpots("fine", {"unsafe": 7})})
+    missing = trials[1].model_copy(update={"blind_spots": BlindSpots(None, {"unsafe": 7, "odd": 1})})
+    assert (best.status_text, blind.status_text) == ("done", "done, one answer")
+    assert missing.status_text == "done, 2 classes never found"
+    told = luck_sentences([blind if trial is best else trial for trial in trials], collapsed_records, 0.95)
+    assert told[1] == "On those rows it answers 'fine' for all 500 rows and finds none of 7 'unsafe'."
+    assert told[-1] == "Trained again it answers 'fine' for all 10 rows and finds none of 3 'unsafe'."
 
 
 def test_the_best_is_said_to_be_luck_with_the_interval_of_fresh_seeds(

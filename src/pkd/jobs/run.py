@@ -19,6 +19,7 @@ from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import StudentPlan, plan_controls, plan_students
 from pkd.encoder.contract import LoadedClassifier, check_max_length, load_config, load_teacher, saying
 from pkd.encoder.families import depth_of
+from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
 from pkd.jobs.annotate import annotate_stage
 from pkd.jobs.check import blindness_of, check_students, check_teacher_score, check_trainings
@@ -30,6 +31,7 @@ from pkd.jobs.train import TrainingRows, load_start, stage_name, train_stage
 from pkd.recipe.places import AnyPath
 from pkd.recipe.schema import Recipe
 from pkd.recipe.writing import write_recipe
+from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.printed import main_score, run_lines
 from pkd.reporting.results import ModelRecord, Record, Score, best_student, read_results
 from pkd.storage.lock import one_writer
@@ -280,6 +282,8 @@ def _train(
         if scores:
             told = ", ".join(f"{start} {score:.4f}" for start, score in scores.items())
             progress.note(f"of the starts {told} on the development rows; {chosen} is kept")
+            for each in (one for of_start in tried.values() for one in of_start):
+                _warn_if_blind(each, len(rows.eval or ()))
             starts_tried[tried[chosen][0].plan.name] = scores
         trained += tried[chosen]
     if recipe.controls:
@@ -300,6 +304,12 @@ def _say_check(
     for check in check_students(waiting, teacher, rows.train, rows.unlabelled, seed, device):
         for sentence in check.sentences():
             progress.note(sentence)
+
+
+def _warn_if_blind(trained: Trained, rows: int) -> None:
+    """Name what a score on the development rows hides."""
+    if blind := blind_words(BlindSpots(**trained.done.manifest.facts["blind_spots"]), rows):
+        progress.warn(f"On the development rows {trained.plan.name} with seed {trained.seed} {blind}.")
 
 
 def _mean_dev_score(trained: Sequence[Trained]) -> float:

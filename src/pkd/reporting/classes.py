@@ -32,20 +32,22 @@ class ClassRow:
     lost: float
 
     def text(self, measure: str) -> str:
-        """A share in percent, the student's behind the teacher's."""
+        """A share in percent, the student's behind the teacher's; of no rows nothing can be found or missed."""
+        if not self.rows and measure != "precision":
+            return NONE
         mine = amount(measure, self.student[measure])
         return f"{amount(measure, self.teacher[measure])} → {mine}" if self.teacher else mine
 
     @property
     def change(self) -> str:
         """By how many points the student's F1 is above (+) or below (−) the teacher's."""
-        return difference_text("f1", -self.lost, sign=True) if self.teacher else NONE
+        return difference_text("f1", -self.lost, sign=True) if self.teacher and self.rows else NONE
 
 
 def class_rows(records: Sequence[Record], name: str) -> list[ClassRow]:
     """The classes of a model, those that lost most F1 against the teacher first; without a teacher the lowest F1 first.
 
-    Equals stay in the order of the classes; empty where classes were not measured.
+    Equals stay in the order of the classes, those without rows stand last; empty where classes were not measured.
     """
     mine, teachers = _of(records, name), _of(records, _teacher(records))
     if not mine:
@@ -55,9 +57,9 @@ def class_rows(records: Sequence[Record], name: str) -> list[ClassRow]:
     for number, one in enumerate(mine[0].classes):
         student = _means([record.classes[number] for record in mine])
         teacher = _means([record.classes[number] for record in teachers]) if compared else {}
-        lost = shown_difference("f1", teacher["f1"], student["f1"]) if compared else 0.0
+        lost = shown_difference("f1", teacher["f1"], student["f1"]) if compared and one.rows else 0.0
         rows.append(ClassRow(one.label, one.rows, student, teacher, lost))
-    return sorted(rows, key=(lambda row: -row.lost) if compared else (lambda row: row.student["f1"]))
+    return sorted(rows, key=lambda row: (not row.rows, -row.lost if compared else row.student["f1"]))
 
 
 def losses_heading(records: Sequence[Record], name: str) -> str:

@@ -76,7 +76,7 @@ def self_contained_page(template: str, **values: Any) -> str:
         policy=_policy(scripts),
         themes=charts.THEMES,
     )
-    return page
+    return page.replace("&#39;", "'")  # attributes stand between double quotes here; so the source reads as the page
 
 
 def _environment() -> Environment:

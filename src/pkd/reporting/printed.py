@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pkd.reporting.blind_spots import blindness
 from pkd.reporting.results import ModelRecord, Record, Score, best_student, summarise
-from pkd.reporting.wording import headline, is_share, main_metric, metric_title, rows_of, score_text
+from pkd.reporting.wording import headline_sentences, is_share, main_metric, metric_title, rows_of, score_text
 
 
 class Records(list[Record]):
@@ -20,7 +20,7 @@ class Records(list[Record]):
 
 def run_lines(records: Sequence[Record], **places: object) -> str:
     """The result of a run in a sentence, then where things lie: `report="r.html"` is the line "report: r.html"."""
-    return "\n".join([headline(records), *(f"{name}: {place}" for name, place in places.items())])
+    return "\n".join([*headline_sentences(records), *(f"{name}: {place}" for name, place in places.items())])
 
 
 def main_score(records: Sequence[Record]) -> Score:

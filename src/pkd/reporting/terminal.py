@@ -26,7 +26,7 @@ from pkd.reporting.wording import (
     confidence_of,
     device_sentence,
     featured,
-    headline,
+    headline_sentences,
     main_metric,
     metric_columns,
     metric_title,
@@ -127,7 +127,7 @@ def print_leaderboard(
 
 
 def _blocks(records: Sequence[Record], console: Console) -> Iterator[RenderableType]:
-    yield Text(headline(records))
+    yield from map(Text, headline_sentences(records))
     rows = table(records)
     if not rows:
         return

@@ -124,27 +124,29 @@ def featured(records: Sequence[Record]) -> Summary | None:
 
 
 def headline(records: Sequence[Record]) -> str:
-    """The result in one sentence: the featured student's score, and what it kept of its teacher at what cost.
+    """The result in a sentence or two."""
+    return " ".join(headline_sentences(records))
 
-    Where the student is blind to something, which its score may hide, a second one says so.
-    """
+
+def headline_sentences(records: Sequence[Record]) -> list[str]:
+    """The featured student's score, and what it kept of its teacher at what cost; then what its score may hide."""
     student, teacher = featured(records), teacher_of(records)
     if student is None:
-        return "No model was measured."
+        return ["No model was measured."]
     metric = main_metric(records)
     score, bracket, interval = score_text(student, metric).partition(" (")
     measured = f"{score}{' %' if is_share(metric) else ''} {metric_title(metric)}{bracket}{interval}"
     sentence = f"{student.name}: {measured} on {_rows_text(records, student.name)}"
-    blind = f" It {words}." if (words := blindness(records, student.name)) else ""
+    blind = [f"It {words}."] if (words := blindness(records, student.name)) else []
     if teacher is None or teacher.name == student.name:
-        return f"{sentence}.{blind}"
+        return [f"{sentence}.", *blind]
     sentence += f", {_beside_teacher(records, student, teacher, metric)}"
     costs = [f"{student.parameters / teacher.parameters:.0%}".replace("%", " %") + " of its parameters"]
     if student.precision != teacher.precision:
         costs.append(f"{student.bytes / teacher.bytes:.0%}".replace("%", " %") + " of its size")
     if student.rows_per_second and teacher.rows_per_second:
         costs.insert(0, f"{student.rows_per_second / teacher.rows_per_second:.1f} times its speed")
-    return f"{sentence}, at {' and '.join(costs)}.{blind}"
+    return [f"{sentence}, at {' and '.join(costs)}.", *blind]
 
 
 def comparison_sentence(comparison: ComparisonRecord, confidence: float = 0.95) -> str:
