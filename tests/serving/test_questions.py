@@ -29,6 +29,7 @@ from pkd.data.encoding import encode
 from pkd.encoder.contract import load_teacher
 from pkd.encoder.inference import answer_rows
 from pkd.jobs.export import export
+from pkd.reporting.results import ModelRecord
 from pkd.serving.classifier import Classifier
 from serving.exported import Exported, manifest
 from serving.test_server import ask, start
@@ -367,3 +368,16 @@ def test_the_server_does_what_its_own_description_says(server: str, mode: Genera
             case.call_and_validate()
 
         hold()
+
+
+def test_exported_models_for_multiple_choice_are_evaluated_beside_the_one_they_came_from(
+    models: Exported, tmp_path: Path
+) -> None:
+    test = lines_of(tmp_path / "test.jsonl", questions(40, seed=7))
+    records = pkd.evaluate([models.float32, models.int8], teacher=models.torch, test=test, max_length=32, resamples=20)
+    teacher, served, int8 = (record for record in records if isinstance(record, ModelRecord))
+    assert [teacher.runtime, served.runtime, int8.runtime] == ["torch", "onnx", "onnx"]
+    assert served.scores["agreement"].value == 1
+    assert served.scores["accuracy"] == teacher.scores["accuracy"]
+    assert int8.scores["agreement"].value > 0.9
+    assert all(record.rows_per_second for record in (teacher, served, int8))
