@@ -39,6 +39,8 @@ _DISK_FULL = (
     "The disk is full, or files may not grow so large (ulimit -f). Free some space; the same command again goes on "
     "from what was finished."
 )
+# the last is oneDNN's, which says no more where it cannot allocate what a layer needs
+_SIGNS_OF_LITTLE_MEMORY = ("out of memory", "can't allocate memory", "could not create a primitive")
 _SIGNS_OF_A_FULL_DISK = ("No space left on device", "File too large", "Disk quota exceeded")
 _PLACE_IS_WRONG = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
@@ -171,7 +173,7 @@ def explain(error: BaseException) -> tuple[str, int] | None:
 
 def _is_out_of_memory(error: BaseException) -> bool:
     """Torch says it with a class of its own on a GPU, and with a RuntimeError elsewhere."""
-    told = isinstance(error, RuntimeError) and ("out of memory" in str(error) or "can't allocate memory" in str(error))
+    told = isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS_OF_LITTLE_MEMORY)
     return told or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
