@@ -65,9 +65,9 @@ def local_path(name: AnyPath) -> Path:
         return Path(name)
 
 
-def output_fault(name: AnyPath) -> str | None:
+def output_fault(name: AnyPath | None) -> str | None:
     """What is wrong with a name for an output, to go on after the name of its key; None for nothing."""
-    if not str(name):
+    if name is None or not str(name):
         return "is empty; name a folder"
     if is_url(str(name)):
         return f"is {name}, a URL; outputs are written to folders of this machine: name one, and copy it there later"
