@@ -219,4 +219,5 @@ def test_what_this_machine_lacks_for_any_training_is_told_before_the_first(
             job(asked)
     assert not (tmp_path / "run" / "annotated").exists()
     with pytest.raises(RecipeError, match=words):
-        finetune(model="nowhere", train="nowhere.csv", output=str(tmp_path / "teacher"), **training)
+        finetune(model=workspace / "teacher", train=workspace / "train.csv", output=tmp_path / "teacher", **training)
+    assert not (tmp_path / "teacher.partial").exists()

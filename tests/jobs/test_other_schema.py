@@ -125,7 +125,9 @@ def test_a_run_of_another_schema_is_refused_in_one_sentence_before_the_teacher_i
         (work / "checkpoint-4").rename(partial / "checkpoint-4")
         shutil.rmtree(work / "annotated")
     before = sorted(path for path in work.rglob("*") if path.is_file())
-    command = ["distill", "--teacher", str(tmp_path / "nowhere"), *flags(aged), "--output", str(tmp_path / "student")]
+    teacher = shutil.copytree(aged / "teacher", tmp_path / "teacher")
+    (teacher / "model.safetensors").write_bytes(b"nothing that can be loaded")
+    command = ["distill", "--teacher", str(teacher), *flags(aged), "--output", str(tmp_path / "student")]
     assert main(command) == 5
     told = " ".join(capsys.readouterr().err.split())
     assert f"{work} was made by another version of pkd (manifest schema {SCHEMA - 1}, this one has {SCHEMA})" in told

@@ -127,11 +127,9 @@ def test_a_distillation_asks_whether_it_may_push_before_it_trains(
     workspace: Path, tmp_path: Path, hub: LocalHub
 ) -> None:
     hub.refuse = 401
-    teacher, train = str(workspace / "teacher"), str(workspace / "train.csv")
+    files = {"teacher": workspace / "teacher", "train": workspace / "train.csv", "eval": workspace / "dev.csv"}
     with pytest.raises(RecipeError, match="does not let you write to org/name"):
-        distill(
-            teacher=teacher, train=train, output=str(tmp_path / "student"), push_to_hub=True, hub_model_id="org/name"
-        )
+        distill(**files, output=tmp_path / "student", push_to_hub=True, hub_model_id="org/name")
     assert not (tmp_path / "student.work").exists()
 
 
