@@ -65,8 +65,8 @@ class RankError(PKDError):
     exit_code = 7
 
 
-class Stopped(PKDError):  # noqa: N818 - it is no error: the job was asked to stop and saved what it had
-    """The job was asked to stop by a signal, and what was finished is saved."""
+class Stopped(BaseException):
+    """The job was asked to stop by a signal; the message says what is saved."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)

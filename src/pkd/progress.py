@@ -76,7 +76,7 @@ class _Nobody:
 _watcher: Watcher = _Nobody()
 _stop_exit_code: int | None = None
 _saving_blocks = 0
-_FINISHED = "what was finished is"
+_something_is_saved = False
 
 
 @contextlib.contextmanager
@@ -102,10 +102,16 @@ def plan(stages: Sequence[tuple[str, float]]) -> None:
 
 @contextlib.contextmanager
 def stage(name: str, total: int = 0, unit: str = "") -> Iterator[Stage]:
-    """Run one stage: `with stage("annotate train", total=6400, unit="rows") as s: s.advance(32)`."""
+    """Run one stage: `with stage("annotate train", total=6400, unit="rows") as s: s.advance(32)`.
+
+    Raises:
+        Stopped: if a stop was asked for, and some library kept it from ending the job where it was.
+    """
+    if not _saving_blocks:
+        stop_if_requested()
     current = Stage(name=name, total=total, unit=unit)
-    _watcher.stage_began(current)
     try:
+        _watcher.stage_began(current)
         yield current
     except BaseException:
         current.failed = True
@@ -124,6 +130,19 @@ def warn(message: str) -> None:
     _watcher.noted(message, "warning")
 
 
+def saved() -> None:
+    """Say that something is on the disk now from which the same command goes on."""
+    global _something_is_saved
+    _something_is_saved = True
+
+
+def what_is_saved() -> str:
+    """What becomes of a job that ends here, in words: nobody is promised what no job has saved."""
+    if _something_is_saved:
+        return "what was finished is saved. The same command again goes on from there."
+    return "nothing was finished that could be kept. The same command begins anew."
+
+
 def request_stop(exit_code: int) -> None:
     """Ask the running job to save and stop; `exit_code` is 130 for an interrupt, 75 for a termination.
 
@@ -133,7 +152,7 @@ def request_stop(exit_code: int) -> None:
     global _stop_exit_code
     _stop_exit_code = exit_code
     if not _saving_blocks:
-        stop_if_requested(_FINISHED)
+        stop_if_requested()
 
 
 @contextlib.contextmanager
@@ -141,22 +160,23 @@ def saves_on_stop() -> Iterator[None]:
     """Mark code that looks at `stop_requested` between its steps, so that a stop lets it save first.
 
     Raises:
-        Stopped: at the end of the block, if a stop was asked for and the code inside went on to its end.
+        Stopped: at the end of the block, if a stop was asked for in it and the code inside went on to its end.
     """
     global _saving_blocks
+    ends_already = stop_requested()  # and this block is a part of it
     _saving_blocks += 1
     try:
         yield
     finally:
         _saving_blocks -= 1
-    if not _saving_blocks:
-        stop_if_requested(_FINISHED)
+    if not _saving_blocks and not ends_already:
+        stop_if_requested()
 
 
 def clear_stop() -> None:
-    """Forget a request to stop, so that the next job in this process runs."""
-    global _stop_exit_code
-    _stop_exit_code = None
+    """Forget a request to stop, and what was saved, so that the next job in this process runs."""
+    global _stop_exit_code, _something_is_saved
+    _stop_exit_code, _something_is_saved = None, False
 
 
 def stop_requested() -> bool:
@@ -169,7 +189,8 @@ def stop_asked_for() -> int:
     return _stop_exit_code or 0
 
 
-def stop_if_requested(saved: str) -> None:
-    """Raise `Stopped` if a stop was asked for; `saved` says what is safe, e.g. "3 of 7 shards are"."""
+def stop_if_requested(what: str | None = None) -> None:
+    """Raise `Stopped` if a stop was asked for; `what` is saved, e.g. "3 of 7 shards are", where more can be said."""
     if _stop_exit_code is not None:
-        raise Stopped(f"Stopped as asked; {saved} saved. The same command again goes on from there.", _stop_exit_code)
+        told = what_is_saved() if what is None else f"{what} saved. The same command again goes on from there."
+        raise Stopped(f"Stopped as asked; {told}", _stop_exit_code)

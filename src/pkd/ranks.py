@@ -125,7 +125,7 @@ def on_first(do: Callable[[], Answer]) -> Answer:
         _alone = True
         answer = do()
     except BaseException as error:
-        code = error.exit_code if isinstance(error, PKDError) else 1
+        code = error.exit_code if isinstance(error, PKDError | errors.Stopped) else 1
         told = {"kind": type(error).__name__, "message": str(error), "exit_code": code}
         with contextlib.suppress(RankError), _asking() as store:
             store.set(key, json.dumps({"error": told}))
@@ -250,7 +250,7 @@ def _wait_for_the_first_rank(store: Any) -> None:
         time.sleep(_LONGEST_PAUSE)
 
 
-def _error_of(kind: str, message: str, exit_code: int) -> PKDError:
+def _error_of(kind: str, message: str, exit_code: int) -> PKDError | errors.Stopped:
     found = getattr(errors, kind, None)
     if found is errors.Stopped:
         return errors.Stopped(message, exit_code)

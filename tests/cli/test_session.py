@@ -64,7 +64,9 @@ def test_a_signal_lets_the_job_save_and_names_what_is_safe(number: int, code: in
 def test_where_nothing_is_to_be_saved_a_signal_ends_at_once(number: int, code: int) -> None:
     done = stopped("computing", signals=[number])
     assert done.returncode == code
-    assert "what was finished is saved" in done.stderr
+    assert done.stderr == (
+        "pkd: Stopped as asked; nothing was finished that could be kept. The same command begins anew.\n"
+    )
     assert "Traceback" not in done.stderr
 
 

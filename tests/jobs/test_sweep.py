@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -219,11 +220,20 @@ def test_a_stop_keeps_what_is_done_and_the_same_command_goes_on(workspace: Path,
     first.send_signal(signal.SIGTERM)
     told, _ = first.communicate(timeout=120)
     assert first.returncode == 75, told
-    assert "goes on from there" in told
+    assert "of 3 points, and the checkpoints of those under way, are saved. The same command again goes on" in told
+    assert re.search(r"sweep: stopped after \d", told)
     assert all(line.status == "done" for line in read_trials(tmp_path / "run"))
-    second = command(tmp_path, given)
-    told, _ = second.communicate(timeout=400)
-    assert second.returncode == 0, told
+    second = command(tmp_path, given)  # Ray has ended by then, and with it its handlers of signals
+    wait_until(lambda: list((tmp_path / "run" / "students").glob("*.partial/stage.json")), second)
+    second.send_signal(signal.SIGTERM)
+    told, _ = second.communicate(timeout=120)
+    assert second.returncode == 75, told
+    assert "pkd: Stopped as asked; " in told.splitlines()[-1]
+    assert "The same command again goes on from there." in told.splitlines()[-1]
+    assert re.search(r"train pkd-skip-L2-spread seed 43: stopped after \d", told)
+    third = command(tmp_path, given)
+    told, _ = third.communicate(timeout=400)
+    assert third.returncode == 0, told
     assert len(sealed(tmp_path / "run")) == 3
 
 

@@ -16,6 +16,7 @@ from pkd.cli import serving, training, using
 from pkd.cli.help import OneScreenCommand, OneScreenGroup
 from pkd.cli.session import complain, explain, silence_libraries, stopping_on_signals
 from pkd.cli.usage import usage_sentence
+from pkd.errors import Stopped
 
 _EXAMPLES = {
     "run": ["pkd run recipe.yaml", "pkd run recipe.yaml --set students.0.beta=500 --set seeds=3"],
@@ -101,14 +102,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         silence_libraries()
     with stopping_on_signals():
         try:
-            return _run(given)
-        except BrokenPipeError:  # whoever read our output has had enough, as `| head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        except BaseException as error:
-            if debug and not isinstance(error, SystemExit):
-                traceback.print_exc()
-            return _exit_code(error, debug=debug)
+            return _run_and_explain(given, debug=debug)
+        except Stopped as stopped:  # a signal that came while an error was told
+            return stopped.exit_code
+
+
+def _run_and_explain(arguments: list[str], *, debug: bool) -> int:
+    try:
+        return _run(arguments)
+    except BrokenPipeError:  # whoever read our output has had enough, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except BaseException as error:
+        if debug and not isinstance(error, SystemExit):
+            traceback.print_exc()
+        return _exit_code(error, debug=debug)
 
 
 def _mend_streams() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import functools
@@ -20,7 +21,7 @@ from rich.console import Console
 
 from pkd import progress, ranks
 from pkd.cli.options import Debug, Quiet, declare, parameters_of, spelling_of
-from pkd.errors import PKDError, RankError, RecipeError, ResourceError, first_line
+from pkd.errors import PKDError, RankError, RecipeError, ResourceError, Stopped, first_line
 from pkd.recipe.spelling import named, offers, spelled_as
 from pkd.storage.space import is_full
 
@@ -134,6 +135,13 @@ def stopping_on_signals() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         progress.clear_stop()
+        atexit.register(_ignore_signals)
+
+
+def _ignore_signals() -> None:
+    """While the process ends: all is said and written, and its exit code is to be the command's."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
@@ -152,10 +160,10 @@ def _end_at_once(number: int) -> NoReturn:
 
 def explain(error: BaseException) -> tuple[str, int] | None:
     """The sentence and exit code for an error that is no bug; None for a bug."""
-    if isinstance(error, PKDError):
+    if isinstance(error, PKDError | Stopped):
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        return "Interrupted. The same command again goes on from what was finished.", 130
+        return f"Interrupted; {progress.what_is_saved()}", 130
     if _is_out_of_memory(error):
         return _memory_sentence(error), ResourceError.exit_code
     if _has_lost_a_rank(error):

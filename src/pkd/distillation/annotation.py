@@ -95,6 +95,7 @@ def annotate_rows(
             _check_finite(answers, begin, states_dtype)
             made[name] = _write_shard(_with_answers(shard, answers, teacher_layers, states_dtype), folder / name)
             list_shards(folder, made.values(), cut)
+            progress.saved()
             progress.stop_if_requested(f"{len(_listed(folder, cut))} of {len(starts)} shards are")
     ranks.meet()
     ranks.on_first(lambda: _remove_others(folder, {_shard_name(number) for number in range(len(starts))}))

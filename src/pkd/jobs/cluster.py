@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import signal
 import socket
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pkd import progress
@@ -17,6 +19,8 @@ from pkd.recipe.settings import SweepSettings
 from pkd.recipe.spelling import named, set_to
 
 _WAIT_FOR_CLUSTER = 10.0  # seconds
+_BETWEEN_LOOKS = 0.01
+_ROOM_FOR_AN_ACTION = 1024  # bytes, more than a `struct sigaction` has anywhere
 
 _QUIET = {  # read by Ray when it is imported; what the user set stays
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -53,11 +57,16 @@ def ray_started() -> Iterator[None]:
         yield
         return
     with _own_signals():
-        _start_ray()
+        try:
+            _start_ray()
+        except BaseException:  # stopped half-way: its processes are there already
+            ray.shutdown()
+            raise
     try:
         yield
     finally:
-        ray.shutdown()
+        with progress.saves_on_stop(), _own_signals():  # a stop meanwhile would leave processes behind
+            ray.shutdown()
 
 
 def _start_ray() -> None:
@@ -82,15 +91,46 @@ def _start_ray() -> None:
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """Put back the handlers that ray.init replaces (SIGTERM's by one that aborts), so that a stop is saved first."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Keep this process's handlers of SIGINT and SIGTERM while Ray starts or ends.
+
+    Its Python sets a handler of SIGTERM that leaves at once, its C++ another, and takes that away again when it ends,
+    with Python's own: for the second that the rest takes, SIGTERM would end the process without a word.
+    """
+    import ray._private.utils as of_ray
+
+    if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    sets, over = of_ray.set_sigterm_handler, threading.Event()
+    of_ray.set_sigterm_handler = lambda handler: None
+    keeper = threading.Thread(target=_keep_actions, args=(_actions(numbers), over), daemon=True)
+    keeper.start()
     try:
         yield
     finally:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in before.items():
-                if handler is not None:  # one that Python did not install cannot be put back
-                    signal.signal(number, handler)
+        over.set()
+        keeper.join()
+        of_ray.set_sigterm_handler = sets
+        for number, handler in before.items():
+            if handler is not None:  # one that Python did not install cannot be put back
+                signal.signal(number, handler)
+
+
+def _actions(numbers: Sequence[int]) -> dict[int, Any]:
+    """What the C library does on some signals: `struct sigaction` as it stands."""
+    actions = {number: ctypes.create_string_buffer(_ROOM_FOR_AN_ACTION) for number in numbers}
+    for number, action in actions.items():
+        ctypes.CDLL(None).sigaction(number, None, action)
+    return actions
+
+
+def _keep_actions(actions: Mapping[int, Any], over: threading.Event) -> None:
+    """Put back what the C library does on signals, whoever changes it, until it is over."""
+    while not over.wait(_BETWEEN_LOOKS):
+        for number, action in actions.items():
+            ctypes.CDLL(None).sigaction(number, action, None)
 
 
 def resources_of(sweep: SweepSettings, device: str) -> tuple[dict[str, float], int]:

@@ -114,6 +114,8 @@ def run_stage(
         before = manifest_from(decided["before"])
         if not differences(before.inputs, inputs):
             lacks(before)  # it may tell `build` what else to make, which every rank must know
+    if decided["status"] in ("kept", "resumed") or decided["sealed"]:
+        progress.saved()
     if decided["status"] == "kept":
         return Done(folder, manifest_from(decided["sealed"]), "kept")
     facts = None
@@ -121,7 +123,9 @@ def run_stage(
         with _nothing_left_of_nothing(partial_of(folder)):
             facts = build(partial_of(folder))
         ranks.meet()
-    return Done(folder, manifest_from(ranks.on_first(lambda: finish(facts))), decided["status"])
+    done = Done(folder, manifest_from(ranks.on_first(lambda: finish(facts))), decided["status"])
+    progress.saved()
+    return done
 
 
 @contextlib.contextmanager

@@ -159,6 +159,7 @@ def _train_points(
     missing = [numbers[0] for numbers in twins.values()]
     if ended:
         progress.note(f"{len(ended)} of {len(points)} points are trained already")
+        progress.saved()
     if not missing:
         return list(ended.values())
 

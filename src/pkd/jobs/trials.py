@@ -96,7 +96,7 @@ def run_trials(
         scheduler = ASHAScheduler(time_attr="epoch", max_t=max(2, longest), grace_period=1, reduction_factor=3)
     scratch = RunFolder(folder).trials_scratch
     shutil.rmtree(scratch, ignore_errors=True)
-    with progress.saves_on_stop(), progress.stage(STAGE, len(trials), "points") as stage:
+    with progress.stage(STAGE, len(trials), "points") as stage, progress.saves_on_stop():
         teller = _teller(stage, on_end)
         tuner = tune.Tuner(
             tune.with_resources(functools.partial(_train_point, trials=list(trials), shared=shared), resources),
@@ -115,6 +115,7 @@ def run_trials(
             tuner.fit()
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+        progress.stop_if_requested(f"{stage.done} of {len(trials)} points, and the checkpoints of those under way, are")
 
 
 def _train_point(config: dict[str, Any], trials: Sequence[Trial], shared: Shared) -> None:

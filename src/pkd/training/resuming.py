@@ -101,8 +101,8 @@ class ResumableTrainer(Trainer):
         self._leg_started = time.monotonic()
         keep_freed_memory()
         with (
-            progress.saves_on_stop(),
             progress.stage(self.stage_name, unit="steps") as self._stage,
+            progress.saves_on_stop(),
             deterministic_algorithms(self.deterministic),
         ):
             output = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
@@ -168,6 +168,7 @@ class ResumableTrainer(Trainer):
             seal(folder, KIND, self._inputs(), {"step": self.state.global_step, "best": best and best.name})
             rotate(folder.parent, best)
         ranks.meet()
+        progress.saved()
 
     def _load_best_model(self) -> None:
         best = Path(str(self.state.best_model_checkpoint))
