@@ -224,7 +224,7 @@ def test_a_stop_keeps_what_is_done_and_the_same_command_goes_on(workspace: Path,
     assert re.search(r"sweep: stopped after \d", told)
     assert all(line.status == "done" for line in read_trials(tmp_path / "run"))
     second = command(tmp_path, given)  # Ray has ended by then, and with it its handlers of signals
-    wait_until(lambda: list((tmp_path / "run" / "students").glob("*.partial/stage.json")), second)
+    wait_until(lambda: list((tmp_path / "run" / "students").glob("*.partial/checkpoint-*/manifest.json")), second)
     second.send_signal(signal.SIGTERM)
     told, _ = second.communicate(timeout=120)
     assert second.returncode == 75, told
