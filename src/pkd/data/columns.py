@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
-from math import isfinite
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pkd import progress
-from pkd.data.choices import Question, choice_texts, groups_of, right_choices
+from pkd.data.choices import Question, choice_texts, groups_of, right_choices, text_of
 from pkd.data.lengths import CHARACTERS_A_WORD_PIECE
-from pkd.data.raw_labels import LabelReader
+from pkd.data.raw_labels import Kept, LabelReader
 from pkd.data.tables import RawTable, places
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
@@ -52,49 +52,203 @@ def clean_rows(
     """
     import datasets
 
-    raw, texts, kept = clean_texts(raw, on_empty)
-    if raw.labels is not None:
-        reader = reader or LabelReader(settings)
-        kept = reader.labelled(raw, kept)
-    _warn_of_control_characters(raw, texts)
-    if cut:
-        texts = [_cut(raw, text, CHARACTERS_A_WORD_PIECE * settings.max_length) for text in texts]
-    columns: dict[str, Any] = dict(zip(_text_names(raw, len(texts)), texts, strict=True))
-    if raw.labels is not None and reader is not None:
-        columns["label"] = reader.read(raw, kept)
-    if raw.groups is not None and (groups := groups_of(raw.groups)) is not None:
-        columns["group"] = pa.array(groups, pa.string())
-    table = pa.table(columns)
-    if kept is not None:
-        table = table.filter(pa.array(kept))
-    return datasets.Dataset(table)
+    cleaner = RowCleaner(settings, on_empty=on_empty, cut=cut, reader=reader)
+    texts = cleaner.add(raw)
+    decided = cleaner.decide()
+    assert texts is not None  # else there was nothing to decide
+    return datasets.Dataset(decided.rows_of(texts, 0, 0, decided.labels))
 
 
-def clean_texts(
-    raw: RawTable, on_empty: OnEmpty
-) -> tuple[RawTable, list[pa.ChunkedArray], np.ndarray[Any, np.dtype[np.bool_]] | None]:
-    """The table, of choices with the right ones as its labels; its texts as strings; which rows stay, None for all.
+@dataclass(frozen=True)
+class Decided:
+    """What holds of all the rows of a source.
 
-    Raises:
-        DataError: if there are no rows, ids stand more than once, or too many texts are empty.
+    Attributes:
+        kept: which rows stay, None where all do.
+        labels: of the rows that stay; None where the source has none.
+        groups: of the rows that stay, where they part them.
     """
-    rows = len(raw.texts[0])
-    if rows == 0:
-        raise DataError(f"{raw.source} has 0 rows; give a file with examples.")
-    _check_ids(raw)
-    texts = [_as_strings(raw, column) for column in raw.texts]
-    if raw.choices is not None:
-        texts = _texts_of_choices(raw, texts)
-        raw = dataclasses.replace(raw, labels=_right_choices(raw))
-    kept = _kept_rows(raw, texts, on_empty)
-    if kept is not None and not kept.any():
-        raise DataError(f"{raw.source} has 0 rows left: all {rows:,} have an empty text.")
-    return raw, texts, kept
+
+    kept: np.ndarray[Any, np.dtype[np.bool_]] | None
+    labels: pa.Array | None
+    groups: pa.Array | None
+
+    def rows_of(self, texts: pa.Table, begin: int, stayed: int, labels: pa.Array | None) -> pa.Table:
+        """The rows of a part that stay, with their labels and groups.
+
+        Args:
+            texts: of the part, all its rows.
+            begin: how many rows come before the part.
+            stayed: how many of those stay.
+            labels: as `labels`, perhaps turned into something else.
+        """
+        if self.kept is not None:
+            texts = texts.filter(pa.array(self.kept[begin : begin + len(texts)]))
+        for name, column in (("label", labels), ("group", self.groups)):
+            if column is not None:
+                texts = texts.append_column(name, column.slice(stayed, len(texts)))
+        return texts
 
 
-def has_texts(raw: RawTable) -> bool:
-    """Whether any row has a text, and both of them where it is a pair."""
-    return not _empty([_as_strings(raw, column) for column in raw.texts]).all()
+class RowCleaner:
+    """Cleans the rows of a source a part at a time, and decides once what concerns them all.
+
+    A part's texts can be cleaned by themselves. How many texts are empty, which ids are given twice, how labels and
+    answers are meant, and whether groups part the rows, all of the rows tell. What is kept of them meanwhile is small:
+    a label is one of few, whose text is held once.
+    """
+
+    def __init__(
+        self, settings: DataSettings, *, on_empty: OnEmpty, cut: bool = True, reader: LabelReader | None = None
+    ) -> None:
+        self._on_empty = on_empty
+        self._most = CHARACTERS_A_WORD_PIECE * settings.max_length if cut else None
+        self._settings, self._reader = settings, reader
+        self._source = ""
+        self._rows = self._controls = self._long = 0
+        self._empty: list[np.ndarray[Any, np.dtype[np.bool_]]] = []
+        self._lines: list[np.ndarray[Any, Any]] = []
+        self._ids: list[pa.Array] = []
+        self._labels: list[Any] | None = None
+        self._groups: list[str] | None = None
+        self._spelled: dict[str, str] = {}
+        self._kinds_of_numbers: set[str] = set()
+        self._choices: int | None = None
+        self._is_typed = True
+        self._fault: DataError | None = None
+
+    def add(self, raw: RawTable) -> pa.Table | None:
+        """Clean the texts of the next part: all its rows, as strings.
+
+        None where they are no texts; `decide` says so, when all parts have been seen.
+        """
+        self._take_note(raw)
+        if self._fault is not None:
+            return None
+        try:
+            texts = [self._as_strings(raw, column) for column in raw.texts]
+            if raw.choices is not None:
+                texts = self._texts_of_choices(raw, texts)
+        except DataError as error:
+            self._fault = error
+            return None
+        self._empty.append(_empty(texts))
+        self._controls += sum(pc.sum(pc.match_substring_regex(text, _CONTROL)).as_py() or 0 for text in texts)
+        if self._most is not None:
+            texts = [self._cut(text, self._most) for text in texts]
+        return pa.table(dict(zip(_text_names(raw, len(texts)), texts, strict=True)))
+
+    def decide(self) -> Decided:
+        """What holds of all the rows, once every part was added.
+
+        Raises:
+            DataError: as `decide_texts`; or if a row has no label, or labels are no classes.
+        """
+        raw, kept = self.decide_texts()
+        reader = self._reader or LabelReader(self._settings)
+        if raw.labels is not None:
+            kept = reader.labelled(raw, kept)
+        self._tell_what_was_changed()
+        labels = None if raw.labels is None else reader.read(raw, kept)
+        groups = None if self._groups is None else groups_of(self._groups)
+        columns = [labels, None if groups is None else pa.array(groups, pa.string())]
+        if kept is not None:
+            columns = [None if column is None else column.filter(pa.array(kept)) for column in columns]
+        return Decided(kept, *columns)
+
+    def decide_texts(self) -> tuple[RawTable, Kept]:
+        """The rows as a table without their texts, and which of them stay for what their texts are; None for all.
+
+        Raises:
+            DataError: if there are no rows, ids stand more than once, or too many texts are empty.
+        """
+        if self._rows == 0:
+            raise DataError(f"{self._source} has 0 rows; give a file with examples.")
+        _check_ids(self._ids, self._source)
+        if self._fault is not None:
+            raise self._fault
+        raw = RawTable(
+            source=self._source,
+            texts=(pa.chunked_array([pa.nulls(self._rows)]),),
+            labels=self._labels,
+            choices=None if self._choices is None else pa.chunked_array([pa.nulls(self._rows)]),
+            lines=np.concatenate(self._lines) if self._lines else None,
+            is_typed=self._is_typed,
+        )
+        self._labels, self._lines, self._ids = None, [], []  # held no longer than needed
+        if self._choices is not None and raw.labels is not None:
+            answers = right_choices(list(raw.labels), lambda row: f"{raw.source}, {places(raw, [row])}")
+            raw = dataclasses.replace(raw, labels=answers)
+        kept = _kept_rows(raw, np.concatenate(self._empty), self._on_empty)
+        if kept is not None and not kept.any():
+            raise DataError(f"{raw.source} has 0 rows left: all {self._rows:,} have an empty text.")
+        return raw, kept
+
+    def _take_note(self, raw: RawTable) -> None:
+        """Keep what only all of the rows decide."""
+        self._source, self._is_typed = raw.source, raw.is_typed
+        self._rows += len(raw.texts[0])
+        if raw.lines is not None:
+            self._lines.append(raw.lines.astype(np.int32 if raw.lines[-1:].sum() < 2**31 else np.int64))
+        if raw.ids is not None:
+            self._ids.append(_texts_of_ids(raw.ids))
+        if raw.labels is not None:
+            values = raw.labels if isinstance(raw.labels, list) else raw.labels.to_pylist()
+            once = self._spelled.setdefault
+            self._labels = self._labels or []
+            self._labels.extend(once(value, value) if isinstance(value, str) else value for value in values)
+        if raw.groups is not None:
+            self._groups = self._groups or []
+            self._groups.extend(self._spelled.setdefault(group, group) for group in raw.groups)
+
+    def _as_strings(self, raw: RawTable, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        strings, kind = as_strings(raw, column)
+        if kind is not None:
+            self._kinds_of_numbers.add(kind)
+        return strings
+
+    def _texts_of_choices(self, raw: RawTable, texts: Sequence[pa.ChunkedArray]) -> list[pa.ChunkedArray]:
+        """What a model reads of each question: its context, and for each choice what it says of it.
+
+        Raises:
+            DataError: if questions have different numbers of choices.
+        """
+        assert raw.choices is not None  # the source has questions
+        counts = pc.list_value_length(raw.choices).to_numpy()
+        if self._choices is None and len(counts):
+            self._choices = int(counts[0])
+        if (others := np.flatnonzero(counts != self._choices)).size:
+            raise DataError(
+                f"{raw.source}, {places(raw, others[:1])}: the question has {counts[others[0]]} choices, the first one "
+                f"{self._choices}; give every question as many."
+            )
+        asked = zip(zip(*(text.to_pylist() for text in texts), strict=True), raw.choices.to_pylist(), strict=True)
+        rows = [choice_texts(of, choices) for of, choices in asked]
+        columns: list[list[str]] = [list(column) for column in zip(*rows, strict=True)]
+        return [pa.chunked_array([column], pa.string()) for column in columns or [[]] * (1 + (self._choices or 0))]
+
+    def _cut(self, text: pa.ChunkedArray, most: int) -> pa.ChunkedArray:
+        """Both ends of long texts, `most` characters each: which is read is for the tokenizer's truncation side."""
+        long = pc.greater(pc.utf8_length(text), 2 * most)
+        count = pc.sum(long).as_py()
+        if not count:
+            return text
+        self._long += count
+        front, end = pc.utf8_slice_codeunits(text, 0, most), pc.utf8_slice_codeunits(text, -most)
+        return pc.if_else(long, pc.binary_join_element_wise(front, end, ""), text)
+
+    def _tell_what_was_changed(self) -> None:
+        for kind in sorted(self._kinds_of_numbers):
+            progress.note(f"{self._source}: a text column holds numbers ({kind}); they are read as text.")
+        if self._controls:
+            progress.warn(
+                f"{self._source}: {self._controls:,} texts hold NUL or other control characters; is the encoding right?"
+            )
+        if self._long and self._most is not None:
+            progress.note(
+                f"{self._source}: of {self._long:,} texts of more than {2 * self._most:,} characters what lies more "
+                f"than {self._most:,} from both ends was cut out, before tokenising."
+            )
 
 
 def questions_of(raw: RawTable) -> list[Question]:
@@ -106,33 +260,9 @@ def questions_of(raw: RawTable) -> list[Question]:
     assert raw.choices is not None  # the source has questions
     if not len(raw.choices):
         raise DataError(f"{raw.source} has 0 rows; give a file with questions.")
-    texts = zip(*(_as_strings(raw, column).to_pylist() for column in raw.texts), strict=True)
+    texts = zip(*(as_strings(raw, column)[0].to_pylist() for column in raw.texts), strict=True)
     asked = zip(texts, raw.choices.to_pylist(), strict=True)
     return [Question(question, tuple(choices), *context) for (*context, question), choices in asked]
-
-
-def _texts_of_choices(raw: RawTable, texts: Sequence[pa.ChunkedArray]) -> list[pa.ChunkedArray]:
-    """What a model reads of each question: its context, and for each choice what it says of it.
-
-    Raises:
-        DataError: if questions have different numbers of choices.
-    """
-    assert raw.choices is not None  # the source has questions
-    counts = pc.list_value_length(raw.choices).to_numpy()
-    if (others := np.flatnonzero(counts != counts[0])).size:
-        raise DataError(
-            f"{raw.source}, {places(raw, others[:1])}: the question has {counts[others[0]]} choices, the first one "
-            f"{counts[0]}; give every question as many."
-        )
-    asked = zip(zip(*(text.to_pylist() for text in texts), strict=True), raw.choices.to_pylist(), strict=True)
-    rows = [choice_texts(of, choices) for of, choices in asked]
-    return [pa.chunked_array([list(column)], pa.string()) for column in zip(*rows, strict=True)]
-
-
-def _right_choices(raw: RawTable) -> list[int | None] | None:
-    if raw.labels is None:
-        return None
-    return right_choices(list(raw.labels), lambda row: f"{raw.source}, {places(raw, [row])}")
 
 
 def _text_names(raw: RawTable, count: int) -> tuple[str, ...]:
@@ -141,28 +271,30 @@ def _text_names(raw: RawTable, count: int) -> tuple[str, ...]:
     return ("text",) if count == 1 else ("text_a", "text_b")
 
 
-def _as_strings(raw: RawTable, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    kind = column.type
+def as_strings(raw: RawTable, column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, str | None]:
+    """A column of texts, nulls as empty ones, and what kind of numbers were made texts of, if any.
+
+    Raises:
+        DataError: if it holds neither texts nor numbers.
+    """
+    kind, numbers = column.type, None
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
         kind = column.type
     if pa.types.is_null(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         column = column.cast(pa.string())
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
-        values = [value if value is None or isfinite(value) else None for value in column.to_pylist()]
-        if any(value is not None for value in values):  # else nothing is missing but the texts
-            progress.note(f"{raw.source}: a text column holds numbers ({kind}); they are read as text.")
-        column = pa.chunked_array([[None if value is None else str(value) for value in values]], pa.string())
+        values = [text_of(value) for value in column.to_pylist()]
+        if any(value is not None for value in values):  # else nothing but the texts is missing
+            numbers = str(kind)
+        column = pa.chunked_array([values], pa.string())
     elif not pa.types.is_string(kind):
         raise DataError(f"{raw.source}: a text column holds values of type {kind}; texts are expected.")
-    return column.fill_null("") if column.null_count else column
+    return column.fill_null("") if column.null_count else column, numbers
 
 
-def _kept_rows(
-    raw: RawTable, texts: Sequence[pa.ChunkedArray], on_empty: OnEmpty
-) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
+def _kept_rows(raw: RawTable, empty: np.ndarray[Any, np.dtype[np.bool_]], on_empty: OnEmpty) -> Kept:
     """Which rows stay, None where all do."""
-    empty = _empty(texts)
     count = int(empty.sum())
     if count == 0:
         return None
@@ -188,34 +320,24 @@ def _empty(texts: Sequence[pa.ChunkedArray]) -> np.ndarray[Any, np.dtype[np.bool
     return empty
 
 
-def _warn_of_control_characters(raw: RawTable, texts: Sequence[pa.ChunkedArray]) -> None:
-    count = sum(pc.sum(pc.match_substring_regex(text, _CONTROL)).as_py() or 0 for text in texts)
-    if count:
-        progress.warn(f"{raw.source}: {count:,} texts hold NUL or other control characters; is the encoding right?")
+def _texts_of_ids(ids: pa.ChunkedArray | list[Any]) -> pa.Array:
+    values = ids if isinstance(ids, list) else ids.to_pylist()
+    return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
-def _cut(raw: RawTable, text: pa.ChunkedArray, most: int) -> pa.ChunkedArray:
-    """Both ends of long texts, `most` characters each: which one is read is for the tokenizer's truncation side."""
-    long = pc.greater(pc.utf8_length(text), 2 * most)
-    count = pc.sum(long).as_py()
-    if not count:
-        return text
-    progress.note(
-        f"{raw.source}: of {count:,} texts of more than {2 * most:,} characters what lies more than {most:,} from both "
-        "ends was cut out, before tokenising."
-    )
-    ends = pc.binary_join_element_wise(pc.utf8_slice_codeunits(text, 0, most), pc.utf8_slice_codeunits(text, -most), "")
-    return pc.if_else(long, ends, text)
-
-
-def _check_ids(raw: RawTable) -> None:
-    if raw.ids is None:
+def _check_ids(ids: Sequence[pa.Array], source: str) -> None:
+    """Refuse ids that are given twice, which are found by their hashes: a million of them take 8 MB more."""
+    hashes = [np.fromiter(map(hash, part.to_pylist()), dtype=np.int64, count=len(part)) for part in ids]
+    if not hashes:
         return
-    values = raw.ids if isinstance(raw.ids, list) else raw.ids.to_pylist()
-    twice = [value for value, count in Counter(map(str, values)).items() if count > 1 and value not in ("", "None")]
-    if twice:
+    found, counts = np.unique(np.concatenate(hashes), return_counts=True)
+    several = found[counts > 1]
+    values: Counter[str] = Counter()
+    for part, of_part in zip(ids, hashes, strict=True):
+        values.update(part.filter(pa.array(np.isin(of_part, several))).drop_null().to_pylist())
+    if twice := [value for value, count in values.items() if count > 1 and value not in ("", "None")]:
         more = f" and {len(twice) - _SHOWN:,} more" if len(twice) > _SHOWN else ""
         raise DataError(
-            f"{raw.source}: ids stand more than once: {', '.join(twice[:_SHOWN])}{more}. Were files put together "
+            f"{source}: ids stand more than once: {', '.join(twice[:_SHOWN])}{more}. Were files put together "
             "twice? Take the copies out, or rename the id column if it does not number the rows."
         )

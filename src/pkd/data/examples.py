@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -90,6 +90,27 @@ def load_examples(
         on_source=on_source,
     )
     _check_same_kind(data)
+    outputs = encode_splits(data, reader, {split: str(getattr(settings, split)) for split in data})
+    checked = check_splits(data)
+    for warning in checked.warnings:
+        progress.warn(warning)
+    return Examples(data, outputs.label_names, outputs.problem_type, checked.warnings, sources, checked.shared)
+
+
+def encode_splits(data: datasets.DatasetDict, reader: LabelReader, sources: Mapping[str, str]) -> Outputs:
+    """Turn the labels of all splits that have them into what is learned, in place.
+
+    Args:
+        data: rows as `read_data` reads them.
+        reader: that has read their labels.
+        sources: of each split, for messages.
+
+    Returns:
+        What a head for these rows answers.
+
+    Raises:
+        DataError: if labels are not the classifier's, or not of one kind.
+    """
     outputs, names_from = _outputs_of_examples(data, reader)
     for split in data:
         if split != "unlabelled":
@@ -97,15 +118,12 @@ def load_examples(
                 data[split],
                 outputs.label_names,
                 split=split,
-                source=str(getattr(settings, split)),
+                source=sources[split],
                 problem_type=outputs.problem_type,
-                ids_are_teacher_ids=settings.label_ids_are_teacher_ids,
+                ids_are_teacher_ids=reader.settings.label_ids_are_teacher_ids,
                 names_from=names_from,
             )
-    checked = check_splits(data)
-    for warning in checked.warnings:
-        progress.warn(warning)
-    return Examples(data, outputs.label_names, outputs.problem_type, checked.warnings, sources, checked.shared)
+    return outputs
 
 
 def _outputs_of_examples(data: datasets.DatasetDict, reader: LabelReader) -> tuple[Outputs, str]:

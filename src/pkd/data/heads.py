@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from pkd import progress
-from pkd.data.columns import clean_texts
+from pkd.data.columns import RowCleaner
 from pkd.data.sources import DELIMITED, JSON_LINES, WITHOUT_LABELS, choose_columns, find_source, read_file
 from pkd.data.tasks import Columns
 from pkd.data.typed_tables import parquet_columns
@@ -53,7 +53,9 @@ def _fault(source: str, split: str, settings: DataSettings, *, columns: bool) ->
                 tables = read_file(path, choose, settings, labelled=labelled, rows_a_table=None if small else _ROWS)
                 head = next(tables)
                 if small:
-                    clean_texts(head, "keep" if split == "predict" else settings.on_empty)
+                    cleaner = RowCleaner(settings, on_empty="keep" if split == "predict" else settings.on_empty)
+                    cleaner.add(head)
+                    cleaner.decide_texts()
                 with contextlib.suppress(AttributeError):
                     tables.close()  # type: ignore[attr-defined] # a generator, which holds the file open
     except (DataError, RecipeError) as error:

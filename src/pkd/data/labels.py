@@ -130,7 +130,6 @@ def encode_labels(
     problem_type: ProblemType = "single_label_classification",
     ids_are_teacher_ids: bool = False,
     names_from: str = "classifier",
-    is_part: bool = False,
 ) -> datasets.Dataset:
     """Turn labels into what is learned: class ids (int64), a score (float32), or 0 and 1 for each class (float32 [C]).
 
@@ -142,13 +141,12 @@ def encode_labels(
         source: where it was read from.
         ids_are_teacher_ids: integers are positions in `names`, whatever the names are.
         names_from: where `names` come from, for messages: "classifier" or "training rows".
-        is_part: the rows are a part of the split, of which one class alone may be seen.
 
     Raises:
         DataError: showing both lists of classes, if a label cannot be matched; or if labels are of another kind of
             problem than the classifier's.
     """
-    where = source if is_part else f"{source} ({split})"
+    where = f"{source} ({split})"
     if "label" not in dataset.column_names:
         raise DataError(f"{where} has no labels: it can be predicted, not trained or measured on.")
     _check_kind(dataset, problem_type, where)
@@ -174,8 +172,7 @@ def encode_labels(
     else:
         ids = match_names(counts, names)
     _refuse_unknown(counts, ids, names, where, names_from, numbers_for_names=numbers)
-    if not is_part:
-        _check_classes(counts, names, split, where)
+    _check_classes(counts, names, split, where)
     return _with_labels(dataset, pa.array((ids[label] for label in column_values(dataset, "label")), pa.int64()))
 
 

@@ -275,7 +275,7 @@ def read_file(
     if suffix in JSON_LINES or (suffix == ".txt" and settings.problem_type == "multiple_choice"):
         return read_json_lines(path, choose, encoding=settings.encoding, rows_a_table=rows_a_table)
     if suffix == ".parquet":
-        return iter([read_parquet(path, choose)])
+        return read_parquet(path, choose, rows_a_table=rows_a_table)
     if suffix != ".txt":
         raise DataError(
             f"{path.absolute()} ends in '{path.suffix}', which is no format that is read here. Give one of "

@@ -1,13 +1,15 @@
-"""Examples that come as a stream, or lie in files larger than the memory, become rows on the disk, a chunk at a time.
+"""Examples that come as a stream, or lie in files larger than the memory, become rows on the disk.
 
 What comes out is an ordinary memory-mapped dataset, so that everything after it needs no second way of doing things.
-Files are read as everywhere, in parts; `datasets` streams Parquet, saved folders and the hub. What a row must be is
-checked chunk by chunk.
+Files are read as everywhere, in parts; `datasets` streams saved folders and the hub. The texts of a part go to the disk
+at once. What all rows decide together, as how their labels are meant, is decided when all have been seen, by what
+decides it for rows that are read whole: both ways give the same rows, or the same error.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,8 +18,8 @@ import datasets
 import pyarrow as pa
 
 from pkd import progress
-from pkd.data.columns import clean_rows, has_texts
-from pkd.data.labels import encode_labels
+from pkd.data.columns import RowCleaner
+from pkd.data.examples import encode_splits
 from pkd.data.outputs import Outputs
 from pkd.data.raw_labels import LabelReader
 from pkd.data.sources import SUFFIXES, choose_columns, parted, read_file, require_sources
@@ -29,6 +31,7 @@ from pkd.recipe.places import local_path
 from pkd.recipe.settings import DataSettings
 
 _ROWS_A_CHUNK = 4096
+_ROWS, _TEXTS = "rows-{:06d}.arrow", "texts-{:06d}.arrow"  # texts before it is decided which rows stay
 
 
 def spool(
@@ -38,7 +41,7 @@ def spool(
     folder: Path,
     stage: progress.Stage,
 ) -> datasets.Dataset:
-    """Write a stream's rows into `folder` as they come; only a chunk of them is ever in the memory.
+    """Write a stream's rows into `folder` as they come; of their texts only a chunk is ever in the memory.
 
     Args:
         source: a stream, or a .csv, .tsv, .jsonl, .parquet or .txt file, a folder saved by `datasets` or a hub name.
@@ -55,32 +58,59 @@ def spool(
     """
     name = source if isinstance(source, str) else "the stream"
     file = _file_of(source)
-    if file is not None and file.suffix.lower() == ".txt":
-        settings = dataclasses.replace(settings, on_empty="drop")  # blank lines part paragraphs there
     reader = LabelReader(settings, outputs)
     settings = dataclasses.replace(settings, problem_type=outputs.problem_type)
-    parts = 0
+    if file is not None and file.suffix.lower() == ".txt":
+        settings = dataclasses.replace(settings, on_empty="drop")  # blank lines part paragraphs there
+    cleaner = RowCleaner(settings, on_empty=settings.on_empty, reader=reader)
+    parts: list[Path] = []
     for raw in _tables(source, file, settings, name):
-        where = f"{name}, rows {stage.done + 1:,} to {stage.done + len(raw.texts[0]):,}"
         stage.advance(len(raw.texts[0]))
-        if settings.on_empty == "drop" and not has_texts(raw):
-            continue
-        rows = _clean(dataclasses.replace(raw, source=where), settings, reader)
-        parts += 1
-        table = rows.with_format("arrow")[:].replace_schema_metadata(None)
-        path = str(folder / f"rows-{parts:06d}.arrow")
-        with pa.OSFile(path, "wb") as out, pa.ipc.new_stream(out, table.schema) as writer:
-            writer.write_table(table.combine_chunks())
-    if not parts:
-        raise DataError(f"{name} has 0 rows with a text; give a source with examples.")
+        if (texts := cleaner.add(raw)) is not None and len(texts):
+            parts.append(folder / _TEXTS.format(len(parts) + 1))
+            _write(texts, parts[-1])
+    decided = cleaner.decide()
+    split = "train" if isinstance(source, str) else "stream"  # a stream of one class may be a part of something
+    labels = None if decided.labels is None else _encoded(decided.labels, _names(parts[0]), reader, split, name)
+    begin = stayed = 0
+    for number, part in enumerate(parts, start=1):
+        with pa.memory_map(str(part)) as file_of_part:
+            texts = pa.ipc.open_stream(file_of_part).read_all()
+            rows = decided.rows_of(texts, begin, stayed, labels)
+            begin, stayed = begin + len(texts), stayed + len(rows)
+            if len(rows):
+                _write(rows, folder / _ROWS.format(number))
+        part.unlink()
     return open_spool(folder)
+
+
+def _encoded(labels: pa.Array, columns: Sequence[str], reader: LabelReader, split: str, name: str) -> pa.Array:
+    """The labels of all rows as what is learned; columns of nothing stand for their texts, which are on the disk."""
+    texts = {column: pa.nulls(len(labels)) for column in columns}
+    data = datasets.DatasetDict({split: datasets.Dataset(pa.table({**texts, "label": labels}))})
+    encode_splits(data, reader, {split: name})
+    column = data[split].with_format("arrow")[:]["label"].combine_chunks()
+    return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
+
+
+def _names(part: Path) -> list[str]:
+    with pa.memory_map(str(part)) as file:
+        return list(pa.ipc.open_stream(file).schema.names)
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    table = table.replace_schema_metadata(None).combine_chunks()
+    with pa.OSFile(str(path), "wb") as out, pa.ipc.new_stream(out, table.schema) as writer:
+        writer.write_table(table)
 
 
 def is_spool(folder: Path) -> bool:
     """Whether a folder holds nothing but what `spool` wrote, as one that a killed process left, or is not there."""
     if not folder.exists():
         return True
-    return folder.is_dir() and all(path.match("rows-*.arrow") for path in folder.iterdir())
+    return folder.is_dir() and all(
+        path.match("rows-*.arrow") or path.match("texts-*.arrow") for path in folder.iterdir()
+    )
 
 
 def open_spool(folder: Path) -> datasets.Dataset:
@@ -107,21 +137,26 @@ def _tables(
 ) -> Iterator[RawTable]:
     """The columns that are used, some rows at a time."""
 
-    def choose(columns: Sequence[str]) -> Columns:
+    @functools.cache  # what is told of the columns is told once
+    def chosen(columns: tuple[str, ...]) -> Columns:
         named = settings.label_column is not None  # and must be there: its rows are no unlabelled text
         labelled = named or bool(find_columns(columns, settings, name, labelled=False).labels)
         return choose_columns(columns, settings=settings, source=name, labelled=labelled)
 
-    if file is not None and file.suffix.lower() != ".parquet":
+    def choose(columns: Sequence[str]) -> Columns:
+        return chosen(tuple(columns))
+
+    if file is not None:
         yield from read_file(file, choose, settings, labelled=False, rows_a_table=_ROWS_A_CHUNK)
         return
-    stream = _open_stream(source, file) if isinstance(source, str) else source
+    stream, begin = _open_stream(source) if isinstance(source, str) else source, 0
     for rows in _chunks(stream, name):
-        yield raw_rows(rows, choose, name)
+        yield raw_rows(rows, choose, name, begin)
+        begin += len(rows)
 
 
-def _open_stream(source: str, file: Path | None) -> datasets.IterableDataset:
-    """A Parquet file, a saved folder or a dataset of the hub as a stream of its rows.
+def _open_stream(source: str) -> datasets.IterableDataset:
+    """A saved folder or a dataset of the hub as a stream of its rows.
 
     Raises:
         DataError: if it does not exist or cannot be streamed.
@@ -129,8 +164,6 @@ def _open_stream(source: str, file: Path | None) -> datasets.IterableDataset:
     name, part = parted(source)
     path = local_path(name)
     try:
-        if file is not None:
-            return datasets.load_dataset("parquet", data_files=str(file), split="train", streaming=True)
         if path.is_dir():
             return load_saved(path, "train", part, SUFFIXES).to_iterable_dataset()
         owner, dataset, *config = name.split("/")
@@ -154,20 +187,3 @@ def _chunks(stream: datasets.IterableDataset, name: str) -> Iterator[datasets.Da
         if table is None:
             return
         yield datasets.Dataset(table) if stream.features is None else datasets.Dataset(table).cast(stream.features)
-
-
-def _clean(raw: RawTable, settings: DataSettings, reader: LabelReader) -> datasets.Dataset:
-    raw = dataclasses.replace(raw, groups=None)  # whether they part anything, only all of the rows would tell
-    rows = clean_rows(raw, settings, on_empty=settings.on_empty, reader=reader)
-    outputs = reader.outputs
-    if raw.labels is None or outputs is None:
-        return rows
-    return encode_labels(
-        rows,
-        outputs.label_names,
-        split="stream",
-        source=raw.source,
-        problem_type=outputs.problem_type,
-        ids_are_teacher_ids=settings.label_ids_are_teacher_ids,
-        is_part=True,
-    )

@@ -28,7 +28,8 @@ class RawTable:
 
     Of a multiple choice `texts` are the question, behind its context if it has one, `choices` the list of each row's
     choices, and its label is what its answer can mean (`Readings`). Of `label_set` columns a row's label is the list of
-    their values. `is_typed`: the format tells text from numbers, which CSV does not.
+    their values. `is_typed`: the format tells text from numbers, which CSV does not. `begin`: how many rows of the
+    source come before those of this part.
     """
 
     source: str
@@ -39,6 +40,7 @@ class RawTable:
     groups: list[str] | None = None
     lines: np.ndarray[Any, np.dtype[np.int64]] | None = None
     is_typed: bool = True
+    begin: int = 0
 
 
 @dataclass
@@ -132,6 +134,6 @@ def places(raw: RawTable, rows: Sequence[int] | np.ndarray[Any, Any]) -> str:
     'lines 2, 5'
     """
     word = "row" if raw.lines is None else "line"
-    numbers = [int(row) + 1 if raw.lines is None else int(raw.lines[row]) for row in rows[:_SHOWN]]
+    numbers = [int(row) + 1 + raw.begin if raw.lines is None else int(raw.lines[row]) for row in rows[:_SHOWN]]
     more = f" and {len(rows) - _SHOWN:,} more" if len(rows) > _SHOWN else ""
     return f"{word}{'s' if len(rows) > 1 else ''} {', '.join(str(number) for number in numbers)}{more}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pkd.data.choices import listed_choices, read_answer
+from pkd.data.choices import Readings, listed_choices, read_answer
 from pkd.data.tables import RawTable
 from pkd.data.tasks import Columns
 from pkd.errors import DataError, first_line
@@ -39,8 +39,8 @@ def parquet_columns(path: Path) -> list[str]:
         raise _unreadable(path, error) from error
 
 
-def read_parquet(path: Path, choose: Any) -> RawTable:
-    """The columns of a Parquet file that `choose` takes.
+def read_parquet(path: Path, choose: Any, *, rows_a_table: int | None = None) -> Iterator[RawTable]:
+    """The columns of a Parquet file that `choose` takes; `rows_a_table` as `read_delimited` has it.
 
     Raises:
         DataError: if it cannot be read.
@@ -49,12 +49,16 @@ def read_parquet(path: Path, choose: Any) -> RawTable:
 
     try:
         file = pq.ParquetFile(path, memory_map=True)
-        names = list(file.schema_arrow.names)
-        columns = choose(names)
-        table = file.read(columns=list(columns.all))
+        columns = choose(list(file.schema_arrow.names))
+        begin, wanted = 0, list(columns.all)
+        if rows_a_table is None or file.metadata.num_rows == 0:
+            yield _of_table(file.read(columns=wanted), columns, str(path), 0)
+            return
+        for batch in file.iter_batches(rows_a_table, columns=wanted):
+            yield _of_table(pa.Table.from_batches([batch]), columns, str(path), begin)
+            begin += len(batch)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
-    return _of_table(table, columns, str(path))
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
@@ -136,8 +140,11 @@ def choose_split(names: Sequence[str], source: str, split: str, part: str | None
     )
 
 
-def raw_rows(rows: datasets.Dataset, choose: Any, source: str) -> RawTable:
-    """The columns of a dataset that `choose` takes; classes that it knows the names of are called by them."""
+def raw_rows(rows: datasets.Dataset, choose: Any, source: str, begin: int = 0) -> RawTable:
+    """The columns of a dataset that `choose` takes; classes that it knows the names of are called by them.
+
+    `begin` is how many rows of the source come before these.
+    """
     columns = choose(rows.column_names)
     wanted = list(columns.all)
     kept = rows.select_columns(wanted)
@@ -147,7 +154,7 @@ def raw_rows(rows: datasets.Dataset, choose: Any, source: str) -> RawTable:
     if columns.label is not None and len(kept):
         named = _with_names(table.column(columns.label), rows.features[columns.label], columns, source)
         table = table.set_column(table.schema.get_field_index(columns.label), columns.label, named)
-    return _of_table(table, columns, source)
+    return _of_table(table, columns, source, begin)
 
 
 def _with_names(values: pa.ChunkedArray, feature: Any, columns: Columns, source: str) -> pa.ChunkedArray | pa.Array:
@@ -174,48 +181,47 @@ def _class_name(feature: datasets.ClassLabel, value: int | None) -> str | None:
     return str(feature.int2str(int(value)))
 
 
-def _of_table(table: pa.Table, columns: Columns, source: str) -> RawTable:
+def _of_table(table: pa.Table, columns: Columns, source: str, begin: int) -> RawTable:
     labels: Any = table.column(columns.label) if columns.label is not None else None
     if columns.label_set:
         labels = [
             list(row) for row in zip(*(table.column(name).to_pylist() for name in columns.label_set), strict=True)
         ]
-    texts = tuple(table.column(name) for name in columns.text)
     if columns.has_choices:
-        return _of_choices(table, columns, source)
+        return _of_choices(table, columns, source, begin)
     return RawTable(
         source=source,
-        texts=texts,
+        texts=tuple(table.column(name) for name in columns.text),
         labels=labels,
         ids=table.column(columns.row_id) if columns.row_id is not None else None,
+        begin=begin,
     )
 
 
-def _of_choices(table: pa.Table, columns: Columns, source: str) -> RawTable:
+def _of_choices(table: pa.Table, columns: Columns, source: str, begin: int) -> RawTable:
     """Questions with choices, in a list or a column each, as Parquet files, saved datasets and the hub hold them."""
     if columns.choice_set:
         sides = (table.column(name).to_pylist() for name in columns.choice_set)
         held = [list(row) for row in zip(*sides, strict=True)]
     else:
         held = table.column(str(columns.choices)).to_pylist()
-    listed = [listed_choices(value) for value in held]
-    if None in listed:
-        raise DataError(
-            f"{source}, row {listed.index(None) + 1}: '{columns.choices or columns.choice_set[0]}' must be a list of "
-            "two choices or more, all texts."
-        )
-    found = [each for each in listed if each is not None]
-    labels = None
-    if columns.label is not None:
-        asked = enumerate(zip(table.column(columns.label).to_pylist(), found, strict=True), start=1)
-        labels = [
-            None if answer is None else read_answer(answer, choices, f"{source}, row {row}", names)
-            for row, (answer, (choices, names)) in asked
-        ]
+    answers = [None] * len(held) if columns.label is None else table.column(columns.label).to_pylist()
+    choices: list[list[str]] = []
+    labels: list[Readings | None] = []
+    for row, (value, answer) in enumerate(zip(held, answers, strict=True), start=begin + 1):
+        listed = listed_choices(value)
+        if listed is None:
+            raise DataError(
+                f"{source}, row {row}: '{columns.choices or columns.choice_set[0]}' must be a list of two choices or "
+                "more, all texts."
+            )
+        choices.append(listed[0])
+        labels.append(None if answer is None else read_answer(answer, listed[0], f"{source}, row {row}", listed[1]))
     return RawTable(
         source=source,
         texts=tuple(table.column(name) for name in columns.text),
-        labels=labels,
-        choices=pa.chunked_array([[choices for choices, _ in found]], pa.list_(pa.string())),
+        labels=None if columns.label is None else labels,
+        choices=pa.chunked_array([choices], pa.list_(pa.string())),
         groups=[str(value) for value in table.column(columns.group).to_pylist()] if columns.group else None,
+        begin=begin,
     )
