@@ -86,3 +86,16 @@ def test_scores_that_hardly_differ_are_one_answer() -> None:
     labels = np.array([0.0, 2.5, 5.0])
     assert blind_spots(np.array([[2.5], [2.501], [2.502]]), labels, ("score",), "regression") == BlindSpots("2.5", {})
     assert blind_spots(np.array([[2.5], [2.6], [2.7]]), labels, ("score",), "regression") == BlindSpots()
+
+
+def test_one_output_has_the_figures_of_its_two_classes() -> None:
+    labels, output = np.array([0, 1, 1, 0, 1]), np.array([[-1.0], [2.0], [-3.0], [-1.0], [1.0]])
+    two = np.column_stack([np.zeros(5), output])
+    names, kinds = ("0", "1"), ("binary_classification", "single_label_classification")
+    one, other = (by_class(each, labels, names, kind, each) for each, kind in zip((output, two), kinds, strict=True))
+    assert one == other
+    assert one is not None
+    assert [each.right for each in one.classes] == [2, 2]
+    for kind, each in zip(kinds, (output, two), strict=True):
+        assert blind_spots(-np.abs(each) - (each == 0), labels, names, kind).one_answer in ("0", "1")
+    assert blind_spots(-np.abs(output), labels, names, kinds[0]).never_found == {"1": 3}

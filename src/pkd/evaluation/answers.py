@@ -33,6 +33,21 @@ def answers_of(problem_type: ProblemType) -> Answers:
     return _ANSWERS[problem_type]
 
 
+def of_classes(logits: Array, problem_type: ProblemType) -> Array:
+    """The logits of the classes [N, C]: of a single output [N, 1] those of both its classes."""
+    return two_logits(logits) if problem_type == "binary_classification" else logits
+
+
+def measured_as(problem_type: ProblemType) -> ProblemType:
+    """What `of_classes` are the answers to: two classes are measured alike, whether one output or two tell them."""
+    return "single_label_classification" if problem_type == "binary_classification" else problem_type
+
+
+def two_logits(logits: Array) -> Array:
+    """0 and the output, which are the logits of two classes: σ(z) = softmax(0, z)[1]; two logits stay as they are."""
+    return np.column_stack([np.zeros_like(logits), logits]) if logits.shape[1] == 1 else logits
+
+
 def predictions(logits: Array) -> NDArray[np.int64]:
     """The most probable class of each row, [N]; the first of equals."""
     return np.asarray(logits.argmax(axis=1), dtype=np.int64)

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pkd.data.outputs import binary_classes
-from pkd.evaluation.answers import answers_of, predictions
-from pkd.evaluation.scoring import measured_as, of_classes
+from pkd.evaluation.answers import answers_of, measured_as, of_classes, predictions
 from pkd.recipe.settings import ProblemType
 
 Floats: TypeAlias = NDArray[np.floating]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pkd.data.outputs import binary_classes
 from pkd.evaluation import fidelity, metrics, multilabel, regression, significance
-from pkd.evaluation.answers import answers_of, predictions, set_words
+from pkd.evaluation.answers import answers_of, predictions, set_words, two_logits
 from pkd.recipe.settings import Metric, ProblemType
 
 Array = NDArray[Any]
@@ -63,16 +63,6 @@ def metrics_that_choose(problem_type: ProblemType, classes: int) -> tuple[Metric
     return tuple(metric for metric in _CHOOSING[problem_type] if metric != "f1" or classes == 2)
 
 
-def of_classes(logits: Array, problem_type: ProblemType) -> Array:
-    """The logits of the classes [N, C]: of a single output [N, 1] those of both its classes."""
-    return _two_logits(logits) if problem_type == "binary_classification" else logits
-
-
-def measured_as(problem_type: ProblemType) -> ProblemType:
-    """What `of_classes` are the answers to: two classes are measured alike, whether one output or two tell them."""
-    return "single_label_classification" if problem_type == "binary_classification" else problem_type
-
-
 def label_words(labels: Array, names: tuple[str, ...], problem_type: ProblemType) -> list[str]:
     """Labels, as rows hold them, in words."""
     if problem_type == "regression":
@@ -82,24 +72,20 @@ def label_words(labels: Array, names: tuple[str, ...], problem_type: ProblemType
     return [names[int(label)] for label in labels]
 
 
-def _two_logits(logits: Array) -> Array:
-    return np.column_stack([np.zeros_like(logits), logits]) if logits.shape[1] == 1 else logits
-
-
 def _of_two(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of logits [N, C], of one output instead."""
 
     def of_one_output(*arrays: Any, teacher_logits: Array | None = None, **keywords: Any) -> Any:
         if teacher_logits is not None:
-            keywords["teacher_logits"] = _two_logits(teacher_logits)
-        return function(*(_two_logits(array) if np.ndim(array) == 2 else array for array in arrays), **keywords)
+            keywords["teacher_logits"] = two_logits(teacher_logits)
+        return function(*(two_logits(array) if np.ndim(array) == 2 else array for array in arrays), **keywords)
 
     return of_one_output
 
 
 def _one_of_two(logits: Array, names: tuple[str, ...]) -> list[str]:
     """The class of each row, of an output by the names of both classes or by its own."""
-    return _SINGLE.answers(_two_logits(logits), names if len(names) == 2 else binary_classes(*names))
+    return _SINGLE.answers(two_logits(logits), names if len(names) == 2 else binary_classes(*names))
 
 
 def _right_by_row(logits: Array, labels: Array) -> NDArray[np.float64]:

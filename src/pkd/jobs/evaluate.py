@@ -22,8 +22,9 @@ from pkd.data.outputs import Outputs, as_problem, order_of, said_by_user
 from pkd.encoder.contract import LoadedClassifier
 from pkd.encoder.inference import answer_rows
 from pkd.errors import DataError, TeacherError
+from pkd.evaluation.answers import measured_as, of_classes
 from pkd.evaluation.by_class import blind_spots, by_class
-from pkd.evaluation.scoring import Scoring, label_words, measured_as, of_classes, scoring_of
+from pkd.evaluation.scoring import Scoring, label_words, scoring_of
 from pkd.evaluation.significance import exact_mcnemar
 from pkd.evaluation.verdict import judge
 from pkd.jobs import asking

@@ -22,7 +22,7 @@ from pkd.distillation.plan import StudentPlan, is_control_of
 from pkd.encoder.contract import LoadedClassifier, count_parameters, load_teacher, shape_of
 from pkd.encoder.families import depth_of
 from pkd.encoder.hub import ModelSource, model_source
-from pkd.evaluation.scoring import measured_as, of_classes
+from pkd.evaluation.answers import measured_as, of_classes
 from pkd.jobs.evaluate import (
     EvaluatedRows,
     Measured,
