@@ -58,11 +58,11 @@ def digits_of(text: str) -> str:
 
 def spelled(value: Any) -> str:
     """One label in plain spelling; of whole numbers their digits, true and false as 1 and 0."""
-    if isinstance(value, bool):
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
         return str(int(value))
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return plain(str(value))
+    return str(value)
 
 
 def items_of(value: Any, separator: str | None) -> list[str]:

@@ -139,7 +139,7 @@ def _shown_as_none(value: Any, kind: LabelKind, raw: RawTable) -> str | None:
         return None if marks - {str(HIDDEN_LABEL)} else next(iter(marks), "")
     if _is_nothing(value):
         return None if kind.form == "sets" and kind.problem_type == "multi_label_classification" else ""
-    if raw.choices is not None or isinstance(value, list | tuple | dict):
+    if raw.choices or not isinstance(value, str | int | float) or (isinstance(value, float) and value >= 0):
         return None
     text = spelled(value)
     return text if text.casefold() in kind.no_label else None

@@ -26,6 +26,8 @@ def plain(name: str) -> str:
     >>> plain("not\u00a0spam "), plain("Ku\u0308che") == "K\u00fcche"
     ('not spam', True)
     """
+    if name.isascii() and " " not in name and name.isprintable():
+        return name
     return " ".join(unicodedata.normalize("NFC", name).split())
 
 
