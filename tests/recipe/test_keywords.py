@@ -81,7 +81,7 @@ def test_unknown_keywords_and_wrong_values_are_told_together() -> None:
     [
         ("bta", "did you mean beta?"),
         ("lr", "write learning_rate"),
-        ("no_cuda", "device: cpu"),
+        ("no_cuda", "write device='cpu'"),
         ("zzzz", "`pkd recipe`"),
     ],
 )

@@ -10,7 +10,7 @@ import typer
 
 from pkd.recipe.keywords import path_of_keyword
 from pkd.recipe.naming import dotted
-from pkd.recipe.suggestions import GONE, RENAMED
+from pkd.recipe.suggestions import RENAMED, gone
 
 
 def usage_sentence(error: typer.TyperException, arguments: Sequence[str]) -> str:
@@ -38,8 +38,8 @@ def _unknown_flag(flag: str, context: Any) -> str:
     own = list(_flags(command))
     name = flag.lstrip("-").replace("-", "_").lower()
     today = RENAMED.get(name, name)
-    if name in GONE:
-        return f"{told}; {GONE[name]}"
+    if (said := gone(name)) is not None:
+        return f"{told}; {said}"
     if (here := "--" + today.replace("_", "-")) in own:
         return f"{told}; write {here}"
     path = path_of_keyword(today)

@@ -70,7 +70,7 @@ def plan_students(recipe: Recipe, teacher_layers: int) -> list[list[StudentPlan]
             planned.append([_plan(recipe, student, start, teacher_layers) for start in starts])
     names = [plan.name for candidates in planned for plan in candidates]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise RecipeError(f"Two students are called {twice[0]}; give each a name of its own (students.0.name, ...).")
+        raise RecipeError(f"Two students are called {twice[0]}; give each a `name` of its own.")
     return planned
 
 

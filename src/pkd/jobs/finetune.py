@@ -70,7 +70,7 @@ class FinetuneResult:
         """How good it is, on which rows, of which epoch, and what it was trained on."""
         kept = f"epoch {self.selection['epoch']:g}"
         if not self.scores:
-            none = "No development rows were named (eval; --eval FILE)"
+            none = f"No development rows were named ({named('data.eval')})"
             told = [f"{none}, so nothing is measured and {kept}, the last, is kept."]
         else:
             by = self.selection["metric"]

@@ -11,7 +11,7 @@ from pkd.recipe.faults import Fault
 from pkd.recipe.naming import Path, dotted, fields_of, key_of_today, keywords, spot, undotted
 from pkd.recipe.schema import Recipe
 from pkd.recipe.spelling import current_spelling
-from pkd.recipe.suggestions import GONE, RENAMED, hint_for, meant
+from pkd.recipe.suggestions import RENAMED, gone, hint_for, meant
 
 _LISTS_OF_NAMES = {("data", name) for name in ("text_columns", "label_columns", "label_names", "column_names")}
 
@@ -77,8 +77,8 @@ def _meant(keyword: str) -> str:
     if len(path := undotted(keyword)) > 1 and path[0] in _sections():
         return hint_for(spot(path).path)
     lowered = keyword.lower().replace("-", "_")
-    if lowered in GONE:
-        return GONE[lowered]
+    if (said := gone(lowered)) is not None:
+        return said
     if lowered in RENAMED:
         return f"write {RENAMED[lowered]}"
     known = [*keywords(), *(dotted(path) for path in keywords().values())]

@@ -7,10 +7,12 @@ means what that student trains differently, not what all of them do.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 
 from pkd.recipe.naming import Key, Path, dotted, fields_of, hyperparameters, keywords, settings_at
 from pkd.recipe.schema import Recipe
+from pkd.recipe.spelling import named, set_to
 
 RENAMED = {
     "accumulation_steps": "gradient_accumulation_steps",
@@ -55,37 +57,47 @@ RENAMED = {
     "wd": "weight_decay",
 }
 
-GONE = {
-    "bf16": "write precision: bfloat16 (auto takes it where the hardware has it)",
-    "data_seed": "the order of the data follows seed",
-    "do_eval": "name the development data in data.eval",
+_GONE = {  # {key} is spelled as it is where the user is, {key=value} as it is given there
+    "bf16": "write {precision=bfloat16} (auto takes it where the hardware has it)",
+    "data_seed": "the order of the data follows {seed}",
+    "do_eval": "name the development data in {data.eval}",
     "do_train": "leave it out",
-    "eval_strategy": "every epoch is evaluated when data.eval is given; leave it out",
-    "evaluation_strategy": "every epoch is evaluated when data.eval is given; leave it out",
-    "fp16": "write precision: bfloat16 or float32; float16 is not used",
+    "eval_strategy": "every epoch is evaluated when {data.eval} is given; leave it out",
+    "evaluation_strategy": "every epoch is evaluated when {data.eval} is given; leave it out",
+    "fp16": "write {precision=bfloat16} or {precision=float32}; float16 is not used",
     "group_by_length": "rows are always grouped by length; leave it out",
-    "load_best_model_at_end": "the best epoch is always kept when data.eval is given; leave it out",
+    "load_best_model_at_end": "the best epoch is always kept when {data.eval} is given; leave it out",
     "logging_dir": "trackers choose their folder themselves; leave it out",
-    "model_name_or_path": "write teacher.model, or pretrained in a student",
-    "no_cuda": "write device: cpu",
-    "overwrite_output_dir": "use --overwrite",
+    "model_name_or_path": "write {teacher.model}, or {pretrained} in a student",
+    "no_cuda": "write {device=cpu}",
+    "overwrite_output_dir": "use {overwrite=true}",
     "per_device_eval_batch_size": "batches without gradients are sized by length; leave it out",
     "resume_from_checkpoint": "the same command again goes on where it stopped; leave it out",
-    "save_strategy": "a checkpoint is kept after each epoch; see save_steps for more",
+    "save_strategy": "a checkpoint is kept after each epoch; see {save_steps} for more",
     "save_total_limit": "old checkpoints are removed; leave it out",
-    "student_model": "students are cut from the teacher; see layers, start and pretrained in a student",
-    "teacher_model": "write teacher.model",
-    "teacher_model_name_or_path": "write teacher.model",
+    "student_model": "students are cut from the teacher; see {layers}, {start} and {pretrained} in a student",
+    "teacher_model": "write {teacher.model}",
+    "teacher_model_name_or_path": "write {teacher.model}",
     "tokenizer": "the teacher's own tokenizer is used; leave it out",
     "train_embeddings": "embeddings are always trained; leave it out",
     "train_sampling_strategy": "rows are always grouped by length; leave it out",
     "trust_remote_code": "code from a model's folder is never run; leave it out",
-    "use_cpu": "write device: cpu",
-    "warmup_ratio": "write warmup_steps: 0.1 (below 1 it is a share of all steps)",
+    "use_cpu": "write {device=cpu}",
+    "warmup_ratio": "write {warmup_steps=0.1} (below 1 it is a share of all steps)",
 }
 
 
 _SWEPT: Path = ("sweep", "keys")
+
+
+def gone(name: str) -> str | None:
+    """What to do about a key of another tool that there is none of here, or no more; None where that is not known."""
+
+    def spelled(match: re.Match[str]) -> str:
+        key, _, value = match[1].partition("=")
+        return named(key) if not value else set_to(key, True if value == "true" else value)
+
+    return re.sub(r"{([^}]+)}", spelled, _GONE[name]) if name in _GONE else None
 
 
 def meant(name: str, known: Sequence[str], *, cutoff: float = 0.7) -> str | None:
@@ -103,8 +115,8 @@ def hint_for(path: Sequence[Key], root: type = Recipe) -> str:
     at = tuple(path[:-1])
     name = str(path[-1]).rpartition(".")[2] if path else ""  # a whole key, as sweep.keys may have it: its last part
     lowered = name.lower().replace("-", "_")
-    if lowered in GONE:
-        return GONE[lowered]
+    if (said := gone(lowered)) is not None:
+        return said
     today = RENAMED.get(lowered, lowered)
     siblings = [str(one[-1]) for one in _children(at, root)]
     known = _places(at, root)
