@@ -58,7 +58,7 @@ def test_without_development_rows_it_says_that_nothing_is_measured(
         model=str(one_answer), train=str(workspace / "train.csv"), output=str(tmp_path / "t"), **QUICK
     )
     assert result.sentences() == [
-        "No development rows were named (eval; --eval FILE), so nothing is measured and epoch 2, the last, is kept.",
+        "No development rows were named (eval), so nothing is measured and epoch 2, the last, is kept.",
         "Trained on 160 rows of train.csv (columns text and label).",
     ]
 
