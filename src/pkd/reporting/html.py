@@ -26,7 +26,7 @@ from pkd.reporting import charts, heatmaps, wording
 from pkd.reporting.blind_spots import blind_sentences, blind_words, blindness
 from pkd.reporting.classes import MEASURES, TITLES, class_rows, confusion_of, has_classes, set_counts_of
 from pkd.reporting.confusion import MOST, confusion_chart, set_chart
-from pkd.reporting.results import FlipRecord, Record, read_results
+from pkd.reporting.results import FlipRecord, Record, RunRecord, read_results
 from pkd.reporting.trials import TrialRecord, leaderboard, luck_sentences, read_trials, swept
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import write_text
@@ -270,6 +270,11 @@ def _flips(records: Sequence[Record]) -> list[tuple[str, list[FlipRecord]]]:
     return sorted(by_model.items(), key=lambda item: featured is None or item[0] != featured.name)
 
 
+def _rows_of(run: RunRecord, split: str) -> str:
+    """How many rows a split has, and where they came from."""
+    return ", ".join(map(str, run.sources.get(split, []))) or f"{run.rows[split]:,}"
+
+
 def _provenance(records: Sequence[Record]) -> dict[str, Any]:
     run = wording.run_of(records)
     if run is None:
@@ -279,7 +284,8 @@ def _provenance(records: Sequence[Record]) -> dict[str, Any]:
     yaml.default_flow_style = False
     yaml.dump(run.recipe, text)
     facts = [
-        ("Rows", {split: f"{count:,}" for split, count in run.rows.items()}),
+        ("Teacher", {"from": f"{run.teacher.name}{' (the hub)' if run.teacher.hub else ''}"} if run.teacher else {}),
+        ("Rows", {split: _rows_of(run, split) for split in run.rows}),
         ("Labels", {str(index): label for index, label in enumerate(run.labels)}),
         ("Versions", run.versions),
         ("Hardware", run.hardware),
