@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import random
 import re
@@ -114,6 +115,29 @@ def test_the_card_names_the_data_and_tells_no_path(result, workspace: Path) -> N
         for path in result.work.rglob("manifest.json"):
             manifest = json.loads(path.read_text())
             assert place not in json.dumps([manifest["inputs"], manifest["facts"]]), path
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("train.csv", "160 test rows (all of them are training rows too)"),
+        ("dev.csv", "60 test rows (all of them are development rows too, which chose the epoch)"),
+        ("unlabelled.csv", "40 test rows (all of them are unlabelled texts too)"),
+        ("test.csv", "60 rows of test.csv"),
+    ],
+)
+def test_a_student_knows_again_what_it_was_trained_on_and_chosen_by(
+    name: str, words: str, result, workspace: Path, tmp_path: Path
+) -> None:
+    test = workspace / name
+    if name == "unlabelled.csv":
+        test = tmp_path / name
+        lines = (workspace / "unlabelled.txt").read_text().splitlines()
+        labels = itertools.cycle(("negative", "positive"))
+        test.write_text("text,label\n" + "".join(f"{line},{next(labels)}\n" for line in lines))
+    records = pkd.evaluate(result.folder, test=test, max_length=32, resamples=20)
+    assert f" on {words}" in str(records)
+    assert ("held-out" in str(records)) is False
 
 
 def test_printed_it_is_a_few_lines_and_its_attributes_say_the_same(result) -> None:

@@ -6,6 +6,7 @@ from pkd.reporting.results import ComparisonRecord, ModelRecord, PairedTest, Rec
 from pkd.reporting.wording import (
     amount,
     comparison_sentence,
+    comparisons_of,
     count_text,
     device_sentence,
     difference_text,
@@ -132,6 +133,32 @@ def test_a_comparison_is_told_with_verdict_interval_and_rows() -> None:
         "(90 % interval −1.3 to −0.1), which is −7 of 1,000 rows."
     )
     assert "is level with b" in comparison_sentence(compared(-0.004, 0.004, "UNCLEAR", examples=0.0))
+
+
+def test_differences_are_those_of_the_numbers_in_the_table(records: list[Record]) -> None:
+    """Of 83.24 and 83.86, shown as 83.2 and 83.9, the difference is 0.7 and not 0.6."""
+
+    def scored(record: Record, accuracy: float) -> Record:
+        return record.model_copy(update={"scores": {"accuracy": Score(value=accuracy)}})
+
+    a, b = scored(student_of(records, 42), 0.8324), scored(student_of(records, None), 0.8386)
+    raw = compared(-0.03, 0.0176, "UNCLEAR", "against the teacher").model_copy(
+        update={"a": "pkd-skip-L3-spread", "b": "teacher"}
+    )
+    assert "0.6 points below" in comparison_sentence(raw)
+    (shown,) = comparisons_of([b, a, raw])
+    assert "0.7 points below" in comparison_sentence(shown)
+    assert "0.7 points below the teacher" in headline([b, a, shown])
+    other_seeds = raw.model_copy(update={"difference": Score(value=0.02)})
+    assert comparisons_of([b, a, other_seeds]) == [other_seeds]
+    worse = scored(a, 0.5).model_copy(update={"scores": {"mse": Score(value=0.4126)}})
+    better = b.model_copy(update={"scores": {"mse": Score(value=0.4114)}})
+    errors = raw.model_copy(update={"metric": "mse", "difference": Score(value=-0.0012)})
+    assert comparisons_of([better, worse, errors])[0].difference.value == pytest.approx(-0.002)  # 0.411 and 0.413
+
+
+def student_of(records: list[Record], seed: int | None) -> ModelRecord:
+    return next(each for each in records if isinstance(each, ModelRecord) and each.seed == seed)
 
 
 def test_nothing_helps_against_the_teacher_it_is_above_or_below() -> None:

@@ -21,7 +21,7 @@ from pkd.data.labels import label_array
 from pkd.data.outputs import Outputs, as_problem, order_of, said_by_user
 from pkd.encoder.contract import LoadedClassifier
 from pkd.encoder.inference import answer_rows
-from pkd.errors import DataError, TeacherError
+from pkd.errors import CacheError, DataError, TeacherError
 from pkd.evaluation.answers import measured_as, of_classes
 from pkd.evaluation.by_class import blind_spots, by_class
 from pkd.evaluation.scoring import Scoring, label_words, scoring_of
@@ -48,6 +48,7 @@ from pkd.reporting.results import (
     Score,
 )
 from pkd.reporting.wording import AGAINST_TEACHER
+from pkd.storage.seal import read_manifest
 from pkd.training.precision import computing_on, device_text, resolve_device
 
 KIND = "predictions"
@@ -69,6 +70,7 @@ class Measured:
     seed: int | None = None
     rows_per_second: float | None = None
     devices: Mapping[str, str] = field(default_factory=dict)  # figure -> what computed it
+    measured_on: MeasuredOn | None = None  # where more is known than of all models
     about: Mapping[str, Any] = field(default_factory=dict)  # further fields of its ModelRecord
 
 
@@ -140,6 +142,7 @@ def _evaluate(recipe: Recipe, models: Sequence[str], teacher: str | None) -> Rec
     if recipe.evaluation.measure_speed and len(lineup) > 1:  # a speed is told beside another
         of_shape = {one.shape: lineup[name] for name, one in known.items()}  # one of each shape is timed
         speeds = measure_speeds(of_shape, rows, max_length, device)
+    described = describe_rows(examples, split, trained_here=False)
     measured = []
     for name, one in known.items():
         answered = answer(name, lineup[name], rows, max_length, device)
@@ -155,10 +158,12 @@ def _evaluate(recipe: Recipe, models: Sequence[str], teacher: str | None) -> Rec
                 seed=None if teacher and name == "teacher" else 0,
                 rows_per_second=speeds.get(one.shape),
                 devices=dict.fromkeys(("scores", *(["rows_per_second"] if speeds else ())), answered.device),
+                measured_on=_known_again(
+                    Path(lineup[name]), described, examples.fingerprints[split]["texts"], len(rows)
+                ),
                 about={"runtime": one.runtime, "precision": one.precision},
             )
         )
-    described = describe_rows(examples, split, trained_here=False)
     on = EvaluatedRows(split, rows, label_names, measured_as(examples.problem_type), described)
     records: list[Record] = [*model_records(measured, on, recipe.evaluation), *class_records(measured, on)]
     students = [model for model in measured if model.role != "teacher"]
@@ -191,6 +196,21 @@ def describe_rows(
         shared=shared,
         chose=list(chose) if "eval" in examples.splits else [],
     )
+
+
+def _known_again(folder: Path, described: MeasuredOn, texts: str, rows: int) -> MeasuredOn:
+    """What is known of the rows where a model that pkd made was trained on them, or was chosen by them.
+
+    It was on exactly these rows in this order: a part of them is not known again.
+    """
+    try:
+        manifest = read_manifest(folder)
+    except CacheError:  # of another version, or damaged
+        return described
+    seen = manifest.facts.get("texts", {}) if manifest else {}
+    shared = {split: rows for split, print_ in seen.items() if print_ == texts}
+    chose = ["epoch"] if "eval" in shared else []
+    return described.model_copy(update={"held_out": False, "shared": shared, "chose": chose}) if shared else described
 
 
 def _order_of(name: str, outputs: Outputs, first: str, of_first: Outputs, recipe: Recipe) -> list[int]:
@@ -366,7 +386,7 @@ def _model_record(
         layers=model.layers,
         split=on.split,
         rows=len(on.rows),
-        measured_on=on.described,
+        measured_on=model.measured_on or on.described,
         blind_spots=blind_spots(model.logits, on.labels, on.label_names, on.problem_type),
         scores={
             name: Score(value=value, low=intervals[name][0], high=intervals[name][1]) for name, value in values.items()

@@ -173,7 +173,8 @@ def finetune_stage(
         )
         trainer.train(resume_from_checkpoint=True)
         facts = save_trained(trainer, partial, recipe.data.max_length, recipe.evaluation.metric)
-        return {**facts, "encoder": vars(model_source(model))}
+        texts = {split: prints["texts"] for split, prints in inputs["data"].items()}
+        return {**facts, "encoder": vars(model_source(model)), "texts": texts}
 
     return run_stage(folder, KIND, inputs, build, overwrite=overwrite)
 

@@ -243,6 +243,7 @@ def _annotate(
         eval=examples.splits.get("eval"),
         fingerprints=prints,
         answers={split: done[split].manifest.facts["answers"] for split in ("train", "unlabelled") if split in done},
+        texts={split: prints["texts"] for split, prints in examples.fingerprints.items() if split != "test"},
     )
     return rows_to_train, eval_logits
 

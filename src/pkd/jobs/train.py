@@ -39,6 +39,7 @@ class TrainingRows:
     eval: datasets.Dataset | None  # with class ids; not annotated
     fingerprints: Mapping[str, Any]
     answers: Mapping[str, Mapping[str, str]]  # split -> "logits" or a teacher layer's number -> sha256
+    texts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # split -> sha256, to know the rows again by
 
 
 def train_stage(
@@ -58,7 +59,8 @@ def train_stage(
         trainer = _trained(partial, plan, seed, recipe, teacher, rows, inputs, overwrite=overwrite)
         facts = save_trained(trainer, partial, recipe.data.max_length, recipe.evaluation.metric)
         unlabelled = len(rows.unlabelled) if plan.unlabelled and rows.unlabelled is not None else 0
-        return {**facts, "name": plan.name, "seed": seed, "unlabelled_rows": unlabelled}
+        texts = {split: print_ for split, print_ in rows.texts.items() if split != "unlabelled" or plan.unlabelled}
+        return {**facts, "name": plan.name, "seed": seed, "unlabelled_rows": unlabelled, "texts": texts}
 
     return run_stage(folder, KIND, inputs, build, overwrite=overwrite)
 

@@ -236,7 +236,8 @@ def _limits(run: RunRecord | None, model: ModelRecord, metric: str) -> list[str]
             "unknown; measure it on your own with pkd evaluate."
         )
     if agreement := model.scores.get("agreement"):
-        told.append(f"It answers otherwise than its teacher in {1 - agreement.value:.1%} of those rows.")
+        otherwise = wording.amount("agreement", wording.shown_difference("agreement", 1.0, agreement.value))
+        told.append(f"It answers otherwise than its teacher in {otherwise} % of those rows.")
     if words := blind_words(model.blind_spots, model.rows):
         told.append(f"On these rows it {words}.")
     if error := model.scores.get("ece"):

@@ -149,7 +149,7 @@ def _key_figures(records: Sequence[Record]) -> list[tuple[str, str]]:
     figures = [(row.means[metric] + unit, wording.metric_title(metric))]
     if teacher is not None and teacher.name != student.name:
         if teacher.mean[metric] > 0:  # nobody keeps a share of a correlation of 0 or less
-            kept = student.mean[metric] / teacher.mean[metric]
+            kept = wording.shown_ratio(metric, student.mean[metric], teacher.mean[metric])
             figures.append((f"{kept * 100:.1f} %", f"of the teacher's {wording.metric_title(metric)}"))
         if row.speed != wording.NONE:
             figures.append((row.speed, "the teacher's speed"))

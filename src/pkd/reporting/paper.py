@@ -11,9 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from pkd.reporting.blind_spots import blind_sentences
-from pkd.reporting.published import ModelKey, Published, published
+from pkd.reporting.published import ModelKey, Published, PublishedScore, published
 from pkd.reporting.results import ModelRecord, Record, Summary, summarise
-from pkd.reporting.wording import NONE, difference_text, main_metric, metric_title, rows_of, score_text, shown
+from pkd.reporting.wording import (
+    NONE,
+    difference_text,
+    main_metric,
+    metric_title,
+    rows_of,
+    score_text,
+    shown,
+    shown_difference,
+)
 
 METHODS = {"teacher": "teacher", "ft": "FT", "kd": "KD", "pkd-last": "PKD-Last", "pkd-skip": "PKD-Skip"}
 
@@ -128,6 +137,10 @@ def rows_by_task(rows: Sequence[PaperRow]) -> Iterator[list[PaperRow]]:
         yield [row for row in rows if row.task == task]
 
 
+def _difference(metric: str, ours: float, published: PublishedScore) -> str:
+    return difference_text(metric, shown_difference(metric, ours, published.value / 100), sign=True)
+
+
 def _answers_one_class(result: TaskResult) -> bool:
     teachers = (one for one in result.records if isinstance(one, ModelRecord) and one.role == "teacher")
     return any(one.blind_spots.one_answer is not None for one in teachers)
@@ -162,5 +175,5 @@ def _row(result: TaskResult, summary: Summary, facts: Published) -> PaperRow:
         difference=difference,
         ours_text=score_text(summary, metric),
         published_text=NONE if found is None else f"{found.value:.1f}" if comparable else f"[{found.value:.1f}] {of}",
-        difference_text=NONE if difference is None else difference_text("accuracy", difference / 100, sign=True),
+        difference_text=_difference(metric, summary.mean[metric], found) if comparable and found else NONE,
     )

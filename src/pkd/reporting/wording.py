@@ -6,7 +6,7 @@ Records go in; sentences and table cells come out, as plain text that each view 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pkd.reporting.blind_spots import blindness
@@ -44,6 +44,7 @@ _SHARES = {
     "ece",
     "agreement",
 }  # shown in percent; the others as they are
+_ERRORS = ("mse",)  # of which less is better, while a comparison's difference is better above 0
 _SUBJECTS = {"patience": "Patience", "kd": "The teacher's softened output (KD)", "unlabelled text": "Unlabelled text"}
 
 
@@ -76,13 +77,28 @@ def rows_of(model: ModelRecord) -> str:
 
 def warning_of_rows(records: Sequence[Record]) -> str:
     """Why the scores flatter, and what to do; empty where they do not, or it is not known."""
-    model = next((record for record in records if isinstance(record, ModelRecord)), None)
-    return rows_warning(model.split, model.rows, model.measured_on) if model is not None else ""
+    models = (record for record in records if isinstance(record, ModelRecord))
+    warnings = (rows_warning(model.split, model.rows, model.measured_on) for model in models)
+    return next((warning for warning in warnings if warning), "")
 
 
 def comparisons_of(records: Sequence[Record]) -> list[ComparisonRecord]:
-    """The comparisons, in the order in which they stand."""
-    return [record for record in records if isinstance(record, ComparisonRecord)]
+    """The comparisons in the order in which they stand, with the difference of the two scores as tables show them."""
+    means = {summary.name: summary.mean for summary in summarise(records)}
+    return [_as_tabled(record, means) for record in records if isinstance(record, ComparisonRecord)]
+
+
+def _as_tabled(comparison: ComparisonRecord, means: Mapping[str, Mapping[str, float]]) -> ComparisonRecord:
+    """The comparison with a difference that agrees with the table to the last digit."""
+    scores = [means.get(name, {}).get(comparison.metric) for name in (comparison.a, comparison.b)]
+    if scores[0] is None or scores[1] is None:
+        return comparison
+    gained = shown_difference(comparison.metric, scores[0], scores[1])
+    value = -gained if comparison.metric in _ERRORS else gained
+    scale, decimals = _scale(comparison.metric)
+    if abs(value - comparison.difference.value) * scale > 10**-decimals:  # of other seeds than the table's
+        return comparison
+    return comparison.model_copy(update={"difference": comparison.difference.model_copy(update={"value": value})})
 
 
 def main_metric(records: Sequence[Record]) -> str:
@@ -313,9 +329,19 @@ def shown_difference(metric: str, one: float, other: float) -> float:
     >>> shown_difference("accuracy", 0.8324, 0.8386)  # 83.2 − 83.9
     -0.007
     """
+    scale, _ = _scale(metric)
+    return round((_as_shown(metric, one) - _as_shown(metric, other)) / scale, 6)
+
+
+def shown_ratio(metric: str, one: float, other: float) -> float:
+    """`one` as a share of `other` as the two are shown; of the exact ones where the second shows as 0."""
+    shown_other = _as_shown(metric, other)
+    return _as_shown(metric, one) / shown_other if shown_other else one / other
+
+
+def _as_shown(metric: str, value: float) -> float:
     scale, decimals = _scale(metric)
-    as_shown = [float(f"{value * scale:.{decimals}f}") for value in (one, other)]
-    return round((as_shown[0] - as_shown[1]) / scale, 6)
+    return float(f"{value * scale:.{decimals}f}")
 
 
 def interval_of(comparison: ComparisonRecord) -> str | None:
