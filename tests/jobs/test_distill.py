@@ -198,6 +198,8 @@ def test_the_same_command_again_redoes_nothing_and_nor_does_it_where_all_was_mov
     result = distil(there)
     assert when(there) == before
     assert result.student.folder.startswith("students/")
+    found = pkd.verify(there / "student")
+    assert (found.damage, found.notes) == ([], [])
     names = {path.name for path in there.iterdir()}
     assert names == {*(path.name for path in workspace.iterdir()), "student", "student.work"}
 

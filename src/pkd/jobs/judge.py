@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ from pkd.jobs.report import kept_results, write_views
 from pkd.jobs.runtimes import measure_speeds
 from pkd.jobs.stages import Done
 from pkd.recipe.schema import Recipe
-from pkd.recipe.writing import recipe_values
+from pkd.recipe.writing import recipe_values, without_places
 from pkd.reporting.results import ComparisonRecord, Record, RunRecord, write_results
 from pkd.reporting.wording import AGAINST_TEACHER
 from pkd.storage.fingerprint import fingerprint
@@ -88,7 +88,7 @@ def judge_run(
         "measured_on": described.model_dump(),
         "sources": {split: [vars(source) for source in of] for split, of in examples.sources.items()},
         "models": [vars(source) for source in (model_source(recipe.teacher.model), *_starts(recipe))],
-        "recipe": _without_places(recipe),
+        "recipe": without_places(recipe_values(recipe)),
         "pkd": __version__,
     }
     page = run.report
@@ -247,15 +247,6 @@ def _starts(recipe: Recipe) -> list[ModelSource]:
     """The encoders that students start from instead of the teacher."""
     names = dict.fromkeys(student.pretrained for student in recipe.students if student.pretrained)
     return [model_source(name) for name in names]
-
-
-def _without_places(recipe: Recipe) -> dict[str, Any]:
-    """The recipe's values but for where things lie: what lies there counts, by its fingerprint."""
-    values = recipe_values(recipe)
-    values["teacher"]["model"] = None
-    values["data"] |= dict.fromkeys(("train", "eval", "test", "unlabelled", "folder"))
-    values["students"] = [{**student, "pretrained": None} for student in values["students"]]
-    return {name: value for name, value in values.items() if name not in ("output", "name")}
 
 
 def _run_record(

@@ -14,7 +14,7 @@ from pkd.jobs.report import KIND as RUN
 from pkd.jobs.stages import SCRATCH, refuse_other_version
 from pkd.recipe.places import AnyPath, path_text
 from pkd.recipe.reading import read_recipe
-from pkd.recipe.writing import recipe_values
+from pkd.recipe.writing import recipe_values, without_places
 from pkd.reporting.results import ModelRecord, RunRecord, folder_in_run, read_results
 from pkd.reporting.trials import read_trials
 from pkd.storage.fingerprint import differences
@@ -191,7 +191,8 @@ def _verify_recipe(run: RunFolder, found: Verified) -> None:
     ran = next((record.recipe for record in records if isinstance(record, RunRecord)), None)
     if ran is None or recipe.sweep is not None:  # a sweep's results are those of its best point
         return
-    if changed := differences(ran, json.loads(json.dumps(recipe_values(recipe)))):
+    now = json.loads(json.dumps(without_places(recipe_values(recipe))))
+    if changed := differences(without_places(ran), now):
         found.notes.append(f"{path} is not the recipe of {run.results}: {'; '.join(changed)}.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,17 @@ def recipe_values(recipe: Recipe) -> dict[str, Any]:
     """Nested plain values of `recipe`, all defaults included, as YAML and JSON hold them."""
     values: dict[str, Any] = _plain(dataclasses.asdict(recipe))
     return values
+
+
+def without_places(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's values but for where things lie: what lies there counts, by its fingerprint, and may be moved."""
+    students = [{**student, "pretrained": None} for student in values["students"]]
+    return {
+        **{name: value for name, value in values.items() if name not in ("output", "name")},
+        "teacher": {**values["teacher"], "model": None},
+        "data": {**values["data"], **dict.fromkeys(("train", "eval", "test", "unlabelled", "folder"))},
+        "students": students,
+    }
 
 
 def write_recipe(recipe: Recipe, path: str | Path) -> None:
