@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 from transformers import BertConfig, BertModel
 
 from conftest import make_reviews, make_teacher, make_tokenizer
@@ -15,7 +17,7 @@ from pkd.encoder.contract import load_config
 from pkd.encoder.hub import is_within_reach
 from pkd.errors import DataError, RecipeError, TeacherError
 from pkd.jobs.paper import dry_run, paper
-from pkd.jobs.paper_recipe import paper_run, scaled_depth
+from pkd.jobs.paper_recipe import paper_run, scaled_depth, table_recipe
 from pkd.reporting.published import ModelKey
 
 GLUE = os.environ.get("PKD_GLUE", "")
@@ -59,6 +61,20 @@ def test_depths_are_those_of_the_paper_for_twelve_layers_and_the_same_share_belo
     assert [scaled_depth(layers, 24) for layers in (6, 3)] == [6, 3]
     assert [scaled_depth(layers, 6) for layers in (6, 3)] == [3, 2]
     assert [scaled_depth(layers, 2) for layers in (6, 3)] == [1, 1]
+
+
+@pytest.mark.parametrize("table", ["table1", "table2", "table3", "table5"])
+def test_how_teachers_and_students_of_a_table_are_trained_stands_in_its_recipe_whatever_the_defaults(
+    table: str,
+) -> None:
+    with as_file(files("pkd.recipes") / "paper" / f"{table}.yaml") as path:
+        written = YAML(typ="safe").load(path)
+    recipe = table_recipe(table)
+    assert recipe.teacher.finetune is not None
+    for key, training in (("teacher", recipe.teacher.finetune), ("students", recipe.training)):
+        given = written["teacher"]["finetune"] if key == "teacher" else written["training"]
+        assert {"learning_rate", "num_train_epochs"} <= given.keys()
+        assert (training.learning_rate, training.num_train_epochs) == (5e-5, 4)
 
 
 def test_a_run_has_the_published_settings_the_papers_start_and_its_depths(
