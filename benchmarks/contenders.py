@@ -37,12 +37,12 @@ from pkd.data.encoding import occurring_pieces
 from pkd.data.lengths import gpu_length, round_up
 from pkd.distillation.annotation import open_shards
 from pkd.distillation.layers import LayerMap
-from pkd.distillation.losses import ce_loss, kd_loss, pkd_loss, pt_loss
 from pkd.distillation.student import student_from
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
 from pkd.encoder.inference import cls_states_of, model_inputs
 from pkd.encoder.shortcut import cls_only
 from pkd.encoder.vocabulary import occurring_only
+from pkd.losses import ce_loss, kd_loss, pkd_loss, pt_loss
 from pkd.recipe.settings import LossSettings, TrainingSettings
 from pkd.training.arguments import trainer_arguments
 from pkd.training.precision import autocast_dtype, keep_freed_memory, resolve_device

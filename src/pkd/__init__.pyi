@@ -1,6 +1,6 @@
+from . import losses as losses
 from ._version import __version__ as __version__
 from .data.examples import load_data as load_data
-from .distillation import losses as losses
 from .distillation.layers import LayerMap as LayerMap
 from .distillation.student import student_from as student_from
 from .distillation.trainer import PatientTrainer as PatientTrainer

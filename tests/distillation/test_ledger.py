@@ -10,8 +10,8 @@ from pkd.data.batching import Collator, TokenRows
 from pkd.distillation.annotation import annotate_rows
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.ledger import beta_elsewhere, measure_terms
-from pkd.distillation.losses import kd_loss
 from pkd.distillation.student import student_from
+from pkd.losses import kd_loss
 from pkd.recipe.settings import LossSettings
 
 

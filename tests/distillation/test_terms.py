@@ -6,7 +6,6 @@ import sys
 import pytest
 import torch
 
-from pkd.distillation.losses import ce_loss, kd_loss, pkd_loss, pt_loss
 from pkd.distillation.terms import (
     TERMS,
     TermInputs,
@@ -16,6 +15,7 @@ from pkd.distillation.terms import (
     rows_with,
     weighted,
 )
+from pkd.losses import ce_loss, kd_loss, pkd_loss, pt_loss
 from pkd.recipe.settings import LossSettings
 
 SINGLE = "single_label_classification"

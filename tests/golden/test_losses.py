@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.special import log_softmax, softmax
 
-from pkd.distillation.losses import ce_loss, kd_loss, pkd_loss, pt_loss
+from pkd.losses import ce_loss, kd_loss, pkd_loss, pt_loss
 
 
 def test_ce_of_even_odds_is_log_two() -> None:

@@ -142,7 +142,7 @@ def _sum(terms: Sequence[Term], weights: Sequence[float]) -> str:
 
 
 def _ce_rows(batch: TermInputs) -> torch.Tensor:
-    from pkd.training.losses import ce_row_losses
+    from pkd.training.trainer import ce_row_losses
 
     return ce_row_losses(batch.logits, batch.labels, batch.problem_type)
 
@@ -158,8 +158,7 @@ def _ce_formula(settings: LossSettings, problem_type: ProblemType) -> str:
 
 
 def _kd_rows(batch: TermInputs) -> torch.Tensor:
-    from pkd.distillation.losses import kd_loss, score_kd_loss, set_kd_loss
-    from pkd.training.losses import two_logits
+    from pkd.losses import kd_loss, score_kd_loss, set_kd_loss, two_logits
 
     assert batch.teacher_logits is not None  # the trainer checked the rows' columns
     if batch.problem_type == "regression":
@@ -184,7 +183,7 @@ def _kd_formula(settings: LossSettings, problem_type: ProblemType) -> str:
 
 
 def _pt_rows(batch: TermInputs) -> torch.Tensor:
-    from pkd.distillation.losses import pt_loss
+    from pkd.losses import pt_loss
 
     assert batch.cls_states is not None  # the trainer asked the student for them
     assert batch.teacher_cls_states is not None  # and checked the rows' columns

@@ -32,14 +32,28 @@ from pkd.encoder.inference import answer_rows, model_inputs, tokenizer_for
 from pkd.errors import DivergedError
 from pkd.evaluation.by_class import BlindSpots, blind_spots
 from pkd.evaluation.scoring import scoring_of
+from pkd.losses import ce_loss, score_ce_loss, set_ce_loss, two_logits
 from pkd.recipe.settings import ProblemType
 from pkd.storage.seal import write_json
 from pkd.training.checkpoints import checkpoint_folders
 from pkd.training.economy import EconomicalTrainer
-from pkd.training.losses import ce_row_losses
 from pkd.training.resuming import DIVERGED
 
 RowLosses = tuple[torch.Tensor, dict[str, torch.Tensor]]
+
+
+def ce_row_losses(logits: torch.Tensor, labels: torch.Tensor, problem_type: ProblemType) -> torch.Tensor:
+    """L_CE of each row, [B], by the kind of problem; a choice among C texts is one of C classes.
+
+    A single output is binary cross-entropy: that of two classes whose logits are 0 and the output.
+    """
+    if problem_type == "regression":
+        return score_ce_loss(logits, labels)
+    if problem_type == "multi_label_classification":
+        return set_ce_loss(logits, labels)
+    if problem_type == "binary_classification":
+        logits = two_logits(logits)
+    return ce_loss(logits, labels)
 
 
 class RowMeanTrainer(EconomicalTrainer):

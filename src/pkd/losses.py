@@ -15,20 +15,49 @@ from typing import Literal
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
-from pkd.training.losses import at_least_float32, ce_loss, score_ce_loss, set_ce_loss
-
-__all__ = [
-    "ce_loss",
-    "kd_loss",
-    "pkd_loss",
-    "pt_loss",
-    "score_ce_loss",
-    "score_kd_loss",
-    "set_ce_loss",
-    "set_kd_loss",
-]
-
 Reduction = Literal["mean", "sum"]
+
+
+def ce_loss(student_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """L_CE: cross-entropy with the label; 0 for a row whose label is −100.
+
+    Args:
+        student_logits: [B, C].
+        labels: [B] class ids.
+
+    Returns:
+        [B].
+    """
+    return F.cross_entropy(at_least_float32(student_logits), labels, ignore_index=-100, reduction="none")
+
+
+def score_ce_loss(student_scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """L_CE of a score: its squared error, as transformers trains regression; NaN labels give 0.
+
+    Args:
+        student_scores: [B, 1].
+        labels: [B].
+
+    Returns:
+        [B].
+    """
+    scores = at_least_float32(student_scores)[:, 0]
+    return torch.where(labels.isnan(), 0.0, (scores - labels.nan_to_num()).square())
+
+
+def set_ce_loss(student_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """L_CE of a set of labels: binary cross-entropy, a mean over classes as in transformers; NaN labels give 0.
+
+    Args:
+        student_logits: [B, C].
+        labels: [B, C], 0 or 1.
+
+    Returns:
+        [B].
+    """
+    logits = at_least_float32(student_logits)
+    losses = F.binary_cross_entropy_with_logits(logits, labels.nan_to_num().to(logits.dtype), reduction="none")
+    return torch.where(labels.isnan(), 0.0, losses).mean(dim=-1)
 
 
 def kd_loss(
@@ -157,3 +186,13 @@ def _reduce(values: torch.Tensor, reduction: Reduction, dim: tuple[int, ...]) ->
     if reduction == "sum":
         return values.sum(dim)
     raise ValueError(f"reduction is {reduction!r}; it must be 'mean' or 'sum'.")
+
+
+def two_logits(logits: torch.Tensor) -> torch.Tensor:
+    """The logits of two classes, [B, 2], of which a single output [B, 1] is the second's: σ(z) = softmax(0, z)[1]."""
+    return torch.cat([torch.zeros_like(logits), logits], dim=-1)
+
+
+def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in float32; float64 stays as it is."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
