@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+import pkd as pkd_library
 from pkd._version import __version__
 from pkd.cli.main import app, main
 from pkd.recipe.reading import read_recipe
+from pkd.recipe.settings import ProblemType
 
 COMMANDS = ["run", "demo", "recipe", "finetune", "annotate", "distill", "evaluate", "report", "predict", "check"]
 COMMANDS += ["speed", "paper", "sweep", "verify", "submit", "export", "serve", "push"]
@@ -40,7 +44,7 @@ def test_the_help_of_each_command_is_one_screen_that_ends_with_an_example(comman
     done = pkd(command, "--help")
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stderr
-    assert len(lines) <= 50
+    assert len(lines) <= 52
     assert max(map(len, lines)) <= 100
     assert lines[0].startswith(f"Usage: pkd {command}")
     last = [line for line in lines if line.strip()][-1]
@@ -75,7 +79,7 @@ def test_the_version_has_a_short_flag() -> None:
 
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [("pkd di", "distill"), ("pkd distill --teac", "--teacher"), ("pkd distill --method p", "pkd"),
+    [("pkd di", "distill"), ("pkd distill --problem-type multip", "multiple_choice"), ("pkd distill --teac", "--teacher"), ("pkd distill --method p", "pkd"),
      ("pkd speed --no-mem", "--no-memory")],
 )  # fmt: skip
 def test_tab_completes_commands_flags_and_values(words: str, expected: str) -> None:
@@ -90,7 +94,32 @@ def test_the_help_of_distill_groups_the_recipe_by_its_classes_and_shows_its_defa
     assert "--beta X" in text
     assert "L_PT (patience) [default: 100]" in text
     assert "pairs [student layer, teacher layer]" in text
-    assert "--no-controls" in text
+    assert inspect.signature(pkd_library.distill).parameters["controls"].default is False
+    assert "[default: --no-controls]" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("distill", ["--problem-type KIND", *get_args(ProblemType)]),
+        ("distill", ["--train FILE", "training examples: CSV, TSV, JSONL, Parquet or hub name"]),
+        ("speed", ["--memory, --no-memory", "[default: --memory]", "--rounds N", "[default: 5]"]),
+        ("push", ["--private, --public", "(default: as your account has it)", "message of the commit"]),
+        ("submit", ["--max-length N", "(default: as the model was trained)"]),
+        ("run", ["--set KEY=VALUE", "give a key of the recipe another value"]),
+    ],
+)
+def test_a_flag_shows_what_it_takes_and_what_it_is_without_it(command: str, words: list[str]) -> None:
+    text = " ".join(pkd(command, "--help").stdout.split())
+    assert [one for one in words if one not in text] == []
+
+
+def test_every_switch_of_two_names_shows_its_default() -> None:
+    for command in COMMANDS:
+        text = pkd(command, "--help").stdout
+        for name in re.findall(r"^  --[a-z-]+, (--(?:no-)?[a-z-]+) ", text, re.MULTILINE):
+            about = " ".join(text.split(name, 1)[1].split("\n  -")[0].split())
+            assert "default: " in about, (command, name)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["distill", "--help"], ["recipe"], ["--version"]])

@@ -72,7 +72,7 @@ def test_unknown_keywords_and_wrong_values_are_told_together() -> None:
         "3 things are wrong:",
         "bta is no setting of pkd; did you mean beta?",
         "train is of type object; give the name of a file or folder, or a hub name",
-        "alpha is 70; it must be at most 1, did you mean 0.7? (α, weight of L_DS; labels get 1 − α (from 0 to 1))",
+        "alpha is 70; it must be at most 1, did you mean 0.7? (α, weight of L_DS, from 0 to 1; labels get 1 − α)",
     ]
 
 

@@ -109,5 +109,13 @@ def _told(parameter: Any) -> str:
         return _OWN_WORDS[parameter.name]
     shown, own = parameter.show_default, parameter.default
     if not isinstance(shown, str):
-        shown = str(own) if shown and isinstance(own, str | int | float) and not isinstance(own, bool) else ""
+        shown = _own_default(parameter, own) if shown and isinstance(own, str | int | float) else ""
     return f"{parameter.help or ''} [default: {shown}]" if shown else str(parameter.help or "")
+
+
+def _own_default(parameter: Any, default: str | int | float) -> str:
+    """A command's own default; of a switch with two names the one that stands for it, of others none."""
+    if isinstance(default, bool):
+        names = parameter.opts if default else parameter.secondary_opts
+        return str(names[0]) if parameter.secondary_opts else ""
+    return str(default)

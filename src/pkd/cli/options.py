@@ -6,10 +6,11 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union
 
 import typer
 from typer.models import OptionInfo
@@ -52,25 +53,29 @@ Device = Annotated[
         rich_help_panel=RESULT_PANEL,
     ),
 ]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="any other key of `pkd recipe`; repeatable",
-        show_default=False,
-        rich_help_panel=RESULT_PANEL,
-    ),
-]
+
+
+def _set(help: str) -> Any:
+    return typer.Option(
+        "--set", metavar="KEY=VALUE", help=help, show_default=False, rich_help_panel=RESULT_PANEL
+    )  # fmt: skip
+
+
+Set = Annotated[list[str] | None, _set("any other key of `pkd recipe`; repeatable")]
+SetInRecipe = Annotated[list[str] | None, _set("give a key of the recipe another value; repeatable")]
 
 
 @dataclass(frozen=True)
 class Flags:
-    """A panel of flags: the common fields of a settings class, or those of them that are `named`."""
+    """A panel of flags: the common fields of a settings class, or those of them that are `named`.
+
+    `defaults` are those of the command's job where they are not the recipe's.
+    """
 
     panel: str
     settings: type
     named: tuple[str, ...] | None = None
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def fields(self) -> list[dataclasses.Field[Any]]:
         """The fields that become flags."""
@@ -180,8 +185,8 @@ def _parameter(panel: Flags, field: dataclasses.Field[Any]) -> inspect.Parameter
     option = typer.Option(
         declared or flag,
         metavar=metavar,
-        help=help_of(field),
-        show_default=_default(field),
+        help=_with_words(help_of(field), hint, metavar),
+        show_default=_default(panel.defaults.get(field.name, default_of(field)), flag),
         rich_help_panel=panel.panel,
         autocompletion=_values(hint),
     )
@@ -194,8 +199,8 @@ def _kind(name: str, hint: Any) -> tuple[Any, str | None, str | None]:
     """What the command line reads for a field: its type, how the help shows it, and its own declaration if any."""
     if name in ("unlabelled", "start"):
         return list[str], _OWN_METAVARS[name], None
-    if typing.get_origin(hint) is Literal:
-        return str, "|".join(typing.get_args(hint)), None
+    if words := _words(hint):
+        return str, _OWN_METAVARS.get(name, "|".join(words)), None
     if hint in (int, float):  # read as text, so that what is no number is told with all other faults
         return str, _METAVARS[hint], None
     if hint is bool:
@@ -203,18 +208,37 @@ def _kind(name: str, hint: Any) -> tuple[Any, str | None, str | None]:
     return str, _OWN_METAVARS.get(name, "TEXT"), None
 
 
+def _words(hint: Any) -> list[str]:
+    """The words that a flag's value is one of; none where it may be something else."""
+    if typing.get_origin(hint) is Literal:
+        return list(typing.get_args(hint))
+    arms = [_words(arm) for arm in typing.get_args(hint)] if typing.get_origin(hint) in (Union, types.UnionType) else []
+    return [word for words in arms for word in words] if all(arms) else []
+
+
+def _with_words(help: str, hint: Any, metavar: str | None) -> str:
+    """The help, with the words that the value is one of where the flag itself does not show them."""
+    words = _words(hint)
+    return (
+        help
+        if not words or metavar == "|".join(words)
+        else f"{help}; or {', '.join(word for word in words if f'{word}:' not in help)}"
+    )
+
+
 def _values(hint: Any) -> Callable[[str], list[str]] | None:
     """What a shell completes a flag's value with, where it is one of a few words."""
-    if typing.get_origin(hint) is not Literal:
+    words = _words(hint)
+    if not words:
         return None
-    words = typing.get_args(hint)
     return lambda incomplete: [word for word in words if word.startswith(incomplete)]  # Typer asks for this name
 
 
-def _default(field: dataclasses.Field[Any]) -> str | bool:
-    """The recipe's default as the help shows it; a switch's two names and an empty default need no words."""
-    default = default_of(field)
-    if default is None or default == [] or isinstance(default, bool):
+def _default(default: Any, flag: str) -> str | bool:
+    """A default as the help shows it: of a switch the flag that stands for it; an empty one needs no words."""
+    if isinstance(default, bool):
+        return flag if default else f"--no-{flag[2:]}"
+    if default is None or default == []:
         return False
     return f"{default:g}" if isinstance(default, float) else str(default)
 

@@ -22,7 +22,9 @@ Model = Annotated[str, typer.Argument(metavar="MODEL", help="folder of a classif
 def export(
     model: Model,
     output: Annotated[str, typer.Option("--output", metavar="DIR", help="folder for the result", show_default=False)],
-    format: Annotated[str, typer.Option("--format", metavar="onnx", help="the only one there is")] = "onnx",
+    format: Annotated[
+        str, typer.Option("--format", metavar="onnx", help="format of the result; there is no other yet")
+    ] = "onnx",
     int8: Annotated[bool, typer.Option("--int8", help="int8 weights: a quarter of the size, and faster")] = False,
     eval: Annotated[
         str | None,
@@ -65,20 +67,26 @@ def _limit(flag: str, help: str) -> Any:
 @with_progress
 def serve(
     model: Model,
-    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="0.0.0.0 listens everywhere")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes a free one")] = 8000,
+    host: Annotated[
+        str, typer.Option("--host", metavar="ADDRESS", help="address to listen at; 0.0.0.0 for all")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="port to listen at; 0 takes a free one")
+    ] = 8000,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", metavar="N", min=1, help="threads of the model (default: a core each)"),
+        typer.Option("--workers", metavar="N", min=1, help="threads that run the model (default: one a core)"),
     ] = None,
     device: Device = None,
     max_batch: Annotated[int, _limit("--max-batch", "texts the model answers at a time")] = _LIMITS.max_batch,
-    max_queue: Annotated[int, _limit("--max-queue", "texts that may wait; beyond it 429")] = _LIMITS.max_queue,
-    max_texts: Annotated[int, _limit("--max-texts", "texts a request; beyond it 422")] = _LIMITS.max_texts,
-    max_characters: Annotated[int, _limit("--max-characters", "of a text; beyond it 422")] = _LIMITS.max_characters,
-    max_body: Annotated[int, _limit("--max-body", "bytes a request; beyond it 413")] = _LIMITS.max_body,
+    max_queue: Annotated[int, _limit("--max-queue", "texts that may wait; beyond it status 429")] = _LIMITS.max_queue,
+    max_texts: Annotated[int, _limit("--max-texts", "texts a request; beyond it status 422")] = _LIMITS.max_texts,
+    max_characters: Annotated[
+        int, _limit("--max-characters", "characters a text; beyond it status 422")
+    ] = _LIMITS.max_characters,
+    max_body: Annotated[int, _limit("--max-body", "bytes a request; beyond it status 413")] = _LIMITS.max_body,
     drain_seconds: Annotated[
-        int, _limit("--drain-seconds", "a stop waits for what it accepted")
+        int, _limit("--drain-seconds", "seconds that a stop waits for accepted requests")
     ] = _LIMITS.drain_seconds,
 ) -> None:
     """Serve a classifier over HTTP: /predict, /health, /metrics, /docs."""
@@ -97,9 +105,12 @@ def push(
     model: Model,
     repo: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="repository on the hub", show_default=False)],
     private: Annotated[
-        bool | None, typer.Option("--private/--public", help="who sees a new repository", show_default=False)
+        bool | None,
+        typer.Option(
+            "--private/--public", help="who sees a new repository (default: as your account has it)", show_default=False
+        ),
     ] = None,
-    message: Annotated[str, typer.Option("--message", metavar="TEXT", help="of the commit")] = "Upload by pkd",
+    message: Annotated[str, typer.Option("--message", metavar="TEXT", help="message of the commit")] = "Upload by pkd",
     dry_run: Annotated[
         str | None,
         typer.Option("--dry-run", metavar="DIR", help="write what would be uploaded there instead", show_default=False),

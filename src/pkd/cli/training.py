@@ -20,7 +20,7 @@ from pkd.cli.options import (
     Flags,
     Json,
     Overwrite,
-    Set,
+    SetInRecipe,
     numbers,
     with_flags,
 )
@@ -30,7 +30,9 @@ from pkd.recipe.settings import DataSettings, StudentSettings
 
 FINETUNING_DATA = Flags("Data", DataSettings, ("eval", *(COLUMNS.named or ())))
 
-RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="the recipe", show_default=False)]
+RecipeFile = Annotated[
+    Path, typer.Argument(metavar="RECIPE.yaml", help="the recipe, as `pkd recipe` writes one", show_default=False)
+]
 Teacher = Annotated[
     str, typer.Option("--teacher", metavar="MODEL", help="fine-tuned folder or hub name", show_default=False)
 ]
@@ -39,7 +41,7 @@ Train = Annotated[
     typer.Option(
         "--train",
         metavar="FILE",
-        help="CSV, TSV, JSONL, Parquet or hub name",
+        help="training examples: CSV, TSV, JSONL, Parquet or hub name",
         show_default=False,
         rich_help_panel=DATA.panel,
     ),
@@ -50,7 +52,7 @@ Output = Annotated[str, typer.Option("--output", metavar="DIR", help="folder for
 @with_progress
 def run(
     recipe: RecipeFile,
-    set: Set = None,
+    set: SetInRecipe = None,
     device: Device = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -64,10 +66,8 @@ def run(
 @with_progress
 def sweep(
     recipe: RecipeFile,
-    set: Set = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="train the points that are missing; the same command always does")
-    ] = False,
+    set: SetInRecipe = None,
+    resume: Annotated[bool, typer.Option("--resume", help="has no effect: the same command always goes on")] = False,
     device: Device = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -82,8 +82,10 @@ def sweep(
 @with_progress
 def demo(
     output: Annotated[str, typer.Option("--output", metavar="DIR", help="folder of the run")] = "runs/demo",
-    quick: Annotated[bool, typer.Option("--quick", help="fewer examples: a look in a minute or two")] = False,
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="repeat with so many seeds")] = 1,
+    quick: Annotated[bool, typer.Option("--quick", help="fewer examples: a look in two or three minutes")] = False,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="N", min=1, help="train each student so many times, with other seeds")
+    ] = 1,
     device: Device = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -102,7 +104,12 @@ def paper(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="table1, table2, table3, table4 or table5")],
     tasks: Annotated[
         str | None,
-        typer.Option("--tasks", metavar="RTE,MRPC", help="default: all that are published", show_default=False),
+        typer.Option(
+            "--tasks",
+            metavar="RTE,MRPC",
+            help="tasks of GLUE (default: those with published numbers)",
+            show_default=False,
+        ),
     ] = None,
     glue: Annotated[
         str | None, typer.Option("--glue", metavar="DIR", help="GLUE's files (default: the hub)", show_default=False)
@@ -118,15 +125,19 @@ def paper(
         str | None,
         typer.Option("--base", metavar="MODEL", help="table5: smaller encoder to start from", show_default=False),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="repeat with so many seeds")] = 1,
-    quick: Annotated[bool, typer.Option("--quick", help="some hundred rows, one epoch: a look")] = False,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="N", min=1, help="train each student so many times, with other seeds")
+    ] = 1,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="a look: some hundred rows, one epoch, no comparable numbers")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would run and how long; train nothing")] = False,
     output: Annotated[
-        str | None, typer.Option("--output", metavar="DIR", help="folder (default: runs/paper/TABLE)")
+        str | None, typer.Option("--output", metavar="DIR", help="folder of the table (default: runs/paper/TABLE)")
     ] = None,
     device: Device = None,
     overwrite: Overwrite = False,
-    set: Set = None,
+    set: SetInRecipe = None,
     json: Json = False,
 ) -> None:
     """Run a table of the paper, the published numbers beside ours."""
@@ -148,7 +159,8 @@ def paper(
 
 def recipe(
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="write it there", show_default=False)
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="write it there instead of printing it", show_default=False),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file if it is there")] = False,
     debug: Debug = False,
@@ -238,7 +250,7 @@ def annotate(
 
 
 @with_progress
-@with_flags(DATA, STUDENT, TRAINING, RUN)
+@with_flags(DATA, STUDENT, TRAINING, Flags("Run", RUN.settings, defaults={"controls": False}))
 def distill(
     teacher: Teacher,
     output: Output,

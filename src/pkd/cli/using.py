@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pkd.cli.options import COLUMNS, TEXTS, WHERE, Device, Json, Set, numbers, with_flags
+from pkd.cli.options import COLUMNS, TEXTS, WHERE, Device, Json, SetInRecipe, numbers, with_flags
 from pkd.cli.session import loading, start, with_progress
 from pkd.cli.showing import show, show_json, show_records, show_speeds
 from pkd.cli.texts import as_json, is_lines, one_line, texts_of
@@ -23,11 +23,11 @@ def evaluate(
         typer.Argument(metavar="MODEL...", help="folders of classifiers, exported or not", show_default=False),
     ],
     test: Annotated[
-        str | None, typer.Option("--test", metavar="FILE", help="labelled examples", show_default=False)
+        str | None, typer.Option("--test", metavar="FILE", help="labelled examples to measure on", show_default=False)
     ] = None,
     teacher: Annotated[
         str | None,
-        typer.Option("--teacher", metavar="MODEL", help="measure agreement with it", show_default=False),
+        typer.Option("--teacher", metavar="MODEL", help="also measure agreement with this model", show_default=False),
     ] = None,
     json: Json = False,
     **keys: Any,
@@ -80,8 +80,10 @@ def verify(
 
 @with_progress
 def check(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="the recipe", show_default=False)],
-    set: Set = None,
+    recipe: Annotated[
+        Path, typer.Argument(metavar="RECIPE.yaml", help="the recipe, as `pkd recipe` writes one", show_default=False)
+    ],
+    set: SetInRecipe = None,
     device: Device = None,
     json: Json = False,
 ) -> None:
@@ -103,7 +105,9 @@ def speed(
     ],
     layers: Annotated[
         str | None,
-        typer.Option("--layers", metavar="6,3", help="also the first model cut to these depths", show_default=False),
+        typer.Option(
+            "--layers", metavar="6,3", help="also time the first model cut to these depths", show_default=False
+        ),
     ] = None,
     test: Annotated[
         str | None,
@@ -111,7 +115,7 @@ def speed(
             "--test", metavar="FILE", help="texts to answer (default: random word pieces)", show_default=False
         ),
     ] = None,
-    rows: Annotated[int, typer.Option("--rows", metavar="N", help="at most so many rows")] = 256,
+    rows: Annotated[int, typer.Option("--rows", metavar="N", help="rows to time at most")] = 256,
     max_length: Annotated[
         int | None,
         typer.Option("--max-length", metavar="N", help="word pieces a row (default: 128, or what all can read)"),
@@ -121,14 +125,18 @@ def speed(
     ] = "1,8,32",
     lengths: Annotated[
         str | None,
-        typer.Option("--lengths", metavar="32,128", help="word pieces a row there (default: the texts' own)"),
+        typer.Option("--lengths", metavar="32,128", help="word pieces a row for throughput (default: the texts' own)"),
     ] = None,
-    rounds: Annotated[int, typer.Option("--rounds", metavar="N", help="how often; models take turns")] = 5,
+    rounds: Annotated[
+        int, typer.Option("--rounds", metavar="N", help="times that everything is measured; models take turns")
+    ] = 5,
     threads: Annotated[
         int | None,
-        typer.Option("--threads", metavar="N", help="cores a model (default: all)", show_default=False),
+        typer.Option("--threads", metavar="N", help="cores that a model may use (default: all)", show_default=False),
     ] = None,
-    memory: Annotated[bool, typer.Option("--memory/--no-memory", help="peak memory, a process a model")] = True,
+    memory: Annotated[
+        bool, typer.Option("--memory/--no-memory", help="measure peak memory, each model in a process of its own")
+    ] = True,
     chart: Annotated[
         Path | None,
         typer.Option("--chart", metavar="FILE", help="also write a .png, .html or .json chart", show_default=False),
@@ -155,14 +163,23 @@ def speed(
 @with_progress
 def submit(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="a classifier of the task", show_default=False)],
-    task: Annotated[str, typer.Option("--task", metavar="NAME", help="as SST-2, MNLI or ax", show_default=False)],
+    task: Annotated[
+        str, typer.Option("--task", metavar="NAME", help="task of GLUE, as SST-2, MNLI or ax", show_default=False)
+    ],
     output: Annotated[str, typer.Option("--output", metavar="DIR", help="folder for the files", show_default=False)],
     folder: Annotated[
         str | None,
         typer.Option("--folder", metavar="DIR", help="GLUE's own files (default: the hub)", show_default=False),
     ] = None,
     max_length: Annotated[
-        int | None, typer.Option("--max-length", metavar="N", min=3, help="word pieces a row", show_default=False)
+        int | None,
+        typer.Option(
+            "--max-length",
+            metavar="N",
+            min=3,
+            help="word pieces a text (or pair) is cut to (default: as the model was trained)",
+            show_default=False,
+        ),
     ] = None,
     device: Device = None,
     json: Json = False,

@@ -128,7 +128,7 @@ class StudentKeywords(TypedDict, total=False):
     """T that softens teacher and student in L_DS"""
 
     alpha: float | None
-    """α, weight of L_DS; labels get 1 − α (from 0 to 1)"""
+    """α, weight of L_DS, from 0 to 1; labels get 1 − α"""
 
     beta: float | None
     """β, weight of L_PT (patience)"""

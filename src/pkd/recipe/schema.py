@@ -45,7 +45,7 @@ class Recipe:
     annotation: AnnotationSettings = setting(AnnotationSettings, "how the teacher's answers are stored")
     training: TrainingSettings = setting(TrainingSettings, "how students are trained")
     students: list[StudentSettings] = setting(lambda: [StudentSettings()], "the students")
-    controls: bool = setting(True, "add each student's controls: KD, fine-tuning from its start", common=True)
+    controls: bool = setting(True, "also train KD and fine-tuning alone", common=True)
     seed: Seed = setting(42, "first seed; it also sets the order of the data", common=True)
     seeds: PositiveInt = setting(1, "repeat the students with so many seeds in a row", common=True)
     evaluation: EvaluationSettings = setting(EvaluationSettings, "what is measured")

@@ -58,7 +58,7 @@ class LossSettings:
 
     temperature: PositiveFloat = setting(10.0, "T that softens teacher and student in L_DS", common=True)
     alpha: Annotated[float, Field(ge=0, le=1)] = setting(
-        0.5, "α, weight of L_DS; labels get 1 − α (from 0 to 1)", common=True
+        0.5, "α, weight of L_DS, from 0 to 1; labels get 1 − α", common=True
     )
     beta: NonNegativeFloat = setting(100.0, "β, weight of L_PT (patience)", common=True)
     kd_reduction: Literal["mean", "sum"] = setting(
