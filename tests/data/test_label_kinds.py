@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pkd.data.outputs import Outputs, binary_classes
+from pkd.data.outputs import Outputs
 from pkd.data.raw_labels import LabelReader
 from pkd.data.tables import RawTable
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.settings import DataSettings, ProblemType
+from pkd.tasks.binary import binary_classes
 
 SINGLE, SETS = "single_label_classification", "multi_label_classification"
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pkd.data.labels import encode_labels, find_label_names
 from pkd.data.outputs import has_placeholder_names
 from pkd.errors import DataError
+from pkd.tasks import MULTI_LABEL, SINGLE_LABEL
 
 NAMES = ("negative", "positive")
 
@@ -32,11 +33,11 @@ def test_names_of_integers_are_their_digits_by_value():
 
 @pytest.mark.parametrize("labels", [["x", "y", "x"], [["x"], ["y"], []]])
 def test_names_that_do_not_name_every_class_are_refused_and_said_where_they_stand(labels):
-    kind = "multi_label_classification" if isinstance(labels[0], list) else "single_label_classification"
+    kind = MULTI_LABEL if isinstance(labels[0], list) else SINGLE_LABEL
     with pytest.raises(DataError, match=r"labels that label_names does not name: 'x', 'y'\. It names 'a', 'b'"):
         find_label_names(rows(labels), kind, ["a", "b"])
     assert find_label_names(rows(labels), kind, ["X", "y", "z"]) == ("X", "y", "z")
-    assert find_label_names(rows([0, 1, 1]), "multi_label_classification", ["a", "b"]) == ("a", "b")  # refused later
+    assert find_label_names(rows([0, 1, 1]), MULTI_LABEL, ["a", "b"]) == ("a", "b")  # refused later
 
 
 def test_one_class_to_learn_is_refused():

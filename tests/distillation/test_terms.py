@@ -17,8 +17,7 @@ from pkd.distillation.terms import (
 )
 from pkd.losses import ce_loss, kd_loss, pkd_loss, pt_loss
 from pkd.recipe.settings import LossSettings
-
-SINGLE = "single_label_classification"
+from pkd.tasks import BINARY, MULTI_LABEL, REGRESSION, SINGLE_LABEL
 
 
 def names(settings: LossSettings, *, unlabelled: bool = False) -> list[str]:
@@ -45,7 +44,7 @@ def test_the_weighted_terms_add_up_to_the_papers_objective(labels: list[int]) ->
     settings = LossSettings(temperature=3.0, alpha=0.3, beta=7.0)
     batch = TermInputs(
         settings=settings,
-        problem_type=SINGLE,
+        kind=SINGLE_LABEL,
         logits=torch.randn(6, 3),
         labels=torch.tensor(labels),
         teacher_logits=torch.randn(6, 3),
@@ -77,7 +76,7 @@ def test_what_ce_holds_for_a_row_without_a_label_reaches_neither_loss_nor_log() 
 
 
 def test_the_objective_in_words_is_what_is_computed() -> None:
-    assert describe_objective(LossSettings(), SINGLE, unlabelled=True) == [
+    assert describe_objective(LossSettings(), SINGLE_LABEL, unlabelled=True) == [
         "loss of a row = 0.5 · ce + 0.5 · kd + 100 · pt",
         "loss of an unlabelled row = kd + 100 · pt",
         "ce = −log p_student(label)",
@@ -85,12 +84,12 @@ def test_the_objective_in_words_is_what_is_computed() -> None:
         "pt = Σ_j ‖h_student,j / ‖h_student,j‖ − h_teacher,I(j) / ‖h_teacher,I(j)‖‖² / (K · H) (mean over K layers and "
         "H hidden units)",
     ]
-    assert describe_objective(LossSettings(beta=0.0, alpha=1.0), "regression") == [
+    assert describe_objective(LossSettings(beta=0.0, alpha=1.0), REGRESSION) == [
         "loss of a row = kd",
         "kd = (z_student − z_teacher)²",
     ]
     summed = LossSettings(kd_reduction="sum", pt_reduction="sum", normalize=False)
-    assert describe_objective(summed, "multi_label_classification") == [
+    assert describe_objective(summed, MULTI_LABEL) == [
         "loss of a row = 0.5 · ce + 0.5 · kd + 100 · pt",
         "ce = BCE(σ(z_student), labels) / C (mean over the C classes)",
         "kd = T² · BCE(σ(z_student / T), σ(z_teacher / T)) (sum over classes), T = 10",
@@ -111,7 +110,7 @@ def test_one_output_learns_by_the_losses_of_two_classes_and_so_of_a_bernoulli_va
     settings = LossSettings(temperature=4.0, kd_reduction=reduction)  # type: ignore[arg-type]
     batch = TermInputs(
         settings=settings,
-        problem_type="binary_classification",
+        kind=BINARY,
         logits=logits,
         labels=labels,
         teacher_logits=teacher_logits,

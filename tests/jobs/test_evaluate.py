@@ -15,6 +15,7 @@ from pkd.jobs.evaluate import describe_rows, measuring_split
 from pkd.recipe.settings import DataSettings
 from pkd.reporting.evaluated_rows import rows_in_words
 from pkd.reporting.results import ComparisonRecord, FlipRecord, ModelRecord
+from pkd.tasks import SINGLE_LABEL
 from serving.exported import Exported
 
 FEW = (*SPECIAL, *GOOD, *BAD)
@@ -158,8 +159,8 @@ def test_a_teacher_surely_worse_than_the_commonest_class_is_refused() -> None:
     with pytest.raises(
         pkd.TeacherError, match=r"worse on 100 development rows than always giving.*0\.0 % against 80\.0 %"
     ):
-        check_teacher_score(always_wrong, labels, "teacher", "single_label_classification", "accuracy")
-    assert check_teacher_score(-always_wrong, labels, "teacher", "single_label_classification", "accuracy") == (
+        check_teacher_score(always_wrong, labels, "teacher", SINGLE_LABEL, "accuracy")
+    assert check_teacher_score(-always_wrong, labels, "teacher", SINGLE_LABEL, "accuracy") == (
         1.0,
         0.8,
     )

@@ -11,7 +11,6 @@ import pytest
 
 from pkd.data.sources import Source
 from pkd.encoder.hub import ModelSource
-from pkd.evaluation.by_class import blind_spots, by_class
 from pkd.recipe.settings import ProblemType
 from pkd.reporting.results import (
     ClassesRecord,
@@ -24,6 +23,7 @@ from pkd.reporting.results import (
     RunRecord,
     Score,
 )
+from pkd.tasks import kind_of
 
 ROWS = 1066
 SEEDS = [42, 43, 44]
@@ -213,14 +213,15 @@ def with_classes(
 ) -> list[Record]:
     """The records with the classes of those models whose logits are given, on so many rows as there are labels."""
     made: list[Record] = []
+    scoring = kind_of(problem_type).scoring
     for record in records:
         if isinstance(record, ModelRecord) and record.name in logits:
             answers = logits[record.name]
             beside = logits["teacher"] if record.role != "teacher" and "teacher" in logits else None
-            blind = blind_spots(answers, labels, names, problem_type)
+            blind = scoring.blind_spots(answers, labels, tuple(names))
             record = record.model_copy(update={"rows": len(labels), "blind_spots": blind})
-            found = by_class(answers, labels, names, problem_type, beside)
-            assert found is not None
+            assert scoring.by_class is not None
+            found = scoring.by_class(answers, labels, names, beside)
             made.append(ClassesRecord(model=record.name, seed=record.seed, **vars(found)))
         made.append(record)
     return made

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pkd.evaluation.by_class import by_class
+from pkd.evaluation.by_class import by_class, by_label
 from pkd.reporting.charts import AnyChart, chart_png
 from pkd.reporting.confusion import MOST, confusion_chart, set_chart
 
@@ -31,10 +31,7 @@ def test_however_many_classes_there_are_the_chart_can_be_drawn_and_no_row_is_los
     generator = np.random.default_rng(classes)
     labels = generator.integers(0, classes, 3000)
     answers = np.where(generator.random(3000) < 0.2, generator.integers(0, classes, 3000), labels)
-    found = by_class(
-        np.eye(classes)[answers], labels, [f"class {n}" for n in range(classes)], "single_label_classification"
-    )
-    assert found is not None
+    found = by_class(np.eye(classes)[answers], labels, [f"class {n}" for n in range(classes)])
     names = [one.label for one in found.classes]
     chart = confusion_chart(names, found.confusion, "label", "answer")
     cells = cells_of(chart)
@@ -60,10 +57,8 @@ def test_of_sets_each_label_is_found_missed_or_given_wrongly() -> None:
     labels = np.array([[1, 0], [1, 1], [0, 1]], dtype=np.float32)
     logits = np.array([[1.0, 1.0], [-1.0, 1.0], [1.0, 1.0]])
     teacher = np.array([[1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
-    mine = by_class(logits, labels, ("a", "b"), "multi_label_classification", teacher)
-    theirs = by_class(teacher, labels, ("a", "b"), "multi_label_classification")
-    assert mine is not None
-    assert theirs is not None
+    mine = by_label(logits, labels, ("a", "b"), teacher)
+    theirs = by_label(teacher, labels, ("a", "b"))
     assert cells_of(set_chart(mine.classes)) == {
         ("a", "found"): 1,
         ("a", "missed"): 1,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pkd.errors import DataError
 from pkd.recipe.places import local_path
 from pkd.recipe.settings import DataSettings
+from pkd.tasks import asks_for_choices
 
 if TYPE_CHECKING:
     from pkd.serving.classifier import Prediction
@@ -26,7 +27,7 @@ def texts_of(given: list[str] | None, file: str | None, settings: DataSettings) 
     Raises:
         DataError: if a file cannot be read, or something is no question.
     """
-    questions = settings.problem_type == "multiple_choice"
+    questions = asks_for_choices(settings.problem_type)
     if given:
         return list(_questions(given, "TEXT", settings)) if questions else [_pair(text) for text in given]
     if file in (None, "-"):

@@ -13,6 +13,7 @@ from pkd.cli.showing import show, show_json, show_records, show_speeds
 from pkd.cli.texts import as_json, is_lines, one_line, texts_of
 from pkd.errors import CacheError
 from pkd.storage.space import readable_bytes
+from pkd.tasks import MULTIPLE_CHOICE, SINGLE_LABEL
 
 
 @with_progress
@@ -235,7 +236,7 @@ def predict(
         from pkd.serving.onnx_model import reads_questions
 
         if (questions := reads_questions(model)) is not None:
-            recipe.data.problem_type = "multiple_choice" if questions else "single_label_classification"
+            recipe.data.problem_type = (MULTIPLE_CHOICE if questions else SINGLE_LABEL).name
 
         predictions = predict(model, texts_of(texts, file, recipe.data), device=device or "auto")
     for prediction in predictions:

@@ -8,9 +8,6 @@ from typing import Any
 
 from pkd.errors import TeacherError
 
-# what a config.json may call its head; a model for multiple choice is known by its class
-HEADS = ("single_label_classification", "multi_label_classification", "regression")
-
 
 def names_by_id(id2label: Any, where: str, advice: str = "Mend its config.json.") -> tuple[str, ...]:
     """The names in the order of the outputs.

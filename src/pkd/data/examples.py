@@ -27,6 +27,7 @@ from pkd.recipe.reading import recipe_from
 from pkd.recipe.settings import DataSettings, ProblemType
 from pkd.recipe.spelling import set_to
 from pkd.recipe.suggestions import hint_for
+from pkd.tasks import SINGLE_LABEL, kind_of
 
 _CLASSES_TOLD = 20
 _SPLITS = {"train": "training", "eval": "development", "test": "test", "unlabelled": "unlabelled"}
@@ -44,7 +45,7 @@ class Examples:
 
     splits: datasets.DatasetDict
     label_names: tuple[str, ...]
-    problem_type: ProblemType = "single_label_classification"
+    problem_type: ProblemType = SINGLE_LABEL.name
     warnings: list[str] = field(default_factory=list)
     sources: dict[str, list[Source]] = field(default_factory=dict)
     shared: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -119,7 +120,7 @@ def encode_splits(data: datasets.DatasetDict, reader: LabelReader, sources: Mapp
                 outputs.label_names,
                 split=split,
                 source=sources[split],
-                problem_type=outputs.problem_type,
+                kind=outputs.kind,
                 ids_are_teacher_ids=reader.settings.label_ids_are_teacher_ids,
                 names_from=names_from,
             )
@@ -135,16 +136,16 @@ def _outputs_of_examples(data: datasets.DatasetDict, reader: LabelReader) -> tup
     teacher, settings = reader.outputs, reader.settings
     if teacher is not None and (teacher.label_names or first is None):
         other = None
-        if teacher.problem_type == "binary_classification" and first is not None:
+        if teacher.kind.tells_two_classes and first is not None:
             other = other_class(first, teacher.label_names)
         if other is not None:
             progress.note(f"The classifier's one output is that of '{teacher.label_names[1]}'; without it: '{other}'.")
             teacher = dataclasses.replace(teacher, label_names=(other, teacher.label_names[1]))
         return teacher, "classifier"
     if first is None or reader.kind is None:
-        return Outputs("single_label_classification", ()), "training rows"
+        return Outputs(SINGLE_LABEL.name, ()), "training rows"
     problem_type = reader.kind.problem_type
-    names = find_label_names(first, problem_type, settings.label_columns or settings.label_names)
+    names = find_label_names(first, kind_of(problem_type), settings.label_columns or settings.label_names)
     told = ", ".join(f"{index} {visible(name)[1:-1]}" for index, name in enumerate(names[:_CLASSES_TOLD]))
     more = f" and {len(names) - _CLASSES_TOLD:,} more" if len(names) > _CLASSES_TOLD else ""
     progress.note(f"What is learned ({problem_type}), by output: {told}{more}.")

@@ -12,9 +12,10 @@ from pkd.data.sources import DELIMITED, JSON_LINES, WITHOUT_LABELS, choose_colum
 from pkd.data.tasks import Columns
 from pkd.data.typed_tables import parquet_columns
 from pkd.errors import DataError, RecipeError
-from pkd.recipe.settings import DataSettings, ProblemType
+from pkd.recipe.settings import DataSettings
+from pkd.tasks import MULTIPLE_CHOICE, SINGLE_LABEL
 
-_KINDS: tuple[ProblemType, ...] = ("single_label_classification", "multiple_choice")  # read from other columns
+_KINDS = (SINGLE_LABEL.name, MULTIPLE_CHOICE.name)  # read from other columns
 _ROWS = 64  # of a file's head
 _SMALL = 2_000_000  # bytes of a file that is read whole
 

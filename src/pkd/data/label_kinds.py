@@ -18,6 +18,7 @@ from pkd.data.spelling import covers, listed, match_names, plain, visible
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings, ProblemType
 from pkd.recipe.spelling import named, set_to
+from pkd.tasks import BINARY, MULTI_LABEL, REGRESSION, SINGLE_LABEL, TaskKind, kind_of
 
 Form = Literal["names", "integers", "scores", "sets", "vectors", "columns"]
 
@@ -51,6 +52,11 @@ class LabelKind:
     positions: tuple[str, ...] = ()
     decimal_comma: bool = False
 
+    @property
+    def task(self) -> TaskKind:
+        """The kind of problem."""
+        return kind_of(self.problem_type)
+
 
 def decide_kind(survey: LabelSurvey, settings: DataSettings, outputs: Outputs | None, source: str) -> LabelKind:
     """Say how labels are read.
@@ -70,18 +76,19 @@ def decide_kind(survey: LabelSurvey, settings: DataSettings, outputs: Outputs | 
     asked = outputs.problem_type if outputs is not None and outputs.is_said else settings.problem_type
     one = outputs is not None and len(outputs.output_names) == 1
     if settings.label_columns:
-        return LabelKind("binary_classification" if one else "multi_label_classification", "columns", no_label)
-    problem = _guess(survey, names, outputs, source) if asked == "auto" else asked
-    if problem == "regression":
+        return LabelKind((BINARY if one else MULTI_LABEL).name, "columns", no_label)
+    task = _guess(survey, names, outputs, source) if asked == "auto" else kind_of(asked)
+    problem = task.name
+    if task.has_scores:
         return LabelKind(problem, "scores", no_label, decimal_comma=_has_decimal_comma(survey, source))
-    if problem == "multi_label_classification" or (problem == "binary_classification" and _are_lists(survey, names)):
+    if task.has_sets or (task.tells_two_classes and _are_lists(survey, names)):
         written = form_of_sets(survey, settings, outputs, names, source)
         return LabelKind(problem, written.form, no_label, written.separator, written.positions)
     no_label |= _number_markers(survey, names, source)
     form = _form_of_classes(survey, settings, outputs, names, source, is_asked=asked != "auto")
     if form == "names" and settings.problem_type == "auto" and not covers(names, survey.labels):
         warn_of_sets(survey, names, source)
-    if form == "integers" and problem == "single_label_classification" and not names and outputs is not None:
+    if form == "integers" and task is SINGLE_LABEL and not names and outputs is not None:
         progress.warn(
             f"{source}: the classifier's classes have no names ({listed(outputs.label_names)}), so integer labels are "
             f"taken as its class ids. Make sure that they are, or name them with {named('data.label_names')}."
@@ -113,22 +120,22 @@ def _number_markers(survey: LabelSurvey, names: Sequence[str], source: str) -> f
     return found
 
 
-def _guess(survey: LabelSurvey, names: Sequence[str], outputs: Outputs | None, source: str) -> ProblemType:
+def _guess(survey: LabelSurvey, names: Sequence[str], outputs: Outputs | None, source: str) -> TaskKind:
     """The kind of problem that labels look like, where neither a teacher nor the user says it."""
     one = outputs is not None and len(outputs.output_names) == 1
     if _are_lists(survey, names):
-        return "binary_classification" if one else "multi_label_classification"
+        return BINARY if one else MULTI_LABEL
     if outputs is not None and not one:
-        return "single_label_classification"
+        return SINGLE_LABEL
     if not covers(names, survey.labels):
         if _are_scores(survey, source):
-            return "regression"
+            return REGRESSION
         if survey.all_are("number") and not survey.all_are("decimal"):
             raise DataError(_local_numbers(survey, source))
     if not one:
-        return "single_label_classification"
+        return SINGLE_LABEL
     two = survey.labels.keys() <= {"0", "1", "-1", "-100", "0.0", "1.0"} or survey.all_are("truth")
-    return "binary_classification" if two or match_names(survey.labels, names) else "regression"
+    return BINARY if two or match_names(survey.labels, names) else REGRESSION
 
 
 def _are_lists(survey: LabelSurvey, names: Sequence[str]) -> bool:
@@ -264,4 +271,4 @@ def _value(text: str) -> float | None:
 
 
 def _as_scores() -> str:
-    return set_to("data.problem_type", "regression")
+    return set_to("data.problem_type", REGRESSION.name)

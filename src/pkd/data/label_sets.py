@@ -13,6 +13,7 @@ from pkd.data.spelling import covers, listed, match_names
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
 from pkd.recipe.spelling import set_to
+from pkd.tasks import MULTI_LABEL, SINGLE_LABEL
 
 _SEPARATORS = ("|", ";", ",")
 _SHOWN = 5
@@ -28,12 +29,12 @@ class SetForm(NamedTuple):
 
 def as_names() -> str:
     """How the user says that single labels are classes, whatever they look like."""
-    return set_to("data.problem_type", "single_label_classification")
+    return set_to("data.problem_type", SINGLE_LABEL.name)
 
 
 def as_sets() -> str:
     """How the user says that labels are sets."""
-    return set_to("data.problem_type", "multi_label_classification")
+    return set_to("data.problem_type", MULTI_LABEL.name)
 
 
 def form_of_sets(

@@ -21,38 +21,30 @@ from pkd.data.encoding import count_choices
 from pkd.data.outputs import REGRESSION_NAME, has_placeholder_names
 from pkd.data.spelling import listed, lookalikes, match_names, visible
 from pkd.errors import DataError
-from pkd.recipe.settings import ProblemType
 from pkd.recipe.spelling import named, set_to
+from pkd.tasks import MULTI_LABEL, MULTIPLE_CHOICE, REGRESSION, SINGLE_LABEL, TaskKind
 
 if TYPE_CHECKING:
     import datasets
 
 _SHOWN = 10
 _ROWS_THAT_SHOW_CLASSES = 20  # a split this large with one class only may be a column that was filled in
-_PROBLEMS: dict[ProblemType, str] = {
-    "single_label_classification": "classes",
-    "multi_label_classification": "sets of labels",
-    "binary_classification": "two classes",
-    "regression": "scores",
-    "multiple_choice": "choices",
-}
 _PERHAPS_NO_LABEL = ("nan", "null", "na", "nil")  # as programs write it, though classes are called so too
-_OF_ONE_LABEL = ("single_label_classification", "binary_classification")
 
 
-def problem_of(train: datasets.Dataset) -> ProblemType:
+def kind_of_rows(train: datasets.Dataset) -> TaskKind:
     """What rows teach whose labels were read: choices, scores, sets of labels, or classes."""
-    kind = str(train.features["label"].dtype if hasattr(train.features["label"], "dtype") else "list")
+    dtype = str(train.features["label"].dtype if hasattr(train.features["label"], "dtype") else "list")
     if count_choices(train.column_names):
-        return "multiple_choice"
-    if kind.startswith("float"):
-        return "regression"
-    return "multi_label_classification" if kind == "list" else "single_label_classification"
+        return MULTIPLE_CHOICE
+    if dtype.startswith("float"):
+        return REGRESSION
+    return MULTI_LABEL if dtype == "list" else SINGLE_LABEL
 
 
 def find_label_names(
     train: datasets.Dataset,
-    problem_type: ProblemType = "single_label_classification",
+    kind: TaskKind = SINGLE_LABEL,
     ordered: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """The names of the classes in their order.
@@ -63,13 +55,13 @@ def find_label_names(
     Raises:
         DataError: if the rows have one class only, or one not in `ordered`; of a binary classification more than two.
     """
-    if problem_type == "regression":
+    if kind.has_scores:
         return (REGRESSION_NAME,)
-    if problem_type == "multiple_choice":
+    if kind.has_choices:
         return choice_names(count_choices(train.column_names))
-    if ordered and problem_of(train) != problem_type and problem_type != "binary_classification":
+    if ordered and kind_of_rows(train) is not kind and not kind.tells_two_classes:
         return tuple(ordered)  # `encode_labels` says that the rows are of another kind
-    if problem_type == "multi_label_classification":
+    if kind.has_sets:
         found = {name for names in column_values(train, "label") for name in names}
         numbers = all(name.isdecimal() for name in found)
         names = _all_named(found, ordered) or tuple(sorted(found, key=int if numbers else str))
@@ -82,7 +74,7 @@ def find_label_names(
     if len(distinct) < 2:
         raise DataError(_one_class_message("train", next(iter(distinct)), len(train)))
     names = tuple(str(label) for label in sorted(distinct))
-    if problem_type == "binary_classification" and len(names) > 2:
+    if kind.tells_two_classes and len(names) > 2:
         raise DataError(f"The labels of train are {len(names)} classes ({_listed(names)}); a single output tells two.")
     folded = Counter(name.casefold() for name in names)
     alike = [name for name in names if folded[name.casefold()] > 1]
@@ -127,7 +119,7 @@ def encode_labels(
     *,
     split: str,
     source: str,
-    problem_type: ProblemType = "single_label_classification",
+    kind: TaskKind = SINGLE_LABEL,
     ids_are_teacher_ids: bool = False,
     names_from: str = "classifier",
 ) -> datasets.Dataset:
@@ -136,7 +128,7 @@ def encode_labels(
     Args:
         dataset: rows with their labels as `read_data` gives them.
         names: the classifier's classes, in the order of their ids.
-        problem_type: what the classifier learns or has learned.
+        kind: of problem that the classifier learns or has learned.
         split: which split it is; "train" must have every label and more than one class.
         source: where it was read from.
         ids_are_teacher_ids: integers are positions in `names`, whatever the names are.
@@ -149,23 +141,23 @@ def encode_labels(
     where = f"{source} ({split})"
     if "label" not in dataset.column_names:
         raise DataError(f"{where} has no labels: it can be predicted, not trained or measured on.")
-    _check_kind(dataset, problem_type, where)
-    if problem_type == "regression":
+    _check_kind(dataset, kind, where)
+    if kind.has_scores:
         scores = dataset.with_format("arrow")[:]["label"].cast(pa.float32())
         if split == "train" and len(pc.unique(scores)) < 2:
             raise DataError(
                 f"{where} has the same score in all of its {len(dataset):,} rows; there is nothing to learn."
             )
         return _with_labels(dataset, scores)
-    if problem_type == "multi_label_classification":
+    if kind.has_sets:
         return _with_labels(dataset, _sets_of_ids(dataset, names, where, names_from))
-    if problem_type == "multiple_choice":
+    if kind.has_choices:
         if (largest := int(column_array(dataset, "label").max())) >= len(names):
             raise DataError(f"{where} has {largest + 1} choices, the classifier {len(names)}.")
         return dataset
     counts: Counter[str | int] = Counter(column_values(dataset, "label"))
     numbers = not _is_text(dataset)
-    if problem_type == "binary_classification" and numbers:
+    if kind.tells_two_classes and numbers:
         ids: dict[str | int, int] = {label: int(label) for label in counts if label in (0, 1)}
     elif numbers:
         ids = _ids_of_integers(counts, names, ids_are_teacher_ids=ids_are_teacher_ids)
@@ -182,15 +174,15 @@ def label_array(dataset: datasets.Dataset) -> np.ndarray[Any, Any]:
     return labels
 
 
-def _check_kind(dataset: datasets.Dataset, problem_type: ProblemType, where: str) -> None:
-    found = problem_of(dataset)
-    if found == problem_type or {found, problem_type} <= set(_OF_ONE_LABEL):
+def _check_kind(dataset: datasets.Dataset, kind: TaskKind, where: str) -> None:
+    found = kind_of_rows(dataset)
+    if found is kind or (found.has_classes and kind.has_classes):
         return
-    if problem_type == "regression" and _is_number(dataset):
+    if kind.has_scores and _is_number(dataset):
         return
     raise DataError(
-        f"{where} has labels of {_PROBLEMS[found]}, but {_PROBLEMS[problem_type]} are learned. Give other rows, or say "
-        f"with {set_to('data.problem_type')} what is to be learned."
+        f"{where} has labels of {found.labels_in_words}, but {kind.labels_in_words} are learned. Give other rows, or "
+        f"say with {set_to('data.problem_type')} what is to be learned."
     )
 
 

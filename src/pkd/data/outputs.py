@@ -8,10 +8,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pkd import progress
-from pkd.data.class_names import HEADS, names_by_id
+from pkd.data.class_names import names_by_id
 from pkd.data.spelling import match_names
 from pkd.errors import RecipeError, TeacherError
 from pkd.recipe.spelling import named
+from pkd.tasks import (
+    BINARY,
+    MULTI_LABEL,
+    MULTIPLE_CHOICE,
+    TaskKind,
+    is_multiple_choice,
+    kind_of,
+    kind_of_head,
+    names_in_config,
+)
+from pkd.tasks.binary import NO_NAMES, binary_classes
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -19,7 +30,6 @@ if TYPE_CHECKING:
     from pkd.recipe.settings import DataSettings, ProblemType
 
 REGRESSION_NAME = "score"  # of the one output
-_BINARY = ("0", "1")  # the classes of one output that has no name
 _SHOWN = 10
 
 
@@ -39,11 +49,16 @@ class Outputs:
     is_said: bool = True
 
     @property
+    def kind(self) -> TaskKind:
+        """The kind of problem."""
+        return kind_of(self.problem_type)
+
+    @property
     def output_names(self) -> tuple[str, ...]:
         """The names of the outputs themselves, as a configuration has them."""
-        if self.problem_type != "binary_classification":
+        if not self.kind.tells_two_classes:
             return self.label_names
-        return ("LABEL_0",) if self.label_names == _BINARY else self.label_names[1:]
+        return ("LABEL_0",) if self.label_names == NO_NAMES else self.label_names[1:]
 
     @property
     def is_named(self) -> bool:
@@ -62,36 +77,28 @@ def outputs_of(config: PretrainedConfig) -> Outputs:
     """
     where = str(config.name_or_path or "The model")
     names = names_by_id(config.id2label, where)
-    if any(str(name).endswith("ForMultipleChoice") for name in config.architectures or ()):
-        return Outputs("multiple_choice", () if has_placeholder_names(names) else names)
+    if is_multiple_choice(config.architectures):
+        return Outputs(MULTIPLE_CHOICE.name, () if has_placeholder_names(names) else names)
     said: Any = config.problem_type
-    if said is not None and said not in HEADS:
+    if said is not None and said not in names_in_config():
         raise TeacherError(
-            f"{where}: problem_type is {said!r}; it must be one of {', '.join(HEADS)}. Mend its config.json."
+            f"{where}: problem_type is {said!r}; it must be one of {', '.join(names_in_config())}. Mend its "
+            "config.json."
         )
-    if len(names) > 1 or said == "regression":
-        return Outputs(said or "single_label_classification", names, is_said=said is not None)
-    return Outputs("binary_classification", binary_classes(names[0]), is_said=said is not None or _has_sigmoid(config))
+    kind = kind_of_head(said, len(names))
+    if kind.tells_two_classes:
+        return Outputs(kind.name, binary_classes(names[0]), is_said=said is not None or _has_sigmoid(config))
+    return Outputs(kind.name, names, is_said=said is not None)
 
 
 def config_values(outputs: Outputs) -> dict[str, Any]:
     """What a configuration of transformers says of a head; one output is to it a set of one label."""
     names = dict(enumerate(outputs.output_names))
-    kinds: dict[str, str | None] = {"multiple_choice": None, "binary_classification": "multi_label_classification"}
     return {
-        "problem_type": kinds.get(outputs.problem_type, outputs.problem_type),
+        "problem_type": outputs.kind.name_in_config,
         "id2label": names,
         "label2id": {name: index for index, name in names.items()},
     }
-
-
-def binary_classes(name: str) -> tuple[str, str]:
-    """The two classes of a single output.
-
-    >>> binary_classes("spam"), binary_classes("LABEL_0")
-    (('not spam', 'spam'), ('0', '1'))
-    """
-    return _BINARY if name == "LABEL_0" else (f"not {name}", name)
 
 
 def has_placeholder_names(names: Sequence[str]) -> bool:
@@ -111,7 +118,7 @@ def said_by_user(outputs: Outputs, settings: DataSettings) -> Outputs:
     """
     asked = settings.problem_type
     if asked == "auto" and settings.label_columns and not outputs.is_said:
-        asked = "multi_label_classification"
+        asked = MULTI_LABEL.name
     if asked != "auto":
         outputs = as_problem(outputs, asked)
     if settings.label_names:
@@ -128,8 +135,8 @@ def as_problem(outputs: Outputs, asked: ProblemType) -> Outputs:
         RecipeError: if the head has learned another, or has another number of outputs.
     """
     several = len(outputs.output_names) != 1
-    if not several and asked in ("single_label_classification", "multi_label_classification"):
-        asked = "binary_classification"
+    if not several and not kind_of(asked).has_one_output:
+        asked = BINARY.name
     if asked == outputs.problem_type:
         return replace(outputs, is_said=True)
     if outputs.is_said:
@@ -137,12 +144,12 @@ def as_problem(outputs: Outputs, asked: ProblemType) -> Outputs:
             f"{named('data.problem_type')} is {asked}, but the teacher has learned {outputs.problem_type}. Leave it "
             "out, or take another teacher."
         )
-    if several and asked in ("regression", "binary_classification", "multiple_choice"):
+    if several and kind_of(asked).has_one_output:
         raise RecipeError(
             f"{named('data.problem_type')} is {asked}, but the teacher has {len(outputs.output_names)} outputs. Leave "
             "it out, or take another teacher."
         )
-    names = outputs.output_names if asked == "regression" else outputs.label_names
+    names = outputs.output_names if kind_of(asked).has_scores else outputs.label_names
     return Outputs(asked, names)
 
 
@@ -155,9 +162,9 @@ def _named(outputs: Outputs, names: Sequence[str], key: str) -> Outputs:
     """The outputs by the names that the user gives for those that have none."""
     old = outputs.output_names
     without = [index for index, name in enumerate(old) if name == f"LABEL_{index}"]
-    if outputs.problem_type in ("multiple_choice", "regression") or not without:
+    if outputs.kind.has_choices or outputs.kind.has_scores or not without:
         return outputs
-    if outputs.problem_type == "binary_classification" and len(names) in (1, 2):
+    if outputs.kind.tells_two_classes and len(names) in (1, 2):
         classes = (names[0], names[1]) if len(names) == 2 else binary_classes(names[0])
         progress.note(
             f"The classifier's one output has no name ({old[0]}); by {named(key)} it is that of '{classes[1]}'."

@@ -22,6 +22,7 @@ from pkd.data.tables import RawTable, places
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
 from pkd.recipe.spelling import named, offers, set_to
+from pkd.tasks import MULTIPLE_CHOICE
 
 Kept = np.ndarray[Any, np.dtype[np.bool_]] | None
 
@@ -106,7 +107,7 @@ class LabelReader:
             sets = _sets_of_vectors(raw, values, kind)
         else:
             sets = _sets(raw, values, kind, self._names)
-        if kind.problem_type == "binary_classification":
+        if kind.task.tells_two_classes:
             return _as_binary(raw, sets, values)
         return pa.array(sets, pa.list_(pa.string()))
 
@@ -115,7 +116,7 @@ class LabelReader:
             if not self._survey.kinds:
                 self.look(raw, kept)
             self.kind = (
-                LabelKind("multiple_choice", "integers")
+                LabelKind(MULTIPLE_CHOICE.name, "integers")
                 if raw.choices is not None
                 else decide_kind(self._survey, self.settings, self._said, raw.source)
             )
@@ -138,7 +139,7 @@ def _shown_as_none(value: Any, kind: LabelKind, raw: RawTable) -> str | None:
         marks = {plain(str(each)) for each in value if not _is_nothing(each)}
         return None if marks - {str(HIDDEN_LABEL)} else next(iter(marks), "")
     if _is_nothing(value):
-        return None if kind.form == "sets" and kind.problem_type == "multi_label_classification" else ""
+        return None if kind.form == "sets" and kind.task.has_sets else ""
     if raw.choices or not isinstance(value, str | int | float) or (isinstance(value, float) and value >= 0):
         return None
     text = spelled(value)

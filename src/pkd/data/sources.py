@@ -28,6 +28,7 @@ from pkd.errors import DataError
 from pkd.recipe.places import is_url, local_path
 from pkd.recipe.settings import DataSettings
 from pkd.recipe.spelling import named, offers, set_to
+from pkd.tasks import MULTIPLE_CHOICE, asks_for_choices
 
 if TYPE_CHECKING:
     import datasets
@@ -199,7 +200,7 @@ def choose_columns(columns: Sequence[str], *, settings: DataSettings, source: st
         found = dataclasses.replace(found, label=None, label_set=(), row_id=None)
     texts, others = unused_columns(columns, found)
     if texts:
-        several = f" and {set_to('data.problem_type', 'multiple_choice')}" if found.has_choices else ""
+        several = f" and {set_to('data.problem_type', MULTIPLE_CHOICE.name)}" if found.has_choices else ""
         progress.warn(
             f"{source}: {_not_used(texts)} here, but {' and '.join(found.text)}. Choose others with "
             f"{set_to('data.text_columns', list(found.text))}{several}."
@@ -272,7 +273,7 @@ def read_file(
             on_uneven=settings.on_uneven,
             rows_a_table=rows_a_table,
         )
-    if suffix in JSON_LINES or (suffix == ".txt" and settings.problem_type == "multiple_choice"):
+    if suffix in JSON_LINES or (suffix == ".txt" and asks_for_choices(settings.problem_type)):
         return read_json_lines(path, choose, encoding=settings.encoding, rows_a_table=rows_a_table)
     if suffix == ".parquet":
         return read_parquet(path, choose, rows_a_table=rows_a_table)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.settings import DataSettings
 from pkd.recipe.spelling import named, set_to
+from pkd.tasks import asks_for_choices
 
 SINGLE_TEXTS = ("text", "sentence", "review", "comment", "content", "query", "question", "tweet", "utterance", "body")
 TEXT_PAIRS = (
@@ -120,7 +121,7 @@ def find_columns(columns: Sequence[str], settings: DataSettings, source: str, *,
     """
     _check_settings(settings)
     choices, choice_set = _find_choices(columns, settings)
-    if choices or choice_set or settings.problem_type == "multiple_choice":
+    if choices or choice_set or asks_for_choices(settings.problem_type):
         has_choices = choices is not None or bool(choice_set)
         found = _multiple_choice(columns, settings, source, has_choices=has_choices, labelled=labelled)
         return replace(found, choices=choices, choice_set=choice_set)
@@ -157,7 +158,7 @@ def _find_choices(columns: Sequence[str], settings: DataSettings) -> tuple[str |
     Who names the columns of the text wants a text, unless multiple choices are asked for.
     """
     wants_text = settings.problem_type != "auto" or settings.text_columns or not _called(columns, QUESTIONS)
-    if settings.problem_type != "multiple_choice" and wants_text:
+    if wants_text and not asks_for_choices(settings.problem_type):
         return None, ()
     if found := _by_preference(columns, CHOICES):
         return found[0], ()

@@ -70,14 +70,14 @@ def measure_terms(
     of_batches = torch.cat([is_labelled(batch["labels"]) for batch in batches])
     share = of_batches.double().mean().item() if labelled is None else labelled
     objective = objective_of(settings, unlabelled=share < 1)
-    problem_type = outputs_of(student.config).problem_type
+    kind = outputs_of(student.config).kind
     values: dict[str, list[float]] = {term.name: [] for term in objective}
     norms: dict[str, list[float]] = {term.name: [] for term in objective}
     parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
     for batch in batches:
         batch = {name: column.to(student.device) for name, column in batch.items()}
         with cls_only(student), torch.autocast(student.device.type, autocast_dtype, enabled=autocast_dtype is not None):
-            of_batch = term_rows(student, batch, objective, settings, layer_map, problem_type)
+            of_batch = term_rows(student, batch, objective, settings, layer_map, kind)
         has_label = is_labelled(batch["labels"])
         for term in objective:
             part = weighted(term, of_batch[term.name], settings, has_label if share < 1 else None).mean()

@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pkd.recipe.settings import LossSettings, ProblemType
+from pkd.recipe.settings import LossSettings
 
 if TYPE_CHECKING:
     import torch
+
+    from pkd.tasks import TaskKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,7 @@ class TermInputs:
 
     Attributes:
         settings: of the loss.
-        problem_type: what the head answers.
+        kind: of problem.
         logits: [B, C], the student's.
         labels: class ids [B], scores [B] or sets [B, C].
         teacher_logits: [B, C].
@@ -32,7 +34,7 @@ class TermInputs:
     """
 
     settings: LossSettings
-    problem_type: ProblemType
+    kind: TaskKind
     logits: torch.Tensor
     labels: torch.Tensor
     teacher_logits: torch.Tensor | None = None
@@ -64,7 +66,7 @@ class Term:
     weight: Callable[[LossSettings], float]
     unlabelled_weight: Callable[[LossSettings], float]
     row_losses: Callable[[TermInputs], torch.Tensor]
-    formula: Callable[[LossSettings, ProblemType], str]
+    formula: Callable[[LossSettings, TaskKind], str]
 
 
 def objective_of(settings: LossSettings, *, unlabelled: bool) -> list[Term]:
@@ -115,10 +117,11 @@ def rows_with(
     return values if labelled is None or term.unlabelled_weight(settings) > 0 else values[labelled]
 
 
-def describe_objective(settings: LossSettings, problem_type: ProblemType, *, unlabelled: bool = False) -> list[str]:
+def describe_objective(settings: LossSettings, kind: TaskKind, *, unlabelled: bool = False) -> list[str]:
     """The loss of a row with its weights, and each of its terms with its reductions, a line each.
 
-    >>> describe_objective(LossSettings(alpha=0.0, beta=0.0), "single_label_classification")
+    >>> from pkd.tasks import SINGLE_LABEL
+    >>> describe_objective(LossSettings(alpha=0.0, beta=0.0), SINGLE_LABEL)
     ['loss of a row = ce', 'ce = −log p_student(label)']
     """
     terms = [
@@ -130,7 +133,7 @@ def describe_objective(settings: LossSettings, problem_type: ProblemType, *, unl
     if unlabelled:
         weights = [term.unlabelled_weight(settings) for term in terms]
         lines.append(f"loss of an unlabelled row = {_sum(terms, weights)}")
-    return [*lines, *(f"{term.name} = {term.formula(settings, problem_type)}" for term in terms)]
+    return [*lines, *(f"{term.name} = {term.formula(settings, kind)}" for term in terms)]
 
 
 def _sum(terms: Sequence[Term], weights: Sequence[float]) -> str:
@@ -142,44 +145,19 @@ def _sum(terms: Sequence[Term], weights: Sequence[float]) -> str:
 
 
 def _ce_rows(batch: TermInputs) -> torch.Tensor:
-    from pkd.training.trainer import ce_row_losses
-
-    return ce_row_losses(batch.logits, batch.labels, batch.problem_type)
-
-
-def _ce_formula(settings: LossSettings, problem_type: ProblemType) -> str:
-    if problem_type == "regression":
-        return "(z_student − label)²"
-    if problem_type == "multi_label_classification":
-        return f"BCE(σ(z_student), labels){_OVER_CLASSES['mean']}"
-    if problem_type == "binary_classification":
-        return "BCE(σ(z_student), label)"
-    return "−log p_student(label)"
+    return batch.kind.ce_rows(batch.logits, batch.labels)
 
 
 def _kd_rows(batch: TermInputs) -> torch.Tensor:
-    from pkd.losses import kd_loss, score_kd_loss, set_kd_loss, two_logits
-
     assert batch.teacher_logits is not None  # the trainer checked the rows' columns
-    if batch.problem_type == "regression":
-        return score_kd_loss(batch.logits, batch.teacher_logits)
-    logits, teacher_logits, kd = batch.logits, batch.teacher_logits, kd_loss
-    if batch.problem_type == "multi_label_classification":
-        kd = set_kd_loss
-    elif batch.problem_type == "binary_classification":
-        logits, teacher_logits = two_logits(logits), two_logits(teacher_logits)
-    return kd(logits, teacher_logits, batch.settings.temperature, batch.settings.kd_reduction)
+    settings = batch.settings
+    return batch.kind.kd_rows(batch.logits, batch.teacher_logits, settings.temperature, settings.kd_reduction)
 
 
-def _kd_formula(settings: LossSettings, problem_type: ProblemType) -> str:
-    if problem_type == "regression":
-        return "(z_student − z_teacher)²"
-    over = f"{_OVER_CLASSES[settings.kd_reduction]}, T = {settings.temperature:g}"
-    if problem_type == "multi_label_classification":
-        return f"T² · BCE(σ(z_student / T), σ(z_teacher / T)){over}"
-    if problem_type == "binary_classification":
-        return f"T² · KL(Bernoulli(σ(z_teacher / T)) ‖ Bernoulli(σ(z_student / T))){over}"
-    return f"T² · KL(softmax(z_teacher / T) ‖ softmax(z_student / T)){over}"
+def _kd_formula(settings: LossSettings, kind: TaskKind) -> str:
+    if kind.has_scores:  # one output, and no temperature
+        return kind.kd_formula
+    return f"{kind.kd_formula}{_OVER_CLASSES[settings.kd_reduction]}, T = {settings.temperature:g}"
 
 
 def _pt_rows(batch: TermInputs) -> torch.Tensor:
@@ -190,7 +168,7 @@ def _pt_rows(batch: TermInputs) -> torch.Tensor:
     return pt_loss(batch.cls_states, batch.teacher_cls_states, batch.settings.normalize, batch.settings.pt_reduction)
 
 
-def _pt_formula(settings: LossSettings, problem_type: ProblemType) -> str:
+def _pt_formula(settings: LossSettings, kind: TaskKind) -> str:
     states = "h_student,j − h_teacher,I(j)"
     if settings.normalize:
         states = "h_student,j / ‖h_student,j‖ − h_teacher,I(j) / ‖h_teacher,I(j)‖"
@@ -208,7 +186,7 @@ TERMS = (
         weight=lambda settings: 1 - settings.alpha,
         unlabelled_weight=lambda settings: 0.0,
         row_losses=_ce_rows,
-        formula=_ce_formula,
+        formula=lambda settings, kind: kind.ce_formula,
     ),
     Term(
         name="kd",

@@ -19,9 +19,10 @@ from pkd.distillation.terms import Term, TermInputs, columns_read, objective_of,
 from pkd.encoder.inference import ask_for_layers, cls_states_of, model_inputs
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.reading import validate
-from pkd.recipe.settings import LossSettings, ProblemType, TrainingSettings
+from pkd.recipe.settings import LossSettings, TrainingSettings
 from pkd.recipe.spelling import named
 from pkd.storage.seal import read_manifest
+from pkd.tasks import TaskKind
 from pkd.training.trainer import RowLosses, RowMeanTrainer
 
 
@@ -103,7 +104,7 @@ class PatientTrainer(RowMeanTrainer):
 
     def row_losses(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> RowLosses:
         """L_PKD of each row [B], and its terms."""
-        values = term_rows(model, inputs, self.terms, self.loss_settings, self.layer_map, self.problem_type)
+        values = term_rows(model, inputs, self.terms, self.loss_settings, self.layer_map, self.outputs.kind)
         labelled = is_labelled(inputs["labels"]) if self._has_unlabelled else None
         loss = torch.zeros_like(values[self.terms[0].name])  # [B]
         for term in self.terms:
@@ -122,7 +123,7 @@ def term_rows(
     objective: Sequence[Term],
     settings: LossSettings,
     layer_map: LayerMap | None,
-    problem_type: ProblemType,
+    kind: TaskKind,
 ) -> dict[str, torch.Tensor]:
     """Each term's value per row, [B], from one forward pass of the student over a batch."""
     student_layers = layer_map.student if layer_map else ()
@@ -134,7 +135,7 @@ def term_rows(
         cls_states = states.flatten(1, -2)  # [B, K, (N,) H] -> [B, K · N, H]: every choice counts as a layer
     batch = TermInputs(
         settings=settings,
-        problem_type=problem_type,
+        kind=kind,
         logits=output.logits,
         labels=inputs["labels"],
         teacher_logits=inputs.get("teacher_logits"),

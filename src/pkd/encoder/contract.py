@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import (
     AutoConfig,
-    AutoModelForMultipleChoice,
-    AutoModelForSequenceClassification,
     AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
@@ -87,7 +86,7 @@ def load_teacher(name: AnyPath) -> LoadedClassifier:
     name = path_text(name, "teacher")
     loaded = _load(name, "teacher")
     outputs, count = loaded.outputs, int(loaded.model.config.num_labels or 0)
-    if outputs.problem_type == "regression" and count != 1:
+    if outputs.kind.has_scores and count != 1:
         raise TeacherError(
             f"{name} has {count} output(s) and problem_type regression: a model of scores has one. Mend its "
             "config.json."
@@ -117,13 +116,12 @@ def load_pretrained(name: str, outputs: Outputs, **config: Any) -> LoadedClassif
     Raises:
         TeacherError: if it cannot be loaded or is of no family that works.
     """
-    several = outputs.problem_type == "multiple_choice"
     return _load(
         name,
         "encoder",
         num_labels=len(outputs.output_names),
         **config_values(outputs),
-        model_class=AutoModelForMultipleChoice if several else AutoModelForSequenceClassification,
+        model_class=getattr(transformers, outputs.kind.auto_class),
         **config,
     )
 
@@ -210,8 +208,7 @@ def _load(name: str, role: str, model_class: Any = None, **keywords: Any) -> Loa
     """Load a model by `model_class`, or by the kind of head that its configuration tells."""
     config = load_config(name, role)
     if model_class is None:
-        several = outputs_of(config).problem_type == "multiple_choice"
-        model_class = AutoModelForMultipleChoice if several else AutoModelForSequenceClassification
+        model_class = getattr(transformers, outputs_of(config).kind.auto_class)
     if (architectures := config.architectures or []) and config.is_encoder_decoder:
         raise TeacherError(f"{name} is a {architectures[0]}: an encoder with a classification head is needed.")
     tokenizer: PreTrainedTokenizerBase = _or_teacher_error(

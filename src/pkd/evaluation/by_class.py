@@ -12,9 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pkd.data.outputs import binary_classes
-from pkd.evaluation.answers import answers_of, measured_as, of_classes, predictions
-from pkd.recipe.settings import ProblemType
+from pkd.evaluation.answers import predictions, set_words
 
 Floats: TypeAlias = NDArray[np.floating]
 _SAME_SCORE = 0.01  # of the labels' standard deviation: scores that differ by less are one answer
@@ -71,92 +69,112 @@ class BlindSpots:
 
 
 def by_class(
-    logits: Floats,
-    labels: NDArray[Any],
-    names: Sequence[str],
-    problem_type: ProblemType,
-    teacher_logits: Floats | None = None,
-) -> ByClass | None:
-    """The figures of each class; None of scores and of a choice among texts, whose classes are places.
+    logits: Floats, labels: NDArray[Any], names: Sequence[str], teacher_logits: Floats | None = None
+) -> ByClass:
+    """The figures of each class where a row has one.
 
     Args:
         logits: [N, C] of the model.
-        labels: class ids [N], or sets [N, C].
+        labels: class ids [N].
         names: of the C classes.
-        problem_type: what is learned.
         teacher_logits: [N, C] of its teacher on the same rows.
 
-    >>> figures = by_class(np.eye(2)[[0, 0, 1]], np.array([0, 1, 1]), ("no", "yes"), "single_label_classification")
+    >>> figures = by_class(np.eye(2)[[0, 0, 1]], np.array([0, 1, 1]), ("no", "yes"))
     >>> [(one.label, one.rows, one.precision, one.recall) for one in figures.classes]
     [('no', 1, 0.5, 1.0), ('yes', 2, 1.0, 0.5)]
     >>> figures.confusion
     [(0, 0, 1), (1, 0, 1), (1, 1, 1)]
     """
-    if teacher_logits is not None:
-        teacher_logits = of_classes(teacher_logits, problem_type)
-    logits, names, problem_type = _as_classes(logits, names, problem_type)
-    if problem_type not in ("single_label_classification", "multi_label_classification"):
-        return None
-    several = problem_type == "multi_label_classification"
-    counts = _counts(logits, labels, several=several)
-    both = None
-    if teacher_logits is not None:
-        theirs = teacher_logits > 0 if several else predictions(teacher_logits)
-        _, _, both = _counts(logits, theirs, several=several)
-    classes = [
-        _figures(name, int(rows), int(answered), int(right), None if both is None else int(both[number]))
-        for number, (name, rows, answered, right) in enumerate(zip(names, *counts, strict=True))
-    ]
-    if several:
-        return ByClass(classes)
     answers = predictions(logits)
-    beside = [] if teacher_logits is None else _cells(predictions(teacher_logits), answers, len(names))
+    of_teacher = None if teacher_logits is None else predictions(teacher_logits)
+    hits = _hits(answers, labels, len(names))
+    classes = _all_figures(names, hits, None if of_teacher is None else _hits(answers, of_teacher, len(names)))
+    beside = [] if of_teacher is None else _cells(of_teacher, answers, len(names))
     return ByClass(classes, _cells(labels, answers, len(names)), beside)
 
 
-def blind_spots(logits: Floats, labels: NDArray[Any], names: Sequence[str], problem_type: ProblemType) -> BlindSpots:
+def by_label(
+    logits: Floats, labels: NDArray[Any], names: Sequence[str], teacher_logits: Floats | None = None
+) -> ByClass:
+    """The figures of each class where a row has a set of them; `labels` are 0 and 1, [N, C]."""
+    beside = None if teacher_logits is None else _hits_of_sets(logits > 0, teacher_logits > 0)
+    return ByClass(_all_figures(names, _hits_of_sets(logits > 0, labels > 0.5), beside))
+
+
+def blind_to_classes(logits: Floats, labels: NDArray[Any], names: Sequence[str]) -> BlindSpots:
     """Whether a model answers every row alike, and the classes of which it finds none.
 
-    >>> blind_spots(np.eye(2)[[0, 0, 0]], np.array([0, 1, 0]), ("fine", "unsafe"), "single_label_classification")
+    >>> blind_to_classes(np.eye(2)[[0, 0, 0]], np.array([0, 1, 0]), ("fine", "unsafe"))
     BlindSpots(one_answer='fine', never_found={'unsafe': 1})
     """
     if len(logits) < 2:  # one row has one answer
         return BlindSpots()
-    logits, names, problem_type = _as_classes(logits, names, problem_type)
-    words = answers_of(problem_type).words(logits, tuple(names))
-    if problem_type == "regression":
-        spread = float(np.ptp(logits))
-        alike = spread == 0 or spread < _SAME_SCORE * float(np.std(labels))
-        return BlindSpots(f"{float(logits.mean()):.3g}" if alike else None)
-    one_answer = words[0] if len(set(words)) == 1 else None
-    if problem_type == "multiple_choice":
-        return BlindSpots(f"choice {one_answer}" if one_answer is not None else None)
-    wanted, _, right = _counts(logits, labels, several=problem_type == "multi_label_classification")
-    missed = [number for number in np.argsort(-wanted, kind="stable") if wanted[number] and not right[number]]
-    return BlindSpots(one_answer, {names[number]: int(wanted[number]) for number in missed})
-
-
-def _as_classes(
-    logits: Floats, names: Sequence[str], problem_type: ProblemType
-) -> tuple[Floats, Sequence[str], ProblemType]:
-    """A single output as the two classes that it tells apart; anything else as it is."""
-    if problem_type == "binary_classification" and len(names) == 1:
-        names = binary_classes(*names)
-    return of_classes(logits, problem_type), names, measured_as(problem_type)
-
-
-def _counts(logits: Floats, labels: NDArray[Any], *, several: bool) -> tuple[NDArray[np.int64], ...]:
-    """Rows of each class, rows answered so, and rows where both hold, [C] each."""
-    classes = logits.shape[1]
-    if several:
-        answered, wanted = logits > 0, labels > 0.5
-        return wanted.sum(axis=0), answered.sum(axis=0), (wanted & answered).sum(axis=0)
     answers = predictions(logits)
-    return (
-        np.bincount(labels, minlength=classes),
+    alike = names[answers[0]] if (answers == answers[0]).all() else None
+    return BlindSpots(alike, _missed(names, _hits(answers, labels, len(names))))
+
+
+def blind_to_labels(logits: Floats, labels: NDArray[Any], names: Sequence[str]) -> BlindSpots:
+    """The same of sets of labels."""
+    if len(logits) < 2:
+        return BlindSpots()
+    words = set_words(logits, tuple(names))
+    alike = words[0] if len(set(words)) == 1 else None
+    return BlindSpots(alike, _missed(names, _hits_of_sets(logits > 0, labels > 0.5)))
+
+
+def blind_to_choices(logits: Floats, labels: NDArray[Any], names: Sequence[str]) -> BlindSpots:
+    """Whether a model always takes the choice at the same place."""
+    found = blind_to_classes(logits, labels, names)
+    return BlindSpots(f"choice {found.one_answer}" if found.one_answer is not None else None)
+
+
+def blind_to_scores(logits: Floats, labels: NDArray[Any], names: Sequence[str]) -> BlindSpots:
+    """Whether a model gives every row the same score, or nearly."""
+    if len(logits) < 2:
+        return BlindSpots()
+    spread = float(np.ptp(logits))
+    alike = spread == 0 or spread < _SAME_SCORE * float(np.std(labels))
+    return BlindSpots(f"{float(logits.mean()):.3g}" if alike else None)
+
+
+@dataclass(frozen=True)
+class _Hits:
+    """Rows of each class, rows answered so, and rows where both hold, [C] each."""
+
+    rows: NDArray[np.int64]
+    answered: NDArray[np.int64]
+    right: NDArray[np.int64]
+
+
+def _hits(answers: NDArray[np.int64], wanted: NDArray[Any], classes: int) -> _Hits:
+    return _Hits(
+        np.bincount(wanted, minlength=classes),
         np.bincount(answers, minlength=classes),
-        np.bincount(answers[answers == labels], minlength=classes),
+        np.bincount(answers[answers == wanted], minlength=classes),
     )
+
+
+def _hits_of_sets(answered: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> _Hits:
+    return _Hits(wanted.sum(axis=0), answered.sum(axis=0), (wanted & answered).sum(axis=0))
+
+
+def _missed(names: Sequence[str], hits: _Hits) -> dict[str, int]:
+    missed = [place for place in np.argsort(-hits.rows, kind="stable") if hits.rows[place] and not hits.right[place]]
+    return {names[place]: int(hits.rows[place]) for place in missed}
+
+
+def _all_figures(names: Sequence[str], hits: _Hits, with_teacher: _Hits | None) -> list[ClassFigures]:
+    return [
+        _figures(
+            name,
+            int(hits.rows[place]),
+            int(hits.answered[place]),
+            int(hits.right[place]),
+            None if with_teacher is None else int(with_teacher.right[place]),
+        )
+        for place, name in enumerate(names)
+    ]
 
 
 def _figures(label: str, rows: int, answered: int, right: int, with_teacher: int | None) -> ClassFigures:

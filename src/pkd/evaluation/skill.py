@@ -10,19 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pkd.evaluation.scoring import Array, scoring_of
-from pkd.recipe.settings import ProblemType
+from pkd.evaluation.scoring import Array, Scoring
 
 _MOST_ROWS = 20_000  # enough for any interval
 _RESAMPLES = 1000
 _TAIL = 0.025
-_CHANCE_CORRECTED: dict[ProblemType, str] = {
-    "single_label_classification": "mcc",
-    "multiple_choice": "mcc",
-    "binary_classification": "mcc",
-    "multi_label_classification": "micro_f1",
-    "regression": "mse",  # correlation would not tell scores of another scale, from which labels pull away
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +38,7 @@ class Skill:
     has_skill: bool
 
 
-def measure_skill(logits: Array, labels: Array, problem_type: ProblemType, metric: str) -> Skill:
+def measure_skill(logits: Array, labels: Array, scoring: Scoring, metric: str) -> Skill:
     """Compare a model's logits [N, C] with the best one answer, on resamples of the rows.
 
     Raises:
@@ -55,9 +47,9 @@ def measure_skill(logits: Array, labels: Array, problem_type: ProblemType, metri
     """
     rows = np.random.default_rng(0).permutation(len(labels))[:_MOST_ROWS]
     logits, labels = logits[rows], labels[rows]
-    by_error = "mse" if problem_type == "regression" else metric
-    score, constant, _, high = _beside_constant(logits, labels, problem_type, by_error)
-    _, _, skill_low, _ = _beside_constant(logits, labels, problem_type, _CHANCE_CORRECTED[problem_type])
+    by_error = "mse" if scoring.by_error else metric
+    score, constant, _, high = _beside_constant(logits, labels, scoring, by_error)
+    _, _, skill_low, _ = _beside_constant(logits, labels, scoring, scoring.chance_corrected)
     sign = -1 if by_error == "mse" else 1
     return Skill(
         metric=by_error,
@@ -69,11 +61,8 @@ def measure_skill(logits: Array, labels: Array, problem_type: ProblemType, metri
     )
 
 
-def _beside_constant(
-    logits: Array, labels: Array, problem_type: ProblemType, metric: str
-) -> tuple[float, float, float, float]:
+def _beside_constant(logits: Array, labels: Array, scoring: Scoring, metric: str) -> tuple[float, float, float, float]:
     """The model's score, the one answer's, and the interval by how much the first is better."""
-    scoring = scoring_of(problem_type)
     constant = scoring.constant(labels, logits.shape[1], metric)
     scores = [scoring.score(each, labels)[metric] for each in (logits, constant)]
     of_model, of_constant = (

@@ -28,7 +28,6 @@ from pkd.encoder.contract import LoadedClassifier, check_max_length, load_config
 from pkd.encoder.families import depth_of
 from pkd.encoder.inference import answer_rows
 from pkd.errors import TeacherError
-from pkd.evaluation.by_class import blind_spots
 from pkd.evaluation.skill import measure_skill
 from pkd.jobs import asking
 from pkd.jobs.evaluate import describe_rows, measuring_split
@@ -38,13 +37,14 @@ from pkd.jobs.stages import refuse_what_is_in_the_way
 from pkd.jobs.train import build_student
 from pkd.recipe.places import AnyPath
 from pkd.recipe.schema import Recipe
-from pkd.recipe.settings import ProblemType, TrainingSettings
+from pkd.recipe.settings import TrainingSettings
 from pkd.recipe.spelling import set_to
 from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.evaluated_rows import rows_in_words
 from pkd.reporting.wording import amount, is_share, metric_title, with_error
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import read_manifest
+from pkd.tasks import TaskKind
 from pkd.training.arguments import check_training
 from pkd.training.precision import autocast_dtype, computing_on, device_text, move_model, resolve_device
 
@@ -162,9 +162,9 @@ def _check(recipe: Recipe) -> CheckResult:
         rows = _sample(examples.splits["eval"], _TEACHER_ROWS)
         with computing_on(device, [teacher.model]):
             logits = answer_rows(teacher.model, encode(rows, teacher.tokenizer, recipe.data.max_length)).logits
-        kind: ProblemType = teacher.outputs.problem_type
-        metric = "mse" if kind == "regression" else recipe.evaluation.metric
-        score, constant = check_teacher_score(logits, label_array(rows), teacher.name, kind, metric)
+        scoring = teacher.outputs.kind.scoring
+        metric = "mse" if scoring.by_error else recipe.evaluation.metric
+        score, constant = check_teacher_score(logits, label_array(rows), teacher.name, teacher.outputs.kind, metric)
         told.append(
             f"On {len(rows):,} development rows its {metric_title(metric)} is {_with_unit(metric, score)}; always "
             f"giving the same best answer has {_with_unit(metric, constant)}."
@@ -199,7 +199,7 @@ def _check_without_teacher(recipe: Recipe, examples: Examples, missing: str) -> 
     planned = plan_students(recipe, depth_of(load_config(recipe.teacher.model)))
     has_unlabelled = "unlabelled" in examples.splits
     students = [
-        _unmeasured(plan, examples.problem_type, unlabelled=plan.unlabelled and has_unlabelled)
+        _unmeasured(plan, examples.outputs.kind, unlabelled=plan.unlabelled and has_unlabelled)
         for candidates in planned
         for plan in candidates
     ]
@@ -219,21 +219,21 @@ def check_trainings(recipe: Recipe) -> None:
             check_training(settings, recipe.device)
 
 
-def _unmeasured(plan: StudentPlan, problem_type: ProblemType, *, unlabelled: bool) -> StudentCheck:
+def _unmeasured(plan: StudentPlan, kind: TaskKind, *, unlabelled: bool) -> StudentCheck:
     """What a student will learn, as far as it is known without its teacher's answers."""
     return StudentCheck(
         name=plan.name,
         pairs=plan.layer_map.pairs if plan.layer_map else (),
         start_layers=plan.start_layers,
         pretrained=plan.pretrained,
-        objective=describe_objective(plan.loss, problem_type, unlabelled=unlabelled),
+        objective=describe_objective(plan.loss, kind, unlabelled=unlabelled),
         terms=[],
         beta=None,
     )
 
 
 def check_teacher_score(
-    logits: np.ndarray, labels: np.ndarray, name: str, problem_type: ProblemType, metric: str
+    logits: np.ndarray, labels: np.ndarray, name: str, kind: TaskKind, metric: str
 ) -> tuple[float, float]:
     """The teacher's score and that of the one answer that fits all rows best, by a metric (of scores by their error).
 
@@ -241,23 +241,19 @@ def check_teacher_score(
         TeacherError: if the teacher is worse than that answer by more than chance would make it, and its answers do not
             go with the labels either.
     """
-    found = measure_skill(logits, labels, problem_type, metric)
+    found = measure_skill(logits, labels, kind.scoring, metric)
     told = (
         f"{_with_unit(found.metric, found.score)} against {_with_unit(found.metric, found.constant)} in "
         f"{metric_title(found.metric)}"
     )
-    one_answer = "always giving the same best answer"
-    if problem_type == "regression":
-        one_answer += ", as the mean score"
-    elif metric in ("accuracy", "macro_f1", "mcc") and problem_type != "multi_label_classification":
-        one_answer += ", as the commonest class"
+    one_answer = f"always giving the same best answer{kind.scoring.constant_in_words(metric)}"
     if len(np.unique(labels, axis=0)) < 2:
         progress.warn(
             f"All {len(labels):,} development rows have one label, so whether {name} was trained on this task cannot "
             f"be told from them ({told})."
         )
     elif found.is_worse and not found.has_skill:
-        fault = "Its scores may be on another scale than" if problem_type == "regression" else _IN_ANOTHER_ORDER
+        fault = "Its scores may be on another scale than" if kind.has_scores else _IN_ANOTHER_ORDER
         raise TeacherError(
             f"{name} is worse on {len(labels):,} development rows than {one_answer} ({told}). {fault} the data's, or "
             "it was not trained on this task."
@@ -275,7 +271,7 @@ def check_teacher_score(
 
 def blindness_of(logits: np.ndarray, labels: np.ndarray, outputs: Outputs) -> str:
     """What a model never does on these rows, as the rest of a sentence; empty where there is nothing of the kind."""
-    return blind_words(blind_spots(logits, labels, outputs.label_names, outputs.problem_type), len(labels))
+    return blind_words(outputs.kind.scoring.blind_spots(logits, labels, outputs.label_names), len(labels))
 
 
 def _with_unit(metric: str, value: float) -> str:
@@ -357,7 +353,7 @@ def _check_student(
         choices = batches[0]["input_ids"][0, ..., 0].numel()
         beta = beta_elsewhere(plan.loss, len(layer_map.pairs), teacher.model.config.hidden_size, choices=choices)
     return dataclasses.replace(
-        _unmeasured(plan, teacher.outputs.problem_type, unlabelled=labelled < 1),
+        _unmeasured(plan, teacher.outputs.kind, unlabelled=labelled < 1),
         terms=terms,
         beta=beta,
         rows=sum(map(len, order)),
@@ -430,13 +426,9 @@ def _data_sentences(examples: Examples) -> list[str]:
 def _label_summary(examples: Examples) -> str:
     """How often each class or choice is the label, how many sets hold each class, or how the scores lie."""
     labels = label_array(examples.splits["train"])
-    if examples.problem_type == "regression":
+    if (count := examples.outputs.kind.scoring.label_counts) is None:
         return f"{labels.min():g} to {labels.max():g}, mean {labels.mean():g}"
-    if examples.problem_type == "multi_label_classification":  # 0 and 1, [N, C]
-        counts = labels.sum(axis=0).astype(int)
-    else:
-        counts = np.bincount(labels, minlength=len(examples.label_names))
-    return ", ".join(f"{name} {count:,}" for name, count in zip(examples.label_names, counts, strict=True))
+    return ", ".join(f"{name} {rows:,}" for name, rows in count(labels, examples.label_names).items())
 
 
 def _sample(rows: datasets.Dataset, most: int) -> datasets.Dataset:

@@ -22,9 +22,7 @@ from pkd.data.outputs import Outputs, as_problem, order_of, said_by_user
 from pkd.encoder.contract import LoadedClassifier
 from pkd.encoder.inference import answer_rows
 from pkd.errors import CacheError, DataError, TeacherError
-from pkd.evaluation.answers import measured_as, of_classes
-from pkd.evaluation.by_class import blind_spots, by_class
-from pkd.evaluation.scoring import Scoring, label_words, scoring_of
+from pkd.evaluation.scoring import Scoring
 from pkd.evaluation.significance import exact_mcnemar
 from pkd.evaluation.verdict import judge
 from pkd.jobs import asking
@@ -34,7 +32,7 @@ from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.keyword_types import EvaluateKeywords
 from pkd.recipe.places import AnyPath, AnyPaths, path_text, path_texts
 from pkd.recipe.schema import Recipe
-from pkd.recipe.settings import EvaluationSettings, ProblemType
+from pkd.recipe.settings import EvaluationSettings
 from pkd.recipe.spelling import set_to
 from pkd.reporting.printed import Records
 from pkd.reporting.results import (
@@ -49,6 +47,7 @@ from pkd.reporting.results import (
 )
 from pkd.reporting.wording import AGAINST_TEACHER
 from pkd.storage.seal import read_manifest
+from pkd.tasks import TaskKind
 from pkd.training.precision import computing_on, device_text, resolve_device
 
 KIND = "predictions"
@@ -81,7 +80,7 @@ class EvaluatedRows:
     split: Literal["test", "eval"]
     rows: datasets.Dataset
     label_names: tuple[str, ...]
-    problem_type: ProblemType
+    kind: TaskKind
     described: MeasuredOn
 
     @cached_property
@@ -100,7 +99,7 @@ class EvaluatedRows:
     @property
     def scoring(self) -> Scoring:
         """How these rows are scored."""
-        return scoring_of(self.problem_type)
+        return self.kind.scoring
 
 
 def evaluate(
@@ -151,7 +150,7 @@ def _evaluate(recipe: Recipe, models: Sequence[str], teacher: str | None) -> Rec
                 name=name,
                 role="teacher" if teacher and name == "teacher" else "student",
                 folder=lineup[name],
-                logits=of_classes(answered.logits[:, orders[name]], examples.problem_type),
+                logits=examples.outputs.kind.of_classes(answered.logits[:, orders[name]]),
                 layers=one.layers,
                 parameters=one.parameters,
                 bytes=one.bytes,
@@ -164,7 +163,7 @@ def _evaluate(recipe: Recipe, models: Sequence[str], teacher: str | None) -> Rec
                 about={"runtime": one.runtime, "precision": one.precision},
             )
         )
-    on = EvaluatedRows(split, rows, label_names, measured_as(examples.problem_type), described)
+    on = EvaluatedRows(split, rows, label_names, examples.outputs.kind, described)
     records: list[Record] = [*model_records(measured, on, recipe.evaluation), *class_records(measured, on)]
     students = [model for model in measured if model.role != "teacher"]
     pairs = [(student, model, AGAINST_TEACHER) for model in measured if model.role == "teacher" for student in students]
@@ -224,7 +223,7 @@ def _order_of(name: str, outputs: Outputs, first: str, of_first: Outputs, recipe
     outputs = of_first if name == first else said_by_user(outputs, recipe.data)
     if not outputs.is_said and len(outputs.output_names) == len(of_first.output_names):
         outputs = as_problem(outputs, of_first.problem_type)
-    if outputs.problem_type != of_first.problem_type:
+    if outputs.kind is not of_first.kind:
         raise TeacherError(
             f"{name} has learned {outputs.problem_type}, but {first} {of_first.problem_type}; they cannot be compared."
         )
@@ -286,7 +285,8 @@ def class_records(measured: Sequence[Measured], on: EvaluatedRows) -> list[Class
     records = []
     for model in measured:
         beside = teacher if model.role != "teacher" else None
-        if found := by_class(model.logits, on.labels, on.label_names, on.problem_type, beside):
+        if (figures := on.scoring.by_class) is not None:
+            found = figures(model.logits, on.labels, on.label_names, beside)
             records.append(ClassesRecord(model=model.name, seed=model.seed, **vars(found)))
     return records
 
@@ -336,7 +336,7 @@ def flip_records(measured: Sequence[Measured], on: EvaluatedRows, settings: Eval
             continue
         seen.add(model.name)
         rows = on.scoring.negative_flips(model.logits, teacher.logits, on.labels)[: settings.examples]
-        wanted = label_words(on.labels[rows], on.label_names, on.problem_type)
+        wanted = on.scoring.label_words(on.labels[rows], on.label_names)
         by_teacher = on.scoring.answers(teacher.logits[rows], on.label_names)
         by_student = on.scoring.answers(model.logits[rows], on.label_names)
         sure = on.scoring.probabilities(model.logits[rows]).max(axis=1, initial=0.0)
@@ -350,7 +350,7 @@ def flip_records(measured: Sequence[Measured], on: EvaluatedRows, settings: Eval
                     label=wanted[place],
                     teacher=by_teacher[place],
                     student=by_student[place],
-                    confidence=None if on.problem_type == "regression" else float(sure[place]),
+                    confidence=None if on.kind.has_scores else float(sure[place]),
                 )
             )
     return flips
@@ -387,7 +387,7 @@ def _model_record(
         split=on.split,
         rows=len(on.rows),
         measured_on=model.measured_on or on.described,
-        blind_spots=blind_spots(model.logits, on.labels, on.label_names, on.problem_type),
+        blind_spots=on.scoring.blind_spots(model.logits, on.labels, on.label_names),
         scores={
             name: Score(value=value, low=intervals[name][0], high=intervals[name][1]) for name, value in values.items()
         },

@@ -21,7 +21,6 @@ from pkd.encoder.contract import LoadedClassifier, load_teacher, saying
 from pkd.encoder.families import depth_of
 from pkd.encoder.sizes import parameters_of
 from pkd.errors import DataError, TeacherError
-from pkd.evaluation.scoring import scoring_of
 from pkd.jobs import asking
 from pkd.jobs.finetune import settle_metric
 from pkd.jobs.stages import library_versions, run_stage
@@ -223,7 +222,7 @@ def _require_good_enough(name: str, change: Change, max_drop: float, min_agreeme
 
 def _texts_of(recipe: Recipe, loaded: LoadedClassifier) -> _Texts:
     """The texts that int8 is measured on: the recipe's development data."""
-    metric: str = scoring_of(loaded.outputs.problem_type).metric
+    metric: str = loaded.outputs.kind.scoring.metric
     source = str(recipe.data.eval)
     if local_path(source).suffix.lower() == ".txt":
         data = dataclasses.replace(recipe.data, problem_type=loaded.outputs.problem_type)

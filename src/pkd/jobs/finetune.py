@@ -19,7 +19,6 @@ from pkd.encoder.contract import LoadedClassifier, check_max_length, load_pretra
 from pkd.encoder.hub import model_source
 from pkd.errors import RecipeError
 from pkd.evaluation.by_class import BlindSpots
-from pkd.evaluation.scoring import metrics_that_choose, scoring_of
 from pkd.jobs import asking
 from pkd.jobs.evaluate import describe_rows
 from pkd.jobs.stages import Done, library_versions, run_stage, why_redo
@@ -217,11 +216,11 @@ def settle_metric(recipe: Recipe, outputs: Outputs) -> Recipe:
     Raises:
         RecipeError: if the metric asked for does not belong to the kind of problem, or to so many classes.
     """
-    metric, kind, classes = recipe.evaluation.metric, outputs.problem_type, len(outputs.label_names)
+    metric, scoring, classes = recipe.evaluation.metric, outputs.kind.scoring, len(outputs.label_names)
     if metric == "auto":
-        return replace(recipe, evaluation=replace(recipe.evaluation, metric=scoring_of(kind).metric))
-    if metric not in (known := metrics_that_choose(kind, classes)):
-        of = f"{kind} of {classes} classes" if metric in metrics_that_choose(kind, 2) else kind
+        return replace(recipe, evaluation=replace(recipe.evaluation, metric=scoring.metric))
+    if metric not in (known := scoring.metrics_that_choose(classes)):
+        of = outputs.problem_type + (f" of {classes} classes" if metric in scoring.metrics_that_choose(2) else "")
         raise RecipeError(
             f"{named('evaluation.metric')} is {metric}, which {of} has not. Give one of {', '.join(known)}, or auto."
         )

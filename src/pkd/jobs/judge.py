@@ -22,7 +22,6 @@ from pkd.distillation.plan import StudentPlan, is_control_of
 from pkd.encoder.contract import LoadedClassifier, count_parameters, load_teacher, shape_of
 from pkd.encoder.families import depth_of
 from pkd.encoder.hub import ModelSource, model_source
-from pkd.evaluation.answers import measured_as, of_classes
 from pkd.jobs.evaluate import (
     EvaluatedRows,
     Measured,
@@ -72,7 +71,7 @@ def judge_run(
     assert split is not None  # a run that could measure nothing was refused
     chose = ["epoch", *(["start"] if starts_tried else []), *(["hyper-parameters"] if recipe.sweep else [])]
     described = describe_rows(examples, split, trained_here=True, chose=chose)
-    kind = measured_as(examples.problem_type)
+    kind = examples.outputs.kind
     on = EvaluatedRows(split, examples.splits[split], examples.label_names, kind, described)
     manifests = {f"{each.plan.name}-seed{each.seed}": each.done.manifest for each in trained}
     run = RunFolder(folder)
@@ -97,7 +96,7 @@ def judge_run(
         return known, page
     unseal(folder)  # until the new page is whole, the old one and the new records do not belong together
     teacher_logits = column_array(open_shards(run.annotated(split)), "teacher_logits")
-    answers = (of_classes(teacher_logits, examples.problem_type), answered.facts["device"])
+    answers = (kind.of_classes(teacher_logits), answered.facts["device"])
     measured = _measure(recipe, folder, teacher, answers, examples, on, trained, starts_tried)
     records: list[Record] = [
         _run_record(recipe, recipe.name or run.title, teacher, examples, split, fingerprint(depends)),
@@ -127,7 +126,7 @@ def _answered(
     place = RunFolder(folder).predictions(each.plan.name, each.seed)
     done = predict_stage(place, model, on.rows, prints, max_length, device)
     return _Answered(
-        of_classes(read_logits(done.folder), model.outputs.problem_type),
+        model.outputs.kind.of_classes(read_logits(done.folder)),
         done.manifest.facts["device"],
         count_parameters(model.model),
         shape_of(model),

@@ -152,7 +152,7 @@ def prepare(
     rows, eval_logits = _annotate(recipe, folder, teacher, examples, layers, overwrite)
     if eval_logits is not None:
         labels, metric = label_array(examples.splits["eval"]), recipe.evaluation.metric
-        check_teacher_score(eval_logits, labels, teacher.name, examples.problem_type, metric)
+        check_teacher_score(eval_logits, labels, teacher.name, examples.outputs.kind, metric)
         if blind := blindness_of(eval_logits, labels, examples.outputs):
             progress.warn(f"On the development rows {teacher.name} {blind}. Its students learn that from it.")
     return Prepared(teacher, examples, rows)

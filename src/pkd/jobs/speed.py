@@ -134,7 +134,7 @@ def _speed(
     with tempfile.TemporaryDirectory(prefix="pkd-speed-") as scratch:
         loaded = dict(_load_all(models, layers, device, cores, Path(scratch)))
         longest = _common_length(loaded, max_length, lengths)
-        data.problem_type = next(iter(loaded.values())).ready.problem_type  # by which a file is texts, or questions
+        data.problem_type = next(iter(loaded.values())).ready.kind.name  # by which a file is texts, or questions
         texts = None if test is None else list(itertools.islice(read_texts(test, data), rows))
         on_file = [0] if texts is not None and not lengths else []
         cells = [Cell(batch, length) for length in on_file or lengths or [longest] for batch in batch_sizes]

@@ -16,6 +16,7 @@ from pkd.recipe.places import AnyPath, output_folder, path_text
 from pkd.recipe.settings import DataSettings
 from pkd.reporting.submission import class_order, submission_text
 from pkd.storage.seal import write_text
+from pkd.tasks import kind_of
 from pkd.training.precision import move_model, resolve_device
 
 
@@ -58,7 +59,7 @@ def submit(
         require_sources(DataSettings(test=source), ("test",))
     loaded = load_teacher(model)
     outputs = loaded.outputs
-    if outputs.problem_type != known.problem_type:
+    if outputs.kind is not kind_of(known.problem_type):
         raise TeacherError(f"{model} has learned {outputs.problem_type}, but {task} is {known.problem_type}.")
     order = [] if known.answers == "scores" else class_order(task, known.label_names, model, outputs.label_names)
     longest = min(max_length or loaded.tokenizer.model_max_length, longest_input(loaded.model.config))

@@ -16,12 +16,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ruamel.yaml import YAML
 
 from pkd.distillation.terms import describe_objective
-from pkd.recipe.settings import LossSettings, ProblemType
+from pkd.recipe.settings import LossSettings
 from pkd.reporting import wording
 from pkd.reporting.blind_spots import blind_sentences, blind_words
 from pkd.reporting.classes import MEASURES, TITLES, class_rows, losses_heading
 from pkd.reporting.evaluated_rows import rows_warning
 from pkd.reporting.results import ClassesRecord, ModelRecord, Record, RunRecord
+from pkd.tasks import SINGLE_LABEL, TaskKind, kind_of
 
 _HUB_METRICS: dict[str, tuple[str, dict[str, str] | None]] = {  # metric -> the hub's name of it, and its arguments
     "accuracy": ("accuracy", None),
@@ -81,7 +82,7 @@ def model_card(
     card: str = environment.get_template("card.md.jinja").render(
         front_matter=_front_matter(run, model, title),
         model=model,
-        problem_type=_problem_type(run),
+        problem_type=_kind_of(run).name,
         title=title,
         is_pair=_is_pair(run),
         chart=CHART_FILE if chart else "",
@@ -100,7 +101,7 @@ def model_card(
         devices=wording.device_sentence(records),
         teacher=run.teacher.name if run and run.teacher else "",
         sources=_sources(run, model),
-        objective=_objective(_problem_type(run), model),
+        objective=_objective(_kind_of(run), model),
         seeds=_seeds(records, model),
         settings=model.settings,
     )
@@ -137,7 +138,7 @@ def _front_matter(run: RunRecord | None, model: ModelRecord, name: str) -> str:
     """The hub's metadata as YAML."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    task = "multiple-choice" if _problem_type(run) == "multiple_choice" else "text-classification"
+    task = _kind_of(run).pipeline_tag
     measured = {metric: names for metric, names in _HUB_METRICS.items() if metric in model.scores}
     results = [
         EvalResult(
@@ -166,8 +167,8 @@ def _front_matter(run: RunRecord | None, model: ModelRecord, name: str) -> str:
     return str(metadata.to_yaml()).strip()
 
 
-def _problem_type(run: RunRecord | None) -> ProblemType:
-    return run.problem_type if run else "single_label_classification"
+def _kind_of(run: RunRecord | None) -> TaskKind:
+    return kind_of(run.problem_type) if run else SINGLE_LABEL
 
 
 def _is_pair(run: RunRecord | None) -> bool:
@@ -253,10 +254,10 @@ def _seeds(records: Sequence[Record], model: ModelRecord) -> list[int]:
     ]
 
 
-def _objective(problem_type: ProblemType, model: ModelRecord) -> list[str]:
+def _objective(kind: TaskKind, model: ModelRecord) -> list[str]:
     """The loss that the model was trained with, in words."""
     values = {name: model.settings[name] for name in LossSettings.__dataclass_fields__ if name in model.settings}
-    return describe_objective(LossSettings(**values), problem_type, unlabelled=bool(model.unlabelled_rows))
+    return describe_objective(LossSettings(**values), kind, unlabelled=bool(model.unlabelled_rows))
 
 
 def _cell(text: str) -> str:

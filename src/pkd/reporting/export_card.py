@@ -14,6 +14,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from pkd.evaluation.by_class import BlindSpots
 from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.wording import count_text, metric_title
+from pkd.tasks import SINGLE_LABEL, kind_of
 
 # the section of a card of ours; what somebody wrote themselves stays
 _USE = re.compile(
@@ -35,16 +36,16 @@ def exported_card(card: str | None, title: str, facts: Mapping[str, Any]) -> str
         The card with the hub's tags for ONNX and a section on the export in place of the one on use by PyTorch; of an
         int8 graph without the scores that the hub lists, which are the classifier's own.
     """
-    several = facts.get("problem_type") == "multiple_choice"
-    tag, what = "text-classification", "A text classifier."
-    if several:
-        tag, what = "multiple-choice", "A model for questions with choices."
+    kind = kind_of(facts.get("problem_type", SINGLE_LABEL.name))
+    tag, what = kind.pipeline_tag, "A text classifier."
+    if kind.has_choices:
+        what = "A model for questions with choices."
     plain = f"---\npipeline_tag: {tag}\n---\n\n# {title}\n\n{what}\n"
     parsed = ModelCard(card or plain, ignore_metadata_errors=True)
     data: Any = parsed.data
     data.library_name = "onnx"
     data.pipeline_tag = data.pipeline_tag or tag
-    tags = ["onnx", "onnxruntime", *([] if several else ["transformers.js"]), "pkd"]
+    tags = ["onnx", "onnxruntime", *([] if kind.has_choices else ["transformers.js"]), "pkd"]
     data.tags = list(dict.fromkeys([*(data.tags or []), *tags]))
     if facts["precision"] == "int8":
         data.eval_results = None
@@ -96,7 +97,7 @@ def _section(facts: Mapping[str, Any], folder: str) -> list[str]:
             f"{name})`."
         ),
     )
-    if facts.get("problem_type") == "multiple_choice":
+    if kind_of(facts.get("problem_type", SINGLE_LABEL.name)).has_choices:
         asked = '{"question": "who is _ ?", "choices": ["he", "she"], "context": "a text"}'
         last = "- The graph takes [rows, choices, word pieces], any number of each; transformers.js has no such models."
     return [

@@ -17,7 +17,6 @@ from pkd.data.choices import Question, choice_names
 from pkd.data.lengths import batches_by_length
 from pkd.encoder.hub import check_place
 from pkd.errors import DataError
-from pkd.evaluation.answers import answers_of
 from pkd.recipe.places import AnyPath, path_text
 from pkd.serving.limits import check_threads
 from pkd.serving.loaded import LoadedModel
@@ -69,11 +68,11 @@ class Classifier:
     def __init__(self, model: LoadedModel) -> None:
         self.model = model
         self.label_names = model.label_names
-        self.problem_type = model.problem_type
+        self.problem_type = model.kind.name
         self.max_length = model.encoder.max_length
-        self._answers = answers_of(model.problem_type)
-        self._has_sets = model.problem_type in ("multi_label_classification", "binary_classification")
-        self._reads_questions = model.problem_type == "multiple_choice"
+        self._kind = model.kind
+        self._has_sets = model.kind.has_sets or model.kind.tells_two_classes
+        self._reads_questions = model.kind.has_choices
         self._outputs = 1 if self._reads_questions else len(model.label_names)
 
     @classmethod
@@ -138,8 +137,8 @@ class Classifier:
         if self._reads_questions:
             return self._answer_questions([text for text in texts if isinstance(text, Question)])
         logits = self.logits(texts)
-        words = self._answers.words(logits, self.label_names)
-        rows = self._answers.probabilities(logits).tolist()
+        words = self._kind.words(logits, self.label_names)
+        rows = self._kind.probabilities(logits).tolist()
         predictions = []
         for text, label, row in zip(texts, words, rows, strict=True):
             named = dict(zip(self.label_names, row, strict=True))
@@ -159,7 +158,7 @@ class Classifier:
             names = choice_names(len(question.choices))
             of_choices = logits[begin : begin + len(names)].T  # [1, N]
             begin += len(names)
-            (label,), (row,) = self._answers.words(of_choices, names), self._answers.probabilities(of_choices).tolist()
+            (label,), (row,) = self._kind.words(of_choices, names), self._kind.probabilities(of_choices).tolist()
             named = dict(zip(names, row, strict=True))
             predictions.append(Prediction(question, label, named, choice=question.choices[names.index(label)]))
         return predictions

@@ -115,7 +115,7 @@ def example_inputs(
 
     Of a multiple choice they are [rows, choices, length].
     """
-    several = loaded.outputs.problem_type == "multiple_choice"
+    several = loaded.outputs.kind.has_choices
     asked, rows = rows, rows * choices if several else rows
     random = torch.Generator().manual_seed(seed)
     pad = loaded.model.config.pad_token_id or 0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pkd.serving.texts import Batch, TextEncoder
 
 if TYPE_CHECKING:
-    from pkd.recipe.settings import ProblemType
+    from pkd.tasks import TaskKind
 
 Runtime = Literal["torch", "onnx"]
 
@@ -29,7 +29,7 @@ class LoadedModel:
         forward: a padded batch → logits [B, C] in float32, of a multiple choice [B, 1], a row a choice; safe to call
             from several threads.
         label_names: of its outputs, in their order; of a multiple choice none, since questions differ.
-        problem_type: what its logits mean.
+        kind: of problem, by which its logits are read.
         longest: word pieces it can read; the encoder may cut texts shorter.
         tokens_per_batch: word pieces, padding included, that one call of `forward` answers fastest.
         keeps: what must live as long as the model does.
@@ -41,7 +41,7 @@ class LoadedModel:
     encoder: TextEncoder
     forward: Callable[[Batch], NDArray[np.float32]]
     label_names: tuple[str, ...]
-    problem_type: ProblemType
+    kind: TaskKind
     longest: int
     tokens_per_batch: int
     keeps: Any = None

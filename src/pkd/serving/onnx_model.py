@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pkd.data.class_names import HEADS, names_by_id
+from pkd.data.class_names import names_by_id
 from pkd.data.lengths import LEAST_LENGTH
 from pkd.errors import RecipeError, TeacherError
 from pkd.recipe.devices import check_device
 from pkd.recipe.spelling import named
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.texts import Batch, TextEncoder
+from pkd.tasks import MULTIPLE_CHOICE, is_multiple_choice, kind_of_head, names_in_config
 
 GRAPHS = {"int8": "onnx/model_quantized.onnx", "float32": "onnx/model.onnx"}  # the names transformers.js looks for
 TOKENIZER_FILE = "tokenizer.json"
@@ -63,11 +64,11 @@ def load_onnx(folder: str | Path, device: str = "auto", threads: int | None = No
         raise TeacherError(f"{place.absolute()} holds no ONNX graph ({' or '.join(GRAPHS.values())}).")
     path = place / "config.json"
     config = _read_json(path)
-    several = is_multiple_choice(config)
-    problem_type: Any = "multiple_choice" if several else _read(path, config, "problem_type", None, HEADS.__contains__)
+    several = is_multiple_choice(config.get("architectures"))
     names = () if several else names_by_id(config.get("id2label"), str(path), _AGAIN)
-    if len(names) == 1 and problem_type == "multi_label_classification":
-        problem_type = "binary_classification"
+    kind = MULTIPLE_CHOICE
+    if not several:
+        kind = kind_of_head(_read(path, config, "problem_type", None, names_in_config().__contains__), len(names))
     encoder = _encoder(place, config)
     session, provider = open_session(graph, device, threads)
     inputs, outputs = [given.name for given in session.get_inputs()], session.get_outputs()[0].shape[-1]
@@ -93,22 +94,16 @@ def load_onnx(folder: str | Path, device: str = "auto", threads: int | None = No
         encoder=encoder,
         forward=forward,
         label_names=names,
-        problem_type=problem_type,
+        kind=kind,
         longest=encoder.max_length,
         tokens_per_batch=_TOKENS_PER_BATCH[provider],
     )
 
 
-def is_multiple_choice(config: Mapping[str, Any]) -> bool:
-    """Whether a config.json is that of a model for multiple choice, which is known by its class alone."""
-    names = config.get("architectures")
-    return isinstance(names, list) and any(str(name).endswith("ForMultipleChoice") for name in names)
-
-
 def reads_questions(folder: str) -> bool | None:
     """Whether the model of a folder reads questions with choices, by its config.json; None where there is none."""
     path = Path(folder) / "config.json"
-    return is_multiple_choice(_read_json(path)) if path.is_file() else None
+    return is_multiple_choice(_read_json(path).get("architectures")) if path.is_file() else None
 
 
 def open_session(graph: Path, device: str = "auto", threads: int | None = None) -> tuple[Any, str]:

@@ -15,8 +15,8 @@ from pkd import progress
 from pkd.data.outputs import Outputs
 from pkd.encoder.contract import LoadedClassifier
 from pkd.errors import TeacherError
-from pkd.evaluation.by_class import BlindSpots, blind_spots
-from pkd.evaluation.scoring import Scoring, scoring_of
+from pkd.evaluation.by_class import BlindSpots
+from pkd.evaluation.scoring import Scoring
 from pkd.recipe.spelling import named
 from pkd.serving.export import example_inputs
 from pkd.serving.onnx_model import open_session
@@ -138,7 +138,7 @@ def prove(loaded: LoadedClassifier, graph: Path) -> Parity:
     """
     session, _ = open_session(graph, device="cpu")
     names = [given.name for given in session.get_inputs()]
-    several = loaded.outputs.problem_type == "multiple_choice"
+    several = loaded.outputs.kind.has_choices
     shapes = shapes_for(max_length_of(loaded), several=several)
     worst = 0.0
     with progress.stage("prove the graph against PyTorch", len(shapes), "shapes") as stage, torch.inference_mode():
@@ -180,7 +180,7 @@ def measure_change(
         metric: to score them by.
         on: where the texts come from, for the record.
     """
-    scoring = scoring_of(outputs.problem_type)
+    scoring = outputs.kind.scoring
 
     def score(logits: np.ndarray, rows: Any = slice(None)) -> float | None:
         return None if labels is None else scoring.score(logits, labels[rows])[metric]
@@ -205,9 +205,7 @@ def measure_change(
             median=float(np.median(moved)),
             largest=float(moved.max()),
         ),
-        blind_spots=(
-            BlindSpots() if labels is None else blind_spots(after, labels, outputs.label_names, outputs.problem_type)
-        ),
+        blind_spots=(BlindSpots() if labels is None else scoring.blind_spots(after, labels, outputs.label_names)),
     )
 
 

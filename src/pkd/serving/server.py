@@ -70,7 +70,7 @@ def make_app(classifier: Classifier, limits: Limits | None = None, workers: int 
     """
     limits = limits or Limits()
     measures = Measures()
-    questions = classifier.problem_type == "multiple_choice"
+    questions = classifier.model.kind.has_choices
     body: Body = QuestionsBody(limits) if questions else TextsBody(limits)
     queue = BatchingQueue(
         classifier.answer, batch=limits.max_batch, queue=limits.max_queue, workers=workers,

@@ -36,7 +36,7 @@ def load_torch(name: str, device: str = "auto", threads: int | None = None) -> L
 
 def taken_over(loaded: LoadedClassifier, device: torch.device) -> LoadedModel:
     """A classifier made ready to serve: its last layer answers for [CLS] alone from now on."""
-    several = loaded.outputs.problem_type == "multiple_choice"
+    several = loaded.outputs.kind.has_choices
     model = move_model(loaded.model, device).train(False)
     shortcut = contextlib.ExitStack()  # entered once and never left, for threads would undo it for one another
     shortcut.enter_context(cls_only(model))
@@ -62,7 +62,7 @@ def taken_over(loaded: LoadedClassifier, device: torch.device) -> LoadedModel:
         ),
         forward=forward,
         label_names=() if several else loaded.outputs.output_names,
-        problem_type=loaded.outputs.problem_type,
+        kind=loaded.outputs.kind,
         longest=longest_input(model.config),
         tokens_per_batch=TOKENS_PER_BATCH[device.type],
         keeps=shortcut,

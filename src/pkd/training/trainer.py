@@ -30,30 +30,13 @@ from pkd.data.outputs import Outputs, outputs_of
 from pkd.encoder.families import longest_input
 from pkd.encoder.inference import answer_rows, model_inputs, tokenizer_for
 from pkd.errors import DivergedError
-from pkd.evaluation.by_class import BlindSpots, blind_spots
-from pkd.evaluation.scoring import scoring_of
-from pkd.losses import ce_loss, score_ce_loss, set_ce_loss, two_logits
-from pkd.recipe.settings import ProblemType
+from pkd.evaluation.by_class import BlindSpots
 from pkd.storage.seal import write_json
 from pkd.training.checkpoints import checkpoint_folders
 from pkd.training.economy import EconomicalTrainer
 from pkd.training.resuming import DIVERGED
 
 RowLosses = tuple[torch.Tensor, dict[str, torch.Tensor]]
-
-
-def ce_row_losses(logits: torch.Tensor, labels: torch.Tensor, problem_type: ProblemType) -> torch.Tensor:
-    """L_CE of each row, [B], by the kind of problem; a choice among C texts is one of C classes.
-
-    A single output is binary cross-entropy: that of two classes whose logits are 0 and the output.
-    """
-    if problem_type == "regression":
-        return score_ce_loss(logits, labels)
-    if problem_type == "multi_label_classification":
-        return set_ce_loss(logits, labels)
-    if problem_type == "binary_classification":
-        logits = two_logits(logits)
-    return ce_loss(logits, labels)
 
 
 class RowMeanTrainer(EconomicalTrainer):
@@ -100,18 +83,13 @@ class RowMeanTrainer(EconomicalTrainer):
     def row_losses(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> RowLosses:
         """Each row's loss [B], and the terms to log, each over the rows that it has."""
         output = model(**model_inputs(inputs, model))
-        ce = ce_row_losses(output.logits, inputs["labels"], self.problem_type)
+        ce = self.outputs.kind.ce_rows(output.logits, inputs["labels"])
         return ce, {"ce": ce}
 
     @cached_property
     def outputs(self) -> Outputs:
         """What the model's head answers."""
         return outputs_of(self.accelerator.unwrap_model(self.model).config)
-
-    @property
-    def problem_type(self) -> ProblemType:
-        """What the model's head answers, in a word."""
-        return self.outputs.problem_type
 
     @property
     def teacher_layers(self) -> tuple[int, ...]:
@@ -224,7 +202,7 @@ class RowMeanTrainer(EconomicalTrainer):
             raise ValueError("evaluate() needs an eval_dataset.")
         logits, labels = self._answer_together(rows), label_array(rows)
         metrics = self._scores(logits, labels, metric_key_prefix)
-        blind = blind_spots(logits, labels, self._names(logits), self.problem_type)
+        blind = self.outputs.kind.scoring.blind_spots(logits, labels, self._names(logits))
         self._blind_spots[str(self.state.global_step)] = dataclasses.asdict(blind)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -248,7 +226,7 @@ class RowMeanTrainer(EconomicalTrainer):
         return self.outputs.label_names or tuple(chr(ord("A") + number) for number in range(logits.shape[1]))
 
     def _scores(self, logits: np.ndarray, labels: np.ndarray, prefix: str) -> dict[str, float]:
-        scores = scoring_of(self.problem_type).score(logits, labels)
+        scores = self.outputs.kind.scoring.score(logits, labels)
         return {f"{prefix}_{name}": float(value) for name, value in scores.items()}
 
     def _answer_together(self, rows: Any) -> np.ndarray:

@@ -1,13 +1,19 @@
+"""Each kind of problem is complete, and is one object in every process."""
+
 from __future__ import annotations
 
 import itertools
+import pickle
+import subprocess
+import sys
 from typing import get_args
 
 import numpy as np
 import pytest
 
-from pkd.evaluation.scoring import label_words, metrics_that_choose, scoring_of
 from pkd.recipe.settings import ProblemType
+from pkd.tasks import KINDS, MULTI_LABEL, REGRESSION, SINGLE_LABEL, kind_of, kind_of_head, names_in_config
+from pkd.tasks.kind import TaskKind
 
 LABELS = {
     "single_label_classification": np.array([0, 1, 1, 2]),
@@ -21,12 +27,12 @@ WIDTH = {"regression": 1, "binary_classification": 1}
 
 @pytest.mark.parametrize("problem_type", get_args(ProblemType))
 def test_every_metric_that_may_choose_is_scored_with_its_interval(problem_type: ProblemType) -> None:
-    scoring, labels = scoring_of(problem_type), LABELS[problem_type]
+    scoring, labels = kind_of(problem_type).scoring, LABELS[problem_type]
     logits = np.random.default_rng(0).normal(size=(4, WIDTH.get(problem_type, 2 if "single" in problem_type else 3)))
     labels = np.minimum(labels, logits.shape[1] - 1) if problem_type == "single_label_classification" else labels
     found = scoring.score(logits, labels)
     intervals = scoring.bootstrap_intervals(logits, labels, resamples=20, confidence=0.9, seed=0)
-    choosing = metrics_that_choose(problem_type, logits.shape[1])
+    choosing = scoring.metrics_that_choose(logits.shape[1])
     assert set(choosing) <= set(found)
     assert set(found) == set(intervals)
     assert scoring.metric in choosing
@@ -35,7 +41,7 @@ def test_every_metric_that_may_choose_is_scored_with_its_interval(problem_type: 
 
 @pytest.mark.parametrize("problem_type", get_args(ProblemType))
 def test_the_constant_answer_is_the_best_of_its_kind(problem_type: ProblemType) -> None:
-    scoring, labels = scoring_of(problem_type), LABELS[problem_type]
+    scoring, labels = kind_of(problem_type).scoring, LABELS[problem_type]
     width = WIDTH.get(problem_type, 3)
     best = scoring.gain_by_row(scoring.constant(labels, width, scoring.gain), labels).mean()
     random = np.random.default_rng(1)
@@ -56,7 +62,7 @@ def test_the_constant_answer_is_the_best_of_its_kind(problem_type: ProblemType) 
     ],
 )
 def test_no_other_constant_answer_is_better_by_a_metric(problem_type: ProblemType, metric: str) -> None:
-    scoring, random = scoring_of(problem_type), np.random.default_rng(2)
+    scoring, random = kind_of(problem_type).scoring, np.random.default_rng(2)
     for _ in range(20):
         if problem_type == "single_label_classification":
             width, labels = 2, (random.random(40) < random.random()).astype(np.int64)
@@ -71,14 +77,39 @@ def test_no_other_constant_answer_is_better_by_a_metric(problem_type: ProblemTyp
 def test_negative_flips_are_the_rows_the_teacher_answers_better_the_worst_first() -> None:
     teacher, labels = np.array([[1.0], [2.0], [3.0]]), np.array([1.0, 2.0, 0.0])
     student = np.array([[1.5], [5.0], [2.0]])
-    assert scoring_of("regression").negative_flips(student, teacher, labels).tolist() == [1, 0]
+    assert REGRESSION.scoring.negative_flips(student, teacher, labels).tolist() == [1, 0]
 
 
 def test_labels_and_answers_have_words() -> None:
     names = ("praise", "blame", "food")
     sets = LABELS["multi_label_classification"]
-    assert label_words(sets, names, "multi_label_classification")[1] == "blame, food"
-    assert label_words(np.array([1.25]), ("score",), "regression") == ["1.25"]
-    assert label_words(np.array([2, 0]), names, "single_label_classification") == ["food", "praise"]
-    answers = scoring_of("multi_label_classification").answers
+    assert MULTI_LABEL.scoring.label_words(sets, names)[1] == "blame, food"
+    assert REGRESSION.scoring.label_words(np.array([1.25]), ("score",)) == ["1.25"]
+    assert SINGLE_LABEL.scoring.label_words(np.array([2, 0]), names) == ["food", "praise"]
+    answers = MULTI_LABEL.scoring.answers
     assert answers(np.array([[-1.0, -1.0, -2.0], [1.0, -1.0, 1.0]]), names) == ["none", "praise, food"]
+
+
+@pytest.mark.parametrize("problem_type", get_args(ProblemType))
+def test_a_kind_is_known_by_its_name_and_is_itself_in_another_process(problem_type: ProblemType) -> None:
+    kind = kind_of(problem_type)
+    assert kind.name == problem_type
+    assert pickle.loads(pickle.dumps(kind)) is kind
+    facts = (kind.has_classes, kind.has_sets, kind.has_scores, kind.has_choices)
+    assert facts.count(True) == 1, "a label is one thing"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if not kind.has_choices], ids=lambda kind: kind.name)
+def test_a_head_is_read_as_the_kind_that_its_configuration_was_written_for(kind: TaskKind) -> None:
+    assert kind_of_head(kind.name_in_config, 1 if kind.has_one_output else 3) is kind
+    assert kind.name_in_config in names_in_config()
+
+
+def test_kinds_are_asked_without_torch_and_without_metrics() -> None:
+    script = (
+        "import sys; from pkd.tasks import KINDS; import numpy as np; "
+        "[kind.words(np.zeros((1, 1)), ('a',)) for kind in KINDS.values()]; "
+        "print([name for name in ('torch', 'sklearn', 'scipy', 'datasets') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

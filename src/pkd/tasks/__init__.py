@@ -1,0 +1,70 @@
+"""The kinds of problems, one module each; this is the one registry, and only here and in them are they told by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pkd.recipe.settings import ProblemType
+from pkd.tasks.binary import BINARY
+from pkd.tasks.kind import TaskKind
+from pkd.tasks.multi_label import MULTI_LABEL
+from pkd.tasks.multiple_choice import MULTIPLE_CHOICE
+from pkd.tasks.regression import REGRESSION
+from pkd.tasks.single_label import SINGLE_LABEL
+
+__all__ = [
+    "BINARY",
+    "KINDS",
+    "MULTIPLE_CHOICE",
+    "MULTI_LABEL",
+    "REGRESSION",
+    "SINGLE_LABEL",
+    "TaskKind",
+    "asks_for_choices",
+    "is_multiple_choice",
+    "kind_of",
+    "kind_of_head",
+    "names_in_config",
+]
+
+KINDS: Mapping[ProblemType, TaskKind] = {
+    kind.name: kind for kind in (SINGLE_LABEL, MULTI_LABEL, BINARY, REGRESSION, MULTIPLE_CHOICE)
+}
+
+
+def kind_of(problem_type: ProblemType) -> TaskKind:
+    """The kind of problem by its name."""
+    return KINDS[problem_type]
+
+
+def asks_for_choices(problem_type: str) -> bool:
+    """Whether what a recipe says, which may be "auto", is that rows are questions with choices."""
+    return problem_type == MULTIPLE_CHOICE.name
+
+
+def names_in_config() -> list[str]:
+    """What a configuration of transformers may call the kind of its head."""
+    return sorted({kind.name_in_config for kind in KINDS.values() if kind.name_in_config is not None})
+
+
+def kind_of_head(said: str | None, outputs: int) -> TaskKind:
+    """The kind of a head with so many outputs that is not for multiple choice, as transformers' pipeline reads it.
+
+    Args:
+        said: what its configuration says: one of `names_in_config`, or nothing.
+        outputs: how many it has; of one alone, unless it is a score, a sigmoid tells two classes.
+
+    >>> kind_of_head(None, 3).name, kind_of_head("multi_label_classification", 1).name
+    ('single_label_classification', 'binary_classification')
+    """
+    if outputs == 1 and said != REGRESSION.name_in_config:
+        return BINARY
+    several = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)
+    return next((kind for kind in several if kind.name_in_config == said), SINGLE_LABEL)
+
+
+def is_multiple_choice(architectures: Any) -> bool:
+    """Whether a configuration is that of a model for multiple choice, which is known by its class alone."""
+    names: Sequence[Any] = architectures if isinstance(architectures, list | tuple) else ()
+    return any(str(name).endswith("ForMultipleChoice") for name in names)

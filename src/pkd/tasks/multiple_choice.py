@@ -1,0 +1,32 @@
+"""A choice among several texts: the classes are the choices, and a row may have any number of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pkd.tasks.single_label import SINGLE_LABEL, scoring
+
+if TYPE_CHECKING:
+    from pkd.evaluation.scoring import Scoring
+
+
+def _scoring() -> Scoring:
+    """That of classes, but for figures by class: a choice is a place, which says nothing of what stands there."""
+    from pkd.evaluation.by_class import blind_to_choices
+
+    return replace(scoring(), by_class=None, blind_spots=blind_to_choices)
+
+
+MULTIPLE_CHOICE = replace(
+    SINGLE_LABEL,
+    name="multiple_choice",
+    labels_in_words="choices",
+    has_classes=False,
+    has_choices=True,
+    has_one_output=True,
+    name_in_config=None,
+    auto_class="AutoModelForMultipleChoice",
+    pipeline_tag="multiple-choice",
+    make_scoring=_scoring,
+)
