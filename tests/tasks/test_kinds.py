@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
 
+import pkd
 from pkd.recipe.settings import ProblemType
 from pkd.tasks import KINDS, MULTI_LABEL, REGRESSION, SINGLE_LABEL, kind_of, kind_of_head, names_in_config
 from pkd.tasks.kind import TaskKind
@@ -109,7 +112,22 @@ def test_kinds_are_asked_without_torch_and_without_metrics() -> None:
     script = (
         "import sys; from pkd.tasks import KINDS; import numpy as np; "
         "[kind.words(np.zeros((1, 1)), ('a',)) for kind in KINDS.values()]; "
-        "print([name for name in ('torch', 'sklearn', 'scipy', 'datasets') if name in sys.modules])"
+        "print([name for name in ('torch', 'sklearn', 'scipy', 'datasets', 'pydantic') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_other_module_compares_with_the_name_of_a_kind() -> None:
+    names = set(get_args(ProblemType))
+    package = Path(pkd.__file__).parent
+    found = []
+    for path in sorted(package.rglob("*.py")):
+        if path.parent.name == "tasks":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Compare | ast.match_case):
+                texts = {each.value for each in ast.walk(node) if isinstance(each, ast.Constant)}
+                if names & texts:
+                    found.append(f"{path.relative_to(package)}:{getattr(node, 'lineno', '')}")
+    assert found == []

@@ -17,7 +17,7 @@ from pkd.recipe.devices import check_device
 from pkd.recipe.spelling import named
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.texts import Batch, TextEncoder
-from pkd.tasks import MULTIPLE_CHOICE, is_multiple_choice, kind_of_head, names_in_config
+from pkd.tasks import MULTIPLE_CHOICE, TaskKind, is_multiple_choice, kind_of_head, names_in_config
 
 GRAPHS = {"int8": "onnx/model_quantized.onnx", "float32": "onnx/model.onnx"}  # the names transformers.js looks for
 TOKENIZER_FILE = "tokenizer.json"
@@ -65,10 +65,12 @@ def load_onnx(folder: str | Path, device: str = "auto", threads: int | None = No
     path = place / "config.json"
     config = _read_json(path)
     several = is_multiple_choice(config.get("architectures"))
-    names = () if several else names_by_id(config.get("id2label"), str(path), _AGAIN)
-    kind = MULTIPLE_CHOICE
+    kind: TaskKind = MULTIPLE_CHOICE
+    names: tuple[str, ...] = ()
     if not several:
-        kind = kind_of_head(_read(path, config, "problem_type", None, names_in_config().__contains__), len(names))
+        said = _read(path, config, "problem_type", None, names_in_config().__contains__)
+        names = names_by_id(config.get("id2label"), str(path), _AGAIN)
+        kind = kind_of_head(said, len(names))
     encoder = _encoder(place, config)
     session, provider = open_session(graph, device, threads)
     inputs, outputs = [given.name for given in session.get_inputs()], session.get_outputs()[0].shape[-1]

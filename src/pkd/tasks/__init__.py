@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pkd.recipe.settings import ProblemType
 from pkd.tasks.binary import BINARY
 from pkd.tasks.kind import TaskKind
 from pkd.tasks.multi_label import MULTI_LABEL
 from pkd.tasks.multiple_choice import MULTIPLE_CHOICE
 from pkd.tasks.regression import REGRESSION
 from pkd.tasks.single_label import SINGLE_LABEL
+
+if TYPE_CHECKING:
+    from pkd.recipe.settings import ProblemType
 
 __all__ = [
     "BINARY",
@@ -45,7 +47,7 @@ def asks_for_choices(problem_type: str) -> bool:
 
 def names_in_config() -> list[str]:
     """What a configuration of transformers may call the kind of its head."""
-    return sorted({kind.name_in_config for kind in KINDS.values() if kind.name_in_config is not None})
+    return list(dict.fromkeys(kind.name_in_config for kind in KINDS.values() if kind.name_in_config is not None))
 
 
 def kind_of_head(said: str | None, outputs: int) -> TaskKind:

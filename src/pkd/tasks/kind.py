@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pkd.recipe.settings import ProblemType
-
 if TYPE_CHECKING:
     import torch
 
     from pkd.evaluation.scoring import Scoring
+    from pkd.recipe.settings import ProblemType
 
 Array = NDArray[Any]
 
