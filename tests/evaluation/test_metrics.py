@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from pkd.errors import DataError, TeacherError
-from pkd.evaluation.metrics import accuracy, cross_entropy, expected_calibration_error, macro_f1, mcc, score
+from pkd.evaluation.metrics import cross_entropy, expected_calibration_error, score
 
 
 def logits_that_predict(classes: list[int], of: int = 3) -> np.ndarray:
@@ -21,25 +22,25 @@ LOGITS = logits_that_predict([0, 0, 1, 1, 0, 1])
 
 
 def test_accuracy_is_the_share_of_rows_whose_top_class_is_the_label() -> None:
-    assert accuracy(LOGITS, LABELS) == pytest.approx(3 / 6)
+    assert score(LOGITS, LABELS)["accuracy"] == pytest.approx(3 / 6)
 
 
 def test_macro_f1_weighs_every_class_the_same() -> None:
     # Class 0: 2·2 / (2·2 + 1 + 1) = 2/3; class 1: 2·1 / (2·1 + 2 + 1) = 2/5; class 2: 0.
-    assert macro_f1(LOGITS, LABELS) == pytest.approx((2 / 3 + 2 / 5 + 0) / 3)
+    assert score(LOGITS, LABELS)["macro_f1"] == pytest.approx((2 / 3 + 2 / 5 + 0) / 3)
 
 
 def test_macro_f1_leaves_out_a_class_that_is_neither_label_nor_prediction() -> None:
-    assert macro_f1(logits_that_predict([0, 1]), np.array([0, 1])) == 1.0
+    assert score(logits_that_predict([0, 1]), np.array([0, 1]))["macro_f1"] == 1.0
 
 
 def test_mcc_is_the_correlation_of_the_confusion_matrix() -> None:
     # c s − Σ p t = 3·6 − (3·3 + 3·2 + 0·1) = 3; s² − Σ p² = 36 − 18; s² − Σ t² = 36 − 14.
-    assert mcc(LOGITS, LABELS) == pytest.approx(3 / math.sqrt(18 * 22))
+    assert score(LOGITS, LABELS)["mcc"] == pytest.approx(3 / math.sqrt(18 * 22))
 
 
 def test_mcc_is_zero_when_only_one_class_is_predicted() -> None:
-    assert mcc(logits_that_predict([1, 1, 1]), np.array([0, 1, 2])) == 0.0
+    assert score(logits_that_predict([1, 1, 1]), np.array([0, 1, 2]))["mcc"] == 0.0
 
 
 def test_cross_entropy_is_the_mean_of_minus_log_p_of_the_label_in_nats() -> None:
@@ -84,6 +85,18 @@ def test_every_metric_stays_in_its_range_and_ignores_the_order_of_rows(logits: n
     assert 0 <= scores["ece"] <= 1
     assert scores["cross_entropy"] >= 0
     assert score(logits[order], labels[order]) == pytest.approx(scores)
+
+
+@given(st.integers(2, 4), st.integers(1, 40), st.randoms(use_true_random=False))
+def test_what_is_told_by_counts_is_scikit_learns(classes: int, rows: int, random) -> None:
+    labels, answers = (np.array([random.randrange(classes) for _ in range(rows)]) for _ in range(2))
+    found = score(logits_that_predict(answers.tolist(), of=classes), labels)
+    assert found["accuracy"] == pytest.approx(accuracy_score(labels, answers))
+    assert found["macro_f1"] == pytest.approx(f1_score(labels, answers, average="macro", zero_division=0.0))
+    if len(set(labels) | set(answers)) > 1:  # of one class scikit-learn says 0 with a warning
+        assert found["mcc"] == pytest.approx(matthews_corrcoef(labels, answers))
+    if classes == 2:
+        assert found["f1"] == pytest.approx(f1_score(labels == 1, answers == 1, zero_division=0.0))
 
 
 @given(st.integers(0, 4), st.floats(-20, 20))

@@ -1,17 +1,18 @@
 """How good a classifier's answers are: logits and labels in, numbers out.
 
-Every metric is a plain function of `logits` [N, C] and `labels` [N]; `score` gathers them under the names that
-results, tables and charts use. A new metric starts here, and in `significance.py` where its interval is wanted.
+`score` gives every metric under the name that results, tables and charts use (`metric_facts`). What the confusion
+matrix tells is one formula in `metrics_of_counts`, for the rows themselves and for each resample of them alike: a new
+metric is a line there, and an entry in `metric_facts`.
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from scipy.special import log_softmax
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from pkd.errors import DataError, TeacherError
 from pkd.evaluation.answers import predictions, probabilities
@@ -38,48 +39,49 @@ def score(logits: Floats, labels: Integers) -> dict[str, float]:
         TeacherError: if a logit is not finite.
     """
     require_scorable(logits, labels)
-    scores = {
-        "accuracy": accuracy(logits, labels),
-        "macro_f1": macro_f1(logits, labels),
-        "mcc": mcc(logits, labels),
+    cells, counts = np.unique(labels * logits.shape[1] + predictions(logits), return_counts=True)
+    label_of_cell, prediction_of_cell = np.divmod(cells, logits.shape[1])
+    of_counts = metrics_of_counts(counts[None].astype(np.float64), label_of_cell, prediction_of_cell, logits.shape[1])
+    return {
+        **{name: float(value[0]) for name, value in of_counts.items()},
         "cross_entropy": cross_entropy(logits, labels),
         "ece": expected_calibration_error(logits, labels),
     }
-    if logits.shape[1] == 2:
-        scores["f1"] = f1(logits, labels)
-    return scores
 
 
-def accuracy(logits: Floats, labels: Integers) -> float:
-    """Share of rows whose most probable class is the label.
+def metrics_of_counts(
+    counts: NDArray[np.float64], label_of_cell: Integers, prediction_of_cell: Integers, classes: int
+) -> dict[str, NDArray[np.float64]]:
+    """Accuracy, macro F1 and MCC of R sets of rows from their counts, of two classes the second's F1 too, [R] each.
 
-    >>> accuracy(np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([0, 0]))
-    0.5
+    F1 = 2 TP / (2 TP + FP + FN), 0 where a class never is; the macro F1 is its mean over the classes that occur among
+    labels or predictions. The Matthews correlation coefficient, from −1 to 1, is for more than two classes the R_K of
+    Gorodkin 2004, and 0 where labels or predictions are all of one class. All as scikit-learn has them.
+
+    Args:
+        counts: [R, cells], how many rows lie in each occupied cell of the confusion matrix.
+        label_of_cell: [cells].
+        prediction_of_cell: [cells].
+        classes: C.
     """
-    return float(accuracy_score(labels, predictions(logits)))
-
-
-def f1(logits: Floats, labels: Integers) -> float:
-    """F1 = 2 TP / (2 TP + FP + FN) of the second of two classes, as GLUE scores MRPC and QQP; 0 where it never is."""
-    return float(f1_score(labels == 1, predictions(logits) == 1, zero_division=0.0))
-
-
-def macro_f1(logits: Floats, labels: Integers) -> float:
-    """Mean over classes of F1 = 2 TP / (2 TP + FP + FN), each class counting the same.
-
-    As in scikit-learn's `f1_score(average="macro")`, the classes are those that occur among labels or predictions.
-    """
-    return float(f1_score(labels, predictions(logits), average="macro", zero_division=0.0))
-
-
-def mcc(logits: Floats, labels: Integers) -> float:
-    """Matthews correlation coefficient, from −1 to 1; 0 where labels or predictions are all of one class.
-
-    For two classes Matthews 1975, for more the R_K of Gorodkin 2004, as in scikit-learn's `matthews_corrcoef`.
-    """
-    if len(np.union1d(labels, predictions(logits))) < 2:  # scikit-learn warns here before it too says 0
-        return 0.0
-    return float(matthews_corrcoef(labels, predictions(logits)))
+    ones = np.ones(len(label_of_cell))
+    by_label = counts @ one_entry_a_row(label_of_cell, ones, classes)  # [R, C]
+    by_prediction = counts @ one_entry_a_row(prediction_of_cell, ones, classes)
+    hits = counts @ one_entry_a_row(label_of_cell, (label_of_cell == prediction_of_cell) * ones, classes)
+    rows = by_label.sum(axis=1)
+    right = hits.sum(axis=1)
+    occurs = by_label + by_prediction > 0
+    f1 = 2 * hits / np.where(occurs, by_label + by_prediction, 1)
+    covariance = right * rows - (by_label * by_prediction).sum(axis=1)
+    spread = (rows**2 - (by_label**2).sum(axis=1)) * (rows**2 - (by_prediction**2).sum(axis=1))
+    metrics = {
+        "accuracy": right / rows,
+        "macro_f1": f1.sum(axis=1) / occurs.sum(axis=1),
+        "mcc": np.where(spread > 0, covariance / np.sqrt(np.where(spread > 0, spread, 1)), 0.0),
+    }
+    if classes == 2:
+        metrics["f1"] = f1[:, 1]
+    return metrics
 
 
 def cross_entropy(logits: Floats, labels: Integers) -> float:
@@ -108,6 +110,12 @@ def calibration_gap_by_row(logits: Floats, labels: Integers) -> tuple[NDArray[np
     top = probabilities(logits).max(axis=1)
     bins = np.clip(np.ceil(top * CALIBRATION_BINS).astype(np.int64) - 1, 0, CALIBRATION_BINS - 1)
     return bins, (predictions(logits) == labels).astype(np.float64) - top
+
+
+def one_entry_a_row(columns: Integers, values: NDArray[np.float64], width: int) -> Any:
+    """A sparse matrix [N, width] whose row i holds `values[i]` in column `columns[i]`."""
+    rows = len(columns)
+    return csr_matrix((values, columns, np.arange(rows + 1)), shape=(rows, width))
 
 
 def require_scorable(logits: Floats, labels: Integers) -> None:

@@ -6,8 +6,6 @@ cross-entropy.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack
@@ -22,6 +20,8 @@ from pkd.evaluation.metrics import (
     Integers,
     calibration_gap_by_row,
     cross_entropy_by_row,
+    metrics_of_counts,
+    one_entry_a_row,
     require_scorable,
 )
 from pkd.evaluation.resampling import percentile_interval, resampled_sums
@@ -69,8 +69,8 @@ def bootstrap_samples(
     bins, gap = calibration_gap_by_row(logits, labels)
     contributions = hstack(
         [
-            _one_entry_a_row(cell_of_row, np.ones(rows), len(cells)),
-            _one_entry_a_row(bins, gap, CALIBRATION_BINS),
+            one_entry_a_row(cell_of_row, np.ones(rows), len(cells)),
+            one_entry_a_row(bins, gap, CALIBRATION_BINS),
             csr_matrix(np.column_stack(list(by_row.values()))),
         ],
         format="csr",
@@ -78,7 +78,7 @@ def bootstrap_samples(
     sums = resampled_sums(contributions, resamples, seed)
     confusion, gaps, means = np.split(sums, [len(cells), len(cells) + CALIBRATION_BINS], axis=1)
     return {
-        **_confusion_metrics(confusion, cells // classes, cells % classes, classes),
+        **metrics_of_counts(confusion, cells // classes, cells % classes, classes),
         "ece": np.abs(gaps).sum(axis=1) / rows,
         **dict(zip(by_row, means.T / rows, strict=True)),
     }
@@ -111,33 +111,3 @@ def exact_mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) ->
     if only_a + only_b == 0:
         return 0, 0, 1.0
     return only_a, only_b, float(binomtest(only_a, only_a + only_b, 0.5).pvalue)
-
-
-def _one_entry_a_row(columns: Integers, values: NDArray[np.float64], width: int) -> Any:
-    """A sparse matrix [N, width] whose row i holds `values[i]` in column `columns[i]`."""
-    rows = len(columns)
-    return csr_matrix((values, columns, np.arange(rows + 1)), shape=(rows, width))
-
-
-def _confusion_metrics(
-    confusion: NDArray[np.float64], label_of_cell: Integers, prediction_of_cell: Integers, classes: int
-) -> dict[str, NDArray[np.float64]]:
-    """Accuracy, macro F1 and MCC of each resample from its counts, [R, occupied cells of the confusion matrix]."""
-    ones = np.ones(len(label_of_cell))
-    by_label = confusion @ _one_entry_a_row(label_of_cell, ones, classes)  # [R, C]
-    by_prediction = confusion @ _one_entry_a_row(prediction_of_cell, ones, classes)
-    hits = confusion @ _one_entry_a_row(label_of_cell, (label_of_cell == prediction_of_cell) * ones, classes)
-    rows = by_label.sum(axis=1)
-    right = hits.sum(axis=1)
-    occurs = by_label + by_prediction > 0
-    f1 = 2 * hits / np.where(occurs, by_label + by_prediction, 1)
-    covariance = right * rows - (by_label * by_prediction).sum(axis=1)
-    spread = (rows**2 - (by_label**2).sum(axis=1)) * (rows**2 - (by_prediction**2).sum(axis=1))
-    samples = {
-        "accuracy": right / rows,
-        "macro_f1": f1.sum(axis=1) / occurs.sum(axis=1),
-        "mcc": np.where(spread > 0, covariance / np.sqrt(np.where(spread > 0, spread, 1)), 0.0),
-    }
-    if classes == 2:
-        samples["f1"] = f1[:, 1]
-    return samples

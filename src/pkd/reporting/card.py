@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ruamel.yaml import YAML
 
 from pkd.distillation.terms import describe_objective
+from pkd.evaluation.metric_facts import METRICS
 from pkd.recipe.settings import LossSettings
 from pkd.reporting import wording
 from pkd.reporting.blind_spots import blind_sentences, blind_words
@@ -24,16 +25,6 @@ from pkd.reporting.evaluated_rows import rows_warning
 from pkd.reporting.results import ClassesRecord, ModelRecord, Record, RunRecord
 from pkd.tasks import SINGLE_LABEL, TaskKind, kind_of
 
-_HUB_METRICS: dict[str, tuple[str, dict[str, str] | None]] = {  # metric -> the hub's name of it, and its arguments
-    "accuracy": ("accuracy", None),
-    "f1": ("f1", None),
-    "macro_f1": ("f1", {"average": "macro"}),
-    "micro_f1": ("f1", {"average": "micro"}),
-    "mcc": ("matthews_correlation", None),
-    "pearson": ("pearsonr", None),
-    "spearman": ("spearmanr", None),
-    "mse": ("mse", None),
-}
 _SOURCES = {
     "train": "Training data",
     "unlabelled": "Unlabelled text, which teaches by the teacher's answers alone",
@@ -139,7 +130,11 @@ def _front_matter(run: RunRecord | None, model: ModelRecord, name: str) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     task = _kind_of(run).pipeline_tag
-    measured = {metric: names for metric, names in _HUB_METRICS.items() if metric in model.scores}
+    measured = {
+        metric: (facts.hub_name, dict(facts.hub_arguments) or None)
+        for metric, facts in METRICS.items()
+        if facts.hub_name is not None and metric in model.scores
+    }
     results = [
         EvalResult(
             task_type=task,

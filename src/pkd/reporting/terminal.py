@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from pkd.evaluation.metric_facts import METRICS
 from pkd.recipe.faults import value_text
 from pkd.recipe.sweeping import short_name
 from pkd.reporting.blind_spots import blind_sentences
@@ -36,7 +37,6 @@ from pkd.reporting.wording import (
 
 _WIDTH = 100
 _CLASSES = 5  # those that lost most
-_SHORT = {"macro_f1": "macro F1", "agreement": "agreement"}
 _STYLES = {"HELPS": "green", "DOES NOT": "red", "UNCLEAR": "yellow"}
 
 
@@ -152,8 +152,9 @@ def _blocks(records: Sequence[Record], console: Console) -> Iterator[RenderableT
 def _results_table(records: Sequence[Record], rows: Sequence[Row], console: Console) -> RenderableType:
     """The table; a terminal of less than 96 columns gets the main metric alone."""
     main, known = main_metric(records), metric_columns(records)
-    others = [metric for metric in _SHORT if console.width >= 96 and metric in known and metric != main]
-    short = [_SHORT[metric] for metric in others]
+    named = {metric: facts.short for metric, facts in METRICS.items() if facts.short is not None}
+    others = [metric for metric in named if console.width >= 96 and metric in known and metric != main]
+    short = [named[metric] for metric in others]
     headings = ["model", "layers", metric_title(main, unit=True), *short, "speed", "parameters"]
     exported = any(isinstance(record, ModelRecord) and record.runtime != "torch" for record in records)
     headings += ["size"] * exported  # elsewhere it is four bytes a parameter

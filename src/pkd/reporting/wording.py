@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pkd.evaluation.metric_facts import facts_of
 from pkd.reporting.blind_spots import blindness
 from pkd.reporting.evaluated_rows import rows_in_words, rows_warning
 from pkd.reporting.results import ComparisonRecord, ModelRecord, Record, RunRecord, Summary, summarise
@@ -16,35 +17,6 @@ from pkd.reporting.results import ComparisonRecord, ModelRecord, Record, RunReco
 AGAINST_TEACHER = "against the teacher"
 NONE = "–"  # an empty cell
 
-_TITLES = {
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "mcc": "MCC",
-    "cross_entropy": "cross-entropy",
-    "ece": "calibration error",
-    "agreement": "agreement with teacher",
-    "kl": "KL to teacher",
-    "f1": "F1",
-    "micro_f1": "micro F1",
-    "label_accuracy": "accuracy of single labels",
-    "pearson": "Pearson's r",
-    "spearman": "Spearman's ρ",
-    "mse": "mean squared error",
-    "teacher_pearson": "Pearson's r with teacher",
-    "teacher_mse": "squared distance to teacher",
-}
-_SHARES = {
-    "accuracy",
-    "f1",
-    "macro_f1",
-    "micro_f1",
-    "label_accuracy",
-    "precision",
-    "recall",
-    "ece",
-    "agreement",
-}  # shown in percent; the others as they are
-_ERRORS = ("mse",)  # of which less is better, while a comparison's difference is better above 0
 _SUBJECTS = {"patience": "Patience", "kd": "The teacher's softened output (KD)", "unlabelled text": "Unlabelled text"}
 
 
@@ -94,7 +66,7 @@ def _as_tabled(comparison: ComparisonRecord, means: Mapping[str, Mapping[str, fl
     if scores[0] is None or scores[1] is None:
         return comparison
     gained = shown_difference(comparison.metric, scores[0], scores[1])
-    value = -gained if comparison.metric in _ERRORS else gained
+    value = -gained if facts_of(comparison.metric).is_error else gained
     scale, decimals = _scale(comparison.metric)
     if abs(value - comparison.difference.value) * scale > 10**-decimals:  # of other seeds than the table's
         return comparison
@@ -248,14 +220,14 @@ def metric_columns(records: Sequence[Record]) -> list[str]:
 
 def metric_title(metric: str, *, unit: bool = False) -> str:
     """How a metric is called; with `unit`, its % too."""
-    name, _, group = metric.partition("/")  # "accuracy/high" is that of RACE's high schools
-    title = _TITLES.get(name, name) + (f" ({group})" if group else "")
+    group = metric.partition("/")[2]  # "accuracy/high" is that of RACE's high schools
+    title = facts_of(metric).title + (f" ({group})" if group else "")
     return f"{title}, %" if unit and is_share(metric) else title
 
 
 def is_share(metric: str) -> bool:
     """Whether a metric, of all rows or of a group, is shown in percent."""
-    return metric.partition("/")[0] in _SHARES
+    return facts_of(metric).is_share
 
 
 def score_text(summary: Summary, metric: str) -> str:

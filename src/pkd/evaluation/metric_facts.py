@@ -1,0 +1,60 @@
+"""What every metric of a model is called and how it is shown; the functions that compute them use these names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class MetricFacts:
+    """One metric.
+
+    Attributes:
+        title: in sentences, tables and charts.
+        is_share: it is shown in percent, the others as they are.
+        is_error: less is better, while a comparison's difference is better above 0.
+        hub_name: what the hub's model cards call it; None where they have none.
+        hub_arguments: with which arguments of that metric.
+        short: in the narrow tables of a terminal that show it beside the main one.
+    """
+
+    title: str
+    is_share: bool = False
+    is_error: bool = False
+    hub_name: str | None = None
+    hub_arguments: Mapping[str, str] = field(default_factory=dict)
+    short: str | None = None
+
+
+METRICS = {
+    "accuracy": MetricFacts("accuracy", is_share=True, hub_name="accuracy"),
+    "f1": MetricFacts("F1", is_share=True, hub_name="f1"),
+    "macro_f1": MetricFacts(
+        "macro F1", is_share=True, hub_name="f1", hub_arguments={"average": "macro"}, short="macro F1"
+    ),
+    "mcc": MetricFacts("MCC", hub_name="matthews_correlation"),
+    "cross_entropy": MetricFacts("cross-entropy"),
+    "ece": MetricFacts("calibration error", is_share=True),
+    "agreement": MetricFacts("agreement with teacher", is_share=True, short="agreement"),
+    "kl": MetricFacts("KL to teacher"),
+    "micro_f1": MetricFacts("micro F1", is_share=True, hub_name="f1", hub_arguments={"average": "micro"}),
+    "label_accuracy": MetricFacts("accuracy of single labels", is_share=True),
+    "precision": MetricFacts("precision", is_share=True),
+    "recall": MetricFacts("recall", is_share=True),
+    "pearson": MetricFacts("Pearson's r", hub_name="pearsonr"),
+    "spearman": MetricFacts("Spearman's ρ", hub_name="spearmanr"),
+    "mse": MetricFacts("mean squared error", is_error=True, hub_name="mse"),
+    "teacher_pearson": MetricFacts("Pearson's r with teacher"),
+    "teacher_mse": MetricFacts("squared distance to teacher"),
+}
+
+
+def facts_of(metric: str) -> MetricFacts:
+    """The facts of a metric, of all rows or of a group, as "accuracy/high" of RACE's high schools.
+
+    >>> facts_of("accuracy/high").title, facts_of("what a term of mine is").title
+    ('accuracy', 'what a term of mine is')
+    """
+    name = metric.partition("/")[0]
+    return METRICS.get(name, MetricFacts(name))
