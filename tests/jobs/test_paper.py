@@ -6,6 +6,7 @@ import json
 import os
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -17,7 +18,7 @@ from pkd.encoder.contract import load_config
 from pkd.encoder.hub import is_within_reach
 from pkd.errors import DataError, RecipeError, TeacherError
 from pkd.jobs.paper import dry_run, paper
-from pkd.jobs.paper_recipe import paper_run, scaled_depth, table_recipe
+from pkd.jobs.paper_recipe import Encoder, PaperRun, TableSettings, paper_run, scaled_depth, table_recipe
 from pkd.reporting.published import ModelKey
 
 GLUE = os.environ.get("PKD_GLUE", "")
@@ -77,11 +78,15 @@ def test_how_teachers_and_students_of_a_table_are_trained_stands_in_its_recipe_w
         assert (training.learning_rate, training.num_train_epochs) == (5e-5, 4)
 
 
+def one_task(folder: Path, task: str, **settings: Any) -> PaperRun:
+    return paper_run(TableSettings(**settings), task, folder)
+
+
 def test_a_run_has_the_published_settings_the_papers_start_and_its_depths(
     encoder: str, glue: str, tmp_path: Path
 ) -> None:
     config = load_config(encoder)
-    one = paper_run("table1", "RTE", tmp_path, data=glue, teacher=encoder, config=config, seeds=2)
+    one = one_task(tmp_path, "RTE", table="table1", glue=glue, teacher=Encoder(encoder, config), seeds=2)
     assert one.recipe.training.learning_rate == 1e-5
     assert one.recipe.training.num_train_epochs == 4
     assert one.recipe.seeds == 2
@@ -96,8 +101,8 @@ def test_only_berts_own_shape_on_all_rows_with_the_published_settings_is_compara
     config = load_config(encoder)
     config.num_hidden_layers, config.hidden_size = 12, 768
 
-    def incomparable(**more: object) -> str:
-        return paper_run("table1", "RTE", tmp_path, data=glue, teacher="x", config=config, **more).incomparable  # type: ignore[arg-type]
+    def incomparable(**more: Any) -> str:
+        return one_task(tmp_path, "RTE", table="table1", glue=glue, teacher=Encoder("x", config), **more).incomparable
 
     assert incomparable() == ""
     assert "quick look" in incomparable(quick=True)
@@ -110,28 +115,28 @@ def test_tasks_with_test_rows_are_measured_on_development_rows_as_the_published_
         (tmp_path / "MNLI" / name).write_text("sentence1\tsentence2\tgold_label\na\tb\tneutral\n")
     for split in ("train", "dev", "test"):
         (tmp_path / "RACE" / split / "high").mkdir(parents=True)
+    folders: dict[str, Any] = {
+        "glue": str(tmp_path), "race": str(tmp_path), "teacher": Encoder("x", BertConfig())
+    }  # fmt: skip
     for table, task, name in (("table1", "MNLI", "dev_matched.tsv"), ("table3", "RACE", "dev")):
-        one = paper_run(table, task, tmp_path / "out", data=str(tmp_path), teacher="x", config=BertConfig())
+        one = one_task(tmp_path / "out", task, table=table, **folders)
         assert (Path(one.recipe.data.eval or "").name, one.recipe.data.test) == (name, None)
         assert (one.recipe.evaluation.metric, one.incomparable) == ("accuracy", "")
-    cut = paper_run(
-        "table3", "RACE", tmp_path / "out", data=str(tmp_path), teacher="x", config=BertConfig(),
-        set=["data.max_length=128"],
-    )  # fmt: skip
+    cut = one_task(tmp_path / "out", "RACE", table="table3", set=["data.max_length=128"], **folders)
     assert cut.recipe.data.max_length == 128  # which is also the default that a task's own length takes the place of
 
 
 def test_a_student_for_whom_nothing_is_left_to_learn_from_is_left_out(glue: str, encoder: str, tmp_path: Path) -> None:
     config = load_config(encoder)
     config.num_hidden_layers = 4
-    shallow = paper_run("table1", "MRPC", tmp_path, data=glue, teacher="x", config=config)
+    shallow = one_task(tmp_path, "MRPC", table="table1", glue=glue, teacher=Encoder("x", config))
     assert [student.name for student in shallow.recipe.students] == [
         "ft-L2-first", "kd-L2-first", "pkd-skip-L2-first", "ft-L1-first", "kd-L1-first",
     ]  # fmt: skip
-    larger = paper_run("table5", "MRPC", tmp_path, data=glue, teacher="x", config=config)
+    larger = one_task(tmp_path, "MRPC", table="table5", glue=glue, teacher=Encoder("x", config))
     assert [student.name for student in larger.recipe.students] == ["kd-L2-first", "pkd-skip-L2-first"]
-    with_base = paper_run(
-        "table5", "MRPC", tmp_path, data=glue, teacher="x", config=config, base=encoder, base_config=config
+    with_base = one_task(
+        tmp_path, "MRPC", table="table5", glue=glue, teacher=Encoder("x", config), base=Encoder(encoder, config)
     )
     students = {student.name: student for student in with_base.recipe.students}
     assert students["pkd-skip-L2-pretrained"].projection

@@ -7,8 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from transformers import PretrainedConfig
+from typing import Any
 
 from pkd import progress
 from pkd.data.demo import demo_encoder_folder
@@ -17,7 +16,7 @@ from pkd.encoder.families import depth_of
 from pkd.encoder.hub import is_within_reach
 from pkd.errors import RecipeError, ResourceError, TeacherError
 from pkd.jobs.paper_estimate import TaskEstimate, estimate
-from pkd.jobs.paper_recipe import PaperRun, paper_run, scaled_depth, table_recipe
+from pkd.jobs.paper_recipe import Encoder, PaperRun, TableSettings, paper_run, scaled_depth, table_recipe
 from pkd.jobs.run import run
 from pkd.jobs.speed import speed
 from pkd.recipe.places import AnyPath, output_folder, path_text
@@ -59,14 +58,6 @@ class PaperResult:
     __repr__ = __str__
 
 
-@dataclass(frozen=True)
-class _Encoder:
-    """A pretrained encoder and its configuration."""
-
-    name: str
-    config: PretrainedConfig
-
-
 def paper(
     table: str,
     *,
@@ -103,15 +94,13 @@ def paper(
         PKDError: of the family, with what to do; what was finished is kept.
     """
     title, folder = _title(table), output_folder(output or f"runs/paper/{table}")
-    teacher = path_text(teacher, "teacher")
-    resolve_device(device)
-    encoder = _teacher(table, teacher)
-    if table == "table4":
-        return _speeds(title, folder, encoder, quick=quick, device=device)
-    runs = _runs(
-        table, folder, encoder, tasks, glue, race, base, seeds=seeds, quick=quick, device=device, overwrite=overwrite,
+    settings = _settings(
+        table, teacher, base, glue=glue, race=race, seeds=seeds, quick=quick, device=device, overwrite=overwrite,
         set=set,
     )  # fmt: skip
+    if table == "table4":
+        return _speeds(title, folder, settings)
+    runs = _runs(settings, tasks, folder)
     results = []
     for number, one in enumerate(runs, start=1):
         progress.note(f"{one.task}, task {number} of {len(runs)}")
@@ -119,7 +108,7 @@ def paper(
         results.append(TaskResult(one.task, done.records, one.keys, one.incomparable, one.task))
     rows = paper_rows(results)
     write_text(folder / ROWS_FILE, "".join(json.dumps(row.to_dict(), ensure_ascii=False) + "\n" for row in rows))
-    page = write_table_page(folder, table, title, encoder.name, results)
+    page = write_table_page(folder, table, title, settings.teacher.name, results)
     return PaperResult(title, folder, page, results, rows, [], [])
 
 
@@ -127,14 +116,9 @@ def dry_run(
     table: str,
     *,
     tasks: str | Sequence[str] = (),
-    glue: AnyPath | None = None,
-    race: AnyPath | None = None,
     teacher: AnyPath | None = None,
     base: AnyPath | None = None,
-    seeds: int = 1,
-    quick: bool = False,
-    device: str = "auto",
-    set: str | Sequence[str] = (),
+    **given: Any,
 ) -> list[TaskEstimate]:
     """What `paper` would run with the same arguments, and how long it would take here, from a measured pilot.
 
@@ -143,17 +127,11 @@ def dry_run(
         PKDError: as `paper` does, before anything is trained.
     """
     _title(table)
-    teacher = path_text(teacher, "teacher")
-    resolve_device(device)
     if table == "table4":
         raise RecipeError(f"table4 trains nothing and takes a minute or so; run it without {named('dry_run')}.")
-    encoder = _teacher(table, teacher)
+    settings = _settings(table, teacher, base, **given)
     with tempfile.TemporaryDirectory() as folder:  # nothing is kept, not even which rows a quick look would take
-        runs = _runs(
-            table, Path(folder), encoder, tasks, glue, race, base, seeds=seeds, quick=quick, device=device,
-            overwrite=False, set=set,
-        )  # fmt: skip
-        return [estimate(one.task, one.recipe) for one in runs]
+        return [estimate(one.task, one.recipe) for one in _runs(settings, tasks, Path(folder))]
 
 
 def _title(table: str) -> str:
@@ -162,32 +140,34 @@ def _title(table: str) -> str:
     return TITLES[table]
 
 
-def _runs(
+def _settings(
     table: str,
-    folder: Path,
-    encoder: _Encoder,
-    tasks: str | Sequence[str],
-    glue: AnyPath | None,
-    race: AnyPath | None,
+    teacher: AnyPath | None,
     base: AnyPath | None,
     *,
-    seeds: int,
-    quick: bool,
-    device: str,
-    overwrite: bool,
-    set: str | Sequence[str],
-) -> list[PaperRun]:
+    glue: AnyPath | None = None,
+    race: AnyPath | None = None,
+    device: str = "auto",
+    **others: Any,
+) -> TableSettings:
+    """The arguments of `paper`, with the encoders looked up."""
+    resolve_device(device)
+    smaller = path_text(base, "base")
+    return TableSettings(
+        table=table,
+        teacher=_teacher(table, path_text(teacher, "teacher")),
+        base=Encoder(smaller, load_config(smaller)) if smaller is not None else None,
+        glue=path_text(glue, "glue"),
+        race=path_text(race, "race"),
+        device=device,
+        **others,
+    )
+
+
+def _runs(settings: TableSettings, tasks: str | Sequence[str], folder: Path) -> list[PaperRun]:
     """Every task's recipe, before the first of them is paid for."""
-    glue, race, base = path_text(glue, "glue"), path_text(race, "race"), path_text(base, "base")
-    smaller = load_config(base) if base is not None else None
-    return [
-        paper_run(
-            table, task, folder / task, data=race if task == "RACE" else glue, teacher=encoder.name,
-            config=encoder.config, base=base, base_config=smaller, seeds=seeds, quick=quick, device=device,
-            overwrite=overwrite, set=set,
-        )
-        for task in _tasks(table, tasks.split(",") if isinstance(tasks, str) else tasks)
-    ]  # fmt: skip
+    chosen = _tasks(settings.table, tasks.split(",") if isinstance(tasks, str) else tasks)
+    return [paper_run(settings, task, folder / task) for task in chosen]
 
 
 def _tasks(table: str, given: Sequence[str]) -> list[str]:
@@ -199,13 +179,13 @@ def _tasks(table: str, given: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(named)) or list(known if table == "table3" else _PUBLISHED_TASKS)
 
 
-def _teacher(table: str, given: str | None) -> _Encoder:
+def _teacher(table: str, given: str | None) -> Encoder:
     """The encoder that is named, the recipe's, or, where that is out of reach, the demo's."""
     if given is not None:
-        return _Encoder(given, load_config(given))
+        return Encoder(given, load_config(given))
     name = table_recipe(table).teacher.model
     if is_within_reach(name):
-        return _Encoder(name, load_config(name))
+        return Encoder(name, load_config(name))
     try:
         folder = str(demo_encoder_folder())
     except ResourceError as error:
@@ -219,19 +199,19 @@ def _teacher(table: str, given: str | None) -> _Encoder:
         "stands in for it, and students have the same share of its depth; "
         f"{named('teacher')} names another."
     )
-    return _Encoder(folder, config)
+    return Encoder(folder, config)
 
 
-def _speeds(title: str, folder: Path, encoder: _Encoder, *, quick: bool, device: str) -> PaperResult:
+def _speeds(title: str, folder: Path, settings: TableSettings) -> PaperResult:
     """Table 4: the encoder and its first layers, timed in turn; nothing is trained."""
-    recipe = table_recipe("table4")
+    recipe, encoder, quick = table_recipe("table4"), settings.teacher, settings.quick
     depth = depth_of(encoder.config)
     of_paper = [student.layers or 1 for student in recipe.students]
     depths = {scaled_depth(layers, depth): layers for layers in reversed(of_paper)}
     layers = [ours for ours in reversed(depths) if ours < depth]
     records = speed(
         [encoder.name], layers=layers, rows=32 if quick else 256, max_length=recipe.data.max_length,
-        rounds=3 if quick else 5, batch_sizes=(32,), memory=False, device=device,
+        rounds=3 if quick else 5, batch_sizes=(32,), memory=False, device=settings.device,
     )  # fmt: skip
     beside = [12, *(depths[ours] for ours in layers)]
     folder.mkdir(parents=True, exist_ok=True)

@@ -33,6 +33,43 @@ _SEED = 0
 
 
 @dataclass(frozen=True)
+class Encoder:
+    """A pretrained encoder and its configuration."""
+
+    name: str
+    config: PretrainedConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSettings:
+    """How a table of the paper is to be run.
+
+    Attributes:
+        table: "table1", "table2", "table3" or "table5".
+        teacher: the pretrained encoder that becomes the teacher.
+        base: the smaller encoder that table 5's `pretrained` students start from; without it they are left out.
+        glue: GLUE's folder; None for the hub.
+        race: RACE's.
+        seeds: how often students are repeated.
+        quick: some hundred rows and one epoch.
+        device: "auto", "cpu" or "cuda".
+        overwrite: let a run lie beside other files in its folder.
+        set: overrides, which win over the published settings.
+    """
+
+    table: str
+    teacher: Encoder
+    base: Encoder | None = None
+    glue: str | None = None
+    race: str | None = None
+    seeds: int = 1
+    quick: bool = False
+    device: str = "auto"
+    overwrite: bool = False
+    set: str | Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class PaperRun:
     """One task of a table: what is to be run, and which model of the paper each student stands for."""
 
@@ -59,69 +96,46 @@ def scaled_depth(layers: int, teacher_layers: int) -> int:
     return max(1, (2 * layers * teacher_layers + PAPER_LAYERS) // (2 * PAPER_LAYERS))  # a half is rounded up
 
 
-def paper_run(
-    table: str,
-    task: str,
-    folder: Path,
-    *,
-    data: str | None,
-    teacher: str,
-    config: PretrainedConfig,
-    base: str | None = None,
-    base_config: PretrainedConfig | None = None,
-    seeds: int = 1,
-    quick: bool = False,
-    device: str = "auto",
-    overwrite: bool = False,
-    set: str | Sequence[str] = (),
-) -> PaperRun:
+def paper_run(settings: TableSettings, task: str, folder: Path) -> PaperRun:
     """Fill a table's recipe in for one task.
 
     Args:
-        table: "table1", "table2", "table3" or "table5".
+        settings: of the table.
         task: as GLUE's folders are called, or RACE.
         folder: of the run.
-        data: the benchmark's folder; None for the hub.
-        teacher: the pretrained encoder that becomes the teacher.
-        config: its configuration.
-        base: the smaller encoder that table 5's `pretrained` students start from; without it they are left out.
-        base_config: its configuration.
-        seeds: how often students are repeated.
-        quick: some hundred rows and one epoch.
-        device: "auto", "cpu" or "cuda".
-        overwrite: let the run lie beside other files in its folder.
-        set: overrides, which win over the published settings.
 
     Raises:
         DataError: if the task's files are not there.
         RecipeError: if an override is wrong, or the folder holds something else.
     """
-    recipe = table_recipe(table)
+    recipe = table_recipe(settings.table)
     values = recipe_values(recipe)
-    of_task = {"data": {"task": task, "folder": data}}
-    named = recipe_from(of_task, where=f"pkd paper {table}", required=("data.train",))
+    of_task = {"data": {"task": task, "folder": settings.race if task == "RACE" else settings.glue}}
+    named = recipe_from(of_task, where=f"pkd paper {settings.table}", required=("data.train",))
     require_sources(named.data, ("train", "eval"))
-    refuse_other_files(folder, overwrite=overwrite)
+    refuse_other_files(folder, overwrite=settings.overwrite)
     values["evaluation"]["metric"] = named.evaluation.metric
     # no test rows: the published scores are of development rows. The task is left out, for it would fill them in again.
     development = vars(named.data) | {"test": None, "task": None, "folder": None}
-    values["data"] |= _few(named.data, folder) if quick else development
-    values |= {"output": str(folder), "name": f"{recipe.name}-{task}", "seeds": seeds, "device": device}
-    values["teacher"]["model"] = teacher
+    values["data"] |= _few(named.data, folder) if settings.quick else development
+    values |= {"output": str(folder), "name": f"{recipe.name}-{task}"}
+    values |= {"seeds": settings.seeds, "device": settings.device}
+    values["teacher"]["model"] = settings.teacher.name
     won = published().settings.get(task)
     if won:
         values["training"]["learning_rate"] = won.learning_rate
-    if quick:
+    if settings.quick:
         values["training"] |= {"num_train_epochs": 1, "learning_rate": _QUICK_RATE}
         values["teacher"]["finetune"] |= {"num_train_epochs": 3, "learning_rate": _QUICK_RATE}
         values["evaluation"]["measure_speed"] = False
-    keys, students = _students(recipe, depth_of(config), base)
+    base = settings.base.name if settings.base is not None else None
+    keys, students = _students(recipe, depth_of(settings.teacher.config), base)
     values["students"] = [{**student, **(won.of_loss() if won else {})} for student in students]
     return PaperRun(
         task,
-        recipe_from(values, where=f"pkd paper {table}, {task}", set=set),
+        recipe_from(values, where=f"pkd paper {settings.table}, {task}", set=settings.set),
         keys,
-        _incomparable(_teacher_depth(recipe), config, base_config, quick=quick, overrides=set),
+        _incomparable(settings, _teacher_depth(recipe)),
     )
 
 
@@ -153,29 +167,23 @@ def _students(
     return keys, students
 
 
-def _incomparable(
-    teacher_depth: int,
-    config: PretrainedConfig,
-    base_config: PretrainedConfig | None,
-    *,
-    quick: bool,
-    overrides: Sequence[str],
-) -> str:
+def _incomparable(settings: TableSettings, teacher_depth: int) -> str:
     """Why the published numbers are no equals of ours, in a sentence; nothing where they are."""
     reasons = []
-    for role, model, depth in (("teacher", config, teacher_depth), ("smaller encoder", base_config, PAPER_LAYERS)):
-        if model is None:
+    beside = (("teacher", settings.teacher, teacher_depth), ("smaller encoder", settings.base, PAPER_LAYERS))
+    for role, encoder, depth in beside:
+        if encoder is None:
             continue
-        ours = (model.model_type, depth_of(model), model.hidden_size)
+        ours = (encoder.config.model_type, depth_of(encoder.config), encoder.config.hidden_size)
         if ours != ("bert", depth, _PAPER_WIDTHS[depth]):
             reasons.append(
                 f"the {role} is a {ours[0]} of {ours[1]} layers and {ours[2]} hidden units, the paper's is BERT of "
                 f"{depth} and {_PAPER_WIDTHS[depth]}"
             )
-    if quick:
+    if settings.quick:
         reasons.append("this is a quick look on some hundred rows, with one epoch at a high learning rate")
-    if overrides:
-        reasons.append(f"settings were changed ({', '.join(overrides)})")
+    if settings.set:
+        reasons.append(f"settings were changed ({', '.join(settings.set)})")
     return f"Not to be compared with the published numbers: {'; '.join(reasons)}." if reasons else ""
 
 
