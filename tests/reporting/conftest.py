@@ -163,6 +163,8 @@ def comparison(question: str, a: str, b: str, low: float, high: float, verdict: 
         a=a,
         b=b,
         difference=Score(value=value, low=low, high=high),
+        seeds_a=len(SEEDS),
+        seeds_b=None if b == "teacher" else len(SEEDS),
         verdict=verdict,  # type: ignore[arg-type]
         examples=value * ROWS,
         rows=ROWS,

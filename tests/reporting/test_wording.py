@@ -29,19 +29,30 @@ def one_seed(records: list[Record], seed: int = 42) -> list[Record]:
             continue
         if isinstance(record, ComparisonRecord):
             tests = [test for test in record.tests if test.seed == seed]
-            record = record.model_copy(update={"tests": tests})
+            of_models = record.b == "teacher"
+            seeds: dict[str, object] = {"seeds_a": None if of_models else 1, "seeds_b": None if of_models else 1}
+            if not of_models:
+                seeds["verdict"] = "UNCLEAR"
+            record = record.model_copy(update={"tests": tests, **seeds})
         kept.append(record)
     return kept
 
 
 def compared(
-    low: float, high: float, verdict: str, question: str = "patience", examples: float = 7.0
+    low: float,
+    high: float,
+    verdict: str,
+    question: str = "patience",
+    examples: float = 7.0,
+    seeds: tuple[int | None, int | None] = (3, 3),
 ) -> ComparisonRecord:
     return ComparisonRecord(
         question=question,
         a="a",
         b="b",
         difference=Score(value=(low + high) / 2, low=low, high=high),
+        seeds_a=seeds[0],
+        seeds_b=seeds[1],
         verdict=verdict,  # type: ignore[arg-type]
         examples=examples,
         rows=1000,
@@ -54,7 +65,7 @@ def test_the_headline_says_score_rows_teacher_speed_and_size(records: list[Recor
     # Speed (218 + 219 + 220) / 3 / 104 = 2.106; parameters 17,388,674 / 22,713,986 = 0.766.
     assert headline(records) == (
         "pkd-skip-L3-spread: 83.2 ± 0.5 % accuracy on 1,066 held-out rows, 0.7 points below the teacher "
-        "(p from 0.12 to 0.52 over 3 seeds), at 2.1 times its speed and 77 % of its parameters."
+        "(McNemar's p from 0.12 to 0.52 for the models of 3 seeds), at 2.1 times its speed and 77 % of its parameters."
     )
 
 
@@ -75,7 +86,7 @@ def test_the_headline_of_one_seed_gives_the_interval_and_one_p(records: list[Rec
     assert text.startswith(
         "pkd-skip-L3-spread: 82.8 % accuracy (80.5 to 85.1) on 1,066 held-out rows, 1.1 points below"
     )
-    assert "(p = 0.12)" in text
+    assert "(McNemar's p = 0.12)" in text
 
 
 def test_the_headline_does_without_a_teacher_and_without_speed(records: list[Record]) -> None:
@@ -126,11 +137,12 @@ def test_the_main_metric_is_the_recipes_if_every_model_has_it(records: list[Reco
 
 def test_a_comparison_is_told_with_verdict_interval_and_rows() -> None:
     assert comparison_sentence(compared(0.001, 0.013, "HELPS")) == (
-        "Patience HELPS: a is 0.7 points above b in accuracy (95 % interval +0.1 to +1.3), which is +7 of 1,000 rows."
+        "Patience HELPS: a is 0.7 points above b in accuracy (95 % interval +0.1 to +1.3 over rows and seeds), "
+        "which is +7 of 1,000 rows."
     )
     assert comparison_sentence(compared(-0.013, -0.001, "DOES NOT", "kd", -7.0), 0.9) == (
         "The teacher's softened output (KD) DOES NOT HELP: a is 0.7 points below b in accuracy "
-        "(90 % interval −1.3 to −0.1), which is −7 of 1,000 rows."
+        "(90 % interval −1.3 to −0.1 over rows and seeds), which is −7 of 1,000 rows."
     )
     assert "is level with b" in comparison_sentence(compared(-0.004, 0.004, "UNCLEAR", examples=0.0))
 
@@ -161,10 +173,29 @@ def student_of(records: list[Record], seed: int | None) -> ModelRecord:
     return next(each for each in records if isinstance(each, ModelRecord) and each.seed == seed)
 
 
-def test_nothing_helps_against_the_teacher_it_is_above_or_below() -> None:
-    assert comparison_sentence(compared(-0.02, -0.01, "DOES NOT", "against the teacher")).startswith(
-        "Against the teacher BELOW: a is 1.5 points below b"
+@pytest.mark.parametrize(("seeds", "over"), [((3, None), "rows and seeds"), ((None, None), "rows")])
+def test_nothing_helps_against_the_teacher_it_is_above_or_below(seeds: tuple[int | None, None], over: str) -> None:
+    against = compared(-0.02, -0.01, "DOES NOT", "against the teacher", -15.0, seeds)
+    assert comparison_sentence(against) == (
+        f"Against the teacher BELOW: a is 1.5 points below b in accuracy (95 % interval −2.0 to −1.0 over {over}), "
+        "which is −15 of 1,000 rows."
     )
+
+
+def test_of_two_models_neither_helps() -> None:
+    of_models = compared(0.001, 0.013, "HELPS", "a against b", seeds=(None, None))
+    assert comparison_sentence(of_models).startswith("A against b ABOVE: a is 0.7 points above b")
+    assert finding(compared(-0.013, -0.001, "DOES NOT", "a against b", seeds=(None, None))) is None
+
+
+@pytest.mark.parametrize("seeds", [(1, 1), (1, 3), (3, 1)])
+def test_a_method_of_one_seed_gets_no_verdict_and_the_sentence_says_what_would_give_one(seeds: tuple[int, int]) -> None:
+    of_one_seed = compared(0.001, 0.013, "UNCLEAR", seeds=seeds)
+    assert comparison_sentence(of_one_seed) == (
+        "Patience UNCLEAR: a is 0.7 points above b in accuracy (95 % interval +0.1 to +1.3 over rows alone), which is "
+        "+7 of 1,000 rows; one seed says too little of a method, --seeds 3 would give a verdict."
+    )
+    assert finding(of_one_seed) is None  # nothing is known of it, not that it gave nothing
 
 
 @pytest.mark.parametrize(
@@ -173,7 +204,7 @@ def test_nothing_helps_against_the_teacher_it_is_above_or_below() -> None:
         ("HELPS", "patience", None),
         ("DOES NOT", "against the teacher", None),
         ("DOES NOT", "patience", "Patience did not help here, it hurt: b is better than a."),
-        ("UNCLEAR", "unlabelled text", "Unlabelled text gave nothing that these rows can show"),
+        ("UNCLEAR", "unlabelled text", "Unlabelled text gave nothing that these rows and seeds can show"),
     ],
 )
 def test_what_did_not_help_is_said_plainly(verdict: str, question: str, wanted: str | None) -> None:

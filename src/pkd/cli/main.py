@@ -19,7 +19,7 @@ from pkd.cli.usage import usage_sentence
 from pkd.errors import Stopped
 
 _EXAMPLES = {
-    "run": ["pkd run recipe.yaml", "pkd run recipe.yaml --set students.0.beta=500 --set seeds=3"],
+    "run": ["pkd run recipe.yaml", "pkd run recipe.yaml --set students.0.beta=500 --seeds 3"],
     "sweep": ["pkd sweep recipe.yaml", "pkd sweep recipe.yaml --set 'sweep={grid: published, early_stopping: asha}'"],
     "demo": ["pkd demo", "pkd demo --quick"],
     "paper": ["pkd paper table1 --glue glue/ --tasks RTE,MRPC --quick", "pkd paper table1 --glue glue/ --dry-run"],

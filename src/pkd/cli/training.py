@@ -26,6 +26,7 @@ from pkd.cli.options import (
 )
 from pkd.cli.session import loading, start, with_progress
 from pkd.cli.showing import show, show_estimates, show_json, show_paper, show_records, show_sweep
+from pkd.recipe.naming import fields_of, help_of
 from pkd.recipe.settings import DataSettings, StudentSettings
 
 FINETUNING_DATA = Flags("Data", DataSettings, ("eval", *(COLUMNS.named or ())))
@@ -46,19 +47,22 @@ Train = Annotated[
         rich_help_panel=DATA.panel,
     ),
 ]
+_SEEDS = typer.Option("--seeds", metavar="N", min=1, help=help_of(fields_of(RUN.settings)["seeds"]))
+Seeds = Annotated[int, _SEEDS]
 Output = Annotated[str, typer.Option("--output", metavar="DIR", help="folder for the result", show_default=False)]
 
 
 @with_progress
 def run(
     recipe: RecipeFile,
+    seeds: Annotated[int | None, _SEEDS] = None,
     set: SetInRecipe = None,
     device: Device = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Run a recipe: teacher, students, controls, evaluation, report."""
-    result = start("run", recipe, set=set or (), device=device, overwrite=overwrite)
+    result = start("run", recipe, set=set or (), seeds=seeds, device=device, overwrite=overwrite)
     show_records(result.records, as_json=json)
     show(f"report: {result.report}", also_json=json)
 
@@ -83,9 +87,7 @@ def sweep(
 def demo(
     output: Annotated[str, typer.Option("--output", metavar="DIR", help="folder of the run")] = "runs/demo",
     quick: Annotated[bool, typer.Option("--quick", help="fewer examples: a look in two or three minutes")] = False,
-    seeds: Annotated[
-        int, typer.Option("--seeds", metavar="N", min=1, help="train each student so many times, with other seeds")
-    ] = 1,
+    seeds: Seeds = 1,
     device: Device = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -125,9 +127,7 @@ def paper(
         str | None,
         typer.Option("--base", metavar="MODEL", help="table5: smaller encoder to start from", show_default=False),
     ] = None,
-    seeds: Annotated[
-        int, typer.Option("--seeds", metavar="N", min=1, help="train each student so many times, with other seeds")
-    ] = 1,
+    seeds: Seeds = 1,
     quick: Annotated[
         bool, typer.Option("--quick", help="a look: some hundred rows, one epoch, no comparable numbers")
     ] = False,

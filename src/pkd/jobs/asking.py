@@ -275,10 +275,15 @@ def _beside(of_run: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(
-    recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), device: str | None = None, overwrite: bool = False
+    recipe: Recipe | AnyPath,
+    *,
+    set: str | Sequence[str] = (),
+    seeds: int | None = None,
+    device: str | None = None,
+    overwrite: bool = False,
 ) -> Asked:
     """Ask for `pkd run`."""
-    reading = _of_file(recipe, set, device)
+    reading = _of_file(recipe, set, seeds=seeds, device=device)
     return _asked(
         reading,
         _sweep_is_not_run(reading),
@@ -293,7 +298,7 @@ def sweep(
     recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), device: str | None = None, overwrite: bool = False
 ) -> Asked:
     """Ask for `pkd sweep`."""
-    reading = _of_file(recipe, set, device)
+    reading = _of_file(recipe, set, device=device)
     return _asked(
         reading,
         _needs_a_sweep(reading),
@@ -305,14 +310,14 @@ def sweep(
 
 def check(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), device: str | None = None) -> Asked:
     """Ask for `pkd check`."""
-    reading = _of_file(recipe, set, device)
+    reading = _of_file(recipe, set, device=device)
     return _asked(reading, _source_faults(reading, _SPLITS), _faults_of_models(reading))
 
 
-def _of_file(recipe: Recipe | AnyPath, set: str | Sequence[str], device: str | None) -> Reading:
+def _of_file(recipe: Recipe | AnyPath, set: str | Sequence[str], **flags: int | str | None) -> Reading:
     if isinstance(recipe, Recipe):
         return Reading(recipe, [], current_spelling())
-    return read_file(recipe, set, flags={} if device is None else {"device": device})
+    return read_file(recipe, set, flags={key: value for key, value in flags.items() if value is not None})
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from pkd.data.labels import label_array
 from pkd.data.outputs import Outputs, as_problem, order_of, said_by_user
 from pkd.encoder.contract import LoadedClassifier
 from pkd.encoder.inference import answer_rows
-from pkd.errors import CacheError, DataError, TeacherError
+from pkd.errors import CacheError, TeacherError
 from pkd.evaluation.scoring import Scoring
 from pkd.evaluation.significance import exact_mcnemar
 from pkd.evaluation.verdict import judge
@@ -168,7 +168,7 @@ def _evaluate(recipe: Recipe, models: Sequence[str], teacher: str | None) -> Rec
     students = [model for model in measured if model.role != "teacher"]
     pairs = [(student, model, AGAINST_TEACHER) for model in measured if model.role == "teacher" for student in students]
     pairs += [(a, b, f"{a.name} against {b.name}") for a, b in itertools.combinations(students, 2)]
-    records += [compare(question, [a], [b], on, recipe.evaluation) for a, b, question in pairs]
+    records += [compare(question, [a], [b], on, recipe.evaluation, as_models=True) for a, b, question in pairs]
     return Records([*records, *flip_records(measured, on, recipe.evaluation)])
 
 
@@ -292,30 +292,48 @@ def class_records(measured: Sequence[Measured], on: EvaluatedRows) -> list[Class
 
 
 def compare(
-    question: str, a: Sequence[Measured], b: Sequence[Measured], on: EvaluatedRows, settings: EvaluationSettings
+    question: str,
+    a: Sequence[Measured],
+    b: Sequence[Measured],
+    on: EvaluatedRows,
+    settings: EvaluationSettings,
+    *,
+    as_models: bool,
 ) -> ComparisonRecord:
-    """`a` against `b` on the same rows, seed by seed; a teacher, which has no seed, stands against each of them."""
-    pairs = [(one, other) for one in a for other in b if one.seed == other.seed or None in (one.seed, other.seed)]
-    if not pairs:
-        raise DataError(f"{a[0].name} and {b[0].name} have no seed in common, so they cannot be compared.")
+    """`a` against `b` on the same rows: a verdict over the seeds of both, and a test of each two models.
+
+    Args:
+        question: what the difference is about.
+        a: a model a seed, or one fixed model.
+        b: the same.
+        on: the rows.
+        settings: of the evaluation.
+        as_models: whether a single model stands for itself, and not for a method of which it is one seed's. A teacher
+            always does.
+    """
     gains_a, gains_b = (
-        np.stack([on.scoring.gain_by_row(model.logits, on.labels) for model in side])
-        for side in zip(*pairs, strict=True)
+        np.stack([on.scoring.gain_by_row(model.logits, on.labels) for model in side]) for side in (a, b)
     )
-    judgement = judge(
-        gains_a, gains_b, resamples=settings.resamples, confidence=settings.confidence, seed=_BOOTSTRAP_SEED
-    )
+    judged = [
+        gains[0] if len(side) == 1 and (as_models or side[0].role == "teacher") else gains
+        for gains, side in ((gains_a, a), (gains_b, b))
+    ]
+    judgement = judge(*judged, confidence=settings.confidence)
     tests = []
-    for (one, other), of_a, of_b in zip(pairs, gains_a, gains_b, strict=True):
-        only_a, only_b, p = exact_mcnemar(of_a > of_b, of_b > of_a)  # of scores the sign test, which is the same
-        seed = one.seed if one.seed is not None else other.seed
-        tests.append(PairedTest(seed=seed or 0, only_a=only_a, only_b=only_b, p=p))
+    for one, of_a in zip(a, gains_a, strict=True):
+        for other, of_b in zip(b, gains_b, strict=True):
+            if one.seed == other.seed or None in (one.seed, other.seed):
+                only_a, only_b, p = exact_mcnemar(of_a > of_b, of_b > of_a)  # of scores the sign test: the same
+                seed = one.seed if one.seed is not None else other.seed
+                tests.append(PairedTest(seed=seed or 0, only_a=only_a, only_b=only_b, p=p))
     return ComparisonRecord(
         question=question,
         a=a[0].name,
         b=b[0].name,
         metric=on.scoring.gain,
         difference=Score(value=judgement.difference, low=judgement.low, high=judgement.high),
+        seeds_a=judgement.seeds_a,
+        seeds_b=judgement.seeds_b,
         verdict=judgement.verdict,
         examples=judgement.examples,
         rows=len(on.rows),

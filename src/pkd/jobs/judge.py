@@ -220,7 +220,10 @@ def _comparisons(
             if question := _question(one, other, has_unlabelled):
                 asked.append((question, one.name, other.name))
     asked += [(AGAINST_TEACHER, plan.name, "teacher") for plan in plans.values() if plan.role == "student"]
-    return [compare(question, models[a], models[b], on, recipe.evaluation) for question, a, b in asked]
+    return [  # a student of one seed is a model like its teacher, which may take its place; a method it is no sample of
+        compare(question, models[a], models[b], on, recipe.evaluation, as_models=question == AGAINST_TEACHER)
+        for question, a, b in asked
+    ]
 
 
 def _question(one: StudentPlan, other: StudentPlan, has_unlabelled: bool) -> str | None:

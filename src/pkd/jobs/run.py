@@ -75,7 +75,12 @@ class RunResult:
 
 
 def run(
-    recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), device: str | None = None, overwrite: bool = False
+    recipe: Recipe | AnyPath,
+    *,
+    set: str | Sequence[str] = (),
+    seeds: int | None = None,
+    device: str | None = None,
+    overwrite: bool = False,
 ) -> RunResult:
     """Run a recipe: teacher, annotation, students, controls, evaluation, report.
 
@@ -85,13 +90,14 @@ def run(
     Args:
         recipe: a recipe or its file.
         set: overrides, as "students.0.beta=500".
+        seeds: repeat the students with so many seeds, whatever the file says.
         device: where to compute, whatever the file says.
         overwrite: start an unfinished stage with other inputs afresh, and put aside a folder that is in the way.
 
     Raises:
         PKDError: of the family, with what to do; what was finished is kept.
     """
-    with asking.run(recipe, set=set, device=device, overwrite=overwrite) as asked:
+    with asking.run(recipe, set=set, seeds=seeds, device=device, overwrite=overwrite) as asked:
         return _run(asked, overwrite=overwrite)
 
 

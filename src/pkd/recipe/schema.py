@@ -47,7 +47,9 @@ class Recipe:
     students: list[StudentSettings] = setting(lambda: [StudentSettings()], "the students")
     controls: bool = setting(True, "also train KD and fine-tuning alone", common=True)
     seed: Seed = setting(42, "first seed; it also sets the order of the data", common=True)
-    seeds: PositiveInt = setting(1, "repeat the students with so many seeds in a row", common=True)
+    seeds: PositiveInt = setting(
+        1, "train each student so many times, with other seeds; one seed gives no verdict", common=True
+    )
     evaluation: EvaluationSettings = setting(EvaluationSettings, "what is measured")
     sweep: SweepSettings | None = setting(None, "for `pkd sweep`: hyper-parameters to try, as {grid: published}")
 

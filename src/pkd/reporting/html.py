@@ -134,6 +134,7 @@ def _results(records: Sequence[Record]) -> dict[str, Any]:
         "featured": featured.name if featured else "",
         "confidence": wording.confidence_text(confidence),
         "devices": wording.device_sentence(records),
+        "one_seed": any(wording.is_of_one_seed(one) for one in wording.comparisons_of(records)),
         "gain": next((wording.metric_title(one.metric) for one in wording.comparisons_of(records)), ""),
         "warnings": run.warnings if run else [],
     }
@@ -254,6 +255,7 @@ def _comparison(comparison: Any) -> dict[str, Any]:
         "kind": {"HELPS": "good", "DOES NOT": "bad"}.get(comparison.verdict, "open"),
         "difference": wording.difference_text(comparison.metric, comparison.difference.value, sign=True),
         "interval": wording.interval_of(comparison) or wording.NONE,
+        "over": wording.interval_over(comparison),
         "examples": wording.examples_text(comparison.examples) if comparison.metric == "accuracy" else wording.NONE,
         "rows": f"{comparison.rows:,}",
         "tests": tests,

@@ -114,7 +114,7 @@ class ClassesRecord(_Line):
 
 
 class PairedTest(_Line):
-    """Two models with the same seed on the same examples (exact McNemar)."""
+    """Exact McNemar of two models on the same examples: those of one seed, or a seed's and a fixed one."""
 
     seed: int
     only_a: int  # rows that a alone has right
@@ -126,7 +126,8 @@ class ComparisonRecord(_Line):
     """Did it help? `a` against `b`: difference of gains a row (a − b) averaged over seeds, with its interval.
 
     Of a classifier a row's gain is 1 where it is right; of a score it is the squared error, negative, so that more is
-    better here too. `metric` is what the gains' mean is called.
+    better here too. `metric` is what the gains' mean is called. The interval is over rows, and over the seeds of a
+    method that has several; of a method with one seed the verdict is UNCLEAR.
     """
 
     record: Literal["comparison"] = "comparison"
@@ -135,6 +136,8 @@ class ComparisonRecord(_Line):
     b: str
     metric: str = "accuracy"
     difference: Score
+    seeds_a: int | None  # of method a; None where it is one fixed model, as a teacher is
+    seeds_b: int | None
     verdict: Literal["HELPS", "DOES NOT", "UNCLEAR"]
     examples: float  # what the difference amounts to, in rows, averaged over seeds
     rows: int

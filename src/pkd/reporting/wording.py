@@ -148,20 +148,23 @@ def comparison_sentence(comparison: ComparisonRecord, confidence: float = 0.95) 
     else:
         beside = f"is {size} {'better' if difference.value > 0 else 'worse'} than {comparison.b} in {metric}"
     interval = interval_of(comparison)
-    within = f" ({confidence_text(confidence)} interval {interval})" if interval else ""
+    within = f" ({confidence_text(confidence)} interval {interval} {interval_over(comparison)})" if interval else ""
     examples = f", which is {examples_text(comparison.examples)} of {comparison.rows:,} rows"
     amounts = examples if comparison.metric == "accuracy" else f", over {comparison.rows:,} rows"
-    return f"{subject(comparison)} {verdict_text(comparison)}: {comparison.a} {beside}{within}{amounts}."
+    needs = (
+        "; one seed says too little of a method, --seeds 3 would give a verdict" if is_of_one_seed(comparison) else ""
+    )
+    return f"{subject(comparison)} {verdict_text(comparison)}: {comparison.a} {beside}{within}{amounts}{needs}."
 
 
 def finding(comparison: ComparisonRecord) -> str | None:
-    """What to conclude where a term or a start did not help; None where it did."""
-    if comparison.question == AGAINST_TEACHER or comparison.verdict == "HELPS":
+    """What to conclude where a term or a start did not help; None where it did, or one seed cannot say."""
+    if is_of_models(comparison) or is_of_one_seed(comparison) or comparison.verdict == "HELPS":
         return None
     if comparison.verdict == "DOES NOT":
         return f"{subject(comparison)} did not help here, it hurt: {comparison.b} is better than {comparison.a}."
     return (
-        f"{subject(comparison)} gave nothing that these rows can show: "
+        f"{subject(comparison)} gave nothing that these rows and seeds can show: "
         f"{comparison.a} and {comparison.b} differ by no more than chance does."
     )
 
@@ -172,9 +175,26 @@ def subject(comparison: ComparisonRecord) -> str:
     return _SUBJECTS.get(question) or question[:1].upper() + question[1:]
 
 
+def is_of_models(comparison: ComparisonRecord) -> bool:
+    """Whether two models are compared, or a method with one, and not two methods."""
+    return comparison.question == AGAINST_TEACHER or (comparison.seeds_a, comparison.seeds_b) == (None, None)
+
+
+def is_of_one_seed(comparison: ComparisonRecord) -> bool:
+    """Whether a method has one seed, so that there can be no verdict on it."""
+    return 1 in (comparison.seeds_a, comparison.seeds_b)
+
+
+def interval_over(comparison: ComparisonRecord) -> str:
+    """What the interval of a comparison is over."""
+    if is_of_one_seed(comparison):
+        return "over rows alone"
+    return "over rows" if (comparison.seeds_a, comparison.seeds_b) == (None, None) else "over rows and seeds"
+
+
 def verdict_text(comparison: ComparisonRecord) -> str:
-    """The verdict; beside the teacher nothing "helps", there it is ABOVE or BELOW."""
-    if comparison.question == AGAINST_TEACHER:
+    """The verdict; of two models, or beside the teacher, nothing "helps": there it is ABOVE or BELOW."""
+    if is_of_models(comparison):
         return {"HELPS": "ABOVE", "DOES NOT": "BELOW"}.get(comparison.verdict, "UNCLEAR")
     return {"DOES NOT": "DOES NOT HELP"}.get(comparison.verdict, comparison.verdict)
 
@@ -389,8 +409,8 @@ def _beside_teacher(records: Sequence[Record], student: Summary, teacher: Summar
         return text
     low, high = p_text(min(values)), p_text(max(values))
     if low == high:
-        return f"{text} (p {low if low.startswith('<') else '= ' + low})"
-    return f"{text} (p from {low} to {high} over {len(values)} seeds)"
+        return f"{text} (McNemar's p {low if low.startswith('<') else '= ' + low})"
+    return f"{text} (McNemar's p from {low} to {high} for the models of {len(values)} seeds)"
 
 
 def _rows_text(records: Sequence[Record], name: str) -> str:
