@@ -52,6 +52,8 @@ def test_a_whole_life_from_fine_tuning_to_prediction(pkd: Run, workspace: Path, 
     assert "pkd-skip-L2-spread" in out
     assert "Did it help?" in out
     assert f"report: {tmp_path / 'student.work' / 'report.html'}" in out.splitlines()
+    assert "Patience UNCLEAR" in out
+    assert "--seeds 3 would give a verdict." in " ".join(out.split())
     code, out, _ = pkd(
         "evaluate",
         student,

@@ -181,6 +181,15 @@ def test_scores_are_judged_in_their_own_unit(pair: np.ndarray, unit: float) -> N
     assert (other.low, other.high) == pytest.approx((unit * there.low, unit * there.high), abs=1e-6)
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e200])
+def test_squared_errors_of_any_size_are_judged(unit: float) -> None:
+    errors = np.random.default_rng(6).random((2, 3, 50))
+    there, other = judged(errors[0], errors[1]), judged(unit * errors[0], unit * errors[1])
+    assert (other.low / unit, other.high / unit, other.verdict) == (
+        pytest.approx(there.low), pytest.approx(there.high), there.verdict,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("a", "b", "confidence", "words"),
     [
@@ -190,6 +199,7 @@ def test_scores_are_judged_in_their_own_unit(pair: np.ndarray, unit: float) -> N
         (np.ones((0, 5)), np.ones((2, 5)), 0.95, "at least one"),
         (np.ones((1, 2, 5)), np.ones((2, 5)), 0.95, "at least one"),
         (np.array([1.0, np.nan]), np.ones(2), 0.95, "not a finite number"),
+        (np.array(["right"]), np.ones(1), 0.95, "Gains are numbers"),
         (np.ones(2), np.ones(2), 95, "between 0 and 1"),
     ],
 )

@@ -15,6 +15,7 @@ from pkd.jobs.evaluate import describe_rows, measuring_split
 from pkd.recipe.settings import DataSettings
 from pkd.reporting.evaluated_rows import rows_in_words
 from pkd.reporting.results import ComparisonRecord, FlipRecord, ModelRecord
+from pkd.reporting.wording import comparison_sentence
 from pkd.tasks import SINGLE_LABEL
 from serving.exported import Exported
 
@@ -98,6 +99,8 @@ def test_any_two_students_are_compared_by_an_exact_test(workspace: Path, untrain
     )
     comparison = next(record for record in records if isinstance(record, ComparisonRecord))
     assert (comparison.question, comparison.verdict) == ("teacher against untrained", "HELPS")
+    assert (comparison.seeds_a, comparison.seeds_b) == (None, None)  # two folders are two models, of whatever seeds
+    assert comparison_sentence(comparison).startswith("Teacher against untrained ABOVE: teacher is ")
 
 
 def test_models_of_other_classes_cannot_be_compared(workspace: Path, tmp_path: Path) -> None:

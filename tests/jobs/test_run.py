@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
@@ -15,7 +16,9 @@ from pkd.distillation import annotation
 from pkd.distillation.student import student_from
 from pkd.encoder.inference import Answers
 from pkd.errors import RecipeError, ResourceError
+from pkd.evaluation import judge
 from pkd.jobs import train
+from pkd.jobs.evaluate import read_logits
 from pkd.jobs.run import RunResult, run
 from pkd.recipe.reading import recipe_from
 from pkd.reporting.results import ComparisonRecord, FlipRecord, ModelRecord, RunRecord, read_results
@@ -108,6 +111,7 @@ def test_it_says_of_each_term_and_start_whether_it_helped(finished: RunResult) -
     for record in finished.records:
         if isinstance(record, ComparisonRecord):
             assert [test.seed for test in record.tests] == [42, 43]
+            assert (record.seeds_a, record.seeds_b) == (2, None if record.b == "teacher" else 2)
             expected = "HELPS" if record.difference.low > 0 else "DOES NOT" if record.difference.high < 0 else "UNCLEAR"
             assert record.verdict == expected
 
@@ -122,6 +126,29 @@ def test_negative_flips_are_rows_that_the_teacher_has_right_and_the_student_wron
 def test_students_of_two_seeds_differ(finished: RunResult) -> None:
     weights = weights_of(finished.folder / "students")
     assert weights["more-seed42/model.safetensors"] != weights["more-seed43/model.safetensors"]
+
+
+def test_the_verdict_is_that_of_all_seeds_answers(finished: RunResult, workspace: Path) -> None:
+    labels = np.array([line.endswith("positive") for line in (workspace / "test.csv").read_text().splitlines()[1:]])
+
+    def right(name: str) -> np.ndarray:
+        folders = [finished.folder / "predictions" / f"{name}-seed{seed}" for seed in (42, 43)]
+        return np.stack([read_logits(folder).argmax(axis=1) == labels for folder in folders])
+
+    for record in finished.records:
+        if isinstance(record, ComparisonRecord) and record.b != "teacher":
+            judgement = judge(right(record.a), right(record.b), confidence=0.95)
+            assert (record.verdict, record.examples) == (judgement.verdict, pytest.approx(judgement.examples))
+            assert (record.difference.low, record.difference.high) == pytest.approx((judgement.low, judgement.high))
+
+
+def test_one_seed_is_two_models_against_the_teacher_and_no_verdict_on_a_method(workspace: Path, tmp_path: Path) -> None:
+    given = values(workspace, tmp_path / "run", students=[{"layers": 2}, {"layers": 2, "start": "first"}], seeds=1)
+    records = [record for record in go(given | {"controls": False}).records if isinstance(record, ComparisonRecord)]
+    assert {(one.question, one.seeds_a, one.seeds_b) for one in records} == {
+        ("start first against spread", 1, 1), ("against the teacher", None, None),
+    }  # fmt: skip
+    assert [one.verdict for one in records if one.seeds_a == 1] == ["UNCLEAR"]
 
 
 def test_the_same_run_again_redoes_nothing(workspace: Path, tmp_path: Path) -> None:

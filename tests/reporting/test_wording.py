@@ -96,7 +96,7 @@ def test_the_headline_does_without_a_teacher_and_without_speed(records: list[Rec
         record.model_copy(update={"rows_per_second": None}) if isinstance(record, ModelRecord) else record
         for record in records
     ]
-    assert headline(slow).endswith("over 3 seeds), at 77 % of its parameters.")
+    assert headline(slow).endswith("for the models of 3 seeds), at 77 % of its parameters.")
 
 
 def test_the_headline_of_no_model_says_so(records: list[Record]) -> None:

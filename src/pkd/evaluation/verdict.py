@@ -68,8 +68,8 @@ def judge(gains_a: NDArray[Any], gains_b: NDArray[Any], *, confidence: float, se
         over rows alone, and the verdict UNCLEAR.
 
     Raises:
-        DataError: if the two are not of the same rows, there is no row or seed, a gain is not finite, or `confidence`
-            is none.
+        DataError: if the two are not of the same rows, there is no row or seed, a gain is no finite number, or
+            `confidence` is none.
 
     >>> a, b = np.array([[1, 1, 1, 0], [1, 1, 0, 1]]), np.array([0, 1, 0, 0])
     >>> judgement = judge(a, b, confidence=0.95)
@@ -84,16 +84,18 @@ def judge(gains_a: NDArray[Any], gains_b: NDArray[Any], *, confidence: float, se
         )
     if not 0 < confidence < 1:
         raise DataError(f"confidence is {confidence}; it must be between 0 and 1, as 0.95.")
+    unit = float(max(np.abs(a).max(), np.abs(b).max())) or 1.0  # so that no square is too large or small for a float
+    a, b = a / unit, b / unit
     methods = [gains for gains in (a, b) if gains.ndim == 2]
     is_of_one_seed = any(len(gains) == 1 for gains in methods)
     by_row = np.atleast_2d(a).mean(axis=0) - np.atleast_2d(b).mean(axis=0)  # [N]
-    by_row[np.abs(by_row) < _ROUNDING * max(np.abs(a).max(), np.abs(b).max())] = 0.0
-    difference, rows = float(by_row.mean()), len(by_row)
+    by_row[np.abs(by_row) < _ROUNDING] = 0.0
+    difference, rows = unit * float(by_row.mean()), len(by_row)
     center, of_rows = _mean_over_rows(by_row)
     of_seeds = [] if is_of_one_seed else [_variances_over_seeds(gains) for gains in methods]
     variance = of_rows + sum(seeds for seeds, _, _ in of_seeds)
     half = math.sqrt(variance) * float(stdtrit(_freedom(of_rows, rows, of_seeds), (1 + confidence) / 2))
-    low, high = center - half, center + half
+    low, high = unit * (center - half), unit * (center + half)
     verdict: Verdict = "HELPS" if low > 0 else "DOES NOT" if high < 0 else "UNCLEAR"
     return Judgement(
         difference=difference,
@@ -107,7 +109,13 @@ def judge(gains_a: NDArray[Any], gains_b: NDArray[Any], *, confidence: float, se
 
 
 def _as_gains(given: NDArray[Any]) -> NDArray[np.float64]:
-    gains = np.asarray(given, dtype=np.float64)
+    try:
+        gains = np.asarray(given, dtype=np.float64)
+    except ValueError as error:
+        raise DataError(
+            "Gains are numbers, as many rows of each seed: [seeds, rows] of a method or [rows] of one model; "
+            f"these are not ({error})."
+        ) from error
     if gains.ndim not in (1, 2) or not gains.size:
         raise DataError(
             f"Gains are [seeds, rows] of a method or [rows] of one model, with at least one of each; got {gains.shape}."
@@ -148,8 +156,8 @@ def _freedom(of_rows: float, rows: int, of_seeds: list[tuple[float, float, int]]
     """Satterthwaite's degrees of freedom of the sum, held down where seeds are few.
 
     Now and then the variance of few seeds comes out far too small, and the degrees of freedom, then those of the rows,
-    far too many: of three seeds against a fixed model 8 % of the intervals missed, of two 13 %. So it counts
-    (1 + 2 / (S − 1))² times here, and here alone: with three seeds and more 5.5 % miss at most, whatever the shares of
+    far too many: of three seeds against a fixed model 7 % of the intervals missed, of two 13 %. So it counts
+    (1 + 2 / (S − 1))² times here, and here alone: with three seeds and more 5.2 % miss at most, whatever the shares of
     rows, seeds and residual, with two 8 % (`python -m benchmarks.verdicts --simulate`).
     """
     total, squares = of_rows, of_rows**2 / max(rows - 1, 1)

@@ -220,7 +220,7 @@ def _comparisons(
             if question := _question(one, other, has_unlabelled):
                 asked.append((question, one.name, other.name))
     asked += [(AGAINST_TEACHER, plan.name, "teacher") for plan in plans.values() if plan.role == "student"]
-    return [  # a student of one seed is a model like its teacher, which may take its place; a method it is no sample of
+    return [  # against its teacher a student of one seed is the model that would be deployed, and not a method
         compare(question, models[a], models[b], on, recipe.evaluation, as_models=question == AGAINST_TEACHER)
         for question, a, b in asked
     ]

@@ -202,7 +202,7 @@ class DistillKeywords(DataKeywords, AnnotationKeywords, TrainingKeywords, Studen
     """first seed; it also sets the order of the data"""
 
     seeds: int | None
-    """repeat the students with so many seeds in a row"""
+    """train each student so many times, with other seeds; one seed gives no verdict"""
 
     data: Mapping[str, Any] | None
     """the examples"""
