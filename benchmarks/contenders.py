@@ -32,9 +32,9 @@ from transformers import (
 from benchmarks.material import BATCH, Setup, half_map, load_teacher, student_depth
 from benchmarks.workers import stopwatch
 from pkd.data.arrays import column_array
+from pkd.data.batches_by_length import gpu_length, round_up
 from pkd.data.batching import Collator, LengthGroupedBatches, TokenRows
-from pkd.data.encoding import occurring_pieces
-from pkd.data.lengths import gpu_length, round_up
+from pkd.data.tokenize import occurring_pieces
 from pkd.distillation.annotation import open_shards
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.student import student_from
@@ -45,7 +45,7 @@ from pkd.encoder.vocabulary import occurring_only
 from pkd.losses import ce_loss, kd_loss, pkd_loss, pt_loss
 from pkd.recipe.settings import LossSettings, TrainingSettings
 from pkd.training.arguments import trainer_arguments
-from pkd.training.precision import autocast_dtype, keep_freed_memory, resolve_device
+from pkd.training.hardware import autocast_dtype, keep_freed_memory, resolve_device
 
 _LONGEST = 128
 

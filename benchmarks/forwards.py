@@ -23,10 +23,10 @@ from benchmarks.material import SIZES, Setup, load_teacher, rows_of_length
 from benchmarks.sizes import count_operations, measure_peak
 from benchmarks.workers import measure_in_turns, ratios, spread, stopwatch, write_figures
 from pkd.data.batching import Collator, TokenRows
-from pkd.data.encoding import encode
+from pkd.data.tokenize import encode
 from pkd.encoder.inference import TOKENS_PER_BATCH, model_inputs
 from pkd.encoder.shortcut import cls_only
-from pkd.training.precision import autocast_dtype, describe_hardware, resolve_device
+from pkd.training.hardware import autocast_dtype, describe_hardware, resolve_device
 
 _COMPARED = 64  # rows
 _AS_IT_IS = "as it is"

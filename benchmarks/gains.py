@@ -27,12 +27,12 @@ from benchmarks.material import BATCH, load_demo_teacher, read_texts
 from benchmarks.workers import measure_in_turns, ratios, spread, stopwatch
 from pkd.data.arrays import column_array
 from pkd.data.batching import Collator, LengthGroupedBatches, TokenRows
-from pkd.data.encoding import encode, occurring_pieces
+from pkd.data.tokenize import encode, occurring_pieces
 from pkd.distillation.student import student_from
 from pkd.encoder.inference import model_inputs
 from pkd.encoder.shortcut import cls_only
 from pkd.encoder.vocabulary import occurring_only
-from pkd.training.precision import autocast_dtype, keep_freed_memory, resolve_device
+from pkd.training.hardware import autocast_dtype, keep_freed_memory, resolve_device
 
 _ALL: dict[str, bool] = {
     "last layer for [CLS] alone": True,

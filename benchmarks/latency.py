@@ -13,7 +13,7 @@ from benchmarks.material import Setup, half_map, load_teacher, read_texts, stude
 from benchmarks.workers import stopwatch
 from pkd import Classifier
 from pkd.distillation.student import student_from
-from pkd.training.precision import resolve_device
+from pkd.training.hardware import resolve_device
 
 _TEXTS = 300
 

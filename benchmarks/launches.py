@@ -23,12 +23,12 @@ import torch
 from benchmarks.contenders import Clock, grouped_batches, patient_trainer, pkd_training, warm_up
 from benchmarks.material import BATCH, SIZES, Setup, half_map, load_teacher, read_texts, rows_of_length
 from benchmarks.workers import measure_in_turns, ratios, spread, write_figures
-from pkd.data.encoding import occurring_pieces
+from pkd.data.tokenize import occurring_pieces
 from pkd.distillation.annotation import annotate_rows, open_shards
 from pkd.encoder.shortcut import cls_only
 from pkd.encoder.vocabulary import occurring_only
 from pkd.recipe.settings import TrainingSettings
-from pkd.training.precision import autocast_dtype, describe_hardware, resolve_device
+from pkd.training.hardware import autocast_dtype, describe_hardware, resolve_device
 
 Batch = dict[str, torch.Tensor]
 Step = Callable[[Batch], torch.Tensor]

@@ -17,8 +17,8 @@ from pkd.data.demo import demo_encoder_folder, demo_reviews
 from pkd.data.examples import load_examples
 from pkd.data.labels import Outputs
 from pkd.distillation.layers import LayerMap
-from pkd.encoder.contract import LoadedClassifier, load_pretrained
 from pkd.encoder.families import depth_of
+from pkd.encoder.load import LoadedClassifier, load_pretrained
 from pkd.recipe.settings import DataSettings
 
 BATCH = 32

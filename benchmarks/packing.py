@@ -28,15 +28,15 @@ from benchmarks.contenders import Clock, warm_up
 from benchmarks.material import BATCH, SIZES, Setup, half_map, load_teacher, read_texts, student_depth
 from benchmarks.workers import measure_in_turns, ratios, spread, stopwatch, write_figures
 from pkd.data.arrays import column_array
+from pkd.data.batches_by_length import batches_by_length, gpu_length
 from pkd.data.batching import Collator, LengthGroupedBatches, TokenRows
-from pkd.data.encoding import encode, occurring_pieces
-from pkd.data.lengths import batches_by_length, gpu_length
+from pkd.data.tokenize import encode, occurring_pieces
 from pkd.distillation.student import student_from
 from pkd.encoder.families import layers_of
 from pkd.encoder.inference import TOKENS_PER_BATCH, model_inputs
 from pkd.encoder.shortcut import cls_only
 from pkd.encoder.vocabulary import occurring_only
-from pkd.training.precision import autocast_dtype, describe_hardware, resolve_device
+from pkd.training.hardware import autocast_dtype, describe_hardware, resolve_device
 
 Batch = dict[str, Any]
 

@@ -13,13 +13,13 @@ import torch
 from benchmarks.material import Setup, half_map, load_teacher
 from benchmarks.workers import stopwatch
 from pkd.data.arrays import column_array
+from pkd.data.batches_by_length import batches_by_length
 from pkd.data.batching import Collator, TokenRows
-from pkd.data.encoding import encode
-from pkd.data.lengths import batches_by_length
+from pkd.data.tokenize import encode
 from pkd.distillation.annotation import annotate_rows
 from pkd.encoder.inference import TOKENS_PER_BATCH, ask_for_layers, model_inputs
 from pkd.encoder.shortcut import cls_only
-from pkd.training.precision import autocast_dtype, keep_freed_memory, resolve_device
+from pkd.training.hardware import autocast_dtype, keep_freed_memory, resolve_device
 
 _LONGEST = 128
 

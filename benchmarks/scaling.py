@@ -23,9 +23,9 @@ from benchmarks.contenders import patient_trainer
 from benchmarks.material import BATCH, half_map, load_demo_teacher, random_teacher, read_texts, rows_of_length
 from benchmarks.workers import stopwatch
 from pkd.distillation.annotation import annotate_rows
-from pkd.encoder.contract import LoadedClassifier
+from pkd.encoder.load import LoadedClassifier
 from pkd.recipe.settings import TrainingSettings
-from pkd.training.precision import autocast_dtype, resolve_device
+from pkd.training.hardware import autocast_dtype, resolve_device
 
 _ROWS = (1000, 4000, 16_000, 64_000)
 _LENGTHS = (16, 32, 64, 128, 256, 512)

@@ -26,7 +26,7 @@ from benchmarks.workers import ratios, spread, write_figures
 from pkd.distillation.annotation import annotate_rows, open_shards
 from pkd.distillation.trainer import PatientTrainer
 from pkd.recipe.settings import TrainingSettings
-from pkd.training.precision import autocast_dtype, describe_hardware, resolve_device
+from pkd.training.hardware import autocast_dtype, describe_hardware, resolve_device
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ from pkd.distillation.annotation import annotate_rows
 from pkd.encoder.inference import model_inputs
 from pkd.encoder.shortcut import cls_only
 from pkd.recipe.settings import TrainingSettings
-from pkd.training.precision import autocast_dtype, describe_hardware, resolve_device
+from pkd.training.hardware import autocast_dtype, describe_hardware, resolve_device
 
 _PRODUCTS = 10  # timed together: looking at the clock has its price on a GPU
 

@@ -31,9 +31,9 @@ from benchmarks.whole_jobs import EPOCHS, WHOLE_JOBS
 from benchmarks.workers import measure_in_turns, ratios, spread, write_figures
 from pkd.data.arrays import column_array
 from pkd.data.batching import grouped_order
-from pkd.data.encoding import occurring_pieces
+from pkd.data.tokenize import occurring_pieces
 from pkd.distillation.annotation import annotate_rows
-from pkd.training.precision import autocast_dtype, describe_hardware, resolve_device
+from pkd.training.hardware import autocast_dtype, describe_hardware, resolve_device
 
 _STEPS = {
     "cpu": {"reference style": 4, "TextBrewer": 12, "teacher in the loop": 12, "pkd": 60, "limit": 60},

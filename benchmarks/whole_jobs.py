@@ -12,10 +12,10 @@ import datasets
 from benchmarks.contenders import loop_trainer, patient_trainer
 from benchmarks.material import Setup, half_map, load_teacher
 from benchmarks.workers import stopwatch
-from pkd.data.encoding import encode
+from pkd.data.tokenize import encode
 from pkd.distillation.annotation import annotate_rows
 from pkd.recipe.settings import TrainingSettings
-from pkd.training.precision import autocast_dtype, resolve_device
+from pkd.training.hardware import autocast_dtype, resolve_device
 
 EPOCHS = 4
 _LONGEST = 128

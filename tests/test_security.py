@@ -15,7 +15,7 @@ import torch
 
 from conftest import make_teacher, make_tokenizer
 from pkd.cli.main import main
-from pkd.encoder.contract import load_teacher
+from pkd.encoder.load import load_teacher
 from pkd.errors import CacheError, TeacherError
 from pkd.jobs.report import report
 from pkd.reporting.results import ModelRecord, write_results

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from benchmarks.workers import write_figures
-from pkd.training.precision import describe_hardware, resolve_device
+from pkd.training.hardware import describe_hardware, resolve_device
 
 _LIBRARIES = (
     "torch", "triton", "transformers", "tokenizers", "accelerate", "datasets", "safetensors", "numpy", "pyarrow",

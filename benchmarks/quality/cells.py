@@ -23,18 +23,18 @@ from transformers import TrainerCallback, TrainingArguments, set_seed
 from benchmarks.quality.augment import augment
 from benchmarks.quality.tasks import Row, read_split, texts_of
 from pkd.data.batching import Collator, TokenRows, is_labelled
-from pkd.data.encoding import encode
 from pkd.data.examples import with_unlabelled
 from pkd.data.labels import Outputs
+from pkd.data.tokenize import encode
 from pkd.distillation.annotation import annotate_rows, open_shards
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.student import student_from
 from pkd.distillation.terms import TERMS, Term, TermInputs, objective_of, weighted
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments, term_rows
-from pkd.encoder.contract import LoadedClassifier, load_pretrained, load_teacher, without_bars
 from pkd.encoder.inference import answer_rows
+from pkd.encoder.load import LoadedClassifier, load_pretrained, load_teacher, without_bars
 from pkd.recipe.settings import LossSettings
-from pkd.training.precision import autocast_dtype, describe_hardware, resolve_device
+from pkd.training.hardware import autocast_dtype, describe_hardware, resolve_device
 from pkd.training.trainer import RowMeanTrainer
 
 MAX_LENGTH = 128

@@ -5,6 +5,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pkd.data.batches_by_length import round_up
 from pkd.data.batching import (
     STAND_IN,
     Collator,
@@ -15,7 +16,6 @@ from pkd.data.batching import (
     has_unlabelled,
     stand_in,
 )
-from pkd.data.lengths import round_up
 
 
 @given(st.lists(st.integers(1, 128), max_size=300), st.integers(1, 40), st.integers(0, 2**32 - 1), st.integers(0, 9))

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pkd.data.outputs import Outputs
-from pkd.data.raw_labels import LabelReader
+from pkd.data.read_labels import LabelReader
 from pkd.data.tables import RawTable
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.settings import DataSettings, ProblemType

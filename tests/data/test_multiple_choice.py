@@ -11,9 +11,9 @@ import pytest
 from conftest import make_tokenizer
 from pkd.data.batching import Collator, TokenRows
 from pkd.data.choices import Question, read_answer, right_choices
-from pkd.data.encoding import encode
 from pkd.data.examples import load_examples
 from pkd.data.sources import read_split, read_texts
+from pkd.data.tokenize import encode
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
 

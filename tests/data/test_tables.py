@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 
 from pkd.data.delimited import read_delimited, read_lines
+from pkd.data.find_columns import find_columns
 from pkd.data.json_lines import read_json_lines
-from pkd.data.tasks import find_columns
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.settings import DataSettings
 

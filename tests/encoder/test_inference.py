@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
 from encoder.families import CONFIGS, make_classifier
-from pkd.data.encoding import encode
-from pkd.data.lengths import batches_by_length
+from pkd.data.batches_by_length import batches_by_length
+from pkd.data.tokenize import encode
 from pkd.encoder import inference
 from pkd.encoder.inference import answer_rows, tokenizer_for
 

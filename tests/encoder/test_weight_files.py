@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from pkd import progress
 from pkd.data.outputs import Outputs
-from pkd.encoder.contract import load_pretrained, load_teacher
+from pkd.encoder.load import load_pretrained, load_teacher
 from pkd.encoder.weight_files import check_has_config
 from pkd.errors import TeacherError
 

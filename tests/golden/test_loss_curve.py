@@ -17,8 +17,8 @@ import pytest
 from transformers import TrainingArguments
 
 from conftest import make_reviews, make_teacher, make_tokenizer
-from pkd.data.encoding import encode
 from pkd.data.examples import with_unlabelled
+from pkd.data.tokenize import encode
 from pkd.distillation.annotation import annotate_rows
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.student import student_from

@@ -12,7 +12,7 @@ import pytest
 
 import pkd
 from pkd.cli.main import main
-from pkd.data.heads import head_fault
+from pkd.data.check_source import head_fault
 from pkd.errors import DataError, RecipeError, TeacherError
 from pkd.jobs import asking
 from pkd.recipe.schema import Recipe

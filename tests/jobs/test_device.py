@@ -22,13 +22,13 @@ from transformers import PreTrainedModel
 import pkd
 from conftest import make_teacher, make_tokenizer
 from pkd.cli.main import main
-from pkd.data.encoding import encode
-from pkd.encoder.contract import load_teacher
+from pkd.data.tokenize import encode
+from pkd.encoder.load import load_teacher
 from pkd.errors import RecipeError
 from pkd.jobs.pilot import time_rows
 from pkd.recipe.reading import recipe_from
 from pkd.reporting.results import ModelRecord, RunRecord
-from pkd.training import precision
+from pkd.training import hardware
 
 for module in pkgutil.walk_packages(pkd.__path__, "pkd."):  # what is imported later would keep the stand-in
     if module.name != "pkd.__main__":
@@ -222,7 +222,7 @@ def test_what_has_no_recipe_checks_the_device_too(workspace: Path) -> None:
 
 def test_a_model_is_back_where_it_was_after_a_pass_that_failed(watched: Watched) -> None:
     model = torch.nn.Linear(2, 2)
-    with pytest.raises(KeyboardInterrupt), precision.computing_on(torch.device("meta"), [model]):
+    with pytest.raises(KeyboardInterrupt), hardware.computing_on(torch.device("meta"), [model]):
         assert model.weight.device.type == "meta"
         model.to_empty(device="cpu")
         raise KeyboardInterrupt

@@ -14,7 +14,7 @@ import torch
 
 import pkd
 from pkd.recipe.reading import recipe_from
-from pkd.training import precision
+from pkd.training import hardware
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def alive(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many models that computed are in memory, each time one is moved to compute or back."""
     counts: list[int] = []
     models: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
-    move = precision.move_model
+    move = hardware.move_model
 
     def watched(model: Any, device: torch.device) -> Any:
         models.add(model)

@@ -14,8 +14,8 @@ from transformers import BertConfig, BertModel
 
 from conftest import make_reviews, make_teacher, make_tokenizer
 from pkd.cli.main import main
-from pkd.encoder.contract import load_config
 from pkd.encoder.hub import is_within_reach
+from pkd.encoder.load import load_config
 from pkd.errors import DataError, RecipeError, TeacherError
 from pkd.jobs.paper import dry_run, paper
 from pkd.jobs.paper_recipe import Encoder, PaperRun, TableSettings, paper_run, scaled_depth, table_recipe

@@ -5,8 +5,8 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from conftest import make_teacher
-from pkd.data.encoding import encode
-from pkd.encoder.contract import LoadedClassifier
+from pkd.data.tokenize import encode
+from pkd.encoder.load import LoadedClassifier
 from pkd.jobs.pilot import time_rows
 
 

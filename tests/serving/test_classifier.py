@@ -15,8 +15,8 @@ import pytest
 
 import pkd
 from conftest import make_reviews
-from pkd.encoder.contract import load_teacher
 from pkd.encoder.inference import answer_rows
+from pkd.encoder.load import load_teacher
 from pkd.serving.classifier import Classifier
 from serving.exported import Exported
 
@@ -92,7 +92,7 @@ def test_the_logits_are_those_of_the_training_code(classifier: Classifier, expor
     import datasets
     import numpy as np
 
-    from pkd.data.encoding import encode
+    from pkd.data.tokenize import encode
 
     teacher = load_teacher(str(exported.torch))
     pairs = [(text, other) for text, other in zip(TEXTS, TEXTS[::-1], strict=True)]

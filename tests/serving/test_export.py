@@ -12,7 +12,7 @@ from conftest import make_tokenizer
 from encoder.families import make_classifier
 from pkd.data.outputs import Outputs
 from pkd.distillation.student import student_from
-from pkd.encoder.contract import LoadedClassifier, load_teacher
+from pkd.encoder.load import LoadedClassifier, load_teacher
 from pkd.errors import TeacherError
 from pkd.reporting.export_card import exported_card
 from pkd.serving.classifier import Classifier

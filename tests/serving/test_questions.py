@@ -25,9 +25,9 @@ import pkd
 from conftest import BAD, FILLER, GOOD, make_teacher, make_tokenizer
 from pkd.cli.main import main
 from pkd.data.choices import Question
-from pkd.data.encoding import encode
-from pkd.encoder.contract import load_teacher
+from pkd.data.tokenize import encode
 from pkd.encoder.inference import answer_rows
+from pkd.encoder.load import load_teacher
 from pkd.jobs.export import export
 from pkd.reporting.results import ModelRecord
 from pkd.serving.classifier import Classifier

@@ -2,7 +2,7 @@ import datasets
 from transformers import PreTrainedTokenizerFast
 
 from conftest import make_teacher
-from pkd.data.encoding import encode
+from pkd.data.tokenize import encode
 from pkd.serving.speed import measure_speed, parts_of_rows
 
 

@@ -17,8 +17,8 @@ from transformers import AutoModelForSequenceClassification, BertConfig, Trainer
 
 from conftest import make_reviews, make_tokenizer
 from pkd import progress
+from pkd.data.batches_by_length import round_up
 from pkd.data.batching import Collator, TokenRows
-from pkd.data.lengths import round_up
 from pkd.distillation.annotation import annotate_rows
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.student import student_from

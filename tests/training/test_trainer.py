@@ -16,14 +16,14 @@ from transformers import TrainerCallback, TrainingArguments
 
 from conftest import make_reviews, make_teacher, make_tokenizer
 from pkd import progress
-from pkd.data.encoding import encode
+from pkd.data.tokenize import encode
 from pkd.distillation.annotation import annotate_rows
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.student import student_from
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
 from pkd.errors import CheckpointError, DataError, DivergedError, RecipeError, Stopped
 from pkd.storage.seal import read_manifest
-from pkd.training.precision import deterministic_algorithms
+from pkd.training.hardware import deterministic_algorithms
 from pkd.training.trainer import RowMeanTrainer
 
 

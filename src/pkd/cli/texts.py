@@ -44,8 +44,8 @@ def texts_of(given: list[str] | None, file: str | None, settings: DataSettings) 
 
 def _questions(lines: Iterable[str], source: str, settings: DataSettings) -> Iterator[Text]:
     """A question a line, as JSON; columns are found by their usual names, as those of files."""
+    from pkd.data.find_columns import find_columns
     from pkd.data.json_lines import read_questions
-    from pkd.data.tasks import find_columns
 
     try:
         yield from read_questions(
@@ -69,7 +69,7 @@ def lines_as_texts(lines: Iterable[str], source: str = "the lines") -> Iterator[
 
     A blank line is an empty text, behind pairs an empty pair.
     """
-    from pkd.data.opening import text_lines
+    from pkd.data.decode import text_lines
 
     pairs = False
     for line in text_lines(lines, source):
@@ -85,7 +85,7 @@ def _pair(text: str) -> str | tuple[str, str]:
 
 def _lines_of_stdin(encoding: str) -> Iterator[str]:
     """The lines of standard input, which end where those of a file do, whatever the locale says."""
-    from pkd.data.opening import codec
+    from pkd.data.decode import codec
 
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding=codec(encoding), errors="surrogateescape", newline="\n")
@@ -93,7 +93,7 @@ def _lines_of_stdin(encoding: str) -> Iterator[str]:
 
 
 def _lines_of(path: Path, encoding: str) -> Iterator[str]:
-    from pkd.data.opening import codec
+    from pkd.data.decode import codec
 
     with path.open(encoding=codec(encoding), errors="surrogateescape", newline="\n") as file:
         yield from _decoded(file, str(path.absolute()), encoding)

@@ -18,9 +18,9 @@ from typing import Literal, TextIO
 
 from pkd import progress
 from pkd.data.choices import listed_choices
-from pkd.data.opening import open_text, text_lines
+from pkd.data.decode import open_text, text_lines
+from pkd.data.find_columns import Columns, is_usual_name
 from pkd.data.tables import Choose, RawTable, RowBuffer
-from pkd.data.tasks import Columns, is_usual_name
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.settings import TABS
 from pkd.recipe.spelling import named, set_to

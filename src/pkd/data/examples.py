@@ -11,13 +11,13 @@ from typing import Any
 import datasets
 
 from pkd import progress
-from pkd.data.encoding import fingerprint_rows, text_columns
+from pkd.data.check_splits import check_splits
 from pkd.data.labels import encode_labels, find_label_names, other_class
+from pkd.data.match_names import visible
 from pkd.data.outputs import Outputs, outputs_of
-from pkd.data.overlap import check_splits
-from pkd.data.raw_labels import LabelReader
+from pkd.data.read_labels import LabelReader
 from pkd.data.sources import Source, read_data
-from pkd.data.spelling import visible
+from pkd.data.tokenize import fingerprint_rows, text_columns
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.faults import shown
 from pkd.recipe.keywords import place_keywords

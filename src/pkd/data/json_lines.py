@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pkd.data.choices import Question, listed_choices, questions_of_article, text_of
+from pkd.data.decode import open_text
+from pkd.data.find_columns import Columns
 from pkd.data.json_shapes import advice_for, holds_rows
-from pkd.data.opening import open_text
 from pkd.data.tables import Choose, RawTable, RowBuffer
-from pkd.data.tasks import Columns
 from pkd.errors import DataError
 
 _ONE_OBJECT_A_LINE = 'Give one object a line, as {"text": "a text", "label": "a label"}.'

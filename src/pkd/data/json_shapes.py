@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pkd.data.opening import open_text
-from pkd.data.tasks import is_usual_name
+from pkd.data.decode import open_text
+from pkd.data.find_columns import is_usual_name
 from pkd.errors import DataError
 
 _MOST_BYTES = 1 << 26  # of a file that is looked at for the sake of a message

@@ -13,8 +13,8 @@ from typing import Literal
 from pkd import progress
 from pkd.data.label_sets import as_names, as_sets, form_of_sets, warn_of_sets
 from pkd.data.label_survey import NO_LABEL, TRUTH, LabelSurvey, begins_with_zero
+from pkd.data.match_names import covers, listed, match_names, plain, visible
 from pkd.data.outputs import Outputs
-from pkd.data.spelling import covers, listed, match_names, plain, visible
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings, ProblemType
 from pkd.recipe.spelling import named, set_to

@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 
 from pkd import progress
 from pkd.data.label_survey import MOST_LABELS, LabelSurvey, is_bracketed, items_of
+from pkd.data.match_names import covers, listed, match_names
 from pkd.data.outputs import Outputs
-from pkd.data.spelling import covers, listed, match_names
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
 from pkd.recipe.spelling import set_to

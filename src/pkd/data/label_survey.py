@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pkd.data.spelling import plain
+from pkd.data.match_names import plain
 
 TRUTH = {"true": 1, "false": 0}
 MOST_LABELS = 10_000  # different ones that are remembered; of what more there are only the forms are counted

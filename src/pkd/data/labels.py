@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 from pkd import progress
 from pkd.data.arrays import column_array, column_values
 from pkd.data.choices import choice_names
-from pkd.data.encoding import count_choices
+from pkd.data.match_names import listed, lookalikes, match_names, visible
 from pkd.data.outputs import REGRESSION_NAME, has_placeholder_names
-from pkd.data.spelling import listed, lookalikes, match_names, visible
+from pkd.data.tokenize import count_choices
 from pkd.errors import DataError
 from pkd.recipe.spelling import named, set_to
 from pkd.tasks import MULTI_LABEL, MULTIPLE_CHOICE, REGRESSION, SINGLE_LABEL, TaskKind

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pkd import progress
 from pkd.data.class_names import names_by_id
-from pkd.data.spelling import match_names
+from pkd.data.match_names import match_names
 from pkd.errors import RecipeError, TeacherError
 from pkd.recipe.spelling import named
 from pkd.tasks import (

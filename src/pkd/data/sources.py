@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pkd import progress
 from pkd.data.choices import Question
-from pkd.data.columns import OnEmpty, clean_rows, questions_of
+from pkd.data.clean import OnEmpty, clean_rows, questions_of
 from pkd.data.delimited import read_delimited, read_lines
+from pkd.data.find_columns import Columns, find_columns, unused_columns
 from pkd.data.json_lines import read_json_lines
 from pkd.data.race import is_race_split, read_race
-from pkd.data.raw_labels import LabelReader
+from pkd.data.read_labels import LabelReader
 from pkd.data.tables import RawTable
-from pkd.data.tasks import Columns, find_columns, unused_columns
 from pkd.data.typed_tables import load_from_hub, load_saved, raw_rows, read_parquet
 from pkd.errors import DataError
 from pkd.recipe.places import is_url, local_path

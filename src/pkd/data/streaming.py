@@ -18,13 +18,13 @@ import datasets
 import pyarrow as pa
 
 from pkd import progress
-from pkd.data.columns import RowCleaner
+from pkd.data.clean import RowCleaner
 from pkd.data.examples import encode_splits
+from pkd.data.find_columns import Columns, find_columns
 from pkd.data.outputs import Outputs
-from pkd.data.raw_labels import LabelReader
+from pkd.data.read_labels import LabelReader
 from pkd.data.sources import SUFFIXES, choose_columns, parted, read_file, require_sources
 from pkd.data.tables import RawTable
-from pkd.data.tasks import Columns, find_columns
 from pkd.data.typed_tables import choose_split, load_saved, raw_rows
 from pkd.errors import DataError, first_line
 from pkd.recipe.places import local_path

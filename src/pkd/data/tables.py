@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from pkd.data.choices import read_answer
-from pkd.data.tasks import Columns
+from pkd.data.find_columns import Columns
 
 Choose = Callable[[Sequence[str]], Columns]
 

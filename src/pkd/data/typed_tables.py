@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pkd.data.choices import Readings, listed_choices, read_answer
+from pkd.data.find_columns import Columns
 from pkd.data.tables import RawTable
-from pkd.data.tasks import Columns
 from pkd.errors import DataError, first_line
 
 if TYPE_CHECKING:

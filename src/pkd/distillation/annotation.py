@@ -21,7 +21,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pkd import progress, ranks
-from pkd.data.encoding import encode
+from pkd.data.tokenize import encode
 from pkd.encoder.inference import Answers, answer_rows
 from pkd.errors import TeacherError
 from pkd.recipe.spelling import set_to

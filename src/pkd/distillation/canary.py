@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from pkd.data.encoding import encode
+from pkd.data.tokenize import encode
 from pkd.distillation.annotation import open_shards
 from pkd.encoder.inference import answer_rows
 

@@ -14,9 +14,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from pkd.data.arrays import column_array
+from pkd.data.batches_by_length import batches_by_length, coarse_length, gpu_length
 from pkd.data.batching import Collator, TokenRows
-from pkd.data.encoding import count_choices
-from pkd.data.lengths import batches_by_length, coarse_length, gpu_length
+from pkd.data.tokenize import count_choices
 from pkd.encoder.families import longest_input, tells_texts_apart
 from pkd.encoder.shortcut import cls_only
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pkd.evaluation.answers import predictions, set_words
+from pkd.evaluation.probabilities import predictions, set_words
 
 Floats: TypeAlias = NDArray[np.floating]
 _SAME_SCORE = 0.01  # of the labels' standard deviation: scores that differ by less are one answer

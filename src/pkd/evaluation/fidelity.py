@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from pkd.errors import DataError
-from pkd.evaluation.answers import predictions, probabilities
 from pkd.evaluation.metrics import Floats, Integers, require_finite, require_scorable
+from pkd.evaluation.probabilities import predictions, probabilities
 
 
 def compare_with_teacher(logits: Floats, teacher_logits: Floats) -> dict[str, float]:

@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 from scipy.special import log_softmax
 
 from pkd.errors import DataError, TeacherError
-from pkd.evaluation.answers import predictions, probabilities
+from pkd.evaluation.probabilities import predictions, probabilities
 
 Floats: TypeAlias = NDArray[np.floating]
 Integers: TypeAlias = NDArray[np.integer]

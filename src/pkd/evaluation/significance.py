@@ -12,7 +12,6 @@ from scipy.sparse import csr_matrix, hstack
 from scipy.stats import binomtest
 
 from pkd.errors import DataError
-from pkd.evaluation.answers import predictions
 from pkd.evaluation.fidelity import agreement_by_row, kl_by_row, require_comparable
 from pkd.evaluation.metrics import (
     CALIBRATION_BINS,
@@ -24,6 +23,7 @@ from pkd.evaluation.metrics import (
     one_entry_a_row,
     require_scorable,
 )
+from pkd.evaluation.probabilities import predictions
 from pkd.evaluation.resampling import percentile_interval, resampled_sums
 
 

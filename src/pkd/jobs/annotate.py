@@ -15,10 +15,10 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pkd import progress, ranks
-from pkd.data.encoding import count_choices, fingerprint_rows, text_columns
 from pkd.data.examples import load_examples
 from pkd.data.outputs import Outputs
 from pkd.data.streaming import is_spool, open_spool, spool
+from pkd.data.tokenize import count_choices, fingerprint_rows, text_columns
 from pkd.distillation.annotation import (
     annotate_rows,
     bytes_per_row,
@@ -30,9 +30,9 @@ from pkd.distillation.annotation import (
 )
 from pkd.distillation.canary import doubt_answers
 from pkd.distillation.layers import layer_map_of
-from pkd.encoder.contract import LoadedClassifier, check_max_length, load_teacher
 from pkd.encoder.families import depth_of
 from pkd.encoder.inference import tokenizer_for
+from pkd.encoder.load import LoadedClassifier, check_max_length, load_teacher
 from pkd.errors import DataError, RecipeError
 from pkd.jobs import asking
 from pkd.jobs.finetune import warn_if_truncated
@@ -44,7 +44,7 @@ from pkd.recipe.settings import AnnotationSettings, DataSettings
 from pkd.storage.lock import one_writer
 from pkd.storage.seal import Manifest
 from pkd.storage.space import require_space
-from pkd.training.precision import autocast_dtype, computing_on, device_text, resolve_device
+from pkd.training.hardware import autocast_dtype, computing_on, device_text, resolve_device
 
 KIND = asking.ANNOTATED
 

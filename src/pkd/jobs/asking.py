@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from pkd.data.heads import head_fault
+from pkd.data.check_source import head_fault
 from pkd.data.sources import sources_of
 from pkd.encoder.hub import check_place
 from pkd.errors import DataError, PKDError, RecipeError

@@ -16,17 +16,17 @@ import torch
 from pkd import progress
 from pkd.data.arrays import column_array
 from pkd.data.batching import Collator, TokenRows, first_batches
-from pkd.data.encoding import encode
 from pkd.data.examples import Examples, load_examples, with_unlabelled
 from pkd.data.labels import label_array
 from pkd.data.outputs import Outputs
+from pkd.data.tokenize import encode
 from pkd.distillation.annotation import annotate_rows
 from pkd.distillation.ledger import BetaElsewhere, TermEntry, beta_elsewhere, measure_terms
 from pkd.distillation.plan import StudentPlan, plan_students, training_of
 from pkd.distillation.terms import describe_objective
-from pkd.encoder.contract import LoadedClassifier, check_max_length, load_config, load_teacher, saying
 from pkd.encoder.families import depth_of
 from pkd.encoder.inference import answer_rows
+from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_teacher, saying
 from pkd.errors import TeacherError
 from pkd.evaluation.skill import measure_skill
 from pkd.jobs import asking
@@ -46,7 +46,7 @@ from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import read_manifest
 from pkd.tasks import TaskKind
 from pkd.training.arguments import check_training
-from pkd.training.precision import autocast_dtype, computing_on, device_text, move_model, resolve_device
+from pkd.training.hardware import autocast_dtype, computing_on, device_text, move_model, resolve_device
 
 _BATCHES = 16  # that a training begins with
 _TEACHER_ROWS = 512

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from pkd import progress, ranks
 from pkd.data.demo import demo_encoder_folder, demo_reviews, write_demo_data
-from pkd.data.encoding import encode, occurring_pieces
 from pkd.data.outputs import Outputs
-from pkd.encoder.contract import load_pretrained
+from pkd.data.tokenize import encode, occurring_pieces
+from pkd.encoder.load import load_pretrained
 from pkd.jobs.pilot import time_rows
 from pkd.jobs.run import RunResult, run
 from pkd.jobs.stages import refuse_other_files
@@ -22,7 +22,7 @@ from pkd.recipe.places import AnyPath, output_folder
 from pkd.recipe.reading import read_recipe
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import write_json
-from pkd.training.precision import resolve_device
+from pkd.training.hardware import resolve_device
 
 _EPOCHS = 2
 _STUDENTS = 6

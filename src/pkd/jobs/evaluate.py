@@ -15,12 +15,12 @@ import torch
 
 from pkd import progress
 from pkd.data.arrays import column_values
-from pkd.data.encoding import encode, text_columns
 from pkd.data.examples import Examples, load_examples
 from pkd.data.labels import label_array
 from pkd.data.outputs import Outputs, as_problem, order_of, said_by_user
-from pkd.encoder.contract import LoadedClassifier
+from pkd.data.tokenize import encode, text_columns
 from pkd.encoder.inference import answer_rows
+from pkd.encoder.load import LoadedClassifier
 from pkd.errors import CacheError, TeacherError
 from pkd.evaluation.scoring import Scoring
 from pkd.evaluation.significance import exact_mcnemar
@@ -48,7 +48,7 @@ from pkd.reporting.results import (
 from pkd.reporting.wording import AGAINST_TEACHER
 from pkd.storage.seal import read_manifest
 from pkd.tasks import TaskKind
-from pkd.training.precision import computing_on, device_text, resolve_device
+from pkd.training.hardware import computing_on, device_text, resolve_device
 
 KIND = "predictions"
 _LOGITS = "logits.npy"

@@ -12,14 +12,14 @@ from typing import Any, Unpack
 import numpy as np
 
 from pkd import progress
-from pkd.data.encoding import fingerprint_rows, rows_as_texts
 from pkd.data.examples import load_examples
 from pkd.data.labels import label_array
 from pkd.data.outputs import Outputs
 from pkd.data.sources import read_split
-from pkd.encoder.contract import LoadedClassifier, load_teacher, saying
+from pkd.data.tokenize import fingerprint_rows, rows_as_texts
 from pkd.encoder.families import depth_of
-from pkd.encoder.sizes import parameters_of
+from pkd.encoder.load import LoadedClassifier, load_teacher, saying
+from pkd.encoder.parameters import parameters_of
 from pkd.errors import DataError, TeacherError
 from pkd.jobs import asking
 from pkd.jobs.finetune import settle_metric
@@ -37,7 +37,7 @@ from pkd.serving.texts import Text
 from pkd.serving.torch_model import max_length_of, taken_over
 from pkd.storage.lock import one_writer
 from pkd.storage.seal import write_text
-from pkd.training.precision import resolve_device
+from pkd.training.hardware import resolve_device
 
 KIND = asking.EXPORTED
 _MOST_ALONE = 2000  # texts that int8 is asked one at a time, of all evenly spread ones

@@ -10,13 +10,13 @@ from typing import Any, Unpack
 from transformers import TrainingArguments, set_seed
 
 from pkd import progress, ranks
-from pkd.data.encoding import encode, share_truncated
 from pkd.data.examples import Examples, load_examples
 from pkd.data.outputs import Outputs
 from pkd.data.sources import Source
+from pkd.data.tokenize import encode, share_truncated
 from pkd.distillation.plan import settings_that_count
-from pkd.encoder.contract import LoadedClassifier, check_max_length, load_pretrained
 from pkd.encoder.hub import model_source
+from pkd.encoder.load import LoadedClassifier, check_max_length, load_pretrained
 from pkd.errors import RecipeError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
@@ -34,7 +34,7 @@ from pkd.reporting.wording import metric_title, score_words
 from pkd.storage.lock import one_writer
 from pkd.storage.space import require_space
 from pkd.training.arguments import check_training, trainer_arguments
-from pkd.training.precision import device_text
+from pkd.training.hardware import device_text
 from pkd.training.trainer import RowMeanTrainer
 
 KIND = asking.TEACHER

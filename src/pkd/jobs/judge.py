@@ -19,9 +19,9 @@ from pkd.data.arrays import column_array
 from pkd.data.examples import Examples
 from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import StudentPlan, is_control_of
-from pkd.encoder.contract import LoadedClassifier, count_parameters, load_teacher, shape_of
 from pkd.encoder.families import depth_of
 from pkd.encoder.hub import ModelSource, model_source
+from pkd.encoder.load import LoadedClassifier, count_parameters, load_teacher, shape_of
 from pkd.jobs.evaluate import (
     EvaluatedRows,
     Measured,
@@ -44,7 +44,7 @@ from pkd.reporting.wording import AGAINST_TEACHER
 from pkd.storage.fingerprint import fingerprint
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import read_manifest, unseal
-from pkd.training.precision import describe_hardware, device_text, resolve_device
+from pkd.training.hardware import describe_hardware, device_text, resolve_device
 
 _LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "accelerate")
 

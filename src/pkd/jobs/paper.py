@@ -11,9 +11,9 @@ from typing import Any
 
 from pkd import progress
 from pkd.data.demo import demo_encoder_folder
-from pkd.encoder.contract import load_config
 from pkd.encoder.families import depth_of
 from pkd.encoder.hub import is_within_reach
+from pkd.encoder.load import load_config
 from pkd.errors import RecipeError, ResourceError, TeacherError
 from pkd.jobs.paper_estimate import TaskEstimate, estimate
 from pkd.jobs.paper_recipe import Encoder, PaperRun, TableSettings, paper_run, scaled_depth, table_recipe
@@ -25,7 +25,7 @@ from pkd.reporting.paper import PaperRow, TaskResult, paper_rows
 from pkd.reporting.paper_page import write_speed_page, write_table_page
 from pkd.reporting.speeds import SpeedRecord
 from pkd.storage.seal import write_text
-from pkd.training.precision import resolve_device
+from pkd.training.hardware import resolve_device
 
 TITLES = {
     "table1": "GLUE: the teacher, and students by fine-tuning (FT), KD and PKD-Skip",

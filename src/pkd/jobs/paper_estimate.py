@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pkd import progress
-from pkd.data.encoding import encode
 from pkd.data.examples import load_examples
+from pkd.data.tokenize import encode
 from pkd.distillation.plan import StudentPlan, plan_students
-from pkd.encoder.contract import load_pretrained
 from pkd.encoder.families import depth_of
+from pkd.encoder.load import load_pretrained
 from pkd.jobs.pilot import time_rows
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings

@@ -14,11 +14,11 @@ from transformers import PreTrainedModel
 
 from pkd.data.batching import Collator, TokenRows
 from pkd.distillation.student import student_from
-from pkd.encoder.contract import LoadedClassifier
 from pkd.encoder.inference import answer_rows, model_inputs
+from pkd.encoder.load import LoadedClassifier
 from pkd.encoder.shortcut import cls_only
 from pkd.encoder.vocabulary import occurring_only
-from pkd.training.precision import autocast_dtype, keep_freed_memory, move_model, resolve_device
+from pkd.training.hardware import autocast_dtype, keep_freed_memory, move_model, resolve_device
 
 _ROWS = 256
 _BATCH = 32

@@ -17,8 +17,8 @@ from pkd.data.examples import Examples, load_examples
 from pkd.data.labels import label_array
 from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import StudentPlan, plan_controls, plan_students
-from pkd.encoder.contract import LoadedClassifier, check_max_length, load_config, load_teacher, saying
 from pkd.encoder.families import depth_of
+from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_teacher, saying
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
 from pkd.jobs.annotate import annotate_stage
@@ -36,7 +36,7 @@ from pkd.reporting.printed import main_score, run_lines
 from pkd.reporting.results import ModelRecord, Record, Score, best_student, read_results
 from pkd.storage.lock import one_writer
 from pkd.storage.run_folder import RunFolder
-from pkd.training.precision import resolve_device
+from pkd.training.hardware import resolve_device
 
 StageCosts: TypeAlias = list[tuple[str, float]]  # rows × layers × passes; a training pass costs three of inference
 

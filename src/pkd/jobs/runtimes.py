@@ -17,17 +17,17 @@ import numpy as np
 import torch
 
 from pkd import progress
-from pkd.data.encoding import encode, rows_as_texts
 from pkd.data.outputs import Outputs, outputs_of
-from pkd.encoder.contract import LoadedClassifier, count_parameters, load_config, load_teacher, shape_of
+from pkd.data.tokenize import encode, rows_as_texts
 from pkd.encoder.families import depth_of, longest_input
 from pkd.encoder.inference import answer_rows
+from pkd.encoder.load import LoadedClassifier, count_parameters, load_config, load_teacher, shape_of
 from pkd.serving.classifier import Classifier
 from pkd.serving.export_facts import facts_of
 from pkd.serving.loaded import Runtime
 from pkd.serving.onnx_model import graph_of, load_onnx
 from pkd.serving.speed import ROWS, measure_speed, parts_of_rows, parts_of_texts
-from pkd.training.precision import computing_on, device_text
+from pkd.training.hardware import computing_on, device_text
 
 SPEED_STAGE = "time the models side by side"
 _ROWS_AT_A_TIME = 512

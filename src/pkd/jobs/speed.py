@@ -13,9 +13,9 @@ from pkd import progress
 from pkd.data.outputs import Outputs
 from pkd.data.sources import read_texts
 from pkd.distillation.student import student_from
-from pkd.encoder.contract import LoadedClassifier, load_config, load_pretrained, load_teacher, without_bars
 from pkd.encoder.families import depth_of
-from pkd.encoder.sizes import Parameters, parameters_of
+from pkd.encoder.load import LoadedClassifier, load_config, load_pretrained, load_teacher, without_bars
+from pkd.encoder.parameters import Parameters, parameters_of
 from pkd.errors import RecipeError
 from pkd.jobs import asking
 from pkd.jobs.lineup import line_up
@@ -32,7 +32,7 @@ from pkd.serving.texts import Text
 from pkd.serving.timing import Cell, Times, Work, time_models, work_on_random, work_on_texts
 from pkd.serving.torch_model import taken_over
 from pkd.serving.turns import cpu_share
-from pkd.training.precision import resolve_device
+from pkd.training.hardware import resolve_device
 
 ROUNDS = 5
 MAX_LENGTH = 128

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from pkd import progress
-from pkd.data.encoding import encode
 from pkd.data.sources import read_split, require_sources
-from pkd.encoder.contract import load_teacher
+from pkd.data.tokenize import encode
 from pkd.encoder.families import longest_input
 from pkd.encoder.inference import answer_rows
+from pkd.encoder.load import load_teacher
 from pkd.errors import RecipeError, TeacherError
 from pkd.recipe.benchmarks import TASKS, leaderboard_sources, task_of
 from pkd.recipe.places import AnyPath, output_folder, path_text
@@ -17,7 +17,7 @@ from pkd.recipe.settings import DataSettings
 from pkd.reporting.submission import class_order, submission_text
 from pkd.storage.seal import write_text
 from pkd.tasks import kind_of
-from pkd.training.precision import move_model, resolve_device
+from pkd.training.hardware import move_model, resolve_device
 
 
 def submit(

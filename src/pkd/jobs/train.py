@@ -10,15 +10,15 @@ from typing import Any
 import datasets
 from transformers import PreTrainedModel, TrainerCallback, set_seed
 
-from pkd.data.encoding import encode
 from pkd.data.examples import with_unlabelled
+from pkd.data.tokenize import encode
 from pkd.distillation.plan import StudentPlan
 from pkd.distillation.projection import add_projection, drop_projection
 from pkd.distillation.student import student_from
 from pkd.distillation.terms import columns_read, objective_of
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
-from pkd.encoder.contract import LoadedClassifier, check_same_tokenizer, load_pretrained
 from pkd.encoder.families import depth_of
+from pkd.encoder.load import LoadedClassifier, check_same_tokenizer, load_pretrained
 from pkd.errors import RecipeError
 from pkd.jobs.finetune import checkpoint_bytes, save_trained, training_facts
 from pkd.jobs.stages import Done, library_versions, run_stage

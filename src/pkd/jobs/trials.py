@@ -23,8 +23,8 @@ from pkd import progress
 from pkd.data.outputs import Outputs
 from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import plan_students
-from pkd.encoder.contract import LoadedClassifier, load_teacher, saying
 from pkd.encoder.families import depth_of
+from pkd.encoder.load import LoadedClassifier, load_teacher, saying
 from pkd.errors import DivergedError, PKDError, ResourceError, first_line
 from pkd.jobs.cluster import resources_of
 from pkd.jobs.train import TrainingRows, trial_stage

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from pkd.data.batches_by_length import batches_by_length
 from pkd.data.choices import Question, choice_names
-from pkd.data.lengths import batches_by_length
 from pkd.encoder.hub import check_place
 from pkd.errors import DataError
 from pkd.recipe.places import AnyPath, path_text

@@ -16,13 +16,13 @@ from typing import Any
 import torch
 
 from pkd.data.outputs import config_values
-from pkd.encoder.contract import LoadedClassifier
+from pkd.encoder.load import LoadedClassifier
 from pkd.encoder.shortcut import cls_only
 from pkd.errors import RecipeError, ResourceError, TeacherError
 from pkd.serving.onnx_model import GRAPHS, TOKENIZER_FILE
 from pkd.serving.texts import backend_of
 from pkd.serving.torch_model import max_length_of, names_read
-from pkd.training.precision import move_model
+from pkd.training.hardware import move_model
 
 _MOST_BYTES = (1 << 31) - (1 << 24)  # a protobuf file cannot be larger, and weights beside it some runtimes cannot load
 _TRANSFORMERS_JS = {"int8": "q8", "float32": "fp32"}  # what it calls them

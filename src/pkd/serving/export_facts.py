@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pkd.encoder.sizes import Parameters
+from pkd.encoder.parameters import Parameters
 from pkd.errors import TeacherError
 from pkd.serving.onnx_model import GRAPHS, graph_of
 from pkd.storage.seal import read_manifest

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pkd.data.batches_by_length import LEAST_LENGTH
 from pkd.data.class_names import names_by_id
-from pkd.data.lengths import LEAST_LENGTH
 from pkd.errors import RecipeError, TeacherError
 from pkd.recipe.devices import check_device
 from pkd.recipe.spelling import named

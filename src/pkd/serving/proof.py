@@ -13,7 +13,7 @@ import torch
 
 from pkd import progress
 from pkd.data.outputs import Outputs
-from pkd.encoder.contract import LoadedClassifier
+from pkd.encoder.load import LoadedClassifier
 from pkd.errors import TeacherError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.evaluation.scoring import Scoring

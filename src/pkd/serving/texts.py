@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pkd.data.batches_by_length import CHARACTERS_A_WORD_PIECE
 from pkd.data.choices import Question
-from pkd.data.lengths import CHARACTERS_A_WORD_PIECE
 from pkd.errors import DataError, TeacherError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pkd import progress
-from pkd.data.lengths import batches_by_length
+from pkd.data.batches_by_length import batches_by_length
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.memory import random_batch
 from pkd.serving.texts import Batch, Text, rows_of

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pkd.encoder.contract import LoadedClassifier, load_teacher
 from pkd.encoder.families import longest_input
 from pkd.encoder.inference import TOKENS_PER_BATCH, input_names
+from pkd.encoder.load import LoadedClassifier, load_teacher
 from pkd.encoder.shortcut import cls_only
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.texts import Batch, TextEncoder, backend_of
-from pkd.training.precision import move_model, resolve_device
+from pkd.training.hardware import move_model, resolve_device
 
 
 def load_torch(name: str, device: str = "auto", threads: int | None = None) -> LoadedModel:

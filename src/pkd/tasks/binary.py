@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pkd.evaluation.answers import sigmoid, two_logits
+from pkd.evaluation.probabilities import sigmoid, two_logits
 from pkd.tasks.kind import TaskKind
 from pkd.tasks.single_label import SINGLE_LABEL
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pkd.evaluation.answers import set_words, sigmoid
+from pkd.evaluation.probabilities import set_words, sigmoid
 from pkd.tasks.kind import TaskKind
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 from pkd.errors import RecipeError
 from pkd.recipe.settings import TrainingSettings
 from pkd.recipe.spelling import named
-from pkd.training.precision import autocast_dtype, resolve_device
+from pkd.training.hardware import autocast_dtype, resolve_device
 
 
 def check_training(settings: TrainingSettings, device: str) -> None:

@@ -18,7 +18,7 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import TrainOutput
 
 from pkd.data.batching import fingerprint_batches
-from pkd.data.encoding import occurring_pieces
+from pkd.data.tokenize import occurring_pieces
 from pkd.encoder.shortcut import cls_only
 from pkd.encoder.vocabulary import OccurringEmbedding, occurring_only
 from pkd.storage.fingerprint import fingerprint

@@ -15,7 +15,7 @@ from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCall
 from transformers.trainer_utils import TrainOutput
 
 from pkd import progress, ranks
-from pkd.encoder.contract import without_bars
+from pkd.encoder.load import without_bars
 from pkd.storage.seal import read_manifest, seal, unseal
 from pkd.training.checkpoints import (
     KIND,
@@ -29,7 +29,7 @@ from pkd.training.checkpoints import (
     save_optimizer,
     save_random_state,
 )
-from pkd.training.precision import deterministic_algorithms, keep_freed_memory, move_model
+from pkd.training.hardware import deterministic_algorithms, keep_freed_memory, move_model
 
 DIVERGED = "diverged.json"  # the texts of the step that stopped a training
 

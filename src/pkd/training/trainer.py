@@ -22,11 +22,11 @@ from transformers import PreTrainedModel, TrainingArguments
 from transformers.trainer_utils import PredictionOutput
 
 from pkd.data.arrays import column_array
+from pkd.data.batches_by_length import gpu_length
 from pkd.data.batching import STAND_IN, Collator, LengthGroupedBatches, TokenRows, has_unlabelled
-from pkd.data.encoding import encode
 from pkd.data.labels import label_array
-from pkd.data.lengths import gpu_length
 from pkd.data.outputs import Outputs, outputs_of
+from pkd.data.tokenize import encode
 from pkd.encoder.families import longest_input
 from pkd.encoder.inference import answer_rows, model_inputs, tokenizer_for
 from pkd.errors import DivergedError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pkd.data.arrays import column_values
-from pkd.data.encoding import text_columns
+from pkd.data.tokenize import text_columns
 
 if TYPE_CHECKING:
     import datasets

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pkd import progress
+from pkd.data.batches_by_length import CHARACTERS_A_WORD_PIECE
 from pkd.data.choices import Question, choice_texts, groups_of, right_choices, text_of
-from pkd.data.lengths import CHARACTERS_A_WORD_PIECE
-from pkd.data.raw_labels import Kept, LabelReader
+from pkd.data.read_labels import Kept, LabelReader
 from pkd.data.tables import RawTable, places
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings

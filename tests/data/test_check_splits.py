@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import datasets
 
-from pkd.data.overlap import SplitCheck, check_splits
+from pkd.data.check_splits import SplitCheck, check_splits
 
 
 def rows(labels, texts=None):

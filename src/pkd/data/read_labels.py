@@ -16,8 +16,8 @@ from pkd import progress
 from pkd.data.label_kinds import HIDDEN_LABEL, IGNORED_LABEL, LabelKind, decide_kind, known_names
 from pkd.data.label_sets import set_of
 from pkd.data.label_survey import TRUTH, LabelSurvey, digits_of, is_decimal, is_whole, items_of, spelled
+from pkd.data.match_names import plain, visible
 from pkd.data.outputs import Outputs, as_problem, said_by_user
-from pkd.data.spelling import plain, visible
 from pkd.data.tables import RawTable, places
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pkd.data.spelling import lookalikes, match_names, plain, visible
+from pkd.data.match_names import lookalikes, match_names, plain, visible
 
 
 @given(st.text(), st.sampled_from(["NFC", "NFD"]))

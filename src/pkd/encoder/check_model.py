@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from pkd.data.lengths import LEAST_LENGTH
+from pkd.data.batches_by_length import LEAST_LENGTH
 from pkd.encoder.families import depth_of, family_of
 from pkd.errors import TeacherError
 

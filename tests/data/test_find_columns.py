@@ -6,9 +6,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pkd.data import tasks
+from pkd.data.find_columns import (
+    ANSWERS,
+    CHOICES,
+    CONTEXTS,
+    GROUP_COLUMNS,
+    LABELS,
+    OTHER_LABELS,
+    QUESTIONS,
+    ROW_IDS,
+    SINGLE_TEXTS,
+    TEXT_PAIRS,
+    Columns,
+    find_columns,
+)
 from pkd.data.sources import choose_columns
-from pkd.data.tasks import Columns, find_columns
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.settings import DataSettings
 
@@ -131,9 +143,9 @@ def test_what_multiple_choices_lack_is_told():
 
 
 USUAL = sorted(
-    {name for pair in tasks.TEXT_PAIRS for name in pair}.union(
-        tasks.SINGLE_TEXTS, tasks.LABELS, tasks.OTHER_LABELS, tasks.CONTEXTS, tasks.QUESTIONS, tasks.CHOICES,
-        tasks.ANSWERS, tasks.GROUP_COLUMNS, tasks.ROW_IDS, ["choice_0", "choice_1", "optiona", "optionb", "ending_9"],
+    {name for pair in TEXT_PAIRS for name in pair}.union(
+        SINGLE_TEXTS, LABELS, OTHER_LABELS, CONTEXTS, QUESTIONS, CHOICES,
+        ANSWERS, GROUP_COLUMNS, ROW_IDS, ["choice_0", "choice_1", "optiona", "optionb", "ending_9"],
     )
 )  # fmt: skip
 OF_A_FILE = st.lists(

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pkd.data.columns import clean_rows
+from pkd.data.clean import clean_rows
 from pkd.data.tables import RawTable, places
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings

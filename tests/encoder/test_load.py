@@ -21,7 +21,7 @@ from transformers.utils import logging
 from conftest import make_teacher
 from encoder.families import CONFIGS, make_classifier
 from pkd.data.outputs import Outputs
-from pkd.encoder.contract import check_max_length, fingerprint_model, load_pretrained, load_teacher, without_bars
+from pkd.encoder.load import check_max_length, fingerprint_model, load_pretrained, load_teacher, without_bars
 from pkd.errors import RecipeError, TeacherError
 
 OUTPUTS = Outputs("single_label_classification", ("a", "b"))

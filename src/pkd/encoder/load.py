@@ -27,12 +27,9 @@ from transformers import (
 from transformers.utils.logging import EmptyTqdm, set_tqdm_hook
 
 from pkd import progress
-from pkd.data.encoding import fingerprint_tokenizer
 from pkd.data.outputs import Outputs, config_values, outputs_of
-from pkd.encoder.families import family_of, longest_input
-from pkd.encoder.hub import check_place
-from pkd.encoder.inference import tokenizer_for
-from pkd.encoder.soundness import (
+from pkd.data.tokenize import fingerprint_tokenizer
+from pkd.encoder.check_model import (
     check_attention,
     check_encoder_is_whole,
     check_numbers,
@@ -41,6 +38,9 @@ from pkd.encoder.soundness import (
     check_weights_are_used,
     of_use,
 )
+from pkd.encoder.families import family_of, longest_input
+from pkd.encoder.hub import check_place
+from pkd.encoder.inference import tokenizer_for
 from pkd.encoder.weight_files import adapter_sentence, check_weight_files, has_adapter
 from pkd.errors import RecipeError, TeacherError
 from pkd.recipe.places import AnyPath, path_text

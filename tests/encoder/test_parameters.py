@@ -4,7 +4,7 @@ import pytest
 
 from conftest import make_teacher
 from encoder.families import CONFIGS, make_classifier
-from pkd.encoder.sizes import parameters_of
+from pkd.encoder.parameters import parameters_of
 
 
 def test_the_parts_of_a_tiny_bert_are_as_counted_by_hand() -> None:

@@ -3,7 +3,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from conftest import make_tokenizer
-from pkd.data.encoding import (
+from pkd.data.tokenize import (
     encode,
     fingerprint_labels,
     fingerprint_rows,

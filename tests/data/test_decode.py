@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pkd.data.opening import open_text
+from pkd.data.decode import open_text
 from pkd.errors import DataError, RecipeError
 
 

@@ -7,9 +7,9 @@ import dataclasses
 from collections.abc import Sequence
 
 from pkd import progress
-from pkd.data.columns import RowCleaner
+from pkd.data.clean import RowCleaner
+from pkd.data.find_columns import Columns
 from pkd.data.sources import DELIMITED, JSON_LINES, WITHOUT_LABELS, choose_columns, find_source, read_file
-from pkd.data.tasks import Columns
 from pkd.data.typed_tables import parquet_columns
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.settings import DataSettings
