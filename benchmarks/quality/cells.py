@@ -24,7 +24,7 @@ from benchmarks.quality.augment import augment
 from benchmarks.quality.tasks import Row, read_split, texts_of
 from pkd.data.batching import Collator, TokenRows, is_labelled
 from pkd.data.examples import with_unlabelled
-from pkd.data.labels import Outputs
+from pkd.data.outputs import Outputs
 from pkd.data.tokenize import encode
 from pkd.distillation.annotation import annotate_rows, open_shards
 from pkd.distillation.layers import LayerMap

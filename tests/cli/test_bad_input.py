@@ -707,7 +707,7 @@ def test_c57_many_cut_rows_are_warned_of(annotate: Any) -> None:
     [
         case("students: [{betta: 3}]\n", ["recipe.yaml:4", "betta is not known", "did you mean beta?"], id="C60-unknown"),
         case("seeds: 2\nseeds: 3\n", ["recipe.yaml:5: seeds is given twice"], id="C60-twice"),
-        case("training:\n  num_train_epochs: many\n", ["recipe.yaml:5", "num_train_epochs is 'many'; it must be a number"],
+        case("training:\n  num_train_epochs: many\n", ["recipe.yaml:5", "num_train_epochs is 'many'; it must be auto or a number"],
              id="C60-wrong-type"),
         case("training:\n\tseed: 3\n", ["recipe.yaml:5", "a tab stands where YAML wants spaces"], id="C60-tab"),
         case("students: [{alpha: 7, betta: 3}]\nseeds: 0\n", ["5 things are wrong", "recipe.yaml:3: data.train: ", "recipe.yaml:3: data.eval: ",

@@ -203,6 +203,28 @@ def test_the_dev_score_chooses_the_epoch_and_evaluating_draws_no_random_number(
     assert losses[0] == losses[1]
 
 
+def test_a_training_whose_scores_rise_no_longer_ends_and_stays_ended_where_it_is_resumed(
+    annotated: datasets.Dataset, tmp_path: Path
+) -> None:
+    best = {"eval_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": "accuracy"}
+    settings = {"num_train_epochs": 9, "learning_rate": 1e-12, **best}  # which leaves every score as it was
+
+    def trained(folder: Path, patience: int | None, **changes: Any) -> RowMeanTrainer:
+        trainer = RowMeanTrainer(
+            make_teacher(), arguments(folder, **settings | changes), train_dataset=annotated, eval_dataset=annotated,
+            patience=patience,
+        )  # fmt: skip
+        trainer.train(resume_from_checkpoint=True)
+        return trainer
+
+    ended = trained(tmp_path / "ended", 2)
+    assert ended.state.epoch == 3  # the first is the best, and two more were no better
+    last = max((tmp_path / "ended").glob("checkpoint-*"), key=lambda path: int(path.name[11:]))
+    again = trained(tmp_path / "ended", 2)  # as after a kill between the last checkpoint and the saved model
+    assert (again.state.epoch, again.state.global_step) == (3, int(last.name[11:]))
+    assert trained(tmp_path / "whole", None, num_train_epochs=4).state.epoch == 4
+
+
 def test_rows_come_in_an_order_of_seed_and_epoch_alone(annotated: datasets.Dataset, tmp_path: Path) -> None:
     def order(seed: int) -> list[list[int]]:
         seen: list[list[int]] = []

@@ -203,6 +203,7 @@ def finetune(
                 "folder": str(result.folder),
                 "scores": result.scores,
                 "selection": result.selection,
+                "training": result.training,
                 "device": result.device,
                 "rows": result.rows,
                 "measured_on": result.measured_on.model_dump(),

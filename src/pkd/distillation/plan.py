@@ -16,6 +16,7 @@ from pkd.recipe.rules import starts_of
 from pkd.recipe.schema import Recipe, loss_of, method_label, start_label
 from pkd.recipe.settings import LossSettings, StudentSettings, TrainingSettings
 from pkd.recipe.spelling import about_student
+from pkd.training.schedule import student_schedule
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,9 @@ def _plan(recipe: Recipe, student: StudentSettings, start: str | list[int], teac
 
 
 def training_of(recipe: Recipe, student: StudentSettings) -> TrainingSettings:
-    """How a student is trained: as the recipe says, but for what it says of itself."""
+    """How a student is trained: as the recipe says, but for what it says of itself, with numbers for `auto`."""
     values = {**dataclasses.asdict(recipe.training), **student.training}
-    return validate(TrainingSettings, values, "students.training")
+    return student_schedule(validate(TrainingSettings, values, "students.training"))
 
 
 def _control(student: StudentPlan, method: str) -> StudentPlan:

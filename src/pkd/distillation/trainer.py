@@ -23,6 +23,7 @@ from pkd.recipe.settings import LossSettings, TrainingSettings
 from pkd.recipe.spelling import named
 from pkd.storage.seal import read_manifest
 from pkd.tasks import TaskKind
+from pkd.training.schedule import STUDENT_EPOCHS
 from pkd.training.trainer import RowLosses, RowMeanTrainer
 
 
@@ -36,7 +37,7 @@ class PatientTrainingArguments(TrainingArguments, LossSettings):
         RecipeError: if a setting of the loss is out of its range.
     """
 
-    num_train_epochs: float = TrainingSettings.num_train_epochs
+    num_train_epochs: float = STUDENT_EPOCHS
     per_device_train_batch_size: int = TrainingSettings.per_device_train_batch_size
     weight_decay: float = TrainingSettings.weight_decay
     warmup_steps: float = TrainingSettings.warmup_steps

@@ -32,7 +32,7 @@ from pkd.evaluation.skill import measure_skill
 from pkd.jobs import asking
 from pkd.jobs.evaluate import describe_rows, measuring_split
 from pkd.jobs.finetune import KIND as TEACHER
-from pkd.jobs.finetune import settle_metric, why_finetune_again
+from pkd.jobs.finetune import schedule_words, settle, why_finetune_again
 from pkd.jobs.stages import refuse_what_is_in_the_way
 from pkd.jobs.train import build_student
 from pkd.recipe.places import AnyPath
@@ -141,10 +141,11 @@ def _check(recipe: Recipe) -> CheckResult:
         check_max_length(teacher.model.config, recipe.data.max_length)
         examples = load_examples(recipe.data, teacher=teacher.outputs)
         teacher = saying(teacher, examples.outputs)
-        recipe = settle_metric(recipe, examples.outputs)
+        recipe = settle(recipe, examples, teacher.model.config)
     else:
         examples = load_examples(recipe.data)
-        recipe = settle_metric(recipe, examples.outputs)
+        recipe = settle(recipe, examples, load_config(recipe.teacher.model))
+        finetuning = recipe.teacher.finetune or finetuning
         finished = RunFolder(Path(recipe.folder)).teacher
         if (missing := _why_no_teacher(recipe, finetuning, examples, finished)) is not None:
             return _check_without_teacher(recipe, examples, missing)
@@ -182,7 +183,8 @@ def _why_no_teacher(recipe: Recipe, settings: TrainingSettings, examples: Exampl
     config = load_config(recipe.teacher.model)
     check_max_length(config, recipe.data.max_length)
     refuse_what_is_in_the_way(finished, TEACHER, overwrite=False)
-    made = f"of {depth_of(config)} layers, is yet to be fine-tuned from {recipe.teacher.model}"
+    how = f"{recipe.teacher.model} ({schedule_words(settings)})"
+    made = f"of {depth_of(config)} layers, is yet to be fine-tuned from {how}"
     if read_manifest(finished) is None:
         return f"The teacher, {made}; the loss terms can be measured when {finished} is there."
     if (why := why_finetune_again(finished, recipe.teacher.model, recipe, settings, examples)) is not None:

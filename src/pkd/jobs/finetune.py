@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from transformers import TrainingArguments, set_seed
+from transformers import PretrainedConfig, TrainingArguments, set_seed
 
 from pkd import progress, ranks
 from pkd.data.examples import Examples, load_examples
@@ -16,12 +16,13 @@ from pkd.data.sources import Source
 from pkd.data.tokenize import encode, share_truncated
 from pkd.distillation.plan import settings_that_count
 from pkd.encoder.hub import model_source
-from pkd.encoder.load import LoadedClassifier, check_max_length, load_pretrained
+from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_pretrained
 from pkd.errors import RecipeError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
 from pkd.jobs.evaluate import describe_rows
 from pkd.jobs.stages import Done, library_versions, run_stage, why_redo
+from pkd.recipe.faults import value_text
 from pkd.recipe.keyword_types import FinetuneKeywords
 from pkd.recipe.places import AnyPath, output_folder, path_text
 from pkd.recipe.schema import Recipe
@@ -35,6 +36,7 @@ from pkd.storage.lock import one_writer
 from pkd.storage.space import require_space
 from pkd.training.arguments import check_training, trainer_arguments
 from pkd.training.hardware import device_text
+from pkd.training.schedule import patience_of, student_schedule, teacher_schedule
 from pkd.training.trainer import RowMeanTrainer
 
 KIND = asking.TEACHER
@@ -54,6 +56,7 @@ class FinetuneResult:
         measured_on: what the classifier may have known of them.
         blind_spots: what it never does on them.
         sources: split -> where its rows came from, and the columns that were read.
+        training: the settings it was trained with, with numbers for what was `auto`.
     """
 
     folder: Path
@@ -64,6 +67,7 @@ class FinetuneResult:
     measured_on: MeasuredOn
     blind_spots: BlindSpots
     sources: dict[str, list[Source]]
+    training: dict[str, Any]
 
     def sentences(self) -> list[str]:
         """How good it is, on which rows, of which epoch, and what it was trained on."""
@@ -122,9 +126,10 @@ def finetune(
         check_training(recipe.training, recipe.device)
         examples = load_examples(recipe.data, splits=("train", "eval"))
         recipe = settle_metric(recipe, examples.outputs)
-        warn_if_few(len(examples.splits["train"]), recipe.training)
+        training = settle_teacher(recipe.training, examples, load_config(model))
+        warn_if_few(len(examples.splits["train"]), training)
         with one_writer(folder):
-            done = finetune_stage(folder, model, recipe, recipe.training, examples, overwrite=overwrite)
+            done = finetune_stage(folder, model, recipe, training, examples, overwrite=overwrite)
     facts = done.manifest.facts
     measured_on = MeasuredOn()
     if "eval" in examples.splits:
@@ -138,6 +143,7 @@ def finetune(
         measured_on=measured_on,
         blind_spots=BlindSpots(**facts["blind_spots"]),
         sources=examples.sources,
+        training=done.manifest.inputs["training"],
     )
 
 
@@ -155,6 +161,7 @@ def finetune_stage(
             if split in examples.splits
         }
         warn_if_truncated(rows["train"], recipe.data.max_length)
+        progress.note(f"fine-tuning the teacher: {schedule_words(settings)}")
         metric = recipe.evaluation.metric if "eval" in rows else None
         trainer = RowMeanTrainer(
             loaded.model,
@@ -165,6 +172,7 @@ def finetune_stage(
             eval_dataset=rows.get("eval"),
             processing_class=loaded.tokenizer,
             stage_name="fine-tune the teacher",
+            patience=patience_of(settings),
             resumed_with=inputs,
             checkpoint_steps=settings.save_steps,
             deterministic=settings.deterministic,
@@ -204,6 +212,45 @@ def _encoder_and_inputs(
         "versions": library_versions(),
     }
     return loaded, inputs
+
+
+def settle_teacher(settings: TrainingSettings, examples: Examples, config: PretrainedConfig) -> TrainingSettings:
+    """The settings a teacher is fine-tuned with, with numbers for what is `auto`."""
+    return teacher_schedule(
+        settings,
+        rows=len(examples.splits["train"]),
+        outputs=len(examples.label_names),
+        width=config.hidden_size,
+    )
+
+
+def settle(recipe: Recipe, examples: Examples, config: PretrainedConfig) -> Recipe:
+    """The recipe of a run with its metric, and with numbers for the rates and epochs that are `auto`.
+
+    Args:
+        recipe: of the run.
+        examples: that it reads.
+        config: of the teacher, or of the encoder that becomes it.
+
+    Raises:
+        RecipeError: as `settle_metric` does.
+    """
+    recipe = settle_metric(recipe, examples.outputs)
+    finetune = recipe.teacher.finetune
+    if finetune is not None:
+        finetune = settle_teacher(finetune, examples, config)
+    teacher = replace(recipe.teacher, finetune=finetune)
+    return replace(recipe, teacher=teacher, training=student_schedule(recipe.training))
+
+
+def schedule_words(settings: TrainingSettings) -> str:
+    """How fast and how long a teacher is trained, in words."""
+    patience = patience_of(settings)
+    ends = f", fewer if {patience} in a row bring no better development score" if patience else ""
+    return (
+        f"learning rate {value_text(settings.learning_rate)}, {value_text(settings.num_train_epochs)} epochs of "
+        f"batches of {settings.per_device_train_batch_size * settings.gradient_accumulation_steps:,}{ends}"
+    )
 
 
 def settle_metric(recipe: Recipe, outputs: Outputs) -> Recipe:

@@ -16,6 +16,7 @@ from pkd.encoder.load import load_pretrained
 from pkd.jobs.pilot import time_rows
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
+from pkd.training.schedule import epochs_of, steps_an_epoch, teacher_schedule
 
 _PILOT_ROWS = 128  # four batches of 32: rows of one task are much alike
 
@@ -63,13 +64,18 @@ def estimate(task: str, recipe: Recipe) -> TaskEstimate:
     )
     with progress.stage(f"pilot: how fast is this machine on {task}"):
         pilot = time_rows(loaded, some, [plan.layers for plan in plans], device=recipe.device)
-    finetune = recipe.teacher.finetune or TrainingSettings()
-    seconds = pilot.teacher_step * len(train) * finetune.num_train_epochs + pilot.teacher_pass * len(train)
-    evaluations = 1 + finetune.num_train_epochs  # each epoch's, and the one that is kept
+    finetune = teacher_schedule(
+        recipe.teacher.finetune or TrainingSettings(),
+        rows=len(train),
+        outputs=len(examples.label_names),
+        width=loaded.model.config.hidden_size,
+    )
+    seconds = pilot.teacher_step * len(train) * epochs_of(finetune) + pilot.teacher_pass * len(train)
+    evaluations = 1 + epochs_of(finetune)  # each epoch's, and the one that is kept
     seconds += evaluations * pilot.teacher_pass * len(measured)
     for plan in plans:
         a_pass = pilot.teacher_pass * pilot.student_step[plan.layers] / pilot.teacher_step
-        epochs = plan.training.num_train_epochs
+        epochs = epochs_of(plan.training)
         trained = epochs * pilot.student_step[plan.layers] * len(train) + (1 + epochs) * a_pass * len(measured)
         seconds += recipe.seeds * trained
     return TaskEstimate(
@@ -90,5 +96,4 @@ def _steps_of(plan: StudentPlan, rows: int) -> int:
 
 
 def _steps(rows: int, training: TrainingSettings) -> int:
-    batches = math.ceil(rows / training.per_device_train_batch_size)
-    return math.ceil(math.ceil(batches / training.gradient_accumulation_steps) * training.num_train_epochs)
+    return math.ceil(steps_an_epoch(rows, training) * epochs_of(training))

@@ -23,7 +23,7 @@ from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
 from pkd.jobs.annotate import annotate_stage
 from pkd.jobs.check import blindness_of, check_students, check_teacher_score, check_trainings
-from pkd.jobs.finetune import finetune_stage, settle_metric, warn_if_few
+from pkd.jobs.finetune import finetune_stage, settle, warn_if_few
 from pkd.jobs.judge import Trained, judge_run
 from pkd.jobs.runtimes import SPEED_STAGE
 from pkd.jobs.stages import Done, refuse_other_files, refuse_other_version
@@ -37,6 +37,7 @@ from pkd.reporting.results import ModelRecord, Record, Score, best_student, read
 from pkd.storage.lock import one_writer
 from pkd.storage.run_folder import RunFolder
 from pkd.training.hardware import resolve_device
+from pkd.training.schedule import epochs_of
 
 StageCosts: TypeAlias = list[tuple[str, float]]  # rows × layers × passes; a training pass costs three of inference
 
@@ -140,12 +141,14 @@ def prepare(
         _patient_layers(variants, depth_of(teacher.model.config))
         examples = load_examples(recipe.data, teacher=teacher.outputs)
         teacher = saying(teacher, examples.outputs)
-        recipe = settle_metric(recipe, examples.outputs)
+        recipe = settle(recipe, examples, teacher.model.config)
         _announce(recipe, examples, depth_of(teacher.model.config), later)
     else:
         examples = load_examples(recipe.data)
-        recipe = settle_metric(recipe, examples.outputs)
-        depth = depth_of(load_config(recipe.teacher.model))
+        config = load_config(recipe.teacher.model)
+        recipe = settle(recipe, examples, config)
+        settings = recipe.teacher.finetune or settings
+        depth = depth_of(config)
         _patient_layers(variants, depth)  # what does not fit is found before the teacher is paid for
         _announce(recipe, examples, depth, later)
         done = finetune_stage(run_folder.teacher, recipe.teacher.model, recipe, settings, examples, overwrite=overwrite)
@@ -167,7 +170,7 @@ def prepare(
 def finish(recipe: Recipe, folder: Path, prepared: Prepared, *, overwrite: bool) -> RunResult:
     """Train the recipe's students and their controls, measure them, and write the records and the report."""
     teacher = prepared.teacher
-    recipe = settle_metric(recipe, prepared.examples.outputs)
+    recipe = settle(recipe, prepared.examples, teacher.model.config)
     trained, starts_tried = _train(recipe, folder, teacher, prepared.rows, overwrite)
     # a small share of the work, most of it written: the first rank measures alone
     page = ranks.on_first(lambda: str(judge_run(recipe, folder, teacher, prepared.examples, trained, starts_tried)[1]))
@@ -201,7 +204,7 @@ def student_costs(recipe: Recipe, rows: Mapping[str, float], teacher_layers: int
 def training_cost(plan: StudentPlan, rows: Mapping[str, float]) -> float:
     """What training a student once costs."""
     learnt = rows["train"] + (rows.get("unlabelled", 0.0) if plan.unlabelled else 0.0)
-    return 3 * learnt * plan.training.num_train_epochs * plan.layers
+    return 3 * learnt * epochs_of(plan.training) * plan.layers
 
 
 def _patient_layers(variants: Sequence[Recipe], depth: int) -> list[int]:
@@ -334,6 +337,6 @@ def _announce(
     rows = {split: float(len(each)) for split, each in examples.splits.items()}
     costs: StageCosts = []
     if settings := recipe.teacher.finetune:
-        costs.append(("fine-tune the teacher", 3 * rows["train"] * settings.num_train_epochs * teacher_layers))
+        costs.append(("fine-tune the teacher", 3 * rows["train"] * epochs_of(settings) * teacher_layers))
     costs += [(f"annotate {split}", each * teacher_layers) for split, each in rows.items()]
     progress.plan([*costs, *later(rows, teacher_layers)])

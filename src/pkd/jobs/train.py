@@ -25,6 +25,7 @@ from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.schema import Recipe
 from pkd.storage.space import require_space
 from pkd.training.arguments import trainer_arguments
+from pkd.training.schedule import patience_of
 
 KIND = "student"
 TRIAL = "trial"
@@ -137,6 +138,7 @@ def _trained(
         train_dataset=with_unlabelled(rows.train, rows.unlabelled if plan.unlabelled else None),
         eval_dataset=encode(rows.eval, teacher.tokenizer, recipe.data.max_length) if rows.eval else None,
         processing_class=teacher.tokenizer,
+        patience=patience_of(plan.training),
         stage_name=stage_name(plan, seed),
         resumed_with=inputs,
         checkpoint_steps=plan.training.save_steps,

@@ -22,7 +22,7 @@ from transformers import TrainerCallback
 from pkd import progress
 from pkd.data.outputs import Outputs
 from pkd.distillation.annotation import open_shards
-from pkd.distillation.plan import plan_students
+from pkd.distillation.plan import plan_students, training_of
 from pkd.encoder.families import depth_of
 from pkd.encoder.load import LoadedClassifier, load_teacher, saying
 from pkd.errors import DivergedError, PKDError, ResourceError, first_line
@@ -33,6 +33,7 @@ from pkd.recipe.settings import SweepSettings
 from pkd.storage.lock import one_writer
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import partial_of
+from pkd.training.schedule import epochs_of
 
 STAGE = "sweep"
 _DEATHS = 3  # of nodes or processes that a trial survives
@@ -237,5 +238,4 @@ def forget_unfinished(folder: Path) -> None:
 
 
 def _epochs(recipe: Recipe) -> int:
-    epochs: float = recipe.students[0].training.get("num_train_epochs", recipe.training.num_train_epochs)
-    return max(1, round(epochs))
+    return max(1, round(epochs_of(training_of(recipe, recipe.students[0]))))

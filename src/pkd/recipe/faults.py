@@ -107,9 +107,10 @@ def _faults(settings: type, values: Any, error: ValidationError, at: Path) -> li
 def _value_path(settings: type, loc: Path) -> Path:
     """Pydantic's location without the names of a union's arms, which are no part of what the user wrote."""
     reached = spot(loc, settings)
-    if reached.field is None or _is_union(without_none(hints(reached.owner)[reached.field.name])):
+    if reached.field is None:
         return reached.path
-    return tuple(loc)
+    hint = without_none(hints(reached.owner)[reached.field.name])
+    return reached.path if _is_union(hint) or hint in (int, float) else tuple(loc)
 
 
 def _is_union(hint: Any) -> bool:
@@ -154,6 +155,11 @@ def _expected(value: Any, details: list[Any], reached: Spot) -> str:
     words = list(dict.fromkeys(options))
     assert reached.field is not None
     hint = without_none(hints(reached.owner)[reached.field.name])
+    if hint in (int, float):  # or one of some words
+        number = next(_expectation(detail, value) for detail in details if not _literals(detail))
+        if not isinstance(value, str):
+            return number
+        words.append(number)
     if lists := [arm for arm in typing.get_args(hint) if typing.get_origin(arm) is list]:
         items = typing.get_args(lists[0])[0]
         words.append("a list of pairs" if typing.get_origin(items) is tuple else "a list of layers")

@@ -81,11 +81,14 @@ class TrainingKeywords(TypedDict, total=False):
     precision: Literal["auto", "float32", "bfloat16"] | None
     """auto: bfloat16 where the hardware has it"""
 
-    learning_rate: float | None
-    """peak learning rate"""
+    learning_rate: float | Literal["auto"] | None
+    """peak learning rate; auto: by classes and encoder, a student's 5e-5"""
 
-    num_train_epochs: float | None
-    """passes over the training rows"""
+    num_train_epochs: float | Literal["auto"] | None
+    """passes over the training rows; auto: by their number, a student's 4"""
+
+    early_stopping_patience: int | Literal["auto", "none"] | None
+    """end after so many epochs with no better development score, or none; auto: where a teacher's epochs are"""
 
     per_device_train_batch_size: int | None
     """rows a forward pass on each device"""

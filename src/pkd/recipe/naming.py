@@ -7,7 +7,7 @@ import functools
 import types
 import typing
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, Literal, Union
 
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import StudentSettings, TrainingSettings
@@ -48,13 +48,16 @@ def default_of(field: dataclasses.Field[Any]) -> Any:
 
 
 def without_none(hint: Any) -> Any:
-    """The type without `Annotated` and `| None`."""
+    """The type without `Annotated` and `| None`; of a number that may also be a word, as `auto`, the number's."""
     while typing.get_origin(hint) is Annotated:
         hint = typing.get_args(hint)[0]
     if typing.get_origin(hint) in (Union, types.UnionType):
         rest = [arm for arm in typing.get_args(hint) if arm is not type(None)]
+        numbers = [arm for arm in rest if typing.get_origin(arm) is not Literal]
         if len(rest) == 1:
             return without_none(rest[0])
+        if len(numbers) == 1 and without_none(numbers[0]) in (int, float):
+            return without_none(numbers[0])
     return hint
 
 

@@ -76,8 +76,16 @@ class TrainingSettings:
 
     __pydantic_config__ = STRICT
 
-    learning_rate: PositiveFloat = setting(5e-5, "peak learning rate", common=True)
-    num_train_epochs: PositiveFloat = setting(4.0, "passes over the training rows", common=True)
+    learning_rate: Literal["auto"] | PositiveFloat = setting(
+        "auto", "peak learning rate; auto: by classes and encoder, a student's 5e-5", common=True
+    )
+    num_train_epochs: Literal["auto"] | PositiveFloat = setting(
+        "auto", "passes over the training rows; auto: by their number, a student's 4", common=True
+    )
+    early_stopping_patience: Literal["auto", "none"] | PositiveInt = setting(
+        "auto",
+        "end after so many epochs with no better development score, or none; auto: where a teacher's epochs are",
+    )
     per_device_train_batch_size: PositiveInt = setting(32, "rows a forward pass on each device", common=True)
     gradient_accumulation_steps: PositiveInt = setting(1, "forward passes an optimiser step", common=True)
     weight_decay: NonNegativeFloat = setting(0.01, "weight decay of AdamW")

@@ -47,6 +47,7 @@ class RowMeanTrainer(EconomicalTrainer):
     Args:
         train_dataset: rows with `input_ids`, `length` and `label`; rows that are still text are encoded.
         eval_dataset: the same, every row with a label.
+        patience: end after so many epochs in a row whose development score is no better than the best before.
     """
 
     loss_is_scaled_for_ga = True  # compute_loss divides by all the step's rows (transformers 5: training_step)
@@ -59,6 +60,7 @@ class RowMeanTrainer(EconomicalTrainer):
         train_dataset: datasets.Dataset | None = None,
         eval_dataset: datasets.Dataset | None = None,
         processing_class: Any = None,
+        patience: int | None = None,
         **keywords: Any,
     ) -> None:
         args.logging_nan_inf_filter = False  # it would log a loss that is not finite as the running mean
@@ -72,6 +74,7 @@ class RowMeanTrainer(EconomicalTrainer):
             processing_class=processing_class,
             **keywords,
         )
+        self.patience = patience
         self._term_sums: dict[str, torch.Tensor] = {}
         self._term_rows: dict[str, int] = {}
         self._blind_spots: dict[str, dict[str, Any]] = {}  # step of an evaluation -> what the model was blind to
@@ -181,8 +184,19 @@ class RowMeanTrainer(EconomicalTrainer):
         return shared
 
     def _run_epoch(self, *args: Any, **keywords: Any) -> None:
-        self._batches.set_epoch(keywords["epoch"])
-        super()._run_epoch(*args, **keywords)  # type: ignore[no-untyped-call]
+        if not self._rises_no_longer():  # as it may be where the last checkpoint of an ended training is resumed
+            self._batches.set_epoch(keywords["epoch"])
+            super()._run_epoch(*args, **keywords)  # type: ignore[no-untyped-call]
+        if self._rises_no_longer():
+            self.control.should_training_stop = True
+
+    def _rises_no_longer(self) -> bool:
+        """Whether the development scores, which checkpoints hold, end the training."""
+        name = f"eval_{self.args.metric_for_best_model}"
+        scores = [entry[name] for entry in self.state.log_history if name in entry]
+        if self.patience is None or not scores:
+            return False
+        return len(scores) - 1 - scores.index(max(scores)) >= self.patience
 
     def _collator(self) -> Collator:
         on_gpu = self.args.device.type == "cuda"

@@ -1,0 +1,85 @@
+"""How fast and how long to train where nobody says: `auto` learning rates and epochs become numbers.
+
+A teacher's follow from its rows, its classes and its encoder. They were chosen on four tasks (docs/guide.md has the scores):
+what many classes gain from a high rate few classes lose.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from pkd.recipe.settings import TrainingSettings
+
+STUDENT_RATE, STUDENT_EPOCHS = 5e-5, 4.0
+_RATE = 1e-4  # of an encoder of _WIDTH hidden units that learns few classes
+_WIDTH = 384
+_NARROW, _WIDE = 2.0, 0.25  # bounds of how much the width changes the rate
+_MANY_CLASSES, _MANY_FACTOR = 20, 2.0
+_EPOCHS, _FEWEST_EPOCHS = 10, 4
+_FEWEST_STEPS, _MOST_STEPS = 400, 6_000
+_PATIENCE, _FEWEST_PATIENT = 0.4, 3  # share of the epochs, and epochs at least, that may bring no better score
+
+
+def teacher_schedule(settings: TrainingSettings, *, rows: int, outputs: int, width: int) -> TrainingSettings:
+    """A teacher's settings with numbers for `auto`; whatever is a number stays.
+
+    The rate is inversely proportional to the encoder's width, as Adam's should be, and twice as high where there are
+    many classes. Ten epochs, more where they would be few steps, fewer where they would be many. They end early when
+    development scores no longer rise, unless somebody else chose how many there are.
+
+    Args:
+        settings: as they were asked for.
+        rows: to train on.
+        outputs: classes, labels or scores that the head answers.
+        width: hidden units of the encoder.
+
+    >>> chosen = teacher_schedule(TrainingSettings(), rows=9_003, outputs=77, width=384)
+    >>> chosen.learning_rate, chosen.num_train_epochs, chosen.early_stopping_patience
+    (0.0002, 10.0, 4)
+    >>> chosen = teacher_schedule(TrainingSettings(num_train_epochs=3), rows=9_003, outputs=2, width=768)
+    >>> chosen.learning_rate, chosen.num_train_epochs, chosen.early_stopping_patience
+    (5e-05, 3, 'none')
+    """
+    rate, epochs, patience = settings.learning_rate, settings.num_train_epochs, settings.early_stopping_patience
+    if rate == "auto":
+        rate = _RATE * min(_NARROW, max(_WIDE, _WIDTH / width)) * (_MANY_FACTOR if outputs >= _MANY_CLASSES else 1.0)
+    if patience == "auto" and epochs != "auto":
+        patience = "none"
+    if epochs == "auto":
+        steps = steps_an_epoch(rows, settings)
+        fewest, most = math.ceil(_FEWEST_STEPS / steps), max(_FEWEST_EPOCHS, _MOST_STEPS // steps)
+        epochs = float(min(max(_EPOCHS, fewest), most))
+    if patience == "auto":
+        patience = max(_FEWEST_PATIENT, math.ceil(_PATIENCE * epochs))
+    return dataclasses.replace(settings, learning_rate=rate, num_train_epochs=epochs, early_stopping_patience=patience)
+
+
+def student_schedule(settings: TrainingSettings) -> TrainingSettings:
+    """A student's settings with numbers for `auto`."""
+    given = (settings.learning_rate, settings.num_train_epochs, settings.early_stopping_patience)
+    rate, epochs, patience = given
+    return dataclasses.replace(
+        settings,
+        learning_rate=STUDENT_RATE if rate == "auto" else rate,
+        num_train_epochs=STUDENT_EPOCHS if epochs == "auto" else epochs,
+        early_stopping_patience="none" if patience == "auto" else patience,
+    )
+
+
+def steps_an_epoch(rows: int, settings: TrainingSettings) -> int:
+    """Optimiser steps of one pass over the rows, at least 1; a last one of fewer rows counts."""
+    batches = math.ceil(rows / settings.per_device_train_batch_size)
+    return max(1, math.ceil(batches / settings.gradient_accumulation_steps))
+
+
+def epochs_of(settings: TrainingSettings) -> float:
+    """The passes over the rows, of settings in which they are a number."""
+    assert settings.num_train_epochs != "auto"
+    return settings.num_train_epochs
+
+
+def patience_of(settings: TrainingSettings) -> int | None:
+    """After how many epochs without a better score training ends; None where it never does."""
+    patience = settings.early_stopping_patience
+    return None if isinstance(patience, str) else patience
