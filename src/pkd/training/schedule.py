@@ -1,6 +1,6 @@
 """How fast and how long to train where nobody says: `auto` learning rates and epochs become numbers.
 
-A teacher's follow from its rows, its classes and its encoder. They were chosen on four tasks (docs/guide.md has the scores):
+A teacher's follow from its rows, its classes and its encoder. They were chosen on four tasks (scores in docs/guide.md):
 what many classes gain from a high rate few classes lose.
 """
 
