@@ -38,13 +38,24 @@ def test_a_finished_teacher_says_in_sentences_how_good_it_is_on_what(
     assert told[0].startswith(f"Accuracy {100 * share:.1f} %, ")
     assert told[0].endswith("on 60 development rows (which chose the epoch).")
     assert told[1] == "This is epoch 1, the best by accuracy."
-    assert told[2] == f"It answers 'positive' for all 60 rows and finds none of {negatives} 'negative'."
-    assert told[3] == (
+    assert result.level is not None
+    words = f"{100 * (result.level.word_counts or 0):.1f} %"
+    assert result.level.word_counts > share
+    assert told[2] == (
+        f"On 60 development rows the teacher has accuracy {100 * share:.1f} %, the word-count baseline (TF-IDF of one "
+        f"and two words, a linear model) accuracy {words}."
+    )
+    assert told[3].startswith(
+        f"The teacher is under-trained: it has accuracy {100 * share:.1f} % on 60 development rows, "
+    )
+    assert f"counting words alone reaches accuracy {words}. Train it for more epochs" in told[3]
+    assert told[4] == f"It answers 'positive' for all 60 rows and finds none of {negatives} 'negative'."
+    assert told[5] == (
         "Trained on 160 rows of train.csv (columns text and label); measured on 60 rows of dev.csv (columns text and "
         "label)."
     )
-    assert told[4] == f"classifier: {tmp_path / 'teacher'}"
-    assert str(tmp_path) not in "".join(told[:4])
+    assert told[6] == f"classifier: {tmp_path / 'teacher'}"
+    assert str(tmp_path) not in "".join(told[:6])
     assert repr(result) == str(result)
     assert result.blind_spots == BlindSpots("positive", {"negative": negatives})
     again = pkd.finetune(model=str(one_answer), **rows, output=str(tmp_path / "teacher"), **QUICK)

@@ -204,6 +204,7 @@ def finetune(
                 "scores": result.scores,
                 "selection": result.selection,
                 "training": result.training,
+                "level": result.level and result.level.model_dump(),
                 "device": result.device,
                 "rows": result.rows,
                 "measured_on": result.measured_on.model_dump(),

@@ -35,12 +35,14 @@ from pkd.jobs.finetune import KIND as TEACHER
 from pkd.jobs.finetune import schedule_words, settle, why_finetune_again
 from pkd.jobs.stages import refuse_what_is_in_the_way
 from pkd.jobs.train import build_student
+from pkd.jobs.word_counts import measure_word_counts, teacher_level
 from pkd.recipe.places import AnyPath
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
 from pkd.recipe.spelling import set_to
 from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.evaluated_rows import rows_in_words
+from pkd.reporting.teacher_level import level_sentence, under_trained
 from pkd.reporting.wording import amount, is_share, metric_title, with_error
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import read_manifest
@@ -170,12 +172,23 @@ def _check(recipe: Recipe) -> CheckResult:
             f"On {len(rows):,} development rows its {metric_title(metric)} is {_with_unit(metric, score)}; always "
             f"giving the same best answer has {_with_unit(metric, constant)}."
         )
+        told += _level_sentences(examples, rows, logits, recipe.evaluation.metric)
         if blind := blindness_of(logits, label_array(rows), examples.outputs):
             told.append(f"It {blind}.")
     students = _check_before_annotating(plans, teacher, examples, recipe, device)
     for student in students:
         told += student.sentences()
     return CheckResult(told, students, score, constant, device_text(device))
+
+
+def _level_sentences(examples: Examples, rows: datasets.Dataset, logits: np.ndarray, metric: str) -> list[str]:
+    """The teacher beside the word-count baseline on these development rows, and what that means."""
+    baseline = measure_word_counts(examples, metric, rows)
+    if baseline["score"] is None:
+        return []
+    score = float(examples.outputs.kind.scoring.score(logits, label_array(rows))[metric])
+    level = teacher_level(metric, score, len(rows), baseline)
+    return [level_sentence(level), *([doubt] if (doubt := under_trained(level)) else [])]
 
 
 def _why_no_teacher(recipe: Recipe, settings: TrainingSettings, examples: Examples, finished: Path) -> str | None:

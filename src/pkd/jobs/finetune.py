@@ -22,6 +22,7 @@ from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
 from pkd.jobs.evaluate import describe_rows
 from pkd.jobs.stages import Done, library_versions, run_stage, why_redo
+from pkd.jobs.word_counts import measure_word_counts, teacher_level
 from pkd.recipe.faults import value_text
 from pkd.recipe.keyword_types import FinetuneKeywords
 from pkd.recipe.places import AnyPath, output_folder, path_text
@@ -30,7 +31,8 @@ from pkd.recipe.settings import TrainingSettings
 from pkd.recipe.spelling import named
 from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.evaluated_rows import overlap_warning, rows_in_words
-from pkd.reporting.results import MeasuredOn
+from pkd.reporting.results import MeasuredOn, TeacherLevel
+from pkd.reporting.teacher_level import level_sentence, under_trained
 from pkd.reporting.wording import metric_title, score_words
 from pkd.storage.lock import one_writer
 from pkd.storage.space import require_space
@@ -57,6 +59,7 @@ class FinetuneResult:
         blind_spots: what it never does on them.
         sources: split -> where its rows came from, and the columns that were read.
         training: the settings it was trained with, with numbers for what was `auto`.
+        level: its score beside the word-count baseline's; None where there are no development rows.
     """
 
     folder: Path
@@ -68,6 +71,7 @@ class FinetuneResult:
     blind_spots: BlindSpots
     sources: dict[str, list[Source]]
     training: dict[str, Any]
+    level: TeacherLevel | None = None
 
     def sentences(self) -> list[str]:
         """How good it is, on which rows, of which epoch, and what it was trained on."""
@@ -82,6 +86,10 @@ class FinetuneResult:
                 f"{scores[:1].upper()}{scores[1:]} on {rows_in_words('eval', self.rows, self.measured_on)}.",
                 f"This is {kept}, the best by {metric_title(by)}.",
             ]
+        if self.level is not None and self.level.word_counts is not None:
+            told.append(level_sentence(self.level))
+        if self.level is not None and (doubt := under_trained(self.level)):
+            told.append(doubt)
         if blind := blind_words(self.blind_spots, self.rows):
             told.append(f"It {blind}.")
         if warning := overlap_warning("eval", self.rows, self.measured_on):
@@ -144,6 +152,7 @@ def finetune(
         blind_spots=BlindSpots(**facts["blind_spots"]),
         sources=examples.sources,
         training=done.manifest.inputs["training"],
+        level=level_of(done),
     )
 
 
@@ -180,6 +189,10 @@ def finetune_stage(
         )
         trainer.train(resume_from_checkpoint=True)
         facts = save_trained(trainer, partial, recipe.data.max_length, recipe.evaluation.metric)
+        if metric is not None:
+            baseline = ranks.on_first(lambda: measure_word_counts(examples, metric))
+            level = teacher_level(metric, facts["scores"][metric], len(rows["eval"]), baseline, facts["history"])
+            facts["level"] = level.model_dump()
         texts = {split: prints["texts"] for split, prints in inputs["data"].items()}
         return {**facts, "encoder": vars(model_source(model)), "texts": texts}
 
@@ -212,6 +225,12 @@ def _encoder_and_inputs(
         "versions": library_versions(),
     }
     return loaded, inputs
+
+
+def level_of(teacher: Done) -> TeacherLevel | None:
+    """How good a fine-tuned teacher is; None without development rows."""
+    level = teacher.manifest.facts.get("level")
+    return level and TeacherLevel(**level)
 
 
 def settle_teacher(settings: TrainingSettings, examples: Examples, config: PretrainedConfig) -> TrainingSettings:

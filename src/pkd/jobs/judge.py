@@ -39,7 +39,7 @@ from pkd.jobs.runtimes import measure_speeds
 from pkd.jobs.stages import Done
 from pkd.recipe.schema import Recipe
 from pkd.recipe.writing import recipe_values, without_places
-from pkd.reporting.results import ComparisonRecord, Record, RunRecord, write_results
+from pkd.reporting.results import ComparisonRecord, Record, RunRecord, TeacherLevel, write_results
 from pkd.reporting.wording import AGAINST_TEACHER
 from pkd.storage.fingerprint import fingerprint
 from pkd.storage.run_folder import RunFolder
@@ -65,6 +65,7 @@ def judge_run(
     examples: Examples,
     trained: Sequence[Trained],
     starts_tried: Mapping[str, dict[str, float]],
+    level: TeacherLevel | None,
 ) -> tuple[list[Record], Path]:
     """Measure every model, write `results.jsonl` and the report; both are kept where nothing has changed."""
     split = measuring_split(examples)
@@ -88,6 +89,7 @@ def judge_run(
         "sources": {split: [vars(source) for source in of] for split, of in examples.sources.items()},
         "models": [vars(source) for source in (model_source(recipe.teacher.model), *_starts(recipe))],
         "recipe": without_places(recipe_values(recipe)),
+        "level": level and level.model_dump(),
         "pkd": __version__,
     }
     page = run.report
@@ -99,7 +101,7 @@ def judge_run(
     answers = (kind.of_classes(teacher_logits), answered.facts["device"])
     measured = _measure(recipe, folder, teacher, answers, examples, on, trained, starts_tried)
     records: list[Record] = [
-        _run_record(recipe, recipe.name or run.title, teacher, examples, split, fingerprint(depends)),
+        _run_record(recipe, recipe.name or run.title, teacher, examples, split, fingerprint(depends), level),
         *model_records(measured, on, recipe.evaluation),
         *class_records(measured, on),
         *_comparisons(measured, trained, on, recipe, has_unlabelled="unlabelled" in examples.splits),
@@ -258,6 +260,7 @@ def _run_record(
     examples: Examples,
     split: Literal["test", "eval"],
     results_print: str,
+    level: TeacherLevel | None,
 ) -> RunRecord:
     prints = {f"data {name}": fingerprint(prints) for name, prints in examples.fingerprints.items()}
     return RunRecord(
@@ -274,5 +277,6 @@ def _run_record(
         labels=list(examples.label_names),
         problem_type=examples.problem_type,
         evaluated_on=split,
+        teacher_level=level,
         warnings=examples.warnings,
     )

@@ -23,17 +23,19 @@ from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
 from pkd.jobs.annotate import annotate_stage
 from pkd.jobs.check import blindness_of, check_students, check_teacher_score, check_trainings
-from pkd.jobs.finetune import finetune_stage, settle, warn_if_few
+from pkd.jobs.finetune import finetune_stage, level_of, settle, warn_if_few
 from pkd.jobs.judge import Trained, judge_run
 from pkd.jobs.runtimes import SPEED_STAGE
 from pkd.jobs.stages import Done, refuse_other_files, refuse_other_version
 from pkd.jobs.train import TrainingRows, load_start, stage_name, train_stage
+from pkd.jobs.word_counts import teacher_level, word_counts_stage
 from pkd.recipe.places import AnyPath
 from pkd.recipe.schema import Recipe
 from pkd.recipe.writing import write_recipe
 from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.printed import main_score, run_lines
-from pkd.reporting.results import ModelRecord, Record, Score, best_student, read_results
+from pkd.reporting.results import ModelRecord, Record, Score, TeacherLevel, best_student, read_results
+from pkd.reporting.teacher_level import level_sentence, under_trained
 from pkd.storage.lock import one_writer
 from pkd.storage.run_folder import RunFolder
 from pkd.training.hardware import resolve_device
@@ -49,6 +51,7 @@ class Prepared:
     teacher: LoadedClassifier
     examples: Examples
     rows: TrainingRows
+    level: TeacherLevel | None = None  # the teacher's; None without development rows
 
 
 @dataclass(frozen=True, repr=False)
@@ -135,6 +138,7 @@ def prepare(
     for each in variants:
         check_trainings(each)
     settings = recipe.teacher.finetune
+    level: TeacherLevel | None = None
     if settings is None:  # a wrong teacher should be found before long files are read
         teacher = load_teacher(recipe.teacher.model)
         check_max_length(teacher.model.config, recipe.data.max_length)
@@ -153,6 +157,7 @@ def prepare(
         _announce(recipe, examples, depth, later)
         done = finetune_stage(run_folder.teacher, recipe.teacher.model, recipe, settings, examples, overwrite=overwrite)
         teacher = load_teacher(str(done.folder))
+        level = level_of(done)
     for each in variants:
         _check_starts(each, teacher)
     warn_if_few(sum(len(examples.splits.get(split, ())) for split in ("train", "unlabelled")), recipe.training)
@@ -164,7 +169,14 @@ def prepare(
         check_teacher_score(eval_logits, labels, teacher.name, examples.outputs.kind, metric)
         if blind := blindness_of(eval_logits, labels, examples.outputs):
             progress.warn(f"On the development rows {teacher.name} {blind}. Its students learn that from it.")
-    return Prepared(teacher, examples, rows)
+        if level is None:
+            baseline = word_counts_stage(run_folder.word_counts, examples, metric, overwrite=overwrite).manifest.facts
+            score = float(examples.outputs.kind.scoring.score(eval_logits, labels)[metric])
+            level = teacher_level(metric, score, len(labels), baseline)
+        progress.note(level_sentence(level))
+        if doubt := under_trained(level):
+            progress.warn(doubt)
+    return Prepared(teacher, examples, rows, level)
 
 
 def finish(recipe: Recipe, folder: Path, prepared: Prepared, *, overwrite: bool) -> RunResult:
@@ -173,7 +185,8 @@ def finish(recipe: Recipe, folder: Path, prepared: Prepared, *, overwrite: bool)
     recipe = settle(recipe, prepared.examples, teacher.model.config)
     trained, starts_tried = _train(recipe, folder, teacher, prepared.rows, overwrite)
     # a small share of the work, most of it written: the first rank measures alone
-    page = ranks.on_first(lambda: str(judge_run(recipe, folder, teacher, prepared.examples, trained, starts_tried)[1]))
+    examples, level = prepared.examples, prepared.level
+    page = ranks.on_first(lambda: str(judge_run(recipe, folder, teacher, examples, trained, starts_tried, level)[1]))
     return RunResult(folder, read_results(folder), Path(page))
 
 

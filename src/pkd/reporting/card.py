@@ -23,6 +23,7 @@ from pkd.reporting.blind_spots import blind_sentences, blind_words
 from pkd.reporting.classes import MEASURES, TITLES, class_rows, losses_heading
 from pkd.reporting.evaluated_rows import rows_warning
 from pkd.reporting.results import ClassesRecord, ModelRecord, Record, RunRecord
+from pkd.reporting.teacher_level import teacher_sentences
 from pkd.tasks import SINGLE_LABEL, TaskKind, kind_of
 
 _SOURCES = {
@@ -88,6 +89,7 @@ def model_card(
         findings=[text for comparison in mine if (text := wording.finding(comparison))],
         confidence=wording.confidence_text(confidence),
         rows_measured=wording.rows_of(model),
+        teacher_level=[sentence for sentence in teacher_sentences(records) if sentence],
         not_held_out=rows_warning(model.split, model.rows, model.measured_on),
         devices=wording.device_sentence(records),
         teacher=run.teacher.name if run and run.teacher else "",

@@ -27,6 +27,7 @@ from pkd.reporting.blind_spots import blind_sentences, blind_words, blindness
 from pkd.reporting.classes import MEASURES, TITLES, class_rows, confusion_of, has_classes, set_counts_of
 from pkd.reporting.confusion import MOST, confusion_chart, set_chart
 from pkd.reporting.results import FlipRecord, Record, RunRecord, read_results
+from pkd.reporting.teacher_level import teacher_sentences
 from pkd.reporting.trials import TrialRecord, leaderboard, luck_sentences, read_trials, swept
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import write_text
@@ -125,6 +126,7 @@ def _results(records: Sequence[Record]) -> dict[str, Any]:
         "key_figures": _key_figures(records),
         "blind": list(blind_sentences(records).values()),
         "blind_models": {row.name: words for row in wording.table(records) if (words := blindness(records, row.name))},
+        "teacher_level": teacher_sentences(records),
         "not_held_out": wording.warning_of_rows(records),
         "rows": wording.table(records),
         "metrics": [(metric, wording.metric_title(metric, unit=True)) for metric in metrics if metric in first],

@@ -45,6 +45,17 @@ class MeasuredOn(_Line):
     chose: list[str] = []  # what the run's development rows chose: "epoch", "start", "hyper-parameters"
 
 
+class TeacherLevel(_Line):
+    """How good the teacher is on the development rows, and whether it was trained enough."""
+
+    metric: str
+    score: float
+    rows: int
+    word_counts: float | None = None  # of TF-IDF of one and two words with a linear model; None where there is none
+    word_count_rows: int = 0  # that it learned from
+    still_rising: bool = False  # the teacher's last epoch was its best, by more than chance
+
+
 class RunRecord(_Line):
     """What ran, on what, where."""
 
@@ -62,6 +73,7 @@ class RunRecord(_Line):
     labels: list[str]
     problem_type: ProblemType = "single_label_classification"
     evaluated_on: Literal["test", "eval"]
+    teacher_level: TeacherLevel | None = None  # None without development rows
     warnings: list[str] = []
 
 

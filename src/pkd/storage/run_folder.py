@@ -4,6 +4,7 @@ RUN/
   recipe.yaml                   the recipe as it ran
   data/                         rows that the demo, or a quick look at a table, took
   teacher/                      a transformers folder
+  word-counts/                  the word-count baseline's score
   annotated/SPLIT/              the teacher's answers
   students/NAME-seedS/          transformers folders
   predictions/NAME-seedS/       logits on the evaluated rows
@@ -27,7 +28,7 @@ RESULTS = "results.jsonl"
 REPORT = "report.html"
 VIEWS = (CARD, RESULTS, REPORT)  # written again when results change, so not sealed with a stage
 _STUDENTS, _WORK = "students", ".work"
-_STAGES = ("teacher", "annotated/*", f"{_STUDENTS}/*", "predictions/*", "trials/*")
+_STAGES = ("teacher", "word-counts", "annotated/*", f"{_STUDENTS}/*", "predictions/*", "trials/*")
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,11 @@ class RunFolder:
     def teacher(self) -> Path:
         """The teacher, where the run fine-tuned it."""
         return self.path / "teacher"
+
+    @property
+    def word_counts(self) -> Path:
+        """The word-count baseline, beside which a teacher that was not fine-tuned here is held."""
+        return self.path / "word-counts"
 
     def annotated(self, split: str) -> Path:
         """The teacher's answers to a split."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pkd.evaluation.probabilities import sigmoid, two_logits
+from pkd.evaluation.word_counts import fit_one_output
 from pkd.tasks.kind import TaskKind
 from pkd.tasks.single_label import SINGLE_LABEL
 
@@ -103,5 +104,6 @@ BINARY = TaskKind(
     ce_formula="BCE(σ(z_student), label)",
     kd_formula="T² · KL(Bernoulli(σ(z_teacher / T)) ‖ Bernoulli(σ(z_student / T)))",
     make_scoring=_scoring,
+    fit_word_counts=fit_one_output,
     of_classes=two_logits,
 )

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pkd.evaluation.word_counts import Fit
+
 if TYPE_CHECKING:
     import torch
 
@@ -51,6 +53,7 @@ class TaskKind:
         kd_formula: what `kd_rows` computes, but for the reduction.
         make_scoring: how answers are measured.
         of_classes: the logits of the classes [N, C], where outputs are not classes.
+        fit_word_counts: the linear model of the word-count baseline; None where there is none.
     """
 
     name: ProblemType
@@ -72,6 +75,7 @@ class TaskKind:
     kd_formula: str
     make_scoring: Callable[[], Scoring]
     of_classes: Callable[[Array], Array] = _same
+    fit_word_counts: Fit | None = None
 
     @cached_property
     def scoring(self) -> Scoring:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pkd.evaluation.probabilities import set_words, sigmoid
+from pkd.evaluation.word_counts import fit_sets
 from pkd.tasks.kind import TaskKind
 
 if TYPE_CHECKING:
@@ -90,4 +91,5 @@ MULTI_LABEL = TaskKind(
     ce_formula="BCE(σ(z_student), labels) / C (mean over the C classes)",
     kd_formula="T² · BCE(σ(z_student / T), σ(z_teacher / T))",
     make_scoring=_scoring,
+    fit_word_counts=fit_sets,
 )

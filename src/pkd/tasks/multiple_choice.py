@@ -29,4 +29,5 @@ MULTIPLE_CHOICE = replace(
     auto_class="AutoModelForMultipleChoice",
     pipeline_tag="multiple-choice",
     make_scoring=_scoring,
+    fit_word_counts=None,  # words that stand in every choice tell none apart
 )

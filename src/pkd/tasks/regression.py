@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pkd.evaluation.word_counts import fit_scores
 from pkd.tasks.kind import TaskKind
 
 if TYPE_CHECKING:
@@ -82,4 +83,5 @@ REGRESSION = TaskKind(
     ce_formula="(z_student − label)²",
     kd_formula="(z_student − z_teacher)²",
     make_scoring=_scoring,
+    fit_word_counts=fit_scores,
 )

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pkd.evaluation.probabilities import predictions, probabilities
+from pkd.evaluation.word_counts import fit_classes
 from pkd.tasks.kind import TaskKind
 
 if TYPE_CHECKING:
@@ -94,4 +95,5 @@ SINGLE_LABEL = TaskKind(
     ce_formula="−log p_student(label)",
     kd_formula="T² · KL(softmax(z_teacher / T) ‖ softmax(z_student / T))",
     make_scoring=scoring,
+    fit_word_counts=fit_classes,
 )

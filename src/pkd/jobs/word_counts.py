@@ -1,0 +1,97 @@
+"""The word-count baseline of a job's examples, and how the teacher stands beside it on the development rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from pkd import progress, ranks
+from pkd.data.arrays import column_values
+from pkd.data.examples import Examples
+from pkd.data.labels import label_array
+from pkd.data.tokenize import text_columns
+from pkd.evaluation.word_counts import MOST_ROWS, word_count_logits
+from pkd.jobs.stages import Done, run_stage
+from pkd.reporting.results import TeacherLevel
+
+KIND = "word counts"
+
+
+def measure_word_counts(examples: Examples, metric: str, rows: datasets.Dataset | None = None) -> dict[str, Any]:
+    """Fit the baseline to the training rows and score it on the development rows.
+
+    Args:
+        examples: of the job; they have development rows.
+        metric: that chooses the best epoch.
+        rows: those of the development rows that are measured on; all by default.
+
+    Returns:
+        The score, None where there is no such baseline, and how many rows it learned from.
+    """
+    train, measured = examples.splits["train"], examples.splits["eval"] if rows is None else rows
+    kind, score = examples.outputs.kind, math.nan
+    if kind.fit_word_counts is not None:
+        with progress.stage("measure the word-count baseline"):
+            logits = word_count_logits(
+                kind.fit_word_counts, _texts(train), label_array(train), _texts(measured), len(examples.label_names)
+            )
+            if logits is not None:
+                score = float(kind.scoring.score(logits, label_array(measured))[metric])
+    return {"score": score if math.isfinite(score) else None, "rows": min(len(train), MOST_ROWS)}
+
+
+def word_counts_stage(folder: Path, examples: Examples, metric: str, *, overwrite: bool) -> Done:
+    """The baseline of a run, measured once; its manifest holds it."""
+    inputs = {
+        "data": {split: examples.fingerprints[split] for split in ("train", "eval")},
+        "label_names": list(examples.label_names),
+        "problem_type": examples.problem_type,
+        "metric": metric,
+        "versions": {"scikit-learn": ".".join(version("scikit-learn").split(".")[:2])},
+    }
+
+    def build(partial: Path) -> Mapping[str, Any]:
+        return ranks.on_first(lambda: measure_word_counts(examples, metric))
+
+    return run_stage(folder, KIND, inputs, build, overwrite=overwrite, resumes=False)
+
+
+def teacher_level(
+    metric: str, score: float, rows: int, baseline: Mapping[str, Any], history: Sequence[Mapping[str, float]] = ()
+) -> TeacherLevel:
+    """How good a teacher is on the development rows, beside word counts, and whether it was still rising.
+
+    Args:
+        metric: that chooses the best epoch.
+        score: the teacher's.
+        rows: development rows.
+        baseline: as `measure_word_counts` gives it.
+        history: of its training, where that is known.
+    """
+    scores = [entry[f"eval_{metric}"] for entry in history if f"eval_{metric}" in entry]
+    return TeacherLevel(
+        metric=metric,
+        score=score,
+        rows=rows,
+        word_counts=baseline["score"],
+        word_count_rows=baseline["rows"],
+        still_rising=_still_rises(scores, rows),
+    )
+
+
+def _still_rises(scores: Sequence[float], rows: int) -> bool:
+    """Whether the last epoch's score is above all before it by more than the standard error of a share."""
+    if len(scores) < 2:
+        return False
+    share = min(1.0, max(0.0, scores[-1]))
+    return scores[-1] - max(scores[:-1]) > math.sqrt(share * (1 - share) / rows)
+
+
+def _texts(rows: datasets.Dataset) -> list[str]:
+    columns = [list(column_values(rows, column)) for column in text_columns(rows)]
+    return [" ".join(texts) for texts in zip(*columns, strict=True)]
