@@ -5,7 +5,7 @@ from .distillation.layers import LayerMap as LayerMap
 from .distillation.student import student_from as student_from
 from .distillation.trainer import PatientTrainer as PatientTrainer
 from .distillation.trainer import PatientTrainingArguments as PatientTrainingArguments
-from .encoder.contract import load_teacher as load_teacher
+from .encoder.load import load_teacher as load_teacher
 from .errors import CacheError as CacheError
 from .errors import CheckpointError as CheckpointError
 from .errors import DataError as DataError
