@@ -29,7 +29,7 @@ from pkd.jobs.speed import speed
 from pkd.reporting.speeds import SpeedRecord
 from pkd.reporting.terminal import print_speeds
 from pkd.serving.classifier import Classifier
-from pkd.serving.memory import random_batch
+from pkd.serving.speed import random_batch
 
 _POST = """wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"

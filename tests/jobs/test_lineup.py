@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import datasets
 import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
 
-from pkd.jobs.lineup import line_up
+from conftest import make_teacher
+from pkd.encoder.load import LoadedClassifier
+from pkd.jobs.lineup import line_up, measure_speeds
+from serving.exported import Exported
 
 
 @pytest.fixture
@@ -32,3 +38,21 @@ def test_folders_of_one_name_are_told_apart_by_path(place: Path) -> None:
 def test_hub_names_are_called_by_their_last_part_unless_two_are_alike() -> None:
     assert list(line_up(["google-bert/bert-base-uncased"])) == ["bert-base-uncased"]
     assert list(line_up(["one/bert", "two/bert", "one/bert"])) == ["one/bert", "two/bert"]
+
+
+def test_a_shallower_model_is_faster(rows: datasets.Dataset, tokenizer: PreTrainedTokenizerFast) -> None:
+    many = datasets.concatenate_datasets([rows] * 6)
+    models = {
+        name: LoadedClassifier(make_teacher(layers=count), tokenizer, name)
+        for name, count in (("deep", 12), ("shallow", 1))
+    }
+    speeds = measure_speeds(models, many, 64, torch.device("cpu"))
+    assert speeds["shallow"] > speeds["deep"] > 0
+
+
+def test_an_exported_folder_takes_turns_with_the_weights_it_came_from(
+    exported: Exported, rows: datasets.Dataset
+) -> None:
+    speeds = measure_speeds({"a": str(exported.torch), "b": str(exported.float32)}, rows, 16, torch.device("cpu"))
+    assert list(speeds) == ["a", "b"]
+    assert min(speeds.values()) > 0

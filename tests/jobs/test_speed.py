@@ -16,7 +16,7 @@ from pkd.reporting.speeds import SpeedRecord
 from pkd.reporting.terminal import print_speeds
 from pkd.serving.limits import usable_cores
 from serving.exported import Exported
-from serving.test_turns import neighbours
+from serving.test_speed import neighbours
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,7 @@ def test_exported_folders_stand_beside_the_classifier_they_came_from(
 ) -> None:
     folders = [str(exported.torch), str(exported.int8)]
     given = ["speed", *folders, "--test", str(workspace / "test.csv"), "--rounds", "2", "--batch-sizes", "1,8"]
+    given += ["--threads", "1"]  # of several, each waits for the others where the machine is busy
     assert main([*given, "--json", "--chart", str(tmp_path / "speed.png")]) == 0
     printed = capsys.readouterr()
     torch, int8 = (SpeedRecord.model_validate_json(line) for line in printed.out.splitlines())

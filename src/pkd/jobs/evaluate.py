@@ -26,8 +26,7 @@ from pkd.evaluation.scoring import Scoring
 from pkd.evaluation.significance import exact_mcnemar
 from pkd.evaluation.verdict import judge
 from pkd.jobs import asking
-from pkd.jobs.lineup import line_up
-from pkd.jobs.runtimes import answer, look_at, measure_speeds
+from pkd.jobs.lineup import answer, line_up, look_at, measure_speeds
 from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.keyword_types import EvaluateKeywords
 from pkd.recipe.places import AnyPath, AnyPaths, path_text, path_texts
@@ -152,7 +151,7 @@ def _evaluate(recipe: Recipe, models: Sequence[str], teacher: str | None) -> Rec
                 folder=lineup[name],
                 logits=examples.outputs.kind.of_classes(answered.logits[:, orders[name]]),
                 layers=one.layers,
-                parameters=one.parameters,
+                parameters=one.parameters.total,
                 bytes=one.bytes,
                 seed=None if teacher and name == "teacher" else 0,
                 rows_per_second=speeds.get(one.shape),

@@ -34,8 +34,8 @@ from pkd.jobs.evaluate import (
     predict_stage,
     read_logits,
 )
+from pkd.jobs.lineup import measure_speeds
 from pkd.jobs.report import kept_results, write_views
-from pkd.jobs.runtimes import measure_speeds
 from pkd.jobs.stages import Done
 from pkd.recipe.schema import Recipe
 from pkd.recipe.writing import recipe_values, without_places

@@ -25,7 +25,6 @@ from pkd.jobs.annotate import annotate_stage
 from pkd.jobs.check import blindness_of, check_students, check_teacher_score, check_trainings
 from pkd.jobs.finetune import finetune_stage, level_of, settle, warn_if_few
 from pkd.jobs.judge import Trained, judge_run
-from pkd.jobs.runtimes import SPEED_STAGE
 from pkd.jobs.stages import Done, refuse_other_files, refuse_other_version
 from pkd.jobs.train import TrainingRows, load_start, stage_name, train_stage
 from pkd.jobs.word_counts import teacher_level, word_counts_stage
@@ -36,6 +35,7 @@ from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.printed import main_score, run_lines
 from pkd.reporting.results import ModelRecord, Record, Score, TeacherLevel, best_student, read_results
 from pkd.reporting.teacher_level import level_sentence, under_trained
+from pkd.serving import speed
 from pkd.storage.lock import one_writer
 from pkd.storage.run_folder import RunFolder
 from pkd.training.hardware import resolve_device
@@ -210,7 +210,7 @@ def student_costs(recipe: Recipe, rows: Mapping[str, float], teacher_layers: int
     for plan in plans:
         costs += [(f"evaluate {plan.name}-seed{seed}", 2 * measured_on * plan.layers) for seed in recipe.all_seeds]
     if recipe.evaluation.measure_speed:
-        costs.append((SPEED_STAGE, 2 * 3 * min(256.0, measured_on) * teacher_layers))
+        costs.append((speed.STAGE, 2 * 3 * min(256.0, measured_on) * teacher_layers))
     return costs
 
 

@@ -13,25 +13,18 @@ from pkd import progress
 from pkd.data.outputs import Outputs
 from pkd.data.sources import read_texts
 from pkd.distillation.student import student_from
-from pkd.encoder.families import depth_of
 from pkd.encoder.load import LoadedClassifier, load_config, load_pretrained, load_teacher, without_bars
-from pkd.encoder.parameters import Parameters, parameters_of
 from pkd.errors import RecipeError
 from pkd.jobs import asking
-from pkd.jobs.lineup import line_up
+from pkd.jobs.lineup import Known, exported_as, known_of, line_up
 from pkd.recipe.places import AnyPath, AnyPaths, path_text, path_texts
-from pkd.recipe.settings import DataSettings
 from pkd.recipe.spelling import named
-from pkd.reporting.speeds import Latency, SpeedRecord, Throughput, load_sentence
-from pkd.serving.export_facts import facts_of
+from pkd.reporting.speeds import Latency, SpeedRecord, Throughput, load_sentence, write_speed_chart
 from pkd.serving.limits import usable_cores
 from pkd.serving.loaded import LoadedModel
-from pkd.serving.memory import measure_memory
 from pkd.serving.onnx_model import graph_of, load_onnx
-from pkd.serving.texts import Text
-from pkd.serving.timing import Cell, Times, Work, time_models, work_on_random, work_on_texts
+from pkd.serving.speed import Cell, Times, cpu_share, measure_memory, time_models, work_on_random, work_on_texts
 from pkd.serving.torch_model import taken_over
-from pkd.serving.turns import cpu_share
 from pkd.training.hardware import resolve_device
 
 ROUNDS = 5
@@ -45,10 +38,9 @@ class _Model:
     """A model that is ready, and what is known of it without running it."""
 
     ready: LoadedModel
+    known: Known
     folder: str  # where a process of its own can load it from
-    layers: int
-    parameters: Parameters
-    bytes: int
+    bytes: int  # on disk
 
 
 def speed(
@@ -100,65 +92,46 @@ def speed(
         "test": test, "rows": rows, "rounds": rounds, "max_length": max_length, "batch_sizes": batch_sizes,
         "lengths": lengths, "threads": threads, "layers": layers, "device": device, "chart": chart,
     }  # fmt: skip
-    with asking.speed(models, **asked, **keys) as recipe:
-        records = _speed(
-            path_texts(models, "models"), path_text(test, "test"), recipe.data, layers=layers, rows=rows,
-            max_length=max_length, batch_sizes=batch_sizes, lengths=lengths, rounds=rounds, device=device,
-            threads=threads, memory=memory,
-        )  # fmt: skip
+    with (
+        asking.speed(models, **asked, **keys) as recipe,
+        tempfile.TemporaryDirectory(prefix="pkd-speed-") as scratch,
+    ):
+        cores = threads or usable_cores()
+        if busy := load_sentence([cpu_share(cores)], cores):
+            progress.warn(f"{busy} What is timed beside another job does not hold.")
+        loaded = dict(_load_all(path_texts(models, "models"), layers, device, cores, Path(scratch)))
+        longest = _common_length(loaded, max_length, lengths)
+        first = next(iter(loaded))
+        recipe.data.problem_type = loaded[first].ready.kind.name  # by which a file is texts, or questions
+        file = path_text(test, "test")
+        texts = None if file is None else list(itertools.islice(read_texts(file, recipe.data), rows))
+        own_lengths = [0] if texts is not None and not lengths else []
+        cells = [Cell(batch, length) for length in own_lengths or lengths or [longest] for batch in batch_sizes]
+        works = {
+            name: work_on_random(model.ready, rows, longest, cells, _SINGLES)
+            if texts is None
+            else work_on_texts(model.ready, texts, longest, cells, _SINGLES)
+            for name, model in loaded.items()
+        }
+        timed = time_models(works, rounds, cores)
+        peaks = _peaks(loaded, cores, (max(batch_sizes), max([longest, *lengths]))) if memory else {}
+        records = [
+            SpeedRecord(
+                name=name,
+                peak_memory_bytes=peaks.get(name),
+                rows=works[name].rows,
+                on=file or f"random word pieces, {longest} a row",
+                threads=cores,
+                cpu_shares=timed.cpu_shares,
+                smaller=loaded[first].known.parameters.total / model.known.parameters.total,
+                **_about(model),
+                **_beside(timed.times[name], timed.times[first]),
+            )
+            for name, model in loaded.items()
+        ]
     if chart is not None:
-        from pkd.reporting.speed_chart import write_speed_chart  # altair takes a second
-
         write_speed_chart(records, Path(path_text(chart, "chart")))
     return records
-
-
-def _speed(
-    models: Sequence[str],
-    test: str | None,
-    data: DataSettings,
-    *,
-    layers: Sequence[int],
-    rows: int,
-    max_length: int | None,
-    batch_sizes: Sequence[int],
-    lengths: Sequence[int],
-    rounds: int,
-    device: str,
-    threads: int | None,
-    memory: bool,
-) -> list[SpeedRecord]:
-    cores = threads or usable_cores()
-    if busy := load_sentence([cpu_share(cores)], cores):
-        progress.warn(f"{busy} What is timed beside another job does not hold.")
-    with tempfile.TemporaryDirectory(prefix="pkd-speed-") as scratch:
-        loaded = dict(_load_all(models, layers, device, cores, Path(scratch)))
-        longest = _common_length(loaded, max_length, lengths)
-        data.problem_type = next(iter(loaded.values())).ready.kind.name  # by which a file is texts, or questions
-        texts = None if test is None else list(itertools.islice(read_texts(test, data), rows))
-        on_file = [0] if texts is not None and not lengths else []
-        cells = [Cell(batch, length) for length in on_file or lengths or [longest] for batch in batch_sizes]
-        works = {name: _work(model.ready, texts, rows, longest, cells) for name, model in loaded.items()}
-        timed = time_models(works, rounds, cores)
-        times = timed.times
-        peaks = _peaks(loaded, cores, (max(batch_sizes), max([longest, *lengths]))) if memory else {}
-    on = test or f"random word pieces, {longest} a row"
-    first = next(iter(loaded))
-    return [
-        _record(
-            name,
-            model,
-            works[name],
-            times[name],
-            times[first],
-            loaded[first],
-            on,
-            cores,
-            timed.cpu_shares,
-            peaks.get(name),
-        )
-        for name, model in loaded.items()
-    ]
 
 
 def _load_all(
@@ -171,7 +144,8 @@ def _load_all(
                 raise RecipeError(
                     f"{model} is exported and cannot be cut to {named('layers')}; name the classifier it came from."
                 )
-            yield name, _exported(model, device, threads)
+            known = exported_as(model)
+            yield name, _Model(load_onnx(model, device, threads), known, model, known.bytes)
             continue
         loaded, folder = _load(model, scratch / f"whole-{number}")
         cuts = [] if number else [(f"{name}[:{depth}]", student_from(loaded.model, depth, "first")) for depth in layers]
@@ -200,15 +174,9 @@ def _with_torch(loaded: LoadedClassifier, folder: str, device: str, threads: int
     import torch
 
     torch.set_num_threads(threads)
-    parameters = parameters_of(loaded.model)
+    known = known_of(loaded)
     stored = sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))  # none of a hub name
-    ready = taken_over(loaded, resolve_device(device))
-    return _Model(ready, folder, depth_of(loaded.model.config), parameters, stored or 4 * parameters.total)
-
-
-def _exported(folder: str, device: str, threads: int) -> _Model:
-    ready, facts = load_onnx(folder, device, threads), facts_of(folder)
-    return _Model(ready, folder, facts.layers, facts.parameters, facts.bytes)
+    return _Model(taken_over(loaded, resolve_device(device)), known, folder, stored or known.bytes)
 
 
 def _common_length(loaded: dict[str, _Model], max_length: int | None, lengths: Sequence[int]) -> int:
@@ -225,12 +193,6 @@ def _common_length(loaded: dict[str, _Model], max_length: int | None, lengths: S
     return max_length or min(MAX_LENGTH, *(model.ready.longest for model in loaded.values()))
 
 
-def _work(model: LoadedModel, texts: list[Text] | None, rows: int, length: int, cells: Sequence[Cell]) -> Work:
-    if texts is not None:
-        return work_on_texts(model, texts, length, cells, _SINGLES)
-    return work_on_random(model, rows, length, cells, _SINGLES)
-
-
 def _peaks(loaded: dict[str, _Model], threads: int, shape: tuple[int, int]) -> dict[str, int]:
     with progress.stage("measure memory, a process a model", len(loaded), "models") as stage:
         peaks = {}
@@ -240,37 +202,34 @@ def _peaks(loaded: dict[str, _Model], threads: int, shape: tuple[int, int]) -> d
         return peaks
 
 
-def _record(
-    name: str, model: _Model, work: Work, times: Times, of_first: Times, first: _Model, on: str, threads: int,
-    cpu_shares: list[float], peak_bytes: int | None,
-) -> SpeedRecord:  # fmt: skip
-    throughput = [
-        Throughput(
-            batch=cell.batch,
-            length=cell.length or None,
-            rows_per_second=[work.rows_of_cell[cell] / second for second in seconds],
-            faster=[theirs / second for theirs, second in zip(of_first.cells[cell], seconds, strict=True)],
-        )
-        for cell, seconds in times.cells.items()
-    ]
-    return SpeedRecord(
-        name=name,
-        runtime=model.ready.runtime,
-        layers=model.layers,
-        embeddings=model.parameters.embeddings,
-        layer_parameters=model.parameters.layers,
-        head=model.parameters.head,
-        parameters=model.parameters.total,
-        bytes=model.bytes,
-        peak_memory_bytes=peak_bytes,
-        rows=work.rows,
-        on=on,
-        device=model.ready.device,
-        threads=threads,
-        cpu_shares=cpu_shares,
-        seconds=times.rows,
-        latency=Latency.of(times.singles, of_first.singles),
-        throughput=throughput,
-        smaller=first.parameters.total / model.parameters.total,
-        faster=[a / b for a, b in zip(of_first.rows, times.rows, strict=True)],
-    )
+def _about(model: _Model) -> dict[str, Any]:
+    """What a record says of a model without running it."""
+    parameters = model.known.parameters
+    return {
+        "runtime": model.ready.runtime,
+        "device": model.ready.device,
+        "layers": model.known.layers,
+        "embeddings": parameters.embeddings,
+        "layer_parameters": parameters.layers,
+        "head": parameters.head,
+        "parameters": parameters.total,
+        "bytes": model.bytes,
+    }
+
+
+def _beside(times: Times, of_first: Times) -> dict[str, Any]:
+    """What a record says of a model's times, beside those of the first model."""
+    return {
+        "seconds": times.rows,
+        "faster": [theirs / own for theirs, own in zip(of_first.rows, times.rows, strict=True)],
+        "latency": Latency.of(times.singles, of_first.singles),
+        "throughput": [
+            Throughput(
+                batch=cell.batch,
+                length=cell.length or None,
+                rows_per_second=rates,
+                faster=[own / theirs for own, theirs in zip(rates, of_first.cells[cell], strict=True)],
+            )
+            for cell, rates in times.cells.items()
+        ],
+    }

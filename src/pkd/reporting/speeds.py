@@ -1,11 +1,12 @@
-"""Sizes and speeds of models timed side by side: the record of each, and their table in words."""
+"""Sizes and speeds of models timed side by side: the record of each, and their tables and chart."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -14,8 +15,12 @@ from pkd.recipe.spelling import named, set_to
 from pkd.reporting.published import published
 from pkd.reporting.wording import NONE, count_text
 
+if TYPE_CHECKING:
+    import altair as alt
+
 _FREE = 0.9  # from this share of the cores on a machine counts as idle
 _DISAGREE = 1.3  # the largest of the rounds' ratios by the smallest
+_COLOUR = "#4269d0"  # of all models but the first
 
 
 class Latency(BaseModel):
@@ -245,3 +250,66 @@ def _spread(values: Sequence[float], form: str) -> str:
 
 def _beside(published: float | None) -> str:
     return f" [{published:.2f}×]" if published else ""
+
+
+def write_speed_chart(records: Sequence[SpeedRecord], path: Path) -> None:
+    """Draw what serving each model costs, a small panel a figure, the first model in grey.
+
+    Args:
+        records: whose size, memory, latency (to its 99th percentile) and throughput (least to most of the rounds) it
+            is.
+        path: its ending says what is written: a .png, a .html that needs no network, or the Vega-Lite .json.
+    """
+    import altair as alt  # it takes a second
+
+    from pkd.reporting.charts import THEMES, chart_png
+
+    panels = [_panel("MB on disk", {record.name: _Bar(record.bytes / 1e6) for record in records})]
+    peaks = {record.name: _Bar(record.peak_memory_bytes / 1e6) for record in records if record.peak_memory_bytes}
+    if len(peaks) == len(records):
+        panels.append(_panel("peak memory, MB", peaks))
+    waited = {one.name: _Bar(one.latency.median, one.latency.median, one.latency.p99) for one in records}
+    panels.append(_panel("one text, ms: median, to the 99th percentile", waited))
+    for number, cell in enumerate(records[0].throughput):
+        rates = {record.name: record.throughput[number].rows_per_second for record in records}
+        bars = {name: _Bar(median(each), min(each), max(each)) for name, each in rates.items()}
+        panels.append(_panel(f"rows per second, {cell.title}", bars))
+    chart = alt.concat(*panels, columns=2)
+    if path.suffix == ".png":
+        path.write_bytes(chart_png(chart))
+    else:
+        themed = chart.properties(config=THEMES["light"] | {"background": "white"})
+        themed.save(str(path), inline=True) if path.suffix == ".html" else themed.save(str(path))
+
+
+@dataclass(frozen=True)
+class _Bar:
+    """A bar, and the line over its end, if it has one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def text(self) -> str:
+        return f"{self.value:,.3g}" if self.value < 100 else f"{self.value:,.0f}"
+
+
+def _panel(title: str, bars: Mapping[str, _Bar]) -> alt.LayerChart | alt.FacetChart:
+    import altair as alt
+
+    from pkd.reporting.charts import NEUTRAL
+
+    names = list(bars)
+    rows: list[dict[str, Any]] = [{"name": name, **vars(bar), "text": bar.text} for name, bar in bars.items()]
+    base = alt.Chart(alt.InlineData(values=rows))
+    y = alt.Y("name:N", title=None, sort=names, axis=alt.Axis(ticks=False, domain=False, labelLimit=160))
+    x = alt.X("value:Q", title=None, axis=alt.Axis(tickCount=4))
+    colour = alt.condition(alt.datum.name == names[0], alt.value(NEUTRAL), alt.value(_COLOUR))
+    spread = base.transform_filter("datum.low != null").mark_rule(strokeWidth=2, opacity=0.6)
+    labels = base.transform_calculate(end="max(datum.value, datum.high || 0)").mark_text(align="left", dx=5)
+    return alt.layer(
+        base.mark_bar(height=14).encode(y=y, x=x, color=colour),
+        spread.encode(y=y, x="low:Q", x2="high:Q"),
+        labels.encode(y=y, x=alt.X("end:Q"), text="text:N"),
+    ).properties(title=title, width=300, height=26 * len(rows), description=f"{title} of each model")

@@ -1,76 +1,286 @@
-"""How fast the models of a run answer, for its results: they take turns, so that a noisy machine hurts all alike."""
+"""How fast models answer beside one another, and how much memory each takes in a process of its own.
+
+Another job slows threaded libraries by far more than its share, and not all of them alike: two threads that wait for
+one another on one free core can take a hundred times as long. So models take turns in small pieces, and it hurts them
+at the same moments; what turns cannot mend is looked at (`cpu_share`) and told.
+
+The peak memory of a process that loads a classifier on 2 cores and answers 32 rows of 128 word pieces:
+
+python -m pkd.serving.speed student/ cpu 2 32 128
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
-from statistics import median
+import hashlib
+import itertools
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
-import datasets
 import numpy as np
-import torch
-from transformers import PreTrainedModel
 
 from pkd import progress
-from pkd.data.arrays import column_array
-from pkd.encoder.inference import answer_rows
-from pkd.reporting.speeds import load_sentence, rounds_disagree
-from pkd.serving.classifier import Classifier
-from pkd.serving.texts import Text, rows_of
-from pkd.serving.turns import Call, cpu_share, take_turns
+from pkd.data.batches_by_length import batches_by_length
+from pkd.errors import ResourceError
+from pkd.serving.loaded import LoadedModel
+from pkd.serving.texts import Batch, Text, rows_of
 
-ROUNDS = 3
-ROWS = 256
-_PARTS = 4
+Call = Callable[[], object]
+
+STAGE = "time the models side by side"
+_PARTS = 8  # of all rows
+_MOST_SECONDS = 3.0  # of single texts a round and model
+_SINGLES_A_TURN = 10  # one alone would find the caches full of the other models' weights
+_BATCHES_A_CELL = 8
+_LEAST_SECONDS, _MOST_CALLS = 0.1, 10  # of a cell a round
+_PROBE_SECONDS = 0.1
+_SETTLE_SECONDS = 0.02  # for threads of a library that still spin after its last call
+_BLOCK = bytes(1 << 20)  # hashing so much lets go of Python's lock
+_MEMORY_SECONDS = 600
 
 
-def measure_speed(parts: Mapping[str, Sequence[Call]], rows: int) -> dict[str, float]:
-    """Rows per second of each model, the median of three rounds.
+@dataclass(frozen=True)
+class Cell:
+    """A batch size and a length; length 0 stands for the user's own texts as they come."""
+
+    batch: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a model is timed at: all rows, single texts one after the other, and the cells of batch and length."""
+
+    rows: int
+    all_rows: Sequence[Call]  # in parts, each giving numbers back, so that a GPU has finished
+    singles: Sequence[Call] = ()
+    cells: Mapping[Cell, tuple[int, Call]] = field(default_factory=dict)  # how many rows a call answers, and the call
+
+
+@dataclass(frozen=True)
+class Times:
+    """Of one model the seconds of all rows, a value a round, and of single texts, one a text; rows/s of each cell."""
+
+    rows: list[float] = field(default_factory=list)
+    singles: list[float] = field(default_factory=list)
+    cells: dict[Cell, list[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Every model's times, and the share of so many cores that was to be had before each round."""
+
+    times: dict[str, Times]
+    cpu_shares: list[float]
+    threads: int
+
+
+def time_models(works: Mapping[str, Work], rounds: int, threads: int) -> Timed:
+    """Time all models at all of their work; in each round they take turns, piece by piece.
 
     Args:
-        parts: of each model the calls that answer all rows, a part at a time; they take turns.
-        rows: how many all parts of a model answer.
+        works: of each model, by its name; all with the same cells.
+        rounds: how often.
+        threads: how many cores each of them uses, whose load is looked at before every round.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in parts}
-    for calls in parts.values():
-        calls[0]()  # the first call allocates
+    times = {name: Times(cells={cell: [] for cell in work.cells}) for name, work in works.items()}
+    for work in works.values():  # the first calls allocate
+        for call in (*work.all_rows[-1:], *work.singles[:3], *(call for _, call in work.cells.values())):
+            call()
     shares = []
-    for number in range(ROUNDS):
-        shares.append(cpu_share(torch.get_num_threads()))
-        for name, each in take_turns(parts, number).items():
-            seconds[name].append(each)
-    _warn(seconds, shares)
-    return {name: rows / median(each) for name, each in seconds.items()}
+    with progress.stage(STAGE, rounds, "rounds") as stage:
+        for number in range(rounds):
+            shares.append(cpu_share(threads))
+            for name, seconds in take_turns({name: work.all_rows for name, work in works.items()}, number).items():
+                times[name].rows.append(seconds)
+            _time_singles(works, times)
+            for place, cell in enumerate(next(iter(works.values())).cells):
+                for name in list(works) if (number + place) % 2 == 0 else reversed(list(works)):
+                    rows, call = works[name].cells[cell]
+                    times[name].cells[cell].append(rows / _repeated(call))
+            stage.advance(1)
+    return Timed(times, shares, threads)
 
 
-def parts_of_rows(model: PreTrainedModel, rows: datasets.Dataset) -> list[Call]:
-    """Calls of a model on its device that answer encoded rows, the short ones first, as one call batches them."""
-    parts = [rows.select(part) for part in _by_length(column_array(rows, "length"))]
-    return [partial(answer_rows, model, part) for part in parts]  # gives numbers back, so a GPU has finished
+def take_turns(parts: Mapping[str, Sequence[Call]], first: int = 0) -> dict[str, float]:
+    """Seconds that each model takes for all of its parts: one part after the other, each model's before the next part.
+
+    Args:
+        parts: of each model, about as many and alike in size; the order of the models turns round with each part.
+        first: whose turn it is to begin: an even number begins in the order given.
+    """
+    seconds = dict.fromkeys(parts, 0.0)
+    for number in range(max(map(len, parts.values()), default=0)):
+        for name in list(parts) if (first + number) % 2 == 0 else reversed(list(parts)):
+            if number < len(parts[name]):
+                seconds[name] += _seconds_of(parts[name][number])
+    return seconds
 
 
-def parts_of_texts(classifier: Classifier, texts: Sequence[Text]) -> list[Call]:
-    """Calls of a classifier that answer texts which are word pieces already, likewise; of questions a row a choice."""
-    encodings = classifier.model.encoder.encode([row for text in texts for row in rows_of(text)])
-    parts = _by_length(np.array([len(encoding) for encoding in encodings]))
-    return [partial(classifier.logits_of, [encodings[row] for row in part]) for part in parts]
+def cpu_share(threads: int, seconds: float = _PROBE_SECONDS) -> float:
+    """The share of `threads` cores that this process gets: about 1 where nothing else wants them.
+
+    Measured, by so many threads that do nothing but compute: it holds in containers and under limits too, of which
+    the system's load says nothing.
+    """
+    time.sleep(_SETTLE_SECONDS)
+    together, shares = threading.Barrier(threads), []
+
+    def compute() -> None:
+        together.wait()
+        began, computed = time.perf_counter(), time.thread_time()
+        while (passed := time.perf_counter() - began) < seconds:
+            hashlib.sha256(_BLOCK).digest()
+        shares.append((time.thread_time() - computed) / passed)
+
+    workers = [threading.Thread(target=compute) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return min(1.0, sum(shares) / threads)
 
 
-def _by_length(lengths: np.ndarray) -> list[np.ndarray]:
-    """The rows of each part."""
-    return np.array_split(np.argsort(lengths, kind="stable"), min(_PARTS, len(lengths)))
+def work_on_texts(
+    model: LoadedModel, texts: Sequence[Text], max_length: int, cells: Sequence[Cell] = (), singles: int = 0
+) -> Work:
+    """The work of real texts: a single one is timed from text to logits, the others from word pieces to logits."""
+    encoder = model.encoder.limited(max_length)
+    encodings = [encoder.encode(rows_of(text)) for text in texts]  # of a question one a choice
+    rows = list(itertools.chain(*encodings))
+    lengths = np.array([len(row) for row in rows])
+    numbers = [batch.tolist() for batch in batches_by_length(lengths, model.tokens_per_batch)]
+
+    def own(size: int) -> tuple[int, Call]:
+        begins = range(0, len(texts), size)[:_BATCHES_A_CELL]
+        given = [encoder.pad(list(itertools.chain(*encodings[begin : begin + size]))) for begin in begins]
+        return min(len(texts), _BATCHES_A_CELL * size), _all(model, given)
+
+    def single(text: Text) -> Call:
+        return lambda: model.forward(encoder.pad(encoder.encode(rows_of(text))))
+
+    return Work(
+        rows=len(texts),
+        all_rows=_in_parts(model, [encoder.pad([rows[number] for number in batch]) for batch in numbers]),
+        singles=[single(texts[number % len(texts)]) for number in range(singles)],
+        cells={cell: _made_up(model, cell) if cell.length else own(cell.batch) for cell in cells},
+    )
 
 
-def _warn(seconds: Mapping[str, list[float]], shares: list[float]) -> None:
-    """Tell why the speeds may not hold."""
-    first = next(iter(seconds))
-    busy = load_sentence(shares, torch.get_num_threads())
-    if busy:
-        progress.warn(f"{busy} How fast the models are told to be does not hold; `pkd speed` times them again.")
-    for name, each in seconds.items():
-        ratios = [theirs / own for theirs, own in zip(seconds[first], each, strict=True)]
-        if not busy and rounds_disagree(ratios):
-            progress.warn(
-                f"The rounds disagree how fast {name} is: {min(ratios):.2g} to {max(ratios):.2g} times {first}. "
-                "`pkd speed` measures it longer."
-            )
+def work_on_random(model: LoadedModel, rows: int, length: int, cells: Sequence[Cell] = (), singles: int = 0) -> Work:
+    """The work of random word pieces, all rows of one length."""
+    vocabulary, size = model.encoder.vocabulary, max(1, model.tokens_per_batch // length)
+    batches = [random_batch(min(size, rows - begin), length, vocabulary, seed=begin) for begin in range(0, rows, size)]
+    return Work(
+        rows=rows,
+        all_rows=_in_parts(model, batches),
+        singles=[_all(model, [random_batch(1, length, vocabulary)])] * singles,
+        cells={cell: _made_up(model, cell) for cell in cells},
+    )
+
+
+def random_batch(rows: int, length: int, vocabulary: int, seed: int = 0) -> Batch:
+    """Random word pieces [rows, length] without padding."""
+    ids = np.random.default_rng(seed).integers(0, vocabulary, size=(rows, length), dtype=np.int64)
+    return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+
+
+def measure_memory(folder: str, device: str, threads: int, shape: tuple[int, int]) -> int:
+    """Peak resident bytes of a fresh process that loads a classifier and answers one batch.
+
+    What else a process holds would count with it, so it is one of its own.
+
+    Args:
+        folder: of the classifier, exported or not.
+        device: "cpu" or "cuda"; memory of a GPU is not counted.
+        threads: cores to use.
+        shape: (rows, word pieces) of the batch.
+
+    Raises:
+        ResourceError: if the process fails.
+    """
+    given = [folder, device, str(threads), *map(str, shape)]
+    done = subprocess.run(
+        [sys.executable, "-m", __name__, *given],
+        capture_output=True,
+        text=True,
+        timeout=_MEMORY_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        told = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise ResourceError(f"The process that measures the memory of {folder} failed ({done.returncode}): {told}")
+    peak: int = json.loads(done.stdout.splitlines()[-1])["peak_bytes"]
+    return peak
+
+
+def _made_up(model: LoadedModel, cell: Cell) -> tuple[int, Call]:
+    return cell.batch, _all(model, [random_batch(cell.batch, cell.length, model.encoder.vocabulary)])
+
+
+def _in_parts(model: LoadedModel, batches: Sequence[Batch]) -> list[Call]:
+    """The calls that answer all batches, in as many parts for each model as there can be."""
+    edges = np.linspace(0, len(batches), min(_PARTS, len(batches)) + 1).astype(int)
+    return [_all(model, batches[begin:end]) for begin, end in itertools.pairwise(edges)]
+
+
+def _all(model: LoadedModel, batches: Sequence[Batch]) -> Call:
+    def call() -> None:
+        for batch in batches:
+            model.forward(batch)
+
+    return call
+
+
+def _time_singles(works: Mapping[str, Work], times: Mapping[str, Times]) -> None:
+    """Time single texts, some of each model in turn, as many of each."""
+    spent, begin = 0.0, 0
+    most = min(len(work.singles) for work in works.values())
+    while begin < most and spent < _MOST_SECONDS * len(works):
+        for name, work in works.items():
+            seconds = [_seconds_of(call) for call in work.singles[begin : min(most, begin + _SINGLES_A_TURN)]]
+            times[name].singles.extend(seconds)
+            spent += sum(seconds)
+        begin += _SINGLES_A_TURN
+
+
+def _repeated(call: Call) -> float:
+    """Seconds of a call, the mean of several where it is short."""
+    seconds: list[float] = []
+    while not seconds or (sum(seconds) < _LEAST_SECONDS and len(seconds) < _MOST_CALLS):
+        seconds.append(_seconds_of(call))
+    return sum(seconds) / len(seconds)
+
+
+def _seconds_of(call: Call) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def _peak_bytes() -> int:
+    """The most this process ever held; the kernel's count of its own, for getrusage's includes the parent's."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _main(folder: str, device: str, threads: str, rows: str, length: str) -> None:
+    from pkd.serving.classifier import Classifier
+
+    model = Classifier.load(folder, device, int(threads)).model
+    model.forward(random_batch(int(rows), int(length), model.encoder.vocabulary))
+    sys.stdout.write(json.dumps({"peak_bytes": _peak_bytes()}) + "\n")
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
