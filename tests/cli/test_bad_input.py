@@ -122,7 +122,7 @@ def no_model(folder: Path) -> Path:
              id="C31-one-class"),
         case("", ["0 rows", "first row names the columns"], id="C33-empty-file"),
         case("text,label\n", ["0 rows", "give a file with examples"], id="C33-header-only"),
-        case("id,text,label\n1,a,x\n1,b,y\n2,c,x\n2,d,y\n", ["ids stand more than once: 1, 2", "Take the copies out"],
+        case("id,text,label\n1,a,x\n1,b,y\n2,c,x\n2,d,y\n", ["ids occur more than once: 1, 2", "Remove the copies"],
              id="C35-duplicate-ids"),
         case("sentence1,label\na,x\nb,y\n", ["'sentence1' but not 'sentence2'", "Add that column"], id="C39-half-a-pair"),
     ],
@@ -235,7 +235,7 @@ def annotate(pkd: Run, workspace: Path, tmp_path: Path) -> Any:
         case("text,label\na,positive\nb,positive\nc,negative\n", [], ["a", "b", "c"], [1, 1, 0],
              ["warning", "'negative' has one example only"], id="C32-class-of-one-example"),
         case("text,label\na,positive\na ,negative\nb,positive\n", [], ["a", "a ", "b"], [1, 0, 1],
-             ["warning", "1 text stands there with different labels (2 rows)"], id="C36-contradiction"),
+             ["warning", "1 text occurs with different labels (2 rows)"], id="C36-contradiction"),
     ],
 )  # fmt: skip
 def test_what_is_legal_is_read_as_it_is_meant_and_told(
@@ -358,7 +358,7 @@ def test_c34_c36_what_is_odd_about_the_splits_is_warned_of(pkd: Run, workspace: 
     recipe = put(tmp_path, "recipe.yaml", recipe_text(workspace, train=train, eval=dev))
     code, _, told = pkd("check", recipe)
     assert code == 0, told
-    has_all(told, "warning: eval has 1 row only; nothing can be learned or measured from it")  # C34
+    has_all(told, "warning: eval has only 1 row; nothing can be learned or measured from it")  # C34
     has_all(told, "1 of 1 eval rows (100.0%) are in train too, word for word")  # C36
 
 
@@ -1008,7 +1008,7 @@ def test_c75_a_text_of_ten_megabytes_goes_through_within_seconds(
     assert (code, len(rows[0]["input_ids"])) == (0, 32), told
     has_all(
         told,
-        "of 1 texts of more than 25,600 characters what lies more than 12,800 from both ends was cut out, before tokenising",
+        "1 text of more than 25,600 characters cut to the first and the last 12,800 before tokenising",
     )
     for name, content in (("new.txt", long), ("new.csv", f"text\n{long}\n")):
         code, out, told = pkd("predict", workspace / "teacher", "--json", "--file", put(tmp_path, name, content))

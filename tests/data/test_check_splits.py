@@ -20,7 +20,7 @@ def test_clean_splits_have_nothing_odd():
 
 def test_a_text_with_two_labels_is_counted():
     found = check_splits(data_of(train=rows([0, 1, 1, 1], ["same", "same ", "other", "other"]))).warnings
-    assert found == ["train: 1 text stands there with different labels (2 rows)."]
+    assert found == ["train: 1 text occurs with different labels (2 rows)."]
 
 
 def test_rows_of_one_split_that_are_in_another_are_counted():

@@ -88,7 +88,7 @@ def test_a_giant_text_is_cut_with_a_note(heard):
     rows = clean(raw(["ä" * 5_000_000 + "ö" * 5_000_000, "short"]), max_length=8)
     most = 50 * 8 * 8
     assert list(rows["text"]) == ["ä" * most + "ö" * most, "short"]  # truncation may begin at either end
-    assert any("of 1 texts of more than 6,400 characters" in note for note in heard.notes)
+    assert any("1 text of more than 6,400 characters" in note for note in heard.notes)
 
 
 def test_rows_without_a_label_are_told_by_line():
@@ -144,7 +144,7 @@ def test_a_number_of_more_than_64_bits_is_no_class():
 
 
 def test_ids_that_stand_twice_are_refused():
-    with pytest.raises(DataError, match=r"ids stand more than once: 7"):
+    with pytest.raises(DataError, match=r"ids occur more than once: 7"):
         clean(raw(["x", "y", "z"], ids=["7", "8", "7"]))
     assert len(clean(raw(["x", "y"], ids=[7, 8]))) == 2
 

@@ -47,7 +47,7 @@ def test_a_question_without_a_context_stands_before_its_choices(tmp_path: Path) 
 
 def test_faults_are_told_with_their_line(tmp_path: Path) -> None:
     for change, message in (
-        ({"options": ["a", "b", "c"]}, r"line 2: the question has 3 choices, the first one 2"),
+        ({"options": ["a", "b", "c"]}, r"line 2: the question has 3 choices, but the first one has 2"),
         ({"options": "ab"}, r"line 2: 'options' must be a list"),
         ({"answer": "C"}, r"line 2: the answer is 'C'"),
     ):
@@ -76,7 +76,7 @@ def test_answers_are_read_in_one_way_over_a_whole_table() -> None:
         ):
             right(*asked)
     for answer in ("2", 2):  # a CSV file and JSON lines mean the same
-        with pytest.raises(DataError, match="by its place choice C, by its text choice A"):
+        with pytest.raises(DataError, match="by its position choice C, by its text choice A"):
             right((answer, ["2", "1", "0"]))
 
 
@@ -234,7 +234,7 @@ def test_questions_to_be_answered_are_read_as_they_stand_with_as_many_choices_as
     assert list(read_texts(path, DataSettings())) == asked
     datasets.Dataset.from_list(records).to_parquet(str(tmp_path / "asked.parquet"))
     assert list(read_texts(str(tmp_path / "asked.parquet"), DataSettings())) == asked
-    with pytest.raises(DataError, match="line 2: the question has 3 choices, the first one 2"):
+    with pytest.raises(DataError, match="line 2: the question has 3 choices, but the first one has 2"):
         read_split(path, "train", DataSettings())
     one = {"question": "who?", "option_a": "he", "option_b": "she"}
     assert list(read_texts(write(tmp_path / "b.jsonl", one), DataSettings())) == [Question("who?", ("he", "she"))]

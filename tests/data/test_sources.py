@@ -53,7 +53,7 @@ def test_columns_that_are_not_needed_are_dropped(tmp_path):
 
 
 def test_ids_that_repeat_are_refused(tmp_path):
-    with pytest.raises(DataError, match=r"ids stand more than once: 1"):
+    with pytest.raises(DataError, match=r"ids occur more than once: 1"):
         read(write(tmp_path / "a.csv", "id,text,label\n1,x,a\n1,y,b\n"))
 
 

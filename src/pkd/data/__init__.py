@@ -1,1 +1,1 @@
-"""Text becomes token rows."""
+"""Read text and labels; tokenize them into rows."""

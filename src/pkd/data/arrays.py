@@ -1,7 +1,7 @@
-"""One column of a dataset, read from Arrow at once or in large pieces.
+"""Read one column of a dataset from Arrow, at once or in large chunks.
 
-`datasets` hands out a column as a view that formats every row by itself: 50 µs a row for numbers, 8 µs for texts. Read
-from Arrow both cost less than 1 µs.
+`datasets` returns a column as a view that formats every row by itself: 50 µs per number, 8 µs per text. Both cost less
+than 1 µs when read from Arrow.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pyarrow as pa
 if TYPE_CHECKING:
     import datasets
 
-_ROWS_AT_A_TIME = 10_000
+_CHUNK_ROWS = 10_000
 
 
 def column_array(dataset: datasets.Dataset, column: str) -> np.ndarray[Any, Any]:
@@ -33,7 +33,7 @@ def column_array(dataset: datasets.Dataset, column: str) -> np.ndarray[Any, Any]
 
 
 def column_values(dataset: datasets.Dataset, column: str) -> Iterator[Any]:
-    """The values of a column one after another; a piece of them at a time is in memory."""
+    """Iterate over the values of a column, with one chunk of them in memory."""
     rows = dataset.select_columns([column]).with_format("arrow")
-    for begin in range(0, len(dataset), _ROWS_AT_A_TIME):
-        yield from rows[begin : begin + _ROWS_AT_A_TIME][column].to_pylist()
+    for begin in range(0, len(dataset), _CHUNK_ROWS):
+        yield from rows[begin : begin + _CHUNK_ROWS][column].to_pylist()

@@ -1,4 +1,4 @@
-"""How much of a text can count, and rows of like length together; numpy alone, for a served model needs it too."""
+"""Padded lengths, and batches of similar length; needs only numpy, because serving imports it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 LEAST_LENGTH = 3  # word pieces: one between the two special ones
-CHARACTERS_A_WORD_PIECE = 50 * 8  # far more than any word piece has: what is cut here, truncation would cut later
+CHARACTERS_A_WORD_PIECE = 50 * 8  # far more than any word piece has: truncation would drop the rest anyway
 
 
 def round_up(length: int, multiple: int) -> int:
-    """The next multiple.
+    """Round up to the next multiple.
 
     >>> round_up(17, 8), round_up(16, 8)
     (24, 16)
@@ -20,7 +20,7 @@ def round_up(length: int, multiple: int) -> int:
 
 
 def gpu_length(length: int, positions: int) -> int:
-    """The next multiple of 8, which a GPU multiplies best, but no more than the model has positions for.
+    """Round up to the next multiple of 8, the fastest for a GPU, but not above the model's `positions`.
 
     >>> gpu_length(17, 66), gpu_length(66, 66)
     (24, 66)
@@ -29,7 +29,7 @@ def gpu_length(length: int, positions: int) -> int:
 
 
 def coarse_length(length: int, positions: int) -> int:
-    """Round up to one of eight lengths an octave: few shapes of batches, at the price of some 3 % more word pieces.
+    """Round up to one of eight lengths per octave: few batch shapes for some 3 % more word pieces.
 
     >>> [coarse_length(length, 512) for length in (5, 16, 17, 18, 33, 128, 129)]
     [5, 16, 18, 18, 36, 128, 144]
@@ -38,7 +38,7 @@ def coarse_length(length: int, positions: int) -> int:
 
 
 def batches_by_length(lengths: np.ndarray, tokens: int) -> Iterator[np.ndarray]:
-    """Row numbers in batches of at most about `tokens` word pieces, padding included; the longest rows first."""
+    """Yield row indices in batches of about `tokens` word pieces at most, padding included; longest rows first."""
     order = np.argsort(-lengths, kind="stable")
     begin = 0
     while begin < len(order):

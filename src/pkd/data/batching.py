@@ -1,6 +1,6 @@
-"""Rows become padded batches: length-grouped in an order that depends on seed and epoch alone.
+"""Padded batches of similar length, in an order that depends only on seed and epoch.
 
-Columns are read from Arrow without a Python object a row, and the teacher's answers come with the row they belong to.
+Columns are read from Arrow without a Python object per row; the teacher's logits and states come with their row.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from pkd.storage.fingerprint import fingerprint
 if TYPE_CHECKING:
     import datasets
 
-STAND_IN = "stand_in"  # marks rows of a batch that do not count
+STAND_IN = "stand_in"  # marks padding rows, which the loss ignores
 _BATCHES_A_GROUP = 50
 _ROWS_AT_A_TIME = 10_000
 
 
 def grouped_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> np.ndarray:
-    """An order of rows in which each run of `batch_size` rows is of like length.
+    """Order rows so that each run of `batch_size` rows has similar length.
 
-    Rows are shuffled, cut into groups of 50 batches, sorted by length within a group, and whole batches are shuffled
-    again, so that no batch's length tells the step it comes at. A batch that is not full comes last.
+    Shuffle the rows, cut them into groups of 50 batches, sort each group by length, then shuffle whole batches, so that
+    a batch's length is independent of its step. A batch that is not full comes last.
 
     Args:
         lengths: [N] length of each row.
-        batch_size: rows a batch.
+        batch_size: rows per batch.
         seed: of the run.
         epoch: counted from 0.
 
     Returns:
-        [N] a permutation of the row numbers, the same for the same arguments.
+        [N] a permutation of the row indices, the same for the same arguments.
     """
     shuffled, turns = _drawn(len(lengths), batch_size, seed, epoch)
     group = batch_size * _BATCHES_A_GROUP
@@ -59,15 +59,15 @@ def first_batches(
     accumulation: int,
     most: int,
 ) -> list[np.ndarray]:
-    """The rows of the batches that a training begins with, as `LengthGroupedBatches` gives them to a single process.
+    """Return the row indices of the first batches that `LengthGroupedBatches` yields to a single process.
 
     Args:
-        rows: how many there are.
-        lengths_of: gives the lengths of the rows of some numbers; asked for the groups alone that the batches are from.
-        batch_size: rows a batch.
+        rows: number of rows.
+        lengths_of: maps row indices to lengths; called only for the groups that the batches come from.
+        batch_size: rows per batch.
         seed: of the run.
-        accumulation: batches an optimiser step.
-        most: batches at most.
+        accumulation: batches per optimiser step.
+        most: maximum number of batches.
     """
     step = batch_size * accumulation
     group = step * _BATCHES_A_GROUP
@@ -79,14 +79,14 @@ def first_batches(
         return _by_length(of_group, lengths_of(of_group))
 
     begins = [int(turn) * step for turn in turns[: -(-most // accumulation)]]
-    if len(begins) * accumulation < most and len(turns) * step < rows:  # the one that is not full comes last
+    if len(begins) * accumulation < most and len(turns) * step < rows:  # the partial one comes last
         begins.append(len(turns) * step)
     steps = [sorted_group(begin // group)[begin % group :][:step] for begin in begins]
     return [rows[begin : begin + batch_size] for rows in steps for begin in range(0, len(rows), batch_size)][:most]
 
 
 def _drawn(rows: int, batch_size: int, seed: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-    """All rows shuffled, and the order in which the full batches come."""
+    """Shuffle the rows, and the order of the full batches."""
     random = np.random.default_rng([seed, epoch])
     return random.permutation(rows), random.permutation(rows // batch_size)
 
@@ -96,7 +96,7 @@ def _by_length(rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def stand_in(row: int) -> int:
-    """The number under which a row is asked for where it shall not count, and back.
+    """Encode a row index as a padding row; its own inverse.
 
     >>> stand_in(0), stand_in(stand_in(7))
     (-1, 7)
@@ -105,22 +105,22 @@ def stand_in(row: int) -> int:
 
 
 class LengthGroupedBatches(Sampler[list[int]]):
-    """Yields a rank's share of each batch of rows, in `grouped_order` of the epoch that `set_epoch` names.
+    """Yield a rank's share of each batch, in the `grouped_order` of the current epoch.
 
-    The rows of an optimiser step are those that a single process without accumulation has in a batch as large. A step
-    is cut into `accumulation` batches, each of like length (a last step perhaps into fewer); a batch is cut into as
-    many parts as there are ranks, whose sizes differ by one at most, so that no row counts twice and none is left out.
-    A rank that gets none of a last batch of fewer rows than ranks still has to take part in the step: it gets the
-    batch's first row as a `stand_in`, which the loss leaves out.
+    An optimiser step has the rows that one process without accumulation would have in a batch of that size. A step is
+    cut into `accumulation` batches of similar length (the last step possibly into fewer). A batch is cut into one part
+    per rank; sizes differ by at most one, so that every row counts exactly once. If the last batch has fewer rows than
+    there are ranks, a rank without rows must still join the collective: it gets the batch's first row as a padding row
+    (`stand_in`), which the loss ignores.
 
     Args:
         lengths: [N] length of each row.
-        batch_size: rows a batch, over all ranks.
+        batch_size: rows per batch, over all ranks.
         seed: of the run.
-        rank: whose share to yield.
-        ranks: how many there are.
-        accumulation: batches an optimiser step.
-        drop_last: leave out a batch that is not full.
+        rank: the rank whose share is yielded.
+        ranks: number of ranks.
+        accumulation: batches per optimiser step.
+        drop_last: drop a partial batch.
     """
 
     def __init__(
@@ -144,11 +144,11 @@ class LengthGroupedBatches(Sampler[list[int]]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch's order comes next."""
+        """Set the epoch whose order comes next."""
         self.epoch = epoch
 
     def order(self) -> np.ndarray:
-        """[N] the row numbers in the order of this epoch."""
+        """[N] the row indices in this epoch's order."""
         return grouped_order(self.lengths, self.batch_size * self.accumulation, self.seed, self.epoch)
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -163,7 +163,7 @@ class LengthGroupedBatches(Sampler[list[int]]):
 
 
 class TokenRows(Dataset[pa.Table]):
-    """Encoded rows for a torch DataLoader: a batch's rows come as one Arrow table."""
+    """Encoded rows for a torch DataLoader, which returns a batch as one Arrow table."""
 
     def __init__(self, dataset: datasets.Dataset) -> None:
         self.rows = dataset.with_format("arrow")
@@ -183,9 +183,9 @@ class TokenRows(Dataset[pa.Table]):
 
 
 def fingerprint_batches(dataset: datasets.Dataset) -> str:
-    """The sha256 of what training reads of encoded rows, in their order; the same however they are stored.
+    """Hash (sha256) the columns that training reads, in row order, independent of how they are stored.
 
-    The teacher's states are left out: they are a hundred times as many bytes, and another teacher has other logits.
+    The teacher's states are left out: they are a hundred times larger, and another teacher has other logits.
     """
     values: dict[str, Callable[[pa.Array], np.ndarray]] = {
         "length": lambda column: column.to_numpy(zero_copy_only=False),
@@ -203,12 +203,12 @@ def fingerprint_batches(dataset: datasets.Dataset) -> str:
 
 
 class Collator:
-    """Pads a table of rows to a batch of tensors.
+    """Pad a table of rows to a batch of tensors.
 
     Args:
-        pad_token_id: what fills the rows up, on the right.
-        teacher_layers: the teacher layers whose [CLS] states the loss needs, in its order; () for none.
-        round_length: gives the length to which a batch whose longest row is of some length is padded; `int` adds none.
+        pad_token_id: fills rows up on the right.
+        teacher_layers: the teacher layers whose [CLS] states the loss needs, in the loss's order; () for none.
+        round_length: maps the longest length in a batch to the padded length; `int` adds nothing.
     """
 
     def __init__(
@@ -219,12 +219,12 @@ class Collator:
         self.round_length = round_length
 
     def __call__(self, table: pa.Table) -> dict[str, torch.Tensor]:
-        """Make the batch: B rows, L word pieces, C classes, K layers of H units; of a multiple choice, N choices.
+        """Build the batch: B rows, L word pieces, C classes, K layers of H units; N choices for multiple choice.
 
         Returns:
-            input_ids, attention_mask and perhaps token_type_ids [B, L] or [B, N, L]; labels where there are any: class
-            ids [B] (-100 where a row has none), scores [B] or sets [B, C] (NaN where a row has none); teacher_logits
-            [B, C] and teacher_cls_states [B, K, H], or [B, K, N · H], where the rows are annotated.
+            input_ids, attention_mask and, if the model uses them, token_type_ids [B, L] or [B, N, L]; labels, if there
+            are any: class ids [B] (-100 for an unlabelled row), scores [B] or sets [B, C] (NaN for an unlabelled row);
+            for annotated rows teacher_logits [B, C] and teacher_cls_states [B, K, H], or [B, K, N · H].
         """
         several = "choice_lengths" in table.column_names
         lengths = (
@@ -258,7 +258,7 @@ def stored_teacher_layers(dataset: datasets.Dataset) -> tuple[int, ...]:
 
 
 def is_labelled(labels: torch.Tensor) -> torch.Tensor:
-    """Which rows of a batch have a label, [B] bool, from labels of any kind."""
+    """Mask of the rows that have a label, [B] bool, for labels of any kind."""
     if labels.is_floating_point():
         return ~labels.isnan().flatten(1).any(dim=1) if labels.dim() > 1 else ~labels.isnan()
     return labels >= 0
@@ -273,7 +273,7 @@ def has_unlabelled(dataset: datasets.Dataset) -> bool:
 
 
 def _labels(column: pa.Array) -> np.ndarray:
-    """Class ids [B] int64, scores [B] float32 or sets [B, C] float32; -100 and NaN stand for none."""
+    """Class ids [B] int64, scores [B] float32 or sets [B, C] float32; -100 and NaN mean no label."""
     if pa.types.is_integer(column.type):
         ids: np.ndarray = pc.fill_null(column, IGNORED_LABEL).to_numpy(zero_copy_only=False).astype(np.int64)
         return ids

@@ -1,4 +1,4 @@
-"""What is wrong with a source as far as can be known within a second: of small files all texts, of others the head."""
+"""Check a source within a second: all texts of a small file, the first rows of a larger one."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from pkd.errors import DataError, RecipeError
 from pkd.recipe.settings import DataSettings
 from pkd.tasks import MULTIPLE_CHOICE, SINGLE_LABEL
 
-_KINDS = (SINGLE_LABEL.name, MULTIPLE_CHOICE.name)  # read from other columns
-_ROWS = 64  # of a file's head
-_SMALL = 2_000_000  # bytes of a file that is read whole
+_KINDS = (SINGLE_LABEL.name, MULTIPLE_CHOICE.name)  # they read different columns
+_ROWS = 64  # read from the head of a large file
+_SMALL = 2_000_000  # bytes; a file up to this size is read whole
 
 
 def head_fault(source: str, split: str, settings: DataSettings, *, columns: bool = True) -> str | None:
-    """Say what is wrong with a source, or with its columns and texts where it is a file; None for nothing.
+    """Return what is wrong with a source or, for a file, with its columns and texts; None if nothing is.
 
-    Saved datasets and those of the hub are only looked for: they open slowly. Without `columns` so is a file. Labels
-    are not looked at: what they mean, the classifier and the training rows say.
+    Saved datasets and hub datasets are only looked up, since they open slowly; so are files if `columns` is False.
+    Labels are not checked: their meaning depends on the classifier and the training rows.
     """
     fault = _fault(source, split, settings, columns=columns)
     if fault is None or settings.problem_type != "auto":
         return fault
-    for kind in _KINDS:  # one of which a classifier that is yet to be loaded may have learned
+    for kind in _KINDS:  # the classifier, which is not loaded yet, may have learned either
         if _fault(source, split, dataclasses.replace(settings, problem_type=kind), columns=columns) is None:
             return None
     return fault
@@ -42,7 +42,7 @@ def _fault(source: str, split: str, settings: DataSettings, *, columns: bool) ->
         return choose_columns(names, settings=settings, source=source, labelled=labelled)
 
     try:
-        with progress.unheard():  # whoever reads all of it says the same again
+        with progress.unheard():  # reading the whole source logs the same again
             _, path, _ = find_source(source)
             suffix = path.suffix.lower()
             if not columns or not path.is_file():

@@ -1,4 +1,4 @@
-"""What may be wrong with the splits together: contradictions, rows in two splits, splits of next to nothing."""
+"""Check the splits against each other: contradictory labels, rows in two splits, splits of one row."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SplitCheck:
-    """What was found in the splits of a job.
+    """The findings about a job's splits.
 
     Attributes:
-        warnings: a sentence for each contradiction, overlap and split of next to nothing.
-        shared: split that measures -> other split -> how many rows of the first stand in the other too.
+        warnings: one sentence per contradiction, overlap and nearly empty split.
+        shared: evaluation split -> other split -> number of its rows that are also in the other.
     """
 
     warnings: list[str] = field(default_factory=list)
@@ -29,16 +29,13 @@ class SplitCheck:
 
 
 def check_splits(data: datasets.DatasetDict) -> SplitCheck:
-    """Look for what may be wrong with the splits together.
-
-    Texts count as the same if they are the same but for spaces around them.
-    """
+    """Find contradictions, overlaps and nearly empty splits. Texts are compared without surrounding spaces."""
     keys = {split: _keys(rows) for split, rows in data.items()}
     found: list[str] = []
     shared: dict[str, dict[str, int]] = {}
     for split, rows in data.items():
         if len(rows) < 2:
-            found.append(f"{split} has {len(rows)} row only; nothing can be learned or measured from it.")
+            found.append(f"{split} has only {len(rows)} row; nothing can be learned or measured from it.")
         if "label" in rows.column_names:
             found += _contradictions(split, keys[split], column_values(rows, "label"))
     for split, others in (("test", ("train", "eval", "unlabelled")), ("eval", ("train", "unlabelled"))):
@@ -50,7 +47,7 @@ def check_splits(data: datasets.DatasetDict) -> SplitCheck:
 
 
 def _keys(rows: datasets.Dataset) -> np.ndarray[Any, Any]:
-    """A number of 64 bits for each row's texts, [N]: a million rows take 8 MB instead of their texts once more."""
+    """A 64-bit hash of each row's texts, [N]: 8 MB per million rows instead of a second copy of the texts."""
     columns = (column_values(rows, column) for column in text_columns(rows))
     hashes = (hash(tuple(text.strip() for text in texts)) for texts in zip(*columns, strict=True))
     return np.fromiter(hashes, dtype=np.int64, count=len(rows))
@@ -64,12 +61,12 @@ def _contradictions(split: str, keys: np.ndarray[Any, Any], labels: Iterable[Any
     if not len(both):
         return []
     count = int(np.isin(keys, both).sum())
-    told = "1 text stands" if len(both) == 1 else f"{len(both):,} texts stand"
-    return [f"{split}: {told} there with different labels ({count:,} rows)."]
+    texts_found = "1 text occurs" if len(both) == 1 else f"{len(both):,} texts occur"
+    return [f"{split}: {texts_found} with different labels ({count:,} rows)."]
 
 
 def _overlap(split: str, rows: int, other: str, count: int) -> str:
     return (
         f"{count:,} of {rows:,} {split} rows ({count / rows:.1%}) are in {other} too, word for word; "
-        f"scores on {split} flatter by that much."
+        f"scores on {split} are too optimistic."
     )

@@ -1,4 +1,4 @@
-"""A question with several choices: what a model reads of it, and which choice is right."""
+"""Questions with several choices: the text that a model reads, and which choice is right."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any, NamedTuple
 
 from pkd.errors import DataError
 
-RACE_GROUPS = ("high", "middle")  # RACE-H and RACE-M, which are scored apart
-_MOST_GROUPS = 10  # more are rather the numbers of the rows
+RACE_GROUPS = ("high", "middle")  # RACE-H and RACE-M, which are scored separately
+_MOST_GROUPS = 10  # more than this are probably row ids
 
 
 @dataclass(frozen=True)
 class Question:
-    """A question, the choices of which one is right, and what it is about if that is given."""
+    """A question, its choices, one of which is right, and its context if it has one."""
 
     question: str
     choices: tuple[str, ...]
     context: str | None = None
 
     def sequences(self) -> list[tuple[str, str]]:
-        """What a model reads, a pair of texts a choice.
+        """The input of a model: one pair of texts per choice.
 
         >>> Question("Who is _ ?", ("he", "she"), "An article.").sequences()
         [('An article.', 'Who is he ?'), ('An article.', 'Who is she ?')]
@@ -33,14 +33,14 @@ class Question:
 
 
 def choice_names(count: int) -> tuple[str, ...]:
-    """The letters by which choices are called, A, B, C, ...; their numbers from 1 where there are more than letters."""
+    """The names of choices: A, B, C, ...; if there are more than 26, their numbers from 1."""
     return tuple(chr(ord("A") + number) if count <= 26 else str(number + 1) for number in range(count))
 
 
 def choice_texts(texts: Sequence[str], choices: Sequence[str]) -> list[str]:
-    """What a model reads of a question with choices: the context, and for each choice the question answered by it.
+    """The texts that a model reads: the context, and for each choice the question with that choice.
 
-    A blank (`_`) in the question is filled in, as is usual for RACE; otherwise the choice stands behind the question.
+    The choice replaces a blank (`_`) in the question, as is usual for RACE; without a blank it follows the question.
 
     >>> choice_texts(["An article.", "Who is _ ?"], ["he", "she"])
     ['An article.', 'Who is he ?', 'Who is she ?']
@@ -55,9 +55,9 @@ def choice_texts(texts: Sequence[str], choices: Sequence[str]) -> list[str]:
 
 
 def listed_choices(value: Any) -> tuple[list[str], list[str]] | None:
-    """The choices that a value holds and, where they are labelled, their labels; None where it holds no two of them.
+    """The choices in a value and their labels, if they have any; None if it holds fewer than two choices.
 
-    A list of texts, or as some benchmarks have it a mapping with the lists `text` and `label`.
+    The value is a list of texts or, in some benchmarks, a mapping with the lists `text` and `label`.
 
     >>> listed_choices({"text": ["he", "she"], "label": ["A", "B"]})
     (['he', 'she'], ['A', 'B'])
@@ -73,14 +73,14 @@ def listed_choices(value: Any) -> tuple[list[str], list[str]] | None:
 
 
 def text_of(value: str | float | None) -> str | None:
-    """A value as text; what is no number is null, as it is where data come from pandas."""
+    """A value as text; NaN is null, as in data from pandas."""
     return None if value is None or (isinstance(value, float) and not isfinite(value)) else str(value)
 
 
 def questions_of_article(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """The questions of an article as RACE's authors write it, a row each; None where the record is no article.
+    """The questions of an article in the RACE authors' format, one row each; None if the record is no article.
 
-    The article's name stands for the school, as on the hub, and numbers no rows.
+    The article's name becomes `example_id`, as on the hub: it gives the school and is no row id.
     """
     questions, options, answers = (record.get(name) for name in ("questions", "options", "answers"))
     if not isinstance(questions, list) or not isinstance(options, list) or len(questions) != len(options):
@@ -95,66 +95,66 @@ def questions_of_article(record: Mapping[str, Any]) -> list[dict[str, Any]] | No
 
 
 class Readings(NamedTuple):
-    """The place of the right choice, from 0, by each way in which an answer can be meant; None where it cannot."""
+    """The index of the right choice under each reading of an answer; None where a reading does not apply."""
 
     letter: int | None
-    place: int | None
+    position: int | None
     text: int | None
 
 
 def read_answer(answer: Any, choices: Sequence[str], where: str, labels: Sequence[str] = ()) -> Readings:
-    """What an answer can mean: the letter of the right choice, its place, or its text; its label where it has one.
+    """Read an answer as the letter of the right choice, its position or its text; by its label if choices have labels.
 
     Raises:
         DataError: if it is none of these.
 
     >>> read_answer("B", ["B", "A"], "asked.csv, line 2")
-    Readings(letter=1, place=None, text=0)
+    Readings(letter=1, position=None, text=0)
     """
     word = str(answer).strip() if isinstance(answer, str | int) and not isinstance(answer, bool) else ""
     if word in labels:
-        place = list(labels).index(word)
-        return Readings(place, place, place)
+        index = list(labels).index(word)
+        return Readings(index, index, index)
     number = int(word) if word.isdecimal() else len(choices)
     read = Readings(
-        _place_of_letter(word, len(choices)),
+        _index_of_letter(word, len(choices)),
         number if number < len(choices) else None,
         list(choices).index(word) if word in choices else None,
     )
     if read == (None, None, None):
         raise DataError(
             f"{where}: the answer is {answer!r}; give the letter of the right choice (A to {chr(64 + len(choices))}), "
-            f"its place (0 to {len(choices) - 1}), or its text."
+            f"its position (0 to {len(choices) - 1}), or its text."
         )
     return read
 
 
 def answer_by_letter(answer: Any, choices: Sequence[str], where: str) -> int:
-    """The place of the right choice, from 0, where an answer is a letter and nothing else, as in RACE.
+    """The index of the right choice for an answer that must be a letter, as in RACE.
 
     Raises:
         DataError: if it is no letter of these choices.
     """
-    place = _place_of_letter(str(answer).strip(), len(choices))
-    if place is None:
+    index = _index_of_letter(str(answer).strip(), len(choices))
+    if index is None:
         raise DataError(
             f"{where}: the answer is {answer!r}; give the letter of the right choice (A to {chr(64 + len(choices))})."
         )
-    return place
+    return index
 
 
 def right_choices(answers: Sequence[Readings | None], name_row: Callable[[int], str]) -> list[int | None]:
-    """The places of the right choices of a whole table: of all its answers by the same reading, where one fits all.
+    """The index of the right choice in each row, by the one reading that fits all rows if there is one.
 
-    Letters, places and texts of choices can look alike: of the choices 2, 1 and 0 the answer 0 may be the first or the
-    last. A reading that fits every row is how the answers are meant; where none does, each row must be clear.
+    Letters, positions and texts of choices can look alike: for the choices 2, 1 and 0 the answer 0 may be the first or
+    the last. If no reading fits every row, each row must be unambiguous.
 
     Args:
-        answers: of each row; None where it has none.
-        name_row: says where a row is.
+        answers: one per row; None if the row has no answer.
+        name_row: describes where a row is, for messages.
 
     Raises:
-        DataError: if answers can be read in several ways which do not agree.
+        DataError: if the possible readings of an answer disagree.
     """
     rows = [row for row, answer in enumerate(answers) if answer is not None]
     given = [answer for answer in answers if answer is not None]
@@ -164,9 +164,9 @@ def right_choices(answers: Sequence[Readings | None], name_row: Callable[[int], 
     for index, row in enumerate(rows):
         read = {name: column[index] for name, column in candidates.items() if column[index] is not None}
         if len(set(read.values())) > 1:
-            told = ", ".join(f"by its {name} choice {chr(65 + int(place or 0))}" for name, place in read.items())
+            shown = ", ".join(f"by its {name} choice {chr(65 + int(place or 0))}" for name, place in read.items())
             raise DataError(
-                f"{name_row(row)}: the answer can be read in several ways, which do not agree: {told}. Name the right "
+                f"{name_row(row)}: the answer can be read in several ways, which do not agree: {shown}. Name the right "
                 "choice of every row in the same way, by letters where no choice is a letter, else by its text."
             )
         right[row] = next(iter(read.values()))
@@ -177,13 +177,13 @@ def _columns(answers: Sequence[Readings]) -> dict[str, tuple[int | None, ...]]:
     return dict(zip(Readings._fields, zip(*answers, strict=True), strict=True)) if answers else {}
 
 
-def _place_of_letter(word: str, choices: int) -> int | None:
-    place = ord(word.upper()) - ord("A") if len(word) == 1 and word.isascii() and word.isalpha() else choices
-    return place if place < choices else None
+def _index_of_letter(word: str, choices: int) -> int | None:
+    index = ord(word.upper()) - ord("A") if len(word) == 1 and word.isascii() and word.isalpha() else choices
+    return index if index < choices else None
 
 
 def groups_of(values: Sequence[str]) -> list[str] | None:
-    """The part of a benchmark that each row belongs to, of RACE's ids the school; None where they part nothing.
+    """The group of each row, which for RACE ids is the school; None if the values form no groups.
 
     >>> groups_of(["high1.txt", "middle7.txt"]), groups_of([f"q{number}" for number in range(100)])
     (['high', 'middle'], None)

@@ -1,4 +1,4 @@
-"""The names of a classifier's outputs, as a config.json gives them; plain Python, for a served model needs it too."""
+"""Read the names of a classifier's outputs from its config.json; plain Python, because serving imports it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pkd.errors import TeacherError
 
 
 def names_by_id(id2label: Any, where: str, advice: str = "Mend its config.json.") -> tuple[str, ...]:
-    """The names in the order of the outputs.
+    """Return the names in the order of the outputs.
 
     Args:
-        id2label: a name for each output, by its number, which JSON writes as text.
-        where: which model or file it stands in, for messages.
-        advice: what to do about it.
+        id2label: output number -> name; JSON writes the numbers as strings.
+        where: the model or file it comes from, for messages.
+        advice: what to do about an error.
 
     Raises:
-        TeacherError: if an output has no name, or two have the same one, for answers are told by name.
+        TeacherError: if an output has no name or two share one: predictions are returned by name.
 
     >>> names_by_id({"1": "positive", "0": "negative"}, "student")
     ('negative', 'positive')

@@ -1,7 +1,7 @@
-"""Raw columns become what a classifier can use: strings that hold something, and a label a row.
+"""Clean raw columns: non-empty strings, and one label per row.
 
-A `RawTable` goes in; a dataset of `text` (or `text_a`, `text_b`; or `text_a`, `choice_0`, ...) and `label` comes out,
-with a note for whatever was changed and a `DataError` for what cannot be used.
+A `RawTable` goes in; a dataset of `text` (or `text_a`, `text_b`; or `text_a`, `choice_0`, ...) and `label` comes out.
+Every change is logged; what cannot be used raises a `DataError`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 OnEmpty = Literal["error", "drop", "keep"]
 
-EMPTY_SHARE = 0.01  # above it empty texts are a fault of the file, below it they happen
+EMPTY_SHARE = 0.01  # a larger share of empty texts means that the file is wrong
 _CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 _SHOWN = 5
 
@@ -38,14 +38,14 @@ _SHOWN = 5
 def clean_rows(
     raw: RawTable, settings: DataSettings, *, on_empty: OnEmpty, cut: bool = True, reader: LabelReader | None = None
 ) -> datasets.Dataset:
-    """Make a dataset of strings and, where there are labels: classes (int64 or strings), scores or sets of names.
+    """Make a dataset of strings and, if there are labels, classes (int64 or strings), scores or sets of names.
 
     Args:
         raw: the columns as they are in the source.
-        settings: `problem_type`, and `max_length`: what lies far from both ends of a text is cut out now.
-        on_empty: what to do about empty texts: "error" refuses more than 1 % of them.
-        cut: False cuts nothing, since the text is given back.
-        reader: reads the labels, as those of all files of the job.
+        settings: `problem_type`, and `max_length`, by which the middle of very long texts is cut out.
+        on_empty: what to do about empty texts; "error" refuses more than 1 % of them.
+        cut: False keeps the whole text, for callers that return it.
+        reader: the job's label reader, shared by all its files.
 
     Raises:
         DataError: if there are no rows, too many empty texts, a row without a label, or labels that are no classes.
@@ -61,12 +61,12 @@ def clean_rows(
 
 @dataclass(frozen=True)
 class Decided:
-    """What holds of all the rows of a source.
+    """What is decided over all rows of a source.
 
     Attributes:
-        kept: which rows stay, None where all do.
-        labels: of the rows that stay; None where the source has none.
-        groups: of the rows that stay, where they part them.
+        kept: mask of the rows that are kept; None for all.
+        labels: of the kept rows; None if the source has none.
+        groups: of the kept rows; None if there are none.
     """
 
     kept: np.ndarray[Any, np.dtype[np.bool_]] | None
@@ -74,13 +74,13 @@ class Decided:
     groups: pa.Array | None
 
     def rows_of(self, texts: pa.Table, begin: int, stayed: int, labels: pa.Array | None) -> pa.Table:
-        """The rows of a part that stay, with their labels and groups.
+        """The kept rows of a part, with their labels and groups.
 
         Args:
-            texts: of the part, all its rows.
-            begin: how many rows come before the part.
-            stayed: how many of those stay.
-            labels: as `labels`, perhaps turned into something else.
+            texts: of all rows of the part.
+            begin: number of rows before the part.
+            stayed: number of those that are kept.
+            labels: `labels`, or what they were encoded as.
         """
         if self.kept is not None:
             texts = texts.filter(pa.array(self.kept[begin : begin + len(texts)]))
@@ -91,11 +91,10 @@ class Decided:
 
 
 class RowCleaner:
-    """Cleans the rows of a source a part at a time, and decides once what concerns them all.
+    """Clean the rows of a source part by part, and decide once what depends on all of them.
 
-    A part's texts can be cleaned by themselves. How many texts are empty, which ids are given twice, how labels and
-    answers are meant, and whether groups part the rows, all of the rows tell. What is kept of them meanwhile is small:
-    a label is one of few, whose text is held once.
+    Texts are cleaned within a part. The share of empty texts, duplicate ids, the meaning of labels and answers, and the
+    groups need all rows. Little is kept for that: there are few distinct labels, and the text of each is held once.
     """
 
     def __init__(
@@ -120,9 +119,9 @@ class RowCleaner:
     def add(self, raw: RawTable) -> pa.Table | None:
         """Clean the texts of the next part: all its rows, as strings.
 
-        None where they are no texts; `decide` says so, when all parts have been seen.
+        Returns None if they are no texts; `decide` then raises the error, once all parts were added.
         """
-        self._take_note(raw)
+        self._remember(raw)
         if self._fault is not None:
             return None
         try:
@@ -139,7 +138,7 @@ class RowCleaner:
         return pa.table(dict(zip(_text_names(raw, len(texts)), texts, strict=True)))
 
     def decide(self) -> Decided:
-        """What holds of all the rows, once every part was added.
+        """Decide for all rows, once every part was added.
 
         Raises:
             DataError: as `decide_texts`; or if a row has no label, or labels are no classes.
@@ -148,7 +147,7 @@ class RowCleaner:
         reader = self._reader or LabelReader(self._settings)
         if raw.labels is not None:
             kept = reader.labelled(raw, kept)
-        self._tell_what_was_changed()
+        self._log_changes()
         labels = None if raw.labels is None else reader.read(raw, kept)
         groups = None if self._groups is None else groups_of(self._groups)
         columns = [labels, None if groups is None else pa.array(groups, pa.string())]
@@ -157,10 +156,10 @@ class RowCleaner:
         return Decided(kept, *columns)
 
     def decide_texts(self) -> tuple[RawTable, Kept]:
-        """The rows as a table without their texts, and which of them stay for what their texts are; None for all.
+        """The rows as a table without their texts, and the mask of the rows whose texts are kept; None for all.
 
         Raises:
-            DataError: if there are no rows, ids stand more than once, or too many texts are empty.
+            DataError: if there are no rows, ids are duplicated, or too many texts are empty.
         """
         if self._rows == 0:
             raise DataError(f"{self._source} has 0 rows; give a file with examples.")
@@ -184,8 +183,8 @@ class RowCleaner:
             raise DataError(f"{raw.source} has 0 rows left: all {self._rows:,} have an empty text.")
         return raw, kept
 
-    def _take_note(self, raw: RawTable) -> None:
-        """Keep what only all of the rows decide."""
+    def _remember(self, raw: RawTable) -> None:
+        """Keep what `decide` needs from all rows."""
         self._source, self._is_typed = raw.source, raw.is_typed
         self._rows += len(raw.texts[0])
         if raw.lines is not None:
@@ -208,7 +207,7 @@ class RowCleaner:
         return strings
 
     def _texts_of_choices(self, raw: RawTable, texts: Sequence[pa.ChunkedArray]) -> list[pa.ChunkedArray]:
-        """What a model reads of each question: its context, and for each choice what it says of it.
+        """The texts that a model reads for each question: its context, and the question with each choice.
 
         Raises:
             DataError: if questions have different numbers of choices.
@@ -219,8 +218,8 @@ class RowCleaner:
             self._choices = int(counts[0])
         if (others := np.flatnonzero(counts != self._choices)).size:
             raise DataError(
-                f"{raw.source}, {places(raw, others[:1])}: the question has {counts[others[0]]} choices, the first one "
-                f"{self._choices}; give every question as many."
+                f"{raw.source}, {places(raw, others[:1])}: the question has {counts[others[0]]} choices, but the first "
+                f"one has {self._choices}; give every question the same number."
             )
         asked = zip(zip(*(text.to_pylist() for text in texts), strict=True), raw.choices.to_pylist(), strict=True)
         rows = [choice_texts(of, choices) for of, choices in asked]
@@ -228,7 +227,7 @@ class RowCleaner:
         return [pa.chunked_array([column], pa.string()) for column in columns or [[]] * (1 + (self._choices or 0))]
 
     def _cut(self, text: pa.ChunkedArray, most: int) -> pa.ChunkedArray:
-        """Both ends of long texts, `most` characters each: which is read is for the tokenizer's truncation side."""
+        """Keep `most` characters at both ends of long texts: the tokenizer's truncation side decides which is read."""
         long = pc.greater(pc.utf8_length(text), 2 * most)
         count = pc.sum(long).as_py()
         if not count:
@@ -237,7 +236,7 @@ class RowCleaner:
         front, end = pc.utf8_slice_codeunits(text, 0, most), pc.utf8_slice_codeunits(text, -most)
         return pc.if_else(long, pc.binary_join_element_wise(front, end, ""), text)
 
-    def _tell_what_was_changed(self) -> None:
+    def _log_changes(self) -> None:
         for kind in sorted(self._kinds_of_numbers):
             progress.note(f"{self._source}: a text column holds numbers ({kind}); they are read as text.")
         if self._controls:
@@ -246,13 +245,13 @@ class RowCleaner:
             )
         if self._long and self._most is not None:
             progress.note(
-                f"{self._source}: of {self._long:,} texts of more than {2 * self._most:,} characters what lies more "
-                f"than {self._most:,} from both ends was cut out, before tokenising."
+                f"{self._source}: {self._long:,} text{'s' * (self._long > 1)} of more than {2 * self._most:,} "
+                f"characters cut to the first and the last {self._most:,} before tokenising."
             )
 
 
 def questions_of(raw: RawTable) -> list[Question]:
-    """Questions as they stand in a source, to be answered; they may have different numbers of choices.
+    """Questions of a source, to be answered; they may have different numbers of choices.
 
     Raises:
         DataError: if there are none.
@@ -272,7 +271,7 @@ def _text_names(raw: RawTable, count: int) -> tuple[str, ...]:
 
 
 def as_strings(raw: RawTable, column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, str | None]:
-    """A column of texts, nulls as empty ones, and what kind of numbers were made texts of, if any.
+    """A column as strings, nulls as "", and the type of the numbers that were converted, if any.
 
     Raises:
         DataError: if it holds neither texts nor numbers.
@@ -285,7 +284,7 @@ def as_strings(raw: RawTable, column: pa.ChunkedArray) -> tuple[pa.ChunkedArray,
         column = column.cast(pa.string())
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         values = [text_of(value) for value in column.to_pylist()]
-        if any(value is not None for value in values):  # else nothing but the texts is missing
+        if any(value is not None for value in values):  # else the column is empty
             numbers = str(kind)
         column = pa.chunked_array([values], pa.string())
     elif not pa.types.is_string(kind):
@@ -294,22 +293,22 @@ def as_strings(raw: RawTable, column: pa.ChunkedArray) -> tuple[pa.ChunkedArray,
 
 
 def _kept_rows(raw: RawTable, empty: np.ndarray[Any, np.dtype[np.bool_]], on_empty: OnEmpty) -> Kept:
-    """Which rows stay, None where all do."""
+    """The mask of the rows that are kept; None for all."""
     count = int(empty.sum())
     if count == 0:
         return None
     share = count / len(empty)
-    told = f"{raw.source}: {count:,} of {len(empty):,} rows ({share:.1%}) have an empty text"
+    problem = f"{raw.source}: {count:,} of {len(empty):,} rows ({share:.1%}) have an empty text"
     where = places(raw, np.flatnonzero(empty))
     if on_empty == "drop":
-        progress.note(f"{told}; they were dropped.")
+        progress.note(f"{problem}; they were dropped.")
         return ~empty
     if on_empty == "error" and share > EMPTY_SHARE:
         raise DataError(
-            f"{told} ({where}). Mend them, or choose with {set_to('data.on_empty', 'drop')} or "
+            f"{problem} ({where}). Fix them, or use {set_to('data.on_empty', 'drop')} or "
             f"{set_to('data.on_empty', 'keep')}."
         )
-    progress.warn(f"{told} ({where}); they were kept.")
+    progress.warn(f"{problem} ({where}); they were kept.")
     return None
 
 
@@ -326,7 +325,7 @@ def _texts_of_ids(ids: pa.ChunkedArray | list[Any]) -> pa.Array:
 
 
 def _check_ids(ids: Sequence[pa.Array], source: str) -> None:
-    """Refuse ids that are given twice, which are found by their hashes: a million of them take 8 MB more."""
+    """Refuse duplicate ids, which are found by their hashes: 8 MB per million."""
     hashes = [np.fromiter(map(hash, part.to_pylist()), dtype=np.int64, count=len(part)) for part in ids]
     if not hashes:
         return
@@ -338,6 +337,6 @@ def _check_ids(ids: Sequence[pa.Array], source: str) -> None:
     if twice := [value for value, count in values.items() if count > 1 and value not in ("", "None")]:
         more = f" and {len(twice) - _SHOWN:,} more" if len(twice) > _SHOWN else ""
         raise DataError(
-            f"{source}: ids stand more than once: {', '.join(twice[:_SHOWN])}{more}. Were files put together "
-            "twice? Take the copies out, or rename the id column if it does not number the rows."
+            f"{source}: ids occur more than once: {', '.join(twice[:_SHOWN])}{more}. Were files concatenated "
+            "twice? Remove the copies, or rename the id column if it does not identify rows."
         )

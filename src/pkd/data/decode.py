@@ -1,4 +1,4 @@
-"""Text files are opened in the encoding that is asked for, and a wrong one is told with a guess of the right one."""
+"""Open text files in a given encoding; an error about a wrong one guesses the right one."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _USUAL_ENCODINGS = ["utf_8", "cp1252", "cp1250", "cp1251", "gb18030", "big5", "s
 
 
 def text_lines(lines: Iterable[str], source: str) -> Iterator[str]:
-    """The texts of lines that end in a line feed, whatever else may stand in them; without their ends.
+    """Strip the line ends of lines that end in a line feed; other control characters stay.
 
-    A carriage return before the line feed goes with it. Where there is no line feed at all, carriage returns end lines,
-    as in old files of the Macintosh.
+    A carriage return before the line feed is stripped too. If a file has no line feed, carriage returns end its lines,
+    as in old Macintosh files.
 
     Args:
-        lines: of a file that was opened with newline="\\n", so that nothing else ends a line.
-        source: what they come from, for messages.
+        lines: of a file opened with newline="\\n", so that nothing else ends a line.
+        source: their file, for messages.
     """
     for number, line in enumerate(lines, start=1):
         text = line.rstrip("\r\n")
@@ -48,18 +48,18 @@ def _warn_of_json(line: str, source: str) -> None:
     except (ValueError, RecursionError):
         return
     progress.warn(
-        f"{source}: the first line is JSON, and is taken as a text like any other line. JSON lines with a column for "
-        "the text are read from a file whose name ends in .jsonl."
+        f"{source}: the first line is JSON, but is read as plain text. If the file holds JSON lines, its name must end "
+        "in .jsonl."
     )
 
 
 @contextmanager
 def open_text(path: Path, encoding: str, newline: str | None = None) -> Iterator[TextIO]:
-    """Open a text file; a mark of the byte order at its start is no text.
+    """Open a text file and skip its byte order mark.
 
     Raises:
-        RecipeError: if Python knows no such encoding.
-        DataError: with the offset of the first wrong byte and a guess, if the file is in another one.
+        RecipeError: if Python has no such encoding.
+        DataError: if the file has another encoding; gives the offset of the first wrong byte and a guess.
     """
     try:
         with _open(path, encoding, newline) as file:
@@ -71,18 +71,18 @@ def open_text(path: Path, encoding: str, newline: str | None = None) -> Iterator
 
 
 def codec(encoding: str) -> str:
-    """Python's name of an encoding; of UTF-8 the one in which a mark of the byte order is no text.
+    """Python's codec for an encoding; for UTF-8 the one that skips a byte order mark.
 
     Raises:
-        RecipeError: if Python knows no such encoding.
+        RecipeError: if Python has no such encoding.
     """
     try:
         name = codecs.lookup(encoding).name
-        io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # refuses what is no encoding of text, as hex
+        io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # refuses codecs that are not for text, such as hex
     except (LookupError, ValueError) as error:  # ValueError: a NUL in its name
         raise RecipeError(
-            f"{named('data.encoding')} is {encoding!r}, which is no text encoding that Python knows; give utf-8, "
-            "utf-16, cp1252."
+            f"{named('data.encoding')} is {encoding!r}, which is no text encoding that Python knows; give for instance "
+            "utf-8, utf-16 or cp1252."
         ) from error
     return "utf-8-sig" if name == "utf-8" else encoding
 
@@ -110,9 +110,9 @@ def _encoding_message(path: Path, encoding: str) -> str:
 
 
 def _guess(data: bytes) -> str | None:
-    """The likeliest encoding; where several fit alike, the commonest."""
-    telling = b"\n".join(line for line in data.splitlines() if not line.isascii())
-    found = charset_normalizer.from_bytes(telling, cp_isolation=_USUAL_ENCODINGS)
+    """The likeliest encoding; among equally likely ones the most common."""
+    beyond_ascii = b"\n".join(line for line in data.splitlines() if not line.isascii())
+    found = charset_normalizer.from_bytes(beyond_ascii, cp_isolation=_USUAL_ENCODINGS)
     ranked = sorted(found, key=lambda match: (match.chaos, -match.coherence, _USUAL_ENCODINGS.index(match.encoding)))
     return ranked[0].encoding if ranked else None
 
@@ -123,7 +123,7 @@ def _first_wrong_byte(path: Path, encoding: str) -> int:
     with path.open("rb") as file:
         while True:
             chunk = file.read(_BYTES_TO_GUESS_FROM)
-            waiting = len(decoder.getstate()[0])  # bytes of a character that the last chunk began
+            waiting = len(decoder.getstate()[0])  # bytes of an incomplete character at the end of the last chunk
             try:
                 decoder.decode(chunk, final=not chunk)
             except UnicodeError as error:

@@ -33,7 +33,7 @@ def read_race(folder: Path) -> RawTable:
             for article, question, options, answer in _questions(path):
                 asked.append((article, question))
                 choices.append(options)
-                labels.append(Readings(letter=answer_by_letter(answer, options, str(path)), place=None, text=None))
+                labels.append(Readings(letter=answer_by_letter(answer, options, str(path)), position=None, text=None))
                 groups.append(group)
     if not asked:
         raise DataError(f"{folder} has 0 rows; RACE has files as middle/1000.txt there.")
