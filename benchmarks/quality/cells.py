@@ -28,9 +28,10 @@ from pkd.data.outputs import Outputs
 from pkd.data.tokenize import encode
 from pkd.distillation.annotation import annotate_rows, open_shards
 from pkd.distillation.layers import LayerMap
+from pkd.distillation.ledger import term_rows
 from pkd.distillation.student import student_from
 from pkd.distillation.terms import TERMS, Term, TermInputs, objective_of, weighted
-from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments, term_rows
+from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
 from pkd.encoder.inference import answer_rows
 from pkd.encoder.load import LoadedClassifier, load_pretrained, load_teacher, without_bars
 from pkd.recipe.settings import LossSettings

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
 Reduction = Literal["mean", "sum"]
+Comparison = Literal["length", "none", "units"]
 
 
 def ce_loss(student_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -61,7 +62,7 @@ def set_ce_loss(student_logits: torch.Tensor, labels: torch.Tensor) -> torch.Ten
 
 
 def kd_loss(
-    student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float, reduction: Reduction = "mean"
+    student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float, reduction: Reduction = "sum"
 ) -> torch.Tensor:
     """L_DS: KL(softmax(z_t / T) ‖ softmax(z_s / T)) · T².
 
@@ -72,8 +73,8 @@ def kd_loss(
         student_logits: [B, C].
         teacher_logits: [B, C].
         temperature: T, above 0.
-        reduction: over the C classes: "mean" (the reference implementation's, which the published α and T were tuned
-            with) or "sum" (the textbook's divergence).
+        reduction: over the C classes: "sum" (the textbook's divergence, which means the same for 2 and for 150) or
+            "mean" (the reference implementation's, which the published α and T were tuned with).
 
     Returns:
         [B].
@@ -104,19 +105,16 @@ def score_kd_loss(student_scores: torch.Tensor, teacher_scores: torch.Tensor) ->
     return (at_least_float32(student_scores) - at_least_float32(teacher_scores))[:, 0].square()
 
 
-def set_kd_loss(
-    student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float, reduction: Reduction = "mean"
-) -> torch.Tensor:
+def set_kd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float) -> torch.Tensor:
     """L_DS of a set of labels: binary cross-entropy of sigmoid(z_s / T) with sigmoid(z_t / T), times T².
 
-    It is least, though not 0, where the student answers as the teacher; the divergence of the two, which `kd_loss`
-    takes for classes, has the same gradient.
+    A mean over the labels, as L_CE is: each is a question of its own. It is least, though not 0, where the student
+    answers as the teacher; the divergence of the two, which `kd_loss` takes for classes, has the same gradient.
 
     Args:
         student_logits: [B, C].
         teacher_logits: [B, C].
         temperature: T, above 0.
-        reduction: over the C classes, "mean" or "sum".
 
     Returns:
         [B].
@@ -124,33 +122,41 @@ def set_kd_loss(
     student = at_least_float32(student_logits) / temperature
     teacher = torch.sigmoid(at_least_float32(teacher_logits) / temperature)
     losses = F.binary_cross_entropy_with_logits(student, teacher, reduction="none")  # [B, C]
-    return _reduce(losses, reduction, dim=(-1,)) * temperature**2
+    return losses.mean(dim=-1) * temperature**2
 
 
 def pt_loss(
     student_cls_states: torch.Tensor,
     teacher_cls_states: torch.Tensor,
-    normalize: bool = True,
+    normalize: Comparison | bool = "length",
     reduction: Reduction = "mean",
+    deviations: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """L_PT: squared distance of the [CLS] states of layer pairs, each state brought to length 1 first.
+    """L_PT: squared distance of the [CLS] states of layer pairs.
 
     Args:
         student_cls_states: [B, K, H], of the student layers of the map.
         teacher_cls_states: [B, K, H], of the teacher layers that teach them.
-        normalize: bring each state to length 1 (the paper); False compares them as they are (an option of the
-            reference implementation).
+        normalize: "length" brings each state to length 1 (the paper), "none" compares them as they are (an option of
+            the reference implementation), "units" standardises both by each unit's mean and deviation in the teacher,
+            of which the means cancel; True and False are the first two.
         reduction: over the K layers and H units: "mean" (the reference implementation's, which the published β was
             tuned with) or "sum" (the paper's); the sum is K · H times the mean.
+        deviations: [K, H], each unit's over the training rows in the teacher; "units" alone needs them.
 
     Returns:
         [B].
     """
     student = at_least_float32(student_cls_states)
     teacher = at_least_float32(teacher_cls_states)
-    if normalize:
+    if normalize in ("length", True):
         student, teacher = F.normalize(student, dim=-1), F.normalize(teacher, dim=-1)
-    return _reduce((student - teacher).square(), reduction, dim=(-2, -1))
+    difference = student - teacher
+    if normalize == "units":
+        if deviations is None:
+            raise ValueError("normalize is 'units', which needs the deviations of the teacher's units.")
+        difference = difference / deviations.to(difference)
+    return _reduce(difference.square(), reduction, dim=(-2, -1))
 
 
 def pkd_loss(

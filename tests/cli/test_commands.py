@@ -118,7 +118,8 @@ def test_a_recipe_is_checked_and_run_and_kept(pkd: Run, workspace: Path, tmp_pat
     code, _, told = pkd("run", recipe, "--set", "students.0.beta=7")
     assert code == 0
     assert "students" in told
-    assert "beta 100" in told
+    assert "loss.beta" in told
+    assert "→ 7" in told
 
 
 def test_every_line_is_a_text_or_a_pair() -> None:

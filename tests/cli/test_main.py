@@ -148,7 +148,8 @@ def test_a_place_without_a_model_is_told_before_the_heavy_libraries_are_loaded(t
 def test_the_printed_recipe_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(pkd("recipe").stdout, encoding="utf-8")
-    assert read_recipe(path).students[0].beta == 100
+    student = read_recipe(path).students[0]
+    assert (student.patience, student.beta, student.kd_reduction, student.normalize) == (None, None, "sum", "length")
 
 
 def test_a_recipe_file_is_replaced_only_when_asked(tmp_path: Path) -> None:

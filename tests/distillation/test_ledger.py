@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
@@ -9,8 +10,10 @@ from conftest import make_teacher
 from pkd.data.batching import Collator, TokenRows
 from pkd.distillation.annotation import annotate_rows
 from pkd.distillation.layers import LayerMap
-from pkd.distillation.ledger import beta_elsewhere, measure_terms
+from pkd.distillation.ledger import TermEntry, beta_elsewhere, measure_terms
 from pkd.distillation.student import student_from
+from pkd.distillation.units import unit_deviations
+from pkd.errors import RecipeError
 from pkd.losses import kd_loss
 from pkd.recipe.settings import LossSettings
 
@@ -44,7 +47,7 @@ def test_the_terms_of_few_labelled_rows_are_those_of_the_mean_over_all_rows(
 ) -> None:
     student, settings, layer_map = (
         student_from(make_teacher(), 2).eval(),
-        LossSettings(alpha=alpha),
+        LossSettings(alpha=alpha, beta=100.0),
         LayerMap.skip(4, 2),
     )
     batch = {**batches[0], "labels": torch.where(torch.arange(20) < 2, batches[0]["labels"], -100)}
@@ -59,6 +62,74 @@ def test_the_terms_of_few_labelled_rows_are_those_of_the_mean_over_all_rows(
         gradients = torch.autograd.grad(part, list(student.parameters()), retain_graph=True, allow_unused=True)
         norm = torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm()
         assert entries[name].gradient_norm == pytest.approx(norm.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("normalize", ["length", "none", "units"])
+def test_the_weight_of_a_share_is_the_one_that_gives_it(batches: list[dict[str, torch.Tensor]], normalize: str) -> None:
+    student, layer_map = student_from(make_teacher(), 2), LayerMap.skip(4, 2)
+    deviations = torch.linspace(0.5, 2, 16)[None] if normalize == "units" else None
+
+    def entries(**loss: object) -> dict[str, TermEntry]:
+        settings = LossSettings(normalize=normalize, **loss)  # type: ignore[arg-type]
+        return {e.name: e for e in measure_terms(student, batches, settings, layer_map, deviations=deviations)}
+
+    asked = entries(patience=0.3)
+    beta = asked["pt"].weight
+    assert asked["pt"].share == pytest.approx(0.3, abs=1e-4)
+    assert beta == float(f"{beta:.4g}")
+    given = entries(beta=beta)
+    assert given["pt"].gradient_norm == pytest.approx(asked["pt"].gradient_norm, rel=1e-5)
+    assert given["pt"].share == pytest.approx(asked["pt"].share, rel=1e-5)
+    # by hand: β · n / (β · n + the others) = 0.3, with n the norm at β = 1
+    one, others = entries(beta=1.0)["pt"].gradient_norm, asked["ce"].gradient_norm + asked["kd"].gradient_norm
+    assert beta == pytest.approx(0.3 / 0.7 * others / one, rel=1e-3)
+
+
+@pytest.mark.parametrize("loss", [{"beta": 1e-6}, {"alpha": 0.001, "beta": 0.0}, {"alpha": 0.001, "patience": 0.4}])
+def test_a_small_term_is_told_with_the_weight_that_gives_it_a_twentieth(
+    batches: list[dict[str, torch.Tensor]], loss: dict[str, float]
+) -> None:
+    student, layer_map = student_from(make_teacher(), 2), LayerMap.skip(4, 2)
+    small, dial = ("pt", "beta") if "alpha" not in loss else ("kd", "alpha")
+
+    def entry(**changed: float) -> TermEntry:
+        of = measure_terms(student, batches, LossSettings(**{**loss, **changed}), layer_map)
+        return next(each for each in of if each.name == small)
+
+    found = entry()
+    assert found.share < 0.05
+    assert found.needed is not None
+    assert entry(**{dial: found.needed}).share == pytest.approx(0.05, abs=2e-3)
+    assert entry(**{dial: found.needed}).share >= 0.05 - 1e-9
+    assert entry(**{dial: found.needed}).needed is None
+
+
+def test_a_term_without_a_gradient_has_no_weight_that_gives_it_a_share(batches: list[dict[str, torch.Tensor]]) -> None:
+    batch = batches[0]
+    student = make_teacher().eval()
+    states = student(
+        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], output_hidden_states=True
+    ).hidden_states[2][:, None, 0]
+    same = {**batch, "teacher_cls_states": states.detach()}
+    with pytest.raises(RecipeError, match="Patience has no gradient as the student starts"):
+        measure_terms(student, [same], LossSettings(patience=0.3, normalize="none"), LayerMap(((2, 2),)))
+
+
+def test_units_that_hardly_vary_do_not_decide_the_distance(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    states = random.normal(5, 2, (64, 3)).astype(np.float32)
+    states[:, 1], states[:, 2] = 7.0, 1e3 + states[:, 2]
+    rows = datasets.Dataset.from_dict(
+        {"teacher_cls_states": [{"1": row.tolist(), "2": [1.0, 2.0, 3.0]} for row in states]},
+        features=datasets.Features(
+            {"teacher_cls_states": {name: datasets.List(datasets.Value("float32"), length=3) for name in ("1", "2")}}
+        ),
+    )
+    expected = states.astype(np.float64).std(axis=0)
+    deviations = unit_deviations(rows, [1, 2]).numpy()
+    np.testing.assert_allclose(deviations[0, [0, 2]], expected[[0, 2]], rtol=1e-5)
+    assert deviations[0, 1] == pytest.approx(0.01 * np.sqrt((expected**2).mean()), rel=1e-5)
+    assert deviations[1].tolist() == [1, 1, 1]
 
 
 def test_measuring_leaves_the_student_as_it_was(batches: list[dict[str, torch.Tensor]]) -> None:

@@ -47,9 +47,34 @@ def test_controls_share_the_students_start_and_are_not_made_twice() -> None:
 
 def test_methods_leave_of_the_loss_what_they_use() -> None:
     plans = {c[0].method: c[0] for c in plan_students(recipe({}, {"method": "kd"}, {"method": "ft"}), 6)}
-    assert (plans["pkd-skip"].loss.alpha, plans["pkd-skip"].loss.beta) == (0.5, 100)
+    assert (plans["pkd-skip"].loss.alpha, plans["pkd-skip"].loss.beta, plans["pkd-skip"].loss.patience) == (
+        0.5,
+        None,
+        0.1,
+    )
     assert (plans["kd"].loss.alpha, plans["kd"].loss.beta, plans["kd"].layer_map) == (0.5, 0, None)
     assert (plans["ft"].loss.alpha, plans["ft"].loss.beta, plans["ft"].unlabelled) == (0, 0, False)
+
+
+def test_patience_is_a_share_or_a_number_and_nothing_of_it_is_kd() -> None:
+    def loss(**student: object) -> tuple[float | None, float | None]:
+        plan = plan_students(recipe(student), 6)[0][0]
+        return plan.loss.patience, plan.loss.beta
+
+    assert (loss(), loss(patience=0.3), loss(beta=7)) == ((0.1, None), (0.3, None), (None, 7))
+    assert loss(patience=0) == loss(beta=0) == loss(method="kd", patience=0.3) == (None, 0)
+    none = plan_students(recipe({"patience": 0}), 6)[0][0]
+    assert [control.name for control in plan_controls([none], has_unlabelled=False)] == ["kd-L3-spread", "ft-L3-spread"]
+
+
+def test_a_student_that_starts_as_what_it_is_taught_takes_a_number_for_its_patience() -> None:
+    """Its states have no distance to the teacher's yet, so that no weight has a share of the gradient."""
+    same = {"layer_map": [[1, 1], [2, 2]], "start": "first"}
+    plan = plan_students(recipe(same), 6)[0][0]
+    assert (plan.loss.patience, plan.loss.beta) == (None, 100)
+    with pytest.raises(RecipeError, match=r"^patience is 0\.3, but the student starts with the very layers"):
+        plan_students(recipe({**same, "patience": 0.3}), 6)
+    assert plan_students(recipe({**same, "start": "spread", "patience": 0.3}), 6)[0][0].loss.patience == 0.3
 
 
 def test_training_settings_of_a_student_stand_before_the_recipes() -> None:

@@ -13,6 +13,7 @@ from pkd.distillation.terms import (
     describe_objective,
     objective_of,
     rows_with,
+    weighed,
     weighted,
 )
 from pkd.losses import ce_loss, kd_loss, pkd_loss, pt_loss
@@ -76,7 +77,8 @@ def test_what_ce_holds_for_a_row_without_a_label_reaches_neither_loss_nor_log() 
 
 
 def test_the_objective_in_words_is_what_is_computed() -> None:
-    assert describe_objective(LossSettings(), SINGLE_LABEL, unlabelled=True) == [
+    published = LossSettings(beta=100.0, kd_reduction="mean")
+    assert describe_objective(published, SINGLE_LABEL, unlabelled=True) == [
         "loss of a row = 0.5 · ce + 0.5 · kd + 100 · pt",
         "loss of an unlabelled row = kd + 100 · pt",
         "ce = −log p_student(label)",
@@ -88,13 +90,28 @@ def test_the_objective_in_words_is_what_is_computed() -> None:
         "loss of a row = kd",
         "kd = (z_student − z_teacher)²",
     ]
-    summed = LossSettings(kd_reduction="sum", pt_reduction="sum", normalize=False)
+    summed = LossSettings(beta=100.0, pt_reduction="sum", normalize=False)
     assert describe_objective(summed, MULTI_LABEL) == [
         "loss of a row = 0.5 · ce + 0.5 · kd + 100 · pt",
         "ce = BCE(σ(z_student), labels) / C (mean over the C classes)",
-        "kd = T² · BCE(σ(z_student / T), σ(z_teacher / T)) (sum over classes), T = 10",
+        "kd = T² · BCE(σ(z_student / T), σ(z_teacher / T)) / C (mean over the C classes), T = 10",
         "pt = Σ_j ‖h_student,j − h_teacher,I(j)‖² (sum over layers and units)",
     ]
+
+
+def test_a_share_of_the_gradient_stands_in_the_words_until_its_weight_is_measured() -> None:
+    told = describe_objective(LossSettings(patience=0.3, normalize="units"), SINGLE_LABEL, unlabelled=True)
+    assert told[:3] == [
+        "loss of a row = 0.5 · ce + 0.5 · kd + β · pt",
+        "loss of an unlabelled row = kd + β · pt",
+        "β: so large that pt has 30 % of the gradient's norm as the student starts",
+    ]
+    assert "(h_student,j − μ_I(j)) / σ_I(j) − (h_teacher,I(j) − μ_I(j)) / σ_I(j)" in told[-1]
+    with pytest.raises(ValueError, match="not measured yet"):
+        TERMS[2].weight(LossSettings(patience=0.3))
+    assert weighed(LossSettings(patience=0.3), 70.0) == LossSettings(beta=70.0)
+    assert weighed(LossSettings(beta=5.0), 70.0) == LossSettings(beta=5.0)
+    assert names(LossSettings(patience=0.0)) == ["ce", "kd"]
 
 
 def test_naming_the_terms_does_not_import_torch() -> None:

@@ -66,7 +66,9 @@ def curves(folder: Path) -> dict[str, list[dict[str, float]]]:
     }  # fmt: skip
     student = PatientTrainer(
         student_from(teacher.model, 2),
-        PatientTrainingArguments(str(folder / "student"), **_TRAINING, temperature=4, alpha=0.7, beta=50),
+        PatientTrainingArguments(
+            str(folder / "student"), **_TRAINING, temperature=4, alpha=0.7, beta=50, kd_reduction="mean"
+        ),
         layer_map=LayerMap.skip(4, 2),
         train_dataset=with_unlabelled(annotated["train"], annotated["unlabelled"]),
         eval_dataset=encode(dev, tokenizer, 64),

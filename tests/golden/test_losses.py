@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.special import log_softmax, softmax
 
-from pkd.losses import ce_loss, kd_loss, pkd_loss, pt_loss
+from pkd.losses import ce_loss, kd_loss, pkd_loss, pt_loss, set_ce_loss, set_kd_loss
 
 
 def test_ce_of_even_odds_is_log_two() -> None:
@@ -28,7 +28,37 @@ def test_kd_worked_by_hand() -> None:
     by_hand = 4 * (0.75 * math.log(1.5) + 0.25 * math.log(0.5))
     assert by_hand == pytest.approx(0.523248, abs=1e-6)
     assert kd_loss(student, teacher, temperature=2, reduction="sum").item() == pytest.approx(by_hand, rel=1e-6)
-    assert kd_loss(student, teacher, temperature=2).item() == pytest.approx(by_hand / 2, rel=1e-6)  # mean of 2 classes
+    assert kd_loss(student, teacher, temperature=2).item() == pytest.approx(by_hand, rel=1e-6)
+    mean = kd_loss(student, teacher, temperature=2, reduction="mean").item()
+    assert mean == pytest.approx(by_hand / 2, rel=1e-6)  # over the 2 classes
+
+
+def test_summed_kd_means_the_same_whatever_the_number_of_classes() -> None:
+    # classes that neither gives any probability add nothing to the sum, and divide the mean
+    few = [torch.tensor([[2.0, 0.0]]), torch.tensor([[0.5, 0.0]])]
+    many = [torch.cat([logits, torch.full((1, 148), -1e4)], dim=1) for logits in few]
+    assert kd_loss(*many, temperature=2).item() == pytest.approx(kd_loss(*few, temperature=2).item(), rel=1e-6)
+    mean_of_few, mean_of_many = (kd_loss(*each, temperature=2, reduction="mean").item() for each in (few, many))
+    assert mean_of_many == pytest.approx(mean_of_few * 2 / 150, rel=1e-6)
+
+
+def test_kd_of_sets_stays_a_mean_over_the_labels_as_ce_does() -> None:
+    # σ(0) = 1/2 of both labels: BCE = ln 2 each, and so is their mean; times T² = 4
+    zeros = torch.zeros(1, 2)
+    assert set_kd_loss(zeros, zeros, temperature=2).item() == pytest.approx(4 * math.log(2), rel=1e-6)
+    assert set_ce_loss(zeros, torch.tensor([[1.0, 0.0]])).item() == pytest.approx(math.log(2), rel=1e-6)
+
+
+def test_pt_by_units_worked_by_hand() -> None:
+    # differences 3 − 1 = 2 and 4 − 0 = 4, over deviations 1 and 2: 2² + 2² = 8, a mean of 4; means would cancel
+    student, teacher = torch.tensor([[[3.0, 4.0]]]), torch.tensor([[[1.0, 0.0]]])
+    deviations = torch.tensor([[1.0, 2.0]])
+    assert pt_loss(student, teacher, "units", "sum", deviations).item() == pytest.approx(8)
+    assert pt_loss(student, teacher, "units", deviations=deviations).item() == pytest.approx(4)
+    standardised = pt_loss((student - 7) / deviations, (teacher - 7) / deviations, "none", "sum")
+    assert standardised.item() == pytest.approx(8)
+    with pytest.raises(ValueError, match="needs the deviations"):
+        pt_loss(student, teacher, "units")
 
 
 def test_pt_worked_by_hand() -> None:

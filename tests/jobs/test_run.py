@@ -23,6 +23,7 @@ from pkd.jobs.run import RunResult, run
 from pkd.recipe.reading import recipe_from
 from pkd.reporting.results import ComparisonRecord, FlipRecord, ModelRecord, RunRecord, read_results
 from pkd.storage.fingerprint import sha256_of_file
+from pkd.storage.seal import read_manifest
 
 TRAINING = {"num_train_epochs": 2, "learning_rate": 1e-3, "device": "cpu", "precision": "float32"}
 
@@ -87,7 +88,7 @@ def test_a_run_records_every_model_comparison_and_where_it_came_from(finished: R
     student = next(record for record in models if record.name == "pkd-skip-L2-first")
     assert (student.start_layers, student.layer_map, student.split, student.rows) == ([1, 2], [(1, 2)], "test", 60)
     assert {"accuracy", "f1", "macro_f1", "mcc", "cross_entropy", "ece", "agreement", "kl"} == set(student.scores)
-    assert student.settings["beta"] == 100
+    assert (student.settings["patience"], student.settings["beta"] > 0) == (0.1, True)
     assert any("loss/pt" in entry for entry in student.history)
     assert student.selection["on"] == "eval"
     assert next(record for record in models if record.name == "more").unlabelled_rows == 40
@@ -95,6 +96,33 @@ def test_a_run_records_every_model_comparison_and_where_it_came_from(finished: R
     assert the_run.rows == {"train": 160, "eval": 60, "test": 60, "unlabelled": 40}
     assert {"teacher", "data train", "data test"} <= set(the_run.fingerprints)
     assert the_run.versions["torch"]
+
+
+def test_the_size_of_each_term_is_measured_once_a_student_and_stands_in_the_record_the_page_and_the_stage(
+    finished: RunResult,
+) -> None:
+    students = [record for record in finished.records if isinstance(record, ModelRecord) and record.role != "teacher"]
+    measured = {"pkd-skip": ["ce", "kd", "pt"], "kd": ["ce", "kd"], "ft": []}
+    for one in students:
+        assert [term.name for term in one.terms] == measured[one.method or ""]
+        if (one.method or "").startswith("pkd"):
+            patience = one.terms[2]
+            assert (patience.asked, patience.weight) == (0.1, one.settings["beta"])
+            assert patience.share == pytest.approx(0.1, abs=1e-4)
+            assert sum(term.share for term in one.terms) == pytest.approx(1)
+            sealed = read_manifest(finished.folder / "sizes" / one.name)
+            assert sealed is not None
+            assert sealed.facts["terms"][2]["weight"] == patience.weight
+            trained = read_manifest(finished.folder / one.folder)
+            assert trained is not None
+            assert trained.inputs["beta"] == patience.weight
+    by_name = {(one.name, one.seed): one.settings["beta"] for one in students}
+    assert by_name["more", 42] == by_name["more", 43]
+    first = next(one for one in students if one.name == "more")
+    assert f"pt 10.0 % (β = {first.terms[2].weight:g})" in finished.report.read_text(encoding="utf-8")
+    card = (finished.folder / first.folder / "README.md").read_text(encoding="utf-8")
+    assert f"pt 10.0 % (β = {first.terms[2].weight:g})" in card
+    assert f"loss of a row = 0.5 · ce + 0.5 · kd + {first.terms[2].weight:g} · pt" in card
 
 
 def test_it_says_of_each_term_and_start_whether_it_helped(finished: RunResult) -> None:

@@ -109,7 +109,7 @@ def test_accumulated_batches_give_the_large_batchs_gradient_with_unlabelled_rows
     def gradient(batch: int, steps: int) -> dict[str, torch.Tensor]:
         args = arguments(
             tmp_path, PatientTrainingArguments, per_device_train_batch_size=batch, gradient_accumulation_steps=steps,
-            max_steps=1, max_grad_norm=0.0, save_strategy="no",
+            max_steps=1, max_grad_norm=0.0, save_strategy="no", beta=100.0,
         )  # fmt: skip
         student = without_dropout(student_from(make_teacher(), 2, "spread"))
         return one_step(PatientInOrder(student, args, layer_map=LayerMap.skip(4, 2), train_dataset=rows))
@@ -403,9 +403,9 @@ def test_a_resume_with_another_loss_map_or_other_rows_is_refused_with_the_differ
         feature=datasets.Features({"3": annotated.features["teacher_cls_states"]["2"]}),
     )
     for other, told in (
-        (trainer(beta=1.0), r"loss\.beta 100\.0 → 1\.0"),
+        (trainer(beta=1.0), r"loss\.beta .* → 1\.0"),
         (trainer(temperature=2.0, alpha=0.9), r"loss\.alpha 0\.5 → 0\.9; loss\.temperature 10\.0 → 2\.0"),
-        (trainer(normalize=False), "loss.normalize True → False"),
+        (trainer(normalize=False), "loss.normalize length → none"),
         (trainer(rows=backwards), "row_contents"),
         (trainer(((1, 3),), moved), r"layer_map \[\[1, 2\]\] → \[\[1, 3\]\]"),
     ):
@@ -473,7 +473,7 @@ def test_rows_that_lack_what_the_loss_needs_are_refused_at_the_door(
     plain = annotated.remove_columns(["teacher_logits", "teacher_cls_states"])
     with pytest.raises(DataError, match="no column 'teacher_logits'"):
         PatientTrainer(student, args, layer_map=LayerMap.skip(4, 3), train_dataset=plain)
-    with pytest.raises(RecipeError, match=r"beta is 100\.0, but there is no layer map"):
+    with pytest.raises(RecipeError, match=r"patience is 0\.1, but there is no layer map"):
         PatientTrainer(student, args, train_dataset=annotated)
 
 
@@ -482,6 +482,49 @@ def test_settings_of_the_loss_are_checked_and_keyword_only(tmp_path: Path, wrong
     with pytest.raises(RecipeError, match=next(iter(wrong))):
         PatientTrainingArguments(str(tmp_path), **wrong)
     assert PatientTrainingArguments(str(tmp_path)).output_dir == str(tmp_path)
+    with pytest.raises(RecipeError, match=r"patience is 0\.3, and beta is 5: .* give one of the two"):
+        PatientTrainingArguments(str(tmp_path), patience=0.3, beta=5)
+    assert PatientTrainingArguments(str(tmp_path), normalize=False).normalize == "none"
+
+
+@pytest.mark.parametrize("normalize", ["length", "units"])
+def test_a_share_of_patience_is_measured_before_the_first_step_and_kept_by_a_training_that_goes_on(
+    annotated: datasets.Dataset, tmp_path: Path, normalize: str
+) -> None:
+    def trainer(folder: Path, stop_at: int | None = None, **loss: Any) -> PatientTrainer:
+        args = arguments(folder, PatientTrainingArguments, num_train_epochs=1, normalize=normalize, **loss)
+
+        class Stop(TrainerCallback):
+            def on_step_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+                if state.global_step == stop_at:
+                    progress.request_stop(75)
+
+        return PatientTrainer(
+            student_from(make_teacher(), 2), args, layer_map=LayerMap.skip(4, 2), train_dataset=annotated,
+            callbacks=[Stop()],
+        )  # fmt: skip
+
+    whole = trainer(tmp_path / "whole", patience=0.3)
+    assert whole.loss_settings.beta is None
+    whole.train(resume_from_checkpoint=True)
+    beta = whole.loss_settings.beta
+    assert beta is not None
+    assert beta > 0
+    given = trainer(tmp_path / "given", beta=beta)
+    given.train(resume_from_checkpoint=True)
+    try:
+        with pytest.raises(Stopped):
+            trainer(tmp_path / "stopped", stop_at=4, patience=0.3).train(resume_from_checkpoint=True)
+    finally:
+        progress.clear_stop()
+    again = trainer(tmp_path / "stopped", patience=0.3)
+    with torch.no_grad():  # what was measured is read, and not measured again
+        again.model.classifier.weight.add_(1.0)
+    again.train(resume_from_checkpoint=True)
+    assert again.loss_settings.beta == beta
+    for other in (given, again):
+        for name, weight in whole.model.state_dict().items():
+            assert torch.equal(weight, other.model.state_dict()[name]), name
 
 
 def test_text_rows_are_encoded_with_the_tokenizer(tmp_path: Path) -> None:

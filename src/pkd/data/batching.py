@@ -257,6 +257,18 @@ def stored_teacher_layers(dataset: datasets.Dataset) -> tuple[int, ...]:
     return tuple(sorted(int(layer) for layer in states)) if states else ()
 
 
+def stored_states(dataset: datasets.Dataset, layers: Sequence[int]) -> Iterator[np.ndarray]:
+    """The teacher's [CLS] states of annotated rows, some rows at a time, [B, K, H]; each choice of several is a row."""
+    rows = dataset.with_format("arrow")
+    several = "choice_lengths" in dataset.column_names
+    choices = int(dataset.features["choice_lengths"].length) if several else 1
+    names = ["teacher_cls_states"]
+    for begin in range(0, len(dataset), _ROWS_AT_A_TIME):
+        states = _cls_states(rows.select_columns(names)[begin : begin + _ROWS_AT_A_TIME], layers)  # [B, K, N · H]
+        of_choices = states.reshape(*states.shape[:2], choices, -1)  # [B, K, N, H]
+        yield of_choices.swapaxes(1, 2).reshape(-1, len(layers), of_choices.shape[-1])
+
+
 def is_labelled(labels: torch.Tensor) -> torch.Tensor:
     """Mask of the rows that have a label, [B] bool, for labels of any kind."""
     if labels.is_floating_point():

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pkd.distillation.layers import LayerMap, layer_map_of
+from pkd.distillation.ledger import Sizes
 from pkd.distillation.student import start_layers
-from pkd.distillation.terms import TERMS, objective_of
+from pkd.distillation.terms import TERMS, objective_of, weighed
 from pkd.errors import RecipeError
 from pkd.recipe.reading import validate
 from pkd.recipe.rules import starts_of
 from pkd.recipe.schema import Recipe, loss_of, method_label, start_label
 from pkd.recipe.settings import LossSettings, StudentSettings, TrainingSettings
-from pkd.recipe.spelling import about_student
+from pkd.recipe.spelling import about_student, named, set_to
 from pkd.training.schedule import student_schedule
+
+PUBLISHED_BETA = 100.0  # the weight of patience where a share says nothing, and nobody gives a number
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,24 @@ class StudentPlan:
     training: TrainingSettings
     unlabelled: bool
     projection: bool = False
+    sizes: Sizes | None = None  # of its terms, measured as it starts
+
+    @property
+    def starts_taught(self) -> bool:
+        """Whether patience has nothing to teach yet as the student starts."""
+        return self.pretrained is None and _starts_taught(self.layer_map, self.start_layers)
+
+    @property
+    def measured_beta(self) -> float | None:
+        """The β that the share of the gradient came to; None where β is a number, or nothing is measured yet."""
+        if self.loss.patience_share is None or self.sizes is None:
+            return None
+        return next((entry.weight for entry in self.sizes.terms if entry.name == "pt"), 0.0)
+
+    @property
+    def weighed_loss(self) -> LossSettings:
+        """The loss with every weight a number, where it is known."""
+        return self.loss if self.measured_beta is None else weighed(self.loss, self.measured_beta)
 
     def inputs(self) -> dict[str, Any]:
         """What the plan adds to the fingerprint of a trained student."""
@@ -103,20 +124,36 @@ def _plan(recipe: Recipe, student: StudentSettings, start: str | list[int], teac
     several = len(starts_of(student)) > 1
     has_patience = any(other.method == "pkd" for other in recipe.students)
     default_name = f"{method_label(student)}-L{layers}-{label}"
+    started = tuple(range(1, layers + 1) if student.pretrained else start_layers(start, teacher_layers, layers))
+    layer_map = layer_map_of(student.layer_map, teacher_layers, layers) if student.method == "pkd" else None
+    if loss.patience_share and student.pretrained is None and _starts_taught(layer_map, started):
+        if student.patience is not None:
+            raise RecipeError(
+                f"{named('patience')} is {student.patience:g}, but the student starts with the very layers "
+                "that its teacher layers teach: there is no distance yet that could have a share of the gradient. Give "
+                f"its weight as a number ({set_to('beta', 100)}), another layer map or another start."
+            )
+        loss = dataclasses.replace(loss, beta=PUBLISHED_BETA, patience=None)
     return StudentPlan(
         name=(f"{student.name}-{label}" if several else student.name) if student.name else default_name,
         role="control" if student.method != "pkd" and has_patience else "student",
         method=method_label(student),
         layers=layers,
         start=label,
-        start_layers=tuple(range(1, layers + 1) if student.pretrained else start_layers(start, teacher_layers, layers)),
+        start_layers=started,
         pretrained=student.pretrained,
-        layer_map=layer_map_of(student.layer_map, teacher_layers, layers) if student.method == "pkd" else None,
+        layer_map=layer_map,
         loss=loss,
         training=training_of(recipe, student),
         unlabelled=student.unlabelled and student.method != "ft",
         projection=student.projection,
     )
+
+
+def _starts_taught(layer_map: LayerMap | None, started: Sequence[int]) -> bool:
+    """Whether a student computes, as it starts, exactly the states that its teacher's layers would teach it."""
+    pairs = layer_map.pairs if layer_map else ()
+    return bool(pairs) and all(own == of and tuple(started[:own]) == tuple(range(1, own + 1)) for own, of in pairs)
 
 
 def training_of(recipe: Recipe, student: StudentSettings) -> TrainingSettings:
@@ -133,7 +170,10 @@ def _control(student: StudentPlan, method: str) -> StudentPlan:
         method=method,
         layer_map=None,
         projection=False,
-        loss=dataclasses.replace(student.loss, beta=0.0, alpha=student.loss.alpha if method == "kd" else 0.0),
+        loss=dataclasses.replace(
+            student.loss, beta=0.0, patience=None, alpha=student.loss.alpha if method == "kd" else 0.0
+        ),
+        sizes=None,
         unlabelled=student.unlabelled and method != "ft",
     )
 

@@ -7,16 +7,19 @@ terms, diagnosis measures them, plans, cards and charts name them. A new term on
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pkd.recipe.settings import LossSettings
+from pkd.recipe.settings import LossSettings, comparison
 
 if TYPE_CHECKING:
     import torch
 
     from pkd.tasks import TaskKind
+
+WEAK = 0.05  # below this share of the gradient a term moves next to nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,7 @@ class TermInputs:
         teacher_logits: [B, C].
         cls_states: [B, K, H], the student's, in the teacher's width; the choices of a multiple choice count as layers.
         teacher_cls_states: [B, K, H].
+        deviations: [K, H], each unit's over the training rows in the teacher, where states are compared by it.
     """
 
     settings: LossSettings
@@ -40,6 +44,7 @@ class TermInputs:
     teacher_logits: torch.Tensor | None = None
     cls_states: torch.Tensor | None = None
     teacher_cls_states: torch.Tensor | None = None
+    deviations: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,22 +54,28 @@ class Term:
     Attributes:
         name: in logs (`loss/NAME`), records and formulas.
         symbol: the paper's.
+        weight_symbol: the paper's of its weight.
         title: of its curve.
         reads: the teacher's columns that it compares with.
         settings: the keys of `LossSettings` that this term alone reads, besides its weight.
         weight: in the loss of a labelled row.
         unlabelled_weight: in the loss of a row without a label.
+        share: of the gradient, where that is asked for and the weight follows from it.
+        dial: the key that weighs it; the others follow from the rest.
         row_losses: its value per row, [B].
         formula: the value in words.
     """
 
     name: str
     symbol: str
+    weight_symbol: str
     title: str
     reads: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     weight: Callable[[LossSettings], float]
     unlabelled_weight: Callable[[LossSettings], float]
+    share: Callable[[LossSettings], float | None] = lambda settings: None
+    dial: str = ""
     row_losses: Callable[[TermInputs], torch.Tensor]
     formula: Callable[[LossSettings, TaskKind], str]
 
@@ -76,11 +87,19 @@ def objective_of(settings: LossSettings, *, unlabelled: bool) -> list[Term]:
         settings: of the loss.
         unlabelled: whether rows without a label are among the training rows.
     """
-    return [
-        term
-        for term in TERMS
-        if term is TERMS[0] or term.weight(settings) > 0 or (unlabelled and term.unlabelled_weight(settings) > 0)
-    ]
+    return [term for term in TERMS if term is TERMS[0] or reaches_the_loss(term, settings, unlabelled=unlabelled)]
+
+
+def reaches_the_loss(term: Term, settings: LossSettings, *, unlabelled: bool) -> bool:
+    """Whether a term has some weight, or some share of the gradient, in a training."""
+    if (share := term.share(settings)) is not None:
+        return share > 0
+    return term.weight(settings) > 0 or (unlabelled and term.unlabelled_weight(settings) > 0)
+
+
+def weighed(settings: LossSettings, beta: float) -> LossSettings:
+    """The settings with the β that a share of the gradient came to; those that say β stay as they are."""
+    return settings if settings.patience_share is None else dataclasses.replace(settings, beta=beta, patience=None)
 
 
 def columns_read(terms: Sequence[Term]) -> set[str]:
@@ -124,24 +143,31 @@ def describe_objective(settings: LossSettings, kind: TaskKind, *, unlabelled: bo
     >>> describe_objective(LossSettings(alpha=0.0, beta=0.0), SINGLE_LABEL)
     ['loss of a row = ce', 'ce = −log p_student(label)']
     """
-    terms = [
-        term
-        for term in objective_of(settings, unlabelled=unlabelled)
-        if term.weight(settings) > 0 or (unlabelled and term.unlabelled_weight(settings) > 0)
-    ]
-    lines = [f"loss of a row = {_sum(terms, [term.weight(settings) for term in terms])}"]
+    terms = [term for term in TERMS if reaches_the_loss(term, settings, unlabelled=unlabelled)]
+    by_share = [term for term in terms if term.share(settings) is not None]
+
+    def total(weight_of: Callable[[Term], float]) -> str:
+        parts = [_part(term, None if term in by_share else weight_of(term)) for term in terms]
+        return " + ".join(part for part in parts if part)
+
+    lines = [f"loss of a row = {total(lambda term: term.weight(settings))}"]
     if unlabelled:
-        weights = [term.unlabelled_weight(settings) for term in terms]
-        lines.append(f"loss of an unlabelled row = {_sum(terms, weights)}")
+        lines.append(f"loss of an unlabelled row = {total(lambda term: term.unlabelled_weight(settings))}")
+    lines += [
+        f"{term.weight_symbol}: so large that {term.name} has {100 * (term.share(settings) or 0.0):g} % of the "
+        "gradient's norm as the student starts"
+        for term in by_share
+    ]
     return [*lines, *(f"{term.name} = {term.formula(settings, kind)}" for term in terms)]
 
 
-def _sum(terms: Sequence[Term], weights: Sequence[float]) -> str:
-    return " + ".join(
-        term.name if weight == 1 else f"{weight:g} · {term.name}"
-        for term, weight in zip(terms, weights, strict=True)
-        if weight > 0
-    )
+def _part(term: Term, weight: float | None) -> str:
+    """A term in a sum; without a weight that of a share which is yet to be measured."""
+    if weight is None:
+        return f"{term.weight_symbol} · {term.name}"
+    if weight == 0:
+        return ""
+    return term.name if weight == 1 else f"{weight:g} · {term.name}"
 
 
 def _ce_rows(batch: TermInputs) -> torch.Tensor:
@@ -157,7 +183,14 @@ def _kd_rows(batch: TermInputs) -> torch.Tensor:
 def _kd_formula(settings: LossSettings, kind: TaskKind) -> str:
     if kind.has_scores:  # one output, and no temperature
         return kind.kd_formula
-    return f"{kind.kd_formula}{_OVER_CLASSES[settings.kd_reduction]}, T = {settings.temperature:g}"
+    over = "mean" if kind.has_sets else settings.kd_reduction
+    return f"{kind.kd_formula}{_OVER_CLASSES[over]}, T = {settings.temperature:g}"
+
+
+def _beta(settings: LossSettings) -> float:
+    if settings.beta is None:
+        raise ValueError("β follows from the share of the gradient that patience asks for, and is not measured yet.")
+    return settings.beta
 
 
 def _pt_rows(batch: TermInputs) -> torch.Tensor:
@@ -165,23 +198,32 @@ def _pt_rows(batch: TermInputs) -> torch.Tensor:
 
     assert batch.cls_states is not None  # the trainer asked the student for them
     assert batch.teacher_cls_states is not None  # and checked the rows' columns
-    return pt_loss(batch.cls_states, batch.teacher_cls_states, batch.settings.normalize, batch.settings.pt_reduction)
+    return pt_loss(
+        batch.cls_states,
+        batch.teacher_cls_states,
+        batch.settings.normalize,
+        batch.settings.pt_reduction,
+        batch.deviations,
+    )
 
 
 def _pt_formula(settings: LossSettings, kind: TaskKind) -> str:
-    states = "h_student,j − h_teacher,I(j)"
-    if settings.normalize:
-        states = "h_student,j / ‖h_student,j‖ − h_teacher,I(j) / ‖h_teacher,I(j)‖"
-    return f"Σ_j ‖{states}‖²{_OVER_UNITS[settings.pt_reduction]}"
+    return f"Σ_j ‖{_STATES[comparison(settings.normalize)]}‖²{_OVER_UNITS[settings.pt_reduction]}"
 
 
 _OVER_CLASSES = {"mean": " / C (mean over the C classes)", "sum": " (sum over classes)"}
+_STATES = {
+    "length": "h_student,j / ‖h_student,j‖ − h_teacher,I(j) / ‖h_teacher,I(j)‖",
+    "none": "h_student,j − h_teacher,I(j)",
+    "units": "(h_student,j − μ_I(j)) / σ_I(j) − (h_teacher,I(j) − μ_I(j)) / σ_I(j)",  # μ and σ: of the teacher's units
+}
 _OVER_UNITS = {"mean": " / (K · H) (mean over K layers and H hidden units)", "sum": " (sum over layers and units)"}
 
 TERMS = (
     Term(
         name="ce",
         symbol="L_CE",
+        weight_symbol="1 − α",
         title="ce, what the labels teach",
         weight=lambda settings: 1 - settings.alpha,
         unlabelled_weight=lambda settings: 0.0,
@@ -191,22 +233,27 @@ TERMS = (
     Term(
         name="kd",
         symbol="L_DS",
+        weight_symbol="α",
         title="kd, softened output of the teacher",
         reads=("teacher_logits",),
         settings=("temperature", "kd_reduction"),
         weight=lambda settings: settings.alpha,
         unlabelled_weight=lambda settings: 1.0,
+        dial="alpha",
         row_losses=_kd_rows,
         formula=_kd_formula,
     ),
     Term(
         name="pt",
         symbol="L_PT",
+        weight_symbol="β",
         title="pt, patience: the [CLS] states",
         reads=("teacher_cls_states",),
         settings=("pt_reduction", "normalize"),
-        weight=lambda settings: settings.beta,
-        unlabelled_weight=lambda settings: settings.beta,
+        weight=_beta,
+        unlabelled_weight=_beta,
+        share=lambda settings: settings.patience_share,
+        dial="beta",
         row_losses=_pt_rows,
         formula=_pt_formula,
     ),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,18 @@ import datasets
 import torch
 from transformers import PreTrainedModel, TrainingArguments
 
-from pkd.data.batching import has_unlabelled, is_labelled, stored_teacher_layers
+from pkd import progress, ranks
+from pkd.data.arrays import column_array
+from pkd.data.batching import TokenRows, first_batches, has_unlabelled, is_labelled, stored_teacher_layers
 from pkd.distillation.layers import LayerMap
-from pkd.distillation.projection import projected
-from pkd.distillation.terms import Term, TermInputs, columns_read, objective_of, rows_with, weighted
-from pkd.encoder.inference import ask_for_layers, cls_states_of, model_inputs
+from pkd.distillation.ledger import BATCHES, measure_terms, term_rows
+from pkd.distillation.terms import columns_read, objective_of, rows_with, weighed, weighted
+from pkd.distillation.units import unit_deviations
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.reading import validate
 from pkd.recipe.settings import LossSettings, TrainingSettings
 from pkd.recipe.spelling import named
 from pkd.storage.seal import read_manifest
-from pkd.tasks import TaskKind
 from pkd.training.schedule import STUDENT_EPOCHS
 from pkd.training.trainer import RowLosses, RowMeanTrainer
 
@@ -31,10 +32,12 @@ from pkd.training.trainer import RowLosses, RowMeanTrainer
 class PatientTrainingArguments(TrainingArguments, LossSettings):
     """`transformers.TrainingArguments` with the settings of L_PKD, and the product's defaults where they differ.
 
-    The settings of the loss are keyword-only: `PatientTrainingArguments("out", temperature=10, alpha=0.5, beta=100)`.
+    The settings of the loss are keyword-only: `PatientTrainingArguments("out", temperature=10, patience=0.3)`.
+    Patience is asked for as the share of the gradient that it gets, or as a number, β; without either it gets the share
+    that is the default.
 
     Raises:
-        RecipeError: if a setting of the loss is out of its range.
+        RecipeError: if a setting of the loss is out of its range, or patience is given as a share and as a number.
     """
 
     num_train_epochs: float = STUDENT_EPOCHS
@@ -45,7 +48,13 @@ class PatientTrainingArguments(TrainingArguments, LossSettings):
     def __post_init__(self) -> None:
         super().__post_init__()  # type: ignore[no-untyped-call]
         # the Trainer's own does not call on, so the loss's ranges are checked here
-        validate(LossSettings, vars(loss_settings(self)), "PatientTrainingArguments")
+        checked = validate(LossSettings, vars(loss_settings(self)), "PatientTrainingArguments")
+        self.normalize = checked.normalize
+        if self.patience is not None and self.beta is not None:
+            raise RecipeError(
+                f"PatientTrainingArguments: patience is {self.patience:g}, and beta is {self.beta:g}: the one is the "
+                "share of the gradient that sets the other; give one of the two."
+            )
 
 
 def loss_settings(values: LossSettings) -> LossSettings:
@@ -57,12 +66,14 @@ class PatientTrainer(RowMeanTrainer):
     """Trains a student on annotated rows by L_PKD = (1 − α) L_CE + α L_DS + β L_PT.
 
     A row without a label learns by L_DS + β L_PT alone. Only terms that reach the loss are computed: with β = 0 there
-    is no patience, with α = 0 as well it is plain fine-tuning. Each is logged: `loss/ce`, `loss/kd`, `loss/pt`.
+    is no patience, with α = 0 as well it is plain fine-tuning. Each is logged: `loss/ce`, `loss/kd`, `loss/pt`. Where
+    patience is asked for as a share, β is measured before the first step, on the first batches without dropout; it is
+    kept with the checkpoints, so that a resumed training goes on with the same.
 
     Args:
         model: the student.
         args: `PatientTrainingArguments`.
-        layer_map: which teacher layers teach which student layers; not needed where β is 0.
+        layer_map: which teacher layers teach which student layers; not needed without patience.
         train_dataset: rows of `pkd.annotate`. Evaluated rows that are still text are cut to the length that these were
             cut to, and so are, for `save_model` saves it, those that the trained student will read.
         processing_class: the teacher's tokenizer.
@@ -71,7 +82,7 @@ class PatientTrainer(RowMeanTrainer):
 
     Raises:
         DataError: if the rows do not carry the answers that the loss needs.
-        RecipeError: if β is above 0 and there is no layer map.
+        RecipeError: if there is patience and no layer map.
     """
 
     def __init__(
@@ -85,12 +96,12 @@ class PatientTrainer(RowMeanTrainer):
         **keywords: Any,
     ) -> None:
         self.loss_settings = loss_settings(args)
-        if args.beta > 0 and layer_map is None:
-            raise RecipeError(
-                f"{named('beta')} is {args.beta}, but there is no layer map. Give layer_map=LayerMap.skip(...), or "
-                "set beta=0."
-            )
-        self.layer_map = layer_map if args.beta > 0 else None
+        if args.has_patience and layer_map is None:
+            share = args.patience_share
+            told = f"{named('beta')} is {args.beta}" if share is None else f"{named('patience')} is {share}"
+            raise RecipeError(f"{told}, but there is no layer map. Give layer_map=LayerMap.skip(...), or set beta=0.")
+        self.asked_settings = self.loss_settings
+        self.layer_map = layer_map if args.has_patience else None
         self._has_unlabelled = train_dataset is not None and has_unlabelled(train_dataset)
         self.terms = objective_of(self.loss_settings, unlabelled=self._has_unlabelled)
         if train_dataset is not None:
@@ -105,7 +116,9 @@ class PatientTrainer(RowMeanTrainer):
 
     def row_losses(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> RowLosses:
         """L_PKD of each row [B], and its terms."""
-        values = term_rows(model, inputs, self.terms, self.loss_settings, self.layer_map, self.outputs.kind)
+        values = term_rows(
+            model, inputs, self.terms, self.loss_settings, self.layer_map, self.outputs.kind, self._deviations
+        )
         labelled = is_labelled(inputs["labels"]) if self._has_unlabelled else None
         loss = torch.zeros_like(values[self.terms[0].name])  # [B]
         for term in self.terms:
@@ -113,37 +126,57 @@ class PatientTrainer(RowMeanTrainer):
         logged = {term.name: rows_with(term, values[term.name], self.loss_settings, labelled) for term in self.terms}
         return loss, logged
 
+    @cached_property
+    def _deviations(self) -> torch.Tensor | None:
+        """[K, H], of the teacher's units over the training rows; None where states are not compared by them."""
+        rows: Any = self.train_dataset
+        if self.layer_map is None or self.loss_settings.normalize != "units":
+            return None
+        return unit_deviations(rows, self.layer_map.teacher).to(self.args.device)
+
+    # The size of patience -------------------------------------------------------------------------------------------
+
+    def _before_first_step(self) -> None:
+        super()._before_first_step()
+        if self.loss_settings.patience_share:
+            beta = ranks.on_first(self._measured_beta)
+            self.loss_settings = weighed(self.loss_settings, beta)
+            share = 100 * (self.asked_settings.patience_share or 0.0)
+            progress.note(f"β is {beta:g}: with it patience has {share:g} % of the gradient as the student starts")
+
+    def _measured_beta(self) -> float:
+        rows: Any = self.train_dataset
+        lengths = column_array(rows, "length")
+        order = first_batches(
+            len(rows),
+            lambda picked: lengths[picked],
+            self._train_batch_size * self.args.world_size,
+            self.args.data_seed if self.args.data_seed is not None else self.args.seed,
+            accumulation=self.args.gradient_accumulation_steps,
+            most=BATCHES,
+        )
+        collate, table = self._collator(), TokenRows(rows)
+        terms = measure_terms(
+            self.accelerator.unwrap_model(self.model),
+            [collate(table.__getitems__(batch.tolist())) for batch in order],
+            self.loss_settings,
+            self.layer_map,
+            deviations=self._deviations,
+            autocast_dtype=torch.bfloat16 if self.args.bf16 else None,
+        )
+        return next(entry.weight for entry in terms if entry.name == "pt")
+
     def _inputs(self) -> dict[str, Any]:
         pairs = self.layer_map.pairs if self.layer_map else None
-        return {**super()._inputs(), "loss": asdict(self.loss_settings), "layer_map": pairs}
+        return {**super()._inputs(), "loss": asdict(self.asked_settings), "layer_map": pairs}
 
+    def _counters(self) -> dict[str, Any]:
+        return {**super()._counters(), "beta": self.loss_settings.beta}
 
-def term_rows(
-    model: torch.nn.Module,
-    inputs: dict[str, torch.Tensor],
-    objective: Sequence[Term],
-    settings: LossSettings,
-    layer_map: LayerMap | None,
-    kind: TaskKind,
-) -> dict[str, torch.Tensor]:
-    """Each term's value per row, [B], from one forward pass of the student over a batch."""
-    student_layers = layer_map.student if layer_map else ()
-    output: Any = model(**model_inputs(inputs, model), **ask_for_layers(student_layers))
-    cls_states = teacher_cls_states = None
-    if student_layers:
-        states = projected(model, cls_states_of(output.hidden_states, student_layers, len(inputs["labels"])))
-        teacher_cls_states = inputs["teacher_cls_states"].view_as(states).flatten(1, -2)
-        cls_states = states.flatten(1, -2)  # [B, K, (N,) H] -> [B, K · N, H]: every choice counts as a layer
-    batch = TermInputs(
-        settings=settings,
-        kind=kind,
-        logits=output.logits,
-        labels=inputs["labels"],
-        teacher_logits=inputs.get("teacher_logits"),
-        cls_states=cls_states,
-        teacher_cls_states=teacher_cls_states,
-    )
-    return {term.name: term.row_losses(batch) for term in objective}
+    def _restore_counters(self, checkpoint: Path) -> dict[str, Any]:
+        counters = super()._restore_counters(checkpoint)
+        self.loss_settings = weighed(self.loss_settings, counters["beta"])
+        return counters
 
 
 def _cutting_alike(tokenizer: Any, rows: datasets.Dataset) -> Any:

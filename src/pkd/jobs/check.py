@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,12 @@ import torch
 
 from pkd import progress
 from pkd.data.arrays import column_array
-from pkd.data.batching import Collator, TokenRows, first_batches
 from pkd.data.examples import Examples, load_examples, with_unlabelled
 from pkd.data.labels import label_array
 from pkd.data.outputs import Outputs
 from pkd.data.tokenize import encode
 from pkd.distillation.annotation import annotate_rows
-from pkd.distillation.ledger import BetaElsewhere, TermEntry, beta_elsewhere, measure_terms
+from pkd.distillation.ledger import BetaElsewhere, TermEntry, beta_elsewhere
 from pkd.distillation.plan import StudentPlan, plan_students, training_of
 from pkd.distillation.terms import describe_objective
 from pkd.encoder.families import depth_of
@@ -33,8 +32,8 @@ from pkd.jobs import asking
 from pkd.jobs.evaluate import describe_rows, measuring_split
 from pkd.jobs.finetune import KIND as TEACHER
 from pkd.jobs.finetune import schedule_words, settle, why_finetune_again
+from pkd.jobs.sizes import first_rows, measure_student, term_shares
 from pkd.jobs.stages import refuse_what_is_in_the_way
-from pkd.jobs.train import build_student
 from pkd.jobs.word_counts import measure_word_counts, teacher_level
 from pkd.recipe.places import AnyPath
 from pkd.recipe.schema import Recipe
@@ -43,17 +42,16 @@ from pkd.recipe.spelling import set_to
 from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.evaluated_rows import rows_in_words
 from pkd.reporting.teacher_level import level_sentence, under_trained
+from pkd.reporting.term_sizes import weak_sentences
 from pkd.reporting.wording import amount, is_share, metric_title, with_error
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import read_manifest
 from pkd.tasks import TaskKind
 from pkd.training.arguments import check_training
-from pkd.training.hardware import autocast_dtype, computing_on, device_text, move_model, resolve_device
+from pkd.training.hardware import autocast_dtype, computing_on, device_text, resolve_device
 
-_BATCHES = 16  # that a training begins with
 _TEACHER_ROWS = 512
 _IN_ANOTHER_ORDER = "Its labels may be in another order than"
-_SMALL_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,7 @@ class StudentCheck:
     objective: list[str]  # the loss in words
     terms: list[TermEntry]
     beta: BetaElsewhere | None
+    share: float | None = None  # of the gradient, that patience was asked for by
     rows: int = 0  # that the terms were measured on
 
     def sentences(self) -> list[str]:
@@ -86,10 +85,8 @@ class StudentCheck:
                 with_error(term.value, term.value_error),
                 with_error(100 * term.share, 100 * (term.share_error or 0.0), most_decimals=1),
             )
-            said.append(
-                f"  {term.name}: {value}, weight {term.weight:.3g}, {share} % of the gradient's norm"
-                + ("; it moves next to nothing" if term.share < _SMALL_SHARE and term.weight > 0 else "")
-            )
+            said.append(f"  {term.name}: {value}, weight {term.weight:.4g}, {share} % of the gradient's norm")
+        said += [f"  {sentence}" for sentence in weak_sentences(term_shares(self.terms, self.share))]
         if self.beta:
             said.append(
                 f"  this β is {self.beta.paper_sum:.4g} in the paper's sum over layers and units, and "
@@ -241,7 +238,8 @@ def _unmeasured(plan: StudentPlan, kind: TaskKind, *, unlabelled: bool) -> Stude
         pairs=plan.layer_map.pairs if plan.layer_map else (),
         start_layers=plan.start_layers,
         pretrained=plan.pretrained,
-        objective=describe_objective(plan.loss, kind, unlabelled=unlabelled),
+        objective=describe_objective(plan.weighed_loss, kind, unlabelled=unlabelled),
+        share=plan.loss.patience_share,
         terms=[],
         beta=None,
     )
@@ -293,85 +291,19 @@ def _with_unit(metric: str, value: float) -> str:
     return amount(metric, value) + (" %" if is_share(metric) else "")
 
 
-def check_students(
-    plans: Sequence[StudentPlan],
-    teacher: LoadedClassifier,
-    train: datasets.Dataset,
-    unlabelled: datasets.Dataset | None,
-    seed: int,
-    device: torch.device,
-) -> list[StudentCheck]:
-    """Measure each student's loss terms, as it starts, on the annotated rows that its training begins with."""
-    checks = []
-    for plan in plans:
-        rows = with_unlabelled(train, unlabelled if plan.unlabelled else None)
-        lengths = column_array(rows, "length")
-        order = _first_batches(plan, len(rows), lambda picked, lengths=lengths: lengths[picked], seed)  # type: ignore[misc]
-        checks.append(_check_student(plan, teacher, rows, order, len(rows), len(train) / len(rows), seed, device))
-    return checks
-
-
-def _first_batches(
-    plan: StudentPlan, rows: int, lengths_of: Callable[[np.ndarray], np.ndarray], seed: int
-) -> list[np.ndarray]:
-    training = plan.training
-    return first_batches(
-        rows,
-        lengths_of,
-        training.per_device_train_batch_size,
-        seed,
-        accumulation=training.gradient_accumulation_steps,
-        most=_BATCHES,
-    )
-
-
-def _check_student(
-    plan: StudentPlan,
-    teacher: LoadedClassifier,
-    annotated: datasets.Dataset,
-    order: Sequence[np.ndarray],
-    rows: int,
-    labelled: float,
-    seed: int,
-    device: torch.device,
-) -> StudentCheck:
-    """Measure a student on the batches whose rows, among the annotated ones, `order` numbers.
-
-    Args:
-        plan: of the student.
-        teacher: what it starts from.
-        annotated: the rows of the batches, perhaps with others.
-        order: the rows of each batch.
-        rows: how many it learns from in all.
-        labelled: which share of those has a label.
-        seed: of its training.
-        device: where to compute.
-    """
-    layer_map = plan.layer_map
-    collate = Collator(teacher.model.config.pad_token_id or 0, layer_map.teacher if layer_map else ())
-    table = TokenRows(annotated)
-    batches = [collate(table.__getitems__(batch.tolist())) for batch in order]
-    student = move_model(build_student(plan, seed, teacher), device)
-    with progress.stage(f"measure the loss terms of {plan.name}", len(batches), "batches") as stage:
-        terms = measure_terms(
-            student,
-            batches,
-            plan.loss,
-            layer_map,
-            labelled=labelled,
-            rows=rows,
-            autocast_dtype=autocast_dtype(plan.training.precision, device),
-            on_batch=stage.advance,
-        )
+def check_student(plan: StudentPlan, teacher: LoadedClassifier) -> StudentCheck:
+    """What a student whose terms are measured will learn from."""
+    measured = plan.sizes
+    assert measured is not None  # whoever asks has measured them
     beta = None
-    if layer_map:
-        choices = batches[0]["input_ids"][0, ..., 0].numel()
-        beta = beta_elsewhere(plan.loss, len(layer_map.pairs), teacher.model.config.hidden_size, choices=choices)
+    if plan.layer_map:
+        width = teacher.model.config.hidden_size
+        beta = beta_elsewhere(plan.weighed_loss, len(plan.layer_map.pairs), width, choices=measured.choices)
     return dataclasses.replace(
-        _unmeasured(plan, teacher.outputs.kind, unlabelled=labelled < 1),
-        terms=terms,
+        _unmeasured(plan, teacher.outputs.kind, unlabelled=measured.labelled < 1),
+        terms=list(measured.terms),
         beta=beta,
-        rows=sum(map(len, order)),
+        rows=measured.rows,
     )
 
 
@@ -382,7 +314,10 @@ def _check_before_annotating(
     recipe: Recipe,
     device: torch.device,
 ) -> list[StudentCheck]:
-    """Measure as `check_students` does, where nothing is annotated yet: the teacher answers the rows that it takes."""
+    """Measure the terms where nothing is annotated yet: the teacher answers the rows that it takes.
+
+    How far its units vary is taken from those rows as well, where a run takes all that it trains on.
+    """
     train, unlabelled = examples.splits["train"], examples.splits.get("unlabelled")
     everything = with_unlabelled(train, unlabelled)  # whoever learns from labelled rows alone takes the first of them
     lengths = np.full(len(everything), -1)
@@ -395,7 +330,7 @@ def _check_before_annotating(
         return known
 
     counts = [len(everything) if plan.unlabelled else len(train) for plan in plans]
-    orders = [_first_batches(plan, rows, lengths_of, recipe.seed) for plan, rows in zip(plans, counts, strict=True)]
+    orders = [first_rows(plan, rows, lengths_of, recipe.seed) for plan, rows in zip(plans, counts, strict=True)]
     picked = np.unique(np.concatenate([batch for order in orders for batch in order]))
     layers = sorted({layer for plan in plans if plan.layer_map for layer in plan.layer_map.teacher})
     with tempfile.TemporaryDirectory() as folder:
@@ -414,19 +349,14 @@ def _check_before_annotating(
                 autocast_dtype=autocast_dtype(recipe.annotation.precision, device),
                 stage=stage,
             )
-        return [
-            _check_student(
-                plan,
-                teacher,
-                annotated,
-                [np.searchsorted(picked, batch) for batch in order],
-                rows,
-                len(train) / rows,
-                recipe.seed,
-                device,
+        checks = []
+        for plan, order, rows in zip(plans, orders, counts, strict=True):
+            of_annotated = [np.searchsorted(picked, batch) for batch in order]
+            sizes = measure_student(
+                plan, teacher, annotated, of_annotated, rows, len(train) / rows, recipe.seed, device
             )
-            for plan, order, rows in zip(plans, orders, counts, strict=True)
-        ]
+            checks.append(check_student(dataclasses.replace(plan, sizes=sizes), teacher))
+        return checks
 
 
 def _data_sentences(examples: Examples) -> list[str]:

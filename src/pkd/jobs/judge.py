@@ -36,6 +36,7 @@ from pkd.jobs.evaluate import (
 )
 from pkd.jobs.lineup import measure_speeds
 from pkd.jobs.report import kept_results, write_views
+from pkd.jobs.sizes import term_shares
 from pkd.jobs.stages import Done
 from pkd.recipe.schema import Recipe
 from pkd.recipe.writing import recipe_values, without_places
@@ -195,9 +196,13 @@ def _measure(
                     "unlabelled_rows": facts["unlabelled_rows"],
                     "settings": {
                         **dataclasses.asdict(each.plan.loss),
+                        "beta": each.plan.weighed_loss.beta,
                         **dataclasses.asdict(each.plan.training),
                         **({"projection": True} if each.plan.projection else {}),
                     },
+                    "terms": term_shares(each.plan.sizes.terms, each.plan.loss.patience_share)
+                    if each.plan.sizes
+                    else [],
                     "selection": facts["selection"],
                     "starts_tried": starts_tried.get(each.plan.name, {}),
                     "train_seconds": facts["train_seconds"],

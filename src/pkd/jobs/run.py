@@ -22,9 +22,10 @@ from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, lo
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
 from pkd.jobs.annotate import annotate_stage
-from pkd.jobs.check import blindness_of, check_students, check_teacher_score, check_trainings
+from pkd.jobs.check import blindness_of, check_student, check_teacher_score, check_trainings
 from pkd.jobs.finetune import finetune_stage, level_of, settle, warn_if_few
 from pkd.jobs.judge import Trained, judge_run
+from pkd.jobs.sizes import sized
 from pkd.jobs.stages import Done, refuse_other_files, refuse_other_version
 from pkd.jobs.train import TrainingRows, load_start, stage_name, train_stage
 from pkd.jobs.word_counts import teacher_level, word_counts_stage
@@ -38,7 +39,6 @@ from pkd.reporting.teacher_level import level_sentence, under_trained
 from pkd.serving import speed
 from pkd.storage.lock import one_writer
 from pkd.storage.run_folder import RunFolder
-from pkd.training.hardware import resolve_device
 from pkd.training.schedule import epochs_of
 
 StageCosts: TypeAlias = list[tuple[str, float]]  # rows × layers × passes; a training pass costs three of inference
@@ -275,6 +275,11 @@ def _train(
 ) -> tuple[list[Trained], Mapping[str, dict[str, float]]]:
     """Train the students, choose among their starts by the dev score, then train the controls of those chosen."""
 
+    def measured(plan: StudentPlan) -> StudentPlan:
+        if plan.method == "ft":
+            return plan  # the labels alone have all of the gradient
+        return sized(plan, RunFolder(folder).sizes(plan.name), recipe, teacher, rows, overwrite=overwrite)
+
     def train_seeds(plan: StudentPlan) -> list[Trained]:
         return [
             Trained(
@@ -295,9 +300,11 @@ def _train(
 
     trained: list[Trained] = []
     starts_tried: dict[str, dict[str, float]] = {}
-    planned = plan_students(recipe, depth_of(teacher.model.config))
+    planned = [
+        [measured(plan) for plan in candidates] for candidates in plan_students(recipe, depth_of(teacher.model.config))
+    ]
     if ranks.is_first():
-        _say_check([plan for candidates in planned for plan in candidates], recipe, folder, teacher, rows)
+        _say_check([plan for candidates in planned for plan in candidates], recipe, folder, teacher)
     for candidates in planned:
         tried = {plan.start: train_seeds(plan) for plan in candidates}
         scores = {start: _mean_dev_score(each) for start, each in tried.items()} if len(tried) > 1 else {}
@@ -313,20 +320,17 @@ def _train(
         students = list(dict.fromkeys(each.plan.name for each in trained))
         plans = [next(each.plan for each in trained if each.plan.name == name) for name in students]
         for control in plan_controls(plans, has_unlabelled=rows.unlabelled is not None):
-            trained += train_seeds(control)
+            trained += train_seeds(measured(control))
     return trained, starts_tried
 
 
-def _say_check(
-    plans: Sequence[StudentPlan], recipe: Recipe, folder: Path, teacher: LoadedClassifier, rows: TrainingRows
-) -> None:
+def _say_check(plans: Sequence[StudentPlan], recipe: Recipe, folder: Path, teacher: LoadedClassifier) -> None:
     """Before the first step: what each student that is yet to be trained will learn from."""
-    seed, device = recipe.seed, resolve_device(recipe.device)
-    students = [plan for plan in plans if plan.role == "student"]  # controls are the same with a term left out
-    waiting = [plan for plan in students if not RunFolder(folder).student(plan.name, seed).exists()]
-    for check in check_students(waiting, teacher, rows.train, rows.unlabelled, seed, device):
-        for sentence in check.sentences():
-            progress.note(sentence)
+    for plan in plans:
+        is_waiting = not RunFolder(folder).student(plan.name, recipe.seed).exists()
+        if plan.role == "student" and plan.sizes and is_waiting:  # controls are the same with a term left out
+            for sentence in check_student(plan, teacher).sentences():
+                progress.note(sentence)
 
 
 def _warn_if_blind(trained: Trained, rows: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pkd import progress
-from pkd.distillation.plan import plan_students
+from pkd.distillation.plan import StudentPlan, plan_students
 from pkd.encoder.families import depth_of
 from pkd.errors import ResourceError
 from pkd.evaluation.by_class import BlindSpots
@@ -18,6 +18,7 @@ from pkd.jobs.cluster import ray_started, require_ray
 from pkd.jobs.finetune import settle_metric
 from pkd.jobs.report import write_views
 from pkd.jobs.run import Prepared, StageCosts, finish, prepare, student_costs, training_cost
+from pkd.jobs.sizes import size_inputs, sized
 from pkd.jobs.train import TRIAL, training_inputs
 from pkd.jobs.trials import STAGE, Outcome, Shared, Trial, forget_unfinished, run_trials
 from pkd.recipe.places import AnyPath
@@ -139,9 +140,10 @@ def _train_points(
     assert recipe.sweep is not None
     run = RunFolder(folder)
     depth = depth_of(prepared.teacher.model.config)
+    plans = [_sized(plan_students(variant, depth)[0][0], variant, run, prepared) for variant in variants]
     inputs = [
-        training_inputs(plan_students(variant, depth)[0][0], recipe.seed, variant, prepared.teacher, prepared.rows)
-        for variant in variants
+        training_inputs(plan, recipe.seed, variant, prepared.teacher, prepared.rows)
+        for plan, variant in zip(plans, variants, strict=True)
     ]
     prints = [fingerprint(each) for each in inputs]
     scored_on = len(prepared.examples.splits["eval"])
@@ -187,7 +189,11 @@ def _train_points(
             progress.warn(f"the point {point_text(points[number])} {record.status}: {record.why}")
 
     trials = [
-        Trial(dataclasses.replace(variants[number], sweep=None), (folder / _place(prints[number])).absolute())
+        Trial(
+            dataclasses.replace(variants[number], sweep=None),
+            (folder / _place(prints[number])).absolute(),
+            plans[number].sizes,
+        )
         for number in missing
     ]
     shared = Shared(
@@ -201,6 +207,15 @@ def _train_points(
     with ray_started():
         run_trials(trials, shared, folder, recipe.sweep, on_end)
     return [ended[number] for number in sorted(ended)]
+
+
+def _sized(plan: StudentPlan, recipe: Recipe, run: RunFolder, prepared: Prepared) -> StudentPlan:
+    """The plan of a point whose patience is a share, with the β that this is; points of one start and loss share it."""
+    if not plan.loss.patience_share:
+        return plan
+    inputs = size_inputs(plan, recipe, prepared.teacher, prepared.rows)
+    place = run.sizes(fingerprint(inputs)[:16])
+    return sized(plan, place, recipe, prepared.teacher, prepared.rows, overwrite=True)
 
 
 def _finished(

@@ -105,6 +105,8 @@ def training_inputs(
         "seed": seed,
         "versions": library_versions(),
     }
+    if plan.measured_beta is not None:
+        inputs["beta"] = plan.measured_beta
     if plan.pretrained is not None:
         set_seed(seed)  # its new head is drawn as it will be for the student
         inputs["pretrained"] = load_start(plan, plan.pretrained, teacher).fingerprints["model"]
@@ -129,7 +131,7 @@ def _trained(
     metric = recipe.evaluation.metric if rows.eval is not None else None
     arguments = PatientTrainingArguments(
         **trainer_arguments(plan.training, folder, seed=seed, metric=metric, device=recipe.device),
-        **dataclasses.asdict(plan.loss),
+        **dataclasses.asdict(plan.weighed_loss),
     )
     trainer = PatientTrainer(
         student,

@@ -22,6 +22,7 @@ from transformers import TrainerCallback
 from pkd import progress
 from pkd.data.outputs import Outputs
 from pkd.distillation.annotation import open_shards
+from pkd.distillation.ledger import Sizes
 from pkd.distillation.plan import plan_students, training_of
 from pkd.encoder.families import depth_of
 from pkd.encoder.load import LoadedClassifier, load_teacher, saying
@@ -42,10 +43,11 @@ _WAIT_FOR_LOCK = 60.0  # seconds; the process of a node that died may live a lit
 
 @dataclass(frozen=True)
 class Trial:
-    """A point to train: the recipe with its values, and its folder."""
+    """A point to train: the recipe with its values, its folder, and its terms' sizes where β follows from them."""
 
     recipe: Recipe
     folder: Path
+    sizes: Sizes | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,7 @@ def _score_of(trial: Trial, shared: Shared) -> float:
     teacher, rows = _loaded(shared.teacher, shared.annotated, shared.outputs)
     rows = dataclasses.replace(rows, fingerprints=shared.fingerprints, answers=shared.answers)
     plan = plan_students(trial.recipe, depth_of(teacher.model.config))[0][0]
+    plan = dataclasses.replace(plan, sizes=trial.sizes)
     teller = _TellEpochs(trial.recipe.evaluation.metric)
     with one_writer(trial.folder, wait_seconds=_WAIT_FOR_LOCK):
         done = trial_stage(trial.folder, plan, trial.recipe.seed, trial.recipe, teacher, rows, [teller])

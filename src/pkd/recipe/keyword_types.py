@@ -133,17 +133,20 @@ class StudentKeywords(TypedDict, total=False):
     alpha: float | None
     """α, weight of L_DS, from 0 to 1; labels get 1 − α"""
 
+    patience: float | None
+    """share of the gradient that L_PT gets, which sets β (default: 0.1)"""
+
     beta: float | None
-    """β, weight of L_PT (patience)"""
+    """β, weight of L_PT, as a number instead of a share"""
 
     kd_reduction: Literal["mean", "sum"] | None
-    """over classes in L_DS: mean (as the published α and T were tuned) or sum (the textbook's)"""
+    """over classes in L_DS: sum (the textbook's) or mean (as the published α and T were tuned)"""
 
     pt_reduction: Literal["mean", "sum"] | None
     """over layers and units in L_PT: mean (as the published β was tuned) or sum (the paper's)"""
 
-    normalize: bool | None
-    """bring each [CLS] state to length 1 before L_PT compares them"""
+    normalize: bool | Literal["length", "none", "units"] | None
+    """how L_PT compares states: brought to length 1, none: as they are, units: by each unit's deviation"""
 
     method: Literal["pkd", "kd", "ft"] | None
     """pkd: labels, logits, states; kd: labels, logits; ft: labels alone"""

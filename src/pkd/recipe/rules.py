@@ -85,10 +85,16 @@ def _method_faults(student: StudentSettings, at: Path) -> Iterator[Fault]:
             "is 1, which leaves patience no layer to teach (K = layers − 1 = 0); take 2 or more, or method kd or ft",
         )
     loss = loss_of(student)
-    if student.method != "ft" and loss.alpha == 0 and loss.beta == 0:
+    if student.beta is not None and student.patience is not None:
+        yield Fault(
+            (*at, "patience"),
+            f"is {shown(student.patience)}, and {named(dotted((*at, 'beta')))} is {shown(student.beta)}: the one is "
+            "the share of the gradient that sets the other; give one of the two",
+        )
+    if student.method != "ft" and loss.alpha == 0 and not loss.has_patience:
         method = dotted((*at, "method"))
-        beta = named(dotted((*at, "beta")))
-        weights = "is 0, and kd has no patience" if student.method == "kd" else f"and {beta} are 0"
+        weight = named(dotted((*at, "beta" if student.patience is None else "patience")))
+        weights = "is 0, and kd has no patience" if student.method == "kd" else f"and {weight} are 0"
         yield Fault(
             (*at, "alpha"),
             f"{weights}: the teacher would teach nothing; raise it, or give {set_to(method, 'ft')} if that is meant",

@@ -89,10 +89,14 @@ def start_label(student: StudentSettings) -> str:
 
 
 def loss_of(student: StudentSettings) -> LossSettings:
-    """The loss that the student's method leaves of its settings: kd has no patience, ft no teacher."""
+    """The loss that the student's method leaves of its settings: kd has no patience, ft no teacher.
+
+    A student that says nothing of its patience gets the share that is the default.
+    """
     values = {field.name: getattr(student, field.name) for field in dataclasses.fields(LossSettings)}
-    if student.method in ("kd", "ft"):
-        values["beta"] = 0.0
+    values["patience"] = student.patience_share
+    if student.method in ("kd", "ft") or not student.has_patience:
+        values |= {"beta": 0.0, "patience": None}
     if student.method == "ft":
         values["alpha"] = 0.0
     return LossSettings(**values)

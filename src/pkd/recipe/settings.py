@@ -32,6 +32,8 @@ ProblemType = Literal[
     "regression",
     "multiple_choice",
 ]
+Comparison = Literal["length", "none", "units"]
+PATIENCE = 0.1  # the share of the gradient that patience has where nobody says how much; docs/guide.md says why
 Metric = Literal["accuracy", "f1", "macro_f1", "micro_f1", "mcc", "pearson", "spearman"]
 
 
@@ -50,6 +52,17 @@ def _field(default: Any, **metadata: Any) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def comparison(given: Comparison | bool) -> Comparison:
+    """The name of a way to compare states; `true` and `false` were the first two.
+
+    >>> comparison(True), comparison(False), comparison("units")
+    ('length', 'none', 'units')
+    """
+    if isinstance(given, bool):
+        return "length" if given else "none"
+    return given
+
+
 @dataclass(kw_only=True)
 class LossSettings:
     """The weights and reductions of L_PKD = (1 − α) L_CE + α L_DS + β L_PT (Sun et al. 2019)."""
@@ -60,14 +73,31 @@ class LossSettings:
     alpha: Annotated[float, Field(ge=0, le=1)] = setting(
         0.5, "α, weight of L_DS, from 0 to 1; labels get 1 − α", common=True
     )
-    beta: NonNegativeFloat = setting(100.0, "β, weight of L_PT (patience)", common=True)
+    patience: Annotated[float, Field(ge=0, lt=1)] | None = setting(
+        None, f"share of the gradient that L_PT gets, which sets β (default: {PATIENCE:g})", common=True
+    )
+    beta: NonNegativeFloat | None = setting(None, "β, weight of L_PT, as a number instead of a share", common=True)
     kd_reduction: Literal["mean", "sum"] = setting(
-        "mean", "over classes in L_DS: mean (as the published α and T were tuned) or sum (the textbook's)"
+        "sum", "over classes in L_DS: sum (the textbook's) or mean (as the published α and T were tuned)"
     )
     pt_reduction: Literal["mean", "sum"] = setting(
         "mean", "over layers and units in L_PT: mean (as the published β was tuned) or sum (the paper's)"
     )
-    normalize: bool = setting(True, "bring each [CLS] state to length 1 before L_PT compares them")
+    normalize: Annotated[Comparison | bool, AfterValidator(comparison)] = setting(
+        "length", "how L_PT compares states: brought to length 1, none: as they are, units: by each unit's deviation"
+    )
+
+    @property
+    def patience_share(self) -> float | None:
+        """The share of the gradient that sets β; None where β is a number."""
+        if self.beta is not None:
+            return None
+        return PATIENCE if self.patience is None else self.patience
+
+    @property
+    def has_patience(self) -> bool:
+        """Whether L_PT reaches the loss."""
+        return (self.beta or self.patience_share or 0.0) > 0
 
 
 @dataclass(kw_only=True)

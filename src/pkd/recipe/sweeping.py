@@ -48,6 +48,8 @@ _MOST_POINTS = 10_000
 def swept_keys(sweep: SweepSettings) -> dict[str, list[Any] | SweepRange]:
     """Each swept key by its whole name, with its values; a key given beside the grid replaces the grid's values."""
     axes: dict[str, list[Any] | SweepRange] = dict(PUBLISHED) if sweep.grid == "published" else {}
+    if any(_whole(key) == ("students", 0, "patience") for key in sweep.keys):
+        axes.pop("students.0.beta", None)  # which the share takes the place of
     for key, values in sweep.keys.items():
         axes[dotted(_whole(key))] = values if isinstance(values, list) else settings_from(SweepRange, values)[0] or []
     return axes

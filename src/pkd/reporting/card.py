@@ -24,6 +24,7 @@ from pkd.reporting.classes import MEASURES, TITLES, class_rows, losses_heading
 from pkd.reporting.evaluated_rows import rows_warning
 from pkd.reporting.results import ClassesRecord, ModelRecord, Record, RunRecord
 from pkd.reporting.teacher_level import teacher_sentences
+from pkd.reporting.term_sizes import shares_text, weak_sentences
 from pkd.tasks import SINGLE_LABEL, TaskKind, kind_of
 
 _SOURCES = {
@@ -97,6 +98,8 @@ def model_card(
         objective=_objective(_kind_of(run), model),
         seeds=_seeds(records, model),
         settings=model.settings,
+        shares=shares_text(model.terms),
+        weak=weak_sentences(model.terms),
     )
     return card
 

@@ -28,6 +28,7 @@ from pkd.reporting.classes import MEASURES, TITLES, class_rows, confusion_of, ha
 from pkd.reporting.confusion import MOST, confusion_chart, set_chart
 from pkd.reporting.results import FlipRecord, Record, RunRecord, read_results
 from pkd.reporting.teacher_level import teacher_sentences
+from pkd.reporting.term_sizes import term_lines
 from pkd.reporting.trials import TrialRecord, leaderboard, luck_sentences, read_trials, swept
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import write_text
@@ -139,6 +140,7 @@ def _results(records: Sequence[Record]) -> dict[str, Any]:
         "one_seed": any(wording.is_of_one_seed(one) for one in wording.comparisons_of(records)),
         "gain": next((wording.metric_title(one.metric) for one in wording.comparisons_of(records)), ""),
         "warnings": run.warnings if run else [],
+        "term_lines": term_lines(records),
     }
 
 

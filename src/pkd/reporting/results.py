@@ -77,6 +77,16 @@ class RunRecord(_Line):
     warnings: list[str] = []
 
 
+class TermShare(_Line):
+    """How large one term of a student's loss is as it starts."""
+
+    name: str  # "ce", "kd", "pt"
+    weight: float  # in the mean loss over all rows; of patience it is β
+    share: float  # of the sum of the weighted terms' gradient norms
+    asked: float | None = None  # the share that it was asked for by, from which its weight follows
+    needed: float | None = None  # of a small one: what α or β would give it 5 %
+
+
 class ModelRecord(_Line):
     """The teacher, or one student with one seed."""
 
@@ -92,6 +102,7 @@ class ModelRecord(_Line):
     layer_map: list[tuple[int, int]] | None = None
     unlabelled_rows: int = 0
     settings: dict[str, Any] = {}  # loss and training settings, written out
+    terms: list[TermShare] = []  # of the loss, as it starts; of plain fine-tuning none
     split: Literal["test", "eval"]
     rows: int
     measured_on: MeasuredOn = MeasuredOn()

@@ -6,6 +6,7 @@ RUN/
   teacher/                      a transformers folder
   word-counts/                  the word-count baseline's score
   annotated/SPLIT/              the teacher's answers
+  sizes/NAME/                   how large each term of a student's loss is as it starts
   students/NAME-seedS/          transformers folders
   predictions/NAME-seedS/       logits on the evaluated rows
   trials/HASH/                  of a sweep
@@ -28,7 +29,7 @@ RESULTS = "results.jsonl"
 REPORT = "report.html"
 VIEWS = (CARD, RESULTS, REPORT)  # written again when results change, so not sealed with a stage
 _STUDENTS, _WORK = "students", ".work"
-_STAGES = ("teacher", "word-counts", "annotated/*", f"{_STUDENTS}/*", "predictions/*", "trials/*")
+_STAGES = ("teacher", "word-counts", "annotated/*", "sizes/*", f"{_STUDENTS}/*", "predictions/*", "trials/*")
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,10 @@ class RunFolder:
     def annotated(self, split: str) -> Path:
         """The teacher's answers to a split."""
         return self.path / "annotated" / split
+
+    def sizes(self, name: str) -> Path:
+        """How large each term of a student's loss is as it starts."""
+        return self.path / "sizes" / name
 
     def student(self, name: str, seed: int) -> Path:
         """A trained student."""

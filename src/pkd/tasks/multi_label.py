@@ -30,7 +30,7 @@ def _kd_rows(
 ) -> torch.Tensor:
     from pkd.losses import set_kd_loss
 
-    return set_kd_loss(logits, teacher_logits, temperature, reduction)
+    return set_kd_loss(logits, teacher_logits, temperature)  # a mean over the labels, as L_CE is
 
 
 def _scoring() -> Scoring:

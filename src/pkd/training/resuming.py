@@ -95,6 +95,8 @@ class ResumableTrainer(Trainer):
             self._restore_counters(Path(resume_from_checkpoint))
             progress.note(f"{self.stage_name} goes on from {resume_from_checkpoint}.")
             resume_from_checkpoint = str(resume_from_checkpoint)
+        else:
+            self._before_first_step()
         if ranks.is_first():
             for told in self._output.glob(f"{Path(DIVERGED).stem}*.json"):  # of an attempt before this one
                 told.unlink()
@@ -108,6 +110,9 @@ class ResumableTrainer(Trainer):
             output = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
         self.train_seconds += time.monotonic() - self._leg_started
         return output
+
+    def _before_first_step(self) -> None:
+        """What a training does that begins, and one that goes on finds in its checkpoint."""
 
     def _move_model_to_device(self, model: Any, device: torch.device) -> None:
         """As the stock method, which also mends weights on devices that pkd does not name."""

@@ -1,0 +1,149 @@
+"""The stage that measures how large each term of a student's loss is, once a student and start, before it is trained.
+
+Where patience is asked for as a share of the gradient, β follows from it: the same for every seed, whoever trains and
+however often it is taken up again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+
+from pkd import progress, ranks
+from pkd.data.arrays import column_array
+from pkd.data.batching import Collator, TokenRows, first_batches
+from pkd.data.examples import with_unlabelled
+from pkd.distillation.ledger import BATCHES, Sizes, TermEntry, measure_terms, without_patience
+from pkd.distillation.plan import StudentPlan
+from pkd.distillation.units import unit_deviations
+from pkd.encoder.load import LoadedClassifier
+from pkd.jobs.stages import run_stage
+from pkd.jobs.train import TrainingRows, build_student, training_inputs
+from pkd.recipe.schema import Recipe
+from pkd.reporting.results import TermShare
+from pkd.training.hardware import autocast_dtype, move_model, resolve_device
+
+KIND = "sizes"
+_OF_TRAINING = ("per_device_train_batch_size", "gradient_accumulation_steps", "precision")  # what the measure reads
+
+
+def sized(
+    plan: StudentPlan, folder: Path, recipe: Recipe, teacher: LoadedClassifier, rows: TrainingRows, *, overwrite: bool
+) -> StudentPlan:
+    """The plan with the sizes of its terms, measured or kept, and with them the β that a share stands for.
+
+    Args:
+        plan: of a student that has a teacher's term.
+        folder: of the stage.
+        recipe: of the run, whose first seed draws the order of the rows and a new head.
+        teacher: what the student starts from.
+        rows: what it will learn from.
+        overwrite: start an unfinished stage with other inputs afresh.
+    """
+
+    def build(partial: Path) -> Mapping[str, Any]:
+        device = resolve_device(recipe.device)
+        return ranks.on_first(lambda: dataclasses.asdict(measured(device)))
+
+    def measured(device: torch.device) -> Sizes:
+        learnt = with_unlabelled(rows.train, rows.unlabelled if plan.unlabelled else None)
+        lengths = column_array(learnt, "length")
+        order = first_rows(plan, len(learnt), lambda picked: lengths[picked], recipe.seed)
+        return measure_student(
+            plan, teacher, learnt, order, len(learnt), len(rows.train) / len(learnt), recipe.seed, device
+        )
+
+    inputs = size_inputs(plan, recipe, teacher, rows)
+    done = run_stage(folder, KIND, inputs, build, overwrite=overwrite, resumes=False)
+    facts = done.manifest.facts
+    terms = tuple(TermEntry(**entry) for entry in facts["terms"])
+    return dataclasses.replace(plan, sizes=Sizes(**{**facts, "terms": terms}))
+
+
+def size_inputs(plan: StudentPlan, recipe: Recipe, teacher: LoadedClassifier, rows: TrainingRows) -> dict[str, Any]:
+    """Everything that the sizes depend on: what a training does, but for how long and how fast."""
+    inputs = training_inputs(dataclasses.replace(plan, sizes=None), recipe.seed, recipe, teacher, rows)
+    training = inputs["student"]["training"]
+    inputs["student"] = {**inputs["student"], "training": {name: training[name] for name in _OF_TRAINING}}
+    del inputs["metric"]
+    return inputs
+
+
+def term_shares(entries: Sequence[TermEntry], patience_share: float | None) -> list[TermShare]:
+    """The measured terms as records hold them; `patience_share` is what patience was asked for by."""
+    return [
+        TermShare(
+            name=entry.name,
+            weight=entry.weight,
+            share=entry.share,
+            asked=patience_share if entry.name == "pt" else None,
+            needed=entry.needed,
+        )
+        for entry in entries
+    ]
+
+
+def first_rows(
+    plan: StudentPlan, rows: int, lengths_of: Callable[[np.ndarray], np.ndarray], seed: int
+) -> list[np.ndarray]:
+    """The rows of the batches that a training begins with, by their numbers."""
+    training = plan.training
+    return first_batches(
+        rows,
+        lengths_of,
+        training.per_device_train_batch_size,
+        seed,
+        accumulation=training.gradient_accumulation_steps,
+        most=BATCHES,
+    )
+
+
+def measure_student(
+    plan: StudentPlan,
+    teacher: LoadedClassifier,
+    annotated: datasets.Dataset,
+    order: Sequence[np.ndarray],
+    rows: int,
+    labelled: float,
+    seed: int,
+    device: torch.device,
+) -> Sizes:
+    """Measure a student's terms on the batches whose rows, among the annotated ones, `order` numbers.
+
+    Args:
+        plan: of the student.
+        teacher: what it starts from.
+        annotated: the rows of the batches, perhaps with others.
+        order: the rows of each batch.
+        rows: how many it learns from in all.
+        labelled: which share of those has a label.
+        seed: of its training.
+        device: where to compute.
+    """
+    layers = plan.layer_map.teacher if plan.layer_map else ()
+    collate, table = Collator(teacher.model.config.pad_token_id or 0, layers), TokenRows(annotated)
+    batches = [collate(table.__getitems__(batch.tolist())) for batch in order]
+    student = move_model(build_student(plan, seed, teacher), device)
+    by_unit = bool(layers) and plan.loss.normalize == "units"
+    with progress.stage(f"measure the loss terms of {plan.name}", len(batches), "batches") as stage:
+        terms = measure_terms(
+            student,
+            batches,
+            plan.loss,
+            plan.layer_map,
+            labelled=labelled,
+            rows=rows,
+            deviations=unit_deviations(annotated, layers).to(device) if by_unit else None,
+            autocast_dtype=autocast_dtype(plan.training.precision, device),
+            on_batch=stage.advance,
+        )
+    if plan.starts_taught:
+        terms = without_patience(terms)
+    choices = batches[0]["input_ids"][0, ..., 0].numel()
+    return Sizes(terms=tuple(terms), rows=sum(map(len, order)), labelled=labelled, choices=choices)
