@@ -90,7 +90,7 @@ def test_a_run_has_the_published_settings_the_papers_start_and_its_depths(
     assert one.recipe.training.learning_rate == 1e-5
     assert one.recipe.training.num_train_epochs == 4
     assert one.recipe.seeds == 2
-    assert {(s.temperature, s.alpha, s.beta, s.normalize) for s in one.recipe.students} == {(10, 0.7, 500, True)}
+    assert {(s.temperature, s.alpha, s.beta, s.normalize) for s in one.recipe.students} == {(10, 0.7, 500, "length")}
     assert {student.start for student in one.recipe.students} == {"first"}
     assert [(s.method, s.layers) for s in one.recipe.students] == [(m, k) for k in (3, 2) for m in ("ft", "kd", "pkd")]
     assert one.keys["pkd-skip-L2-first"] == ModelKey(method="pkd-skip", layers=3)

@@ -38,7 +38,8 @@ def test_what_is_written_is_read_and_the_rest_is_the_default(tmp_path: Path) -> 
     )
     assert recipe.students[0].beta == 5
     assert recipe.training.learning_rate == 5e-5
-    assert recipe.students[0].temperature == Recipe().students[0].temperature
+    assert recipe.students[0].alpha == Recipe().students[0].alpha
+    assert recipe.seeds == Recipe().seeds
 
 
 def test_all_faults_are_told_at_once_in_the_order_of_their_lines(tmp_path: Path) -> None:

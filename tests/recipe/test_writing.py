@@ -17,8 +17,9 @@ from pkd.recipe.writing import commented_recipe, recipe_values, write_recipe
 
 def test_the_commented_recipe_is_the_defaults(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
-    path.write_text(commented_recipe(), encoding="utf-8")
-    expected = Recipe(teacher=TeacherSettings(model="path/to/teacher"), data=DataSettings(train="train.csv"))
+    path.write_text(commented_recipe("quick"), encoding="utf-8")
+    named = {"teacher": TeacherSettings(model="path/to/teacher"), "data": DataSettings(train="train.csv")}
+    expected = Recipe(effort="quick", **named)
     assert read_recipe(path) == expected
 
 

@@ -55,6 +55,28 @@ Device = Annotated[
 ]
 
 
+_EFFORT, _EFFORTS = fields_of(Recipe)["effort"], typing.get_args(hints(Recipe)["effort"])
+
+
+def _checked_effort(name: str | None) -> str | None:
+    if name not in (None, *_EFFORTS):
+        raise typer.BadParameter(f"{name} is none; choose {', '.join(_EFFORTS[:-1])} or {_EFFORTS[-1]}.")
+    return name
+
+
+EffortOf = Annotated[
+    str | None,
+    typer.Option(
+        "--effort",
+        metavar="|".join(_EFFORTS),
+        help=help_of(_EFFORT),
+        show_default=str(default_of(_EFFORT)),
+        callback=_checked_effort,
+        rich_help_panel=RESULT_PANEL,
+    ),
+]
+
+
 def _set(help: str) -> Any:
     return typer.Option(
         "--set", metavar="KEY=VALUE", help=help, show_default=False, rich_help_panel=RESULT_PANEL

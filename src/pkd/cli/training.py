@@ -17,6 +17,7 @@ from pkd.cli.options import (
     WHERE,
     Debug,
     Device,
+    EffortOf,
     Flags,
     Json,
     Overwrite,
@@ -57,12 +58,13 @@ def run(
     recipe: RecipeFile,
     seeds: Annotated[int | None, _SEEDS] = None,
     set: SetInRecipe = None,
+    effort: EffortOf = None,
     device: Device = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Run a recipe: teacher, students, controls, evaluation, report."""
-    result = start("run", recipe, set=set or (), seeds=seeds, device=device, overwrite=overwrite)
+    result = start("run", recipe, set=set or (), seeds=seeds, effort=effort, device=device, overwrite=overwrite)
     show_records(result.records, as_json=json)
     show(f"report: {result.report}", also_json=json)
 
@@ -162,21 +164,23 @@ def recipe(
         Path | None,
         typer.Option("--output", metavar="FILE", help="write it there instead of printing it", show_default=False),
     ] = None,
+    effort: EffortOf = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file if it is there")] = False,
     debug: Debug = False,
 ) -> None:
-    """Print a recipe with every key, its default and its meaning."""
+    """Print a recipe with every key, its value and its meaning."""
     from pkd.errors import RecipeError
     from pkd.recipe.places import local_path
     from pkd.recipe.writing import commented_recipe
 
+    written = commented_recipe(effort)
     if output is None:
-        typer.echo(commented_recipe(), nl=False)
+        typer.echo(written, nl=False)
         return
     output = local_path(output)
     try:
         with output.open("w" if overwrite else "x", encoding="utf-8") as file:
-            file.write(commented_recipe())
+            file.write(written)
     except FileExistsError:
         raise RecipeError(f"{output} exists. Name another file, or give --overwrite to replace it.") from None
     except (FileNotFoundError, IsADirectoryError) as error:

@@ -110,7 +110,7 @@ def distill(
 ) -> Asked:
     """Ask for `pkd distill`."""
     given = place_keywords({"teacher": teacher, "train": train, "controls": controls, **keys})
-    reading = read_values(given, where="distill")
+    reading = read_values(given, where="distill", spends=True)
     return _asked(
         reading,
         _source_faults(reading, _SPLITS),
@@ -279,11 +279,12 @@ def run(
     *,
     set: str | Sequence[str] = (),
     seeds: int | None = None,
+    effort: str | None = None,
     device: str | None = None,
     overwrite: bool = False,
 ) -> Asked:
     """Ask for `pkd run`."""
-    reading = _of_file(recipe, set, seeds=seeds, device=device)
+    reading = _of_file(recipe, set, seeds=seeds, effort=effort, device=device)
     return _asked(
         reading,
         _sweep_is_not_run(reading),

@@ -259,7 +259,14 @@ def settle(recipe: Recipe, examples: Examples, config: PretrainedConfig) -> Reci
     if finetune is not None:
         finetune = settle_teacher(finetune, examples, config)
     teacher = replace(recipe.teacher, finetune=finetune)
-    return replace(recipe, teacher=teacher, training=student_schedule(recipe.training))
+    training = student_schedule(
+        recipe.training,
+        recipe.effort,
+        outputs=len(examples.label_names),
+        width=config.hidden_size,
+        rows_a_label=1 + len(examples.splits.get("unlabelled", ())) / len(examples.splits["train"]),
+    )
+    return replace(recipe, teacher=teacher, training=training)
 
 
 def schedule_words(settings: TrainingSettings) -> str:

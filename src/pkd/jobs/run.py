@@ -83,6 +83,7 @@ def run(
     *,
     set: str | Sequence[str] = (),
     seeds: int | None = None,
+    effort: str | None = None,
     device: str | None = None,
     overwrite: bool = False,
 ) -> RunResult:
@@ -95,13 +96,14 @@ def run(
         recipe: a recipe or its file.
         set: overrides, as "students.0.beta=500".
         seeds: repeat the students with so many seeds, whatever the file says.
+        effort: "quick", "normal" or "best", whatever the file says; a key that it gives wins.
         device: where to compute, whatever the file says.
         overwrite: start an unfinished stage with other inputs afresh, and put aside a folder that is in the way.
 
     Raises:
         PKDError: of the family, with what to do; what was finished is kept.
     """
-    with asking.run(recipe, set=set, seeds=seeds, device=device, overwrite=overwrite) as asked:
+    with asking.run(recipe, set=set, seeds=seeds, effort=effort, device=device, overwrite=overwrite) as asked:
         return _run(asked, overwrite=overwrite)
 
 

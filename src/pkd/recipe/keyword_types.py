@@ -201,6 +201,9 @@ class DistillKeywords(DataKeywords, AnnotationKeywords, TrainingKeywords, Studen
     name: str | None
     """name of the run (default: as its output folder, else as the recipe's file)"""
 
+    effort: Literal["quick", "normal", "best"] | None
+    """how much is spent on students (default in a sweep: quick); a key that is given wins"""
+
     device: Literal["auto", "cpu", "cuda"] | None
     """where to compute; auto: a GPU if there is one"""
 

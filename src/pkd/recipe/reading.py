@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pkd.errors import RecipeError
 from pkd.recipe.benchmarks import fill_in_task
+from pkd.recipe.effort import spend
 from pkd.recipe.faults import Fault, raise_faults, settings_from, shown
 from pkd.recipe.keywords import PlacedKeywords
 from pkd.recipe.naming import Path, dotted, key_of_today, undotted
@@ -81,7 +82,9 @@ def read_file(
     flags: Mapping[str, Any] | None = None,
     required: Sequence[str] = _REQUIRED,
 ) -> Reading:
-    """Read a recipe file; `flags` are keys that came as flags of a command, which win over the file as `set` does.
+    """Read a recipe file and fill in its effort.
+
+    `flags` are keys that came as flags of a command, which win over the file as `set` does.
 
     Raises:
         RecipeError: if it is no YAML, or no mapping of keys.
@@ -96,7 +99,7 @@ def read_file(
             f"{path} holds {kind}, but a recipe has keys, as `teacher:` and `data:`; `pkd recipe` writes one."
         )
     spelling = AsLines(str(path), lines, around=current_spelling())
-    reading = _read(values, set, spelling, tuple(required), flags=flags or {})
+    reading = _read(values, set, spelling, tuple(required), flags=flags or {}, spends=True)
     return replace(reading, recipe=reading.recipe and named_after(reading.recipe, FilePath(path)))
 
 
@@ -115,9 +118,14 @@ def recipe_from(
 
 
 def read_values(
-    values: Mapping[str, Any], *, where: str, set: str | Sequence[str] = (), required: Sequence[str] = _REQUIRED
+    values: Mapping[str, Any],
+    *,
+    where: str,
+    set: str | Sequence[str] = (),
+    required: Sequence[str] = _REQUIRED,
+    spends: bool = False,
 ) -> Reading:
-    """Read nested values, as `recipe_from` does, and raise nothing yet.
+    """Read nested values, as `recipe_from` does, and raise nothing yet; `spends`: fill in the effort too.
 
     Raises:
         RecipeError: if an override is no key=value.
@@ -128,7 +136,7 @@ def read_values(
     else:
         spelling = AsKeywords(values.names) if isinstance(values, PlacedKeywords) else AsValues(where)
     before = values.faults if isinstance(values, PlacedKeywords) else []
-    return _read(dict(plain_copy(values, where)), set, spelling, tuple(required), before=before)
+    return _read(dict(plain_copy(values, where)), set, spelling, tuple(required), before=before, spends=spends)
 
 
 def validate(settings_class: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -151,6 +159,7 @@ def _read(
     *,
     flags: Mapping[str, Any] | None = None,
     before: Sequence[Fault] = (),
+    spends: bool = False,
 ) -> Reading:
     faults, device_stood = lift_device(values)
     faults += before
@@ -165,6 +174,8 @@ def _read(
         spelling = replace(spelling, given={**spelling.given, **overridden})
     if isinstance(spelling, AsLines) and device_stood:
         spelling = replace(spelling, moved={("device",): device_stood})
+    if spends:
+        spend(values)
     with spelled_as(spelling):
         recipe, found = settings_from(Recipe, values)
         faults += found

@@ -15,6 +15,7 @@ from pkd.recipe.settings import (
     STRICT,
     AnnotationSettings,
     DataSettings,
+    Effort,
     EvaluationSettings,
     LossSettings,
     PositiveInt,
@@ -39,6 +40,9 @@ class Recipe:
         None, "name of the run (default: as its output folder, else as the recipe's file)"
     )
     output: str | None = setting(None, "folder of the run (default: runs/NAME)")
+    effort: Effort = setting(
+        "normal", "how much is spent on students (default in a sweep: quick); a key that is given wins", common=True
+    )
     device: Device = setting("auto", "where to compute; auto: a GPU if there is one", common=True)
     teacher: TeacherSettings = setting(TeacherSettings, "the classifier to learn from")
     data: DataSettings = setting(DataSettings, "the examples")

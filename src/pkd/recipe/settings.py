@@ -34,6 +34,7 @@ ProblemType = Literal[
 ]
 Comparison = Literal["length", "none", "units"]
 PATIENCE = 0.1  # the share of the gradient that patience has where nobody says how much; docs/guide.md says why
+Effort = Literal["quick", "normal", "best"]
 Metric = Literal["accuracy", "f1", "macro_f1", "micro_f1", "mcc", "pearson", "spearman"]
 
 

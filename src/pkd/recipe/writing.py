@@ -12,6 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
+from pkd.recipe.effort import DEFAULT, spend
 from pkd.recipe.naming import default_of, help_of, hints, settings_within
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
@@ -48,37 +49,47 @@ def write_recipe(recipe: Recipe, path: str | Path) -> None:
     partial.replace(path)
 
 
-def commented_recipe() -> str:
-    """Give a whole recipe as YAML: every key with its default and its help, the two that have none as placeholders."""
+def commented_recipe(effort: str | None = None) -> str:
+    """Give a whole recipe as YAML: every key with its value and its help, the two that have none as placeholders.
+
+    Args:
+        effort: whose values are written; by default that of a recipe which names none.
+    """
+    effort = effort or DEFAULT
     lines = [
-        "# A recipe of pkd: every key with its default. Keep what you change, delete the rest.",
+        f"# A recipe of pkd: every key with its value by effort {effort}. Keep what you change, delete the rest.",
         "# Run it:        pkd run recipe.yaml",
         "# Change a key:  pkd run recipe.yaml --set students.0.beta=500",
         "# Paths that are not absolute start at the folder in which pkd is run, wherever the recipe lies.",
         "",
     ]
-    lines += _commented(Recipe, indent="")
+    spent: dict[str, Any] = {"effort": effort}
+    spend(spent)
+    lines += _commented(Recipe, spent, indent="")
     return "\n".join(lines) + "\n"
 
 
-def _commented(settings: type, indent: str, bullet: str = "") -> list[str]:
+def _commented(settings: type, given: Any, indent: str, bullet: str = "") -> list[str]:
+    """The lines of `settings`, with the values that are `given` in place of their defaults."""
     lines: list[str] = []
     for position, field in enumerate(dataclasses.fields(settings)):
         lead = (indent[:-2] + bullet) if bullet and position == 0 else indent
         inner, many = settings_within(hints(settings)[field.name])
-        default = default_of(field)
+        value = given.get(field.name)
+        within = (value[0] if many else value) if inner is not None and value else {}
+        default = default_of(field) if inner is not None or value is None else value
         if inner is None or default is None:
             if not indent and lines and lines[-1].startswith(" "):
                 lines.append("")
             lines += _entry(f"{lead}{field.name}:", _PLACEHOLDERS.get(field.name, default), help_of(field))
             if inner is not None and inner is not TrainingSettings:  # whose keys stand under `training` already
-                lines += [f"{indent}# {line}" for line in _commented(inner, indent="  ")]
+                lines += [f"{indent}# {line}" for line in _commented(inner, {}, indent="  ")]
             continue
         if not indent:
             lines.append("")
         lines.append(f"{lead}{field.name}:".ljust(_COMMENT_COLUMN) + f"# {help_of(field)}")
         deeper = indent + ("    " if many else "  ")
-        lines += _commented(inner, deeper, bullet="- " if many else "")
+        lines += _commented(inner, within, deeper, bullet="- " if many else "")
     return lines
 
 

@@ -9,9 +9,14 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from pkd.recipe.settings import TrainingSettings
+from pkd.recipe.settings import Effort, TrainingSettings
 
 STUDENT_RATE, STUDENT_EPOCHS = 5e-5, 4.0
+_STUDENT_PASSES: dict[Effort, tuple[float, float]] = {  # over as many rows as have labels; epochs at least
+    "quick": (STUDENT_EPOCHS, STUDENT_EPOCHS),
+    "normal": (10.0, 2.0),
+    "best": (36.0, 4.0),
+}
 _RATE = 1e-4  # of an encoder of _WIDTH hidden units that learns few classes
 _WIDTH = 384
 _NARROW, _WIDE = 2.0, 0.25  # bounds of how much the width changes the rate
@@ -43,7 +48,7 @@ def teacher_schedule(settings: TrainingSettings, *, rows: int, outputs: int, wid
     """
     rate, epochs, patience = settings.learning_rate, settings.num_train_epochs, settings.early_stopping_patience
     if rate == "auto":
-        rate = _RATE * min(_NARROW, max(_WIDE, _WIDTH / width)) * (_MANY_FACTOR if outputs >= _MANY_CLASSES else 1.0)
+        rate = _rate(outputs, width)
     if patience == "auto" and epochs != "auto":
         patience = "none"
     if epochs == "auto":
@@ -55,16 +60,47 @@ def teacher_schedule(settings: TrainingSettings, *, rows: int, outputs: int, wid
     return dataclasses.replace(settings, learning_rate=rate, num_train_epochs=epochs, early_stopping_patience=patience)
 
 
-def student_schedule(settings: TrainingSettings) -> TrainingSettings:
-    """A student's settings with numbers for `auto`."""
-    given = (settings.learning_rate, settings.num_train_epochs, settings.early_stopping_patience)
-    rate, epochs, patience = given
+def student_schedule(
+    settings: TrainingSettings,
+    effort: Effort = "quick",
+    *,
+    outputs: int = 2,
+    width: int = _WIDTH,
+    rows_a_label: float = 1.0,
+) -> TrainingSettings:
+    """A student's settings with numbers for `auto`.
+
+    By effort `quick` they are fixed. By the others the rate is a teacher's, and the epochs are so many as make a fixed
+    number of passes over as many rows as have labels, with a floor: unlabelled and augmented rows take their part.
+
+    Args:
+        settings: as they were asked for.
+        effort: of the recipe.
+        outputs: classes, labels or scores that the head answers.
+        width: hidden units of the encoder.
+        rows_a_label: all training rows over those that have a label, at least 1.
+
+    >>> chosen = student_schedule(TrainingSettings(), "normal", outputs=77, rows_a_label=5)
+    >>> chosen.learning_rate, chosen.num_train_epochs
+    (0.0002, 2.0)
+    """
+    rate, epochs, patience = settings.learning_rate, settings.num_train_epochs, settings.early_stopping_patience
+    if rate == "auto":
+        rate = STUDENT_RATE if effort == "quick" else _rate(outputs, width)
+    if epochs == "auto":
+        passes, fewest = _STUDENT_PASSES[effort]
+        epochs = float(max(fewest, round(passes / rows_a_label)))
     return dataclasses.replace(
         settings,
-        learning_rate=STUDENT_RATE if rate == "auto" else rate,
-        num_train_epochs=STUDENT_EPOCHS if epochs == "auto" else epochs,
+        learning_rate=rate,
+        num_train_epochs=epochs,
         early_stopping_patience="none" if patience == "auto" else patience,
     )
+
+
+def _rate(outputs: int, width: int) -> float:
+    """Inversely proportional to the encoder's width, as Adam's should be, and twice as high with many classes."""
+    return _RATE * min(_NARROW, max(_WIDE, _WIDTH / width)) * (_MANY_FACTOR if outputs >= _MANY_CLASSES else 1.0)
 
 
 def steps_an_epoch(rows: int, settings: TrainingSettings) -> int:

@@ -1,0 +1,55 @@
+"""How much is spent on a student: each effort stands for values of other keys, and a key that is given wins over it.
+
+`quick` is what the settings' own defaults say. The values of the others come from the study of docs/quality.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pkd.recipe.naming import Path
+from pkd.recipe.settings import Effort
+
+DEFAULT: Effort = "normal"
+EFFORTS: Mapping[Effort, Mapping[Path, Any]] = {
+    "quick": {},
+    "normal": {},
+    "best": {("seeds",): 3},
+}
+_EACH_STUDENT: Mapping[Effort, Mapping[str, Any]] = {
+    "quick": {},
+    "normal": {"temperature": 4.0},
+    "best": {"temperature": 4.0},
+}
+
+
+def spend(values: dict[str, Any]) -> None:
+    """Write what the effort stands for into a recipe's nested values, in place, wherever nothing is given.
+
+    A sweep's points are what its recipe writes: there an effort is spent only where it is given. What is of the wrong
+    type is left for the check of every value.
+    """
+    if values.get("effort") is None:
+        values["effort"] = "quick" if values.get("sweep") is not None else DEFAULT
+    effort = values["effort"]
+    if effort not in EFFORTS:
+        return
+    for path, value in EFFORTS[effort].items():
+        _fill_in(values, path, value)
+    students = values.setdefault("students", [{}])
+    for student in students if isinstance(students, list) else []:
+        if isinstance(student, dict):
+            for key, value in _EACH_STUDENT[effort].items():
+                student.setdefault(key, value)
+
+
+def _fill_in(values: dict[str, Any], path: Path, value: Any) -> None:
+    inside: Any = values
+    for key in path[:-1]:
+        if inside.get(key) is None:
+            inside[key] = {}
+        inside = inside[key]
+        if not isinstance(inside, dict):
+            return
+    inside.setdefault(path[-1], value)
