@@ -46,6 +46,7 @@ from pkd.losses import ce_loss, kd_loss, pkd_loss, pt_loss
 from pkd.recipe.settings import LossSettings, TrainingSettings
 from pkd.training.arguments import trainer_arguments
 from pkd.training.hardware import autocast_dtype, keep_freed_memory, resolve_device
+from pkd.training.schedule import student_schedule
 
 _LONGEST = 128
 
@@ -88,7 +89,9 @@ def patient_trainer(
     layer_map = layer_map or half_map(teacher)
     output = Path(tempfile.mkdtemp())
     given = (
-        trainer_arguments(settings, output, seed=0, metric=None, device=device) | {"save_strategy": "no"} | arguments
+        trainer_arguments(student_schedule(settings), output, seed=0, metric=None, device=device)
+        | {"save_strategy": "no"}
+        | arguments
     )
     return PatientTrainer(
         student_from(teacher.model, student_depth(layer_map)),

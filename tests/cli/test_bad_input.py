@@ -662,23 +662,26 @@ def test_a_setting_that_cannot_be_ends_with_2_before_anything_is_paid_for(
     assert not list(tmp_path.glob("student.work/annotated"))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["evaluate", "model"], ["--test is missing", "--task"]),
-        (
-            ["distill", "--teacher", "model", "--train", "train.csv", "--output", "student"],
-            ["--eval is missing, and so is --test"],
-        ),
-    ],
-)
 def test_rows_to_measure_on_are_asked_for_by_flag_before_a_model_is_loaded(
-    pkd: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: list[str]
+    pkd: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, _, told = pkd(*arguments)
+    code, _, told = pkd("evaluate", "model")
     assert code == 2, told
-    has_all(told, "there are no rows to measure", *words)
+    has_all(told, "there are no rows to measure", "--test is missing", "--task")
+
+
+def test_training_rows_of_which_none_can_be_held_out_to_choose_by_are_refused(
+    pkd: Run, workspace: Path, tmp_path: Path
+) -> None:
+    train = put(tmp_path, "train.csv", "text,label\na film,positive\na film,negative\n")
+    student = ("distill", "--teacher", workspace / "teacher", "--train", train, "--output", tmp_path / "student")
+    code, _, told = pkd(*student, "--max-length", 32)
+    assert code == 3, told
+    has_all(told, "--eval is missing", "hold no two different texts")
+    code, _, told = pkd(*student, "--max-length", 32, "--test", workspace / "test.csv", "--start", "spread,first")
+    assert code == 2, told
+    has_all(told, "names several starts", "--eval")
 
 
 def test_c45_a_skip_map_that_does_not_divide_is_legal(pkd: Run, workspace: Path, tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ from pkd.recipe.yaml_text import parse_setting
     ("keys", "words"),
     [
         ({}, []),
-        ({"learning_rate": 1e-4, "seed": 7}, []),  # of the teacher alone
+        ({"learning_rate": 1e-4}, []),  # of the teacher alone
+        ({"seed": 7}, ["--seed", "7"]),  # which draws the rows that are held out
+        ({"eval": "dev.csv", "seed": 7}, ["--eval", "dev.csv"]),
         ({"eval": "dev.csv", "text_columns": "a,b"}, ["--eval", "dev.csv", "--text-columns", "a,b"]),
         ({"max_length": 48}, ["--max-length", "48"]),
         ({"task": "rte", "folder": "my glue/"}, ["--task", "rte", "--folder", "my glue/"]),

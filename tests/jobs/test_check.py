@@ -165,7 +165,8 @@ def test_labels_are_summed_up_for_each_kind_of_problem(
     rows: list[dict[str, Any]], problem_type: str, told: str, workspace: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    given = {"train": str(tmp_path / "train.jsonl"), "problem_type": problem_type, "max_length": 32}
+    file = str(tmp_path / "train.jsonl")  # as development rows too, so that none are held out of it
+    given = {"train": file, "eval": file, "problem_type": problem_type, "max_length": 32}
     untrained = {"model": str(workspace / "teacher"), "finetune": {}}
     result = check(recipe_from({"output": str(tmp_path / "run"), "data": given, "teacher": untrained}, where="test"))
     assert f"Training labels: {told}." in result.sentences[0]

@@ -294,3 +294,32 @@ def test_an_output_that_is_the_current_folder_is_in_the_way_as_any_other(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RecipeError, match="exists and was not made by this command"):
         pkd.distill(teacher="nowhere", train="nowhere.csv", output=".")
+
+
+def test_without_development_rows_those_that_finetuning_held_out_choose_again_and_no_verdict_rests_on_them(
+    workspace: Path, tmp_path: Path
+) -> None:
+    quick = {**SETTINGS, "num_train_epochs": 1, "train": workspace / "train.csv"}
+    del quick["resamples"]
+    tuned = pkd.finetune(model=workspace / "teacher", output=tmp_path / "teacher", **quick)
+    assert tuned.measured_on.drawn
+    result = pkd.distill(
+        teacher=tuned.folder, output=tmp_path / "student", layers=2, method="kd", start=["spread", "first"],
+        controls=True, measure_speed=False, resamples=20, **quick,
+    )  # fmt: skip
+    texts = [
+        json.loads((folder / "manifest.json").read_text())["facts"]["texts"] for folder in (tuned.folder, result.folder)
+    ]
+    assert texts[0] == texts[1]
+    run = next(record for record in result.records if isinstance(record, RunRecord))
+    assert (run.rows, run.evaluated_on) == ({"train": 144, "eval": 16}, "eval")
+    assert not [record for record in result.records if isinstance(record, ComparisonRecord)]
+    assert set(result.student.starts_tried) == {"spread", "first"}
+    assert "on 16 development rows (held out of the training rows; which chose the epoch and the start)" in str(result)
+    for page in (result.folder / "README.md", result.report):
+        assert "may have learned from them: no verdict rests on them" in page.read_text()
+    again = pkd.distill(
+        teacher=tuned.folder, output=tmp_path / "student", layers=2, method="kd", start=["spread", "first"],
+        controls=True, measure_speed=False, resamples=20, **quick,
+    )  # fmt: skip
+    assert again.records == result.records

@@ -62,15 +62,27 @@ def test_a_finished_teacher_says_in_sentences_how_good_it_is_on_what(
     assert str(again) == str(result)
 
 
-def test_without_development_rows_it_says_that_nothing_is_measured(
+def test_without_development_rows_a_tenth_of_the_training_rows_is_held_out_and_the_result_says_so(
     one_answer: Path, workspace: Path, tmp_path: Path
 ) -> None:
     result = pkd.finetune(
         model=str(one_answer), train=str(workspace / "train.csv"), output=str(tmp_path / "t"), **QUICK
     )
+    told = result.sentences()
+    assert "on 16 development rows (held out of the training rows; which chose the epoch)." in told[0]
+    assert told[-1] == (
+        "Trained on 144 rows of train.csv (columns text and label); measured on 16 rows of train.csv (columns text and "
+        "label)."
+    )
+
+
+def test_of_one_text_none_can_be_held_out_and_the_last_epoch_is_kept(one_answer: Path, tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,label\na film,positive\na film,negative\n")
+    result = pkd.finetune(model=one_answer, train=tmp_path / "train.csv", output=tmp_path / "t", **QUICK)
     assert result.sentences() == [
-        "No development rows were named (eval), so nothing is measured and epoch 2, the last, is kept.",
-        "Trained on 160 rows of train.csv (columns text and label).",
+        "No development rows were named (eval), and there are too few training rows to hold some out, so nothing is "
+        "measured and epoch 2, the last, is kept.",
+        "Trained on 2 rows of train.csv (columns text and label).",
     ]
 
 

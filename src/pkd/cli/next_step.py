@@ -27,6 +27,10 @@ def distill_command(teacher: Path, train: str | None, keys: Mapping[str, Any]) -
         field = fields_of(DataSettings).get(name) if section in ("", "data") else None
         if field is not None and not section and field.metadata.get("common"):
             words += [f"--{name.replace('_', '-')}", str(value)]
+        elif (
+            key == "seed" and not {"eval", "task", "data.eval", "data.task"} & keys.keys()
+        ):  # it draws the rows that are held out
+            words += ["--seed", str(value)]
         elif field is not None or key in ("metric", "evaluation.metric"):
             words += ["--set", f"{key}={_as_yaml(value)}"]
     return shlex.join([*words, "--output", str(_beside(teacher))])

@@ -12,6 +12,7 @@ import datasets
 
 from pkd import progress
 from pkd.data.check_splits import check_splits
+from pkd.data.hold_out import hold_out
 from pkd.data.labels import encode_labels, find_label_names, other_class
 from pkd.data.match_names import visible
 from pkd.data.outputs import Outputs, outputs_of
@@ -25,11 +26,12 @@ from pkd.recipe.naming import fields_of
 from pkd.recipe.places import AnyPath
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.settings import DataSettings, ProblemType
-from pkd.recipe.spelling import set_to
+from pkd.recipe.spelling import named, set_to
 from pkd.recipe.suggestions import hint_for
 from pkd.tasks import SINGLE_LABEL, kind_of
 
 _CLASSES_TOLD = 20
+_MAY_KNOW_THEM = "A teacher from elsewhere may have learned from them: no verdict rests on them."
 _SPLITS = {"train": "training", "eval": "development", "test": "test", "unlabelled": "unlabelled"}
 
 
@@ -41,6 +43,7 @@ class Examples:
         warnings: what may be wrong with the splits together.
         sources: split -> where its rows came from.
         shared: split -> other split -> how many of its rows stand in the other too, word for word.
+        drawn: nobody named development rows: they are a part of the training rows, which no longer hold them.
     """
 
     splits: datasets.DatasetDict
@@ -49,6 +52,7 @@ class Examples:
     warnings: list[str] = field(default_factory=list)
     sources: dict[str, list[Source]] = field(default_factory=dict)
     shared: dict[str, dict[str, int]] = field(default_factory=dict)
+    drawn: bool = False
 
     @property
     def outputs(self) -> Outputs:
@@ -65,6 +69,8 @@ def load_examples(
     settings: DataSettings,
     splits: Sequence[str] = ("train", "eval", "test", "unlabelled"),
     teacher: Outputs | None = None,
+    *,
+    seed: int | None = None,
 ) -> Examples:
     """Read the splits that the settings name.
 
@@ -72,6 +78,7 @@ def load_examples(
         settings: where the examples are.
         splits: which of them are wanted.
         teacher: what the teacher's head answers; without it that is found in the training rows.
+        seed: draws development rows from the training rows, where some are wanted and none are named; None draws none.
 
     Raises:
         DataError: if a file cannot be used, or its labels are not the teacher's.
@@ -92,10 +99,32 @@ def load_examples(
     )
     _check_same_kind(data)
     outputs = encode_splits(data, reader, {split: str(getattr(settings, split)) for split in data})
+    drawn = False
+    if seed is not None and "eval" in splits and "eval" not in data:
+        drawn = _draw_development_rows(data, sources, seed, "" if teacher is None else f" {_MAY_KNOW_THEM}")
     checked = check_splits(data)
     for warning in checked.warnings:
         progress.warn(warning)
-    return Examples(data, outputs.label_names, outputs.problem_type, checked.warnings, sources, checked.shared)
+    return Examples(data, outputs.label_names, outputs.problem_type, checked.warnings, sources, checked.shared, drawn)
+
+
+def _draw_development_rows(
+    data: datasets.DatasetDict, sources: dict[str, list[Source]], seed: int, caveat: str
+) -> bool:
+    """Hold a tenth of the training rows out as development rows, in place; whether there were enough for that."""
+    parts = hold_out(data["train"], seed)
+    if parts is None:
+        return False
+    others = {split: rows for split, rows in data.items() if split != "train"}
+    data.clear()
+    data.update({"train": parts[0], "eval": parts[1], **others})
+    for split, rows in zip(("train", "eval"), parts, strict=True):
+        sources[split] = [dataclasses.replace(source, rows=len(rows)) for source in sources["train"]]
+    progress.note(
+        f"No development rows were named ({named('data.eval')}): {len(parts[1]):,} of the training rows are held out "
+        f"to choose by, and teach nothing.{caveat}"
+    )
+    return True
 
 
 def encode_splits(data: datasets.DatasetDict, reader: LabelReader, sources: Mapping[str, str]) -> Outputs:

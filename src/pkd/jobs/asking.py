@@ -115,7 +115,6 @@ def distill(
         reading,
         _source_faults(reading, _SPLITS),
         _faults_of_models(reading),
-        _rows_to_measure_on(reading),
         _output_faults(output, DISTILLED, overwrite=overwrite),
     )
 
@@ -288,7 +287,6 @@ def run(
     return _asked(
         reading,
         _sweep_is_not_run(reading),
-        _rows_to_measure_on(reading),
         _source_faults(reading, _SPLITS),
         _faults_of_models(reading),
         _run_folder_faults(reading, overwrite=overwrite),
@@ -388,15 +386,6 @@ def _run_folder_faults(reading: Reading, *, overwrite: bool) -> Iterator[Fault]:
         refuse_other_files(local_path(reading.recipe.folder), overwrite=overwrite)
     except PKDError as error:
         yield Fault(("output",) if reading.recipe.output else ("name",), str(error), type(error), whole=True)
-
-
-def _rows_to_measure_on(reading: Reading) -> Iterator[Fault]:
-    if reading.recipe is not None and reading.recipe.data.eval is None and reading.recipe.data.test is None:
-        yield Fault(
-            ("data", "eval"),
-            f"is missing, and so is {named('data.test')}: there are no rows to measure the students on. Name "
-            "development rows, which choose the best epoch, test rows, or both",
-        )
 
 
 def _rows_to_evaluate_on(reading: Reading) -> Iterator[Fault]:

@@ -138,11 +138,11 @@ def _check(recipe: Recipe) -> CheckResult:
     if finetuning is None:
         teacher = load_teacher(recipe.teacher.model)
         check_max_length(teacher.model.config, recipe.data.max_length)
-        examples = load_examples(recipe.data, teacher=teacher.outputs)
+        examples = load_examples(recipe.data, teacher=teacher.outputs, seed=recipe.seed)
         teacher = saying(teacher, examples.outputs)
         recipe = settle(recipe, examples, teacher.model.config)
     else:
-        examples = load_examples(recipe.data)
+        examples = load_examples(recipe.data, seed=recipe.seed)
         recipe = settle(recipe, examples, load_config(recipe.teacher.model))
         finetuning = recipe.teacher.finetune or finetuning
         finished = RunFolder(Path(recipe.folder)).teacher

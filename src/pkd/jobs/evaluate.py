@@ -192,6 +192,7 @@ def describe_rows(
         source=", ".join(source.name for source in examples.sources[split]),
         held_out=(split == "test" and not shared) if trained_here else None,
         shared=shared,
+        drawn=split == "eval" and examples.drawn,
         chose=list(chose) if "eval" in examples.splits else [],
     )
 

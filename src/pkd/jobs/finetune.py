@@ -77,8 +77,8 @@ class FinetuneResult:
         """How good it is, on which rows, of which epoch, and what it was trained on."""
         kept = f"epoch {self.selection['epoch']:g}"
         if not self.scores:
-            none = f"No development rows were named ({named('data.eval')})"
-            told = [f"{none}, so nothing is measured and {kept}, the last, is kept."]
+            none = f"No development rows were named ({named('data.eval')}), and there are too few training rows"
+            told = [f"{none} to hold some out, so nothing is measured and {kept}, the last, is kept."]
         else:
             by = self.selection["metric"]
             scores = ", ".join(score_words(metric, self.scores[metric]) for metric in dict.fromkeys([by, *self.scores]))
@@ -132,7 +132,7 @@ def finetune(
     with asking.finetune(model=model, output=output, overwrite=overwrite, **given) as recipe:
         model, folder = path_text(model, "model"), output_folder(output)
         check_training(recipe.training, recipe.device)
-        examples = load_examples(recipe.data, splits=("train", "eval"))
+        examples = load_examples(recipe.data, splits=("train", "eval"), seed=recipe.seed)
         recipe = settle_metric(recipe, examples.outputs)
         training = settle_teacher(recipe.training, examples, load_config(model))
         warn_if_few(len(examples.splits["train"]), training)

@@ -105,7 +105,11 @@ def judge_run(
         _run_record(recipe, recipe.name or run.title, teacher, examples, split, fingerprint(depends), level),
         *model_records(measured, on, recipe.evaluation),
         *class_records(measured, on),
-        *_comparisons(measured, trained, on, recipe, has_unlabelled="unlabelled" in examples.splits),
+        *(
+            []
+            if described.drawn
+            else _comparisons(measured, trained, on, recipe, has_unlabelled="unlabelled" in examples.splits)
+        ),
         *flip_records(measured, on, recipe.evaluation),
     ]
     write_results(records, folder)

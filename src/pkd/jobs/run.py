@@ -19,10 +19,12 @@ from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import StudentPlan, plan_controls, plan_students
 from pkd.encoder.families import depth_of
 from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_teacher, saying
+from pkd.errors import DataError, RecipeError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
 from pkd.jobs.annotate import annotate_stage
 from pkd.jobs.check import blindness_of, check_student, check_teacher_score, check_trainings
+from pkd.jobs.evaluate import measuring_split
 from pkd.jobs.finetune import finetune_stage, level_of, settle, warn_if_few
 from pkd.jobs.judge import Trained, judge_run
 from pkd.jobs.sizes import sized
@@ -30,7 +32,9 @@ from pkd.jobs.stages import Done, refuse_other_files, refuse_other_version
 from pkd.jobs.train import TrainingRows, load_start, stage_name, train_stage
 from pkd.jobs.word_counts import teacher_level, word_counts_stage
 from pkd.recipe.places import AnyPath
+from pkd.recipe.rules import starts_of
 from pkd.recipe.schema import Recipe
+from pkd.recipe.spelling import named
 from pkd.recipe.writing import write_recipe
 from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.printed import main_score, run_lines
@@ -145,12 +149,12 @@ def prepare(
         teacher = load_teacher(recipe.teacher.model)
         check_max_length(teacher.model.config, recipe.data.max_length)
         _patient_layers(variants, depth_of(teacher.model.config))
-        examples = load_examples(recipe.data, teacher=teacher.outputs)
+        examples = load_examples(recipe.data, teacher=teacher.outputs, seed=recipe.seed)
         teacher = saying(teacher, examples.outputs)
         recipe = settle(recipe, examples, teacher.model.config)
         _announce(recipe, examples, depth_of(teacher.model.config), later)
     else:
-        examples = load_examples(recipe.data)
+        examples = load_examples(recipe.data, seed=recipe.seed)
         config = load_config(recipe.teacher.model)
         recipe = settle(recipe, examples, config)
         settings = recipe.teacher.finetune or settings
@@ -160,6 +164,7 @@ def prepare(
         done = finetune_stage(run_folder.teacher, recipe.teacher.model, recipe, settings, examples, overwrite=overwrite)
         teacher = load_teacher(str(done.folder))
         level = level_of(done)
+    _require_development_rows(variants, examples)
     for each in variants:
         _check_starts(each, teacher)
     warn_if_few(sum(len(examples.splits.get(split, ())) for split in ("train", "unlabelled")), recipe.training)
@@ -190,6 +195,24 @@ def finish(recipe: Recipe, folder: Path, prepared: Prepared, *, overwrite: bool)
     examples, level = prepared.examples, prepared.level
     page = ranks.on_first(lambda: str(judge_run(recipe, folder, teacher, examples, trained, starts_tried, level)[1]))
     return RunResult(folder, read_results(folder), Path(page))
+
+
+def _require_development_rows(variants: Sequence[Recipe], examples: Examples) -> None:
+    """Check that there are rows to measure on and to choose starts by, where none could be held out.
+
+    Raises:
+        DataError: if nothing could be measured.
+        RecipeError: if starts could not be chosen among.
+    """
+    missing = f"{named('data.eval')} is missing, and the training rows hold no two different texts"
+    if measuring_split(examples) is None:
+        raise DataError(f"{missing}, so that none can be held out to measure on. Name development rows.")
+    several = any(len(starts_of(student)) > 1 for each in variants for student in each.students)
+    if several and "eval" not in examples.splits:
+        raise RecipeError(
+            f"{named('students.0.start')} names several starts, but {missing} to choose by. Name development rows, or "
+            "one start."
+        )
 
 
 def _check_starts(recipe: Recipe, teacher: LoadedClassifier) -> None:

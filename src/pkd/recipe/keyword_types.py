@@ -184,7 +184,7 @@ class DistillKeywords(DataKeywords, AnnotationKeywords, TrainingKeywords, Studen
     """What `pkd.distill` takes besides its own parameters."""
 
     eval: AnyPath | None
-    """development examples: choose the best epoch"""
+    """development examples: choose the best epoch (default: a tenth of the training rows)"""
 
     test: AnyPath | None
     """held-out examples; nothing is selected on them"""
@@ -256,7 +256,7 @@ class EvaluateKeywords(DataKeywords, EvaluationKeywords, total=False):
     """What `pkd.evaluate` takes besides its own parameters."""
 
     eval: AnyPath | None
-    """development examples: choose the best epoch"""
+    """development examples: choose the best epoch (default: a tenth of the training rows)"""
 
     device: Literal["auto", "cpu", "cuda"] | None
     """where to compute; auto: a GPU if there is one"""

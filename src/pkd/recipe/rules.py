@@ -24,7 +24,7 @@ def broken_rules(recipe: Recipe) -> Iterator[Fault]:
         at: Path = ("students", index)
         yield from _method_faults(student, at)
         yield from _projection_faults(student, at)
-        yield from _start_faults(student, at, has_eval=recipe.data.eval is not None)
+        yield from _start_faults(student, at)
         if student.method == "pkd" and not isinstance(student.layer_map, str):
             yield from _map_faults(student, (*at, "layer_map"))
     yield from _name_faults(recipe.students)
@@ -110,15 +110,11 @@ def _projection_faults(student: StudentSettings, at: Path) -> Iterator[Fault]:
         )
 
 
-def _start_faults(student: StudentSettings, at: Path, *, has_eval: bool) -> Iterator[Fault]:
+def _start_faults(student: StudentSettings, at: Path) -> Iterator[Fault]:
     path = (*at, "start")
     starts = starts_of(student)
     if not starts:
         yield Fault(path, "is an empty list; write spread, first or the teacher layers to copy, as [1, 3, 5]")
-    if len(starts) > 1 and not has_eval:
-        yield Fault(
-            path, f"names {len(starts)} starts, but there is no {named('data.eval')} whose score could choose; name one"
-        )
     if len(starts) != len({str(start) for start in starts}):
         yield Fault(path, f"is {shown(student.start)}; the same start stands there twice")
     for start in starts:

@@ -146,7 +146,9 @@ class DataSettings:
     task: str | None = setting(None, "a benchmark's task, as sst2, rte or race; fills in the rest", common=True)
     folder: str | None = setting(None, "the benchmark's own files (default: the hub)", common=True)
     train: str | None = setting(None, "training examples: CSV, TSV, JSONL, Parquet, a saved dataset or a hub name")
-    eval: str | None = setting(None, "development examples: choose the best epoch", common=True)
+    eval: str | None = setting(
+        None, "development examples: choose the best epoch (default: a tenth of the training rows)", common=True
+    )
     test: str | None = setting(None, "held-out examples; nothing is selected on them", common=True)
     unlabelled: list[str] = setting([], "text without labels; teaches without L_CE", common=True)
     text_columns: list[str] = setting([], "column of the text, or two of a pair", common=True)

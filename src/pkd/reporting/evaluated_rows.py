@@ -21,7 +21,8 @@ def rows_in_words(split: str, rows: int, on: MeasuredOn) -> str:
         return f"{rows:,} row{s}" + (f" of {on.source}" if on.source else "")
     if on.held_out:
         return f"{rows:,} held-out row{s}"
-    notes = [f"which chose the {_listed(on.chose)}"] if split == "eval" and on.chose else []
+    notes = ["held out of the training rows"] if on.drawn else []
+    notes += [f"which chose the {_listed(on.chose)}"] if split == "eval" and on.chose else []
     notes += [_shared(rows, other, count, on) for other, count in on.shared.items()]
     return f"{rows:,} {_SPLITS[split]} row{s}" + (f" ({'; '.join(notes)})" if notes else "")
 
@@ -36,6 +37,11 @@ def rows_warning(split: str, rows: int, on: MeasuredOn) -> str:
             f"These scores were measured on the development rows, which chose the {_listed(on.chose)}, so they flatter "
             "the students. Give rows of their own (--test FILE; in a recipe data.test) for scores that nothing was "
             "chosen on."
+        )
+    if on.drawn:
+        told.append(
+            "No development rows were named (--eval FILE; in a recipe data.eval), so a part of the training rows was "
+            "held out. A teacher from elsewhere may have learned from them: no verdict rests on them."
         )
     if overlap := overlap_warning(split, rows, on):
         told.append(overlap)

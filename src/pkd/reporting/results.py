@@ -42,6 +42,7 @@ class MeasuredOn(_Line):
     source: str = ""  # their file's name or the hub's, never a path
     held_out: bool | None = None  # nobody trained on them and they chose nothing; None where that is not known
     shared: dict[str, int] = {}  # another split -> how many of these rows stand in it too, word for word
+    drawn: bool = False  # development rows drawn from the training rows: a teacher from elsewhere may know them
     chose: list[str] = []  # what the run's development rows chose: "epoch", "start", "hyper-parameters"
 
 
