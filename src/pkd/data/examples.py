@@ -121,8 +121,8 @@ def _draw_development_rows(
     for split, rows in zip(("train", "eval"), parts, strict=True):
         sources[split] = [dataclasses.replace(source, rows=len(rows)) for source in sources["train"]]
     progress.note(
-        f"No development rows were named ({named('data.eval')}): {len(parts[1]):,} of the training rows are held out "
-        f"to choose by, and teach nothing.{caveat}"
+        f"No development rows were named ({named('data.eval')}): {len(parts[1]):,} of the {len(parts[0]) + len(parts[1]):,} "
+        f"training rows, held out, choose in their place and teach nothing.{caveat}"
     )
     return True
 

@@ -31,7 +31,7 @@ def hold_out(rows: datasets.Dataset, seed: int) -> tuple[datasets.Dataset, datas
         seed: the recipe's first.
 
     Returns:
-        The two parts; None where there is but one text.
+        The two parts; None where there are less than ten rows or but one text.
     """
     held = _are_held_out(rows, seed)
     if not held.any():
@@ -44,7 +44,7 @@ def _are_held_out(rows: datasets.Dataset, seed: int) -> np.ndarray:
     columns = (column_values(rows, column) for column in text_columns(rows))
     hashes = np.fromiter((_hash(seed, texts) for texts in zip(*columns, strict=True)), dtype=np.uint64, count=len(rows))
     _, of_text, counts = np.unique(hashes, return_inverse=True, return_counts=True)
-    most, taken = min(MOST_ROWS, max(1, len(rows) // _SHARE)), 0
+    most, taken = min(MOST_ROWS, len(rows) // _SHARE), 0
     chosen = np.zeros(len(counts), dtype=bool)
     for text, count in enumerate(counts if len(counts) > 1 else ()):
         if taken + count <= most:

@@ -204,9 +204,9 @@ def _require_development_rows(variants: Sequence[Recipe], examples: Examples) ->
         DataError: if nothing could be measured.
         RecipeError: if starts could not be chosen among.
     """
-    missing = f"{named('data.eval')} is missing, and the training rows hold no two different texts"
+    missing = f"{named('data.eval')} is missing, and there are too few training rows to hold some of them out"
     if measuring_split(examples) is None:
-        raise DataError(f"{missing}, so that none can be held out to measure on. Name development rows.")
+        raise DataError(f"{missing} to measure on. Name development rows.")
     several = any(len(starts_of(student)) > 1 for each in variants for student in each.students)
     if several and "eval" not in examples.splits:
         raise RecipeError(
