@@ -120,9 +120,10 @@ def _draw_development_rows(
     data.update({"train": parts[0], "eval": parts[1], **others})
     for split, rows in zip(("train", "eval"), parts, strict=True):
         sources[split] = [dataclasses.replace(source, rows=len(rows)) for source in sources["train"]]
+    all_rows = len(parts[0]) + len(parts[1])
     progress.note(
-        f"No development rows were named ({named('data.eval')}): {len(parts[1]):,} of the {len(parts[0]) + len(parts[1]):,} "
-        f"training rows, held out, choose in their place and teach nothing.{caveat}"
+        f"No development rows were named ({named('data.eval')}): {len(parts[1]):,} of the {all_rows:,} training rows, "
+        f"held out, choose in their place and teach nothing.{caveat}"
     )
     return True
 
