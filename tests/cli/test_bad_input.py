@@ -633,7 +633,7 @@ def test_a_hub_that_refuses_or_cannot_be_reached_is_told_in_one_line_with_a_hint
         case(["--seed", -1], ["pkd: --seed is -1; it must be at least 0"], id="C59-seed-negative"),
         case(["--seed", 2**32], [f"pkd: --seed is {2**32}; it must be below {2**32}"], id="C59-seed-too-large"),
         case(["--set", "betta=5"], ["pkd: --set betta is no setting of pkd", "did you mean --beta?"], id="C60-unknown-key"),
-        case(["--beta", 7, "--patience", 0.3], ["pkd: --patience is 0.3, and --beta is 7.0: the one is the share of the "
+        case(["--beta", 7, "--patience", 0.3], ["pkd: --patience is 0.3, and --beta is 7: the one is the share of the "
              "gradient that sets the other; give one of the two"], id="C60-share-and-number"),
         case(["--patience", 30], ["pkd: --patience is 30", "it must be below 1, did you mean 0.3?"], id="C60-percent"),
         case(["--set", "normalize=unit"], ["pkd: --set normalize is 'unit'", "did you mean units?"], id="C60-units"),

@@ -125,6 +125,23 @@ def test_the_size_of_each_term_is_measured_once_a_student_and_stands_in_the_reco
     assert f"loss of a row = 0.5 · ce + 0.5 · kd + {first.terms[2].weight:g} · pt" in card
 
 
+def test_the_weights_that_the_development_rows_chose_are_named_in_the_record_the_page_and_the_card(
+    workspace: Path, tmp_path: Path
+) -> None:
+    given = values(workspace, tmp_path / "run", students=[{"layers": 2}], controls=False)
+    given["training"] = {**TRAINING, "averaging": "ema"}
+    done = go(given)
+    student = done.student
+    kept = student.selection["weights"]
+    best = max((entry for entry in student.history if "averaged" in entry), key=lambda entry: entry["eval_accuracy"])
+    assert kept == ("ema" if best["averaged"] else "raw")
+    assert student.settings["averaging"] == "ema"
+    words = "the raw weights" if kept == "raw" else "the averaged weights (ema)"
+    assert f"pkd-skip-L2-spread, seed 42: epoch {best['epoch']:g}, {words}" in done.report.read_text(encoding="utf-8")
+    assert f"weights {kept}" in (done.folder / student.folder / "README.md").read_text(encoding="utf-8")
+    assert not list((done.folder / student.folder).glob("averaged*"))
+
+
 def test_it_says_of_each_term_and_start_whether_it_helped(finished: RunResult) -> None:
     asked = {
         (record.question, record.a, record.b) for record in finished.records if isinstance(record, ComparisonRecord)

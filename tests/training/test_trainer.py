@@ -22,6 +22,7 @@ from pkd.distillation.layers import LayerMap
 from pkd.distillation.student import student_from
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
 from pkd.errors import CheckpointError, DataError, DivergedError, RecipeError, Stopped
+from pkd.jobs.finetune import training_facts
 from pkd.storage.seal import read_manifest
 from pkd.training.hardware import deterministic_algorithms
 from pkd.training.trainer import RowMeanTrainer
@@ -290,6 +291,99 @@ def test_a_stopped_training_goes_on_to_the_same_bits(annotated: datasets.Dataset
     same_folder(tmp_path / "whole" / "checkpoint-18", tmp_path / "stopped" / "checkpoint-18")
     for name, tensor in undisturbed.model.state_dict().items():
         assert torch.equal(tensor, resumed.model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(("averaging", "stop_at"), [("ema", 1), ("ema", 13), ("swa", 13), ("swa", 16)])
+def test_a_stopped_training_that_averages_goes_on_to_the_same_bits_of_both_weights(
+    annotated: datasets.Dataset, tmp_path: Path, averaging: Any, stop_at: int
+) -> None:
+    def trainer(output: Path, stop_at: int | None = None) -> PatientTrainer:
+        class Stop(TrainerCallback):
+            def on_step_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+                if state.global_step == stop_at:
+                    progress.request_stop(75)
+
+        args = arguments(
+            output, PatientTrainingArguments, eval_strategy="epoch", load_best_model_at_end=True,
+            metric_for_best_model="accuracy", greater_is_better=True, logging_steps=4, weight_decay=0.5,
+        )  # fmt: skip
+        return PatientTrainer(
+            student_from(make_teacher(), 2), args, layer_map=LayerMap.skip(4, 2), averaging=averaging,
+            train_dataset=annotated.select(range(70)), eval_dataset=annotated.select(range(30)),
+            processing_class=make_tokenizer(), callbacks=[Stop()],
+        )  # fmt: skip
+
+    whole = trainer(tmp_path / "whole")
+    whole.train()
+    try:
+        with pytest.raises(Stopped):
+            trainer(tmp_path / "stopped", stop_at).train()
+    finally:
+        progress.clear_stop()
+    again = trainer(tmp_path / "stopped")
+    again.train(resume_from_checkpoint=True)
+    last = [folder / "checkpoint-18" for folder in (tmp_path / "whole", tmp_path / "stopped")]
+    same_folder(*last)
+    averages = [load_file(folder / "averaged.safetensors") for folder in last]
+    raw = load_file(last[0] / "model.safetensors")
+    assert averages[0].keys() == averages[1].keys() == raw.keys()
+    for name, tensor in averages[0].items():
+        assert torch.equal(tensor, averages[1][name]), name
+    assert any(not torch.equal(raw[name], averages[0][name]) for name in raw)
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, again.model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("averaging", ["ema", "swa"])
+def test_the_average_is_that_of_the_weights_after_each_step_worked_by_hand(
+    annotated: datasets.Dataset, tmp_path: Path, averaging: Any
+) -> None:
+    """Of word pieces that stand in no row too, which weight decay alone moves."""
+    seen: list[dict[str, torch.Tensor]] = []
+
+    class Look(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **keywords: Any) -> None:
+            seen.append({name: each.clone() for name, each in model.state_dict().items()})
+
+    args = arguments(tmp_path, num_train_epochs=4, weight_decay=0.5, learning_rate=1e-2)
+    trainer = RowMeanTrainer(
+        make_teacher(), args, train_dataset=annotated.select(range(16)), averaging=averaging, callbacks=[Look()]
+    )
+    trainer.train()  # 2 steps an epoch; nothing chooses, so the average is what is left
+    assert len(seen) == 8
+    for name, kept in trainer.model.state_dict().items():
+        if averaging == "swa":  # the last quarter of 8 steps: the 7th and the 8th
+            expected = (seen[6][name] + seen[7][name]) / 2
+        else:  # a tenth of 8 steps is less than 2, of which d = 1 − 1/2
+            expected = seen[0][name].double()
+            for after in seen[1:]:
+                expected = 0.5 * expected + 0.5 * after[name]
+        torch.testing.assert_close(kept.double(), expected.double(), rtol=1e-4, atol=1e-6, msg=name)
+    assert any(not torch.equal(kept, seen[-1][name]) for name, kept in trainer.model.state_dict().items())
+
+
+def test_the_better_of_raw_and_averaged_weights_on_the_development_rows_is_kept_and_named(
+    annotated: datasets.Dataset, tmp_path: Path
+) -> None:
+    args = arguments(
+        tmp_path, eval_strategy="epoch", load_best_model_at_end=True, metric_for_best_model="accuracy",
+        greater_is_better=True, num_train_epochs=6, learning_rate=2e-2, lr_scheduler_type="constant",
+    )  # fmt: skip
+    dev = annotated.select(range(40, 70))
+    trainer = RowMeanTrainer(
+        make_teacher(), args, train_dataset=annotated.select(range(40)), eval_dataset=dev, averaging="ema"
+    )
+    trainer.train()
+    entries = [entry for entry in trainer.state.log_history if "averaged" in entry]
+    assert len(entries) == 6
+    for entry in entries:
+        assert entry["averaged"] == float(entry["averaged_accuracy"] > entry["raw_accuracy"])
+        assert entry["eval_accuracy"] == max(entry["averaged_accuracy"], entry["raw_accuracy"])
+    best = max(entries, key=lambda entry: entry["eval_accuracy"])
+    assert trainer.evaluate()["eval_accuracy"] == best["eval_accuracy"]
+    facts = training_facts(trainer, "accuracy")
+    assert facts["selection"]["weights"] == ("ema" if best["averaged"] else "raw")
+    assert facts["selection"]["score"] == best["eval_accuracy"]
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_taken(

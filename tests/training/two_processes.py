@@ -39,10 +39,15 @@ def main(folder: Path, output: Path, batch: int, accumulation: int) -> None:
     args = PatientTrainingArguments(
         f"{output}.work", num_train_epochs=1, per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation,
         learning_rate=1e-3, save_strategy="no", use_cpu=True, disable_tqdm=True, logging_steps=1, warmup_steps=0,
-        max_grad_norm=0.0, seed=1, data_seed=1, report_to="none",
+        max_grad_norm=0.0, seed=1, data_seed=1, report_to="none", beta=100.0,
     )  # fmt: skip
     trainer = InOrder(
-        student, args, layer_map=LayerMap.skip(4, 2), train_dataset=rows, processing_class=make_tokenizer()
+        student,
+        args,
+        layer_map=LayerMap.skip(4, 2),
+        train_dataset=rows,
+        processing_class=make_tokenizer(),
+        averaging="ema",
     )
     gradient: dict[str, torch.Tensor] = {}
 
@@ -55,7 +60,8 @@ def main(folder: Path, output: Path, batch: int, accumulation: int) -> None:
     trainer.train()
     if trainer.is_world_process_zero():
         losses = torch.tensor([entry["loss"] for entry in trainer.state.log_history if "loss" in entry])
-        save_file({**gradient, "losses": losses}, output)
+        averaged = {f"averaged.{name}": each.detach().clone() for name, each in student.state_dict().items()}
+        save_file({**gradient, **averaged, "losses": losses}, output)
 
 
 if __name__ == "__main__":

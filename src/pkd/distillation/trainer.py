@@ -150,9 +150,9 @@ class PatientTrainer(RowMeanTrainer):
         order = first_batches(
             len(rows),
             lambda picked: lengths[picked],
-            self._train_batch_size * self.args.world_size,
+            self._train_batch_size,
             self.args.data_seed if self.args.data_seed is not None else self.args.seed,
-            accumulation=self.args.gradient_accumulation_steps,
+            accumulation=self.args.gradient_accumulation_steps * self.args.world_size,  # cut as one process can hold it
             most=BATCHES,
         )
         collate, table = self._collator(), TokenRows(rows)

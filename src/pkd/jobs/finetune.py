@@ -33,7 +33,7 @@ from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.evaluated_rows import overlap_warning, rows_in_words
 from pkd.reporting.results import MeasuredOn, TeacherLevel
 from pkd.reporting.teacher_level import level_sentence, under_trained
-from pkd.reporting.wording import metric_title, score_words
+from pkd.reporting.wording import metric_title, score_words, weights_words
 from pkd.storage.lock import one_writer
 from pkd.storage.space import require_space
 from pkd.training.arguments import check_training, trainer_arguments
@@ -75,7 +75,7 @@ class FinetuneResult:
 
     def sentences(self) -> list[str]:
         """How good it is, on which rows, of which epoch, and what it was trained on."""
-        kept = f"epoch {self.selection['epoch']:g}"
+        kept = f"epoch {self.selection['epoch']:g}{weights_words(self.selection)}"
         if not self.scores:
             none = f"No development rows were named ({named('data.eval')}), and there are too few training rows"
             told = [f"{none} to hold some out, so nothing is measured and {kept}, the last, is kept."]
@@ -163,7 +163,7 @@ def finetune_stage(
     loaded, inputs = _encoder_and_inputs(model, recipe, settings, examples)
 
     def build(partial: Path) -> Mapping[str, Any]:
-        require_space(partial, checkpoint_bytes(loaded.model.num_parameters()), "Fine-tuning the teacher")
+        require_space(partial, checkpoint_bytes(loaded.model.num_parameters(), settings), "Fine-tuning the teacher")
         rows = {
             split: encode(examples.splits[split], loaded.tokenizer, recipe.data.max_length)
             for split in ("train", "eval")
@@ -181,6 +181,7 @@ def finetune_stage(
             eval_dataset=rows.get("eval"),
             processing_class=loaded.tokenizer,
             stage_name="fine-tune the teacher",
+            averaging=settings.averaging,
             patience=patience_of(settings),
             resumed_with=inputs,
             checkpoint_steps=settings.save_steps,
@@ -324,6 +325,8 @@ def training_facts(trainer: RowMeanTrainer, metric: str) -> dict[str, Any]:
     else:
         selection = {"on": "nothing: the last epoch is kept", "epoch": float(trainer.state.epoch or 0)}
         scores = {}
+    if trainer.averaging != "none":
+        selection["weights"] = trainer.averaging if not evaluated or best.get("averaged") else "raw"
     blind = trainer.blind_spots_at(best["step"]) if evaluated else BlindSpots()
     return {
         "scores": scores,
@@ -352,6 +355,7 @@ def warn_if_few(rows: int, settings: TrainingSettings) -> None:
         )
 
 
-def checkpoint_bytes(parameters: int) -> int:
+def checkpoint_bytes(parameters: int, settings: TrainingSettings) -> int:
     """About how many bytes the checkpoints of a training take on the disk at most."""
-    return parameters * 4 * 3 * 4  # weights and two moments in float32, best, last two and the one being written
+    copies = 3 if settings.averaging == "none" else 4  # weights and two moments in float32, perhaps the average
+    return parameters * 4 * copies * 4  # best, last two and the one being written

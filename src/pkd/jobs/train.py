@@ -127,7 +127,7 @@ def _trained(
 ) -> PatientTrainer:
     """The trainer when it is through, with the best epoch's weights; goes on from the checkpoints in `folder`."""
     student = build_student(plan, seed, teacher)
-    require_space(folder, checkpoint_bytes(student.num_parameters()), f"Training {plan.name}")
+    require_space(folder, checkpoint_bytes(student.num_parameters(), plan.training), f"Training {plan.name}")
     metric = recipe.evaluation.metric if rows.eval is not None else None
     arguments = PatientTrainingArguments(
         **trainer_arguments(plan.training, folder, seed=seed, metric=metric, device=recipe.device),
@@ -140,6 +140,7 @@ def _trained(
         train_dataset=with_unlabelled(rows.train, rows.unlabelled if plan.unlabelled else None),
         eval_dataset=encode(rows.eval, teacher.tokenizer, recipe.data.max_length) if rows.eval else None,
         processing_class=teacher.tokenizer,
+        averaging=plan.training.averaging,
         patience=patience_of(plan.training),
         stage_name=stage_name(plan, seed),
         resumed_with=inputs,

@@ -108,6 +108,9 @@ class TrainingKeywords(TypedDict, total=False):
     lr_scheduler_type: Literal["linear", "cosine", "constant_with_warmup"] | None
     """after warm-up"""
 
+    averaging: Literal["none", "ema", "swa"] | None
+    """average the weights too, over the last tenth of steps or all of the last quarter; the better is kept"""
+
     activation_checkpointing: bool | None
     """compute each layer again in the backward pass: less memory, 1.5 times as long, same weights"""
 

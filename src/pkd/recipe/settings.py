@@ -123,6 +123,9 @@ class TrainingSettings:
     warmup_steps: NonNegativeFloat = setting(0.1, "linear warm-up: below 1 a share of all steps, else steps")
     max_grad_norm: NonNegativeFloat = setting(1.0, "clip the gradient's norm to this; 0 never clips")
     lr_scheduler_type: Literal["linear", "cosine", "constant_with_warmup"] = setting("linear", "after warm-up")
+    averaging: Literal["none", "ema", "swa"] = setting(
+        "none", "average the weights too, over the last tenth of steps or all of the last quarter; the better is kept"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto", "auto: bfloat16 where the hardware has it", common=True
     )

@@ -141,6 +141,7 @@ def _results(records: Sequence[Record]) -> dict[str, Any]:
         "gain": next((wording.metric_title(one.metric) for one in wording.comparisons_of(records)), ""),
         "warnings": run.warnings if run else [],
         "term_lines": term_lines(records),
+        "weights_lines": wording.weights_lines(records),
     }
 
 

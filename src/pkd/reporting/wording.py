@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pkd.evaluation.metric_facts import facts_of
 from pkd.reporting.blind_spots import blindness
@@ -135,6 +136,22 @@ def headline_sentences(records: Sequence[Record]) -> list[str]:
     if student.rows_per_second and teacher.rows_per_second:
         costs.insert(0, f"{student.rows_per_second / teacher.rows_per_second:.1f} times its speed")
     return [f"{sentence}, at {' and '.join(costs)}.", *blind]
+
+
+def weights_words(selection: Mapping[str, Any]) -> str:
+    """Whether the raw weights or their average were kept, behind the epoch; empty where nothing was averaged."""
+    if "weights" not in selection:
+        return ""
+    return ", the raw weights" if selection["weights"] == "raw" else f", the averaged weights ({selection['weights']})"
+
+
+def weights_lines(records: Sequence[Record]) -> list[str]:
+    """Of each student whose weights were averaged, and each seed, which were kept."""
+    return [
+        f"{record.name}, seed {record.seed}: epoch {record.selection['epoch']:g}{weights_words(record.selection)}"
+        for record in records
+        if isinstance(record, ModelRecord) and "weights" in record.selection
+    ]
 
 
 def comparison_sentence(comparison: ComparisonRecord, confidence: float = 0.95) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, TrainingArguments
+from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import PredictionOutput
 
 from pkd.data.arrays import column_array
@@ -29,9 +29,11 @@ from pkd.data.outputs import Outputs, outputs_of
 from pkd.data.tokenize import encode
 from pkd.encoder.families import longest_input
 from pkd.encoder.inference import answer_rows, model_inputs, tokenizer_for
-from pkd.errors import DivergedError
+from pkd.errors import DivergedError, RecipeError
 from pkd.evaluation.by_class import BlindSpots
+from pkd.recipe.spelling import named, set_to
 from pkd.storage.seal import write_json
+from pkd.training.averaging import AveragedWeights, Averaging, load_averaged
 from pkd.training.checkpoints import checkpoint_folders
 from pkd.training.economy import EconomicalTrainer
 from pkd.training.resuming import DIVERGED
@@ -47,6 +49,9 @@ class RowMeanTrainer(EconomicalTrainer):
     Args:
         train_dataset: rows with `input_ids`, `length` and `label`; rows that are still text are encoded.
         eval_dataset: the same, every row with a label.
+        averaging: "ema" or "swa" averages the weights beside the raw ones. At each evaluation the better of the two, by
+            the metric that chooses, is what is scored (`averaged` says which); the best of all is kept at the end.
+            Where nothing chooses, the average is kept.
         patience: end after so many epochs in a row whose development score is no better than the best before.
     """
 
@@ -60,6 +65,7 @@ class RowMeanTrainer(EconomicalTrainer):
         train_dataset: datasets.Dataset | None = None,
         eval_dataset: datasets.Dataset | None = None,
         processing_class: Any = None,
+        averaging: Averaging = "none",
         patience: int | None = None,
         **keywords: Any,
     ) -> None:
@@ -75,6 +81,11 @@ class RowMeanTrainer(EconomicalTrainer):
             **keywords,
         )
         self.patience = patience
+        self.averaging = averaging
+        self._averaged: AveragedWeights | None = None  # while it trains
+        self._goes_on_from: Path | None = None
+        if averaging != "none":
+            self.add_callback(_Average(self))
         self._term_sums: dict[str, torch.Tensor] = {}
         self._term_rows: dict[str, int] = {}
         self._blind_spots: dict[str, dict[str, Any]] = {}  # step of an evaluation -> what the model was blind to
@@ -216,11 +227,37 @@ class RowMeanTrainer(EconomicalTrainer):
             raise ValueError("evaluate() needs an eval_dataset.")
         logits, labels = self._answer_together(rows), label_array(rows)
         metrics = self._scores(logits, labels, metric_key_prefix)
+        if eval_dataset is None and self._averaged is not None and self._averaged.is_begun:
+            with self._averaged.in_place():
+                of_average = self._answer_together(rows)
+            logits, metrics = self._better(metrics, logits, of_average, labels, metric_key_prefix)
         blind = self.outputs.kind.scoring.blind_spots(logits, labels, self._names(logits))
         self._blind_spots[str(self.state.global_step)] = dataclasses.asdict(blind)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _better(
+        self, raw: dict[str, float], logits: np.ndarray, of_average: np.ndarray, labels: np.ndarray, prefix: str
+    ) -> tuple[np.ndarray, dict[str, float]]:
+        """The logits and scores of the raw weights or of their average, whichever is better; of equals the raw."""
+        averaged = self._scores(of_average, labels, prefix)
+        by = (self.args.metric_for_best_model or self.outputs.kind.scoring.metric).removeprefix("eval_")
+        one, other = raw[f"{prefix}_{by}"], averaged[f"{prefix}_{by}"]
+        wins = other < one if self.args.greater_is_better is False else other > one
+        told = {f"raw_{by}": one, f"averaged_{by}": other, "averaged": float(wins)}
+        return (of_average, {**averaged, **told}) if wins else (logits, {**raw, **told})
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        step = self.state.best_global_step
+        if any(entry.get("averaged") and entry["step"] == step for entry in self.state.log_history):
+            load_averaged(self.accelerator.unwrap_model(self.model), Path(str(self.state.best_model_checkpoint)))
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self._averaged is not None and self.args.should_save:
+            self._averaged.save(Path(output_dir))
 
     def predict(self, test_dataset: Any, ignore_keys: Any = None, metric_key_prefix: str = "test") -> PredictionOutput:
         """Logits of rows in their order and, where every row has a label, the labels and the scores."""
@@ -298,6 +335,13 @@ class RowMeanTrainer(EconomicalTrainer):
             self._term_sums[name] = self._term_sums[name] + total if name in self._term_sums else total
             self._term_rows[name] = self._term_rows.get(name, 0) + len(values) * counts
 
+    def _inputs(self) -> dict[str, Any]:
+        return {**super()._inputs(), "averaging": self.averaging}
+
+    def _before_first_step(self) -> None:
+        super()._before_first_step()
+        self._goes_on_from = None
+
     def _counters(self) -> dict[str, Any]:
         sums = {name: total.item() for name, total in self._term_sums.items()}
         seen = {"blind_spots": self._blind_spots}
@@ -305,9 +349,39 @@ class RowMeanTrainer(EconomicalTrainer):
 
     def _restore_counters(self, checkpoint: Path) -> dict[str, Any]:
         counters = super()._restore_counters(checkpoint)
+        self._goes_on_from = checkpoint
         self._keep_terms(counters["term_sums"], counters["term_rows"])
         self._blind_spots = counters["blind_spots"]
         return counters
+
+
+class _Average(TrainerCallback):
+    """Averages the weights as a training goes on."""
+
+    def __init__(self, trainer: RowMeanTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+        trainer = self.trainer
+        assert trainer.averaging != "none"  # else nobody calls this
+        if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+            raise RecipeError(
+                f"{named('training.averaging')} is {trainer.averaging}, but weights that are sharded over processes "
+                f"are not averaged. Train without sharding, or give {set_to('training.averaging', 'none')}."
+            )
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        trainer._averaged = AveragedWeights(trainer.averaging, model, state.max_steps, trainer._words)
+        if trainer._goes_on_from is not None:
+            trainer._averaged.load(trainer._goes_on_from)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+        if self.trainer._averaged is not None:
+            self.trainer._averaged.update(state.global_step)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+        average, self.trainer._averaged = self.trainer._averaged, None
+        if average is not None and average.is_begun and not args.load_best_model_at_end:
+            average.keep()
 
 
 def _encoded(rows: Any, tokenizer: Any, model: PreTrainedModel) -> Any:
