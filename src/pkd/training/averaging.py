@@ -47,9 +47,8 @@ class AveragedWeights:
         self._now = nn.ParameterList([each for each in model.parameters() if each.requires_grad])
         self._decay = nn.Parameter(torch.ones((), dtype=torch.float64), requires_grad=False)
         self._now.append(self._decay)
-        self._average: Any = AveragedModel(
-            self._now, multi_avg_fn=get_ema_multi_avg_fn(decay) if kind == "ema" else None
-        )
+        ema: Any = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        self._average: Any = AveragedModel(self._now, multi_avg_fn=ema if kind == "ema" else None)
 
     @property
     def is_begun(self) -> bool:
