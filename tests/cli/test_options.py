@@ -74,7 +74,7 @@ def test_set_refuses_the_keys_that_a_command_has_as_its_own(
     output = [] if command == "evaluate" else ["--output", "o"]
     more = given.get(command, ["m"])
     assert main([command, *more, *output, "--set", f"{key}=x"]) == 2
-    assert f"{key} is no key for --set here: this command has it as {flag}." in capsys.readouterr().err
+    assert f"{key} is no key for --set here: this command has it as {flag}" in capsys.readouterr().err
 
 
 def test_a_number_of_endless_digits_is_no_layer_and_no_place_in_a_list() -> None:

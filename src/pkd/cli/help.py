@@ -7,8 +7,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
+from pkd.cli.gathering import GatheringCommand
 from pkd.cli.options import RESULT_PANEL
 
 _INDENT = 2
@@ -19,7 +20,7 @@ _OWN_WORDS = {  # for what Typer adds itself
 }
 
 
-class OneScreenCommand(TyperCommand):
+class OneScreenCommand(GatheringCommand):
     """A command whose help is one screen: Typer's own boxes take twice the lines."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

@@ -140,7 +140,7 @@ def _run(arguments: list[str]) -> int:
         raise KeyboardInterrupt from None
     except typer.TyperException as error:  # usage: an unknown flag, a value of the wrong type
         if type(error).__name__ != "NoArgsIsHelpError":
-            return complain(usage_sentence(error, arguments), error.exit_code)
+            return complain(usage_sentence(error), error.exit_code)
         return error.exit_code
     except SystemExit as error:  # Typer and rich turn a closed pipe into exit code 1
         if isinstance(error.__context__, BrokenPipeError):

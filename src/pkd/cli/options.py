@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Union
 import typer
 from typer.models import OptionInfo
 
+from pkd.cli.gathering import note_usage
 from pkd.errors import RecipeError
 from pkd.recipe.devices import check_device
 from pkd.recipe.keywords import path_of_keyword
@@ -38,7 +39,7 @@ def _checked_device(name: str | None) -> str | None:
     try:
         check_device(name or "auto")
     except RecipeError as error:
-        raise typer.BadParameter(f"--{error}") from None
+        raise typer.BadParameter(str(error)) from None
     return name
 
 
@@ -150,12 +151,17 @@ def with_flags(*panels: Flags) -> Callable[[Callable[..., None]], Callable[..., 
             keys = {name: _value(panel, name, given.pop(name)) for name, (panel, _) in fields.items()}
             keys = {name: value for name, value in keys.items() if value is not None}
             for text in given.pop("set") or ():
-                key, value = parse_setting(text)
+                try:
+                    key, value = parse_setting(text)
+                except RecipeError as error:
+                    note_usage(str(error))
+                    continue
                 if key in given:
-                    raise typer.BadParameter(f"{key} is no key for --set here: this command has it as {own[key]}.")
-                if key in keys:
-                    raise typer.BadParameter(f"{key} is given twice; keep one of the two.")
-                keys[key] = value
+                    note_usage(f"{key} is no key for --set here: this command has it as {own[key]}")
+                elif key in keys:
+                    note_usage(f"{key} is given twice; keep one of the two")
+                else:
+                    keys[key] = value
             command(**given, **keys)
 
         declare(wrapped, [*parameters_of(command), settings, *flags])
@@ -290,7 +296,8 @@ def layer_map(text: str) -> str | list[list[int]]:
     """Read `skip`, `last`, or pairs as `1:2,2:4`."""
     if ":" not in text:
         return text
-    return [_numbers(pair, ":", f"--layer-map {text}: {pair} is no pair as 1:2") for pair in text.split(",")]
+    pairs = [_numbers(pair, ":", f"--layer-map {text}: {pair} is no pair as 1:2") for pair in text.split(",")]
+    return [pair for pair in pairs if pair is not None]
 
 
 def start(texts: Sequence[str]) -> Any:
@@ -310,8 +317,9 @@ def numbers(text: str | None, flag: str, kind: str = "layers as 2,4") -> list[in
     return None if text is None else _numbers(text, ",", f"{flag} {text} is no list of {kind}")
 
 
-def _numbers(text: str, separator: str, complaint: str) -> list[int]:
+def _numbers(text: str, separator: str, complaint: str) -> list[int] | None:
     try:
         return [int(part) for part in text.split(separator)]
     except ValueError:
-        raise typer.BadParameter(f"{complaint}.") from None
+        note_usage(complaint, complaint.partition(" ")[0])
+        return None

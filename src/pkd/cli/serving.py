@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from pkd.cli.options import COLUMNS, Device, Json, Overwrite, with_flags
-from pkd.cli.session import loading, start, with_progress
+from pkd.cli.session import ask, loading, start, with_progress
 from pkd.cli.showing import show, show_json
 from pkd.serving.limits import Limits
 
@@ -90,14 +90,16 @@ def serve(
     ] = _LIMITS.drain_seconds,
 ) -> None:
     """Serve a classifier over HTTP: /predict, /health, /metrics, /docs."""
-    limits = Limits(
-        max_body=max_body, max_texts=max_texts, max_characters=max_characters, max_queue=max_queue,
-        max_batch=max_batch, drain_seconds=drain_seconds,
-    )  # fmt: skip
+    limits = {
+        "max_body": max_body, "max_texts": max_texts, "max_characters": max_characters, "max_queue": max_queue,
+        "max_batch": max_batch, "drain_seconds": drain_seconds,
+    }  # fmt: skip
+    given: dict[str, Any] = {"host": host, "port": port, "device": device or "auto", "workers": workers}
+    ask("serve", model, limits=limits, **given)
     with loading():
         from pkd.jobs.serve import serve
 
-    serve(model, host=host, port=port, limits=limits, device=device or "auto", workers=workers)
+    serve(model, limits=Limits(**limits), **given)
 
 
 @with_progress
@@ -118,10 +120,7 @@ def push(
     json: Json = False,
 ) -> None:
     """Upload a classifier to the hub, with its card, chart and recipe."""
-    with loading():
-        from pkd.jobs.push import push
-
-    result = push(model, repo, private=private, message=message, dry_run=dry_run)
+    result = start("push", model, repo, private=private, message=message, dry_run=dry_run)
     if json:
         show_json({"repo": result.repo, "files": result.files, "where": result.where})
         return

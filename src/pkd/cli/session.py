@@ -71,13 +71,23 @@ def loading() -> Iterator[None]:
 
 def start(job: str, *arguments: Any, **given: Any) -> Any:
     """Run a job; what can be known to be wrong is told before the heavy libraries are loaded."""
-    from pkd.jobs import asking
-
-    with getattr(asking, job)(*arguments, **given):
-        pass
+    ask(job, *arguments, **given)
     with loading():
         run = getattr(importlib.import_module(f"pkd.jobs.{job}"), job)
     return run(*arguments, **given)
+
+
+def ask(job: str, *arguments: Any, **given: Any) -> Any:
+    """Ask for a job, and load nothing for it; gives the recipe that its keys make.
+
+    Raises:
+        PKDError: with all that is wrong.
+    """
+    from pkd.jobs import asking, asking_without_keys
+
+    asks = getattr(asking, job, None) or getattr(asking_without_keys, job)
+    with asks(*arguments, **given) as recipe:
+        return recipe
 
 
 @contextlib.contextmanager

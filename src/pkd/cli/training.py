@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pkd.cli.gathering import note_usage
 from pkd.cli.next_step import distill_command
 from pkd.cli.options import (
     COLUMNS,
@@ -23,12 +24,15 @@ from pkd.cli.options import (
     Overwrite,
     SetInRecipe,
     numbers,
+    parameters_of,
+    spelling_of,
     with_flags,
 )
-from pkd.cli.session import loading, start, with_progress
+from pkd.cli.session import ask, loading, start, with_progress
 from pkd.cli.showing import show, show_estimates, show_json, show_paper, show_records, show_sweep
 from pkd.recipe.naming import fields_of, help_of
 from pkd.recipe.settings import DataSettings, StudentSettings
+from pkd.recipe.spelling import current_spelling, spelled_as
 
 FINETUNING_DATA = Flags("Data", DataSettings, ("eval", *(COLUMNS.named or ())))
 
@@ -95,10 +99,9 @@ def demo(
     json: Json = False,
 ) -> None:
     """Distil a real encoder on real reviews, offline, within minutes."""
-    with loading():
-        from pkd.jobs.demo import demo
-
-    result = demo(output=output, quick=quick, seeds=seeds, device=device or "auto", overwrite=overwrite)
+    result = start(
+        "demo", output=output, quick=quick, seeds=seeds, device=device or "auto", overwrite=overwrite
+    )  # fmt: skip
     show_records(result.records, as_json=json)
     show(f"report: {result.report}", also_json=json)
 
@@ -143,14 +146,14 @@ def paper(
     json: Json = False,
 ) -> None:
     """Run a table of the paper, the published numbers beside ours."""
+    given: dict[str, Any] = {
+        "tasks": tasks or "", "glue": glue, "race": race, "teacher": teacher, "base": base, "seeds": seeds,
+        "quick": quick, "set": set or (), "device": device or "auto",
+    }  # fmt: skip
+    ask("paper", table, **given, output=output, dry_run=dry_run)
     with loading():
         from pkd.jobs import paper as job
 
-    named = [task.strip() for task in (tasks or "").split(",") if task.strip()]
-    given: dict[str, Any] = {
-        "tasks": named, "glue": glue, "race": race, "teacher": teacher, "base": base, "seeds": seeds, "quick": quick,
-        "set": set or (), "device": device or "auto",
-    }  # fmt: skip
     if dry_run:
         show_estimates(job.dry_run(table, **given), as_json=json)
         return
@@ -169,22 +172,19 @@ def recipe(
     debug: Debug = False,
 ) -> None:
     """Print a recipe with every key, its value and its meaning."""
-    from pkd.errors import RecipeError
+    from pkd.recipe.faults import raise_faults
     from pkd.recipe.places import local_path
     from pkd.recipe.writing import commented_recipe
 
     written = commented_recipe(effort)
     if output is None:
+        raise_faults((), current_spelling().place)  # with the flags
         typer.echo(written, nl=False)
         return
-    output = local_path(output)
-    try:
-        with output.open("w" if overwrite else "x", encoding="utf-8") as file:
-            file.write(written)
-    except FileExistsError:
-        raise RecipeError(f"{output} exists. Name another file, or give --overwrite to replace it.") from None
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise RecipeError(f"--output {output}: {error.strerror}. Name a file in a folder that exists.") from None
+    with spelled_as(spelling_of(parameters_of(recipe), ())):
+        ask("recipe", output=output, overwrite=overwrite)
+    with local_path(output).open("w" if overwrite else "x", encoding="utf-8") as file:
+        file.write(written)
 
 
 @with_progress
@@ -246,7 +246,7 @@ def annotate(
     """Let the teacher answer every row once, and store its answers."""
     layers = numbers(teacher_layers, "--teacher-layers")
     if layers is not None and ("layers" in keys or "layer_map" in keys):
-        raise typer.BadParameter("--teacher-layers already says which; leave out --layers and --layer-map.")
+        note_usage("--teacher-layers already says which; leave out --layers and --layer-map")
     given = {"teacher_layers": layers, "streaming": streaming, "overwrite": overwrite, **keys}
     rows = start("annotate", train, teacher, output=output, **given)
     if json:

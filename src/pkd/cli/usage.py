@@ -12,27 +12,48 @@ from pkd.recipe.keywords import path_of_keyword
 from pkd.recipe.naming import dotted
 from pkd.recipe.suggestions import RENAMED, gone
 
+_WORDS = {  # pydantic's → ours
+    "Input should be": "it must be",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+}
 
-def usage_sentence(error: typer.TyperException, arguments: Sequence[str]) -> str:
-    """The error in a sentence or two.
 
-    Args:
-        error: as Typer raised it.
-        arguments: the command line, without `pkd`.
-    """
+def usage_sentence(error: typer.TyperException) -> str:
+    """What is wrong with `pkd` itself, as Typer raised it, in a sentence or two."""
     context = getattr(error, "ctx", None)
     if context is not None and type(error).__name__ == "NoSuchOption":
-        message = _unknown_flag(str(getattr(error, "option_name", "")), context)
-    elif context is not None and type(error).__name__ == "MissingParameter":
-        message = _missing(context, arguments) or error.format_message()
-    else:
-        message = error.format_message().replace("Input should be", "it must be")
-    message = message.strip()
+        return unknown_flag_sentence(str(getattr(error, "option_name", "")), context)
+    message = error.format_message().strip()
     message = message if message.endswith((".", "?", "!")) else f"{message}."
     return f"{message} `{context.command_path if context is not None else 'pkd'} --help` lists what there is."
 
 
-def _unknown_flag(flag: str, context: Any) -> str:
+def missing_sentence(parameter: Any) -> str:
+    """That a flag, or a word, is missing, and what it is for."""
+    return f"{name_of(parameter)} is missing ({parameter.help})"
+
+
+def value_sentence(name: str, given: Any, error: typer.TyperException) -> str:
+    """What is wrong with a flag's value; Typer takes the words from pydantic, a check of ours has its own."""
+    message = str(getattr(error, "message", error)).strip().removesuffix(".")
+    if message.startswith(name):
+        return message
+    must = message.partition(", unable to")[0]
+    for theirs, ours in _WORDS.items():
+        must = must.replace(theirs, ours)
+    return f"{name} is {given}; {must}"
+
+
+def name_of(parameter: Any) -> str:
+    """How a command's parameter is called: by its flag, or by its place, as MODEL."""
+    flag = str(parameter.opts[0])
+    return flag if flag.startswith("-") else str(parameter.metavar or parameter.name).rstrip(".")
+
+
+def unknown_flag_sentence(flag: str, context: Any) -> str:
     """Who has the flag, or what it is called here."""
     command, told = context.command, f"`{context.command_path}` has no {flag}"
     own = list(_flags(command))
@@ -54,17 +75,7 @@ def _unknown_flag(flag: str, context: Any) -> str:
         return f"{told}; {_listed([f'`pkd {other}`' for other in others])} {'has' if len(others) == 1 else 'have'}"
     if path is not None and "set" in takes:
         return f"{told}; write --set {dotted(path)}=..."
-    return told
-
-
-def _missing(context: Any, arguments: Sequence[str]) -> str | None:
-    """All required flags that are not there; None where none is known."""
-    given = {argument.partition("=")[0] for argument in arguments}
-    required = [one for one in context.command.params if one.required and one.opts[0].startswith("-")]
-    missing = [one.opts[0] for one in required if not given & set(one.opts)]
-    if not missing:
-        return None
-    return f"{_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+    return f"{told}. `{context.command_path} --help` lists what there is"
 
 
 def _flags(command: Any) -> Iterator[str]:

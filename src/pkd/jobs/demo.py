@@ -15,9 +15,9 @@ from pkd.data.demo import demo_encoder_folder, demo_reviews, write_demo_data
 from pkd.data.outputs import Outputs
 from pkd.data.tokenize import encode, occurring_pieces
 from pkd.encoder.load import load_pretrained
+from pkd.jobs import asking_without_keys
 from pkd.jobs.pilot import time_rows
 from pkd.jobs.run import RunResult, run
-from pkd.jobs.stages import refuse_other_files
 from pkd.recipe.places import AnyPath, output_folder
 from pkd.recipe.reading import read_recipe
 from pkd.storage.run_folder import RunFolder
@@ -67,10 +67,10 @@ def demo(
         ResourceError: if the packages of the extra `demo` are not installed.
         RecipeError: if the device is none, or not there.
     """
+    with asking_without_keys.demo(output=output, seeds=seeds, device=device, overwrite=overwrite):
+        folder = output_folder(output)
     resolve_device(device)
-    folder = output_folder(output)
     encoder = demo_encoder_folder()
-    refuse_other_files(folder, overwrite=overwrite)
     data = RunFolder(folder).data
     sizes = ranks.on_first(lambda: _sizes(folder, _QUICK if quick else _FULL, encoder, device))
     files_of = ranks.on_first(lambda: {split: str(path) for split, path in write_demo_data(data, **sizes).items()})

@@ -14,7 +14,8 @@ from pkd.data.demo import demo_encoder_folder
 from pkd.encoder.families import depth_of
 from pkd.encoder.hub import is_within_reach
 from pkd.encoder.load import load_config
-from pkd.errors import RecipeError, ResourceError, TeacherError
+from pkd.errors import ResourceError, TeacherError
+from pkd.jobs import asking_without_keys
 from pkd.jobs.paper_estimate import TaskEstimate, estimate
 from pkd.jobs.paper_recipe import Encoder, PaperRun, TableSettings, paper_run, scaled_depth, table_recipe
 from pkd.jobs.run import run
@@ -23,19 +24,11 @@ from pkd.recipe.places import AnyPath, output_folder, path_text
 from pkd.recipe.spelling import named
 from pkd.reporting.paper import PaperRow, TaskResult, paper_rows
 from pkd.reporting.paper_page import write_speed_page, write_table_page
+from pkd.reporting.published import TABLES, tasks_of
 from pkd.reporting.speeds import SpeedRecord
 from pkd.storage.seal import write_text
 from pkd.training.hardware import resolve_device
 
-TITLES = {
-    "table1": "GLUE: the teacher, and students by fine-tuning (FT), KD and PKD-Skip",
-    "table2": "Which layers to learn from: PKD-Last against PKD-Skip",
-    "table3": "RACE: the teacher, and students by fine-tuning (FT), KD and PKD-Skip",
-    "table4": "Parameters and inference time by depth",
-    "table5": "A larger teacher",
-}
-GLUE_TASKS = ("RTE", "MRPC", "SST-2", "QQP", "MNLI", "QNLI", "CoLA", "STS-B", "WNLI")
-_PUBLISHED_TASKS = GLUE_TASKS[:6]  # the others have no published numbers that could be verified
 ROWS_FILE = "table.jsonl"
 
 
@@ -93,7 +86,11 @@ def paper(
     Raises:
         PKDError: of the family, with what to do; what was finished is kept.
     """
-    title, folder = _title(table), output_folder(output or f"runs/paper/{table}")
+    with asking_without_keys.paper(
+        table, tasks=tasks, glue=glue, race=race, teacher=teacher, base=base, seeds=seeds, output=output,
+        device=device, set=set,
+    ):  # fmt: skip
+        title, folder = TABLES[table], output_folder(output or f"runs/paper/{table}")
     settings = _settings(
         table, teacher, base, glue=glue, race=race, seeds=seeds, quick=quick, device=device, overwrite=overwrite,
         set=set,
@@ -126,18 +123,11 @@ def dry_run(
         RecipeError: for table 4, which trains nothing.
         PKDError: as `paper` does, before anything is trained.
     """
-    _title(table)
-    if table == "table4":
-        raise RecipeError(f"table4 trains nothing and takes a minute or so; run it without {named('dry_run')}.")
+    with asking_without_keys.paper(table, tasks=tasks, teacher=teacher, base=base, **given, dry_run=True):
+        pass
     settings = _settings(table, teacher, base, **given)
     with tempfile.TemporaryDirectory() as folder:  # nothing is kept, not even which rows a quick look would take
         return [estimate(one.task, one.recipe) for one in _runs(settings, tasks, Path(folder))]
-
-
-def _title(table: str) -> str:
-    if table not in TITLES:
-        raise RecipeError(f"{table} is no table of the paper; choose from {', '.join(TITLES)}.")
-    return TITLES[table]
 
 
 def _settings(
@@ -166,17 +156,7 @@ def _settings(
 
 def _runs(settings: TableSettings, tasks: str | Sequence[str], folder: Path) -> list[PaperRun]:
     """Every task's recipe, before the first of them is paid for."""
-    chosen = _tasks(settings.table, tasks.split(",") if isinstance(tasks, str) else tasks)
-    return [paper_run(settings, task, folder / task) for task in chosen]
-
-
-def _tasks(table: str, given: Sequence[str]) -> list[str]:
-    known = ("RACE",) if table == "table3" else GLUE_TASKS
-    by_name = {name.lower().replace("-", ""): name for name in known}
-    named = [by_name.get(task.lower().replace("-", ""), "") for task in given]
-    if wrong := [task for task, name in zip(given, named, strict=True) if not name]:
-        raise RecipeError(f"{table} has no task {', '.join(wrong)}; choose from {', '.join(known)}.")
-    return list(dict.fromkeys(named)) or list(known if table == "table3" else _PUBLISHED_TASKS)
+    return [paper_run(settings, task, folder / task) for task in tasks_of(settings.table, tasks)]
 
 
 def _teacher(table: str, given: str | None) -> Encoder:

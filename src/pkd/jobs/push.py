@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pkd import progress
-from pkd.errors import CacheError, RecipeError, TeacherError
+from pkd.errors import CacheError
+from pkd.jobs import asking_without_keys
 from pkd.recipe.places import AnyPath, output_folder, path_text
-from pkd.recipe.spelling import named
 from pkd.reporting.card import CHART_FILE, RECIPE_FILE, model_card, shareable_recipe
 from pkd.reporting.charts import chart_png, kept_chart
 from pkd.reporting.results import ModelRecord, Record, RunRecord, best_student, read_results
-from pkd.serving.hub import check_name, open_repository, upload
+from pkd.serving.hub import open_repository, upload
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import MANIFEST, PARTIAL, copy_folder
 
@@ -58,19 +58,10 @@ def push(
             there already or lies in the model's folder.
         ResourceError: if the hub does not answer.
     """
-    folder = Path(path_text(model, "model"))
-    if not (folder / "config.json").is_file():
-        raise TeacherError(f"{folder.absolute()} is not a saved model: it has no config.json.")
+    with asking_without_keys.push(model, repo, dry_run=dry_run):
+        folder = Path(path_text(model, "model"))
     if dry_run is not None:
         place = output_folder(dry_run, "dry_run")
-        check_name(repo)
-        if place.resolve().is_relative_to(folder.resolve()):
-            raise RecipeError(
-                f"{named('dry_run')} is {place}, which lies in {folder}, which is to be copied. Name a folder "
-                "elsewhere."
-            )
-        if place.exists() and any(place.iterdir()):
-            raise RecipeError(f"{named('dry_run')} is {place}, which is not empty. Name a new folder.")
         return PushResult(repo, _gather(folder, place, repo), str(place))
     full_name = open_repository(repo, private=private)
     with tempfile.TemporaryDirectory(prefix="pkd-push-") as scratch:

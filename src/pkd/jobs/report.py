@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pkd import progress
 from pkd.errors import CacheError
+from pkd.jobs import asking_without_keys
 from pkd.recipe.places import AnyPath, path_text
 from pkd.reporting.card import model_card
 from pkd.reporting.html import write_report
@@ -27,8 +28,8 @@ def report(folder: AnyPath) -> Path:
         CacheError: if the folder has no `results.jsonl`, or one that is damaged or of another version.
         RecipeError: if a run is being written there: its records would be sealed with a page of others.
     """
-    run_folder = Path(path_text(folder, "folder"))
-    read_results(run_folder)  # what is no run is told before a lock is left beside it
+    with asking_without_keys.report(folder):  # what is no run is told before a lock is left beside it
+        run_folder = Path(path_text(folder, "folder"))
     with one_writer(run_folder if run_folder.is_dir() else run_folder.parent):
         return write_views(run_folder)
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 
 from pkd import progress
 from pkd.errors import RecipeError
-from pkd.recipe.devices import check_device
+from pkd.jobs import asking_without_keys
 from pkd.recipe.places import AnyPath, path_text
-from pkd.recipe.spelling import named
 from pkd.serving.classifier import Classifier
 from pkd.serving.limits import Limits, usable_cores
+from pkd.serving.listening import listen
 
 
 def serve(
@@ -42,8 +41,8 @@ def serve(
         RecipeError: if the port is taken, the device is none, or libraries are missing.
         TeacherError: if the model cannot be loaded.
     """
-    model, limits = path_text(model, "model"), limits or Limits()
-    check_device(device)
+    with asking_without_keys.serve(model, host=host, port=port, device=device, workers=workers):
+        model, limits = path_text(model, "model"), limits or Limits()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the workers are parallel already
     try:
         import uvicorn
@@ -51,7 +50,7 @@ def serve(
         from pkd.serving.server import make_app
     except ImportError as error:
         raise RecipeError(f"pkd serve needs more libraries: pip install 'pkd[serve]'. ({error})") from error
-    listening = _listen(host, port)
+    listening = listen(host, port)
     with contextlib.closing(listening):
         classifier = Classifier.load(model, device, threads=1)
         count = 1 if classifier.model.device == "cuda" else workers or usable_cores()
@@ -65,22 +64,6 @@ def serve(
         progress.note(f"serving {model} at {url} (what it takes: {url}/docs); Ctrl-C stops it")
         server.run(sockets=[listening])
     progress.note("stopped; all that was accepted is answered")
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except (OSError, OverflowError, TypeError, ValueError) as error:  # the last two: a NUL, a name that is none
-        listening.close()
-        raise RecipeError(
-            f"{host!r}:{port} cannot be listened at ({error}). Choose another {named('host')} or {named('port')}."
-        ) from error
-    listening.listen(2048)
-    listening.set_inheritable(True)
-    return listening
 
 
 @contextlib.contextmanager

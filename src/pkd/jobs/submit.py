@@ -10,8 +10,9 @@ from pkd.data.tokenize import encode
 from pkd.encoder.families import longest_input
 from pkd.encoder.inference import answer_rows
 from pkd.encoder.load import load_teacher
-from pkd.errors import RecipeError, TeacherError
-from pkd.recipe.benchmarks import TASKS, leaderboard_sources, task_of
+from pkd.errors import TeacherError
+from pkd.jobs import asking_without_keys
+from pkd.recipe.benchmarks import leaderboard_sources, task_of
 from pkd.recipe.places import AnyPath, output_folder, path_text
 from pkd.recipe.settings import DataSettings
 from pkd.reporting.submission import class_order, submission_text
@@ -47,12 +48,12 @@ def submit(
         DataError: if its test rows cannot be read.
         TeacherError: if the classifier cannot be loaded or has other classes than the task.
     """
-    model, folder = path_text(model, "model"), path_text(folder, "folder")
-    place, where = output_folder(output), resolve_device(device)
-    known = task_of(task)
-    with_tests = [name for name, each in TASKS.items() if each.test_files]
-    if known is None or not known.test_files:
-        raise RecipeError(f"{task} is no task whose leaderboard takes files; choose from {', '.join(with_tests)}.")
+    with asking_without_keys.submit(
+        model, task=task, output=output, folder=folder, max_length=max_length, device=device
+    ):  # fmt: skip
+        model, folder = path_text(model, "model"), path_text(folder, "folder")
+        place, where, known = output_folder(output), resolve_device(device), task_of(task)
+    assert known is not None  # it was looked at
     sources = leaderboard_sources(known, folder)
     settings = DataSettings(text_columns=list(known.text_columns) if folder is not None else [])
     for source in sources.values():

@@ -10,6 +10,7 @@ from typing import Any
 
 from pkd.distillation.annotation import finished_shards, listed_shards
 from pkd.errors import CacheError, RecipeError
+from pkd.jobs import asking_without_keys
 from pkd.jobs.report import KIND as RUN
 from pkd.jobs.stages import SCRATCH, refuse_other_version
 from pkd.recipe.places import AnyPath, path_text
@@ -18,7 +19,7 @@ from pkd.recipe.writing import recipe_values, without_places
 from pkd.reporting.results import ModelRecord, RunRecord, folder_in_run, read_results
 from pkd.reporting.trials import read_trials
 from pkd.storage.fingerprint import differences
-from pkd.storage.run_folder import VIEWS, RunFolder
+from pkd.storage.run_folder import VIEWS, RunFolder, places_at
 from pkd.storage.seal import (
     MANIFEST,
     OTHER_CONTENTS,
@@ -26,7 +27,6 @@ from pkd.storage.seal import (
     Damage,
     Manifest,
     find_damage,
-    partial_of,
     read_manifest,
     was_set_aside,
 )
@@ -69,31 +69,21 @@ def verify(folder: AnyPath) -> Verified:
     Raises:
         CacheError: if the folder holds nothing that `pkd` made.
     """
+    with asking_without_keys.verify(folder):
+        pass
     place = Path(os.path.abspath(path_text(folder, "folder")))  # noqa: PTH100 - `.` gets a name, and links are not followed
     found = Verified(str(place))
     known: set[Path] = set()
-    for each in _places_at(place):
+    for each in places_at(place):
         if each in known:
             continue
         if (run := RunFolder(each)).is_run():
             known |= _verify_run(run, found)
-        elif (each / MANIFEST).is_file() or each.name.endswith(PARTIAL):
+        else:
             _verify_stage(each, found)
     if not (found.sealed or found.damage or found.notes):
-        what = "holds nothing that pkd sealed" if place.exists() else "does not exist"
-        raise CacheError(f"{place.absolute()} {what}. Name a run folder, or a stage of one.")
+        raise CacheError(asking_without_keys.nothing_sealed(place))
     return found
-
-
-def _places_at(place: Path) -> list[Path]:
-    """Where a run or a stage may lie: the folder itself, what is unfinished or at work beside it, and those inside."""
-    near = (
-        [place]
-        if RunFolder(place).is_run() or not place.name
-        else [place, partial_of(place), RunFolder.beside(place).path]
-    )
-    inside = sorted(place.iterdir()) if place.is_dir() else []
-    return [each for each in (*near, *inside) if each.is_dir() and (each == place or not was_set_aside(each))]
 
 
 def _verify_run(run: RunFolder, found: Verified) -> set[Path]:

@@ -10,7 +10,8 @@ import functools
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, Union, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -57,18 +58,44 @@ class Fault:
         return f"{name}: {self.sentence}" if self.whole else f"{name} {self.sentence}"
 
 
+@dataclass
+class KnownFaults:
+    """What was found to be wrong before a job was asked for: how its command was written.
+
+    Attributes:
+        sentences: a line each.
+        names: the keys that they are about, as the user spells them; nothing more is told of these.
+    """
+
+    sentences: list[str] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
+
+    def add(self, sentence: str, name: str | None = None) -> None:
+        """Take one more."""
+        self.sentences.append(sentence)
+        if name is not None:
+            self.names.add(name)
+
+
+known_faults: ContextVar[KnownFaults | None] = ContextVar("known_faults", default=None)
+
+
 def raise_faults(faults: Sequence[Fault], place: Callable[[Path], tuple[int, str]]) -> None:
     """Raise one error with all faults, a line each; `place` gives the line and the name of a path.
 
-    Of faults of several kinds the error is of the first in the order of the exit codes: the recipe's before the data's.
+    Those that were known before come first. Of faults of several kinds the error is of the first in the order of the
+    exit codes: the recipe's before the data's.
     """
-    if not faults:
-        return
+    known = known_faults.get() or KnownFaults()
     placed = [(*place(fault.path), fault) for fault in faults]
-    lines = list(dict.fromkeys(fault.line(name) for _, name, fault in sorted(placed, key=lambda one: one[0])))
+    placed = sorted((one for one in placed if one[1] not in known.names), key=lambda one: one[0])
+    lines = list(dict.fromkeys([*known.sentences, *(fault.line(name) for _, name, fault in placed)]))
+    if not lines:
+        return
+    kinds: list[type[PKDError]] = [RecipeError] * len(known.sentences) + [fault.kind for _, _, fault in placed]
     if len(lines) > 1:
         lines.insert(0, f"{len(lines)} things are wrong:")
-    raise min((fault.kind for fault in faults), key=lambda kind: kind.exit_code)("\n".join(lines))
+    raise min(kinds, key=lambda kind: kind.exit_code)("\n".join(lines))
 
 
 def settings_from(settings: type[T], values: Mapping[str, Any], at: Path = ()) -> tuple[T | None, list[Fault]]:

@@ -125,11 +125,7 @@ def read_values(
     required: Sequence[str] = _REQUIRED,
     spends: bool = False,
 ) -> Reading:
-    """Read nested values, as `recipe_from` does, and raise nothing yet; `spends`: fill in the effort too.
-
-    Raises:
-        RecipeError: if an override is no key=value.
-    """
+    """Read nested values, as `recipe_from` does, and raise nothing yet; `spends`: fill in the effort too."""
     spelling: AsFlags | AsKeywords | AsValues
     if isinstance(outer := current_spelling(), AsFlags):
         spelling = outer
@@ -163,7 +159,12 @@ def _read(
 ) -> Reading:
     faults, device_stood = lift_device(values)
     faults += before
-    overrides = [(*parse_setting(text), "") for text in ([set] if isinstance(set, str) else set)]
+    overrides: list[tuple[str, Any, str]] = []
+    for text in [set] if isinstance(set, str) else set:
+        try:
+            overrides.append((*parse_setting(text), ""))
+        except RecipeError as error:
+            faults.append(Fault((), str(error)))
     overrides += [(key, value, "--" + key.replace("_", "-")) for key, value in (flags or {}).items()]
     overridden: dict[Path, str] = {}
     for key, value, flag in overrides:

@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 from ruamel.yaml import YAML
 
+from pkd.errors import RecipeError
+
 Method = Literal["teacher", "ft", "kd", "pkd-last", "pkd-skip"]
 PUBLISHED_FILE = "published.yaml"
+TABLES = {
+    "table1": "GLUE: the teacher, and students by fine-tuning (FT), KD and PKD-Skip",
+    "table2": "Which layers to learn from: PKD-Last against PKD-Skip",
+    "table3": "RACE: the teacher, and students by fine-tuning (FT), KD and PKD-Skip",
+    "table4": "Parameters and inference time by depth",
+    "table5": "A larger teacher",
+}
+GLUE_TASKS = ("RTE", "MRPC", "SST-2", "QQP", "MNLI", "QNLI", "CoLA", "STS-B", "WNLI")
+_PUBLISHED_TASKS = GLUE_TASKS[:6]  # the others have no published numbers that could be verified
+
+
+def tasks_of(table: str, given: str | Sequence[str]) -> list[str]:
+    """The tasks of a table that are asked for, by the names that GLUE's folders have; without any, all published.
+
+    Raises:
+        RecipeError: if the table has none of such a name.
+    """
+    words = [word.strip() for word in (given.split(",") if isinstance(given, str) else given) if word.strip()]
+    known = ("RACE",) if table == "table3" else GLUE_TASKS
+    by_name = {name.lower().replace("-", ""): name for name in known}
+    named = [by_name.get(task.lower().replace("-", ""), "") for task in words]
+    if wrong := [task for task, name in zip(words, named, strict=True) if not name]:
+        raise RecipeError(f"{table} has no task {', '.join(wrong)}; choose from {', '.join(known)}.")
+    return list(dict.fromkeys(named)) or list(known if table == "table3" else _PUBLISHED_TASKS)
 
 
 class _Facts(BaseModel):

@@ -66,7 +66,7 @@ def _or_error(repo: str, ask: Callable[[], T]) -> T:
     try:
         return ask()
     except HFValidationError as error:
-        raise RecipeError(f"{repo!r} is no name of a repository: {first_line(error)} Give OWNER/NAME.") from error
+        raise RecipeError(f"{repo!r} is no name of a repository: {_reason(error)} Give OWNER/NAME.") from error
     except LocalTokenNotFoundError as error:
         raise RecipeError(f"The hub needs to know who writes to {repo}: `hf auth login`, or set HF_TOKEN.") from error
     except HfHubHTTPError as error:
@@ -83,6 +83,11 @@ def _or_error(repo: str, ask: Callable[[], T]) -> T:
         raise ResourceError(
             f"The hub does not answer ({first_line(error)}), so {repo} is as it was. The same command tries anew."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Why a name is none, without what only a program can do about it."""
+    return first_line(error).replace(" Use `repo_type` argument if needed.", "")
 
 
 def _transport_errors() -> type[Exception]:

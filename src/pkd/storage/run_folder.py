@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from pkd.storage.seal import MANIFEST, PARTIAL, was_set_aside
+from pkd.storage.seal import MANIFEST, PARTIAL, partial_of, was_set_aside
 
 CARD = "README.md"
 RESULTS = "results.jsonl"
@@ -148,3 +148,18 @@ class RunFolder:
     def is_sealed(self) -> bool:
         """Whether the run was finished: record and page have a manifest."""
         return (self.path / MANIFEST).is_file()
+
+
+def places_at(place: Path) -> Iterator[Path]:
+    """The runs and stages at a place: the folder itself, what is unfinished or at work beside it, and those inside."""
+    place = Path(os.path.abspath(place))  # noqa: PTH100 - `.` gets a name, and links are not followed
+    near = (
+        [place]
+        if RunFolder(place).is_run() or not place.name
+        else [place, partial_of(place), RunFolder.beside(place).path]
+    )
+    for each in (*near, *(sorted(place.iterdir()) if place.is_dir() else ())):
+        if each.is_dir() and (each == place or not was_set_aside(each)):
+            is_stage = (each / MANIFEST).is_file() or each.name.endswith(PARTIAL)
+            if is_stage or RunFolder(each).is_run():
+                yield each

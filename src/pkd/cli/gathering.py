@@ -1,0 +1,142 @@
+"""A command tells all that is wrong with how it was written at once, together with what its job finds to be wrong.
+
+The parser below stops at the first unknown flag, missing flag or value of the wrong type. Here each of them is taken
+out and noted, and the command is run with the rest: as it asks for its job, `raise_faults` tells what was noted too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from pkd.cli.usage import missing_sentence, name_of, unknown_flag_sentence, value_sentence
+from pkd.errors import PKDError
+from pkd.recipe.faults import Fault, KnownFaults, known_faults, raise_faults
+from pkd.recipe.keywords import path_of_keyword
+from pkd.recipe.naming import Path
+from pkd.recipe.spelling import AsFlags, spelled_as
+
+_WRITTEN = "pkd.written"
+
+
+@dataclass
+class _Written:
+    """How a command was written.
+
+    Attributes:
+        known: what is wrong with it.
+        sure: what follows an unknown flag may be its value, or a word of the command's own; without one all is sure.
+        has_gaps: whether something that it cannot do without is missing.
+    """
+
+    known: KnownFaults = field(default_factory=KnownFaults)
+    sure: bool = True
+    has_gaps: bool = False
+
+
+def note_usage(sentence: str, name: str | None = None) -> None:
+    """Note what is wrong with how a command was written; `name` is the flag that it is about.
+
+    Raises:
+        BadParameter: outside of a command that gathers such faults.
+    """
+    known = known_faults.get()
+    if known is None:
+        raise typer.BadParameter(sentence)
+    known.add(sentence, name)
+
+
+class GatheringCommand(TyperCommand):
+    """A command that is run although it was written wrongly, to tell what else is wrong."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the flags; whatever is wrong with them is noted."""
+        if ctx.resilient_parsing:  # to complete words
+            return super().parse_args(ctx, args)
+        written = ctx.meta[_WRITTEN] = _Written()
+        with spelled_as(AsFlags(_flags_of(self.get_params(ctx)))):
+            options, rest = self._options(ctx, list(args), written)
+            for parameter in sorted(self.get_params(ctx), key=lambda one: not one.is_eager):
+                try:
+                    _, rest = parameter.handle_parse_result(ctx, options, rest)
+                except typer.TyperException as error:
+                    _note_value(parameter, options.get(parameter.name), error, written)
+                    ctx.params[parameter.name] = _stand_in(parameter)
+                    written.has_gaps |= parameter.required
+        if rest and written.sure:
+            written.known.add(f"`{ctx.command_path}` has no use for {', '.join(map(repr, rest))}")
+        ctx.args = []
+        return []
+
+    def _options(self, ctx: Any, args: list[str], written: _Written) -> tuple[dict[str, Any], list[str]]:
+        """The flags' texts by parameter, and what stands between them."""
+        flags = {name for parameter in self.get_params(ctx) for name in (*parameter.opts, *parameter.secondary_opts)}
+        while True:
+            try:
+                options, rest, _ = self.make_parser(ctx).parse_args(args=list(args))
+            except typer.TyperException as error:
+                flag, is_unknown = str(getattr(error, "option_name", "")), type(error).__name__ == "NoSuchOption"
+                here = next((at for at, word in enumerate(args) if word.partition("=")[0] == flag), None)
+                if here is None:  # as -x within -qx
+                    raise
+                if is_unknown:
+                    written.known.add(unknown_flag_sentence(flag, ctx), flag)
+                else:
+                    written.known.add(f"{flag} {'takes no value' if '=' in args[here] else 'needs a value'}", flag)
+                followed = is_unknown and "=" not in args[here] and args[here + 1 : here + 2]
+                if followed and not args[here + 1].startswith("-"):
+                    written.sure = False
+                    del args[here + 1]
+                del args[here]
+                continue
+            swallowed = [at for at, value in enumerate(args[1:]) if value in options.values() and value in flags]
+            if not swallowed:
+                return options, rest
+            flag, value = args[swallowed[0] : swallowed[0] + 2]
+            written.known.add(f"{flag} needs a value; {value} is a flag", flag)
+            del args[swallowed[0]]
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; where it was written wrongly it comes as far as it asks for its job."""
+        written = ctx.meta.get(_WRITTEN) or _Written()
+        token = known_faults.set(written.known)
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if not written.known.sentences or written.known.sentences[0] in str(error):
+                raise
+            # what was raised for itself may come of a gap, and would then tell nobody anything
+            alone = isinstance(error, PKDError) and not written.has_gaps
+            raise_faults([Fault((), str(error), type(error))] if alone else [], lambda _: (0, ""))  # type: ignore[arg-type]
+            raise
+        finally:
+            known_faults.reset(token)
+
+
+def _note_value(parameter: Any, given: Any, error: typer.TyperException, written: _Written) -> None:
+    """Note that a parameter is missing, or what is wrong with its value."""
+    if not hasattr(error, "ctx"):  # no error of usage
+        raise error
+    name, known = name_of(parameter), written.known
+    if type(error).__name__ != "MissingParameter":
+        known.add(value_sentence(name, given, error), name)
+    elif name not in known.names and (written.sure or name.startswith("-")):
+        known.add(missing_sentence(parameter), name)
+    known.names.add(name)
+
+
+def _stand_in(parameter: Any) -> Any:
+    """What goes on in place of a value that cannot: the default, or nothing of the right type."""
+    if parameter.required:
+        return [] if parameter.multiple or parameter.nargs != 1 else ""
+    return parameter.default
+
+
+def _flags_of(parameters: list[Any]) -> dict[Path, str]:
+    flags: dict[Path, str] = {}
+    for each in parameters:
+        flags[(each.name,)] = flags[path_of_keyword(each.name) or (each.name,)] = name_of(each)
+    return flags

@@ -1,0 +1,95 @@
+"""What this machine lacks for a job, as far as that is known without loading torch: libraries, trackers, a GPU.
+
+Only what is certain is told here. What is found here and does not work is told by whoever uses it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path as FilePath
+from typing import Any
+
+from pkd.recipe.faults import Fault
+from pkd.recipe.naming import Path
+from pkd.recipe.schema import Recipe
+
+_LIBRARIES = {  # of the extra that is called as the command
+    "export": ("onnx", "onnx_ir", "onnxruntime", "onnxscript"),
+    "serve": ("fastapi", "fastapi_offline", "prometheus_client", "uvicorn"),
+    "sweep": ("ray",),
+}
+_MODULES_OF_TRACKERS = {  # one of which is enough; others are called as their tracker
+    "azure_ml": ("azureml",),
+    "tensorboard": ("tensorboard", "tensorboardX"),
+}
+_WITHOUT_MODULE = ("all", "none", "kubeflow")  # the last is there where a variable names its server
+_DRIVERS = {"win32": "nvcuda.dll"}
+
+
+def missing_libraries(command: str) -> Iterator[Fault]:
+    """Look for the libraries that a command needs beside those of every installation."""
+    if missing := [name for name in _LIBRARIES[command] if not is_installed(name)]:
+        yield Fault(
+            (),
+            f"`pkd {command}` needs more libraries ({', '.join(missing)}), which are not installed: "
+            f"pip install 'pkd[{command}]'",
+        )
+
+
+def missing_gpu(device: str) -> Iterator[Fault]:
+    """Look for the GPU that a job is to compute on.
+
+    There is none where torch was built without, no driver is installed, or all are hidden. Else torch is asked later.
+    """
+    if device == "cuda" and _sees_no_gpu():
+        yield Fault(("device",), "is cuda, but torch sees no GPU here. Use auto or cpu")
+
+
+def missing_trackers(recipe: Recipe) -> Iterator[Fault]:
+    """Look for the trackers that a recipe's trainings report to."""
+    places: list[tuple[Path, Any]] = [(("training",), recipe.training.report_to)]
+    if recipe.teacher.finetune is not None:
+        places.append((("teacher", "finetune"), recipe.teacher.finetune.report_to))
+    for index, student in enumerate(recipe.students):
+        places.append((("students", index, "training"), student.training.get("report_to", [])))
+    for at, trackers in places:
+        for tracker in trackers if isinstance(trackers, list) else ():
+            if tracker not in _WITHOUT_MODULE and not any(map(is_installed, _modules_of(tracker))):
+                yield Fault(
+                    (*at, "report_to"),
+                    f"names {tracker!r}, which is no tracker that is installed here. Install it, or leave it out",
+                )
+
+
+def is_installed(name: str) -> bool:
+    """Whether a module of this name is there; it is not imported."""
+    return name.isidentifier() and find_spec(name) is not None
+
+
+def _modules_of(tracker: Any) -> Iterable[str]:
+    return _MODULES_OF_TRACKERS.get(tracker, (tracker,)) if isinstance(tracker, str) else ()
+
+
+def _sees_no_gpu() -> bool:
+    torch = find_spec("torch")
+    file = FilePath(torch.origin).with_name("version.py") if torch is not None and torch.origin is not None else None
+    if file is None or not file.is_file():
+        return False  # whoever imports it says more
+    text = file.read_text(encoding="utf-8")  # a line for each kind of GPU, `= None` where torch was built without
+    cuda, hip = (not re.search(rf"^{kind}\b.*= None$", text, re.MULTILINE) for kind in ("cuda", "hip"))
+    if not (cuda or hip) or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return True
+    return cuda and not hip and not _has_driver()
+
+
+def _has_driver() -> bool:
+    try:
+        ctypes.CDLL(_DRIVERS.get(sys.platform, "libcuda.so.1"))
+    except OSError:
+        return False
+    return True
