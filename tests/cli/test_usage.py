@@ -25,7 +25,7 @@ from pkd.cli.main import main
         (["distill", "--weight-decay", "3"], "write --set training.weight_decay=..."),
         (["run", "r.yaml", "--beta", "3"], "keys of the recipe are given as --set students.0.beta=..."),
         (["distill", "--fp16"], "write --precision bfloat16 or --precision float32; float16 is not used"),
-        (["evaluate", "m", "--zzz"], "`pkd evaluate` has no --zzz. `pkd evaluate --help` lists what there is\n"),
+        (["evaluate", "m", "--zzz"], "`pkd evaluate` has no --zzz. `pkd evaluate --help` lists what there is.\n"),
         (["export", "m"], "pkd: --output is missing (folder for the result)\n"),
         (["serve", "m", "--port", "99999"], "--port is 99999; it must be at most 65535\n"),
         (["serve", "m", "--port", "x"], "--port is x; it must be a whole number\n"),
@@ -59,7 +59,7 @@ def test_unknown_flags_missing_ones_wrong_values_and_what_the_job_finds_are_told
         capsys, "distill", "--zzz", "3", "--lr=3", "--fp16", "--alpha", "x", "--device", "foo", "--train", "no.csv",
         "--layer-map", "1:x", "--set", "a", "--set", "data.sep=",
     ) == [
-        "`pkd distill` has no --zzz. `pkd distill --help` lists what there is", "`pkd distill` has no --lr",
+        "`pkd distill` has no --zzz. `pkd distill --help` lists what there is.", "`pkd distill` has no --lr",
         "`pkd distill` has no --fp16", "--teacher", "--output", "--layer-map 1:x", "--set a", "--device", "--alpha",
         "--set data.sep", "--train", "--eval",
     ]  # fmt: skip
@@ -68,7 +68,7 @@ def test_unknown_flags_missing_ones_wrong_values_and_what_the_job_finds_are_told
     assert told(capsys, "push", "--dry-run", "/") == ["MODEL", "OWNER/NAME", "--dry-run"]
     assert told(capsys, "submit", "no/", "--max-length", "x") == ["--task", "--output", "--max-length", "MODEL"]
     assert told(capsys, "recipe", "--zzz", "--output", "/nowhere/r.yaml") == [
-        "`pkd recipe` has no --zzz. `pkd recipe --help` lists what there is",
+        "`pkd recipe` has no --zzz. `pkd recipe --help` lists what there is.",
         "--output",
     ]
     assert not list(tmp_path.iterdir())
@@ -78,10 +78,10 @@ def test_what_follows_an_unknown_flag_is_not_taken_for_a_word_of_the_command(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert told(capsys, "speed", "--zzz", "m", "--rounds", "x") == [
-        "`pkd speed` has no --zzz. `pkd speed --help` lists what there is",
+        "`pkd speed` has no --zzz. `pkd speed --help` lists what there is.",
         "--rounds",
     ]
-    assert told(capsys, "run", "--zzz", "r.yaml") == ["`pkd run` has no --zzz. `pkd run --help` lists what there is"]
+    assert told(capsys, "run", "--zzz", "r.yaml") == ["`pkd run` has no --zzz. `pkd run --help` lists what there is."]
 
 
 def test_a_flag_without_its_value_does_not_swallow_the_next_flag(capsys: pytest.CaptureFixture[str]) -> None:

@@ -114,6 +114,8 @@ def test_in_python_keywords_are_named_and_the_error_is_of_the_first_kind() -> No
         pkd.finetune(model="teacher", train="mising.csv", output="o")
     with pytest.raises(TeacherError, match=r"^model: .* does not exist"):
         pkd.finetune(model="no/", train="ok.csv", output="o")
+    with pytest.raises(RecipeError, match=r"models is empty(.|\n)*test: .*mising\.csv does not exist"):
+        pkd.evaluate([], test="mising.csv")
     with pytest.raises(RecipeError, match="sweep is what `pkd sweep` runs"):
         pkd.run(Recipe(sweep=SweepSettings(grid="published")))
 

@@ -212,7 +212,7 @@ def test_a_taken_port_and_limits_that_cannot_be_are_told(
         assert main(["serve", str(exported.int8), "--host", host]) == 2
         assert "cannot be listened at" in capsys.readouterr().err
     assert main(["serve", str(exported.int8), "--device", "foo", "--port", "0"]) == 2
-    assert "device is foo; it must be auto, cpu or cuda." in capsys.readouterr().err
+    assert "--device is foo; it must be auto, cpu or cuda\n" in capsys.readouterr().err
     assert main(["serve", str(exported.int8), "--max-texts", str(10**30), "--port", "0"]) == 2
     assert "--max-texts" in capsys.readouterr().err
     assert main(["serve", str(exported.int8), "--max-queue", "10", "--port", "0"]) == 2

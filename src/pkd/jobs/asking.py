@@ -128,11 +128,13 @@ def evaluate(models: AnyPaths, *, test: AnyPath | None = None, teacher: AnyPath 
     """Ask for `pkd evaluate`."""
     reading = read_values(place_keywords({"test": test, **keys}), where="evaluate", required=())
     data = reading.recipe.data if reading.recipe is not None else None
-    places: list[tuple[Path, str]] = [(("models",), model) for model in path_texts(models, "models")]
+    names = path_texts(models, "models")
+    places: list[tuple[Path, str]] = [(("models",), name) for name in names]
     if teacher is not None:
         places.append((("teacher", "model"), path_text(teacher, "teacher")))
     return asked(
         reading,
+        () if names else [Fault(("models",), "is empty; name one classifier or several")],
         _rows_to_evaluate_on(reading),
         _source_faults(reading, ("test",) if data is not None and data.test else ("eval",)),
         *(model_faults(path, model, "classifier") for path, model in places),

@@ -89,13 +89,18 @@ def raise_faults(faults: Sequence[Fault], place: Callable[[Path], tuple[int, str
     known = known_faults.get() or KnownFaults()
     placed = [(*place(fault.path), fault) for fault in faults]
     placed = sorted((one for one in placed if one[1] not in known.names), key=lambda one: one[0])
-    lines = list(dict.fromkeys([*known.sentences, *(fault.line(name) for _, name, fault in placed)]))
+    lines = list(dict.fromkeys(map(_ended, [*known.sentences, *(fault.line(name) for _, name, fault in placed)])))
     if not lines:
         return
     kinds: list[type[PKDError]] = [RecipeError] * len(known.sentences) + [fault.kind for _, _, fault in placed]
     if len(lines) > 1:
         lines.insert(0, f"{len(lines)} things are wrong:")
     raise min(kinds, key=lambda kind: kind.exit_code)("\n".join(lines))
+
+
+def _ended(line: str) -> str:
+    """A line of several sentences ends as they do."""
+    return f"{line}." if ". " in line and not line.endswith((".", "?", "!")) else line
 
 
 def settings_from(settings: type[T], values: Mapping[str, Any], at: Path = ()) -> tuple[T | None, list[Fault]]:
