@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from pkd.data.demo import check_demo_packages
 from pkd.data.check_source import head_fault
+from pkd.data.demo import check_demo_packages
 from pkd.errors import CacheError, DataError, RecipeError, TeacherError
 from pkd.jobs.asking import Asked, asked, device_faults, model_faults, number_faults, raised_by
 from pkd.jobs.lacking import missing_libraries
