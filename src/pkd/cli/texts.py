@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from pkd.errors import DataError
 from pkd.recipe.places import local_path
 from pkd.recipe.settings import DataSettings
-from pkd.tasks import asks_for_choices
 
 if TYPE_CHECKING:
     from pkd.serving.classifier import Prediction
@@ -27,6 +26,8 @@ def texts_of(given: list[str] | None, file: str | None, settings: DataSettings) 
     Raises:
         DataError: if a file cannot be read, or something is no question.
     """
+    from pkd.tasks import asks_for_choices  # which loads numpy, and other commands do without
+
     questions = asks_for_choices(settings.problem_type)
     if given:
         return list(_questions(given, "TEXT", settings)) if questions else [_pair(text) for text in given]
