@@ -41,6 +41,8 @@ def value_sentence(name: str, given: Any, error: typer.TyperException) -> str:
     message = str(getattr(error, "message", error)).strip().removesuffix(".")
     if message.startswith(name):
         return message
+    if message.startswith(str(given)):
+        return f"{name}: {message}"
     must = message.partition(", unable to")[0]
     for theirs, ours in _WORDS.items():
         must = must.replace(theirs, ours)
