@@ -61,9 +61,9 @@ def test_unknown_flags_missing_ones_wrong_values_and_what_the_job_finds_are_told
     ) == [
         "`pkd distill` has no --zzz. `pkd distill --help` lists what there is.", "`pkd distill` has no --lr",
         "`pkd distill` has no --fp16", "--teacher", "--output", "--layer-map 1:x", "--set a", "--device", "--alpha",
-        "--set data.sep", "--train", "--eval",
+        "--set data.sep", "--train",
     ]  # fmt: skip
-    assert told(capsys, "distill") == ["--teacher", "--output", "--train", "--eval"]
+    assert told(capsys, "distill") == ["--teacher", "--output", "--train"]
     assert told(capsys, "evaluate", "--test", "no.csv") == ["MODEL", "--test"]
     assert told(capsys, "push", "--dry-run", "/") == ["MODEL", "OWNER/NAME", "--dry-run"]
     assert told(capsys, "submit", "no/", "--max-length", "x") == ["--task", "--output", "--max-length", "MODEL"]
