@@ -1,23 +1,35 @@
-"""Ray itself: started in this process or joined where RAY_ADDRESS says, and how many trials fit on its nodes."""
+"""Ray: started in this process or joined where RAY_ADDRESS says, and trainings on it, as many at once as fit.
+
+Ray places, ends early and repeats; what a training makes lies where it seals it. So Ray's own records are scratch:
+nothing is ever restored from them, and they are removed at the end.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
 
 from pkd import progress
-from pkd.errors import RecipeError, ResourceError, first_line
+from pkd.errors import DivergedError, PKDError, RecipeError, ResourceError, first_line
 from pkd.recipe.settings import SweepSettings
 from pkd.recipe.spelling import named, set_to
 
+Tell: TypeAlias = Callable[[float, float], None]  # the score after an epoch, and how many epochs that is
+Train: TypeAlias = Callable[[int, Tell], float]  # number of a training -> its score
+
+_DEATHS = 3  # of nodes or processes that a training survives
 _WAIT_FOR_CLUSTER = 10.0  # seconds
 _BETWEEN_LOOKS = 0.01
 _ROOM_FOR_AN_ACTION = 1024  # bytes, more than a `struct sigaction` has anywhere
@@ -30,6 +42,17 @@ _QUIET = {  # read by Ray when it is imported; what the user set stays
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended for Ray; what it measured lies in its folder."""
+
+    number: int
+    scores: list[float]  # after each epoch that this attempt trained
+    status: str  # "done", "stopped", "diverged" or "failed"
+    why: str | None
+    retries: int
 
 
 def require_ray() -> None:
@@ -162,3 +185,122 @@ def resources_of(sweep: SweepSettings, device: str) -> tuple[dict[str, float], i
             f"{named('sweep.cpus_per_trial')} or {named('sweep.gpus_per_trial')}."
         )
     return {"cpu": sweep.cpus_per_trial, "gpu": gpus}, slots
+
+
+def train_on_ray(
+    train: Train,
+    epochs: Sequence[int],
+    resources: Mapping[str, float],
+    scratch: Path,
+    stage: progress.Stage,
+    on_end: Callable[[Outcome], None],
+    *,
+    early_stopping: bool,
+) -> None:
+    """Train all as Ray has room; `on_end` is told of each, in this thread, as soon as it ends.
+
+    The best third goes on after each epoch under ASHA (Li et al. 2020). A training whose process or node dies is begun
+    again on whichever node has room. It ends when a stop is asked for.
+
+    Args:
+        train: run in a process of Ray's, which it is sent to: trains one, tells the score after each epoch but the
+            last, and gives the last one. It seals what it makes, and goes on from what was sealed before.
+        epochs: of each training.
+        resources: that one takes, as `resources_of` gives them.
+        scratch: a folder for Ray's records, which is removed.
+        stage: of progress, that moves by one at each end.
+        on_end: told of how each ended.
+        early_stopping: whether to end the worst early.
+    """
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+
+    scheduler = None
+    if early_stopping:
+        scheduler = ASHAScheduler(time_attr="epoch", max_t=max(2, *epochs), grace_period=1, reduction_factor=3)
+    shutil.rmtree(scratch, ignore_errors=True)
+    tuner = tune.Tuner(
+        tune.with_resources(functools.partial(_train_one, train=train, epochs=list(epochs)), dict(resources)),
+        param_space={"number": tune.grid_search(list(range(len(epochs))))},
+        tune_config=tune.TuneConfig(metric="score", mode="max", scheduler=scheduler, reuse_actors=True),
+        run_config=tune.RunConfig(
+            name="trials",
+            storage_path=str(scratch.absolute()),
+            verbose=0,
+            callbacks=[_teller(stage, on_end)],
+            stop=_stopper(),
+            failure_config=tune.FailureConfig(max_failures=_DEATHS),
+        ),
+    )
+    try:
+        tuner.fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _train_one(config: dict[str, Any], train: Train, epochs: Sequence[int]) -> None:
+    """Train one in a process of Ray's, and report its score after each epoch."""
+    from ray import tune
+
+    def tell(score: float, epoch: float) -> None:
+        tune.report({"score": score, "epoch": epoch, "status": "trains", "why": None})
+
+    number = config["number"]
+    last: dict[str, Any] = {"score": 0.0, "epoch": 0.0, "status": "failed", "why": None}
+    try:
+        last |= {"score": train(number, tell), "epoch": float(epochs[number]), "status": "done"}
+    except PKDError as error:
+        last |= {"status": "diverged" if isinstance(error, DivergedError) else "failed", "why": str(error)}
+    except Exception as error:  # told in the record; only the death of a process is for Ray to repeat
+        last["why"] = f"{type(error).__name__}: {first_line(error)}"
+        logging.getLogger(__name__).exception("a trial failed")
+    tune.report(last)
+
+
+def _teller(stage: progress.Stage, on_end: Callable[[Outcome], None]) -> Any:
+    from ray import tune
+
+    class Teller(tune.Callback):
+        """Hears of every report and every end, in the driver's own thread."""
+
+        def __init__(self) -> None:
+            self._scores: dict[int, list[float]] = {}
+            self._best = 0.0
+
+        def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
+            if result.get("status") == "trains":
+                self._scores.setdefault(trial.config["number"], []).append(float(result["score"]))
+                self._best = max(self._best, float(result["score"]))
+                stage.reach(stage.done, f"best {self._best:.4f}")
+
+        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+            status = str(trial.last_result.get("status"))
+            if progress.stop_requested() and status == "trains":
+                return  # stopped with the whole sweep, not for its score
+            self._end(trial, "stopped" if status == "trains" else status, trial.last_result.get("why"))
+
+        def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+            why = f"its process or node died {trial.num_failures} times"
+            self._end(trial, "failed", why)
+
+        def _end(self, trial: Any, status: str, why: str | None) -> None:
+            number = trial.config["number"]
+            on_end(Outcome(number, self._scores.get(number, []), status, why, int(trial.num_failures)))
+            stage.advance()
+
+    return Teller()
+
+
+def _stopper() -> Any:
+    from ray import tune
+
+    class OnRequest(tune.Stopper):
+        """Ends all trials when a signal asked for it."""
+
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+            return False
+
+        def stop_all(self) -> bool:
+            return progress.stop_requested()
+
+    return OnRequest()

@@ -14,13 +14,13 @@ from pkd.encoder.families import depth_of
 from pkd.errors import ResourceError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
-from pkd.jobs.cluster import ray_started, require_ray
+from pkd.jobs.cluster import Outcome, ray_started, require_ray
 from pkd.jobs.finetune import settle_metric
 from pkd.jobs.report import write_views
 from pkd.jobs.run import Prepared, StageCosts, finish, prepare, student_costs, training_cost
 from pkd.jobs.sizes import size_inputs, sized
 from pkd.jobs.train import TRIAL, training_inputs
-from pkd.jobs.trials import STAGE, Outcome, Shared, Trial, forget_unfinished, run_trials
+from pkd.jobs.trials import STAGE, Shared, Trial, forget_unfinished, run_trials
 from pkd.recipe.places import AnyPath
 from pkd.recipe.schema import Recipe
 from pkd.recipe.sweeping import Point, point_text, points_of, recipe_at
