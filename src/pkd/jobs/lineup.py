@@ -27,12 +27,13 @@ from pkd.encoder.families import depth_of, longest_input
 from pkd.encoder.inference import answer_rows
 from pkd.encoder.load import LoadedClassifier, load_config, load_teacher, shape_of
 from pkd.encoder.parameters import Parameters, parameters_of
+from pkd.errors import TeacherError
 from pkd.reporting.speeds import load_sentence, rounds_disagree
 from pkd.serving.classifier import Classifier
-from pkd.serving.export_facts import facts_of
 from pkd.serving.loaded import LoadedModel, Runtime
-from pkd.serving.onnx_model import graph_of, load_onnx
+from pkd.serving.onnx_model import GRAPHS, graph_of, load_onnx
 from pkd.serving.speed import Timed, Work, time_models, work_on_texts
+from pkd.storage.seal import read_manifest
 from pkd.training.hardware import computing_on, device_text
 
 _ROWS_AT_A_TIME = 512
@@ -110,14 +111,23 @@ def known_of(loaded: LoadedClassifier) -> Known:
 
 
 def exported_as(folder: str) -> Known:
-    """What is known of an exported folder, without running it.
+    """What a folder's manifest says of its graph, without running it; one that an earlier version wrote says as much.
 
     Raises:
-        TeacherError: if it is none.
+        TeacherError: if it has no graph, or a manifest that does not tell its parameters.
     """
-    facts, outputs = facts_of(folder), outputs_of(load_config(folder, "classifier"))
-    shape = f"onnx {os.path.realpath(folder)}"
-    return Known(outputs, facts.layers, facts.parameters, facts.bytes, "onnx", facts.precision, shape)
+    graph, manifest = graph_of(folder), read_manifest(Path(folder), any_schema=True)
+    if graph is None or manifest is None or "parameters" not in manifest.facts:
+        raise TeacherError(f"{folder} has no manifest that tells its parameters. Export it with `pkd export`.")
+    return Known(
+        outputs=outputs_of(load_config(folder, "classifier")),
+        layers=int(manifest.facts["layers"]),
+        parameters=Parameters(**manifest.facts["parameters"]),
+        bytes=graph.stat().st_size,
+        runtime="onnx",
+        precision="int8" if graph == Path(folder) / GRAPHS["int8"] else "float32",
+        shape=f"onnx {os.path.realpath(folder)}",
+    )
 
 
 def answer(name: str, model: str, rows: datasets.Dataset, max_length: int, device: torch.device) -> Answered:
