@@ -17,7 +17,7 @@ from pkd.data.batches_by_length import batches_by_length
 from pkd.data.batching import Collator, TokenRows
 from pkd.data.tokenize import encode
 from pkd.distillation.annotation import annotate_rows
-from pkd.encoder.inference import TOKENS_PER_BATCH, ask_for_layers, model_inputs
+from pkd.encoder.inference import TOKENS_PER_BATCH, request_layers, model_inputs
 from pkd.encoder.shortcut import cls_only
 from pkd.training.hardware import autocast_dtype, keep_freed_memory, resolve_device
 
@@ -70,7 +70,7 @@ def bare_forward(texts: str, setup: Setup, max_length: int = _LONGEST) -> Callab
         autocast = torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
         with torch.inference_mode(), autocast, cls_only(model):
             for batch in batches:
-                model(**batch, **ask_for_layers(layers))
+                model(**batch, **request_layers(layers))
         return len(rows) / (now() - began)
 
     return measure

@@ -93,32 +93,32 @@ def no_model(folder: Path) -> Path:
     [
         case("text,topic\na,b\nc,d\n", ["no column 'label'", "'text', 'topic'", "--label-column"], id="C1-no-label"),
         case("text,lable\na,b\n", ["no column 'label'", "Did you mean 'lable'?"], id="C1-near-name"),
-        case("body_x,label\na,b\n", ["no column of a usual name for the text ('text', 'sentence'", "'body_x', 'label'",
+        case("body_x,label\na,b\n", ["no column with a usual name for the text ('text', 'sentence'", "'body_x', 'label'",
              "--text-columns"], id="C2-no-text"),
-        case("a very good film indeed,1\na bad one,0\n", ["The header looks like data", "put a first row of names"],
+        case("a very good film indeed,1\na bad one,0\n", ["The header looks like data", "add a header row above it"],
              id="C4-sentence-as-header"),
-        case("good film,positive\nbad film,negative\n", ["no column 'label'", "first row", "row of names above it"],
+        case("good film,positive\nbad film,negative\n", ["no column 'label'", "first row", "add a header row above it"],
              id="C4-short-text-as-header"),
-        case("text;label\na;b\n", ["one column only ('text;label')", "separated by ;", "--set data.sep=';'"],
+        case("text;label\na;b\n", ["only one column ('text;label')", "separated by ;", "--set data.sep=';'"],
              id="C5-semicolons"),
-        case("text\tlabel\na\tb\n", ["one column only", "separated by a tab", "--set data.sep='\\t'"], id="C5-tabs"),
-        case("text,label,text\na,b,c\n", ["the header names 'text' more than once", "a name of its own"],
+        case("text\tlabel\na\tb\n", ["only one column", "separated by a tab", "--set data.sep='\\t'"], id="C5-tabs"),
+        case("text,label,text\na,b,c\n", ["the header names 'text' more than once", "its own name"],
              id="C6-duplicate-header"),
         case(b"text,label\ncaf\xe9 na\xefve,x\nb,y\n", ["byte at offset 14", "cp1252", "--set data.encoding="],
              id="C9-latin-1"),
         case("text,label\na,x\nb,y\n".encode("utf-16"), ["byte at offset 0", "--set data.encoding=utf-16"],
              id="C10-utf-16"),
-        case("text,label\na,b\na,b,c\n", ["line 3: 3 of 2 fields", "must stand in quotes"], id="C11-too-many-fields"),
+        case("text,label\na,b\na,b,c\n", ["line 3: 3 of 2 fields", "must be in quotes"], id="C11-too-many-fields"),
         case("text,label\na,b\nonly\n", ["line 3: 1 of 2 fields"], id="C12-too-few-fields"),
         case('text,label\n"open,b\nc,d\n', ["line 2: a quote", "never closed", "Close it"], id="C13-unclosed-quote"),
         case("text,label\n,x\na,y\n  ,x\n", ["2 of 3 rows (66.7%) have an empty text (lines 2, 4)", "data.on_empty=drop"],
              id="C16-empty-texts"),
         case("text,label\na,x\nb,\nc,y\nd, \n", ["2 of 4 rows have no label (lines 3, 5)", "data.on_no_label=drop"],
              id="C19-missing-labels"),
-        case("text,label\na,-1\nb,-1\n", ["hidden labels (-1) in 2 of 2 rows", "predicted, not trained"],
+        case("text,label\na,-1\nb,-1\n", ["hidden labels (-1) in 2 of 2 rows", "used for prediction"],
              id="C27-hidden-labels"),
         case("text,label\na,-100\nb,1\nc,0\n", ["the label -100 in 1 of 3 rows", "data.on_no_label=drop"], id="C28-ignored-label"),
-        case("text,label\na,x\nb,x\n", ["1 class only: all 2 rows have the label 'x'", "--label-column"],
+        case("text,label\na,x\nb,x\n", ["only 1 class: all 2 rows have the label 'x'", "--label-column"],
              id="C31-one-class"),
         case("", ["0 rows", "first row names the columns"], id="C33-empty-file"),
         case("text,label\n", ["0 rows", "give a file with examples"], id="C33-header-only"),
@@ -144,7 +144,7 @@ def test_a_file_that_cannot_be_used_ends_with_3_before_a_model_is_loaded(
     [
         case("trian.csv", None, ["trian.csv does not exist", "Near it: train.csv"], id="C37-missing-file"),
         case("train.xlsx", b"PK", ["train.xlsx ends in '.xlsx'", ".csv", ".parquet"], id="C37-wrong-extension"),
-        case("folder", None, ["is a folder, but none that `datasets` saved", "notes.csv"], id="C37-folder"),
+        case("folder", None, ["is a folder that `datasets` did not save", "notes.csv"], id="C37-folder"),
         case(
             "train.txt",
             b"a\nb\n",
@@ -205,12 +205,12 @@ def annotate(pkd: Run, workspace: Path, tmp_path: Path) -> Any:
     ("content", "more", "texts", "labels", "words"),
     [
         case(" text , label \na,positive\nb,negative\n", [], ["a", "b"], [1, 0],
-             ["warning", "spaces around column names were taken away (text, label)"], id="C3-spaces-in-header"),
+             ["warning", "spaces around column names were removed (text, label)"], id="C3-spaces-in-header"),
         case("text;label\na;positive\nb;negative\n", ["--set", "data.sep=;"], ["a", "b"], [1, 0], [], id="C5-sep-given"),
         case("text\tlabel\na\tpositive\nb\tnegative\n", ["--set", "data.sep=\\t"], ["a", "b"], [1, 0], [],
              id="C5-tab-given"),
         case(",text,label\n0,a,positive\n1,b,negative\n", [], ["a", "b"], [1, 0],
-             ["a column without a name (an index?) was left out"], id="C7-unnamed-index"),
+             ["a column without a name (an index?) was ignored"], id="C7-unnamed-index"),
         case(b"\xef\xbb\xbftext,label\na,positive\nb,negative\n", [], ["a", "b"], [1, 0], [], id="C8-byte-order-mark"),
         case("text,label\ncaf\xe9,positive\nb,negative\n".encode("cp1252"), ["--set", "data.encoding=cp1252"],
              ["café", "b"], [1, 0], [], id="C9-encoding-given"),
@@ -233,7 +233,7 @@ def annotate(pkd: Run, workspace: Path, tmp_path: Path) -> Any:
         case("text,label\na,True\nb,false\n", ["--set", "data.label_ids_are_teacher_ids=true"], ["a", "b"], [1, 0],
              ["the labels are true and false; they are read as 1 and 0"], id="C29-truth-values"),
         case("text,label\na,positive\nb,positive\nc,negative\n", [], ["a", "b", "c"], [1, 1, 0],
-             ["warning", "'negative' has one example only"], id="C32-class-of-one-example"),
+             ["warning", "'negative' has only one example"], id="C32-class-of-one-example"),
         case("text,label\na,positive\na ,negative\nb,positive\n", [], ["a", "a ", "b"], [1, 0, 1],
              ["warning", "1 text occurs with different labels (2 rows)"], id="C36-contradiction"),
     ],
@@ -336,7 +336,7 @@ def test_c25_ids_are_taken_where_the_teacher_has_no_names(annotate: Any, workspa
     code, rows, told = annotate("text,label\na,1\nb,0\n", teacher=teacher)
     assert code == 0, told
     assert list(rows["label"]) == [1, 0]
-    has_all(told, "warning", "have no names ('LABEL_0', 'LABEL_1')", "taken as its class ids")
+    has_all(told, "warning", "have no names ('LABEL_0', 'LABEL_1')", "read as its class ids")
     code, _, told = annotate("text,label\na,1\nb,2\n", teacher=teacher)  # C49: more classes than outputs
     assert code == 3
     has_all(told, "'2' (1 rows)", "Classes of the classifier: 'LABEL_0', 'LABEL_1'")

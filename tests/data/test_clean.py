@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pkd.data.clean import clean_rows
-from pkd.data.tables import RawTable, places
+from pkd.data.tables import RawTable, name_rows
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
 
@@ -134,7 +134,7 @@ def test_scores_are_no_classes(values):
 
 @pytest.mark.parametrize("values", [["a", 1], [True, 1], [[0], 1], [{"a": 1}, {"a": 2}]])
 def test_mixed_or_nested_labels_are_refused_with_a_line_each(values):
-    with pytest.raises(DataError, match=r"one name or integer a row; found .*line 2"):
+    with pytest.raises(DataError, match=r"one name or integer per row; found .*line 2"):
         labels_of(values)
 
 
@@ -151,5 +151,5 @@ def test_ids_that_stand_twice_are_refused():
 
 def test_places_count_rows_from_one_where_there_are_no_lines():
     table = RawTable("a.parquet", (pa.chunked_array([["x"]]),))
-    assert places(table, [0]) == "row 1"
-    assert places(table, list(range(8))) == "rows 1, 2, 3, 4, 5 and 3 more"
+    assert name_rows(table, [0]) == "row 1"
+    assert name_rows(table, list(range(8))) == "rows 1, 2, 3, 4, 5 and 3 more"

@@ -167,7 +167,7 @@ def test_a_column_of_a_usual_name_is_read_or_named(heard, columns, kind, labelle
         found = choose_columns(columns, settings=asked, source="file", labelled=labelled)
     except DataError:
         return
-    told = re.sub(r"Choose others with .*", "", " ".join([*heard.notes, *heard.warnings]))
+    told = re.sub(r"Choose other columns with .*", "", " ".join([*heard.notes, *heard.warnings]))
     unread = [column for column in columns if column not in found.all]
     assert [column for column in unread if f"'{column}'" not in told] == []
     assert [column for column in found.all if f"'{column}'" in told] == []

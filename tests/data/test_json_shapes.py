@@ -1,4 +1,4 @@
-"""JSON that is not one object a line is told for what it is, and the command of the message makes lines of it."""
+"""JSON that is not one object per line is recognised, and the command in the message converts it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ SHAPES = {
 def test_the_command_of_the_message_makes_a_file_that_is_read(shape: str, tmp_path: Path) -> None:
     path = tmp_path / "some rows.json"
     path.write_text(SHAPES[shape])
-    with pytest.raises(DataError, match=r"some rows\.json.*one object a line") as error:
+    with pytest.raises(DataError, match=r"some rows\.json.*one object per line") as error:
         read_split(str(path), "train", DataSettings())
     command = shlex.split(str(error.value).split("`")[1].replace("python ", f"{sys.executable} ", 1))
     assert command[-2:] == [">", "rows.jsonl"]
@@ -65,10 +65,10 @@ def test_the_command_of_the_message_makes_a_file_that_is_read(shape: str, tmp_pa
     ("content", "words"),
     [
         ('{"text": "a", "label": "x"}\n{"text": \n', r"line 2, column 1: this is no JSON .* as \{\"text\""),
-        ('{"bulk": "a", "label": "x"}\n{"bulk": "b", "label": "y"}\n', "no column of a usual name for the text"),
+        ('{"bulk": "a", "label": "x"}\n{"bulk": "b", "label": "y"}\n', "no column with a usual name for the text"),
         ('{"text": "a", "label": "x", "spans": [{"at": 1}]}\n{"text": ["b"], "label": "y"}\n', "line 2: 'text' is a l"),
         ("text,label\na,x\n", r"line 1, column 1: this is no JSON .* Is it CSV or TSV\? Then its name must end in"),
-        ("[[1, 2], [3, 4]]", r"expected a JSON object, found a list\. Give one object a line, as"),
+        ("[[1, 2], [3, 4]]", r"expected a JSON object, found a list\. Give one object per line, such as"),
         ("7", r"expected a JSON object, found a int\. Is it CSV"),
     ],
 )

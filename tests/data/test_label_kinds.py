@@ -26,8 +26,8 @@ def table(values: Sequence[Any], *, is_typed: bool = False) -> RawTable:
     )
 
 
-def teacher(*names: str, kind: ProblemType = SINGLE, is_said: bool = True) -> Outputs:
-    return Outputs(kind, names, is_said)
+def teacher(*names: str, kind: ProblemType = SINGLE, is_declared: bool = True) -> Outputs:
+    return Outputs(kind, names, is_declared)
 
 
 def read(
@@ -53,7 +53,7 @@ SECTIONS = ["2.1", "2.10", "3.4"] * 4
 
 def test_the_spelling_of_known_names_wins_over_what_labels_look_like() -> None:
     assert read(SECTIONS, teacher("2.1", "2.10", "3.4")) == SECTIONS
-    assert read(SECTIONS, teacher("2.1", "2.10", "3.4", is_said=False)) == SECTIONS
+    assert read(SECTIONS, teacher("2.1", "2.10", "3.4", is_declared=False)) == SECTIONS
     assert read(SECTIONS, label_names=["3.4", "2.1", "2.10"]) == SECTIONS
     assert read(["1", "2", "3"], label_names=["1", "2", "3"]) == ["1", "2", "3"]  # no places, of which 3 is none
     assert read(["1e3", "1000"], teacher("1000", "1e3")) == ["1e3", "1000"]
@@ -72,7 +72,7 @@ def test_number_like_text_is_a_name_where_single_labels_are_asked_for(values: li
 
 def test_text_that_a_format_calls_text_stays_a_name(heard: Any) -> None:
     assert read(SECTIONS, is_typed=True) == SECTIONS
-    assert any("are names. If they are scores, say problem_type='regression'" in note for note in heard.notes)
+    assert any("are names. If they are scores, set problem_type='regression'" in note for note in heard.notes)
     assert read(SECTIONS, is_typed=True, problem_type="regression") == [2.1, 2.1, 3.4] * 4
 
 
@@ -85,7 +85,7 @@ def test_text_that_a_format_calls_text_stays_a_name(heard: Any) -> None:
         (["true", "1", "0"], "mix true and false with numbers"),
         (
             ["0,5", "1,0", "3"],
-            "look like numbers with a decimal comma ('0,5', '1,0', '3'). Say problem_type='regression'",
+            "look like numbers with a decimal comma ('0,5', '1,0', '3'). Set problem_type='regression'",
         ),
         (["1.234,5", "2.000,0"], "decimal comma or grouped thousands"),
         (["1,234", "2,000"], "decimal comma or grouped thousands"),
@@ -117,9 +117,7 @@ def test_a_decimal_comma_is_read_where_scores_are_asked_for_and_it_can_be_nothin
     assert read(["0,5", "1,25", "3"], problem_type="regression") == [0.5, 1.25, 3]
     assert read(["0,5"], None, ["1,125"], problem_type="regression") == [1.125]  # as the training rows say
     assert read(["0,5"], teacher("score", kind="regression")) == [0.5]
-    with pytest.raises(
-        DataError, match=r"'1,234', which is 1\.234 where the comma is decimal and 1234 where it groups"
-    ):
+    with pytest.raises(DataError, match=r"'1,234', which is 1\.234 if the comma is decimal and 1234 if it groups"):
         read(["1,234", "2,000"], problem_type="regression")
     with pytest.raises(DataError, match=r"line 3: the label is '1,234\.5', which is no number"):
         read(["0.5", "1,234.5"], problem_type="regression")
@@ -170,9 +168,9 @@ def test_what_parts_sets_is_decided_by_the_training_rows() -> None:
 def test_vectors_of_zero_and_one_are_sets_of_the_classes_in_their_order(values: list[Any]) -> None:
     expected = [["b", "d"], ["a"], []]
     assert read(values, teacher("a", "b", "c", "d", kind=SETS)) == expected
-    assert read(values, teacher("a", "b", "c", "d", is_said=False)) == expected
+    assert read(values, teacher("a", "b", "c", "d", is_declared=False)) == expected
     assert read(values, label_names=["a", "b", "c", "d"]) == expected
-    with pytest.raises(DataError, match=r"vectors of 4 zeros and ones.*nothing says which classes"):
+    with pytest.raises(DataError, match=r"vectors of 4 zeros and ones.*the classes have no names"):
         read(values)
     with pytest.raises(DataError, match=r"vectors of 4 zeros and ones.*but there are 3 classes"):
         read(values, label_names=["a", "b", "c"])
@@ -193,7 +191,7 @@ def test_sets_of_class_ids_are_read_where_single_ids_are(heard: Any) -> None:
     ids = [[0, 2], [1], []]
     assert read(ids, label_names=["a", "b", "c"]) == [["a", "c"], ["b"], []]
     assert read(ids, teacher("LABEL_0", "LABEL_1", "LABEL_2", kind=SETS)) == [["LABEL_0", "LABEL_2"], ["LABEL_1"], []]
-    assert any("the numbers in sets of labels are taken as its class ids" in warning for warning in heard.warnings)
+    assert any("the numbers in sets of labels are read as its class ids" in warning for warning in heard.warnings)
     named = teacher("a", "b", "c", kind=SETS)
     assert read(ids, named, label_ids_are_teacher_ids=True) == [["a", "c"], ["b"], []]
     assert read(ids, named) == [["0", "2"], ["1"], []]  # which `encode_labels` refuses, with the way out
@@ -248,7 +246,7 @@ def test_minus_one_and_minus_one_hundred_are_no_labels(values: list[Any]) -> Non
 @pytest.mark.parametrize("values", [[-1, 1], [-1, 0, 1], ["-1", "1"]])
 def test_minus_one_may_be_a_class_of_sentiment(values: list[Any], heard: Any) -> None:
     assert read(values) == [int(value) for value in values]
-    assert any("-1 is taken as a class" in warning for warning in heard.warnings)
+    assert any("-1 is read as a class" in warning for warning in heard.warnings)
     assert read(["-1", "5"], teacher("-1", "5")) == ["-1", "5"]
 
 
@@ -259,7 +257,7 @@ def test_minus_one_is_a_score() -> None:
 
 
 def test_a_file_of_hidden_labels_can_be_predicted_only() -> None:
-    with pytest.raises(DataError, match=r"hidden labels \(-1\) in 3 of 3 rows .*They can be predicted, not trained"):
+    with pytest.raises(DataError, match=r"hidden labels \(-1\) in 3 of 3 rows .*They can be used for prediction"):
         read([0, 1, 0], None, [-1, -1, -1])
     with pytest.raises(DataError, match="They can be predicted"):
         read(["-", "-"], on_no_label="drop")
@@ -279,8 +277,8 @@ def test_the_empty_set_is_a_label() -> None:
 # One output -------------------------------------------------------------------------------------------------------
 
 
-def one_output(name: str = "LABEL_0", *, is_said: bool = False) -> Outputs:
-    return Outputs("binary_classification", binary_classes(name), is_said)
+def one_output(name: str = "LABEL_0", *, is_declared: bool = False) -> Outputs:
+    return Outputs("binary_classification", binary_classes(name), is_declared)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +296,7 @@ def test_one_output_with_other_numbers_is_a_score_unless_a_sigmoid_follows_it() 
     for asked in (SINGLE, SETS):
         assert kind(["1", "0"], one_output(), problem_type=asked) == "binary_classification"
     with pytest.raises(RecipeError, match="problem_type is regression, but the teacher has learned binary"):
-        LabelReader(DataSettings(problem_type="regression"), one_output(is_said=True))
+        LabelReader(DataSettings(problem_type="regression"), one_output(is_declared=True))
 
 
 # What is asked for, and what a configuration says -------------------------------------------------------------------
@@ -306,7 +304,7 @@ def test_one_output_with_other_numbers_is_a_score_unless_a_sigmoid_follows_it() 
 
 def test_the_user_says_what_a_configuration_leaves_open() -> None:
     columns = [["1", "0"], ["1", "1"]]
-    silent = teacher("a", "b", is_said=False)
+    silent = teacher("a", "b", is_declared=False)
     for settings in ({"label_columns": ["a", "b"]}, {"label_columns": ["a", "b"], "problem_type": SETS}):
         reader = LabelReader(DataSettings(**settings), silent)
         reader.read(table(columns), None)
@@ -326,7 +324,7 @@ def test_label_names_name_the_outputs_of_a_teacher_without_names(heard: Any) -> 
         reader = LabelReader(DataSettings(label_names=["a", "b", "c"]), unnamed)
         assert reader.outputs == teacher("a", "b", "c")
         assert reader.read(table(values), None).to_pylist() == ["b", "a", "c"]
-    assert any("by label_names they are, in this order: 0 a, 1 b, 2 c" in note for note in heard.notes)
+    assert any("label_names names them, in this order: 0 a, 1 b, 2 c" in note for note in heard.notes)
     partly = LabelReader(DataSettings(label_names=["a", "b", "c"]), teacher("A", "LABEL_1", "c"))
     assert partly.outputs == teacher("A", "b", "c")
 

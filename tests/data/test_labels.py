@@ -41,9 +41,9 @@ def test_names_that_do_not_name_every_class_are_refused_and_said_where_they_stan
 
 
 def test_one_class_to_learn_is_refused():
-    with pytest.raises(DataError, match=r"1 class only: all 3 rows have the label 'pos'"):
+    with pytest.raises(DataError, match=r"only 1 class: all 3 rows have the label 'pos'"):
         find_label_names(rows(["pos"] * 3))
-    with pytest.raises(DataError, match=r"1 class only"):
+    with pytest.raises(DataError, match=r"only 1 class"):
         encode(["positive"] * 3, split="train")
 
 
@@ -116,7 +116,7 @@ def test_rows_of_one_class_are_measured_on_and_many_of_them_warned_of(heard):
 
 def test_a_class_with_one_example_is_warned_of(heard):
     encode(["positive", "negative", "negative"], split="train")
-    assert any("'positive' has one example only" in warning for warning in heard.warnings)
+    assert any("'positive' has only one example" in warning for warning in heard.warnings)
 
 
 def test_the_texts_stay_with_their_labels():

@@ -102,7 +102,7 @@ def test_race_folders_are_read_by_school(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"1.txt: the answer is '0'; give the letter"):
         read_split(str(tmp_path / "train"), "train", DataSettings())
     (tmp_path / "train" / "high" / "1.txt").write_text('{"article": "x"}')
-    with pytest.raises(DataError, match=r"1.txt is no article of RACE"):
+    with pytest.raises(DataError, match=r"1.txt is no RACE article"):
         load_examples(DataSettings(train=str(tmp_path / "train")), splits=("train",))
 
 
@@ -182,7 +182,7 @@ def test_a_field_may_hold_a_list_of_choices_as_json_and_pandas_write_one(choices
 def test_a_field_that_is_no_list_of_choices_is_told_with_its_line(choices: str, tmp_path: Path) -> None:
     with (tmp_path / "asked.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("question", "choices", "answer"), ("Who?", choices, "A")])
-    with pytest.raises(DataError, match=r"line 2: 'choices' must hold a list .* a column a choice, as choice_0"):
+    with pytest.raises(DataError, match=r"line 2: 'choices' must hold a list .* one column per choice .choice_0"):
         read_split(str(tmp_path / "asked.csv"), "train", DataSettings())
 
 

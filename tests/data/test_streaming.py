@@ -104,10 +104,10 @@ TEACHERS = {
     "classes": Outputs("single_label_classification", ("negative", "positive")),
     "numbers": Outputs("single_label_classification", ("0", "1", "2")),
     "truth": Outputs("single_label_classification", ("false", "true")),
-    "unnamed": Outputs("single_label_classification", ("LABEL_0", "LABEL_1"), is_said=False),
+    "unnamed": Outputs("single_label_classification", ("LABEL_0", "LABEL_1"), is_declared=False),
     "sets": Outputs("multi_label_classification", ("a", "b", "c")),
     "scores": Outputs("regression", ("score",)),
-    "binary": Outputs("binary_classification", ("not spam", "spam"), is_said=False),
+    "binary": Outputs("binary_classification", ("not spam", "spam"), is_declared=False),
     "choices": Outputs("multiple_choice", ()),
 }
 
@@ -305,5 +305,5 @@ def test_a_saved_folder_streams_the_split_that_is_named_and_refuses_one_that_it_
         spool(f"{tmp_path / 'single'}:extra", tmp_path / "none")
     (tmp_path / "loose").mkdir()
     write_csv(tmp_path / "loose" / "train.csv", REVIEWS)
-    with pytest.raises(DataError, match=r"none that `datasets` saved.*train\.csv"):
+    with pytest.raises(DataError, match=r"that `datasets` did not save.*train\.csv"):
         spool(str(tmp_path / "loose"), tmp_path / "loose rows")

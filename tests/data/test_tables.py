@@ -67,7 +67,7 @@ def test_an_index_column_without_a_name_is_left_out_with_a_note(tmp_path, heard)
 )
 def test_another_separator_is_guessed_and_its_flag_told(tmp_path, separator, flag):
     content = f"text{separator}label\nx{separator}0\n"
-    with pytest.raises(DataError, match=r"one column only") as error:
+    with pytest.raises(DataError, match=r"only one column") as error:
         delimited(tmp_path / "a.csv", content)
     assert flag in str(error.value)
     assert texts(delimited(tmp_path / "a.csv", content, sep=separator)) == ["x"]
@@ -144,7 +144,7 @@ AS_CSV = "quotes='csv' reads them as CSV does"
 def test_quotes_of_a_tsv_file_that_look_like_csvs_are_told_and_read_so_if_asked(tmp_path, heard):
     content = 'text\tlabel\n"he said ""yes"" and left"\t0\nplain\t1\n'
     assert texts(delimited(tmp_path / "a.tsv", content)) == ['"he said ""yes"" and left"', "plain"]
-    assert any("as those of line 2 look like CSV's" in told and AS_CSV in told for told in heard.warnings)
+    assert any("such as those in line 2 look like CSV quoting" in told and AS_CSV in told for told in heard.warnings)
     assert texts(delimited(tmp_path / "a.tsv", content, quotes="csv")) == ['he said "yes" and left', "plain"]
 
 

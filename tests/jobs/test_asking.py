@@ -191,4 +191,4 @@ def test_columns_that_one_kind_of_classifier_reads_are_no_fault_before_it_is_loa
     path.write_text('{"question": "which?", "choices": ["a", "b"], "label": "x"}\n')
     assert head_fault(str(path), "train", DataSettings()) is None
     path.write_text('{"stem": "a film", "label": "x"}\n')
-    assert "no column of a usual name for the text" in str(head_fault(str(path), "train", DataSettings()))
+    assert "no column with a usual name for the text" in str(head_fault(str(path), "train", DataSettings()))

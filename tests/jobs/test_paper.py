@@ -14,7 +14,7 @@ from transformers import BertConfig, BertModel
 
 from conftest import make_reviews, make_teacher, make_tokenizer
 from pkd.cli.main import main
-from pkd.encoder.hub import is_within_reach
+from pkd.encoder.hub import is_reachable
 from pkd.encoder.load import load_config
 from pkd.errors import DataError, RecipeError, TeacherError
 from pkd.jobs.paper import dry_run, paper
@@ -221,7 +221,7 @@ def test_what_cannot_be_run_is_told_before_anything_runs(encoder: str, glue: str
 
 def test_without_hub_and_demo_the_teacher_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert not is_within_reach("no-such-owner/no-such-encoder")
+    assert not is_reachable("no-such-owner/no-such-encoder")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(TeacherError, match="Name a pretrained encoder with teacher"):
         paper("table4")

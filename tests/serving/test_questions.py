@@ -152,7 +152,7 @@ def test_int8_is_measured_on_questions_without_answers_too(models: Exported, tmp
     path = lines_of(tmp_path / "asked.txt", asked)
     facts = export(models.torch, output=tmp_path / "out", int8=True, eval=path).facts
     assert (facts["int8"]["rows"], facts["int8"]["on"], facts["int8"]["metric"]) == (20, "asked.txt", None)
-    with pytest.raises(pkd.DataError, match="no column of the right one"):
+    with pytest.raises(pkd.DataError, match="no column with the right one"):
         export(models.torch, output=tmp_path / "out2", int8=True, eval=lines_of(tmp_path / "asked.jsonl", asked))
 
 

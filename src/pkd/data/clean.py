@@ -20,7 +20,7 @@ from pkd import progress
 from pkd.data.batches_by_length import CHARACTERS_A_WORD_PIECE
 from pkd.data.choices import Question, choice_texts, groups_of, right_choices, text_of
 from pkd.data.read_labels import Kept, LabelReader
-from pkd.data.tables import RawTable, places
+from pkd.data.tables import RawTable, name_rows
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
 from pkd.recipe.spelling import set_to
@@ -176,7 +176,7 @@ class RowCleaner:
         )
         self._labels, self._lines, self._ids = None, [], []  # held no longer than needed
         if self._choices is not None and raw.labels is not None:
-            answers = right_choices(list(raw.labels), lambda row: f"{raw.source}, {places(raw, [row])}")
+            answers = right_choices(list(raw.labels), lambda row: f"{raw.source}, {name_rows(raw, [row])}")
             raw = dataclasses.replace(raw, labels=answers)
         kept = _kept_rows(raw, np.concatenate(self._empty), self._on_empty)
         if kept is not None and not kept.any():
@@ -218,8 +218,8 @@ class RowCleaner:
             self._choices = int(counts[0])
         if (others := np.flatnonzero(counts != self._choices)).size:
             raise DataError(
-                f"{raw.source}, {places(raw, others[:1])}: the question has {counts[others[0]]} choices, but the first "
-                f"one has {self._choices}; give every question the same number."
+                f"{raw.source}, {name_rows(raw, others[:1])}: the question has {counts[others[0]]} choices, but the "
+                f"first one has {self._choices}; give every question the same number."
             )
         asked = zip(zip(*(text.to_pylist() for text in texts), strict=True), raw.choices.to_pylist(), strict=True)
         rows = [choice_texts(of, choices) for of, choices in asked]
@@ -299,7 +299,7 @@ def _kept_rows(raw: RawTable, empty: np.ndarray[Any, np.dtype[np.bool_]], on_emp
         return None
     share = count / len(empty)
     problem = f"{raw.source}: {count:,} of {len(empty):,} rows ({share:.1%}) have an empty text"
-    where = places(raw, np.flatnonzero(empty))
+    where = name_rows(raw, np.flatnonzero(empty))
     if on_empty == "drop":
         progress.note(f"{problem}; they were dropped.")
         return ~empty

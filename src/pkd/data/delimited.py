@@ -1,6 +1,6 @@
-"""CSV, TSV and plain lines become tables, one of a whole file or one after another of its parts.
+"""Read CSV, TSV and plain lines into tables: one for the whole file, or one per part.
 
-Python's own `csv` in strict mode, not a reader that guesses types: "NA" is a text, "01" is not 1, and a row of the
+Uses Python's `csv` in strict mode and no reader that guesses types: "NA" is a text, "01" is not 1, and a row of the
 wrong length is an error.
 """
 
@@ -27,22 +27,22 @@ from pkd.recipe.spelling import named, set_to
 
 Quotes = Literal["auto", "csv", "text"]
 
-_LONGEST_FIELD = 2**31 - 1  # the csv module refuses fields of more than 128 KiB unless told otherwise
+_LONGEST_FIELD = 2**31 - 1  # the csv module's default limit is 128 KiB
 _SEPARATORS = {",": ",", ";": ";", "\t": "a tab", "|": "|"}
-_SEP_LINE = re.compile(r'"?sep=(\\t|.)"?', re.IGNORECASE)  # a first line by which spreadsheets tell the separator
+_SEP_LINE = re.compile(r'"?sep=(\\t|.)"?', re.IGNORECASE)  # a first line with which spreadsheets name the separator
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')  # a field as CSV quotes it
 
 
 @dataclass(frozen=True)
 class _Dialect:
-    """How a file's fields are parted and quoted."""
+    """How a file's fields are separated and quoted."""
 
     delimiter: str
     quoting: Literal[0, 3]  # of the csv module: QUOTE_MINIMAL or QUOTE_NONE
 
     @property
     def quotes_are_text(self) -> bool:
-        """Whether a quote is text like any other character."""
+        """Whether quotes are ordinary characters."""
         return self.quoting == csv.QUOTE_NONE
 
 
@@ -57,27 +57,27 @@ def read_delimited(
     on_uneven: Literal["error", "drop"] = "error",
     rows_a_table: int | None = None,
 ) -> Iterator[RawTable]:
-    """Read a CSV file, or a TSV file, in which a quote is text like any other character.
+    """Read a CSV file, or a TSV file, in which quotes are ordinary characters.
 
     Args:
-        path: the file; its first row names the columns, unless `column_names` does. A line `sep=;` before it names the
+        path: the file. Its first row names the columns unless `column_names` does; a line `sep=;` before it names the
             separator.
-        choose: takes the names and says which columns to keep.
-        sep: separator; None is what the file names, else a comma, in a .tsv file a tab.
+        choose: maps the column names to the columns to keep.
+        sep: separator; None means the one that the file names, else a comma, or a tab in a .tsv file.
         encoding: of the file.
-        quotes: whether quotes hold a field together ("csv") or are text; "auto" takes them for text in a .tsv file.
+        quotes: "csv" if quotes enclose fields, "text" if they are text; "auto" means "text" for a .tsv file.
         column_names: of a file without a header.
-        on_uneven: whether rows with more or fewer fields than the header are an error or left out.
-        rows_a_table: of a file that is read in parts, of which only one is in the memory; None reads all into one.
+        on_uneven: whether rows with more or fewer fields than the header are an error or dropped.
+        rows_a_table: rows per table, to hold only one part in memory; None reads the whole file into one table.
 
     Raises:
-        DataError: naming the line, if rows do not have the header's fields, a quote is not closed, or bytes are not in
-            this encoding.
+        DataError: naming the line, if a row has another number of fields than the header, a quote is not closed, or
+            bytes are not in this encoding.
     """
     with open_text(path, encoding, newline="") as file:
         dialect, lines, begins = _dialect_of(path, file, sep, quotes)
         if begins > 1:
-            progress.note(f"{path}: its first line names the separator; the rows begin behind it.")
+            progress.note(f"{path}: the first line names the separator; the rows begin after it.")
         ends: dict[str, int] = {}
         reader = _records(lines, path, dialect, begins, ends)
         header = list(column_names) if column_names else next(reader, (0, []))[1]
@@ -93,7 +93,7 @@ def read_delimited(
                 uneven.append((line, len(record)))
                 continue
             if uneven and on_uneven == "error":
-                continue  # no row is of use any more, but the message counts them all
+                continue  # the error is certain; go on to count the uneven rows
             if len(rows) == rows_a_table:
                 yield rows.take(path)
             row = dict(zip(names, record, strict=True))
@@ -103,25 +103,25 @@ def read_delimited(
     stray = ""
     if {"\r", "\n"} <= ends.keys():
         stray = (
-            f"The row of line {ends[chr(13)]} ends in a carriage return alone, others end in a line feed; where it "
-            "belongs to a text, put a space in its place."
+            f"The row of line {ends[chr(13)]} ends in a carriage return alone, others end in a line feed; if it "
+            "belongs to a text, replace it by a space."
         )
     if uneven and on_uneven == "error":
         raise DataError(f"{_uneven_message(path, uneven, width, dialect, as_csv=as_csv)} {stray}".rstrip())
     if uneven:
-        progress.note(f"{path}: {len(uneven):,} rows do not have the header's {width} fields; they were left out.")
+        progress.note(f"{path}: {len(uneven):,} rows do not have the header's {width} fields; they were dropped.")
     if stray:
         progress.warn(f"{path}: {stray[0].lower()}{stray[1:]}")
     if as_csv:
         progress.warn(
-            f"{path}: quotes as those of line {quoted} look like CSV's, but in a .tsv file quotes are text, and stay "
-            f"in the texts; {set_to('data.quotes', 'csv')} reads them as CSV does."
+            f"{path}: quotes such as those in line {quoted} look like CSV quoting, but a .tsv file's quotes are kept "
+            f"as text; {set_to('data.quotes', 'csv')} reads them as CSV does."
         )
     yield rows.take(path)
 
 
 def _choices(field: str, name: str, path: Path, line: int) -> list[str]:
-    """The choices in a field that holds a list, as JSON or Python, and so pandas, write one."""
+    """The choices in a field that holds a list, as JSON, Python or pandas write it."""
     for read in (json.loads, ast.literal_eval):
         try:
             listed = listed_choices(read(field))
@@ -130,14 +130,14 @@ def _choices(field: str, name: str, path: Path, line: int) -> list[str]:
         if listed is not None:
             return listed[0]
     raise DataError(
-        f'{path}, line {line}: \'{name}\' must hold a list of two choices or more, as ["he", "she"]. Or give a column '
-        f"a choice, as choice_0, choice_1, or JSON lines; or name the column of the text with "
+        f'{path}, line {line}: \'{name}\' must hold a list of two or more choices, such as ["he", "she"]. Or use one '
+        f"column per choice (choice_0, choice_1, ...) or JSON lines; or name the text column with "
         f"{set_to('data.text_columns')}."
     )
 
 
 def read_lines(path: Path, *, encoding: str, rows_a_table: int | None = None) -> Iterator[RawTable]:
-    """Read a file of one text a line; empty lines are kept."""
+    """Read a file with one text per line; empty lines are kept."""
     rows = RowBuffer(Columns(("text",)))
     with open_text(path, encoding, newline="\n") as file:
         for line, text in enumerate(text_lines(file, str(path)), start=1):
@@ -148,18 +148,18 @@ def read_lines(path: Path, *, encoding: str, rows_a_table: int | None = None) ->
 
 
 def _dialect_of(path: Path, file: TextIO, sep: str | None, quotes: Quotes) -> tuple[_Dialect, Iterable[str], int]:
-    """The dialect of a file, the lines that are to be read in it, and the number of the first of them.
+    """The dialect of a file, the lines to read in it, and the number of the first of them.
 
-    A first line that names the separator is left out; a separator that is asked for wins over it.
+    A first line that names the separator is skipped; `sep` overrides it.
     """
     tabbed = path.suffix.lower() == ".tsv"
     first = file.readline()
-    told = _SEP_LINE.fullmatch(first.rstrip("\r\n"))
-    delimiter = _delimiter(sep) or _delimiter(str(told[1]) if told else None) or ("\t" if tabbed else ",")
+    sep_line = _SEP_LINE.fullmatch(first.rstrip("\r\n"))
+    delimiter = _delimiter(sep) or _delimiter(str(sep_line[1]) if sep_line else None) or ("\t" if tabbed else ",")
     dialect = _Dialect(
         delimiter, csv.QUOTE_NONE if quotes == "text" or (quotes == "auto" and tabbed) else csv.QUOTE_MINIMAL
     )
-    if told is None:
+    if sep_line is None:
         return dialect, itertools.chain([first], file), 1
     return dialect, file, 2
 
@@ -167,9 +167,9 @@ def _dialect_of(path: Path, file: TextIO, sep: str | None, quotes: Quotes) -> tu
 def _records(
     lines: Iterable[str], path: Path, dialect: _Dialect, begins: int, ends: dict[str, int]
 ) -> Iterator[tuple[int, list[str]]]:
-    """Each record that holds anything with the line it begins on; a quoted field may go over several.
+    """Yield each non-empty record with the line it begins on; a quoted field may span several lines.
 
-    `ends` is filled in: by what records end with, the first one that does.
+    Fills in `ends`: line end -> the first line that has it.
     """
     before, skipped = csv.field_size_limit(_LONGEST_FIELD), begins - 1
     last = ""
@@ -194,24 +194,24 @@ def _records(
 
 
 def _choose(choose: Choose, names: Sequence[str], path: Path, dialect: _Dialect, encoding: str) -> Columns:
-    """The columns to keep; where quotes around the names keep them from being found, the message says so."""
+    """The columns to keep; the error says so if only quotes around the names hide them."""
     try:
         return choose([name for name in names if name])
     except DataError as error:
         in_quotes = [name for name in names if _QUOTED.fullmatch(name)]
         if in_quotes and dialect.quotes_are_text and _reads_as_csv(path, dialect.delimiter, encoding, len(names)):
             raise DataError(
-                f"{path}: the names of its columns stand in quotes ({', '.join(in_quotes)}), which look like CSV's, "
-                f"but in a .tsv file quotes are text; {set_to('data.quotes', 'csv')} reads them as CSV does."
+                f"{path}: the column names are in quotes ({', '.join(in_quotes)}), which look like CSV quoting, but in "
+                f"a .tsv file quotes are text; {set_to('data.quotes', 'csv')} reads them as CSV does."
             ) from error
         raise
 
 
 def _reads_as_csv(path: Path, delimiter: str, encoding: str, width: int) -> bool:
-    """Whether quotes that were read as text are CSV's: all rows can be read so, and something speaks for it.
+    """Whether quotes that were read as text are CSV quoting.
 
-    That is a doubled quote inside a quoted field, a quoted field in every row, or a row that has the header's fields
-    only so. A text may stand in quotes for its own reasons.
+    All rows must parse as CSV, and one more sign is needed, since a text may be quoted for its own reasons: a doubled
+    quote inside a quoted field, a quoted field in every row, or a row that has the header's fields only as CSV.
     """
     with open_text(path, encoding, newline="") as file:
         _, lines, begins = _dialect_of(path, file, delimiter, "csv")
@@ -244,8 +244,8 @@ def _quote_message(path: Path, begins: int, line: int, error: str) -> str:
     if "unexpected end" in error:
         return (
             f'{path}, line {begins}: a quote (") that opens in the row beginning here is never closed. Close it, or '
-            'double a quote that is text (""); where all quotes are text, '
-            f"{set_to('data.quotes', 'text')} reads them so."
+            'double a quote that is text (""); if all quotes are text, use '
+            f"{set_to('data.quotes', 'text')}."
         )
     where = f"line {begins}" if line == begins else f"lines {begins} to {line}"
     return (
@@ -259,15 +259,15 @@ def _clean_header(header: list[str], path: Path, delimiter: str, encoding: str) 
         raise DataError(f"{path} has 0 rows and no header; give a file whose first row names the columns.")
     if any("\0" in name for name in header):
         raise DataError(
-            f"{path} is not {encoding} text: its first line holds NUL characters, as UTF-16 read as {encoding} does. "
+            f"{path} is not {encoding} text: its first line holds NUL characters, like UTF-16 read as {encoding}. "
             f"Try {set_to('data.encoding', 'utf-16')}, or save it as UTF-8."
         )
     names = [name.strip() for name in header]
     if names != header:
-        progress.warn(f"{path}: spaces around column names were taken away ({', '.join(filter(None, names))}).")
+        progress.warn(f"{path}: spaces around column names were removed ({', '.join(filter(None, names))}).")
     if len(names) == 1 and (other := _other_separator(names[0], delimiter)) is not None:
         raise DataError(
-            f"{path} has one column only ('{names[0]}'); it looks separated by {_SEPARATORS.get(other, other)}. "
+            f"{path} has only one column ('{names[0]}'); it looks separated by {_SEPARATORS.get(other, other)}. "
             f"Use {set_to('data.sep', other)}."
         )
     named = [name for name in names if name]
@@ -275,15 +275,15 @@ def _clean_header(header: list[str], path: Path, delimiter: str, encoding: str) 
     if twice:
         raise DataError(
             f"{path}: the header names {', '.join(repr(name) for name in twice)} more than once. Give every column "
-            "a name of its own; if the first row is data, put a row of names above it."
+            "its own name; if the first row is data, add a header row above it."
         )
     if len(named) < len(names):
-        progress.note(f"{path}: a column without a name (an index?) was left out.")
+        progress.note(f"{path}: a column without a name (an index?) was ignored.")
     return names
 
 
 def _other_separator(header: str, delimiter: str) -> str | None:
-    """What seems to part a header that was read as one name: a usual separator, else one that leaves usual names."""
+    """The likely separator of a header that was read as one name: a usual one, else one that yields usual names."""
     marks = dict.fromkeys(mark for mark in itertools.chain(_SEPARATORS, header) if mark in header)
     for mark in marks:
         if mark == delimiter or mark.isalnum() or mark in " _\"'":
@@ -295,21 +295,21 @@ def _other_separator(header: str, delimiter: str) -> str | None:
 
 
 def _uneven_message(path: Path, uneven: list[tuple[int, int]], width: int, dialect: _Dialect, *, as_csv: bool) -> str:
-    told = ", ".join(f"line {line}: {fields} of {width} fields" for line, fields in uneven[:5])
+    shown = ", ".join(f"line {line}: {fields} of {width} fields" for line, fields in uneven[:5])
     more = f", and {len(uneven) - 5:,} more rows" if len(uneven) > 5 else ""
     if as_csv:
         advice = (
-            "Quotes are text here, as in every .tsv file, but they look like CSV's: "
+            "Quotes are text in a .tsv file, but these look like CSV quoting: "
             f"{set_to('data.quotes', 'csv')} reads them as CSV does."
         )
     elif dialect.quotes_are_text:
         advice = (
-            "Quotes are text here, so a text with a separator or a line break in it cannot stand in them; where they "
-            f"are CSV's, {set_to('data.quotes', 'csv')} reads them as CSV does."
+            "Quotes are text here, so they cannot enclose a separator or a line break; if they are CSV quoting, use "
+            f"{set_to('data.quotes', 'csv')}."
         )
     else:
-        advice = f"A text that holds {_SEPARATORS.get(dialect.delimiter, dialect.delimiter)} must stand in quotes."
-    return f"{path} has rows that do not have the {width} fields of the header; {told}{more}. {advice}"
+        advice = f"A text that holds {_SEPARATORS.get(dialect.delimiter, dialect.delimiter)} must be in quotes."
+    return f"{path} has rows that do not have the {width} fields of the header; {shown}{more}. {advice}"
 
 
 def _delimiter(sep: str | None) -> str | None:

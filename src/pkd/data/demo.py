@@ -1,7 +1,7 @@
-"""The demo's encoder and reviews, which come with two packages of the package index, so that no model hub is needed.
+"""The demo's encoder and reviews, from two packages on PyPI, so that no model hub is needed.
 
-Their files are found without importing the packages, which do things of their own when imported, and are held to the
-hashes that the demo was measured with.
+The files are found without importing the packages, whose import has side effects, and are checked against the hashes
+that the demo was measured with.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def demo_reviews(
     """Sentences from Rotten Tomatoes with the labels "negative" and "positive", no sentence in two splits.
 
     Args:
-        seed: of the shuffle that parts them.
-        train_rows: at most so many; None takes all that are neither `eval` nor `test`.
-        eval_rows: at most so many of the 800.
-        test_rows: at most so many of the 1,066.
+        seed: of the shuffle that splits them.
+        train_rows: maximum number; None takes all that are neither `eval` nor `test`.
+        eval_rows: maximum number, of 800.
+        test_rows: maximum number, of 1,066.
 
     Raises:
         ResourceError: if the reviews' package is missing, or holds other reviews.
@@ -142,7 +142,7 @@ def _as_csv(rows: Iterable[tuple[str, str]]) -> str:
 
 @functools.lru_cache(maxsize=1)
 def _reviews() -> tuple[tuple[str, str], ...]:
-    """Text and label of each Rotten Tomatoes sentence, a sentence that comes again left out."""
+    """Text and label of each Rotten Tomatoes sentence, without repeated sentences."""
     first: dict[str, tuple[str, str]] = {}
     for text, label in _rows_of("rotten_tomatoes"):
         first.setdefault(_normal(text), (" ".join(text.split()), LABEL_NAMES[label]))

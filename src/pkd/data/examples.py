@@ -30,20 +30,19 @@ from pkd.recipe.spelling import named, set_to
 from pkd.recipe.suggestions import hint_for
 from pkd.tasks import SINGLE_LABEL, kind_of
 
-_CLASSES_TOLD = 20
+_CLASSES_SHOWN = 20
 _MAY_KNOW_THEM = "A teacher from elsewhere may have learned from them: no verdict rests on them."
 _SPLITS = {"train": "training", "eval": "development", "test": "test", "unlabelled": "unlabelled"}
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Splits whose `label` is what is learned, and the names of the head's outputs in their order.
+    """Splits with encoded labels, and the names of the head's outputs in their order.
 
     Attributes:
-        warnings: what may be wrong with the splits together.
+        warnings: what `check_splits` found.
         sources: split -> where its rows came from.
-        shared: split -> other split -> how many of its rows stand in the other too, word for word.
-        drawn: nobody named development rows: they are a part of the training rows, which no longer hold them.
+        shared: split -> other split -> number of its rows that are also in the other, word for word.
     """
 
     splits: datasets.DatasetDict
@@ -56,12 +55,12 @@ class Examples:
 
     @property
     def outputs(self) -> Outputs:
-        """What a head for these examples answers."""
+        """The outputs of a head for these examples."""
         return Outputs(self.problem_type, self.label_names)
 
     @cached_property
     def fingerprints(self) -> dict[str, dict[str, str]]:
-        """What each split adds to the fingerprint of whatever is made from it."""
+        """Each split's part in the fingerprints of what is made from it."""
         return {split: fingerprint_rows(rows) for split, rows in self.splits.items()}
 
 
@@ -76,13 +75,12 @@ def load_examples(
 
     Args:
         settings: where the examples are.
-        splits: which of them are wanted.
-        teacher: what the teacher's head answers; without it that is found in the training rows.
-        seed: draws development rows from the training rows, where some are wanted and none are named; None draws none.
+        splits: which of them to read.
+        teacher: the outputs of the teacher's head; without it they are derived from the training rows.
 
     Raises:
         DataError: if a file cannot be used, or its labels are not the teacher's.
-        RecipeError: if the settings ask for another kind of problem than the teacher's.
+        RecipeError: if the settings name another kind of problem than the teacher's.
     """
     reader = LabelReader(settings, teacher)
     sources: dict[str, list[Source]] = {}
@@ -129,15 +127,15 @@ def _draw_development_rows(
 
 
 def encode_splits(data: datasets.DatasetDict, reader: LabelReader, sources: Mapping[str, str]) -> Outputs:
-    """Turn the labels of all splits that have them into what is learned, in place.
+    """Encode the labels of all labelled splits, in place.
 
     Args:
-        data: rows as `read_data` reads them.
-        reader: that has read their labels.
-        sources: of each split, for messages.
+        data: rows from `read_data`.
+        reader: the label reader that read them.
+        sources: split -> source, for messages.
 
     Returns:
-        What a head for these rows answers.
+        The outputs of a head for these rows.
 
     Raises:
         DataError: if labels are not the classifier's, or not of one kind.
@@ -158,9 +156,9 @@ def encode_splits(data: datasets.DatasetDict, reader: LabelReader, sources: Mapp
 
 
 def _outputs_of_examples(data: datasets.DatasetDict, reader: LabelReader) -> tuple[Outputs, str]:
-    """What a head for these rows answers, and where the names of its classes come from.
+    """The outputs of a head for these rows, and where its class names come from: the teacher or the training rows.
 
-    The teacher's outputs, or what the training rows teach; rows without any label teach no names.
+    Rows without labels give no names.
     """
     first = next((rows for split, rows in data.items() if split != "unlabelled"), None)
     teacher, settings = reader.outputs, reader.settings
@@ -176,9 +174,9 @@ def _outputs_of_examples(data: datasets.DatasetDict, reader: LabelReader) -> tup
         return Outputs(SINGLE_LABEL.name, ()), "training rows"
     problem_type = reader.kind.problem_type
     names = find_label_names(first, kind_of(problem_type), settings.label_columns or settings.label_names)
-    told = ", ".join(f"{index} {visible(name)[1:-1]}" for index, name in enumerate(names[:_CLASSES_TOLD]))
-    more = f" and {len(names) - _CLASSES_TOLD:,} more" if len(names) > _CLASSES_TOLD else ""
-    progress.note(f"What is learned ({problem_type}), by output: {told}{more}.")
+    shown_names = ", ".join(f"{index} {visible(name)[1:-1]}" for index, name in enumerate(names[:_CLASSES_SHOWN]))
+    more = f" and {len(names) - _CLASSES_SHOWN:,} more" if len(names) > _CLASSES_SHOWN else ""
+    progress.note(f"What is learned ({problem_type}), by output: {shown_names}{more}.")
     return Outputs(problem_type, names), "training rows"
 
 
@@ -196,8 +194,8 @@ def load_data(
         train: file, folder or hub name of the training examples.
         eval: development examples.
         test: held-out examples.
-        teacher: a classifier, as `load_teacher` or transformers load it, whose label names the labels are aligned
-            with, by name; without it the classes are those of the training rows.
+        teacher: a classifier from `load_teacher` or transformers; labels are matched to its class names. Without it
+            the classes are those of the training rows.
         settings: other fields of `DataSettings`, e.g. `label_column`, or `task`.
 
     Raises:
@@ -220,7 +218,7 @@ def load_data(
 
 
 def with_unlabelled(labelled: datasets.Dataset, unlabelled: datasets.Dataset | None) -> datasets.Dataset:
-    """Put unlabelled rows behind labelled ones; the label of such a row is null.
+    """Append unlabelled rows to labelled ones; their label is null.
 
     Raises:
         DataError: if one has pairs and the other single texts.
@@ -241,8 +239,8 @@ def with_unlabelled(labelled: datasets.Dataset, unlabelled: datasets.Dataset | N
 def _check_same_kind(data: datasets.DatasetDict) -> None:
     kinds = {split: text_columns(rows) for split, rows in data.items()}
     if len(set(kinds.values())) > 1:
-        told = "; ".join(f"{split}: {', '.join(columns)}" for split, columns in kinds.items())
+        found = "; ".join(f"{split}: {', '.join(columns)}" for split, columns in kinds.items())
         raise DataError(
-            f"The splits do not have the same text columns ({told}). Name the same columns with "
+            f"The splits do not have the same text columns ({found}). Name the same columns with "
             f"{set_to('data.text_columns')}."
         )

@@ -1,6 +1,6 @@
-"""Which columns hold the text and the label: by what the user says, else by the names that are usual in the field.
+"""Find the columns of the text and the label: by the user's settings, else by the usual names.
 
-The names of columns go in; a choice comes out, or a `DataError` that says which flag makes it.
+Column names go in; a choice comes out, or a `DataError` that names the flag to set.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ OTHER_LABELS = (
     "category",
     "score",
     "gold_label",
-)  # looked for only where no column is called label: they may be metadata
-# of a question with several choices, the likeliest first: what is asked, and what it is about
+)  # used only if no column is called label: they may be metadata
+# multiple choice: names of the question and of its context, the likeliest first
 QUESTIONS = ("question", "query", "sent2", "sentence", "text", "text_a")
 CONTEXTS = ("article", "context", "passage", "document", "sent1", "premise", "text", "sentence", "text_a")
 CHOICES = ("choices", "options", "endings")
-CHOICE_COLUMNS = re.compile(r"(choice|option|ending|answer)_?([0-9]|[a-h])", re.IGNORECASE)  # a column a choice
+CHOICE_COLUMNS = re.compile(r"(choice|option|ending|answer)_?([0-9]|[a-h])", re.IGNORECASE)  # one column per choice
 ANSWERS = ("answer", "answerkey", "label", "labels")
-GROUP_COLUMNS = ("group", "example_id")  # RACE's example id tells the school
+GROUP_COLUMNS = ("group", "example_id")  # RACE's example id begins with the school
 ROW_IDS = ("id", "row_id")
 
 _USUAL = frozenset(
@@ -69,13 +69,13 @@ class Columns:
     """The columns that are read.
 
     Attributes:
-        text: one text or the two of a pair; of a multiple choice the question, behind its context if there is one.
-        label: the label, where rows have one.
-        row_id: what numbers the rows.
-        label_set: instead of `label`, columns of 0 and 1, one a label.
+        text: one text or the two of a pair; for multiple choice the question, after its context if there is one.
+        label: the label, if rows have one.
+        row_id: the id of the row.
+        label_set: instead of `label`, columns of 0 and 1, one per label.
         choices: a column that holds the list of choices.
-        choice_set: instead of `choices`, a column a choice.
-        group: a column that parts multiple-choice rows into groups which are scored apart.
+        choice_set: instead of `choices`, one column per choice.
+        group: the group of a multiple-choice row; groups are scored separately.
     """
 
     text: tuple[str, ...]
@@ -93,7 +93,7 @@ class Columns:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The columns of the label: none, one, or one a label."""
+        """The label columns: none, one, or one per label."""
         return self.label_set or ((self.label,) if self.label is not None else ())
 
     @property
@@ -108,13 +108,13 @@ def find_columns(columns: Sequence[str], settings: DataSettings, source: str, *,
 
     Args:
         columns: the names in the file, in order.
-        settings: `text_columns` and `label_column` win over usual names.
+        settings: `text_columns` and `label_column` override the usual names.
         source: what is read, for messages.
-        labelled: whether rows without a label are refused.
+        labelled: whether a label is required.
 
     Raises:
-        RecipeError: if the settings cannot hold for any file.
-        DataError: if a column is missing, or several could be meant.
+        RecipeError: if the settings contradict each other.
+        DataError: if a column is missing, or the choice is ambiguous.
 
     >>> find_columns(["idx", "premise", "hypothesis", "label"], DataSettings(), "train.csv").text
     ('premise', 'hypothesis')
@@ -142,7 +142,7 @@ def find_columns(columns: Sequence[str], settings: DataSettings, source: str, *,
 
 
 def unused_columns(columns: Sequence[str], used: Columns) -> tuple[list[str], list[str]]:
-    """The columns of usual names that are not read: those that could be texts, and the others.
+    """The unread columns with usual names: those that could be texts, and the others.
 
     >>> unused_columns(["id", "text", "query", "label"], Columns(("text",), "label"))
     (['query'], ['id'])
@@ -153,9 +153,9 @@ def unused_columns(columns: Sequence[str], used: Columns) -> tuple[list[str], li
 
 
 def _find_choices(columns: Sequence[str], settings: DataSettings) -> tuple[str | None, tuple[str, ...]]:
-    """The column of the choices, or those of one each, where the rows are multiple choices.
+    """The column with the list of choices, or the columns with one choice each, if the rows are multiple choice.
 
-    Who names the columns of the text wants a text, unless multiple choices are asked for.
+    `text_columns` means that the rows are texts, unless `problem_type` is multiple choice.
     """
     wants_text = settings.problem_type != "auto" or settings.text_columns or not _called(columns, QUESTIONS)
     if wants_text and not asks_for_choices(settings.problem_type):
@@ -173,16 +173,16 @@ def _multiple_choice(
     for key, classes in (("data.label_columns", settings.label_columns), ("data.label_names", settings.label_names)):
         if classes:
             raise DataError(
-                f"{source} has questions with choices, of which one is right; {named(key)} ({_listed(classes)}) is for "
-                f"classes. Leave it out, or name the text with {set_to('data.text_columns')}."
+                f"{source} has multiple-choice questions; {named(key)} ({_listed(classes)}) is for classes. "
+                f"Leave it out, or name the text with {set_to('data.text_columns')}."
             )
     text = tuple(settings.text_columns) or _question(columns)
     if not text or not has_choices:
         lacks = "questions" if not text else "choices"
         names = QUESTIONS[:2] if not text else (*CHOICES, "choice_0, choice_1, ...")
         raise DataError(
-            f"{source} has no {lacks} (a column {_listed(names)}), but multiple choices are learned; its columns: "
-            f"{_listed(columns)}. Rename a column; the question, or its context and itself, can be named with "
+            f"{source} has no {lacks} (a column {_listed(names)}), which multiple choice needs; its columns: "
+            f"{_listed(columns)}. Rename a column, or name the question, or its context and the question, with "
             f"{set_to('data.text_columns')}."
         )
     for column in text:
@@ -191,7 +191,7 @@ def _multiple_choice(
     answers = [settings.label_column] if settings.label_column else _by_preference(columns, ANSWERS)
     if labelled and (not answers or answers[0] not in columns):
         raise DataError(
-            f"{source} has questions and choices, but no column of the right one ({_listed(ANSWERS[:3])}); its "
+            f"{source} has questions and choices, but no column with the right one ({_listed(ANSWERS[:3])}); its "
             f"columns: {_listed(columns)}. Name it with {set_to('data.label_column')}."
         )
     answer = answers[0] if answers and answers[0] in columns else None
@@ -200,7 +200,7 @@ def _multiple_choice(
 
 
 def _question(columns: Sequence[str]) -> tuple[str, ...]:
-    """The column of the question, behind that of its context if there is one."""
+    """The question's column, after the column of its context if there is one."""
     question = _by_preference(columns, QUESTIONS)[:1]
     context = _by_preference([column for column in columns if column not in question], CONTEXTS)[:1]
     return (*context, *question) if question else ()
@@ -252,9 +252,9 @@ def _find_texts(rest: Sequence[str], columns: Sequence[str], source: str) -> tup
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
-        told = " or ".join("'" + ",".join(candidate) + "'" for candidate in candidates)
+        found = " or ".join("'" + ",".join(candidate) + "'" for candidate in candidates)
         raise DataError(
-            f"{source} has several columns that could be the text: {told}. Choose with {set_to('data.text_columns')}."
+            f"{source} has several columns that could be the text: {found}. Choose with {set_to('data.text_columns')}."
         )
     half = [(name, pair) for pair in TEXT_PAIRS for name in pair if name in by_name]
     if half:
@@ -266,13 +266,13 @@ def _find_texts(rest: Sequence[str], columns: Sequence[str], source: str) -> tup
         )
     hint = _header_hint(columns) or f"Name it with {set_to('data.text_columns')} (two for pairs)."
     raise DataError(
-        f"{source} has no column of a usual name for the text ({_listed(SINGLE_TEXTS[:4])}, ...); its columns: "
+        f"{source} has no column with a usual name for the text ({_listed(SINGLE_TEXTS[:4])}, ...); its columns: "
         f"{_listed(columns)}.{_close(SINGLE_TEXTS, rest)} {hint}"
     )
 
 
 def is_usual_name(column: str) -> bool:
-    """Whether a column of this name is looked at without being named."""
+    """Whether a column of this name is found without a setting."""
     return column.casefold() in _USUAL or CHOICE_COLUMNS.fullmatch(column) is not None
 
 
@@ -300,7 +300,7 @@ def _close(wanted: Iterable[str], columns: Sequence[str]) -> str:
 
 
 def _header_hint(columns: Sequence[str]) -> str:
-    """A sentence if the names look like a first row of data: numbers, or whole sentences."""
+    """A hint if the names look like a row of data: numbers or whole sentences; else ""."""
     if columns and columns[0].startswith("{"):
         return "If these are JSON lines, the file's name must end in .jsonl."
     looks_like_data = [
@@ -312,15 +312,14 @@ def _header_hint(columns: Sequence[str]) -> str:
     has_known = any(column.casefold() in known for column in columns)
     if not (looks_like_data or has_known) and any(" " in column for column in columns):
         return (
-            f"If the first row ('{_short(columns[0])}', ...) is data already, put a row of names above it, as "
-            f"text and label; else name the columns with {set_to('data.text_columns')} and "
-            f"{set_to('data.label_column')}."
+            f"If the first row ('{_short(columns[0])}', ...) is data, add a header row above it, such as text and "
+            f"label; else name the columns with {set_to('data.text_columns')} and {set_to('data.label_column')}."
         )
     if not looks_like_data:
         return ""
     return (
-        f"The header looks like data ('{_short(looks_like_data[0])}'): put a first row of names above it, "
-        "for instance text and label."
+        f"The header looks like data ('{_short(looks_like_data[0])}'): add a header row above it, such as text and "
+        "label."
     )
 
 

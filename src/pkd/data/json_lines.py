@@ -1,4 +1,4 @@
-"""Files of one JSON object a line become tables, one of a whole file or one after another of its parts."""
+"""Read files with one JSON object per line into tables: one for the whole file, or one per part."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pkd.data.json_shapes import advice_for, holds_rows
 from pkd.data.tables import Choose, RawTable, RowBuffer
 from pkd.errors import DataError
 
-_ONE_OBJECT_A_LINE = 'Give one object a line, as {"text": "a text", "label": "a label"}.'
+_ONE_OBJECT_A_LINE = 'Give one object per line, such as {"text": "a text", "label": "a label"}.'
 _DECODER = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else float(name))  # NaN is a null
 
 
 def read_json_lines(
     path: Path, choose: Choose, *, encoding: str, rows_a_table: int | None = None
 ) -> Iterator[RawTable]:
-    """Read a file of one JSON object a line; `rows_a_table` as `read_delimited` has it.
+    """Read a file with one JSON object per line; `rows_a_table` as in `read_delimited`.
 
     Raises:
         DataError: naming the line, if it is no JSON object or lacks a column.
@@ -42,12 +42,12 @@ def read_json_lines(
                     yield rows.take(path)
                 _add(rows, path, line, row)
     if rows is None:
-        raise DataError(f"{path} has 0 rows; give a file with one JSON object a line.")
+        raise DataError(f"{path} has 0 rows; give a file with one JSON object per line.")
     yield rows.take(path)
 
 
 def read_questions(lines: Iterable[str], source: str, choose: Choose) -> Iterator[Question]:
-    """The questions of lines of one JSON object each, as they come; blank lines are skipped.
+    """Yield the question of each line, a JSON object; blank lines are skipped.
 
     Raises:
         DataError: naming the line, if it holds no question with choices.
@@ -65,7 +65,7 @@ def read_questions(lines: Iterable[str], source: str, choose: Choose) -> Iterato
 
 
 def _add(rows: RowBuffer, path: Path, line: int, record: dict[str, Any]) -> None:
-    """Add an object to the rows, once its keys are there and hold what they must."""
+    """Check an object's keys and values, then add it to the rows."""
     columns = rows.columns
     _check_keys(path, line, record, columns)
     choices, labels = _choices(path, line, record, columns)
@@ -82,7 +82,7 @@ def _json_object(path: Path, line: int, text: str) -> dict[str, Any]:
         record = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, line {line}, column {error.colno}: this is no JSON ({error.msg}).") from error
-    except ValueError as error:  # a number of more digits than Python reads
+    except ValueError as error:  # Python limits the digits of an integer
         raise DataError(f"{path}, line {line}: a number has too many digits to be read. Give it as text.") from error
     except RecursionError as error:
         raise DataError(f"{path}, line {line}: the JSON is nested too deeply.") from error
@@ -92,7 +92,7 @@ def _json_object(path: Path, line: int, text: str) -> dict[str, Any]:
 
 
 def _choose(choose: Choose, path: Path, line: int, record: dict[str, Any], encoding: str) -> Columns:
-    """The columns of the first object; one that holds all the rows is told for what it is."""
+    """The columns of the first object; the error says so if that object holds all rows."""
     fault = None
     try:
         columns = choose(list(record))
@@ -112,17 +112,17 @@ def _check_keys(path: Path, line: int, record: dict[str, Any], columns: Columns)
     if absent:
         raise DataError(
             f"{path}, line {line}: the object has no key '{absent[0]}', which the first line has; its keys: "
-            f"{', '.join(record)}. Give every line the same keys."
+            f"{', '.join(record)}. All lines need the same keys."
         )
 
 
 def _choices(path: Path, line: int, record: dict[str, Any], columns: Columns) -> tuple[list[str], list[str]]:
-    """The choices of a question and their labels; none of either where a row is no question."""
+    """The choices of a question and their labels; both empty if the row is no question."""
     if columns.choices is None:
         return [_json_text(path, line, name, record.get(name)) or "" for name in columns.choice_set], []
     listed = listed_choices(record.get(columns.choices))
     if listed is None:
-        raise DataError(f"{path}, line {line}: '{columns.choices}' must be a list of two choices or more, all texts.")
+        raise DataError(f"{path}, line {line}: '{columns.choices}' must be a list of two or more choices, all texts.")
     for choice in listed[0]:
         _require_characters(path, line, columns.choices, choice)
     return listed
@@ -137,7 +137,7 @@ def _json_text(path: Path, line: int, name: str, value: Any) -> str | None:
 
 
 def _require_characters(path: Path, line: int, name: str, value: Any) -> None:
-    """JSON can write half of a pair of surrogates, which is no character."""
+    """Refuse a lone surrogate, which JSON can write but which is no character."""
     if not isinstance(value, str) or value.isascii():
         return
     try:
@@ -145,5 +145,5 @@ def _require_characters(path: Path, line: int, name: str, value: Any) -> None:
     except UnicodeEncodeError as error:
         raise DataError(
             f"{path}, line {line}: '{name}' holds \\u{ord(value[error.start]):04x}, half of a character, which "
-            "cannot be saved. Mend the text or take the line out."
+            "cannot be saved. Fix the text or remove the line."
         ) from error

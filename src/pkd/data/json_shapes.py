@@ -1,8 +1,8 @@
-"""JSON that is not one object a line: what it holds instead, and its rows as lines.
+"""Recognise JSON that is not one object per line, and convert its rows to JSON lines.
 
 python -m pkd.data.json_shapes rows.json > rows.jsonl
 
-The whole file is in memory meanwhile, which is why no command reads such files by itself.
+No command reads such files directly, because the whole file must be in memory.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pkd.data.decode import open_text
 from pkd.data.find_columns import is_usual_name
 from pkd.errors import DataError
 
-_MOST_BYTES = 1 << 26  # of a file that is looked at for the sake of a message
-_PLAIN = "an object that goes over several lines"
+_MOST_BYTES = 1 << 26  # larger files are not read for an error message
+_PLAIN = "an object that spans several lines"
 
 Rows = list[dict[str, Any]]
 
 
 def advice_for(path: Path, encoding: str) -> str | None:
-    """What to do about a file that is not one object a line: the command that makes lines of it, if there is one."""
+    """Advice for a file that is not one object per line: the command that converts it, if there is one."""
     if path.stat().st_size > _MOST_BYTES:
         return None
     try:
@@ -38,11 +38,11 @@ def advice_for(path: Path, encoding: str) -> str | None:
         return None
     given = [str(path)] if encoding == "utf-8" else [str(path), encoding]
     command = f"python -m pkd.data.json_shapes {shlex.join(given)} > rows.jsonl"
-    return f"The file holds {shape}, and one object a line is read: `{command}` writes it so."
+    return f"The file holds {shape}, but one object per line is expected: `{command}` converts it."
 
 
 def holds_rows(record: Mapping[str, Any]) -> bool:
-    """Whether an object holds rows, and is none itself."""
+    """Whether an object holds rows and is not itself a row."""
     try:
         return _rows_of_object(record)[0] != _PLAIN
     except (ValueError, TypeError):
@@ -50,7 +50,7 @@ def holds_rows(record: Mapping[str, Any]) -> bool:
 
 
 def rows_of(path: Path, encoding: str = "utf-8") -> tuple[str, Rows]:
-    """What a JSON file holds, in words, and the rows in it.
+    """The shape of a JSON file, in words, and its rows.
 
     Raises:
         DataError: if no rows are found in it.
@@ -65,7 +65,7 @@ def rows_of(path: Path, encoding: str = "utf-8") -> tuple[str, Rows]:
         if rows and all(isinstance(row, dict) for row in rows):
             return shape, rows
     raise DataError(
-        f"{path} holds no rows of a shape that is known here. Give one object a line, as "
+        f"{path} holds no rows of a known shape. Give one object per line, such as "
         '{"text": "a text", "label": "a label"}.'
     )
 
@@ -75,7 +75,7 @@ def _rows_of_json(text: str) -> tuple[str, Rows]:
     if len(values) > 1 and all(isinstance(value, dict) for value in values):
         if not has_commas and len(values) == sum(map(bool, map(str.strip, text.split("\n")))):
             raise ValueError("one object a line already")
-        return f"objects {'with commas behind them' if has_commas else 'that share lines or go over several'}", values
+        return f"objects {'with commas after them' if has_commas else 'that share lines or span several'}", values
     if len(values) > 1 and all(isinstance(value, list) for value in values):
         of_objects = all(isinstance(row, dict) for value in values for row in value)
         return "arrays", [row for value in values for row in value] if of_objects else _rows_of_array(values)
@@ -87,7 +87,7 @@ def _rows_of_json(text: str) -> tuple[str, Rows]:
 
 
 def _values(text: str) -> tuple[list[Any], bool]:
-    """The JSON values of a text, one behind the other, and whether commas stand behind them."""
+    """The consecutive JSON values of a text, and whether commas follow them."""
     decoder, values, has_commas, end = json.JSONDecoder(), [], False, 0
     while end < len(text):
         value, end = decoder.raw_decode(text, end)
@@ -100,7 +100,7 @@ def _values(text: str) -> tuple[list[Any], bool]:
 
 
 def _rows_of_array(value: list[Any]) -> Rows:
-    """The rows of an array of objects, or of arrays of which the first one has the names."""
+    """The rows of an array of objects, or of an array of arrays whose first one has the names."""
     if not all(isinstance(row, list) for row in value):
         return value
     if not any(is_usual_name(str(name)) for name in value[0]):
@@ -113,7 +113,7 @@ def _rows_of_object(value: Any) -> tuple[str, Rows]:
     if not isinstance(value, Mapping):
         raise TypeError("no object")
     if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):
-        return "its columns and its data apart (pandas' split)", _named(value["columns"], value["data"])
+        return "its columns and its data separately (pandas' split)", _named(value["columns"], value["data"])
     lists = {key: each for key, each in value.items() if isinstance(each, list) and each}
     of_rows = {key: rows for key, rows in lists.items() if all(isinstance(row, dict) for row in rows)}
     if of_rows:
@@ -121,18 +121,18 @@ def _rows_of_object(value: Any) -> tuple[str, Rows]:
         inside = [row["row"] if isinstance(row.get("row"), dict) else row for row in of_rows[key]]
         return f"its rows under the key '{key}'", inside
     if lists.keys() == value.keys() and len({len(each) for each in lists.values()}) == 1:
-        return "a list a column", _named(list(lists), list(zip(*lists.values(), strict=True)))
+        return "one list per column", _named(list(lists), list(zip(*lists.values(), strict=True)))
     if value and all(isinstance(each, dict) for each in value.values()):
         if any(map(is_usual_name, value)):
             numbers = list(dict.fromkeys(number for column in value.values() for number in column))
             columns = [[column.get(number) for number in numbers] for column in value.values()]
-            return "a mapping a column (pandas' default)", _named(list(value), list(zip(*columns, strict=True)))
-        return "its rows under a key each", list(value.values())
+            return "one mapping per column (pandas' default)", _named(list(value), list(zip(*columns, strict=True)))
+        return "each row under its own key", list(value.values())
     return _PLAIN, [dict(value)]
 
 
 def _rows_of_python(text: str) -> tuple[str, Rows]:
-    """Python's own way of writing dictionaries, with single quotes."""
+    """The rows of dictionaries in Python's own syntax, with single quotes."""
     rows = [ast.literal_eval(line.rstrip(",")) for line in map(str.strip, text.split("\n")) if line]
     if len(rows) == 1 and isinstance(rows[0], list):
         rows = rows[0]

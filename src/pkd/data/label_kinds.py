@@ -1,7 +1,7 @@
-"""How a job's labels are meant: decided once, by the training rows and the teacher, and then held for every file.
+"""Decide what a job's labels mean, once, from the training rows and the teacher; the decision holds for every file.
 
-The spelling of names that are known, a teacher's or those of `label_names`, wins over what labels look like. What could
-be meant in two ways that teach differently is refused, with the setting that says which.
+Known names, the teacher's or those of `label_names`, override what labels look like. Labels with two possible meanings
+that would train differently are refused; the error names the setting that decides.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pkd.tasks import BINARY, MULTI_LABEL, REGRESSION, SINGLE_LABEL, TaskKind, k
 
 Form = Literal["names", "integers", "scores", "sets", "vectors", "columns"]
 
-IGNORED_LABEL = -100  # what the ecosystem's losses leave out: training on it would be NaN or nothing
-HIDDEN_LABEL = -1  # what benchmarks write where the label is kept back
+IGNORED_LABEL = -100  # ignored by PyTorch's losses: training on it alone would give NaN
+HIDDEN_LABEL = -1  # written by benchmarks that withhold the label
 
 _SHOWN = 5
-_FEW = 20  # so few different scores, each of them often, could be names
+_FEW = 20  # up to so many different scores, if each is frequent, could be names
 _ROWS_OF_A_NAME = 3
 _DECIMALS = "{}: the labels are whole numbers written as decimals; they are read as integers."
 
@@ -37,11 +37,11 @@ class LabelKind:
 
     Attributes:
         problem_type: what is learned.
-        form: what stands in the column: names, integers, scores, sets of names, vectors of 0 and 1, or the columns of
+        form: the column's values: names, integers, scores, sets of names, vectors of 0 and 1, or the columns of
             `label_columns`.
-        no_label: in plain spelling and lower case, what says that a row has no label.
-        separator: what parts the labels of a set that is text.
-        positions: the names that numbers stand for, in order.
+        no_label: markers of an unlabelled row, in plain spelling and lower case.
+        separator: separates the labels of a set written as text.
+        positions: the names that integers index.
         decimal_comma: whether scores are written as 0,5.
     """
 
@@ -59,21 +59,21 @@ class LabelKind:
 
 
 def decide_kind(survey: LabelSurvey, settings: DataSettings, outputs: Outputs | None, source: str) -> LabelKind:
-    """Say how labels are read.
+    """Decide how labels are read.
 
     Args:
         survey: the labels of the rows that decide.
-        settings: what the user says of them.
-        outputs: of the teacher, as configuration and user say them, if there is one.
+        settings: the user's settings for them.
+        outputs: the teacher's, from its configuration and the settings; None without a teacher.
         source: where the rows came from, for messages.
 
     Raises:
-        DataError: if they can be meant in several ways, or are of another kind than is to be learned.
+        DataError: if they are ambiguous, or of another kind than the one to learn.
     """
     names = known_names(settings, outputs)
     no_label = _markers(survey, names)
     survey = survey.without(no_label)
-    asked = outputs.problem_type if outputs is not None and outputs.is_said else settings.problem_type
+    asked = outputs.problem_type if outputs is not None and outputs.is_declared else settings.problem_type
     one = outputs is not None and len(outputs.output_names) == 1
     if settings.label_columns:
         return LabelKind((BINARY if one else MULTI_LABEL).name, "columns", no_label)
@@ -91,37 +91,37 @@ def decide_kind(survey: LabelSurvey, settings: DataSettings, outputs: Outputs | 
     if form == "integers" and task is SINGLE_LABEL and not names and outputs is not None:
         progress.warn(
             f"{source}: the classifier's classes have no names ({listed(outputs.label_names)}), so integer labels are "
-            f"taken as its class ids. Make sure that they are, or name them with {named('data.label_names')}."
+            f"read as its class ids. Make sure that they are, or name them with {named('data.label_names')}."
         )
     return LabelKind(problem, form, no_label, positions=tuple(settings.label_names) if form == "integers" else ())
 
 
 def known_names(settings: DataSettings, outputs: Outputs | None) -> tuple[str, ...]:
-    """The names that labels may be called by: those of a teacher that has names, and those that the user gives."""
+    """The known class names: the teacher's, if it has any, and those in the settings."""
     of_teacher = outputs.label_names if outputs is not None and outputs.is_named else ()
     return tuple(dict.fromkeys([*of_teacher, *settings.label_names]))
 
 
 def _markers(survey: LabelSurvey, names: Sequence[str]) -> frozenset[str]:
-    """The texts that say that a row has no label: not those that a class is called, nor a - beside a +."""
+    """The texts that mark an unlabelled row, except class names, and - where + occurs too."""
     called = {name.casefold() for name in names}
     signs = {"-", "--", "–", "—"} if {"+", "++"} & survey.labels.keys() else set()
     return frozenset(text for text in NO_LABEL if text not in called and text not in signs)
 
 
 def _number_markers(survey: LabelSurvey, names: Sequence[str], source: str) -> frozenset[str]:
-    """-100, and -1 unless it is a class of sentiment, or called so."""
+    """The integers that mark an unlabelled row: -100, and -1 unless it is a sentiment class or a class name."""
     hidden, ignored = str(HIDDEN_LABEL), str(IGNORED_LABEL)
     found = frozenset(number for number in (hidden, ignored) if number not in names)
     beside = survey.labels.keys() - {hidden}
     if hidden in found and hidden in survey.labels and {"1", "+1"} & beside and beside <= {"0", "1", "+1"}:
-        progress.warn(f"{source}: -1 is taken as a class, beside {listed(sorted(beside))}.")
+        progress.warn(f"{source}: -1 is read as a class, beside {listed(sorted(beside))}.")
         return found - {hidden}
     return found
 
 
 def _guess(survey: LabelSurvey, names: Sequence[str], outputs: Outputs | None, source: str) -> TaskKind:
-    """The kind of problem that labels look like, where neither a teacher nor the user says it."""
+    """The kind of problem that labels look like; used if neither the teacher nor the settings give it."""
     one = outputs is not None and len(outputs.output_names) == 1
     if _are_lists(survey, names):
         return BINARY if one else MULTI_LABEL
@@ -143,7 +143,7 @@ def _are_lists(survey: LabelSurvey, names: Sequence[str]) -> bool:
 
 
 def _are_scores(survey: LabelSurvey, source: str) -> bool:
-    """Whether labels have fractions and are no names; a version or a section, as 2.10, looks like a number too."""
+    """Whether labels have fractions and are no names; a version or section such as 2.10 looks like a number too."""
     if not survey.fractions:
         return False
     if survey.kinds.keys() <= {"int", "float"}:
@@ -153,19 +153,19 @@ def _are_scores(survey: LabelSurvey, source: str) -> bool:
     few = len(survey.labels) <= _FEW and survey.labels.total() >= _ROWS_OF_A_NAME * len(survey.labels)
     if survey.is_typed:
         progress.note(
-            f"{source}: the labels are text, so {listed(survey.labels)} are names. If they are scores, say "
+            f"{source}: the labels are text, so {listed(survey.labels)} are names. If they are scores, set "
             f"{_as_scores()}."
         )
         return False
     if few and survey.fraction_twice:
         raise DataError(
             f"{source}: the labels {listed(survey.fraction_twice)} are one number in two spellings, so they could be "
-            f"names as well as scores. Say {as_names()} if they are names, {_as_scores()} if they are scores."
+            f"names as well as scores. Set {as_names()} if they are names, {_as_scores()} if they are scores."
         )
     if few:
         progress.warn(
             f"{source}: the labels are {len(survey.labels)} different numbers ({listed(survey.labels)}); they are "
-            f"learned as scores. If they are names, say {as_names()}; {_as_scores()} silences this."
+            f"learned as scores. If they are names, set {as_names()}; {_as_scores()} silences this warning."
         )
     return True
 
@@ -180,24 +180,23 @@ def _has_decimal_comma(survey: LabelSurvey, source: str) -> bool:
     if not commas or not survey.all_are("comma", "digits"):
         return False
     if survey.forms["comma of three"] == commas:
-        told = next(label for label in survey.labels if "," in label)
+        label = next(label for label in survey.labels if "," in label)
         raise DataError(
-            f"{source}: a label is {visible(told)}, which is {told.replace(',', '.')} where the comma is decimal and "
-            f"{told.replace(',', '')} where it groups thousands. Write scores with a decimal point, and no groups."
+            f"{source}: a label is {visible(label)}, which is {label.replace(',', '.')} if the comma is decimal and "
+            f"{label.replace(',', '')} if it groups thousands. Write scores with a decimal point and no groups."
         )
-    progress.note(f"{source}: the scores are written with a decimal comma, and read so.")
+    progress.note(f"{source}: the scores have a decimal comma, and are read that way.")
     return True
 
 
 def _local_numbers(survey: LabelSurvey, source: str) -> str:
     plain_comma = survey.all_are("comma", "digits") and survey.forms["comma of three"] < survey.forms["comma"]
-    told = (
-        f"{source}: the labels look like numbers with a decimal comma or grouped thousands ({listed(survey.labels)})."
+    form = "a decimal comma" if plain_comma else "a decimal comma or grouped thousands"
+    scores = f"Set {_as_scores()} to learn them as scores" if plain_comma else "Write scores with only a decimal point"
+    return (
+        f"{source}: the labels look like numbers with {form} ({listed(survey.labels)}). {scores}; {as_names()} learns "
+        f"them as names, {as_sets()} as sets of numbers."
     )
-    if plain_comma:
-        told = f"{source}: the labels look like numbers with a decimal comma ({listed(survey.labels)})."
-    scores = f"say {_as_scores()} to learn them as scores" if plain_comma else "write scores with a decimal point alone"
-    return f"{told} {scores[0].upper()}{scores[1:]}; {as_names()} learns them as names, {as_sets()} as sets of numbers."
 
 
 def _form_of_classes(
@@ -230,7 +229,7 @@ def _form_of_classes(
         return "integers"
     whole = survey.all_are("whole") and not survey.whole_twice
     if survey.all_are("digits") or (outputs is not None and not names and survey.all_are("decimal")):
-        return "integers"  # fractions are refused, with their line
+        return "integers"  # reading refuses fractions and names their line
     if zeros := [label for label in survey.labels if begins_with_zero(label)] if survey.all_are("decimal") else []:
         progress.note(f"{source}: labels such as {visible(zeros[0])} begin with a zero; they are read as names.")
         return "names"
@@ -242,18 +241,18 @@ def _form_of_classes(
     if survey.whole_twice and survey.all_are("decimal") and outputs is None:
         raise DataError(
             f"{source}: the labels {listed(survey.whole_twice)} are one number in two spellings. Write each class in "
-            f"one way; or say {as_names()} if they are different classes."
+            f"one way; or set {as_names()} if they are different classes."
         )
     if survey.all_are("truth", "whole"):
         raise DataError(
             f"{source}: the labels mix true and false with numbers ({listed(survey.labels)}). Write each class in one "
-            f"way; or say {as_names()} if they are different classes."
+            f"way; or set {as_names()} if they are different classes."
         )
     return "names"
 
 
 def _refuse_names_of_one_value(survey: LabelSurvey, names: Sequence[str], source: str) -> None:
-    """Numbers that are typed have lost the spelling that tells 2.1 from 2.10."""
+    """Refuse a typed number that could be several names: it has lost the spelling that tells 2.1 from 2.10."""
     for label in survey.labels:
         alike = [name for name in names if _value(name) is not None and _value(name) == _value(label)]
         if len(alike) > 1:

@@ -1,4 +1,4 @@
-"""What stands in a label column, counted a piece at a time: the facts by which `label_kinds` decides what is meant."""
+"""Count the values of a label column, chunk by chunk: the facts from which `label_kinds` decides what they mean."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from pkd.data.match_names import plain
 
 TRUTH = {"true": 1, "false": 0}
-MOST_LABELS = 10_000  # different ones that are remembered; of what more there are only the forms are counted
+MOST_LABELS = 10_000  # different labels to remember; beyond that only their forms are counted
 
 _WHOLE = re.compile(r"[-+]?\d+", re.ASCII)
 _LEADING_ZERO = re.compile(r"[-+]?0\d", re.ASCII)
@@ -24,22 +24,22 @@ _THOUSANDS = re.compile(rf"[-+]?({_GROUPED}(,\d+)?|\d{{1,3}}(,\d{{3}})+(\.\d+)?)
 _PLAIN_COMMA = re.compile(r"[-+]?\d+,\d+", re.ASCII)
 _COMMA_OF_THREE = re.compile(r"[-+]?\d{1,3},\d{3}", re.ASCII)
 
-# what files write where there is no label, besides nothing; a class may be called so where it is named
+# markers of an unlabelled row, besides an empty field; a known class may have such a name
 NO_LABEL = ("-", "--", "–", "—", "?", "n/a", "#n/a", "<na>")
 
 
 def is_whole(text: str) -> bool:
-    """Whether a text is a whole number, perhaps written as +1 or 1.0, that does not begin with a needless zero."""
+    """Whether a text is a whole number, also written as +1 or 1.0, without a leading zero."""
     return bool(_ROUND.fullmatch(text)) and not _LEADING_ZERO.match(text)
 
 
 def is_decimal(text: str) -> bool:
-    """Whether a text is a number as programs write them."""
+    """Whether a text is a number as programming languages write it."""
     return bool(_DECIMAL.fullmatch(text))
 
 
 def begins_with_zero(text: str) -> bool:
-    """Whether a number begins with a needless zero, which makes a name of it.
+    """Whether a number has a leading zero, which makes it a name.
 
     >>> begins_with_zero("007"), begins_with_zero("0.5"), begins_with_zero("0")
     (True, False, False)
@@ -48,16 +48,16 @@ def begins_with_zero(text: str) -> bool:
 
 
 def digits_of(text: str) -> str:
-    """The digits of a whole number, however it is written.
+    """The digits of a whole number, without + and decimals.
 
     >>> digits_of("+1"), digits_of("-2.0")
     ('1', '-2')
     """
-    return str(int(text.partition(".")[0][:30]))  # Python reads no 5,000
+    return str(int(text.partition(".")[0][:30]))  # Python refuses integers of 5,000 digits
 
 
 def spelled(value: Any) -> str:
-    """One label in plain spelling; of whole numbers their digits, true and false as 1 and 0."""
+    """One label in plain spelling: whole numbers by their digits, true and false as 1 and 0."""
     if isinstance(value, str):
         return plain(value)
     if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
@@ -66,7 +66,7 @@ def spelled(value: Any) -> str:
 
 
 def items_of(value: Any, separator: str | None) -> list[str]:
-    """The labels of a set in plain spelling: of a list, of a text that holds one, or of a text that is parted.
+    """The labels of a set in plain spelling; the set is a list, a text that holds one, or a separated text.
 
     >>> items_of("['a', 'b']", ","), items_of("a|b", "|"), items_of([1, 0.0], None)
     (['a', 'b'], ['a', 'b'], ['1', '0'])
@@ -83,7 +83,7 @@ def _parts(text: str, separator: str | None) -> Sequence[Any]:
         return text.split(separator) if separator else [text]
     try:
         return list(json.loads(text))
-    except ValueError:  # written by Python, which quotes otherwise, or by numpy, which puts spaces between
+    except ValueError:  # written by Python with other quotes, or by numpy with spaces
         marks = [mark for mark in (separator, ",") if mark and mark in text]
         return [_item(part.strip()) for part in text[1:-1].split(marks[0] if marks else None)]
 
@@ -105,19 +105,19 @@ def is_bracketed(text: str) -> bool:
 
 @dataclass
 class LabelSurvey:
-    """The labels of rows that have one.
+    """Counts of the labels; unlabelled rows are left out.
 
     Attributes:
-        kinds: how many are text, bool, int, float, list or something else.
-        labels: how often each single label occurs, in plain spelling.
-        lists: how often each list of labels does.
-        forms: how many of the texts are "whole" numbers, such numbers in "digits" alone, numbers ("decimal"), numbers
-            in any country's way ("number"), those with one decimal "comma" and of these such as could be thousands
-            ("comma of three"), "truth", or a list ("bracketed").
+        kinds: type (text, bool, int, float, list or other) -> count.
+        labels: single label in plain spelling -> count.
+        lists: list of labels -> count.
+        forms: form of a text -> count: "whole" number; whole number of "digits" alone; number ("decimal"); number in
+            any locale ("number"); number with a decimal "comma", and one that could be thousands ("comma of three");
+            "truth"; list ("bracketed").
         fractions: how many numbers have a fraction.
         whole_twice: two spellings of one whole number.
         fraction_twice: two spellings of one number with a fraction.
-        is_typed: what is text is text because the format says so, which CSV cannot.
+        is_typed: whether the format distinguishes text from numbers; CSV does not.
     """
 
     kinds: Counter[str] = field(default_factory=Counter)
@@ -131,7 +131,7 @@ class LabelSurvey:
     _spelling_of: dict[float, str] = field(default_factory=dict)
 
     def add(self, values: Iterable[Any], *, is_typed: bool) -> None:
-        """Count the labels of some rows."""
+        """Count the labels of more rows."""
         self.is_typed = self.is_typed or is_typed
         for (kind, value), count in Counter((type(value).__name__, _hashable(value)) for value in values).items():
             self.kinds[kind] += count
@@ -144,7 +144,7 @@ class LabelSurvey:
                 _count(self.labels, spelled(value), count)
 
     def without(self, texts: Iterable[str]) -> LabelSurvey:
-        """The survey of the labels that are none of `texts`."""
+        """The survey without the labels in `texts`."""
         left = replace(self, kinds=+self.kinds, labels=+self.labels, forms=+self.forms)
         for text in [label for label in self.labels if label.casefold() in texts]:
             count = left.labels.pop(text)
@@ -170,12 +170,12 @@ class LabelSurvey:
                 self._spelling_of[value] = text
 
     def all_are(self, *forms: str) -> bool:
-        """Whether all labels are texts of one of some forms, of which no text has two."""
+        """Whether all labels are texts of these forms; the forms must exclude each other."""
         return self.kinds.keys() == {"str"} and sum(self.forms[form] for form in forms) == self.kinds["str"]
 
 
 def _forms(text: str) -> list[str]:
-    """What a text looks like."""
+    """The forms that a text has."""
     forms = {
         "whole": is_whole(text),
         "digits": bool(_WHOLE.fullmatch(text)) and is_whole(text) and digits_of(text) == text,
@@ -195,7 +195,7 @@ def _count(counts: Counter[Any], key: Any, count: int) -> None:
 
 
 def _hashable(value: Any) -> Any:
-    """Lists as tuples; what else cannot be counted as its text."""
+    """A key for counting: lists as tuples, other unhashable values as text."""
     if isinstance(value, list | tuple):
         return tuple(map(_hashable, value))
     return value if isinstance(value, str | bool | int | float) else str(value)

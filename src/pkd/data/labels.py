@@ -1,7 +1,7 @@
-"""Class names and class ids, aligned by name and never by position.
+"""Encode labels as class ids, matched by class name and never by position.
 
-A teacher's id 0 and a file's label 0 need not mean the same class: a wrong guess here would train on wrong labels in
-silence, so whatever cannot be matched by name is refused unless the user says that the ids are the teacher's.
+A teacher's id 0 and a file's label 0 may be different classes, and a wrong guess would silently train on wrong labels.
+So labels that match no name are refused, unless the user declares that the ids are the teacher's.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     import datasets
 
 _SHOWN = 10
-_ROWS_THAT_SHOW_CLASSES = 20  # a split this large with one class only may be a column that was filled in
-_PERHAPS_NO_LABEL = ("nan", "null", "na", "nil")  # as programs write it, though classes are called so too
+_ROWS_THAT_SHOW_CLASSES = 20  # if a split this large has only one class, its labels may be a filler
+_PERHAPS_NO_LABEL = ("nan", "null", "na", "nil")  # written by programs for no label, but also names of classes
 
 
 def kind_of_rows(train: datasets.Dataset) -> TaskKind:
-    """What rows teach whose labels were read: choices, scores, sets of labels, or classes."""
+    """The kind of problem of rows whose labels were read."""
     dtype = str(train.features["label"].dtype if hasattr(train.features["label"], "dtype") else "list")
     if count_choices(train.column_names):
         return MULTIPLE_CHOICE
@@ -49,24 +49,25 @@ def find_label_names(
 ) -> tuple[str, ...]:
     """The names of the classes in their order.
 
-    Of classes: words sorted, integers by value and named by their digits. Of sets: `ordered`, or the names sorted.
-    Of choices: A, B, C, ...; of a score: "score".
+    Classes: words sorted; integers by value and named by their digits. Sets: `ordered`, or the names sorted. Choices:
+    A, B, C, ... A score: "score".
 
     Raises:
-        DataError: if the rows have one class only, or one not in `ordered`; of a binary classification more than two.
+        DataError: if the rows have only one class, a class not in `ordered`, or more than two in a binary
+            classification.
     """
     if kind.has_scores:
         return (REGRESSION_NAME,)
     if kind.has_choices:
         return choice_names(count_choices(train.column_names))
     if ordered and kind_of_rows(train) is not kind and not kind.tells_two_classes:
-        return tuple(ordered)  # `encode_labels` says that the rows are of another kind
+        return tuple(ordered)  # `encode_labels` raises that the rows are of another kind
     if kind.has_sets:
         found = {name for names in column_values(train, "label") for name in names}
         numbers = all(name.isdecimal() for name in found)
         names = _all_named(found, ordered) or tuple(sorted(found, key=int if numbers else str))
         if len(names) < 2:
-            raise DataError(f"The labels of train name {len(names)} classes; a set of labels needs two at least.")
+            raise DataError(f"The labels of train name {len(names)} classes; sets of labels need at least two.")
         return names
     distinct = set(train.unique("label"))
     if ordered:
@@ -75,35 +76,37 @@ def find_label_names(
         raise DataError(_one_class_message("train", next(iter(distinct)), len(train)))
     names = tuple(str(label) for label in sorted(distinct))
     if kind.tells_two_classes and len(names) > 2:
-        raise DataError(f"The labels of train are {len(names)} classes ({_listed(names)}); a single output tells two.")
+        raise DataError(
+            f"The labels of train are {len(names)} classes ({_listed(names)}); a single output distinguishes two."
+        )
     folded = Counter(name.casefold() for name in names)
     alike = [name for name in names if folded[name.casefold()] > 1]
     if alike:
-        progress.warn(f"train: classes differ in upper and lower case alone: {_listed(alike)}.")
+        progress.warn(f"train: classes differ only in upper and lower case: {_listed(alike)}.")
     for sentence in lookalikes(names, names)[:_SHOWN]:
         progress.warn(f"train: {sentence} They are learned as two classes.")
     if odd := [name for name in names if name.casefold() in _PERHAPS_NO_LABEL and name not in ordered]:
         progress.warn(
-            f"train: {_listed(odd)} is learned as a class. If it stands where there is no label, leave that empty."
+            f"train: {_listed(odd)} is learned as a class. If it means that a row has no label, leave it empty."
         )
     return names
 
 
 def _all_named(labels: Iterable[str], ordered: Sequence[str]) -> tuple[str, ...]:
-    """`ordered`, which data.label_names gives, if every label is among them."""
+    """`ordered` (data.label_names), checked to contain every label."""
     known = match_names(labels, ordered)
     if ordered and (unknown := sorted(label for label in labels if label not in known)):
         raise DataError(
             f"train has labels that {named('data.label_names')} does not name: {_listed(unknown)}. It names "
-            f"{_listed(ordered)}. Name every class there, as it is written in the file, or leave it out."
+            f"{_listed(ordered)}. Name every class as the file writes it, or leave the setting out."
         )
     return tuple(ordered)
 
 
 def other_class(rows: datasets.Dataset, classes: Sequence[str]) -> str | None:
-    """What rows call the first of two classes, of which a classifier's one output names the second alone; or None.
+    """The rows' name of the first of two classes, for a classifier with one output, which names only the second.
 
-    It is the one label that is not the second class, where that occurs too.
+    None unless both occur and exactly one label is not the second class.
     """
     if not _is_text(rows) or not classes[0].startswith("not "):
         return None
@@ -123,24 +126,24 @@ def encode_labels(
     ids_are_teacher_ids: bool = False,
     names_from: str = "classifier",
 ) -> datasets.Dataset:
-    """Turn labels into what is learned: class ids (int64), a score (float32), or 0 and 1 for each class (float32 [C]).
+    """Encode labels as class ids (int64), scores (float32), or 0 and 1 for each class (float32 [C]).
 
     Args:
-        dataset: rows with their labels as `read_data` gives them.
+        dataset: rows from `read_data`.
         names: the classifier's classes, in the order of their ids.
-        kind: of problem that the classifier learns or has learned.
-        split: which split it is; "train" must have every label and more than one class.
+        kind: the classifier's kind of problem.
+        split: its name; "train" must have every label and more than one class.
         source: where it was read from.
-        ids_are_teacher_ids: integers are positions in `names`, whatever the names are.
+        ids_are_teacher_ids: integers index `names`, whatever the names are.
         names_from: where `names` come from, for messages: "classifier" or "training rows".
 
     Raises:
-        DataError: showing both lists of classes, if a label cannot be matched; or if labels are of another kind of
-            problem than the classifier's.
+        DataError: if a label matches no class (the message shows both lists), or labels are of another kind of problem
+            than the classifier's.
     """
     where = f"{source} ({split})"
     if "label" not in dataset.column_names:
-        raise DataError(f"{where} has no labels: it can be predicted, not trained or measured on.")
+        raise DataError(f"{where} has no labels: it can be used for prediction, not for training or evaluation.")
     _check_kind(dataset, kind, where)
     if kind.has_scores:
         scores = dataset.with_format("arrow")[:]["label"].cast(pa.float32())
@@ -153,7 +156,7 @@ def encode_labels(
         return _with_labels(dataset, _sets_of_ids(dataset, names, where, names_from))
     if kind.has_choices:
         if (largest := int(column_array(dataset, "label").max())) >= len(names):
-            raise DataError(f"{where} has {largest + 1} choices, the classifier {len(names)}.")
+            raise DataError(f"{where} has {largest + 1} choices, but the classifier has {len(names)}.")
         return dataset
     counts: Counter[str | int] = Counter(column_values(dataset, "label"))
     numbers = not _is_text(dataset)
@@ -182,7 +185,7 @@ def _check_kind(dataset: datasets.Dataset, kind: TaskKind, where: str) -> None:
         return
     raise DataError(
         f"{where} has labels of {found.labels_in_words}, but {kind.labels_in_words} are learned. Give other rows, or "
-        f"say with {set_to('data.problem_type')} what is to be learned."
+        f"choose what is learned with {set_to('data.problem_type')}."
     )
 
 
@@ -204,7 +207,7 @@ def _sets_of_ids(dataset: datasets.Dataset, names: Sequence[str], where: str, na
     for row, labels in enumerate(column_values(dataset, "label")):
         wanted[row, [ids[name] for name in labels]] = 1
     if never := [name for name, count in zip(names, wanted.sum(axis=0), strict=True) if not count]:
-        progress.warn(f"{where}: no row has the label {_listed(never)}; it cannot be learned or measured here.")
+        progress.warn(f"{where}: no row has the label {_listed(never)}; it cannot be learned or measured.")
     return pa.FixedSizeListArray.from_arrays(pa.array(wanted.reshape(-1)), len(names))
 
 
@@ -238,12 +241,12 @@ def _refuse_unknown(
     unknown = [label for label in counts if label not in ids]
     if not unknown:
         return
-    told = [
+    unmatched = [
         f"{visible(str(label))} ({counts[label]:,} rows)" for label in sorted(unknown, key=lambda label: -counts[label])
     ]
     advice = "Labels are matched by name: rename them, or take a classifier that was trained on these classes."
     if names_from != "classifier":
-        advice = "Take these rows out, or give training rows of these classes too."
+        advice = "Remove these rows, or add training rows of these classes."
     elif any(name == f"LABEL_{number}" for number, name in enumerate(names)) or (
         tuple(names) == ("0", "1") and not numbers_for_names
     ):
@@ -253,12 +256,12 @@ def _refuse_unknown(
         )
     elif numbers_for_names and not ids:
         advice = (
-            "Write the names instead of numbers; or, if the numbers are the classifier's own class ids, say so with "
+            "Write the names instead of numbers; or, if the numbers are the classifier's own class ids, set "
             f"{set_to('data.label_ids_are_teacher_ids', True)}."
         )
     alike = lookalikes(sorted(map(str, unknown)), names)[:_SHOWN]
     raise DataError(
-        f"{where} has labels that are not among those of the {names_from}: {_some(told)}. Classes of the file: "
+        f"{where} has labels that are not among those of the {names_from}: {_some(unmatched)}. Classes of the file: "
         f"{_listed(sorted(counts, key=str))}. Classes of the {names_from}: {_listed(names)}. "
         + " ".join([*alike, advice])
     )
@@ -270,18 +273,18 @@ def _check_classes(counts: Counter[str | int], names: Sequence[str], split: str,
             raise DataError(_one_class_message(where, next(iter(counts), "?"), counts.total()))
         once = [label for label, count in counts.items() if count == 1]
         if once:
-            progress.warn(f"{where}: {_listed(once)} has one example only; that class can hardly be learned.")
+            progress.warn(f"{where}: {_listed(once)} has only one example; that class can hardly be learned.")
     elif len(counts) == 1 and len(names) > 1 and counts.total() >= _ROWS_THAT_SHOW_CLASSES:
         progress.warn(
             f"{where} has the label {visible(str(next(iter(counts))))} in all of its {counts.total():,} rows, while "
-            f"the classes are {_listed(names)}. If that hides the labels, as benchmarks do in test rows, their "
-            "scores mean nothing: leave the file out."
+            f"the classes are {_listed(names)}. If the labels are hidden, as in benchmarks' test files, scores mean "
+            "nothing: leave the file out."
         )
 
 
 def _one_class_message(where: str, label: str | int, rows: int) -> str:
     return (
-        f"{where} has 1 class only: all {rows:,} rows have the label '{label}'. A classifier needs two at least; is "
+        f"{where} has only 1 class: all {rows:,} rows have the label '{label}'. A classifier needs at least two; is "
         f"another column the label ({set_to('data.label_column')})?"
     )
 
@@ -290,6 +293,6 @@ def _listed(labels: Iterable[str | int]) -> str:
     return listed(labels, _SHOWN)
 
 
-def _some(told: Sequence[str]) -> str:
-    more = f" and {len(told) - _SHOWN:,} more" if len(told) > _SHOWN else ""
-    return ", ".join(told[:_SHOWN]) + more
+def _some(items: Sequence[str]) -> str:
+    more = f" and {len(items) - _SHOWN:,} more" if len(items) > _SHOWN else ""
+    return ", ".join(items[:_SHOWN]) + more

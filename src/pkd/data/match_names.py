@@ -1,7 +1,7 @@
-"""Names of classes that are written in several ways: which of them are one name, and what makes the others differ.
+"""Match labels to class names across spellings, and explain the ones that only look alike.
 
-Letters of another Unicode form (NFC, NFD), spaces of another kind and upper or lower case do not make another name. An
-invisible character or a letter of another alphabet does, and must be pointed at: on the screen both look the same.
+Unicode form (NFC, NFD), the kind of space and upper or lower case do not make another name. An invisible character or a
+letter of another alphabet does; messages name it, because on screen both look the same.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 _SHOWN = 3
 _WHOLE = re.compile(r"\+?(-?\d+)(\.0*)?", re.ASCII)
-# characters that show nothing though Unicode counts them among letters, marks or symbols
+# invisible characters that Unicode classes as letters, marks or symbols
 _BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10)))
 _QUOTES = {ord(quote): "'" for quote in "\u2018\u2019\u201a\u201b\u2032\u00b4`"} | {
     ord(quote): '"' for quote in "\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb"
@@ -21,7 +21,7 @@ _QUOTES = {ord(quote): "'" for quote in "\u2018\u2019\u201a\u201b\u2032\u00b4`"}
 
 
 def plain(name: str) -> str:
-    r"""A name in NFC, with single plain spaces inside and none around.
+    r"""A name in NFC, stripped, with single plain spaces.
 
     >>> plain("not\u00a0spam "), plain("Ku\u0308che") == "K\u00fcche"
     ('not spam', True)
@@ -32,10 +32,10 @@ def plain(name: str) -> str:
 
 
 def match_names(labels: Iterable[str | int], names: Sequence[str]) -> dict[str | int, int]:
-    """The index in `names` of each label that is one of them; labels that are none are left out.
+    """Map each label that is one of `names` to its index; other labels are left out.
 
-    A label is the name that is written alike, else in plain spelling, else in another case; last a whole number in
-    another spelling (1.0 for 1), if neither side has two spellings of it. What could be two of the names is none.
+    Tries the exact name, then the plain spelling, then another case, and last another spelling of a whole number (1.0
+    for 1) if neither side has two. A label that could be two names matches none.
 
     >>> match_names(["Spam", "2.10", "3.0"], ["spam", "2.1", "2.10", "3"])
     {'2.10': 2, 'Spam': 0, '3.0': 3}
@@ -56,32 +56,32 @@ def match_names(labels: Iterable[str | int], names: Sequence[str]) -> dict[str |
 
 
 def covers(names: Sequence[str], labels: Iterable[str]) -> bool:
-    """Whether there are labels and every one of them is one of the names."""
+    """Whether there are labels and each is one of the names."""
     labels = list(labels)
     return bool(labels) and len(match_names(labels, names)) == len(labels)
 
 
 def lookalikes(labels: Iterable[str], names: Sequence[str]) -> list[str]:
-    """A sentence for each label that looks like one of the names and is none: which character makes the difference.
+    """A sentence for each label that looks like a name but differs, with the character that differs.
 
-    A pair is told once, where labels and names are the same.
+    If labels and names are the same list, each pair is reported once.
     """
     known = [(name, _outline(name)) for name in names]
     alphabets = {seen: {_alphabet(each) for each in seen if each.isalpha()} for _, seen in known}
-    sentences, told = [], set()
+    sentences, reported = [], set()
     for label in labels:
         seen = _outline(label)
         of_label = {_alphabet(each) for each in seen if each.isalpha()}
         for name, other in known:
             alike = seen == other or (of_label != alphabets[other] and _in_other_letters(seen, other))
-            if alike and (name, label) not in told and plain(label).casefold() != plain(name).casefold():
-                told.add((label, name))
+            if alike and (name, label) not in reported and plain(label).casefold() != plain(name).casefold():
+                reported.add((label, name))
                 sentences.append(f"{visible(label)} looks like {visible(name)}, but {_difference(label, name)}.")
     return sentences
 
 
 def visible(name: str) -> str:
-    r"""A name in quotation marks, its invisible characters written out.
+    r"""A quoted name with its invisible characters escaped.
 
     >>> print(visible("sp\u200bam"))
     'sp\u200bam'
@@ -90,13 +90,13 @@ def visible(name: str) -> str:
 
 
 def listed(names: Iterable[str | int], most: int = 5) -> str:
-    """Some names for a message, and how many more there are."""
+    """The first names for a message, and how many more there are."""
     shown = [visible(str(name)) for name in names]
     return ", ".join(shown[:most]) + (f" and {len(shown) - most:,} more" if len(shown) > most else "")
 
 
 def _unique(pairs: Iterable[tuple[int, str | None]]) -> dict[str, int]:
-    """The index of each spelling that belongs to one index alone."""
+    """Map each spelling that belongs to only one index to that index."""
     indices: dict[str, list[int]] = {}
     for index, spelling in pairs:
         if spelling is not None:
@@ -105,7 +105,7 @@ def _unique(pairs: Iterable[tuple[int, str | None]]) -> dict[str, int]:
 
 
 def _whole(name: str) -> str | None:
-    """A whole number without the + and the decimals it may be written with; one that begins with a zero is a name."""
+    """A whole number without + and decimals; None for names, such as numbers with a leading zero."""
     match = _WHOLE.fullmatch(plain(name))
     if match is None or re.match(r"-?0\d", match[1]):
         return None
@@ -122,14 +122,14 @@ def _escaped(character: str) -> str:
 
 
 def _outline(name: str) -> str:
-    """What one sees of a name: without invisible characters, every dash and quotation mark the plain one."""
+    """The visible shape of a name: no invisible characters, plain dashes and quotation marks."""
     shown = unicodedata.normalize("NFKC", plain(name)).translate(_QUOTES)
     dashed = ("-" if unicodedata.category(each) == "Pd" or each == "\u2212" else each for each in shown)
     return "".join(" ".join("".join(each for each in dashed if not _is_invisible(each)).split())).casefold()
 
 
 def _in_other_letters(one: str, other: str) -> bool:
-    """Whether two names are the same but for a few letters, which are of different alphabets."""
+    """Whether two names differ only in a few letters, which are of different alphabets."""
     if len(one) != len(other):
         return False
     differing = [(a, b) for a, b in zip(one, other, strict=True) if a != b]
@@ -142,10 +142,10 @@ def _alphabet(letter: str) -> str:
 
 
 def _difference(label: str, name: str) -> str:
-    """What stands in one of two names that look alike and not in the other."""
+    """The characters that only one of two look-alike names has, in words."""
     counts, others = Counter(plain(label)), Counter(plain(name))
-    of_label = [_told(label, each) for each in counts - others if _is_odd(each)][:_SHOWN]
-    of_name = [_told(name, each) for each in others - counts if _is_odd(each)][:_SHOWN]
+    of_label = [_odd_character(label, each) for each in counts - others if _is_odd(each)][:_SHOWN]
+    of_name = [_odd_character(name, each) for each in others - counts if _is_odd(each)][:_SHOWN]
     parts = [f"has {', '.join(of_label)}"] if of_label else []
     parts += [f"the other has {', '.join(of_name)}"] if of_name else []
     return " and ".join(parts)
@@ -155,7 +155,7 @@ def _is_odd(character: str) -> bool:
     return not character.isascii() or not character.isprintable()
 
 
-def _told(name: str, character: str) -> str:
+def _odd_character(name: str, character: str) -> str:
     before = plain(name).partition(character)[0]
-    where = f" behind {visible(before[-10:])}" if before else " at its beginning"
+    where = f" after {visible(before[-10:])}" if before else " at its beginning"
     return f"{unicodedata.name(character, 'a control character')} (U+{ord(character):04X}){where}"

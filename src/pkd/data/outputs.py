@@ -1,4 +1,4 @@
-"""What a classifier's head answers: by its configuration, and by the user's word where that says nothing."""
+"""The outputs of a classifier's head, from its configuration or, if that lacks them, from the user's settings."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a classifier's head answers.
+    """The outputs of a classifier's head.
 
     Attributes:
         problem_type: the kind of problem. A binary classification has one output, the logit of its second class.
-        label_names: its classes in their order, as rows and results call them; of a multiple choice empty where the
-            model does not say how many choices there are.
-        is_said: whether configuration or user say the kind of problem; otherwise the labels decide.
+        label_names: its classes in order, as in rows and results; empty for a multiple-choice model that does not fix
+            the number of choices.
+        is_declared: whether the configuration or the user gives the kind of problem; otherwise the labels decide.
     """
 
     problem_type: ProblemType
     label_names: tuple[str, ...]
-    is_said: bool = True
+    is_declared: bool = True
 
     @property
     def kind(self) -> TaskKind:
@@ -55,7 +55,7 @@ class Outputs:
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """The names of the outputs themselves, as a configuration has them."""
+        """The names of the outputs, as in the configuration."""
         if not self.kind.tells_two_classes:
             return self.label_names
         return ("LABEL_0",) if self.label_names == NO_NAMES else self.label_names[1:]
@@ -67,13 +67,13 @@ class Outputs:
 
 
 def outputs_of(config: PretrainedConfig) -> Outputs:
-    """What a saved classifier's head answers, by its configuration.
+    """The outputs of a saved classifier's head, from its configuration.
 
-    A configuration that says no `problem_type` is read as transformers' pipeline reads it: several outputs are classes,
-    one is the logit of a class. A model for multiple choice is known by its class.
+    Without `problem_type` it is read as by transformers' pipeline: several outputs are classes, one output is the logit
+    of a class. A multiple-choice model is recognised by its Python class.
 
     Raises:
-        TeacherError: if its outputs are not named one by one, or the problem_type is none that pkd knows.
+        TeacherError: if its outputs are not named one by one, or pkd does not know the problem_type.
     """
     where = str(config.name_or_path or "The model")
     names = names_by_id(config.id2label, where)
@@ -82,17 +82,17 @@ def outputs_of(config: PretrainedConfig) -> Outputs:
     said: Any = config.problem_type
     if said is not None and said not in names_in_config():
         raise TeacherError(
-            f"{where}: problem_type is {said!r}; it must be one of {', '.join(names_in_config())}. Mend its "
+            f"{where}: problem_type is {said!r}; it must be one of {', '.join(names_in_config())}. Correct its "
             "config.json."
         )
     kind = kind_of_head(said, len(names))
     if kind.tells_two_classes:
-        return Outputs(kind.name, binary_classes(names[0]), is_said=said is not None or _has_sigmoid(config))
-    return Outputs(kind.name, names, is_said=said is not None)
+        return Outputs(kind.name, binary_classes(names[0]), is_declared=said is not None or _has_sigmoid(config))
+    return Outputs(kind.name, names, is_declared=said is not None)
 
 
 def config_values(outputs: Outputs) -> dict[str, Any]:
-    """What a configuration of transformers says of a head; one output is to it a set of one label."""
+    """The values for a transformers configuration, in which a binary output is a set of one label."""
     names = dict(enumerate(outputs.output_names))
     return {
         "problem_type": outputs.kind.name_in_config,
@@ -110,14 +110,14 @@ def has_placeholder_names(names: Sequence[str]) -> bool:
     return bool(names) and all(re.fullmatch(rf"LABEL_{index}", name) for index, name in enumerate(names))
 
 
-def said_by_user(outputs: Outputs, settings: DataSettings) -> Outputs:
-    """What the head answers, where the user says what its configuration leaves open: the problem and the names.
+def with_settings(outputs: Outputs, settings: DataSettings) -> Outputs:
+    """Complete the outputs with the problem and the names from the settings.
 
     Raises:
-        RecipeError: if the configuration says otherwise.
+        RecipeError: if the configuration contradicts the settings.
     """
     asked = settings.problem_type
-    if asked == "auto" and settings.label_columns and not outputs.is_said:
+    if asked == "auto" and settings.label_columns and not outputs.is_declared:
         asked = MULTI_LABEL.name
     if asked != "auto":
         outputs = as_problem(outputs, asked)
@@ -129,17 +129,17 @@ def said_by_user(outputs: Outputs, settings: DataSettings) -> Outputs:
 
 
 def as_problem(outputs: Outputs, asked: ProblemType) -> Outputs:
-    """The outputs as those of the problem that is asked for.
+    """The outputs under the given kind of problem.
 
     Raises:
-        RecipeError: if the head has learned another, or has another number of outputs.
+        RecipeError: if the head has learned another kind, or its number of outputs does not fit.
     """
     several = len(outputs.output_names) != 1
     if not several and not kind_of(asked).has_one_output:
         asked = BINARY.name
     if asked == outputs.problem_type:
-        return replace(outputs, is_said=True)
-    if outputs.is_said:
+        return replace(outputs, is_declared=True)
+    if outputs.is_declared:
         raise RecipeError(
             f"{named('data.problem_type')} is {asked}, but the teacher has learned {outputs.problem_type}. Leave it "
             "out, or take another teacher."
@@ -154,35 +154,33 @@ def as_problem(outputs: Outputs, asked: ProblemType) -> Outputs:
 
 
 def order_of(outputs: Outputs, wanted: Outputs) -> list[int]:
-    """Where each of the wanted outputs is among `outputs`, by name: models of one task may differ in their order."""
+    """The index in `outputs` of each wanted output, by name: models of one task may order them differently."""
     return [(outputs.output_names or wanted.output_names).index(name) for name in wanted.output_names]
 
 
 def _named(outputs: Outputs, names: Sequence[str], key: str) -> Outputs:
-    """The outputs by the names that the user gives for those that have none."""
+    """Name the outputs that have no name."""
     old = outputs.output_names
     without = [index for index, name in enumerate(old) if name == f"LABEL_{index}"]
     if outputs.kind.has_choices or outputs.kind.has_scores or not without:
         return outputs
     if outputs.kind.tells_two_classes and len(names) in (1, 2):
         classes = (names[0], names[1]) if len(names) == 2 else binary_classes(names[0])
-        progress.note(
-            f"The classifier's one output has no name ({old[0]}); by {named(key)} it is that of '{classes[1]}'."
-        )
+        progress.note(f"The classifier's one output has no name ({old[0]}); {named(key)} names it '{classes[1]}'.")
         return replace(outputs, label_names=classes)
     others = {index: name for index, name in enumerate(old) if index not in without}
     agree = len(names) == len(old) and all(match_names([names[index]], [name]) for index, name in others.items())
     if not agree:
         raise RecipeError(
             f"{named(key)} names {_listed(names)}, but the classifier has {len(old)} output{'s' * (len(old) > 1)}: "
-            f"{_listed(old)}. Name every output, in their order; a name that it has stays."
+            f"{_listed(old)}. Name every output in order; existing names must stay."
         )
     renamed = tuple(others.get(index, name) for index, name in enumerate(names))
-    told = ", ".join(f"{index} {name}" for index, name in enumerate(renamed[:_SHOWN]))
+    shown = ", ".join(f"{index} {name}" for index, name in enumerate(renamed[:_SHOWN]))
     more = f" and {len(renamed) - _SHOWN:,} more" if len(renamed) > _SHOWN else ""
     progress.note(
-        f"The classifier's outputs have no names ({_listed(old)}); by {named(key)} they are, in this order: "
-        f"{told}{more}. Students keep these names."
+        f"The classifier's outputs have no names ({_listed(old)}); {named(key)} names them, in this order: "
+        f"{shown}{more}. Students keep these names."
     )
     return replace(outputs, label_names=renamed)
 
@@ -192,7 +190,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _has_sigmoid(config: PretrainedConfig) -> bool:
-    """Whether a configuration says that a sigmoid follows its output, as sentence-transformers' cross-encoders do."""
+    """Whether the configuration puts a sigmoid after the output, as sentence-transformers' cross-encoders do."""
     own = getattr(config, "sentence_transformers", None)
     said = (
         own.get("activation_fn") if isinstance(own, Mapping) else None,

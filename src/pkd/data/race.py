@@ -1,4 +1,4 @@
-"""RACE as its authors give it: folders `middle` and `high` of JSON files, one an article with its questions."""
+"""Read RACE in its authors' format: folders `middle` and `high` of JSON files, one per article with its questions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def is_race_split(folder: Path) -> bool:
 
 
 def read_race(folder: Path) -> RawTable:
-    """Read one split, for instance RACE/train; each question is a row, and its group tells the school.
+    """Read one split, for instance RACE/train; each question is a row, and its group is the school.
 
     Raises:
         DataError: naming the file, if it is no article with questions.
@@ -36,7 +36,7 @@ def read_race(folder: Path) -> RawTable:
                 labels.append(Readings(letter=answer_by_letter(answer, options, str(path)), position=None, text=None))
                 groups.append(group)
     if not asked:
-        raise DataError(f"{folder} has 0 rows; RACE has files as middle/1000.txt there.")
+        raise DataError(f"{folder} has 0 rows; RACE has files such as middle/1000.txt there.")
     return RawTable(
         source=str(folder),
         texts=tuple(pa.chunked_array([list(column)], pa.string()) for column in zip(*asked, strict=True)),
@@ -56,6 +56,6 @@ def _questions(path: Path) -> list[tuple[str, str, list[str], Any]]:
         ]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path} is no article of RACE: a JSON object with article, questions, options and answers, as many of "
-            f"each ({type(error).__name__}: {error})."
+            f"{path} is no RACE article, which is a JSON object with article, questions, options and answers, equally "
+            f"many of each ({type(error).__name__}: {error})."
         ) from error

@@ -1,6 +1,6 @@
-"""What stands in a label column becomes classes, scores or sets of names, in one way for all files of a job.
+"""Read label columns as classes, scores or sets of names, the same way for all files of a job.
 
-Every label that does not fit is told with its line.
+Errors name the line of the label that does not fit.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pkd.data.label_kinds import HIDDEN_LABEL, IGNORED_LABEL, LabelKind, decide_
 from pkd.data.label_sets import set_of
 from pkd.data.label_survey import TRUTH, LabelSurvey, digits_of, is_decimal, is_whole, items_of, spelled
 from pkd.data.match_names import plain, visible
-from pkd.data.outputs import Outputs, as_problem, said_by_user
-from pkd.data.tables import RawTable, places
+from pkd.data.outputs import Outputs, as_problem, with_settings
+from pkd.data.tables import RawTable, name_rows
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
 from pkd.recipe.spelling import named, offers, set_to
@@ -31,44 +31,44 @@ _SHOWN = 5
 
 
 class LabelReader:
-    """Reads the label columns of a job's files, all in the way that the rows it sees first decide.
+    """Read the label columns of a job's files; the first rows it sees decide what labels mean in all of them.
 
-    Those are the training rows where there are any. A source that is read in parts is looked at whole (`look`) before
-    the first part is read.
+    Those are the training rows, if there are any. A source that is read in parts is surveyed whole (`look`) before its
+    first part is read.
 
     Args:
-        settings: what the user says of the labels.
-        outputs: of the classifier that they are for, if there is one.
+        settings: the user's settings for labels.
+        outputs: the classifier's, if there is one.
 
     Raises:
-        RecipeError: if user and classifier contradict each other.
+        RecipeError: if settings and classifier contradict each other.
     """
 
     def __init__(self, settings: DataSettings, outputs: Outputs | None = None) -> None:
         self.settings = settings
         self.kind: LabelKind | None = None
-        self._said = None if outputs is None else said_by_user(outputs, settings)
+        self._said = None if outputs is None else with_settings(outputs, settings)
         self._names = known_names(settings, self._said)
         self._survey = LabelSurvey()
 
     @property
     def outputs(self) -> Outputs | None:
-        """Of the classifier, once the labels have decided what it leaves open."""
-        if self._said is None or self.kind is None or self._said.is_said:
+        """The classifier's outputs, completed by what the labels decided."""
+        if self._said is None or self.kind is None or self._said.is_declared:
             return self._said
         return as_problem(self._said, self.kind.problem_type)
 
     def look(self, raw: RawTable, kept: Kept = None) -> None:
-        """Let the rows of a table have their say in how labels are meant."""
+        """Add a table's labels to the survey that decides what labels mean."""
         if self.kind is None and not self.settings.label_columns:
             values = [value for value in _values(raw, kept) if not _is_nothing(value)]
             self._survey.add(values, is_typed=raw.is_typed)
 
     def labelled(self, raw: RawTable, kept: Kept) -> Kept:
-        """Which rows are kept: those without a label are an error, or are left out if the user says so.
+        """The mask of the kept rows: rows without a label are dropped if `on_no_label` is drop.
 
         Raises:
-            DataError: if a row has no label, or labels can be meant in several ways.
+            DataError: if a row has no label and is not dropped, or labels are ambiguous.
         """
         kind = self._decided(raw, kept)
         lacking = {
@@ -81,14 +81,12 @@ class LabelReader:
         stays = np.ones(len(raw.texts[0]), dtype=bool) if kept is None else kept.copy()
         stays[list(lacking)] = False
         if self.settings.on_no_label == "drop" and stays.any():
-            progress.note(f"{raw.source}: {len(lacking):,} of {len(stays):,} rows have no label; they were left out.")
+            progress.note(f"{raw.source}: {len(lacking):,} of {len(stays):,} rows have no label; they were dropped.")
             return stays
         raise DataError(_message_of_none(raw, lacking, total=len(stays), all_lack=not stays.any()))
 
     def read(self, raw: RawTable, kept: Kept) -> pa.Array:
-        """The labels of a table: int64 or string classes, float64 scores, or lists of the names of a set.
-
-        Rows that are not kept get null.
+        """The labels of a table: int64 or string classes, float64 scores, or lists of names; null for dropped rows.
 
         Raises:
             DataError: naming the line of a label that does not fit.
@@ -134,7 +132,7 @@ def _is_nothing(value: Any) -> bool:
 
 
 def _shown_as_none(value: Any, kind: LabelKind, raw: RawTable) -> str | None:
-    """What stands where a row has no label, "" for nothing; None where it has one."""
+    """The marker of an unlabelled row, "" if the field is empty; None for a labelled row."""
     if kind.form == "columns":
         marks = {plain(str(each)) for each in value if not _is_nothing(each)}
         return None if marks - {str(HIDDEN_LABEL)} else next(iter(marks), "")
@@ -148,26 +146,28 @@ def _shown_as_none(value: Any, kind: LabelKind, raw: RawTable) -> str | None:
 
 def _message_of_none(raw: RawTable, lacking: Mapping[int, str], *, total: int, all_lack: bool) -> str:
     marks = Counter(lacking.values())
-    share = f"in {len(lacking):,} of {total:,} rows ({places(raw, list(lacking))})"
+    share = f"in {len(lacking):,} of {total:,} rows ({name_rows(raw, list(lacking))})"
     if marks.keys() == {str(HIDDEN_LABEL)}:
-        told = f"{raw.source} has hidden labels ({HIDDEN_LABEL}) {share}, as benchmarks' test splits do."
+        problem = f"{raw.source} has hidden labels ({HIDDEN_LABEL}) {share}, as in benchmarks' test splits."
     elif marks.keys() == {str(IGNORED_LABEL)}:
-        told = f"{raw.source} has the label {IGNORED_LABEL} {share}, which losses leave out in silence."
+        problem = f"{raw.source} has the label {IGNORED_LABEL} {share}, which losses silently ignore."
     else:
         written = "".join(f"{visible(mark)} in {count:,}; " for mark, count in marks.most_common(_SHOWN) if mark)
-        told = (
-            f"{raw.source}: {len(lacking):,} of {total:,} rows have no label ({written}{places(raw, list(lacking))})."
-        )
+        where = written + name_rows(raw, list(lacking))
+        problem = f"{raw.source}: {len(lacking):,} of {total:,} rows have no label ({where})."
     if all_lack:
-        return f"{told} They can be predicted, not trained or measured on. Use a split with labels{or_as_unlabelled()}."
+        return (
+            f"{problem} They can be used for prediction, not for training or evaluation. Use a split with "
+            f"labels{or_as_unlabelled()}."
+        )
     mark = next((mark for mark in marks if mark), None)
     classes = f" If {visible(mark)} is a class, name all classes with {set_to('data.label_names')}." if mark else ""
     dropped = f"leave them out with {set_to('data.on_no_label', 'drop')}"
-    return f"{told} Label them, or {dropped}{or_as_unlabelled()}.{classes}"
+    return f"{problem} Label them, or {dropped}{or_as_unlabelled()}.{classes}"
 
 
 def _classes(raw: RawTable, values: Sequence[Any], kind: LabelKind) -> pa.Array:
-    """Integers, by their names where those are known; names as they are spelled."""
+    """Integers, or names; integers that have names become names."""
     _check_one_kind(raw, values)
     distinct = {(type(value), value) for value in values if value is not None}
     if kind.form == "integers" and all(_is_integer(value) for _, value in distinct):
@@ -188,9 +188,9 @@ def _refuse_fractions(raw: RawTable, values: Sequence[Any]) -> None:
         is_number = isinstance(value, int | float) or (value is not None and is_decimal(text) and not is_whole(text))
         if is_number and not float(text).is_integer():
             raise DataError(
-                f"{raw.source}, {places(raw, [row])}: the label is {text}; labels must be classes, one a row. Scores "
-                "are learned by a classifier of one output (problem_type regression); names of classes that look like "
-                "numbers must be text."
+                f"{raw.source}, {name_rows(raw, [row])}: the label is {text}; labels must be classes, one per row. "
+                "Scores are learned by a classifier with one output (problem_type regression); class names that look "
+                "like numbers must be text."
             )
 
 
@@ -209,28 +209,28 @@ def _name_of(value: Any) -> str:
 
 
 def _check_one_kind(raw: RawTable, values: Sequence[Any]) -> None:
-    """Refuse words beside numbers, and fractions, which are no classes."""
+    """Refuse a mix of words and numbers, and fractions, which are no classes."""
     first: dict[str, int] = {}
     for row, value in enumerate(values):
         if value is not None:
             first.setdefault(type(value).__name__, row)
     if not (first.keys() == {"bool"} or first.keys() == {"str"} or first.keys() <= {"int", "float"}):
-        told = ", ".join(f"{kind} ({places(raw, [row])})" for kind, row in first.items())
+        found = ", ".join(f"{kind} ({name_rows(raw, [row])})" for kind, row in first.items())
         several = "" if len(first) == 1 else " Write them all as names, or all as numbers."
-        raise DataError(f"{raw.source}: labels must be classes, one name or integer a row; found {told}.{several}")
+        raise DataError(f"{raw.source}: labels must be classes, one name or integer per row; found {found}.{several}")
 
 
 def or_as_unlabelled() -> str:
-    """What else can be done with rows without a label, where the job takes unlabelled text; to go on after advice."""
+    """Further advice about unlabelled rows, for jobs that accept unlabelled text; else ""."""
     return f", or give them as unlabelled text ({named('data.unlabelled')})" if offers("data.unlabelled") else ""
 
 
 def _named(raw: RawTable, values: Sequence[int | None], names: Sequence[str]) -> pa.Array:
-    """Integer classes by their names, so that they are aligned by name with a classifier's."""
+    """Replace integer classes by their names, by which they are matched to a classifier's."""
     for row, value in enumerate(values):
         if value is not None and not 0 <= value < len(names):
             raise DataError(
-                f"{raw.source}, {places(raw, [row])}: the label is {value}, but {named('data.label_names')} names "
+                f"{raw.source}, {name_rows(raw, [row])}: the label is {value}, but {named('data.label_names')} names "
                 f"the classes 0 to {len(names) - 1} ({', '.join(names)})."
             )
     return pa.array([None if value is None else names[value] for value in values], pa.string())
@@ -240,7 +240,7 @@ def _int64(raw: RawTable, values: list[int | None]) -> pa.Array:
     try:
         return pa.array(values, pa.int64())
     except (OverflowError, pa.ArrowInvalid) as error:
-        raise DataError(f"{raw.source}: a label is a number of more than 64 bits; labels must be classes.") from error
+        raise DataError(f"{raw.source}: a label does not fit into 64 bits; labels must be classes.") from error
 
 
 def _scores(raw: RawTable, values: Sequence[Any], *, decimal_comma: bool) -> pa.Array:
@@ -253,19 +253,19 @@ def _scores(raw: RawTable, values: Sequence[Any], *, decimal_comma: bool) -> pa.
             score = float(value) if isinstance(value, int | float) else None
         if value is not None and (score is None or not np.isfinite(score)):
             raise DataError(
-                f"{raw.source}, {places(raw, [row])}: the label is {value!r}, which is no number; regression "
-                "(problem_type) learns a score a row, written with a decimal point and without groups of thousands."
+                f"{raw.source}, {name_rows(raw, [row])}: the label is {value!r}, which is no number; regression "
+                "(problem_type) learns one score per row, with a decimal point and without thousands separators."
             )
         scores.append(score)
     return pa.array(scores, pa.float64())
 
 
 def _sets(raw: RawTable, values: Sequence[Any], kind: LabelKind, names: Sequence[str]) -> list[list[str]]:
-    """Sets of names: lists, or text that is parted; a row with no label has the empty set."""
+    """Sets of names, from lists or separated text; the set of a row without labels is empty."""
     sets: list[list[str]] = []
     for row, value in enumerate(values):
         if isinstance(value, list) and any(isinstance(each, dict | list) for each in value):
-            raise DataError(f"{raw.source}, {places(raw, [row])}: a label is {value!r}; give a list of names.")
+            raise DataError(f"{raw.source}, {name_rows(raw, [row])}: a label is {value!r}; give a list of names.")
         if _is_nothing(value):
             labels = []
         elif isinstance(value, str):
@@ -281,8 +281,8 @@ def _sets(raw: RawTable, values: Sequence[Any], kind: LabelKind, names: Sequence
 def _name_at(raw: RawTable, row: int, label: str, positions: Sequence[str]) -> str:
     if not label.isdecimal() or int(label) >= len(positions):
         raise DataError(
-            f"{raw.source}, {places(raw, [row])}: a label is {visible(label)}, but the classes are numbered from 0 to "
-            f"{len(positions) - 1}."
+            f"{raw.source}, {name_rows(raw, [row])}: a label is {visible(label)}, but the classes are numbered from 0 "
+            f"to {len(positions) - 1}."
         )
     return positions[int(label)]
 
@@ -293,7 +293,7 @@ def _sets_of_vectors(raw: RawTable, values: Sequence[Any], kind: LabelKind) -> l
         bits = ["0"] * len(kind.positions) if value is None else items_of(value, kind.separator)
         if len(bits) != len(kind.positions) or not set(bits) <= {"0", "1"}:
             raise DataError(
-                f"{raw.source}, {places(raw, [row])}: the label is {value!r}, but labels are vectors of "
+                f"{raw.source}, {name_rows(raw, [row])}: the label is {value!r}, but labels are vectors of "
                 f"{len(kind.positions)} zeros and ones, one for each class."
             )
         sets.append([name for name, bit in zip(kind.positions, bits, strict=True) if bit == "1"])
@@ -310,8 +310,8 @@ def _sets_of_columns(raw: RawTable, values: Sequence[Any], names: Sequence[str])
         if None in answers:
             at = answers.index(None)
             raise DataError(
-                f"{raw.source}, {places(raw, [row])}: '{names[at]}' is {columns[at]!r}; columns of "
-                f"{named('data.label_columns')} hold 1 where a row has the label and 0 where it has not."
+                f"{raw.source}, {name_rows(raw, [row])}: '{names[at]}' is {columns[at]!r}; columns of "
+                f"{named('data.label_columns')} hold 1 if a row has the label and 0 if not."
             )
         sets.append([name for name, answer in zip(names, answers, strict=True) if answer])
     return sets
@@ -322,7 +322,7 @@ def _as_binary(raw: RawTable, sets: Sequence[list[str]], values: Sequence[Any]) 
     for row, labels in enumerate(sets):
         if len(labels) > 1:
             raise DataError(
-                f"{raw.source}, {places(raw, [row])}: the row has {len(labels)} labels ({', '.join(labels)}), but the "
-                "classifier has one output."
+                f"{raw.source}, {name_rows(raw, [row])}: the row has {len(labels)} labels ({', '.join(labels)}), but "
+                "the classifier has one output."
             )
     return pa.array([None if value is None else len(of) for of, value in zip(sets, values, strict=True)], pa.int64())

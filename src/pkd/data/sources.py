@@ -1,6 +1,6 @@
-"""Files, folders and hub names become one `DatasetDict`: `text` (or `text_a`, `text_b`), and `label` if there is one.
+"""Read files, folders and hub datasets into one `DatasetDict`: `text` (or `text_a`, `text_b`), and `label` if any.
 
-Everything that is wrong with a source is said here, before any model is loaded.
+Every error of a source is raised here, before a model is loaded.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(/[\w.-]+)?")
 
 @dataclass(frozen=True)
 class Source:
-    """Where rows came from, as it may be told to anybody.
+    """Where rows came from, without local paths, so that it can be published.
 
     Attributes:
-        name: the hub's name of it, or the last part of a file's or folder's path: no path of this machine.
-        kind: decided when it was read, for a path may be gone later.
-        rows: how many of them were taken.
-        text: the columns of the text; empty where there are none, as in a .txt file.
-        label: the columns of the label.
+        name: the hub name, or the last component of the file's or folder's path.
+        kind: recorded at reading, because the path may be gone later.
+        rows: number of rows taken.
+        text: the text columns; empty for a source without columns, such as a .txt file.
+        label: the label columns.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Source:
     label: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """The rows, their source and its columns, e.g. "1,200 rows of train.csv (columns text and label)"."""
+        """For example "1,200 rows of train.csv (columns text and label)"."""
         columns = (*self.text, *self.label)
         named = " and ".join([", ".join(columns[:-1]), columns[-1]]) if len(columns) > 1 else "".join(columns)
         of = f" (column{'s' * (len(columns) > 1)} {named})" if columns else ""
@@ -73,12 +73,12 @@ def read_data(
     reader: LabelReader | None = None,
     on_source: Callable[[str, Source], None] = lambda split, source: None,
 ) -> datasets.DatasetDict:
-    """Read those of the splits that the settings name; several unlabelled sources become one split.
+    """Read the splits that the settings name; several unlabelled sources become one split.
 
     Args:
         settings: where they are.
-        splits: which of them are wanted.
-        reader: reads the labels, as those of all files of the job.
+        splits: which of them to read.
+        reader: the job's label reader, shared by all its files.
         on_source: called with the split and each of its sources.
 
     Raises:
@@ -105,10 +105,10 @@ def read_data(
 
 
 def require_sources(settings: DataSettings, splits: Sequence[str]) -> None:
-    """Check that every file and folder that the settings name is there, before the first of them is read.
+    """Check that every file and folder in the settings exists, before the first one is read.
 
     Raises:
-        DataError: naming the first that is not.
+        DataError: naming the first that does not.
     """
     for split in splits:
         for source in sources_of(settings, split):
@@ -131,15 +131,15 @@ def read_split(
     """Read one source.
 
     Args:
-        source: a .csv, .tsv, .jsonl, .json (one object a line), .parquet or, without labels, .txt file; a folder saved
-            by `datasets`; or a hub name "owner/name" or "owner/name/config". Both may end in ":split".
+        source: a .csv, .tsv, .jsonl, .json (one object per line), .parquet or, without labels, .txt file; a folder
+            saved by `datasets`; or a hub name "owner/name" or "owner/name/config". The last two may end in ":split".
         split: "train", "eval", "test", or "unlabelled" and "predict", which have no label column.
         settings: column names, encoding, and what to do about empty texts.
-        reader: reads the labels, as those of all files of the job.
-        on_columns: called with the columns that are read, where the source has columns.
+        reader: the job's label reader, shared by all its files.
+        on_columns: called with the columns that are read, if the source has columns.
 
     Raises:
-        DataError: saying what is wrong, where, and what to do.
+        DataError: if the source cannot be read; gives the line and what to do.
     """
     raw, on_empty = _read_raw(source, split, settings, on_columns)
     return clean_rows(raw, settings, on_empty=on_empty, cut=split != "predict", reader=reader)
@@ -148,7 +148,7 @@ def read_split(
 def _read_raw(
     source: str, split: str, settings: DataSettings, on_columns: Callable[[Columns], None] = lambda columns: None
 ) -> tuple[RawTable, OnEmpty]:
-    """The columns of a source as they stand there, and what to do about rows with an empty text."""
+    """The columns of a source, unchanged, and what to do about rows with an empty text."""
     name, path, part = find_source(source)
     labelled = split not in WITHOUT_LABELS
 
@@ -159,11 +159,11 @@ def _read_raw(
 
     on_empty: OnEmpty = settings.on_empty
     if split == "predict":
-        on_empty = "keep"  # each row gets its answer
+        on_empty = "keep"  # every row gets a prediction
     if _is_file(path):
         (raw,) = read_file(path, choose, settings, labelled=labelled)
         if path.suffix.lower() == ".txt" and split == "unlabelled":
-            on_empty = "drop"  # blank lines part paragraphs there
+            on_empty = "drop"  # blank lines separate paragraphs
     elif path.is_dir() and is_race_split(path):
         raw = read_race(path)
     elif path.is_dir():
@@ -174,10 +174,10 @@ def _read_raw(
 
 
 def read_texts(source: str, settings: DataSettings) -> Iterator[str | tuple[str, str] | Question]:
-    """Read texts to classify, in order; pairs come as tuples, and questions with choices as such.
+    """Read texts to classify, in order: texts, pairs as tuples, or questions with choices.
 
     Args:
-        source: whatever `read_split` takes; a label column is left out.
+        source: any source that `read_split` takes; a label column is ignored.
         settings: names of the columns, and how files are read.
 
     Raises:
@@ -191,10 +191,7 @@ def read_texts(source: str, settings: DataSettings) -> Iterator[str | tuple[str,
 
 
 def choose_columns(columns: Sequence[str], *, settings: DataSettings, source: str, labelled: bool) -> Columns:
-    """The columns to read; those of usual names that are not read are told.
-
-    Rows that are only answered need no labels, and may share their ids.
-    """
+    """Choose the columns to read; unread columns with usual names are logged."""
     found = find_columns(columns, settings, source, labelled=labelled)
     if not labelled:
         found = dataclasses.replace(found, label=None, label_set=(), row_id=None)
@@ -202,21 +199,21 @@ def choose_columns(columns: Sequence[str], *, settings: DataSettings, source: st
     if texts:
         several = f" and {set_to('data.problem_type', MULTIPLE_CHOICE.name)}" if found.has_choices else ""
         progress.warn(
-            f"{source}: {_not_used(texts)} here, but {' and '.join(found.text)}. Choose others with "
+            f"{source}: {_not_used(texts)}; the text is {' and '.join(found.text)}. Choose other columns with "
             f"{set_to('data.text_columns', list(found.text))}{several}."
         )
     if others:
-        progress.note(f"{source}: {_not_used(others)} here.")
+        progress.note(f"{source}: {_not_used(others)}.")
     return found
 
 
 def _not_used(columns: Sequence[str]) -> str:
-    told = ", ".join(f"'{column}'" for column in columns)
-    return f"the column {told} is not used" if len(columns) == 1 else f"the columns {told} are not used"
+    names = ", ".join(f"'{column}'" for column in columns)
+    return f"the column {names} is not used" if len(columns) == 1 else f"the columns {names} are not used"
 
 
-def parted(source: str) -> tuple[str, str | None]:
-    """A source and the split it asks for; a colon inside the name of a file is no such sign."""
+def name_and_split(source: str) -> tuple[str, str | None]:
+    """Split "NAME:SPLIT" into its name and split, if it has one; a file's name may contain a colon."""
     if ":" not in source or local_path(source).exists():
         return source, None
     begins = 2 if re.match(r"[A-Za-z]:[\\/]", source) else 0  # the drive of a Windows path
@@ -225,7 +222,7 @@ def parted(source: str) -> tuple[str, str | None]:
 
 
 def _described(source: str, rows: int, chosen: Sequence[Columns]) -> Source:
-    """A source as it is named in records; `chosen` are the columns that were read, if it has any."""
+    """Describe a source for records; `chosen` are the columns that were read, if it has any."""
     name, path, part = find_source(source)
     kind: Literal["file", "folder", "hub"] = "folder" if path.is_dir() else "file" if path.exists() else "hub"
     if kind != "hub":
@@ -236,14 +233,14 @@ def _described(source: str, rows: int, chosen: Sequence[Columns]) -> Source:
 
 
 def find_source(source: str) -> tuple[str, Path, str | None]:
-    """A source's name and path, and the split that it asks for; nothing of it has been read yet.
+    """Return a source's name, path and named split, without reading it.
 
     Raises:
-        DataError: if there is nothing that could be read.
+        DataError: if it cannot exist.
     """
     if is_url(source):
-        raise DataError(f"{source} is a URL, and URLs are not read. Download it first, and give the file.")
-    name, part = parted(source)
+        raise DataError(f"{source} is a URL, which cannot be read. Download it and give the file.")
+    name, part = name_and_split(source)
     path = local_path(name)
     if _is_file(path) or (path.is_dir() and is_race_split(path)):
         if part is not None:
@@ -256,10 +253,10 @@ def find_source(source: str) -> tuple[str, Path, str | None]:
 def read_file(
     path: Path, choose: Any, settings: DataSettings, *, labelled: bool, rows_a_table: int | None = None
 ) -> Iterator[RawTable]:
-    """The tables of a file: one of all its rows, or of `rows_a_table` each, so that only these are in the memory.
+    """Yield the tables of a file: one with all its rows, or one per `rows_a_table` rows to save memory.
 
     Raises:
-        DataError: if it is of no known format, or cannot be read.
+        DataError: if its format is unknown, or it cannot be read.
     """
     suffix = path.suffix.lower()
     if suffix in DELIMITED:
@@ -279,18 +276,18 @@ def read_file(
         return read_parquet(path, choose, rows_a_table=rows_a_table)
     if suffix != ".txt":
         raise DataError(
-            f"{path.absolute()} ends in '{path.suffix}', which is no format that is read here. Give one of "
+            f"{path.absolute()} ends in '{path.suffix}', which is no supported format. Give one of "
             f"{', '.join(SUFFIXES)}, a folder saved by `datasets`, or a hub name."
         )
     if labelled:
         where = f" ({named('data.unlabelled')})" if offers("data.unlabelled") else ""
         raise DataError(
             f"{path.absolute()} is plain text, which has no labels. Give .csv, .tsv, .jsonl or .parquet; a .txt file "
-            f"can be unlabelled text{where}, one a line."
+            f"can be unlabelled text{where}, one per line."
         )
     if len(settings.text_columns) == 2:
         raise DataError(
-            f"{path.absolute()} has one text a line, but pairs are expected ({', '.join(settings.text_columns)}). "
+            f"{path.absolute()} has one text per line, but pairs are expected ({', '.join(settings.text_columns)}). "
             "Give a .csv, .tsv, .jsonl or .parquet file with both columns."
         )
     return read_lines(path, encoding=settings.encoding, rows_a_table=rows_a_table)
@@ -313,19 +310,19 @@ def _looks_like_hub_name(name: str) -> bool:
 def _missing_message(path: Path) -> str:
     if path.exists():
         return (
-            f"{path.absolute()} is no plain file but a pipe, a socket or a device. It is read more than once: write it "
-            "to a file first, and give that."
+            f"{path.absolute()} is a pipe, a socket or a device, but sources are read more than once: write it to a "
+            "file first, and give that."
         )
     if path.is_symlink():
-        return f"{path.absolute()} is a link that leads nowhere ({path.readlink()}). Mend it, or name another file."
+        return f"{path.absolute()} is a broken link ({path.readlink()}). Repair it, or name another file."
     folder = path.absolute().parent
-    told = f"{path.absolute()} does not exist."
+    missing = f"{path.absolute()} does not exist."
     if not folder.is_dir():
-        return f"{told} Neither does its folder; hub names have the form owner/name."
+        return f"{missing} Neither does its folder; hub names have the form owner/name."
     near = difflib.get_close_matches(path.name, [file.name for file in folder.iterdir()], n=3, cutoff=0.5)
     if near:
-        return f"{told} Near it: {', '.join(near)}."
-    return f"{told} Give a file ({', '.join(SUFFIXES)}), a folder saved by `datasets`, or a hub name (owner/name)."
+        return f"{missing} Near it: {', '.join(near)}."
+    return f"{missing} Give a file ({', '.join(SUFFIXES)}), a folder saved by `datasets`, or a hub name (owner/name)."
 
 
 def _check_same_texts(

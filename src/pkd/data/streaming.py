@@ -1,9 +1,9 @@
-"""Examples that come as a stream, or lie in files larger than the memory, become rows on the disk.
+"""Spool examples from a stream, or from files larger than memory, to disk.
 
-What comes out is an ordinary memory-mapped dataset, so that everything after it needs no second way of doing things.
-Files are read as everywhere, in parts; `datasets` streams saved folders and the hub. The texts of a part go to the disk
-at once. What all rows decide together, as how their labels are meant, is decided when all have been seen, by what
-decides it for rows that are read whole: both ways give the same rows, or the same error.
+The result is an ordinary memory-mapped dataset, so that later steps need no streaming variant. Files are read in parts
+by the usual readers; `datasets` streams saved folders and the hub. Each part's texts go straight to disk. Decisions
+over all rows, such as what labels mean, are made at the end by the code that makes them for sources read whole: both
+ways give the same rows, or the same error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pkd.data.examples import encode_splits
 from pkd.data.find_columns import Columns, find_columns
 from pkd.data.outputs import Outputs
 from pkd.data.read_labels import LabelReader
-from pkd.data.sources import SUFFIXES, choose_columns, parted, read_file, require_sources
+from pkd.data.sources import SUFFIXES, choose_columns, name_and_split, read_file, require_sources
 from pkd.data.tables import RawTable
 from pkd.data.typed_tables import choose_split, load_saved, raw_rows
 from pkd.errors import DataError, first_line
@@ -31,7 +31,7 @@ from pkd.recipe.places import local_path
 from pkd.recipe.settings import DataSettings
 
 _ROWS_A_CHUNK = 4096
-_ROWS, _TEXTS = "rows-{:06d}.arrow", "texts-{:06d}.arrow"  # texts before it is decided which rows stay
+_ROWS, _TEXTS = "rows-{:06d}.arrow", "texts-{:06d}.arrow"  # texts, before it is decided which rows are kept
 
 
 def spool(
@@ -41,27 +41,27 @@ def spool(
     folder: Path,
     stage: progress.Stage,
 ) -> datasets.Dataset:
-    """Write a stream's rows into `folder` as they come; of their texts only a chunk is ever in the memory.
+    """Write a stream's rows into `folder` as they come, with only one chunk of texts in memory.
 
     Args:
         source: a stream, or a .csv, .tsv, .jsonl, .parquet or .txt file, a folder saved by `datasets` or a hub name.
         settings: names of the columns, and how files are read.
-        outputs: of the teacher, by whose names labels are matched; a stream without labels is unlabelled text.
+        outputs: the teacher's, to whose names labels are matched; a stream without labels is unlabelled text.
         folder: an empty folder for the rows.
-        stage: told of the rows that are read.
+        stage: counts the rows that are read.
 
     Returns:
         The rows, memory-mapped: text columns and, where there are labels, `label`.
 
     Raises:
-        DataError: saying what is wrong and in which rows.
+        DataError: if rows cannot be used; names them.
     """
     name = source if isinstance(source, str) else "the stream"
     file = _file_of(source)
     reader = LabelReader(settings, outputs)
     settings = dataclasses.replace(settings, problem_type=outputs.problem_type)
     if file is not None and file.suffix.lower() == ".txt":
-        settings = dataclasses.replace(settings, on_empty="drop")  # blank lines part paragraphs there
+        settings = dataclasses.replace(settings, on_empty="drop")  # blank lines separate paragraphs
     cleaner = RowCleaner(settings, on_empty=settings.on_empty, reader=reader)
     parts: list[Path] = []
     for raw in _tables(source, file, settings, name):
@@ -70,7 +70,7 @@ def spool(
             parts.append(folder / _TEXTS.format(len(parts) + 1))
             _write(texts, parts[-1])
     decided = cleaner.decide()
-    split = "train" if isinstance(source, str) else "stream"  # a stream of one class may be a part of something
+    split = "train" if isinstance(source, str) else "stream"  # a stream of one class may be part of a larger set
     labels = None if decided.labels is None else _encoded(decided.labels, _names(parts[0]), reader, split, name)
     begin = stayed = 0
     for number, part in enumerate(parts, start=1):
@@ -85,7 +85,7 @@ def spool(
 
 
 def _encoded(labels: pa.Array, columns: Sequence[str], reader: LabelReader, split: str, name: str) -> pa.Array:
-    """The labels of all rows as what is learned; columns of nothing stand for their texts, which are on the disk."""
+    """Encode the labels of all rows; null columns stand in for their texts, which are on disk."""
     texts = {column: pa.nulls(len(labels)) for column in columns}
     data = datasets.DatasetDict({split: datasets.Dataset(pa.table({**texts, "label": labels}))})
     encode_splits(data, reader, {split: name})
@@ -105,7 +105,7 @@ def _write(table: pa.Table, path: Path) -> None:
 
 
 def is_spool(folder: Path) -> bool:
-    """Whether a folder holds nothing but what `spool` wrote, as one that a killed process left, or is not there."""
+    """Whether a folder holds only files of `spool`, for instance of a killed process, or does not exist."""
     if not folder.exists():
         return True
     return folder.is_dir() and all(
@@ -120,26 +120,26 @@ def open_spool(folder: Path) -> datasets.Dataset:
 
 
 def _file_of(source: str | datasets.IterableDataset) -> Path | None:
-    """The file that a source is, if it is one.
+    """The path of a source that is a file, else None.
 
     Raises:
-        DataError: if it names nothing that there is.
+        DataError: if it does not exist.
     """
     if not isinstance(source, str):
         return None
     require_sources(DataSettings(train=source), ("train",))
-    path = local_path(parted(source)[0])
+    path = local_path(name_and_split(source)[0])
     return path if path.is_file() else None
 
 
 def _tables(
     source: str | datasets.IterableDataset, file: Path | None, settings: DataSettings, name: str
 ) -> Iterator[RawTable]:
-    """The columns that are used, some rows at a time."""
+    """Yield the columns that are used, chunk by chunk."""
 
-    @functools.cache  # what is told of the columns is told once
+    @functools.cache  # so that notes about the columns are logged once
     def chosen(columns: tuple[str, ...]) -> Columns:
-        named = settings.label_column is not None  # and must be there: its rows are no unlabelled text
+        named = settings.label_column is not None  # then it must exist: the rows are not unlabelled text
         labelled = named or bool(find_columns(columns, settings, name, labelled=False).labels)
         return choose_columns(columns, settings=settings, source=name, labelled=labelled)
 
@@ -161,7 +161,7 @@ def _open_stream(source: str) -> datasets.IterableDataset:
     Raises:
         DataError: if it does not exist or cannot be streamed.
     """
-    name, part = parted(source)
+    name, part = name_and_split(source)
     path = local_path(name)
     try:
         if path.is_dir():
@@ -172,7 +172,7 @@ def _open_stream(source: str) -> datasets.IterableDataset:
         return datasets.load_dataset(hub, *config, split=split, streaming=True)
     except DataError:
         raise
-    except Exception as error:  # whatever a hub, a network or a parser raises
+    except Exception as error:  # the hub, the network and parsers raise many types
         raise DataError(f"{source} cannot be streamed: {first_line(error).rstrip('.')}.") from error
 
 
@@ -181,9 +181,9 @@ def _chunks(stream: datasets.IterableDataset, name: str) -> Iterator[datasets.Da
     for number in itertools.count(1):
         try:
             table = next(batches, None)
-        except Exception as error:  # a row that its reader cannot read, or a connection that broke
-            at = f"behind row {(number - 1) * _ROWS_A_CHUNK:,}"
-            raise DataError(f"{name} cannot be read on {at}: {first_line(error).rstrip('.')}.") from error
+        except Exception as error:  # an unreadable row or a broken connection
+            at = f"after row {(number - 1) * _ROWS_A_CHUNK:,}"
+            raise DataError(f"{name} cannot be read {at}: {first_line(error).rstrip('.')}.") from error
         if table is None:
             return
         yield datasets.Dataset(table) if stream.features is None else datasets.Dataset(table).cast(stream.features)

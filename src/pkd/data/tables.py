@@ -1,6 +1,6 @@
-"""What every reader of a file makes: Arrow columns, each row with the line it begins on, so that messages can name it.
+"""The tables that file readers return: Arrow columns, and the line that each row begins on, for messages.
 
-Only the columns that are used are kept, a chunk of rows at a time.
+Only the columns that are used are kept, chunk by chunk.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class RawTable:
-    """Columns as they are in a source: `labels` and `ids` None where there are none, `lines` where rows have none.
+    """The unchanged columns of a source; `labels`, `ids` and `lines` are None if it has none.
 
-    Of a multiple choice `texts` are the question, behind its context if it has one, `choices` the list of each row's
-    choices, and its label is what its answer can mean (`Readings`). Of `label_set` columns a row's label is the list of
-    their values. `is_typed`: the format tells text from numbers, which CSV does not. `begin`: how many rows of the
-    source come before those of this part.
+    For multiple choice, `texts` are the question, after its context if it has one, `choices` the list of each row's
+    choices, and a label is the possible readings of the answer (`Readings`). For `label_set` columns a label is the
+    list of their values. `is_typed`: the format distinguishes text from numbers; CSV does not. `begin`: number of rows
+    of the source before this part.
     """
 
     source: str
@@ -45,10 +45,10 @@ class RawTable:
 
 @dataclass
 class RowBuffer:
-    """Rows as they are read; texts are packed into Arrow every so often, which is several times smaller."""
+    """Collects rows; packs their texts into Arrow chunks, which are several times smaller."""
 
     columns: Columns
-    is_typed: bool = True  # the format tells text from numbers
+    is_typed: bool = True  # the format distinguishes text from numbers
     texts: list[list[str | None]] = field(init=False)
     packed: list[list[pa.Array]] = field(init=False)
     choices: list[list[str]] = field(init=False)
@@ -75,7 +75,7 @@ class RowBuffer:
         choices: Sequence[str] | None = None,
         choice_labels: Sequence[str] = (),
     ) -> None:
-        """Add a row by the names of its columns; `choices` where they do not stand in columns of their own.
+        """Add a row from its named columns; `choices` unless they have their own columns.
 
         Raises:
             DataError: if the answer to a question is none of its choices.
@@ -94,7 +94,7 @@ class RowBuffer:
         self.add(line, texts, label, None if columns.row_id is None else record.get(columns.row_id))
 
     def add(self, line: int, texts: Sequence[str | None], label: Any = None, row_id: Any = None) -> None:
-        """Add a row of as many texts as there are columns of them."""
+        """Add a row with one text per text column."""
         for column, text in zip(self.texts, texts, strict=True):
             column.append(text)
         self.labels.append(label)
@@ -111,7 +111,7 @@ class RowBuffer:
         self.choices.clear()
 
     def take(self, path: Path) -> RawTable:
-        """The rows that were added, which the buffer holds no longer."""
+        """Return the rows that were added, and empty the buffer."""
         self._pack()
         taken = RawTable(
             source=str(path),
@@ -127,10 +127,10 @@ class RowBuffer:
         return taken
 
 
-def places(raw: RawTable, rows: Sequence[int] | np.ndarray[Any, Any]) -> str:
-    """Where rows are in their file: "lines 2, 7, 9 and 3 more"; counted from 1.
+def name_rows(raw: RawTable, rows: Sequence[int] | np.ndarray[Any, Any]) -> str:
+    """Name rows by line or row number for a message: "lines 2, 7, 9 and 3 more"; counted from 1.
 
-    >>> places(RawTable("train.csv", (), lines=np.array([2, 3, 5])), [0, 2])
+    >>> name_rows(RawTable("train.csv", (), lines=np.array([2, 3, 5])), [0, 2])
     'lines 2, 5'
     """
     word = "row" if raw.lines is None else "line"

@@ -1,7 +1,4 @@
-"""Text becomes token rows: the teacher's own tokenizer, no padding, and how long each row is.
-
-Rows stay rows: the text, the label and the tokens travel together.
-"""
+"""Tokenize rows with the teacher's tokenizer, without padding; each row keeps its text, label, tokens and length."""
 
 from __future__ import annotations
 
@@ -22,17 +19,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TEXT_COLUMNS = ("text", "text_a", "text_b")
-CHOICE = "choice_"  # of a multiple choice, before the number of the choice, from 0
+CHOICE = "choice_"  # prefix of a choice's column; its index follows
 _ROWS_AT_A_TIME = 1000
 
 
 def text_columns(dataset: datasets.Dataset) -> tuple[str, ...]:
-    """The columns that hold the text: `text`; of a pair `text_a`, `text_b`; of choices `text_a`, `choice_0`, ..."""
+    """The text columns: `text`; for pairs `text_a`, `text_b`; for multiple choice `text_a`, `choice_0`, ..."""
     return tuple(name for name in dataset.column_names if name in TEXT_COLUMNS or _is_choice(name))
 
 
 def count_choices(columns: Sequence[str]) -> int:
-    """How many choices a row has; 0 where it is no multiple choice."""
+    """The number of choices per row; 0 if the rows are not multiple choice."""
     return sum(map(_is_choice, columns))
 
 
@@ -41,27 +38,27 @@ def _is_choice(column: str) -> bool:
 
 
 def rows_as_texts(dataset: datasets.Dataset) -> list[str | tuple[str, str] | Question]:
-    """The texts of rows, in order, as a classifier takes them: texts, pairs, or questions with choices."""
+    """The texts of rows, in order, as input for a classifier: texts, pairs, or questions with choices."""
     columns = text_columns(dataset)
     texts = (column_values(dataset, column) for column in columns)
     if len(columns) == 1:
         return list(*texts)
     rows = zip(*texts, strict=True)
-    # a question's text_a is what stands before each choice, and its choices have been filled in or put behind it
+    # text_a is the part that all choices share; each choice already contains the question's text
     return [Question(first, tuple(others)) if count_choices(columns) else (first, *others) for first, *others in rows]
 
 
 def encode(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> datasets.Dataset:
-    """Add `input_ids`, `length` and, where the tokenizer tells a pair's texts apart, `token_type_ids` to every row.
+    """Add `input_ids`, `length` and, if the tokenizer returns them, `token_type_ids` to every row.
 
-    A multiple choice has as many sequences as choices: `input_ids` holds one behind the other, `choice_lengths` how
-    long each is, and `length` is that of the longest.
+    A multiple-choice row has one sequence per choice: `input_ids` concatenates them, `choice_lengths` has the length of
+    each, and `length` is the longest.
 
     Args:
         dataset: rows with `text`, with `text_a` and `text_b`, or with `text_a` and choices.
         tokenizer: the teacher's.
-        max_length: word pieces a row is cut to; of a pair the longer text is cut first. Characters far beyond them are
-            not even tokenised: a text of megabytes would take its time.
+        max_length: maximum word pieces per row; the longer text of a pair is cut first. Characters far beyond it are
+            not tokenised at all, which would be slow for texts of megabytes.
     """
     import datasets
 
@@ -76,7 +73,7 @@ def encode(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_le
         longest = CHARACTERS_A_WORD_PIECE * max_length
         near = slice(-longest, None) if tokenizer.truncation_side == "left" else slice(longest)
         texts = [[text[near] for text in rows[column]] for column in columns]
-        if choices:  # the context before each choice, a row's choices one behind the other
+        if choices:  # the context before each choice, a row's choices one after the other
             of_rows = list(zip(*texts, strict=True))
             texts = [[row[0] for row in of_rows for _ in row[1:]], [choice for row in of_rows for choice in row[1:]]]
         encoded = tokenizer(
@@ -104,9 +101,9 @@ def encode(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_le
 
 
 def occurring_pieces(dataset: datasets.Dataset, vocabulary: int) -> np.ndarray:
-    """Which of a vocabulary's word pieces stand in encoded rows, [V] bool.
+    """The mask of the vocabulary's word pieces that occur in encoded rows, [V] bool.
 
-    Of a selection of rows, those of the rows it was selected from: more, but never fewer.
+    For a selection of rows, those of the whole dataset behind it: a superset.
     """
     counts = np.zeros(vocabulary, dtype=np.int64)
     for chunk in dataset.data.column("input_ids").chunks:
@@ -115,23 +112,23 @@ def occurring_pieces(dataset: datasets.Dataset, vocabulary: int) -> np.ndarray:
 
 
 def share_truncated(dataset: datasets.Dataset, max_length: int) -> float:
-    """Which share of encoded rows is as long as `max_length` allows, and so was probably cut."""
+    """The share of encoded rows that have the length `max_length`, and so were probably cut."""
     lengths = column_array(dataset, "length")
     return float(np.mean(lengths >= max_length)) if len(lengths) else 0.0
 
 
 def fingerprint_rows(dataset: datasets.Dataset) -> dict[str, str]:
-    """The hash of the rows' texts and, where they have labels or groups, the hashes of those."""
+    """The hashes of the rows' texts and, if they have any, of their labels and groups."""
     prints = {"texts": fingerprint_texts(dataset)}
     if "label" in dataset.column_names:
         prints["labels"] = fingerprint_labels(dataset)
-    if "group" in dataset.column_names:  # scored apart
+    if "group" in dataset.column_names:  # scored separately
         prints["groups"] = sha256_of_texts(str(group) for group in column_values(dataset, "group"))
     return prints
 
 
 def fingerprint_texts(dataset: datasets.Dataset) -> str:
-    """The sha256 of the rows' texts, in order; labels are not in it, for they do not change what a teacher says."""
+    """The sha256 of the rows' texts, in order, without labels, which do not change the teacher's logits."""
     return fingerprint({column: sha256_of_texts(column_values(dataset, column)) for column in text_columns(dataset)})
 
 
@@ -141,10 +138,10 @@ def fingerprint_labels(dataset: datasets.Dataset) -> str:
 
 
 def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
-    """The sha256 of everything that decides how a text is cut into word pieces.
+    """The sha256 of everything that decides how a text is tokenized.
 
-    A tokenizer remembers the padding and truncation of its last call, which say nothing about it: they are left out.
-    The side that long texts are cut on is its own; the usual one is not written down.
+    A tokenizer remembers the padding and truncation of its last call; these are left out. The truncation side is
+    included unless it is the default.
     """
     side = {"truncation_side": "left"} if tokenizer.truncation_side == "left" else {}
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
@@ -156,7 +153,7 @@ def fingerprint_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _token_column(sequences: Sequence[Sequence[int]], type: pa.DataType, a_row: int) -> pa.ListArray:
-    """The tokens of each row: those of `a_row` sequences, one behind the other."""
+    """The tokens of each row: those of `a_row` sequences, concatenated."""
     offsets = np.zeros(len(sequences) + 1, dtype=np.int32)
     np.cumsum([len(sequence) for sequence in sequences], out=offsets[1:])
     flat = np.fromiter((token for each in sequences for token in each), dtype=np.int32, count=int(offsets[-1]))

@@ -1,4 +1,4 @@
-"""Tables whose columns have types already: Parquet files, folders saved by `datasets`, and the hub's datasets."""
+"""Read sources whose columns have types: Parquet files, folders saved by `datasets`, and hub datasets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pkd.errors import DataError, first_line
 if TYPE_CHECKING:
     import datasets
 
-_SPLIT_NAMES = {  # how a split is called in the saved dataset or on the hub, the likeliest first
+_SPLIT_NAMES = {  # names of a split in saved datasets and on the hub, the likeliest first
     "train": ("train",),
     "eval": ("validation", "dev", "valid", "val", "eval", "test"),
     "test": ("test",),
@@ -40,7 +40,7 @@ def parquet_columns(path: Path) -> list[str]:
 
 
 def read_parquet(path: Path, choose: Any, *, rows_a_table: int | None = None) -> Iterator[RawTable]:
-    """The columns of a Parquet file that `choose` takes; `rows_a_table` as `read_delimited` has it.
+    """The columns of a Parquet file that `choose` selects; `rows_a_table` as in `read_delimited`.
 
     Raises:
         DataError: if it cannot be read.
@@ -66,13 +66,13 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 
 
 def load_saved(path: Path, split: str, part: str | None, suffixes: Sequence[str]) -> datasets.Dataset:
-    """A split of what `datasets` saved: `part` where it is named, else the likeliest for `split`.
+    """A split of a dataset saved by `datasets`: `part` if given, else the likeliest for `split`.
 
     Args:
         path: the folder.
-        split: as the recipe calls it.
-        part: as the dataset calls it.
-        suffixes: of single files that could be named instead, for the advice.
+        split: the recipe's name.
+        part: the dataset's name.
+        suffixes: of files that the advice may name instead.
 
     Raises:
         DataError: if there is none.
@@ -82,13 +82,13 @@ def load_saved(path: Path, split: str, part: str | None, suffixes: Sequence[str]
     if not any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
         if any(path.glob("shard-*.arrow")):
             raise DataError(
-                f"{path.absolute()} holds rows that `pkd annotate` made, which PatientTrainer learns from in Python. "
-                "Name the file that they were made from here; `pkd distill --output NAME` uses them again where they "
-                "lie in NAME.work/annotated/train, and `pkd run` in the run folder's annotated/train."
+                f"{path.absolute()} holds rows made by `pkd annotate`, for PatientTrainer in Python. Name the file "
+                "that they were made from; `pkd distill --output NAME` reuses them if they are in "
+                "NAME.work/annotated/train, and `pkd run` if they are in the run folder's annotated/train."
             )
         inside = sorted(file.name for file in path.iterdir() if file.suffix.lower() in suffixes)
         advice = f"Name one of its files: {', '.join(inside[:5])}." if inside else "Name a file."
-        raise DataError(f"{path.absolute()} is a folder, but none that `datasets` saved (save_to_disk). {advice}")
+        raise DataError(f"{path.absolute()} is a folder that `datasets` did not save (save_to_disk). {advice}")
     try:
         saved = datasets.load_from_disk(str(path))
     except Exception as error:
@@ -103,7 +103,7 @@ def load_saved(path: Path, split: str, part: str | None, suffixes: Sequence[str]
 
 
 def load_from_hub(name: str, split: str, part: str | None) -> datasets.Dataset:
-    """A split of a dataset of the hub, "owner/name" or "owner/name/config".
+    """A split of a hub dataset, "owner/name" or "owner/name/config".
 
     Raises:
         DataError: if it cannot be loaded.
@@ -113,7 +113,7 @@ def load_from_hub(name: str, split: str, part: str | None) -> datasets.Dataset:
     owner, dataset, *config = name.split("/")
     try:
         loaded = datasets.load_dataset(f"{owner}/{dataset}", *config, split=part)
-    except Exception as error:  # every kind of failure of the network, the hub and a repository's files
+    except Exception as error:  # the network, the hub and the files raise many types
         raise DataError(
             f"'{name}' is neither a file or folder here ({Path(name).absolute()}) nor can it be loaded from the hub: "
             f"{first_line(error).rstrip('.')}."
@@ -126,7 +126,7 @@ def _take_split(saved: datasets.DatasetDict, source: str, split: str, part: str 
 
 
 def choose_split(names: Sequence[str], source: str, split: str, part: str | None) -> str:
-    """Which of a dataset's splits is meant: `part` where it is named, else the likeliest for `split`.
+    """Choose one of a dataset's splits: `part` if given, else the likeliest for `split`.
 
     Raises:
         DataError: if there is none.
@@ -136,14 +136,14 @@ def choose_split(names: Sequence[str], source: str, split: str, part: str | None
         if name in names:
             return name
     raise DataError(
-        f"{source} has no split '{wanted[0]}'; its splits: {', '.join(names)}. Name one as {source}:{names[0]}."
+        f"{source} has no split '{wanted[0]}'; its splits: {', '.join(names)}. Name one, such as {source}:{names[0]}."
     )
 
 
 def raw_rows(rows: datasets.Dataset, choose: Any, source: str, begin: int = 0) -> RawTable:
-    """The columns of a dataset that `choose` takes; classes that it knows the names of are called by them.
+    """The columns of a dataset that `choose` selects; class ids become names if it has them.
 
-    `begin` is how many rows of the source come before these.
+    `begin`: number of rows of the source before these.
     """
     columns = choose(rows.column_names)
     wanted = list(columns.all)
@@ -158,7 +158,7 @@ def raw_rows(rows: datasets.Dataset, choose: Any, source: str, begin: int = 0) -
 
 
 def _with_names(values: pa.ChunkedArray, feature: Any, columns: Columns, source: str) -> pa.ChunkedArray | pa.Array:
-    """A label column by the names of its classes, by which labels are aligned, where its type knows them."""
+    """Replace class ids by class names, to which labels are matched, if the column's type has them."""
     import datasets
 
     one = getattr(feature, "feature", feature)  # a set of labels is a list of classes
@@ -171,13 +171,13 @@ def _with_names(values: pa.ChunkedArray, feature: Any, columns: Columns, source:
     names = [_class_name(one, value) for value in rows]
     numbers = [[str(first + number) for number in range(one.num_classes)] for first in (0, 1)]
     if columns.has_choices and one.names in numbers:
-        return values  # they number the choices in order, from 0 or from 1: the class is the place
+        return values  # the classes number the choices in order, from 0 or 1: the id is the position
     return pa.array(names, pa.string())
 
 
 def _class_name(feature: datasets.ClassLabel, value: int | None) -> str | None:
     if value is None or value < 0:
-        return None if value is None else str(value)  # the label of this row is hidden, or no one knows it
+        return None if value is None else str(value)  # the label is hidden or unknown
     return str(feature.int2str(int(value)))
 
 
@@ -199,7 +199,7 @@ def _of_table(table: pa.Table, columns: Columns, source: str, begin: int) -> Raw
 
 
 def _of_choices(table: pa.Table, columns: Columns, source: str, begin: int) -> RawTable:
-    """Questions with choices, in a list or a column each, as Parquet files, saved datasets and the hub hold them."""
+    """Questions with choices, as one list column or one column per choice."""
     if columns.choice_set:
         sides = (table.column(name).to_pylist() for name in columns.choice_set)
         held = [list(row) for row in zip(*sides, strict=True)]
@@ -212,8 +212,8 @@ def _of_choices(table: pa.Table, columns: Columns, source: str, begin: int) -> R
         listed = listed_choices(value)
         if listed is None:
             raise DataError(
-                f"{source}, row {row}: '{columns.choices or columns.choice_set[0]}' must be a list of two choices or "
-                "more, all texts."
+                f"{source}, row {row}: '{columns.choices or columns.choice_set[0]}' must be a list of two or more "
+                "choices, all texts."
             )
         choices.append(listed[0])
         labels.append(None if answer is None else read_answer(answer, listed[0], f"{source}, row {row}", listed[1]))

@@ -18,7 +18,7 @@ from pkd.data.outputs import outputs_of
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.projection import projected
 from pkd.distillation.terms import WEAK, Term, TermInputs, objective_of, rows_with, weighed, weighted
-from pkd.encoder.inference import ask_for_layers, cls_states_of, model_inputs
+from pkd.encoder.inference import request_layers, cls_states_of, model_inputs
 from pkd.encoder.shortcut import cls_only
 from pkd.errors import RecipeError
 from pkd.recipe.settings import LossSettings
@@ -223,7 +223,7 @@ def term_rows(
     `deviations`: [K, H], of the teacher's units, where states are compared by them.
     """
     student_layers = layer_map.student if layer_map else ()
-    output: Any = model(**model_inputs(inputs, model), **ask_for_layers(student_layers))
+    output: Any = model(**model_inputs(inputs, model), **request_layers(student_layers))
     cls_states = teacher_cls_states = None
     if student_layers:
         states = projected(model, cls_states_of(output.hidden_states, student_layers, len(inputs["labels"])))

@@ -82,7 +82,7 @@ def check_weights_are_used(name: str, model: PreTrainedModel, missing: set[str],
         )
 
 
-def of_use(model: PreTrainedModel, keys: set[str]) -> set[str]:
+def relevant_weights(model: PreTrainedModel, keys: set[str]) -> set[str]:
     """Those of a file's weights that no class of ours reads and that an answer may need; harmless ones are left out."""
     left_behind = family_of(model.config).pretrained_with
     return {key for key in keys if not key.startswith(left_behind) and not _HARMLESS.search(key)}

@@ -121,7 +121,7 @@ def longest_input(config: PretrainedConfig) -> int:
     return positions - (config.pad_token_id or 0) - 1 if family_of(config).padded_positions else positions
 
 
-def tells_texts_apart(config: PretrainedConfig) -> bool:
+def has_token_types(config: PretrainedConfig) -> bool:
     """Whether the model embeds a second token type, which marks the second text of a pair; RoBERTa's usually do not."""
     return family_of(config).token_types and getattr(config, "type_vocab_size", 0) >= 2
 

@@ -32,7 +32,7 @@ def model_source(name: str) -> ModelSource:
     return ModelSource(name, hub=True)
 
 
-def is_within_reach(name: str) -> bool:
+def is_reachable(name: str) -> bool:
     """Whether `name` is a folder here, lies in the hub's cache, or the hub answers at all."""
     from huggingface_hub import constants, get_session, try_to_load_from_cache
 
@@ -47,7 +47,7 @@ def is_within_reach(name: str) -> bool:
     return True
 
 
-def check_place(name: str, role: str) -> None:
+def check_model_name(name: str, role: str) -> None:
     """Check that `name` can be a model at all: a folder with a configuration, or a name that the hub may know.
 
     Raises:

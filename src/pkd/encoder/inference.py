@@ -17,7 +17,7 @@ from pkd.data.arrays import column_array
 from pkd.data.batches_by_length import batches_by_length, coarse_length, gpu_length
 from pkd.data.batching import Collator, TokenRows
 from pkd.data.tokenize import count_choices
-from pkd.encoder.families import longest_input, tells_texts_apart
+from pkd.encoder.families import longest_input, has_token_types
 from pkd.encoder.shortcut import cls_only
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def answer_rows(
         for indices in batches_by_length(tokens, most):
             computed = _few_sizes(indices, most // int(tokens[indices[0]])) if on_cpu else indices
             batch = collate(table.__getitems__(computed.tolist()))
-            output = model(**model_inputs(batch, model, model.device), **ask_for_layers(layers))
+            output = model(**model_inputs(batch, model, model.device), **request_layers(layers))
             logits.append(output.logits[: len(indices)].float().cpu())
             if layers:
                 of_batch = cls_states_of(output.hidden_states, layers, len(computed))
@@ -87,7 +87,7 @@ def answer_rows(
 
 def input_names(config: PretrainedConfig) -> tuple[str, ...]:
     """What a classifier's forward takes: token types only where it embeds more than one."""
-    return ("input_ids", "attention_mask", *([_TOKEN_TYPES] if tells_texts_apart(config) else []))
+    return ("input_ids", "attention_mask", *([_TOKEN_TYPES] if has_token_types(config) else []))
 
 
 def model_inputs(
@@ -105,14 +105,14 @@ def tokenizer_for(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) 
     A tokenizer gives them by its class or its settings, whatever the model beside it; with a second type the model
     would fail, in transformers' pipeline too.
     """
-    if _TOKEN_TYPES not in tokenizer.model_input_names or tells_texts_apart(config):
+    if _TOKEN_TYPES not in tokenizer.model_input_names or has_token_types(config):
         return tokenizer
     fitting = copy(tokenizer)
     fitting.model_input_names = [name for name in tokenizer.model_input_names if name != _TOKEN_TYPES]
     return fitting
 
 
-def ask_for_layers(layers: Sequence[int]) -> dict[str, list[int]]:
+def request_layers(layers: Sequence[int]) -> dict[str, list[int]]:
     """The argument that makes a forward return the hidden states of `layers`; nothing where none are wanted."""
     return {"output_hidden_states": list(layers)} if layers else {}
 

@@ -36,10 +36,10 @@ from pkd.encoder.check_model import (
     check_tokenizer,
     check_weights,
     check_weights_are_used,
-    of_use,
+    relevant_weights,
 )
 from pkd.encoder.families import family_of, longest_input
-from pkd.encoder.hub import check_place
+from pkd.encoder.hub import check_model_name
 from pkd.encoder.inference import tokenizer_for
 from pkd.encoder.weight_files import adapter_sentence, check_weight_files, has_adapter
 from pkd.errors import RecipeError, TeacherError
@@ -94,7 +94,7 @@ def load_teacher(name: AnyPath) -> LoadedClassifier:
     return loaded
 
 
-def saying(loaded: LoadedClassifier, outputs: Outputs) -> LoadedClassifier:
+def with_outputs(loaded: LoadedClassifier, outputs: Outputs) -> LoadedClassifier:
     """The classifier, its configuration saying what its outputs are; students made from it say the same.
 
     Args:
@@ -103,7 +103,7 @@ def saying(loaded: LoadedClassifier, outputs: Outputs) -> LoadedClassifier:
     """
     before = loaded.outputs
     same = (before.problem_type, before.output_names) == (outputs.problem_type, outputs.output_names)
-    if same and (before.is_said or len(before.output_names) > 1):  # of several outputs classes are what silence means
+    if same and (before.is_declared or len(before.output_names) > 1):  # of several outputs classes are what silence means
         return loaded
     for key, value in config_values(outputs).items():
         setattr(loaded.model.config, key, value)
@@ -191,7 +191,7 @@ def load_config(name: str, role: str = "encoder") -> PretrainedConfig:
     Raises:
         TeacherError: if it cannot be loaded or is of no family that works.
     """
-    check_place(name, role)
+    check_model_name(name, role)
     config: PretrainedConfig = _or_teacher_error(
         name, role, lambda: AutoConfig.from_pretrained(name, trust_remote_code=False)
     )
@@ -246,7 +246,7 @@ def _load(name: str, role: str, model_class: Any = None, **keywords: Any) -> Loa
     missing = {str(key) for key in info["missing_keys"]}
     check_encoder_is_whole(name, model, missing | {str(key) for key, *_ in info["mismatched_keys"]})
     if role == "teacher":
-        check_weights_are_used(name, model, missing, of_use(model, {str(key) for key in info["unexpected_keys"]}))
+        check_weights_are_used(name, model, missing, relevant_weights(model, {str(key) for key in info["unexpected_keys"]}))
     return LoadedClassifier(model, tokenizer, name)
 
 

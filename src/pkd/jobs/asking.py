@@ -15,7 +15,7 @@ from typing import Any
 
 from pkd.data.check_source import head_fault
 from pkd.data.sources import sources_of
-from pkd.encoder.hub import check_place
+from pkd.encoder.hub import check_model_name
 from pkd.errors import DataError, PKDError, RecipeError, ResourceError
 from pkd.jobs.lacking import is_installed, missing_gpu, missing_libraries, missing_trackers
 from pkd.jobs.origin import reading_of_run, recipe_of_run
@@ -405,7 +405,7 @@ def model_faults(path: Path, name: str, role: str) -> Iterator[Fault]:
     if not name:
         yield Fault(path, f"is empty; name the {role}, a folder or a hub name")
         return
-    yield from raised_by(lambda: check_place(name, role), path)
+    yield from raised_by(lambda: check_model_name(name, role), path)
     if role in ("classifier", "model") and graph_of(name) is not None and not is_installed("onnxruntime"):
         yield Fault(
             path, f"{name} is run by ONNX Runtime, which is not installed: pip install 'pkd[serve]'", whole=True

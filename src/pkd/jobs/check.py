@@ -25,7 +25,7 @@ from pkd.distillation.plan import StudentPlan, plan_students, training_of
 from pkd.distillation.terms import describe_objective
 from pkd.encoder.families import depth_of
 from pkd.encoder.inference import answer_rows
-from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_teacher, saying
+from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_teacher, with_outputs
 from pkd.errors import TeacherError
 from pkd.evaluation.skill import measure_skill
 from pkd.jobs import asking
@@ -139,7 +139,7 @@ def _check(recipe: Recipe) -> CheckResult:
         teacher = load_teacher(recipe.teacher.model)
         check_max_length(teacher.model.config, recipe.data.max_length)
         examples = load_examples(recipe.data, teacher=teacher.outputs, seed=recipe.seed)
-        teacher = saying(teacher, examples.outputs)
+        teacher = with_outputs(teacher, examples.outputs)
         recipe = settle(recipe, examples, teacher.model.config)
     else:
         examples = load_examples(recipe.data, seed=recipe.seed)

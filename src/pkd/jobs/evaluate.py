@@ -17,7 +17,7 @@ from pkd import progress
 from pkd.data.arrays import column_values
 from pkd.data.examples import Examples, load_examples
 from pkd.data.labels import label_array
-from pkd.data.outputs import Outputs, as_problem, order_of, said_by_user
+from pkd.data.outputs import Outputs, as_problem, order_of, with_settings
 from pkd.data.tokenize import encode, text_columns
 from pkd.encoder.inference import answer_rows
 from pkd.encoder.load import LoadedClassifier
@@ -220,8 +220,8 @@ def _order_of(name: str, outputs: Outputs, first: str, of_first: Outputs, recipe
     Raises:
         TeacherError: if the model has learned something else, or other classes.
     """
-    outputs = of_first if name == first else said_by_user(outputs, recipe.data)
-    if not outputs.is_said and len(outputs.output_names) == len(of_first.output_names):
+    outputs = of_first if name == first else with_settings(outputs, recipe.data)
+    if not outputs.is_declared and len(outputs.output_names) == len(of_first.output_names):
         outputs = as_problem(outputs, of_first.problem_type)
     if outputs.kind is not of_first.kind:
         raise TeacherError(

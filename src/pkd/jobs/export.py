@@ -18,7 +18,7 @@ from pkd.data.outputs import Outputs
 from pkd.data.sources import read_split
 from pkd.data.tokenize import fingerprint_rows, rows_as_texts
 from pkd.encoder.families import depth_of
-from pkd.encoder.load import LoadedClassifier, load_teacher, saying
+from pkd.encoder.load import LoadedClassifier, load_teacher, with_outputs
 from pkd.encoder.parameters import parameters_of
 from pkd.errors import DataError, TeacherError
 from pkd.jobs import asking
@@ -124,7 +124,7 @@ def _export(
     loaded = load_teacher(model)
     measured = None if measured_on is None else _texts_of(measured_on, loaded)
     if measured is not None:
-        loaded = saying(loaded, measured.outputs)
+        loaded = with_outputs(loaded, measured.outputs)
     inputs = {
         "model": loaded.fingerprints,
         "max_length": max_length_of(loaded),

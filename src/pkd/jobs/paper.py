@@ -12,7 +12,7 @@ from typing import Any
 from pkd import progress
 from pkd.data.demo import demo_encoder_folder
 from pkd.encoder.families import depth_of
-from pkd.encoder.hub import is_within_reach
+from pkd.encoder.hub import is_reachable
 from pkd.encoder.load import load_config
 from pkd.errors import ResourceError, TeacherError
 from pkd.jobs import asking_without_keys
@@ -164,7 +164,7 @@ def _teacher(table: str, given: str | None) -> Encoder:
     if given is not None:
         return Encoder(given, load_config(given))
     name = table_recipe(table).teacher.model
-    if is_within_reach(name):
+    if is_reachable(name):
         return Encoder(name, load_config(name))
     try:
         folder = str(demo_encoder_folder())

@@ -18,7 +18,7 @@ from pkd.data.labels import label_array
 from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import StudentPlan, plan_controls, plan_students
 from pkd.encoder.families import depth_of
-from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_teacher, saying
+from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_teacher, with_outputs
 from pkd.errors import DataError, RecipeError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
@@ -150,7 +150,7 @@ def prepare(
         check_max_length(teacher.model.config, recipe.data.max_length)
         _patient_layers(variants, depth_of(teacher.model.config))
         examples = load_examples(recipe.data, teacher=teacher.outputs, seed=recipe.seed)
-        teacher = saying(teacher, examples.outputs)
+        teacher = with_outputs(teacher, examples.outputs)
         recipe = settle(recipe, examples, teacher.model.config)
         _announce(recipe, examples, depth_of(teacher.model.config), later)
     else:

@@ -33,7 +33,7 @@ from pkd.storage.seal import (
     refuse_other_schema,
     seal,
     set_aside,
-    sweep_leftovers,
+    remove_leftovers,
     unseal,
     was_set_aside,
     write_json,
@@ -174,7 +174,7 @@ def _prepare(
     if _resumes(partial, sealed, inputs, overwrite):
         status = "resumed"
         progress.note(f"going on with {folder}")
-        sweep_leftovers(partial)
+        remove_leftovers(partial)
     partial.mkdir(parents=True, exist_ok=True)
     write_json(partial / _INPUTS, dict(inputs))
     unseal(partial)  # of a folder that is to be repaired, or was sealed and damaged before it got its name
@@ -297,7 +297,7 @@ def _make_way(
 
 def _is_empty(partial: Path) -> bool:
     """Whether a stage left nothing that took it time: what it was to be made from, and what is half written."""
-    sweep_leftovers(partial)
+    remove_leftovers(partial)
     unsealed = [path for path in partial.glob(SCRATCH) if not (path / MANIFEST).is_file()]
     return all(path.name == _INPUTS or path in unsealed for path in partial.iterdir())
 
@@ -311,7 +311,7 @@ def _resumes(partial: Path, sealed: Manifest | None, inputs: Mapping[str, Any], 
     except (OSError, ValueError, RecursionError):
         begun_with = sealed.inputs if sealed else None
     if not isinstance(begun_with, dict):  # stopped before it wrote down what it is made from, or damaged since
-        sweep_leftovers(partial)
+        remove_leftovers(partial)
         if any(partial.iterdir()):
             aside = set_aside(partial, "damaged")
             progress.warn(f"{partial} does not say what it is made from; it is now {aside.name}, and is begun anew.")

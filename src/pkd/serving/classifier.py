@@ -15,7 +15,7 @@ import numpy as np
 
 from pkd.data.batches_by_length import batches_by_length
 from pkd.data.choices import Question, choice_names
-from pkd.encoder.hub import check_place
+from pkd.encoder.hub import check_model_name
 from pkd.errors import DataError
 from pkd.recipe.places import AnyPath, path_text
 from pkd.serving.limits import check_threads
@@ -93,7 +93,7 @@ class Classifier:
         check_threads(threads)
         if graph_of(folder) is not None:
             return cls(load_onnx(folder, device, threads))
-        check_place(folder, "classifier")  # said before the heavy libraries are loaded
+        check_model_name(folder, "classifier")  # said before the heavy libraries are loaded
         from pkd.serving.torch_model import load_torch
 
         return cls(load_torch(folder, device, threads))

@@ -200,7 +200,7 @@ def find_damage(folder: Path, manifest: Manifest, *, deep: bool) -> list[Damage]
     return damage
 
 
-def sweep_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path) -> None:
     """Remove files that a killed process left half written; whole ones never have such names."""
     for pattern in _LEFTOVERS:
         for path in folder.glob(pattern):

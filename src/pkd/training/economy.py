@@ -36,11 +36,11 @@ class EconomicalTrainer(ResumableTrainer):
         self, resume_from_checkpoint: Any = None, trial: Any = None, ignore_keys_for_eval: list[str] | None = None
     ) -> TrainOutput:
         """Train, computing only what reaches the loss; a second call starts with a new optimiser."""
-        with self._only_what_reaches_the_loss():
+        with self._without_wasted_work():
             return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
 
     @contextlib.contextmanager
-    def _only_what_reaches_the_loss(self) -> Iterator[None]:
+    def _without_wasted_work(self) -> Iterator[None]:
         with cls_only(self.model):
             if not self._makes_adamw:
                 yield
