@@ -17,7 +17,7 @@ from pkd.data.batches_by_length import batches_by_length
 from pkd.data.batching import Collator, TokenRows
 from pkd.data.tokenize import encode
 from pkd.distillation.annotation import annotate_rows
-from pkd.encoder.inference import TOKENS_PER_BATCH, request_layers, model_inputs
+from pkd.encoder.inference import TOKENS_PER_BATCH, model_inputs, request_layers
 from pkd.encoder.shortcut import cls_only
 from pkd.training.hardware import autocast_dtype, keep_freed_memory, resolve_device
 

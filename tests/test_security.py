@@ -147,7 +147,7 @@ def test_code_in_a_models_folder_is_refused_and_not_run(tmp_path: Path) -> None:
     config = json.loads((tmp_path / "teacher" / "config.json").read_text())
     config |= {"auto_map": {"AutoConfig": "evil.Evil", "AutoModelForSequenceClassification": "evil.Evil"}}
     (tmp_path / "teacher" / "config.json").write_text(json.dumps({**config, "model_type": "evil"}))
-    with pytest.raises(TeacherError, match="code of its own, which pkd never runs"):
+    with pytest.raises(TeacherError, match="its own code, which pkd never runs"):
         load_teacher(str(tmp_path / "teacher"))
     assert not (tmp_path / "mark").exists()
 
@@ -165,7 +165,7 @@ def test_attention_from_elsewhere_is_refused_or_passed_over(
     if key == "_attn_implementation_internal":
         assert load_teacher(str(tmp_path / "teacher")).model.config._attn_implementation == "sdpa"
     else:
-        with pytest.raises(TeacherError, match=r"asks for the attention .* pkd runs no code of a model's own"):
+        with pytest.raises(TeacherError, match=r"sets the attention .* pkd does not run a model's own code"):
             load_teacher(str(tmp_path / "teacher"))
 
 

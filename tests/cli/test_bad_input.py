@@ -456,7 +456,7 @@ def code_of_its_own(workspace: Path, folder: Path) -> Path:
         case(lambda workspace, folder: folder, ["does not exist", "folder of a saved teacher or a hub name"],
              id="C53-no-such-folder"),
         case(lambda workspace, folder: "someone/else", ["someone/else", "HF_HUB_OFFLINE is set"], id="C53-offline"),
-        case(code_of_its_own, ["needs code of its own, which pkd never runs"], id="C55-remote-code"),
+        case(code_of_its_own, ["needs its own code, which pkd never runs"], id="C55-remote-code"),
     ],
 )  # fmt: skip
 def test_a_teacher_that_cannot_teach_ends_with_4_before_the_files_are_read(

@@ -1,4 +1,4 @@
-"""Which files a model is read from: each other form, and each that is not whole, is told by its name."""
+"""Which files a model is read from: any other format, and an incomplete file, is named."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ NOT_WHOLE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a lost part": (
         lambda folder: split(folder)[1].unlink(),
-        r"is not whole: model-00002-of-00002\.safetensors is missing, 1 of 2 files of weights that model\.safetensors\."
+        r"is incomplete: model-00002-of-00002\.safetensors is missing, 1 of 2 weight files that model\.safetensors\."
         r"index\.json names",
     ),
     "an empty part": (lambda folder: split(folder)[0].write_bytes(b""), r"model-00001-of-00002\.safetensors is empty"),

@@ -18,7 +18,7 @@ from pkd.data.outputs import outputs_of
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.projection import projected
 from pkd.distillation.terms import WEAK, Term, TermInputs, objective_of, rows_with, weighed, weighted
-from pkd.encoder.inference import request_layers, cls_states_of, model_inputs
+from pkd.encoder.inference import cls_states_of, model_inputs, request_layers
 from pkd.encoder.shortcut import cls_only
 from pkd.errors import RecipeError
 from pkd.recipe.settings import LossSettings

@@ -1,1 +1,1 @@
-"""A BERT-like classifier: its layers and its [CLS]."""
+"""BERT-like classifiers: loading, layers and [CLS] states."""

@@ -1,6 +1,6 @@
-"""What a model must be to be used at all: faults that transformers loads without a word, and that end badly later.
+"""Check a model for faults that transformers loads silently and that fail later.
 
-Every check raises a TeacherError that names the model and says what to do.
+Every check raises a TeacherError that names the model and what to do.
 """
 
 from __future__ import annotations
@@ -15,49 +15,49 @@ from pkd.data.batches_by_length import LEAST_LENGTH
 from pkd.encoder.families import depth_of, family_of
 from pkd.errors import TeacherError
 
-# attention whose code is torch's or transformers' own; the code of others is fetched where it is not installed
+# attention implemented by torch or transformers; transformers downloads the code of any other
 ATTENTION = ("sdpa", "eager", "flex_attention")
-# counted anew wherever a model is built, or read by a loss alone
+# recomputed whenever a model is built, or read only by a loss
 _HARMLESS = re.compile(
     r"(^|\.)(position_ids|token_type_ids|inv_freq)$|(^|\.)(loss|loss_fct|loss_fn|criterion|class_weights?|pos_weight)(\.|$)"
 )
-_MOST_LAYERS = 1000  # far more than any encoder has; building them would take hours before the weights are missed
+_MOST_LAYERS = 1000  # far more than any encoder has; building more takes hours before the weights are missed
 
 
 def check_attention(name: str, config: PretrainedConfig) -> None:
-    """Refuse a configuration that asks for another attention: transformers would download its code and run it."""
+    """Refuse a configuration with another attention: transformers would download its code and run it."""
     asked: Any = config._attn_implementation
     if asked is not None and asked not in ATTENTION:
         raise TeacherError(
-            f"{name}: its config.json asks for the attention {asked!r}; pkd runs no code of a model's own, only "
-            f"{', '.join(ATTENTION)}. Take the key out of config.json."
+            f"{name}: its config.json sets the attention {asked!r}; pkd does not run a model's own code, only "
+            f"{', '.join(ATTENTION)}. Remove the key from config.json."
         )
 
 
 def check_numbers(name: str, config: PretrainedConfig) -> None:
-    """Refuse numbers that transformers takes and that end in a crash, an endless wait or NaN later."""
+    """Refuse numbers that transformers accepts but that later cause a crash, an endless wait or NaN."""
     depth, pad = family_of(config).depth, config.pad_token_id
     wrong = [key for key, value in config.to_dict().items() if isinstance(value, float) and not math.isfinite(value)]
     wrong += [depth] * (not 1 <= depth_of(config) <= _MOST_LAYERS)
     wrong += ["pad_token_id"] * (pad is not None and pad < 0)
     if wrong:
-        told = ", ".join(f"{key} {getattr(config, key)}" for key in wrong)
-        raise TeacherError(f"{name}: its config.json has {told}, which no model can have. Mend it, or save it again.")
+        found = ", ".join(f"{key} {getattr(config, key)}" for key in wrong)
+        raise TeacherError(f"{name}: its config.json has {found}, which no model can have. Fix it, or save it again.")
 
 
 def check_encoder_is_whole(name: str, model: PreTrainedModel, absent: set[str]) -> None:
-    """Refuse weights of another architecture: the library would draw the encoder anew and only log it."""
+    """Refuse weights of another architecture: transformers would initialise the encoder at random and only log it."""
     prefix = f"{model.base_model_prefix}."
     if of_encoder := sorted(key for key in absent if key.startswith(prefix) and ".pooler." not in key):
         raise TeacherError(
             f"{name} does not fit its config.json (model_type {model.config.model_type}): {len(of_encoder)} weights of "
-            f"the encoder are not saved, or in another shape, among them {of_encoder[0]}. Take the folder that "
+            f"the encoder are missing or have another shape, among them {of_encoder[0]}. Use the folder that "
             "`save_pretrained` made of the whole model."
         )
 
 
 def check_weights_are_used(name: str, model: PreTrainedModel, missing: set[str], unused: set[str]) -> None:
-    """Refuse a teacher that was saved with other weights than its class reads: its answers would be another model's."""
+    """Refuse a teacher saved with other weights than its class reads: its logits would be another model's."""
     kind = type(model).__name__
     if any(".lora_" in key or ".base_layer." in key for key in unused):
         raise TeacherError(
@@ -66,24 +66,24 @@ def check_weights_are_used(name: str, model: PreTrainedModel, missing: set[str],
         )
     if unused and missing:
         raise TeacherError(
-            f"{name} has a head of its own ({_few(unused)}), and not that of {kind} ({_few(missing)}). pkd runs no "
-            "code of a model's own; fine-tune its encoder with a head of transformers (`pkd finetune`)."
+            f"{name} has its own head ({_few(unused)}), not that of {kind} ({_few(missing)}). pkd does not run a "
+            "model's own code; fine-tune its encoder with a head of transformers (`pkd finetune`)."
         )
     if unused:
         raise TeacherError(
-            f"{name} is saved with weights that {kind} does not use: {_few(unused)}. Without them it does not give the "
-            "answers that it was trained for, and pkd runs no code of a model's own; fine-tune its encoder with a head "
-            "of transformers (`pkd finetune`), or save the model without them if nothing needs them."
+            f"{name} is saved with weights that {kind} does not use: {_few(unused)}. Without them it does not predict "
+            "as it was trained to, and pkd does not run a model's own code; fine-tune its encoder with a head of "
+            "transformers (`pkd finetune`), or save the model without them if nothing needs them."
         )
     if missing:
         raise TeacherError(
             f"{name} is not fine-tuned: its classification head ({_few(missing)}) is not among the saved weights. "
-            "Fine-tune it first (`pkd finetune`), or in a recipe give teacher.finetune."
+            "Fine-tune it first (`pkd finetune`), or set teacher.finetune in a recipe."
         )
 
 
 def relevant_weights(model: PreTrainedModel, keys: set[str]) -> set[str]:
-    """Those of a file's weights that no class of ours reads and that an answer may need; harmless ones are left out."""
+    """The unread weights that the logits may depend on: `keys` without the harmless ones."""
     left_behind = family_of(model.config).pretrained_with
     return {key for key in keys if not key.startswith(left_behind) and not _HARMLESS.search(key)}
 
@@ -94,11 +94,11 @@ def _few(keys: set[str]) -> str:
 
 
 def check_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse a tokenizer that gives every text the same answer, or one from another position than [CLS]."""
-    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):  # what transformers makes where it finds none
+    """Refuse a tokenizer without a vocabulary, or one that does not put [CLS] first."""
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):  # transformers builds this if none is saved
         raise TeacherError(
-            f"{name} has no tokenizer: no vocabulary is saved beside the model (tokenizer.json, vocab.txt or like). "
-            "Save the tokenizer that the model was trained with into the same place (`tokenizer.save_pretrained`)."
+            f"{name} has no tokenizer: no vocabulary is saved beside the model (tokenizer.json, vocab.txt or similar). "
+            "Save the tokenizer that the model was trained with into the same folder (`tokenizer.save_pretrained`)."
         )
     longest: Any = tokenizer.model_max_length
     if not isinstance(longest, int) or longest < LEAST_LENGTH:
@@ -115,7 +115,7 @@ def check_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def check_weights(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse weights that are damaged, and those of fewer word pieces than the tokenizer has."""
+    """Refuse weights that are not finite, and embeddings of fewer word pieces than the tokenizer has."""
     rows: int = model.get_input_embeddings().num_embeddings  # type: ignore[assignment]
     if len(tokenizer) > rows:
         raise TeacherError(
@@ -125,5 +125,5 @@ def check_weights(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokeni
     for key, tensor in model.state_dict().items():
         if not tensor.is_floating_point() or not tensor.numel():
             continue
-        if not all(map(math.isfinite, tensor.aminmax())):  # NaN goes through; twenty times as fast as isfinite
+        if not all(map(math.isfinite, tensor.aminmax())):  # aminmax propagates NaN; 20 times as fast
             raise TeacherError(f"{name}: the weights {key} hold values that are not finite. The model is damaged.")

@@ -1,6 +1,6 @@
-"""Where each architecture keeps its layers, and what its configuration calls them.
+"""The table of architectures: where their layers are, and the configuration's names.
 
-A new encoder is one line in the table, if its layers are a plain list and its head reads the first position.
+A new encoder is one entry, if its layers are a plain list and its head reads the first position.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class Family:
     """One architecture.
 
     Attributes:
-        layers: path of the list of layers, from the classifier.
-        depth: the configuration's name for their number.
-        bert_layer: whether a layer is built as BERT's, which the [CLS] shortcut relies on.
-        padded_positions: whether positions are counted from behind the padding token's, as RoBERTa does.
-        token_types: whether its embeddings have token types, as many as `type_vocab_size`.
-        pretrained_with: how weights are called that its pretraining leaves behind and a classifier has no use for.
+        layers: attribute path from the classifier to its list of layers.
+        depth: the configuration key of their number.
+        bert_layer: whether its layers are built like BERT's, which the [CLS] shortcut needs.
+        padded_positions: whether position ids begin after the padding token's, as in RoBERTa.
+        token_types: whether it embeds token types, `type_vocab_size` of them.
+        pretrained_with: name prefixes of pretraining weights that a classifier does not need.
     """
 
     layers: str
@@ -91,19 +91,18 @@ def family_of(config: PretrainedConfig) -> Family:
         raise TeacherError(f"A {kind} model cannot be distilled patiently: {_REFUSED[kind]}. {_known()}")
     if kind not in FAMILIES:
         raise TeacherError(
-            f"A {kind} model is not one whose layers pkd knows; a BERT-like encoder with a classification head is "
-            f"needed. {_known()}"
+            f"pkd does not support {kind} models; a BERT-like encoder with a classification head is needed. {_known()}"
         )
     if kind == "modernbert" and getattr(config, "classifier_pooling", "cls") != "cls":
         raise TeacherError(
             f"This ModernBERT's head pools over all positions (classifier_pooling is {config.classifier_pooling!r}), "
-            "so there is no [CLS] state to be patient about. Fine-tune it with classifier_pooling='cls'."
+            "so there is no [CLS] state to distill. Fine-tune it with classifier_pooling='cls'."
         )
     return FAMILIES[kind]
 
 
 def depth_of(config: PretrainedConfig) -> int:
-    """How many layers the model has."""
+    """The number of layers."""
     depth: int = getattr(config, family_of(config).depth)
     return depth
 
@@ -116,13 +115,13 @@ def layers_of(model: PreTrainedModel) -> nn.ModuleList:
 
 
 def longest_input(config: PretrainedConfig) -> int:
-    """How many word pieces the model's position embeddings reach."""
+    """The maximum number of word pieces, by the model's position embeddings."""
     positions: int = config.max_position_embeddings
     return positions - (config.pad_token_id or 0) - 1 if family_of(config).padded_positions else positions
 
 
 def has_token_types(config: PretrainedConfig) -> bool:
-    """Whether the model embeds a second token type, which marks the second text of a pair; RoBERTa's usually do not."""
+    """Whether the model embeds a second token type, for the second text of a pair; RoBERTa models usually do not."""
     return family_of(config).token_types and getattr(config, "type_vocab_size", 0) >= 2
 
 
@@ -130,7 +129,7 @@ def cut_config(config: PretrainedConfig, start: Sequence[int]) -> PretrainedConf
     """The configuration of a student that has the teacher's layers `start`, counted from 1.
 
     Raises:
-        TeacherError: if the architecture cannot do without one of the layers left out.
+        TeacherError: if the architecture needs one of the omitted layers.
     """
     cut: Any = copy.deepcopy(config)
     setattr(cut, family_of(config).depth, len(start))
@@ -146,4 +145,4 @@ def cut_config(config: PretrainedConfig, start: Sequence[int]) -> PretrainedConf
 
 
 def _known() -> str:
-    return f"Families that work: {', '.join(FAMILIES)}."
+    return f"Supported families: {', '.join(FAMILIES)}."

@@ -1,4 +1,4 @@
-"""Where a model is looked for: a folder here, or the hub, whose client tries for half a minute before it gives up."""
+"""Locate a model: a local folder or the hub, whose client retries for half a minute before it gives up."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _SECONDS = 4.0
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a model came from, as it may be told to anybody.
+    """Where a model came from, without local paths, so that it can be published.
 
     Attributes:
-        name: the hub's name of it, or the last part of its folder's path.
-        hub: whether it is the hub's; decided when it was loaded, for a folder may be gone later.
+        name: the hub name, or the last component of its folder's path.
+        hub: whether it is from the hub; recorded at loading, because the folder may be gone later.
     """
 
     name: str
@@ -26,14 +26,14 @@ class ModelSource:
 
 
 def model_source(name: str) -> ModelSource:
-    """The source of a model that was loaded by this name: a folder wins over the hub, as it does for transformers."""
+    """The source of a model loaded by this name; a folder takes precedence over the hub, as in transformers."""
     if Path(name).exists():
         return ModelSource(Path(os.path.abspath(name)).name, hub=False)  # noqa: PTH100 - `resolve` follows links
     return ModelSource(name, hub=True)
 
 
 def is_reachable(name: str) -> bool:
-    """Whether `name` is a folder here, lies in the hub's cache, or the hub answers at all."""
+    """Whether `name` is a local path, is in the hub's cache, or the hub is reachable."""
     from huggingface_hub import constants, get_session, try_to_load_from_cache
 
     if Path(name).exists() or isinstance(try_to_load_from_cache(name, "config.json"), str):
@@ -42,17 +42,17 @@ def is_reachable(name: str) -> bool:
         return False
     try:
         get_session().head(constants.ENDPOINT, timeout=_SECONDS)
-    except Exception:  # whatever stands between here and the hub, the answer is no
+    except Exception:  # any failure of the network means no
         return False
     return True
 
 
 def check_model_name(name: str, role: str) -> None:
-    """Check that `name` can be a model at all: a folder with a configuration, or a name that the hub may know.
+    """Check that `name` can be a model: a folder with a configuration, or a possible hub name.
 
     Raises:
         RecipeError: if it is empty.
-        TeacherError: if it is a path where no saved model lies.
+        TeacherError: if it is a path without a saved model.
     """
     if not name:
         raise RecipeError(f"No {role} is named. Give a folder or a hub name.")

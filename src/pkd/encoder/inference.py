@@ -1,4 +1,4 @@
-"""Rows in, logits and [CLS] states out: batched by length, put back in order, no dropout, no gradient."""
+"""Compute logits and [CLS] states of rows: batched by length, in the order of the rows, no dropout, no gradient."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pkd.data.arrays import column_array
 from pkd.data.batches_by_length import batches_by_length, coarse_length, gpu_length
 from pkd.data.batching import Collator, TokenRows
 from pkd.data.tokenize import count_choices
-from pkd.encoder.families import longest_input, has_token_types
+from pkd.encoder.families import has_token_types, longest_input
 from pkd.encoder.shortcut import cls_only
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
 
 @dataclass(frozen=True)
 class Answers:
-    """What a classifier says of N rows: logits [N, C] and, of K layers asked for, [CLS] states [N, K, H]; float32.
+    """A classifier's logits [N, C] of N rows, and the [CLS] states [N, K, H] of the K requested layers; float32.
 
-    Of a multiple choice C is the number of choices, and a layer's state those of all choices, [N, K, C · H].
+    For multiple choice, C is the number of choices, and a layer's states are those of all choices, [N, K, C · H].
     """
 
     logits: np.ndarray
@@ -47,14 +47,14 @@ def answer_rows(
     autocast_dtype: torch.dtype | None = None,
     on_batch: Callable[[int], None] | None = None,
 ) -> Answers:
-    """Let a classifier answer every encoded row, in the order of the rows.
+    """Run a classifier on every encoded row, in the order of the rows.
 
     Args:
-        model: a classifier; it is left in the mode it was in.
+        model: a classifier; its training mode is restored.
         rows: with `input_ids` and `length`.
-        layers: whose [CLS] states to return, counted from 1.
-        autocast_dtype: compute matrix products in this type; None computes in the weights' own.
-        on_batch: called with the number of rows of each finished batch.
+        layers: the layers whose [CLS] states to return, counted from 1.
+        autocast_dtype: the type of matrix products; None uses the weights' own.
+        on_batch: called after each batch with its size.
     """
     if len(rows) == 0:
         several = "choice_lengths" in rows.column_names
@@ -86,24 +86,23 @@ def answer_rows(
 
 
 def input_names(config: PretrainedConfig) -> tuple[str, ...]:
-    """What a classifier's forward takes: token types only where it embeds more than one."""
+    """The inputs of a classifier's forward; token types only if it embeds more than one."""
     return ("input_ids", "attention_mask", *([_TOKEN_TYPES] if has_token_types(config) else []))
 
 
 def model_inputs(
     batch: dict[str, torch.Tensor], model: nn.Module, device: torch.device | None = None
 ) -> dict[str, torch.Tensor]:
-    """The part of a batch that the forward of a classifier, wrapped for several devices or not, takes."""
+    """The columns of a batch that a classifier's forward takes; the model may be wrapped for several devices."""
     whole: Any = model
     config = whole.config if hasattr(whole, "config") else whole.module.config
     return {name: batch[name].to(device) for name in input_names(config) if name in batch}
 
 
 def tokenizer_for(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """The tokenizer, giving what the model takes: a copy without token types where it embeds but one.
+    """The tokenizer, or a copy that returns no token types if the model embeds only one.
 
-    A tokenizer gives them by its class or its settings, whatever the model beside it; with a second type the model
-    would fail, in transformers' pipeline too.
+    A tokenizer returns them whatever the model; a second type would make the model fail, in transformers' pipeline too.
     """
     if _TOKEN_TYPES not in tokenizer.model_input_names or has_token_types(config):
         return tokenizer
@@ -113,12 +112,12 @@ def tokenizer_for(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) 
 
 
 def request_layers(layers: Sequence[int]) -> dict[str, list[int]]:
-    """The argument that makes a forward return the hidden states of `layers`; nothing where none are wanted."""
+    """The keyword that makes a forward return the hidden states of `layers`; empty without layers."""
     return {"output_hidden_states": list(layers)} if layers else {}
 
 
 def cls_states_of(hidden_states: Sequence[torch.Tensor], layers: Sequence[int], rows: int) -> torch.Tensor:
-    """The [CLS] states of `layers` in float32, [B, K, H], or of a multiple choice of N [B, K, N, H].
+    """The [CLS] states of `layers` in float32: [B, K, H], or [B, K, N, H] for N choices.
 
     Args:
         hidden_states: a tuple of [B, L, H] or [B · N, L, H] that begins with the embeddings.
@@ -132,17 +131,16 @@ def cls_states_of(hidden_states: Sequence[torch.Tensor], layers: Sequence[int], 
 
 
 def _padded_lengths(longest: int, positions: int, on_cpu: bool) -> np.ndarray:
-    """[longest + 1] the length to which a batch is padded whose longest row is of the length that is the index.
+    """Table [longest + 1]: longest length in a batch -> padded length.
 
-    On the CPU torch keeps code that it made for each shape of a batch, 1 to 2 MB each in bfloat16, so few shapes keep
-    the memory flat.
+    On the CPU torch caches code for each batch shape, 1 to 2 MB each in bfloat16, so few shapes keep memory flat.
     """
     round_length = coarse_length if on_cpu else gpu_length
     return np.array([round_length(length, positions) for length in range(longest + 1)])
 
 
 def _few_sizes(indices: np.ndarray, full: int) -> np.ndarray:
-    """A batch, its last row repeated up to a power of two or a full batch: for few shapes too."""
+    """Repeat a batch's last row up to a power of two or a full batch, which also keeps the shapes few."""
     count = min(full, 1 << (len(indices) - 1).bit_length())
     return np.pad(indices, (0, max(0, count - len(indices))), mode="edge")
 

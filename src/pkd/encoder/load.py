@@ -1,6 +1,6 @@
-"""What makes a model a usable teacher: checked at the door, before any row is read through it.
+"""Load models, and check that they can be teachers or students before any row is processed.
 
-Loading is done here and nowhere else: float32 whatever the file holds, safetensors only, never remote code.
+All loading happens here: always float32, safetensors only, never remote code.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ from pkd.recipe.places import AnyPath, path_text
 from pkd.recipe.spelling import named
 from pkd.storage.fingerprint import fingerprint
 
-_NO_ADAPTER = ".none"  # where no adapter lies: peft, where it is installed, would put one on the full weights
+_NO_ADAPTER = ".none"  # a folder without adapters: peft, if installed, would apply one to the full weights
 _NOT_WEIGHTS = ("_name_or_path", "transformers_version", "torch_dtype", "dtype")
 _NAMES = ("id2label", "label2id", "problem_type", "architectures")  # what a head is for, not how it computes
-_bars = threading.RLock()  # else of two threads the second would put back the first one's hook, for good
+_bars = threading.RLock()  # without it one of two threads would restore the other's hook for good
 
 
 @dataclass(frozen=True)
 class LoadedClassifier:
-    """A classifier and its tokenizer, with the name it was loaded by."""
+    """A classifier, its tokenizer, and the name it was loaded by."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -68,12 +68,12 @@ class LoadedClassifier:
 
     @cached_property
     def outputs(self) -> Outputs:
-        """What its head answers."""
+        """The outputs of its head."""
         return outputs_of(self.model.config)
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
-        """Of the model and of its tokenizer as they were when first asked for: hashing all weights takes its time."""
+        """The fingerprints of model and tokenizer; cached, because hashing all weights is slow."""
         return {"model": fingerprint_model(self.model), "tokenizer": fingerprint_tokenizer(self.tokenizer)}
 
 
@@ -81,29 +81,28 @@ def load_teacher(name: AnyPath) -> LoadedClassifier:
     """Load a fine-tuned classifier from a folder or the hub.
 
     Raises:
-        TeacherError: if it cannot be loaded, has no trained head, or is of no family that works.
+        TeacherError: if it cannot be loaded, has no trained head, or its family is not supported.
     """
     name = path_text(name, "teacher")
     loaded = _load(name, "teacher")
     outputs, count = loaded.outputs, int(loaded.model.config.num_labels or 0)
     if outputs.kind.has_scores and count != 1:
         raise TeacherError(
-            f"{name} has {count} output(s) and problem_type regression: a model of scores has one. Mend its "
-            "config.json."
+            f"{name} has {count} output(s) and problem_type regression, which has one output. Correct its config.json."
         )
     return loaded
 
 
 def with_outputs(loaded: LoadedClassifier, outputs: Outputs) -> LoadedClassifier:
-    """The classifier, its configuration saying what its outputs are; students made from it say the same.
+    """Write `outputs` into the classifier's configuration, which its students inherit.
 
     Args:
-        loaded: whose configuration may leave open what its head answers, or have no names.
-        outputs: what it answers, as the examples settled it.
+        loaded: a classifier whose configuration may lack the kind of problem or class names.
+        outputs: its outputs, as settled by the examples.
     """
     before = loaded.outputs
     same = (before.problem_type, before.output_names) == (outputs.problem_type, outputs.output_names)
-    if same and (before.is_declared or len(before.output_names) > 1):  # of several outputs classes are what silence means
+    if same and (before.is_declared or len(before.output_names) > 1):  # several outputs: classes by default
         return loaded
     for key, value in config_values(outputs).items():
         setattr(loaded.model.config, key, value)
@@ -114,7 +113,7 @@ def load_pretrained(name: str, outputs: Outputs, **config: Any) -> LoadedClassif
     """Load a pretrained encoder and put a new head for `outputs` on it; `config` overrides its configuration.
 
     Raises:
-        TeacherError: if it cannot be loaded or is of no family that works.
+        TeacherError: if it cannot be loaded or its family is not supported.
     """
     return _load(
         name,
@@ -128,7 +127,7 @@ def load_pretrained(name: str, outputs: Outputs, **config: Any) -> LoadedClassif
 
 @contextlib.contextmanager
 def without_bars() -> Iterator[None]:
-    """Load and save without transformers' bars over weights and shards; the hub's over downloads stay."""
+    """Hide transformers' progress bars for loading and saving weights; the hub's download bars stay."""
     with _bars:
         before = set_tqdm_hook(lambda _, args, keywords: EmptyTqdm(*args, **keywords))  # type: ignore[no-untyped-call]
         try:
@@ -151,7 +150,7 @@ def check_max_length(config: PretrainedConfig, max_length: int) -> None:
 
 
 def check_same_tokenizer(teacher: LoadedClassifier, other: LoadedClassifier) -> None:
-    """Check that a student's encoder cuts text into the same word pieces as the teacher.
+    """Check that a student's encoder tokenizes text as the teacher does.
 
     Raises:
         TeacherError: if it does not; states of different tokens cannot be compared.
@@ -164,7 +163,7 @@ def check_same_tokenizer(teacher: LoadedClassifier, other: LoadedClassifier) -> 
 
 
 def fingerprint_model(model: PreTrainedModel) -> str:
-    """The sha256 of a model's weights and of the configuration that shapes it, wherever it lies."""
+    """The sha256 of a model's weights and configuration, independent of where it is stored."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         data = tensor.detach().cpu().contiguous()
@@ -175,13 +174,13 @@ def fingerprint_model(model: PreTrainedModel) -> str:
 
 
 def shape_of(loaded: LoadedClassifier) -> str:
-    """The sha256 of what decides how fast a classifier answers: the same for students that learned other things."""
+    """The sha256 of everything that determines a classifier's speed; equal for students that differ only in weights."""
     config = {key: value for key, value in loaded.model.config.to_dict().items() if key not in (*_NOT_WEIGHTS, *_NAMES)}
     return fingerprint({"config": _plain(config), "tokenizer": fingerprint_tokenizer(loaded.tokenizer)})
 
 
 def count_parameters(model: PreTrainedModel) -> int:
-    """How many parameters the model has."""
+    """The number of parameters."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -189,7 +188,7 @@ def load_config(name: str, role: str = "encoder") -> PretrainedConfig:
     """Load a model's configuration alone.
 
     Raises:
-        TeacherError: if it cannot be loaded or is of no family that works.
+        TeacherError: if it cannot be loaded or its family is not supported.
     """
     check_model_name(name, role)
     config: PretrainedConfig = _or_teacher_error(
@@ -205,7 +204,7 @@ def load_config(name: str, role: str = "encoder") -> PretrainedConfig:
 
 
 def _load(name: str, role: str, model_class: Any = None, **keywords: Any) -> LoadedClassifier:
-    """Load a model by `model_class`, or by the kind of head that its configuration tells."""
+    """Load a model as `model_class`, or with the kind of head that its configuration names."""
     config = load_config(name, role)
     if model_class is None:
         model_class = getattr(transformers, outputs_of(config).kind.auto_class)
@@ -246,23 +245,23 @@ def _load(name: str, role: str, model_class: Any = None, **keywords: Any) -> Loa
     missing = {str(key) for key in info["missing_keys"]}
     check_encoder_is_whole(name, model, missing | {str(key) for key, *_ in info["mismatched_keys"]})
     if role == "teacher":
-        check_weights_are_used(name, model, missing, relevant_weights(model, {str(key) for key in info["unexpected_keys"]}))
+        check_weights_are_used(name, model, missing, relevant_weights(model, set(map(str, info["unexpected_keys"]))))
     return LoadedClassifier(model, tokenizer, name)
 
 
 def _or_teacher_error(name: str, role: str, load: Any) -> Any:
     try:
         return load()
-    except Exception as error:  # whatever a hub, a file or a parser raises is told in one sentence
+    except Exception as error:  # the hub, files and parsers raise many types
         text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         offline = os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
         if "trust_remote_code" in str(error) or "custom code" in str(error):
-            text, hint = "it needs code of its own, which pkd never runs", "Choose a model of a family in transformers."
+            text, hint = "it needs its own code, which pkd never runs", "Choose a model of a family in transformers."
         elif not Path(name).exists() and offline:
-            hint = "It is no folder, and HF_HUB_OFFLINE is set, so the hub was not asked."
+            hint = "It is no folder, and HF_HUB_OFFLINE is set, so the hub was not tried."
         elif not Path(name).exists() and has_adapter(name):
             raise TeacherError(adapter_sentence(name, alone=True)) from error
-        elif not Path(name).exists() and "safetensors" in str(error):  # the hub has the repository, in another form
+        elif not Path(name).exists() and "safetensors" in str(error):  # the hub's repository has another format
             hint = "pkd reads safetensors only: load it once with transformers and `save_pretrained` it."
         elif not Path(name).exists():
             hint = "It is no folder; for the hub check the name, the network, and `hf auth login` if it is gated."

@@ -1,4 +1,4 @@
-"""How many parameters a classifier has, and where: depth makes the layers fewer, and nothing else."""
+"""Count a classifier's parameters by part: a smaller depth reduces only the layers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pkd.encoder.families import family_of
 
 @dataclass(frozen=True)
 class Parameters:
-    """Parameters of a classifier by part; `head` is all that is neither embedding nor layer: pooler, norms, classes."""
+    """Parameters of a classifier by part; `head` is everything else: pooler, norms, classification layer."""
 
     embeddings: int
     layers: int
@@ -19,7 +19,7 @@ class Parameters:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """The sum."""
         return self.embeddings + self.layers + self.head
 
 
@@ -27,7 +27,7 @@ def parameters_of(model: PreTrainedModel) -> Parameters:
     """Count a classifier's parameters.
 
     Raises:
-        TeacherError: if it is of no family that works.
+        TeacherError: if its family is not supported.
     """
     layers = family_of(model.config).layers + "."
     embeddings = f"{model.base_model_prefix}.embeddings"

@@ -1,8 +1,8 @@
-"""The last layer computed for [CLS] alone: exact, and only work that reaches the loss.
+"""Compute the last layer for [CLS] only: exact, and without work that does not contribute to the loss.
 
-A classifier's head reads one position of the last layer. So its queries, its output projection and its feed-forward
-run for that position; keys and values for all. Logits and gradients are those of the whole layer; weights and their
-names stay as they are.
+A classifier's head reads one position of the last layer. So the queries, the output projection and the feed-forward
+run for that position, keys and values for all. Logits and gradients equal those of the full layer; weights and their
+names do not change.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _SUPPORTED_ATTENTION = ("sdpa",)
 
 @contextlib.contextmanager
 def cls_only(model: PreTrainedModel) -> Iterator[None]:
-    """Inside the block the last layer answers for [CLS] alone, [B, 1, H]; families built otherwise stay whole."""
+    """Inside the block the last layer returns only [CLS], [B, 1, H]; families with other layers are unchanged."""
     config = model.config
     if not family_of(config).bert_layer or config._attn_implementation not in _SUPPORTED_ATTENTION:
         yield
         return
     last = layers_of(model)[-1]
-    if "forward" in vars(last):  # evaluation inside training: the shortcut is on already
+    if "forward" in vars(last):  # evaluation during training: the shortcut is already on
         yield
         return
     last.forward = types.MethodType(_cls_forward, last)

@@ -1,9 +1,9 @@
-"""Only the embeddings that can learn are trained: exact, and a large part of a small model's step.
+"""Train only the embeddings of word pieces that occur: exact, and a large saving for a small model.
 
-A word piece that stands in no row has no gradient, ever. All that AdamW does to its embedding is weight decay, the same
-factor for all such rows at every step, which is kept as one number and applied when someone looks. So gradient,
-clipping and optimiser states are those of the word pieces that occur: of BERT's 30,522 some 10,000 in a data set of
-short texts, of XLM-R's 250,002 a small share. Loading and saving see the whole embedding under its usual name.
+A word piece that occurs in no row never has a gradient. AdamW applies only weight decay to its embedding, at each step
+by the same factor for all such rows; it is tracked as a scalar and applied on read. So gradient, clipping and optimiser
+states cover only the word pieces that occur: some 10,000 of BERT's 30,522 in a dataset of short texts, a small share of
+XLM-R's 250,002. Loading and saving see the whole embedding under its usual name.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import nn
 from transformers import PreTrainedModel
 
-_WORTH_IT = 0.8  # above this share of the vocabulary there is little to save
+_WORTH_IT = 0.8  # if a larger share of the vocabulary occurs, there is little to save
 
 
 @contextlib.contextmanager
 def occurring_only(model: PreTrainedModel, occurs: np.ndarray) -> Iterator[OccurringEmbedding | None]:
-    """Inside the block the model's word embedding trains the word pieces that occur; None where it stays whole.
+    """Inside the block the model's word embedding trains only the word pieces that occur; yields None if unchanged.
 
-    The optimiser must be AdamW, made inside the block and told to the embedding by `follow`.
+    The optimiser must be AdamW, created inside the block and passed to the embedding's `follow`.
 
     Args:
-        model: a classifier; saving and loading its weights inside the block works as ever.
-        occurs: [V] bool, which word pieces stand in the batches that will be trained on, the padding among them.
+        model: a classifier; its weights can be saved and loaded inside the block as usual.
+        occurs: [V] bool, the word pieces in the batches to train on, padding included.
     """
     whole = model.get_input_embeddings()
     plain = type(whole) is nn.Embedding and whole.max_norm is None and not (whole.sparse or whole.scale_grad_by_freq)
-    if not plain or not whole.weight.requires_grad or occurs.mean() > _WORTH_IT:  # what is frozen stays so
+    if not plain or not whole.weight.requires_grad or occurs.mean() > _WORTH_IT:  # a frozen embedding stays frozen
         yield None
         return
     assert isinstance(whole, nn.Embedding)
@@ -51,7 +51,7 @@ class OccurringEmbedding(nn.Module):
 
     Attributes:
         weight: [n, H], the parameter.
-        decay: what the weight decay of all steps so far has left of the other rows.
+        decay: the factor that weight decay has applied to the other rows so far.
     """
 
     def __init__(self, whole: nn.Embedding, occurs: np.ndarray) -> None:
@@ -61,15 +61,15 @@ class OccurringEmbedding(nn.Module):
             self.occurs[whole.padding_idx] = True
         start = whole.weight.detach()
         self.weight = nn.Parameter(start[self.occurs])
-        # plain tensors, for DDP would send buffers round at every step
-        self.rest = start[~self.occurs]  # [V − n, H], as training found it
+        # plain tensors, because DDP would broadcast buffers at every step
+        self.rest = start[~self.occurs]  # [V − n, H], their values at the start
         order = torch.cat([self.occurs.nonzero(), (~self.occurs).nonzero()])[:, 0]
-        self.row = torch.argsort(order)  # [V] a word piece's place in weight and rest, one behind the other
+        self.row = torch.argsort(order)  # [V] a word piece's index in weight followed by rest
         self.decay = 1.0
         self.padding_idx = None if whole.padding_idx is None else int(self.row[whole.padding_idx])
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Embed word pieces, [...] -> [..., H]; where nothing is learned also those that do not occur."""
+        """Embed word pieces, [...] -> [..., H]; without gradients also those that do not occur."""
         rows = self.row[input_ids]
         if torch.is_grad_enabled():
             return F.embedding(rows, self.weight, self.padding_idx)
@@ -79,18 +79,18 @@ class OccurringEmbedding(nn.Module):
         return states
 
     def follow(self, optimizer: torch.optim.Optimizer) -> None:
-        """Keep count of the optimiser's weight decay."""
+        """Track the optimiser's weight decay."""
         groups = enumerate(optimizer.param_groups)
         number = next(number for number, group in groups if any(self.weight is each for each in group["params"]))
 
         def count(*_: object) -> None:
-            group = optimizer.param_groups[number]  # another dictionary whenever a state was loaded
+            group = optimizer.param_groups[number]  # looked up each time: loading a state replaces the dictionary
             self.decay *= 1 - float(group["lr"]) * group["weight_decay"]
 
         optimizer.register_step_post_hook(count)
 
     def whole_weight(self) -> torch.Tensor:
-        """[V, H], every row as it stands now."""
+        """The current embedding of all word pieces, [V, H]."""
         whole = self.weight.new_empty(len(self.row), self.weight.shape[1])
         whole[self.occurs] = self.weight.detach()
         whole[~self.occurs] = self.rest * self.decay
@@ -104,5 +104,5 @@ class OccurringEmbedding(nn.Module):
         with torch.no_grad():
             self.weight.copy_(loaded[self.occurs])
         rest = loaded[~self.occurs]
-        if not torch.equal(rest, self.rest * self.decay):  # a resumed training keeps its start, and with it the bits
+        if not torch.equal(rest, self.rest * self.decay):  # on a resume they are equal: keep the bits
             self.rest, self.decay = rest, 1.0

@@ -1,6 +1,6 @@
-"""Which files hold a model's weights: whole ones in safetensors are read, and anything else is told by its name.
+"""Check which files hold a model's weights: complete safetensors are read, any other format is named in an error.
 
-Asked of a folder before a library looks into it, whose own message would be about one file name that it tried.
+Runs before transformers opens the folder, whose own error would only name one file that it tried.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pkd.errors import TeacherError
 ADAPTER = "adapter_config.json"
 _CONFIG = "config.json"
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
-_LFS = b"version https://git-lfs"  # what git leaves where its extension for large files is not installed
+_LFS = b"version https://git-lfs"  # the content of a pointer file, left by git without its LFS extension
 _AGAIN = "Save the model again with `save_pretrained`, or copy it whole."
 _SAFETENSORS_ONLY = "pkd reads safetensors only"
-# other forms of weights, the likeliest first, and how they become safetensors
+# other formats of weights, the likeliest first, and how to convert them to safetensors
 _OTHER_FORMS = (
     (("pytorch_model*.bin",), "save it again with {again}"),
     (("tf_model*.h5", "*.h5"), "load it with transformers 4 (`from_tf=True`) and `save_pretrained` it"),
@@ -31,69 +31,69 @@ _OTHER_FORMS = (
 )
 
 
-def check_has_config(place: Path) -> None:
-    """Refuse a file, and a folder without a model's configuration, by what is there instead.
+def check_has_config(path: Path) -> None:
+    """Refuse a file, and a folder without a model's configuration; the error says what is there instead.
 
     Raises:
-        TeacherError: with what it is, and what to do where that is known.
+        TeacherError: with what was found and, if known, what to do.
     """
-    if (place / _CONFIG).is_file():
+    if (path / _CONFIG).is_file():
         return
-    if not place.is_dir():
-        raise TeacherError(f"{place.absolute()} is not a saved model: it is a file. Name the folder of one.")
-    if _holds_adapter(place):
-        raise TeacherError(adapter_sentence(str(place), alone=True))
-    if found := _other_form(place):
-        raise TeacherError(f"{place.absolute()} is not a saved model: it has no {_CONFIG}, and {found}")
-    inside = ", ".join(sorted(child.name for child in place.iterdir())[:5])
-    raise TeacherError(f"{place.absolute()} is not a saved model: it has no {_CONFIG} ({inside or 'it is empty'}).")
+    if not path.is_dir():
+        raise TeacherError(f"{path.absolute()} is not a saved model: it is a file. Name the folder of one.")
+    if _holds_adapter(path):
+        raise TeacherError(adapter_sentence(str(path), alone=True))
+    if found := _other_form(path):
+        raise TeacherError(f"{path.absolute()} is not a saved model: it has no {_CONFIG}, and {found}")
+    inside = ", ".join(sorted(child.name for child in path.iterdir())[:5])
+    raise TeacherError(f"{path.absolute()} is not a saved model: it has no {_CONFIG} ({inside or 'it is empty'}).")
 
 
-def check_weight_files(place: Path) -> None:
-    """Refuse a folder with a configuration whose weights are not there, not whole, or of another form.
+def check_weight_files(path: Path) -> None:
+    """Refuse a folder with a configuration whose weights are missing, incomplete or of another format.
 
     Raises:
-        TeacherError: with what is there, and what to do.
+        TeacherError: with what was found, and what to do.
     """
-    name = str(place)
-    if "transformers_weights" in _read_json(place / _CONFIG):  # a file of another name, which transformers finds
+    name = str(path)
+    if "transformers_weights" in _read_json(path / _CONFIG):  # names another file, which transformers finds
         return
-    if (place / _WHOLE).is_file():
-        _check_files(place, [_WHOLE])
-    elif (place / _INDEX).is_file():
-        shards = _read_json(place / _INDEX).get("weight_map")
+    if (path / _WHOLE).is_file():
+        _check_files(path, [_WHOLE])
+    elif (path / _INDEX).is_file():
+        shards = _read_json(path / _INDEX).get("weight_map")
         if not isinstance(shards, dict) or not shards:
-            raise TeacherError(f"{place / _INDEX} is damaged: it does not say which file holds which weights. {_AGAIN}")
-        _check_files(place, sorted({str(shard) for shard in shards.values()}))
-    elif _holds_adapter(place):
+            raise TeacherError(f"{path / _INDEX} is damaged: it does not map weights to files. {_AGAIN}")
+        _check_files(path, sorted({str(shard) for shard in shards.values()}))
+    elif _holds_adapter(path):
         raise TeacherError(adapter_sentence(name, alone=True))
-    elif parts := sorted(path.name for path in place.glob("model-*-of-*.safetensors")):
+    elif parts := sorted(file.name for file in path.glob("model-*-of-*.safetensors")):
         raise TeacherError(
             f"{name} holds weights in parts ({', '.join(parts[:3])}) without their index, {_INDEX}. {_AGAIN}"
         )
-    elif found := _other_form(place):
+    elif found := _other_form(path):
         raise TeacherError(f"{name} cannot be used: {found}")
     else:
-        others = ", ".join(sorted(path.name for path in place.glob("*.safetensors"))[:3])
+        others = ", ".join(sorted(file.name for file in path.glob("*.safetensors"))[:3])
         instead = f", only {others}, which is not the name that transformers looks for" if others else ""
         raise TeacherError(f"{name} holds no weights: {_WHOLE} is missing{instead}. {_AGAIN}")
 
 
 def has_adapter(name: str) -> bool:
-    """Whether a folder, or a repository of the hub that answers, holds an adapter."""
-    place = Path(name)
-    if place.exists():
-        return _holds_adapter(place)
+    """Whether a folder, or a hub repository that can be reached, holds an adapter."""
+    path = Path(name)
+    if path.exists():
+        return _holds_adapter(path)
     from transformers.utils.peft_utils import find_adapter_config_file
 
     try:
         return find_adapter_config_file(name) is not None
-    except Exception:  # whatever stands between here and the hub is told by what looks for the model itself
+    except Exception:  # loading the model itself will raise the network's error
         return False
 
 
 def adapter_sentence(name: str, *, alone: bool) -> str:
-    """What to do with an adapter, which changes a model that lies elsewhere."""
+    """An error sentence about an adapter: how to merge it into its model."""
     base = _read_json(Path(name) / ADAPTER).get("base_model_name_or_path")
     of = f" of {base}" if isinstance(base, str) and base else ""
     merge = (
@@ -103,48 +103,49 @@ def adapter_sentence(name: str, *, alone: bool) -> str:
     if alone:
         return f"{name} holds an adapter{of} ({ADAPTER}) and no model: {merge}."
     return (
-        f"{name} holds an adapter{of} ({ADAPTER}) beside its full weights, and the full weights alone are read. If it "
+        f"{name} holds an adapter{of} ({ADAPTER}) beside its full weights, and only the full weights are read. If it "
         f"is not merged into them yet, {merge}."
     )
 
 
-def _holds_adapter(place: Path) -> bool:
-    return (place / ADAPTER).is_file() or any(place.glob("adapter_model.*"))
+def _holds_adapter(path: Path) -> bool:
+    return (path / ADAPTER).is_file() or any(path.glob("adapter_model.*"))
 
 
-def _check_files(place: Path, names: Iterable[str]) -> None:
+def _check_files(path: Path, names: Iterable[str]) -> None:
     names = list(names)
-    if missing := [name for name in names if not (place / name).is_file()]:
+    if missing := [name for name in names if not (path / name).is_file()]:
         raise TeacherError(
-            f"{place} is not whole: {', '.join(missing[:3])} is missing, {len(missing)} of {len(names)} files of "
-            f"weights that {_INDEX} names. {_AGAIN}"
+            f"{path} is incomplete: {', '.join(missing[:3])} is missing, {len(missing)} of {len(names)} weight files "
+            f"that {_INDEX} names. {_AGAIN}"
         )
     for name in names:
-        with (place / name).open("rb") as file:
+        with (path / name).open("rb") as file:
             begin = file.read(len(_LFS))
         if not begin:
-            raise TeacherError(f"{place / name} is empty (0 bytes). {_AGAIN}")
+            raise TeacherError(f"{path / name} is empty (0 bytes). {_AGAIN}")
         if begin == _LFS:
             raise TeacherError(
-                f"{place / name} is a pointer of Git LFS and no weights; `git lfs pull` in its repository fetches them."
+                f"{path / name} is a pointer of Git LFS and no weights; `git lfs pull` in its repository fetches them."
             )
 
 
-def _other_form(place: Path) -> str | None:
-    """What else than safetensors holds weights in a folder, and how it becomes safetensors."""
+def _other_form(path: Path) -> str | None:
+    """A phrase about the weights in another format than safetensors, and how to convert them; None if there are "
+    "none."""
     for patterns, advice in _OTHER_FORMS:
-        if found := sorted(path for pattern in patterns for path in place.glob(pattern) if path.is_file()):
-            told = found[0].relative_to(place).as_posix()
-            return f"its weights are in {told}. {_SAFETENSORS_ONLY}: {advice.format(again=_again(place))}."
+        if found := sorted(file for pattern in patterns for file in path.glob(pattern) if file.is_file()):
+            name = found[0].relative_to(path).as_posix()
+            return f"its weights are in {name}. {_SAFETENSORS_ONLY}: {advice.format(again=_again(path))}."
     return None
 
 
-def _again(place: Path) -> str:
-    """The command that writes a folder's weights anew, with the class that its configuration names."""
-    architectures = _read_json(place / _CONFIG).get("architectures")
+def _again(path: Path) -> str:
+    """The command that saves a folder's weights again, with the class that its configuration names."""
+    architectures = _read_json(path / _CONFIG).get("architectures")
     named = architectures[0] if isinstance(architectures, list) and architectures else ""
     model = named if isinstance(named, str) and named.isidentifier() else "AutoModelForSequenceClassification"
-    folder = str(place)
+    folder = str(path)
     return (
         f'`python -c "from transformers import {model} as Model; '
         f'Model.from_pretrained({folder!r}).save_pretrained({folder!r})"`'
@@ -152,7 +153,7 @@ def _again(place: Path) -> str:
 
 
 def _read_json(path: Path) -> dict[str, object]:
-    """The values of a file; none where it is missing or damaged, which is told by whoever needs them."""
+    """The values of a file; empty if it is missing or damaged, which callers report."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

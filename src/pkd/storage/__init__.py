@@ -1,1 +1,1 @@
-"""What makes a file trustworthy; knows no model."""
+"""Sealed folders, fingerprints, locks and disk space; independent of models."""

@@ -1,7 +1,7 @@
-"""What an output depends on, as one hash, and which part of it changed.
+"""Hash what an output depends on, and describe what changed.
 
-A fingerprint is the sha256 of the canonical JSON of its parts; the parts themselves are kept beside it, so that a
-mismatch can be told in words ("max_length 128 → 256") instead of as two hashes.
+A fingerprint is the sha256 of the canonical JSON of its parts. The parts are stored with it, so that a mismatch can be
+reported in words ("max_length 128 → 256") instead of as two hashes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def sha256_of_file(path: Path) -> str:
 
 
 def sha256_of_texts(texts: Iterable[str | None]) -> str:
-    """The sha256 of a sequence of texts; where one ends and the next begins counts."""
+    """The sha256 of a sequence of texts, including their boundaries."""
     digest = hashlib.sha256()
     for text in texts:
         data = b"" if text is None else text.encode("utf-8", "surrogatepass")
@@ -45,7 +45,7 @@ def sha256_of_texts(texts: Iterable[str | None]) -> str:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What changed between two sets of parts, one phrase each.
+    """Describe what changed between two sets of parts, one phrase per change.
 
     >>> differences({"data": {"max_length": 128}}, {"data": {"max_length": 256}})
     ['data.max_length 128 → 256']

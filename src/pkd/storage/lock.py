@@ -1,4 +1,4 @@
-"""One writer a folder: a second command on the same folder says who holds it, instead of mixing their work."""
+"""Allow one writer per folder: a second command on it raises an error that names the holder."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from pkd.storage.space import is_full
 
 @contextlib.contextmanager
 def one_writer(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
-    """Hold `folder` for writing; the operating system lets go of it when the process ends, however it ends.
+    """Lock `folder` for writing; the operating system releases the lock when the process ends, however it ends.
 
-    Of a job in several processes the first one holds it for all. The lock lies beside the folder, as .NAME.lock,
-    because a folder is renamed when it is complete; beside the one that links lead to, so that it is one lock under
-    all its names. It goes with its holder, and so do folders that were made for it and stayed empty, so that a job that
-    is refused leaves nothing. `wait_seconds` is for a holder that is about to end; who may wait leaves the lock, for
-    the one that waits may have it open on another machine.
+    In a job with several processes rank 0 holds the lock. The lock file is .NAME.lock beside the folder, because the
+    folder is renamed when complete; links are resolved, so that all names of a folder share one lock. On exit the lock
+    file is removed, with the parent folders that were created for it and are still empty, so that a refused job leaves
+    nothing. `wait_seconds` is for a holder that is about to end; with it the lock file stays, because another waiting
+    process may have it open on another machine.
 
     Raises:
-        RecipeError: if another process holds it, or nothing can be written there.
+        RecipeError: if another process holds it, or the folder cannot be written.
         ResourceError: if the disk is full.
     """
     if folder.is_symlink() and not folder.exists():
-        raise RecipeError(f"{folder} is a link that leads nowhere. Choose another output.")
-    place = Path(os.path.realpath(folder))  # `Path.resolve` raises on links that go round in a circle
+        raise RecipeError(f"{folder} is a broken link. Choose another output.")
+    place = Path(os.path.realpath(folder))  # `Path.resolve` raises on circular links
     if not place.name:
         raise RecipeError(f"{folder} is the root of the file system. Choose another output.")
     path = place.with_name(f".{place.name}.lock")
@@ -47,11 +47,11 @@ def one_writer(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
         if lock.is_locked:
             holder_file.unlink(missing_ok=True)
             if not wait_seconds:
-                with contextlib.suppress(OSError):  # Windows removes no file that is open
+                with contextlib.suppress(OSError):  # Windows cannot remove an open file
                     path.unlink()
             lock.release()
         for made in missing if ranks.is_first() else []:  # the innermost first
-            with contextlib.suppress(OSError):  # it is not empty, or was never made
+            with contextlib.suppress(OSError):  # not empty, or never created
                 made.rmdir()
 
 
@@ -63,11 +63,9 @@ def _acquire(lock: FileLock, folder: Path, holder_file: Path, wait_seconds: floa
         holder = {"process": os.getpid(), "host": socket.gethostname(), "since": since}
         holder_file.write_text(json.dumps(holder), encoding="utf-8")
     except Timeout:
-        if not Path(
-            lock.lock_file
-        ).exists():  # to filelock, a file system that takes no new files looks like another's lock
+        if not Path(lock.lock_file).exists():  # filelock reports an unwritable file system as a held lock
             raise RecipeError(
-                f"{folder} cannot be written: no file can be made there. Choose another output."
+                f"{folder} cannot be written: no file can be created there. Choose another output."
             ) from None
         raise RecipeError(
             f"{folder} is being written by another pkd ({_holder(holder_file)}). Wait for it, stop it, or choose "
@@ -84,4 +82,4 @@ def _holder(path: Path) -> str:
         holder = json.loads(path.read_text(encoding="utf-8"))
         return f"process {holder['process']} on {holder['host']}, since {holder['since']}"
     except (OSError, ValueError, KeyError):
-        return "it does not say which"
+        return "which one is unknown"

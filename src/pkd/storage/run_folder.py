@@ -1,4 +1,4 @@
-"""The layout of a run, declared once: where each stage of it lies, by names alone.
+"""The layout of a run, declared once: the path of each stage.
 
 RUN/
   recipe.yaml                   the recipe as it ran
@@ -27,25 +27,25 @@ from pkd.storage.seal import MANIFEST, PARTIAL, partial_of, was_set_aside
 CARD = "README.md"
 RESULTS = "results.jsonl"
 REPORT = "report.html"
-VIEWS = (CARD, RESULTS, REPORT)  # written again when results change, so not sealed with a stage
+VIEWS = (CARD, RESULTS, REPORT)  # rewritten when results change, so not sealed with a stage
 _STUDENTS, _WORK = "students", ".work"
 _STAGES = ("teacher", "word-counts", "annotated/*", "sizes/*", f"{_STUDENTS}/*", "predictions/*", "trials/*")
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run's folder; iterating it yields the folder of every stage, unfinished ones and those set aside too."""
+    """A run's folder; iterating yields the folder of every stage, including unfinished and set-aside ones."""
 
     path: Path
 
     @classmethod
     def beside(cls, output: Path) -> RunFolder:
-        """The run behind the output of `pkd distill`."""
+        """The run of a `pkd distill` output."""
         return cls(output.with_name(output.name + _WORK))
 
     @classmethod
     def holding(cls, student: Path) -> Iterator[RunFolder]:
-        """The runs that may have made a student: the one beside it, then the one whose `students/` it lies in."""
+        """The runs that may have made a student: the one beside it, then the one whose `students/` contains it."""
         student = student.absolute()
         yield cls.beside(student)
         if student.parent.name == _STUDENTS:
@@ -53,7 +53,7 @@ class RunFolder:
 
     @property
     def title(self) -> str:
-        """What a run without a name is called: as its folder, as the student behind which it is, or as the project."""
+        """The title of a run without a name: its folder's, its student's, or the project's."""
         place = Path(os.path.abspath(self.path))  # noqa: PTH100 - `Path.resolve` would follow links
         is_default = place.parent.name == "runs" and place.name == "run"  # nobody called it so
         return (place.parent.parent.name if is_default else place.name).removesuffix(_WORK) or place.name
@@ -70,12 +70,12 @@ class RunFolder:
 
     @property
     def data_plan(self) -> Path:
-        """Which rows those are."""
+        """The record of which rows those are."""
         return self.data / "plan.json"
 
     @property
     def teacher(self) -> Path:
-        """The teacher, where the run fine-tuned it."""
+        """The teacher, if the run fine-tuned it."""
         return self.path / "teacher"
 
     @property
@@ -84,7 +84,7 @@ class RunFolder:
         return self.path / "word-counts"
 
     def annotated(self, split: str) -> Path:
-        """The teacher's answers to a split."""
+        """A split with the teacher's logits and states."""
         return self.path / "annotated" / split
 
     def sizes(self, name: str) -> Path:
@@ -100,32 +100,32 @@ class RunFolder:
         return self.path / "predictions" / f"{name}-seed{seed}"
 
     def trial(self, fingerprint: str) -> Path:
-        """A point of a sweep, by the fingerprint of what it is trained from."""
+        """A point of a sweep, by the fingerprint of its inputs."""
         return self.path / "trials" / fingerprint[:16]
 
     @property
     def trials_table(self) -> Path:
-        """A line per point of a sweep."""
+        """The table of a sweep, one line per point."""
         return self.path / "sweep.jsonl"
 
     @property
     def trials_scratch(self) -> Path:
-        """What Ray writes during a sweep; in the run, so that every node sees it."""
+        """Ray's files during a sweep; inside the run, so that every node sees them."""
         return self.path / ".ray"
 
     @property
     def results(self) -> Path:
-        """The one record of the run."""
+        """The record of the run."""
         return self.path / RESULTS
 
     @property
     def report(self) -> Path:
-        """Its page."""
+        """The page of the run."""
         return self.path / REPORT
 
-    def name_of(self, place: Path) -> str:
-        """A place in the run as records name it: by its path from the run's folder."""
-        return place.relative_to(self.path).as_posix()
+    def name_of(self, path: Path) -> str:
+        """The name of a path in records: relative to the run's folder."""
+        return path.relative_to(self.path).as_posix()
 
     def __iter__(self) -> Iterator[Path]:
         for pattern in _STAGES:
@@ -135,18 +135,18 @@ class RunFolder:
                     yield path
 
     def is_run(self) -> bool:
-        """Whether anything of a run lies there."""
+        """Whether the folder contains any part of a run."""
         return self.recipe.is_file() or self.results.is_file() or any(self)
 
     def is_begun(self) -> bool:
-        """Whether a run, or the demo that chooses its rows first, has written there: what else is there is its own."""
+        """Whether a run, or the demo, which first chooses its rows, has begun here and so owns the folder."""
         first = (self.recipe, self.teacher, self.annotated("train").parent)
         return self.data_plan.exists() or any(
             path.with_name(path.name + end).exists() for path in first for end in ("", PARTIAL)
         )
 
     def is_sealed(self) -> bool:
-        """Whether the run was finished: record and page have a manifest."""
+        """Whether the run is finished: record and page are sealed."""
         return (self.path / MANIFEST).is_file()
 
 

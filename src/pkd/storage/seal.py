@@ -1,8 +1,8 @@
-"""Folders that appear whole or not at all, and can be verified.
+"""Write folders atomically, and verify them.
 
-A folder is filled under another name, sealed by a manifest (what it was made from, a checksum a file, and one of the
-manifest itself) that is written last, and then renamed into place. A folder without a manifest, or whose files do not
-match it, is never taken for a finished one.
+A folder is filled under a temporary name, sealed by a manifest (its inputs, a checksum per file, and one of the
+manifest itself), which is written last, and then renamed. A folder without a manifest, or whose files do not match it,
+never counts as finished.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from pkd.errors import CacheError
 from pkd.storage.fingerprint import fingerprint, sha256_of_file
 
 MANIFEST = "manifest.json"
-SCHEMA = 4  # raised by hand when what a manifest, or what is sealed beside it, means changes
+SCHEMA = 4  # raised by hand when the meaning of a manifest or of the sealed files changes
 PARTIAL = ".partial"
 OTHER_CONTENTS = "has other contents than when it was written"
 _ASIDE = re.compile(r".*\.(stale|damaged|before)-\d+")
-_LEFTOVERS = ("*" + PARTIAL, ".tmp*")  # of a killed process: files half written by us, and by safetensors
+_LEFTOVERS = ("*" + PARTIAL, ".tmp*")  # left by a killed process: partial files of ours and of safetensors
 
 
 @dataclass(frozen=True)
 class SealedFile:
-    """A file as it was when the folder was sealed."""
+    """A file at the time of sealing."""
 
     name: str
     bytes: int
@@ -39,7 +39,7 @@ class SealedFile:
 
 @dataclass(frozen=True)
 class Damage:
-    """A damaged file, by its name in the folder that was looked into, and what is wrong with it."""
+    """A damaged file, by its name relative to the folder, and what is wrong with it."""
 
     file: str
     what: str
@@ -50,7 +50,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a sealed folder holds and what it was made from."""
+    """The files and the inputs of a sealed folder."""
 
     kind: str
     inputs: dict[str, Any]
@@ -60,12 +60,12 @@ class Manifest:
 
     @property
     def fingerprint(self) -> str:
-        """The hash of everything the folder was made from."""
+        """The hash of the inputs."""
         return fingerprint(self.inputs)
 
     @property
     def content(self) -> str:
-        """The hash of what its sealed files hold."""
+        """The hash of the sealed files' contents."""
         return fingerprint({file.name: file.sha256 for file in self.files})
 
 
@@ -80,12 +80,12 @@ def seal(
     """Hash every file of `folder`, flush them to the disk, and write its manifest last.
 
     Args:
-        folder: what to seal; its files in subfolders count too.
+        folder: what to seal, with its subfolders.
         kind: what it is, e.g. "student".
         inputs: everything its content depends on.
         facts: what is worth knowing about it without opening it.
-        unsealed: patterns of files and subfolders that may change or go later (a model card), and so are left out.
-        only: patterns of those that count at all.
+        unsealed: patterns of files and subfolders that may change or vanish later (a model card), and are left out.
+        only: patterns of the files and subfolders to seal.
     """
     left_out, counted = (MANIFEST, *unsealed), tuple(only)
     inside = {path: path.relative_to(folder) for path in sorted(folder.rglob("*"))}
@@ -109,19 +109,19 @@ def seal(
 
 
 def unseal(folder: Path) -> None:
-    """Take the manifest away before the folder's files change."""
+    """Remove the manifest before the folder's files change."""
     (folder / MANIFEST).unlink(missing_ok=True)
 
 
 def read_manifest(folder: Path, *, any_schema: bool = False) -> Manifest | None:
-    """The manifest of a sealed folder; None where there is none.
+    """The manifest of a sealed folder; None if there is none.
 
     Args:
         folder: the sealed folder.
-        any_schema: also read one of another schema: enough for the hashes of a model's files and what is said of it.
+        any_schema: also read one of another schema, which is enough for a model's hashes and facts.
 
     Raises:
-        CacheError: if there is one that this version cannot read.
+        CacheError: if it is damaged or of another version.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -139,20 +139,20 @@ def read_manifest(folder: Path, *, any_schema: bool = False) -> Manifest | None:
         raise CacheError(_other_schema(folder, manifest.schema))
     if checksum != fingerprint(values):
         raise CacheError(
-            f"{path} is damaged: it has other contents than when it was written. Move {folder} away and run again."
+            f"{path} is damaged: its contents changed since it was written. Move {folder} away and run again."
         )
     return manifest
 
 
 def refuse_other_schema(folder: Path, whole: Path | None = None) -> None:
-    """Refuse what another version sealed, before anything is read from it; a damaged manifest is for others to judge.
+    """Refuse a folder that another version sealed, before it is read; damaged manifests are not checked here.
 
     Args:
         folder: what may be sealed.
-        whole: what it belongs to and the error is about, as its run; itself by default.
+        whole: the folder that the error names, such as its run; itself by default.
 
     Raises:
-        CacheError: if it has another schema, with what still works.
+        CacheError: if it has another schema; names what still works.
     """
     try:
         schema = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["schema"]
@@ -163,10 +163,10 @@ def refuse_other_schema(folder: Path, whole: Path | None = None) -> None:
 
 
 def manifest_from(values: Mapping[str, Any]) -> Manifest:
-    """A manifest out of what `dataclasses.asdict` makes of one.
+    """A manifest from its `dataclasses.asdict`.
 
     Raises:
-        ValueError: if a file of it would lie outside its folder.
+        ValueError: if it names a file outside its folder.
     """
     files = [SealedFile(**file) for file in values["files"]]
     if outside := [file.name for file in files if not is_inside(file.name)]:
@@ -175,7 +175,7 @@ def manifest_from(values: Mapping[str, Any]) -> Manifest:
 
 
 def is_inside(name: str) -> bool:
-    """Whether a name from a file, taken as a path, stays in the folder it is taken from; on any system.
+    """Whether a name read from a file is a path inside its folder, on any system.
 
     >>> is_inside("students/a-seed42"), is_inside("../a"), is_inside("/a"), is_inside("a/../../b")
     (True, False, False, False)
@@ -187,7 +187,7 @@ def is_inside(name: str) -> bool:
 
 
 def find_damage(folder: Path, manifest: Manifest, *, deep: bool) -> list[Damage]:
-    """The files that do not match the manifest: sizes are always compared, contents too where `deep`."""
+    """The files that do not match the manifest: by size and, if `deep`, by content."""
     damage = []
     for file in manifest.files:
         path = folder / file.name
@@ -201,7 +201,7 @@ def find_damage(folder: Path, manifest: Manifest, *, deep: bool) -> list[Damage]
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove files that a killed process left half written; whole ones never have such names."""
+    """Remove partial files of a killed process; complete files never have such names."""
     for pattern in _LEFTOVERS:
         for path in folder.glob(pattern):
             if path.is_file() and not path.is_symlink():
@@ -209,7 +209,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def partial_of(folder: Path) -> Path:
-    """Where a folder is filled before it is complete."""
+    """The path under which a folder is filled until it is complete."""
     return folder.with_name(folder.name + PARTIAL)
 
 
@@ -221,10 +221,10 @@ def publish(partial: Path, folder: Path) -> None:
 
 
 def copy_folder(source: Path, target: Path, without: Iterable[str] = ()) -> None:
-    """Copy a folder's files and folders, but for those whose name fits a pattern, into one outside that may be there.
+    """Copy a folder, except names that match a pattern, into another one, which may exist.
 
     Raises:
-        OSError: the first there is; `shutil.copytree` would go on to the end and then tell neither its kind nor place.
+        OSError: the first one; `shutil.copytree` would continue and then raise an error without type and path.
     """
     left_out = list(without)
     target.mkdir(parents=True, exist_ok=True)
@@ -238,7 +238,7 @@ def copy_folder(source: Path, target: Path, without: Iterable[str] = ()) -> None
 
 
 def set_aside(folder: Path, why: str) -> Path:
-    """Rename a folder that is no longer wanted, so that nothing is lost: NAME.stale-1, NAME.damaged-1, ..."""
+    """Rename a folder that is no longer valid instead of deleting it: NAME.stale-1, NAME.damaged-1, ..."""
     number = 1
     while (aside := folder.with_name(f"{folder.name}.{why}-{number}")).exists():
         number += 1
@@ -253,12 +253,12 @@ def was_set_aside(folder: Path) -> bool:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write JSON so that the file is either the old one or the new one, never half of either."""
+    """Write JSON atomically: the file is either the old one or the new one."""
     write_text(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text so that the file is either the old one or the new one, never half of either."""
+    """Write text atomically: the file is either the old one or the new one."""
     partial = path.with_name(path.name + PARTIAL)
     partial.write_text(text, encoding="utf-8")
     flush_file(partial)
@@ -267,7 +267,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Make the names in a folder survive a loss of power."""
+    """Flush a folder's entries to disk, so that they survive a loss of power."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -278,13 +278,13 @@ def flush_folder(folder: Path) -> None:
 def _other_schema(folder: Path, schema: object) -> str:
     return (
         f"{folder} was made by another version of pkd (manifest schema {schema}, this one has {SCHEMA}) and cannot be "
-        "gone on with: move it away or choose another output; the students and exports in it are ordinary folders, "
+        "continued: move it away or choose another output; the students and exports in it are ordinary folders, "
         "which every command that takes a model still takes."
     )
 
 
 def _give_usual_rights(path: Path) -> None:
-    """Let others read what the umask lets them: safetensors writes files that their owner alone can read."""
+    """Set the permissions that the umask allows: safetensors writes files that only their owner can read."""
     mask = os.umask(0)
     os.umask(mask)
     usual = 0o666 & ~mask
@@ -293,11 +293,11 @@ def _give_usual_rights(path: Path) -> None:
 
 
 def _matches(path: Path, patterns: Iterable[str]) -> bool:
-    """Whether the file or the outermost folder that it lies in is named so."""
+    """Whether the name of the file or of its outermost folder matches a pattern."""
     return any(fnmatch(path.parts[0], pattern) for pattern in patterns)
 
 
 def flush_file(path: Path) -> None:
-    """Make what is written in a file survive a loss of power."""
+    """Flush a file to disk, so that it survives a loss of power."""
     with path.open("rb") as file:
         os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""Will it fit on the disk: asked before a stage begins, not found out when it is nearly done."""
+"""Check disk space before a stage begins."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from pathlib import Path
 
 from pkd.errors import ResourceError
 
-_RESERVE = 64 << 20  # bytes left free for everything else
+_RESERVE = 64 << 20  # bytes to leave free
 
 
 def require_space(folder: Path, bytes_needed: int, what: str) -> None:
-    """Check that `what` of `bytes_needed` bytes fits where `folder` is or will be.
+    """Check that `what`, of `bytes_needed` bytes, fits on the disk of `folder`, which need not exist yet.
 
     Raises:
         ResourceError: if it does not.
     """
-    place = folder.absolute()
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
+    path = folder.absolute()
+    while not path.exists():
+        path = path.parent
+    free = shutil.disk_usage(path).free
     if bytes_needed + _RESERVE > free:
         raise ResourceError(
             f"{what} will need about {readable_bytes(bytes_needed)}, but only {readable_bytes(free)} are free at "
-            f"{place}. Free some space or choose another output folder."
+            f"{path}. Free some space or choose another output folder."
         )
 
 
 def is_full(error: OSError) -> bool:
-    """Whether the system refused to write for want of space: the disk's, the user's quota, or the limit of a file."""
+    """Whether a write failed for lack of space: on the disk, in the user's quota, or under the file size limit."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def readable_bytes(count: float) -> str:
-    """A size as people read it.
+    """A size in readable units.
 
     >>> readable_bytes(1_500_000)
     '1.5 MB'
