@@ -32,6 +32,6 @@ def test_a_column_is_read_in_the_order_of_the_rows_also_when_shuffled_selected_a
 
 
 def test_values_come_piece_by_piece_as_they_stand(rows: datasets.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pkd.data.arrays._ROWS_AT_A_TIME", 4)
+    monkeypatch.setattr("pkd.data.arrays._CHUNK_ROWS", 4)
     assert list(column_values(rows, "text")) == rows["text"][:]
     assert len(column_array(rows.select([]), "length")) == 0

@@ -38,7 +38,7 @@ def test_rows_of_one_split_that_are_in_another_are_counted():
         "1 of 2 eval rows (50.0%) are in train",
         "1 of 2 eval rows (50.0%) are in unlabelled",
     ]
-    assert checked.warnings[0].startswith("unlabelled has 1 row only")
+    assert checked.warnings[0].startswith("unlabelled has only 1 row")
 
 
 def test_a_pair_is_the_same_only_if_both_texts_are():

@@ -48,7 +48,7 @@ def test_the_gain_of_a_row_is_its_squared_error_below_zero() -> None:
 def test_what_cannot_be_scored_is_refused() -> None:
     with pytest.raises(DataError, match="Row 1 has a label that is not a number"):
         score(np.ones((2, 1)), np.array([1.0, np.nan]))
-    with pytest.raises(DataError, match="one number a row"):
+    with pytest.raises(DataError, match="one number per row"):
         score(np.ones((2, 2)), np.array([1.0, 2.0]))
     with pytest.raises(TeacherError):
         score(np.array([[np.inf], [1.0]]), np.array([1.0, 2.0]))

@@ -471,7 +471,9 @@ def test_deterministic_algorithms_are_set_for_the_training_alone(annotated: data
 
 def test_an_operation_without_a_deterministic_algorithm_ends_in_a_sentence() -> None:
     with (
-        pytest.raises(RecipeError, match=r"deterministic is true, but torch cannot train this model so here"),
+        pytest.raises(
+            RecipeError, match=r"deterministic is true, but torch cannot train this model deterministically here"
+        ),
         deterministic_algorithms(True),
     ):
         torch.zeros(3).put_(torch.tensor([1]), torch.tensor([2.0]))

@@ -1,4 +1,4 @@
-"""What a model does with each class: how much of it is found, what it is taken for, and classes it is blind to.
+"""Figures per class: precision, recall, confusions, and classes that a model never predicts.
 
 Logits [N, C] and labels ([N] class ids, or [N, C] of 0 and 1) in; counts, shares and words out.
 """
@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 from pkd.evaluation.probabilities import predictions, set_words
 
 Floats: TypeAlias = NDArray[np.floating]
-_SAME_SCORE = 0.01  # of the labels' standard deviation: scores that differ by less are one answer
-Cells = list[tuple[int, int, int]]  # of a matrix of counts: row, column, how many; those above 0
+_SAME_SCORE = 0.01  # of the labels' standard deviation: scores that differ by less count as equal
+Cells = list[tuple[int, int, int]]  # row, column and count of the entries of a matrix that are above 0
 
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """One class of one model; shares are between 0 and 1, and 0 where there is nothing to take a share of.
+    """One class of one model; shares are between 0 and 1, and 0 if the denominator is 0.
 
     Attributes:
-        rows: whose label it is.
-        answered: rows that the model answers so.
-        right: rows of which both hold.
-        with_teacher: rows that model and teacher both answer so, where the teacher's answers are known.
+        rows: rows with this label.
+        answered: rows predicted as this class.
+        right: rows with this label and prediction.
+        with_teacher: rows that model and teacher both predict as this class; None without the teacher.
     """
 
     label: str
@@ -45,9 +45,8 @@ class ByClass:
     """The classes of one model in the order of its outputs.
 
     Attributes:
-        confusion: (label, answer, rows) by number of the class; empty for sets of labels, of which `classes` tells
-            all.
-        against_teacher: (teacher's answer, answer, rows), likewise.
+        confusion: (label, prediction, rows) by class id; empty for sets of labels.
+        against_teacher: (teacher's prediction, prediction, rows), likewise.
     """
 
     classes: list[ClassFigures]
@@ -57,11 +56,11 @@ class ByClass:
 
 @dataclass(frozen=True)
 class BlindSpots:
-    """What a model never does on the rows it was measured on.
+    """What a model never predicts on the evaluated rows.
 
     Attributes:
-        one_answer: what it answers to every row, in words, where that is always the same.
-        never_found: class -> its rows, of classes of which it finds none; those with most rows first.
+        one_answer: its prediction, in words, if it is the same for every row.
+        never_found: class -> its rows, for classes of which it finds none; most rows first.
     """
 
     one_answer: str | None = None
@@ -71,13 +70,13 @@ class BlindSpots:
 def by_class(
     logits: Floats, labels: NDArray[Any], names: Sequence[str], teacher_logits: Floats | None = None
 ) -> ByClass:
-    """The figures of each class where a row has one.
+    """The figures per class for rows with one label.
 
     Args:
         logits: [N, C] of the model.
         labels: class ids [N].
         names: of the C classes.
-        teacher_logits: [N, C] of its teacher on the same rows.
+        teacher_logits: [N, C] of the teacher on the same rows.
 
     >>> figures = by_class(np.eye(2)[[0, 0, 1]], np.array([0, 1, 1]), ("no", "yes"))
     >>> [(one.label, one.rows, one.precision, one.recall) for one in figures.classes]
@@ -96,18 +95,18 @@ def by_class(
 def by_label(
     logits: Floats, labels: NDArray[Any], names: Sequence[str], teacher_logits: Floats | None = None
 ) -> ByClass:
-    """The figures of each class where a row has a set of them; `labels` are 0 and 1, [N, C]."""
+    """The figures per class for rows with sets of labels; `labels` are 0 and 1, [N, C]."""
     beside = None if teacher_logits is None else _hits_of_sets(logits > 0, teacher_logits > 0)
     return ByClass(_all_figures(names, _hits_of_sets(logits > 0, labels > 0.5), beside))
 
 
 def blind_to_classes(logits: Floats, labels: NDArray[Any], names: Sequence[str]) -> BlindSpots:
-    """Whether a model answers every row alike, and the classes of which it finds none.
+    """Whether a model predicts one class for every row, and the classes of which it finds none.
 
     >>> blind_to_classes(np.eye(2)[[0, 0, 0]], np.array([0, 1, 0]), ("fine", "unsafe"))
     BlindSpots(one_answer='fine', never_found={'unsafe': 1})
     """
-    if len(logits) < 2:  # one row has one answer
+    if len(logits) < 2:  # one row has only one prediction
         return BlindSpots()
     answers = predictions(logits)
     alike = names[answers[0]] if (answers == answers[0]).all() else None
@@ -115,7 +114,7 @@ def blind_to_classes(logits: Floats, labels: NDArray[Any], names: Sequence[str])
 
 
 def blind_to_labels(logits: Floats, labels: NDArray[Any], names: Sequence[str]) -> BlindSpots:
-    """The same of sets of labels."""
+    """The same for sets of labels."""
     if len(logits) < 2:
         return BlindSpots()
     words = set_words(logits, tuple(names))
@@ -124,13 +123,13 @@ def blind_to_labels(logits: Floats, labels: NDArray[Any], names: Sequence[str]) 
 
 
 def blind_to_choices(logits: Floats, labels: NDArray[Any], names: Sequence[str]) -> BlindSpots:
-    """Whether a model always takes the choice at the same place."""
+    """Whether a model always picks the choice at the same position."""
     found = blind_to_classes(logits, labels, names)
     return BlindSpots(f"choice {found.one_answer}" if found.one_answer is not None else None)
 
 
 def blind_to_scores(logits: Floats, labels: NDArray[Any], names: Sequence[str]) -> BlindSpots:
-    """Whether a model gives every row the same score, or nearly."""
+    """Whether a model gives every row nearly the same score."""
     if len(logits) < 2:
         return BlindSpots()
     spread = float(np.ptp(logits))
@@ -140,7 +139,7 @@ def blind_to_scores(logits: Floats, labels: NDArray[Any], names: Sequence[str]) 
 
 @dataclass(frozen=True)
 class _Hits:
-    """Rows of each class, rows answered so, and rows where both hold, [C] each."""
+    """Per class: rows with the label, rows predicted so, and rows with both, [C] each."""
 
     rows: NDArray[np.int64]
     answered: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""How close a student's answers are to its teacher's, right or wrong, and where only the teacher is right.
+"""Measure how close a student's predictions are to its teacher's, and find the rows that only the teacher gets right.
 
 Both models' logits [N, C] of the same rows in the same order come in; shares, nats and row indices go out.
 """
@@ -22,7 +22,7 @@ def compare_with_teacher(logits: Floats, teacher_logits: Floats) -> dict[str, fl
         teacher_logits: [N, C] of the teacher on the same rows.
 
     Returns:
-        `agreement`, the share of rows on which both give the same class, and `kl`, the mean over rows of
+        `agreement`, the share of rows on which both predict the same class, and `kl`, the mean over rows of
         KL(teacher ‖ student) at temperature 1, in nats.
 
     Raises:
@@ -37,9 +37,9 @@ def compare_with_teacher(logits: Floats, teacher_logits: Floats) -> dict[str, fl
 
 
 def negative_flips(logits: Floats, teacher_logits: Floats, labels: Integers) -> NDArray[np.int64]:
-    """Rows that the teacher has right and the student wrong, the student's most confident mistakes first.
+    """Rows that the teacher gets right and the student wrong, the student's most confident mistakes first.
 
-    The name is that of Yan et al. 2021 for what an update of a model breaks. Equally confident rows stay in order.
+    The term is from Yan et al. 2021, for rows that a model update breaks. Ties keep the order of the rows.
 
     Raises:
         DataError: if the shapes do not fit or a label is not a class id.
@@ -53,20 +53,20 @@ def negative_flips(logits: Floats, teacher_logits: Floats, labels: Integers) -> 
 
 
 def agreement_by_row(logits: Floats, teacher_logits: Floats) -> NDArray[np.float64]:
-    """1 where student and teacher give the same class, else 0, [N]."""
+    """1 where student and teacher predict the same class, else 0, [N]."""
     return np.asarray(predictions(logits) == predictions(teacher_logits), dtype=np.float64)
 
 
 def kl_by_row(logits: Floats, teacher_logits: Floats) -> NDArray[np.float64]:
-    """KL(teacher ‖ student) of each row in nats, [N]."""
+    """KL(teacher ‖ student) per row in nats, [N]."""
     student = log_softmax(logits.astype(np.float64), axis=1)
     teacher = log_softmax(teacher_logits.astype(np.float64), axis=1)
-    # Rounding can leave −1e-17 where both are equal; a divergence is never below 0.
+    # rounding can leave −1e-17 for equal rows; a divergence is never below 0
     return np.asarray(np.maximum((np.exp(teacher) * (teacher - student)).sum(axis=1), 0.0))
 
 
 def require_comparable(logits: Floats, teacher_logits: Floats) -> None:
-    """Refuse two models' logits that are not of the same rows and classes.
+    """Refuse two models' logits of different rows or classes.
 
     Raises:
         DataError: if the shapes differ or there is no row.

@@ -1,4 +1,4 @@
-"""What every metric of a model is called and how it is shown; the functions that compute them use these names."""
+"""The names of all metrics, and how they are shown; the functions that compute them use these names."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ class MetricFacts:
     """One metric.
 
     Attributes:
-        title: in sentences, tables and charts.
-        is_share: it is shown in percent, the others as they are.
-        is_error: less is better, while a comparison's difference is better above 0.
-        hub_name: what the hub's model cards call it; None where they have none.
-        hub_arguments: with which arguments of that metric.
-        short: in the narrow tables of a terminal that show it beside the main one.
+        title: for sentences, tables and charts.
+        is_share: shown in percent; the others are shown unchanged.
+        is_error: less is better; yet in a comparison a difference above 0 is better.
+        hub_name: the metric's name in the hub's model cards; None if it has none.
+        hub_arguments: the arguments of that metric.
+        short: title for the narrow tables of a terminal that show it beside the main metric.
     """
 
     title: str
@@ -51,7 +51,7 @@ METRICS = {
 
 
 def facts_of(metric: str) -> MetricFacts:
-    """The facts of a metric, of all rows or of a group, as "accuracy/high" of RACE's high schools.
+    """The facts of a metric, of all rows or of a group, such as "accuracy/high" for RACE's high schools.
 
     >>> facts_of("accuracy/high").title, facts_of("what a term of mine is").title
     ('accuracy', 'what a term of mine is')

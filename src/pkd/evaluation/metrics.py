@@ -1,8 +1,8 @@
-"""How good a classifier's answers are: logits and labels in, numbers out.
+"""Metrics of a classifier: logits and labels in, numbers out.
 
-`score` gives every metric under the name that results, tables and charts use (`metric_facts`). What the confusion
-matrix tells is one formula in `metrics_of_counts`, for the rows themselves and for each resample of them alike: a new
-metric is a line there, and an entry in `metric_facts`.
+`score` returns every metric under its name in results, tables and charts (`metric_facts`). Metrics of the confusion
+matrix are formulas in `metrics_of_counts`, which serves the rows and their resamples alike: a new metric is a line
+there and an entry in `metric_facts`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def score(logits: Floats, labels: Integers) -> dict[str, float]:
     """Every metric of one model on one set of rows.
 
     Args:
-        logits: [N, C], the model's answers before the softmax.
+        logits: [N, C], before the softmax.
         labels: [N], class ids from 0 to C − 1.
 
     Returns:
-        `accuracy`, `macro_f1`, `mcc`, `cross_entropy` (nats) and `ece`; of two classes `f1` too, that of the second.
+        `accuracy`, `macro_f1`, `mcc`, `cross_entropy` (nats) and `ece`; for two classes also `f1` of the second.
         Shares are between 0 and 1.
 
     Raises:
@@ -85,28 +85,28 @@ def metrics_of_counts(
 
 
 def cross_entropy(logits: Floats, labels: Integers) -> float:
-    """Mean of −log p(label) in nats, p being the softmax of the logits."""
+    """Mean of −log p(label) in nats, where p is the softmax of the logits."""
     return float(cross_entropy_by_row(logits, labels).mean())
 
 
 def expected_calibration_error(logits: Floats, labels: Integers) -> float:
     """Expected calibration error (Naeini et al. 2015; here as in Guo et al. 2017, equation 3).
 
-    Rows go by their top probability into 15 bins of equal width, (0, 1/15], (1/15, 2/15], ...; the error is the mean
-    over rows of |share right − mean top probability| of the row's bin.
+    Rows are sorted by top probability into 15 bins of equal width, (0, 1/15], (1/15, 2/15], ...; the error is the mean
+    over rows of |accuracy − mean top probability| of the row's bin.
     """
     bins, gap = calibration_gap_by_row(logits, labels)
     return float(np.abs(np.bincount(bins, weights=gap, minlength=CALIBRATION_BINS)).sum() / len(labels))
 
 
 def cross_entropy_by_row(logits: Floats, labels: Integers) -> NDArray[np.float64]:
-    """−log p(label) of each row in nats, [N]."""
+    """−log p(label) per row in nats, [N]."""
     log_probabilities = log_softmax(logits.astype(np.float64), axis=1)  # [N, C]
     return np.asarray(-log_probabilities[np.arange(len(labels)), labels])
 
 
 def calibration_gap_by_row(logits: Floats, labels: Integers) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The calibration bin of each row and (right − top probability) of each row, [N] twice."""
+    """The calibration bin and (right − top probability) per row, [N] each."""
     top = probabilities(logits).max(axis=1)
     bins = np.clip(np.ceil(top * CALIBRATION_BINS).astype(np.int64) - 1, 0, CALIBRATION_BINS - 1)
     return bins, (predictions(logits) == labels).astype(np.float64) - top
@@ -119,7 +119,7 @@ def one_entry_a_row(columns: Integers, values: NDArray[np.float64], width: int) 
 
 
 def require_scorable(logits: Floats, labels: Integers) -> None:
-    """Refuse arrays that cannot be scored, each fault in a sentence.
+    """Refuse arrays that cannot be scored.
 
     Raises:
         DataError: if there is no row, the shapes do not fit, or a label is not a class id.
@@ -127,7 +127,7 @@ def require_scorable(logits: Floats, labels: Integers) -> None:
     """
     if logits.ndim != 2 or labels.ndim != 1 or len(logits) != len(labels):
         raise DataError(
-            f"Scores need logits of shape [rows, classes] and one label a row; got logits {logits.shape} "
+            f"Scores need logits of shape [rows, classes] and one label per row; got logits {logits.shape} "
             f"and labels {labels.shape}."
         )
     if not len(labels):
@@ -143,7 +143,7 @@ def require_scorable(logits: Floats, labels: Integers) -> None:
 
 
 def require_finite(logits: Floats) -> None:
-    """Refuse answers that are not numbers.
+    """Refuse logits that are not finite.
 
     Raises:
         TeacherError: if a logit is not finite.

@@ -1,6 +1,6 @@
-"""How good sets of labels are: each class is a yes or no of its own.
+"""Metrics of sets of labels, where each class is a yes-or-no decision.
 
-Logits [N, C] and labels [N, C] of 0 and 1 in, numbers out; a class is answered yes where its logit is above 0.
+Logits [N, C] and labels [N, C] of 0 and 1 in, numbers out; a class is predicted if its logit is above 0.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pkd.evaluation.resampling import percentile_interval, resampled_sums
 
 
 def score(logits: Floats, labels: Floats) -> dict[str, float]:
-    """`micro_f1`, `macro_f1`, `accuracy` (of whole sets), `label_accuracy` (of single answers), `cross_entropy`.
+    """`micro_f1`, `macro_f1`, `accuracy` (of whole sets), `label_accuracy` (of single labels), `cross_entropy`.
 
-    A class that is neither wanted nor answered anywhere counts as 0 in the macro F1, as in scikit-learn's `f1_score`
-    with `zero_division=0`. The cross-entropy is binary, in nats, a mean over rows and classes.
+    A class that is neither a label nor predicted in any row counts as 0 in the macro F1, as in scikit-learn's
+    `f1_score` with `zero_division=0`. The cross-entropy is binary, in nats, a mean over rows and classes.
 
     Args:
         logits: [N, C].
@@ -36,7 +36,7 @@ def score(logits: Floats, labels: Floats) -> dict[str, float]:
 
 
 def compare_with_teacher(logits: Floats, teacher_logits: Floats) -> dict[str, float]:
-    """Fidelity: `agreement`, the share of single answers that are the same, and `kl`, a mean over rows and classes."""
+    """Fidelity: `agreement`, the share of equal single decisions, and `kl`, a mean over rows and classes."""
     beside = _beside_teacher(logits, teacher_logits)
     return {"agreement": float(beside[:, 0].mean()), "kl": float(beside[:, 1].mean())}
 
@@ -68,12 +68,12 @@ def bootstrap_samples(
 
 
 def gain_by_row(logits: Floats, labels: Floats) -> NDArray[np.float64]:
-    """How well each row is answered, more is better: the share of its single answers that are right, [N]."""
+    """The share of each row's single decisions that are right, [N]."""
     return np.asarray(((logits > 0) == (labels > 0.5)).mean(axis=1), dtype=np.float64)
 
 
 def cross_entropy_by_row(logits: Floats, labels: Floats) -> NDArray[np.float64]:
-    """Binary cross-entropy of each row in nats, a mean over its classes, [N]."""
+    """Binary cross-entropy per row in nats, a mean over its classes, [N]."""
     wide = logits.astype(np.float64)
     return np.asarray((np.logaddexp(0, wide) - labels * wide).mean(axis=1))
 
@@ -94,7 +94,7 @@ def require_sets(logits: Floats, labels: Floats) -> None:
 
 
 def _contributions(logits: Floats, labels: Floats) -> NDArray[np.float64]:
-    """What each row adds to hits, answers and wanted labels of each class, and to the means: [N, 3 C + 3]."""
+    """Each row's part in the hits, predictions and labels of each class, and in the means: [N, 3 C + 3]."""
     answered, wanted = logits > 0, labels > 0.5
     same = answered == wanted
     means = [same.all(axis=1), same.mean(axis=1), cross_entropy_by_row(logits, labels)]
@@ -115,7 +115,7 @@ def _f1(hits: Any, occurrences: Any) -> NDArray[np.float64]:
 
 
 def _beside_teacher(logits: Floats, teacher_logits: Floats) -> NDArray[np.float64]:
-    """Agreement and KL(teacher ‖ student) of each row, means over its classes: [N, 2]."""
+    """Agreement and KL(teacher ‖ student) per row, means over its classes: [N, 2]."""
     if logits.shape != teacher_logits.shape:
         raise DataError(f"The student's logits are {logits.shape}, the teacher's {teacher_logits.shape}; they differ.")
     student, teacher = logits.astype(np.float64), teacher_logits.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Logits as probabilities and in words; numpy alone, for a served model says them too."""
+"""Logits as predictions, probabilities and words; needs only numpy, because serving imports it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Array = NDArray[Any]
 
 
 def two_logits(logits: Array) -> Array:
-    """0 and the output, which are the logits of two classes: σ(z) = softmax(0, z)[1]; two logits stay as they are."""
+    """One output z as the logits (0, z) of two classes: σ(z) = softmax(0, z)[1]; two logits are returned unchanged."""
     return np.column_stack([np.zeros_like(logits), logits]) if logits.shape[1] == 1 else logits
 
 
 def predictions(logits: Array) -> NDArray[np.int64]:
-    """The most probable class of each row, [N]; the first of equals."""
+    """The most probable class per row, [N]; ties go to the first."""
     return np.asarray(logits.argmax(axis=1), dtype=np.int64)
 
 
@@ -27,10 +27,10 @@ def probabilities(logits: Array) -> NDArray[np.float64]:
 
 
 def set_words(logits: Array, names: tuple[str, ...]) -> list[str]:
-    """The classes above one half, parted by commas; "none" where there is none."""
+    """The classes with a probability above one half, separated by commas; "none" if there are none."""
     return [", ".join(name for name, logit in zip(names, row, strict=True) if logit > 0) or "none" for row in logits]
 
 
 def sigmoid(logits: Array) -> NDArray[np.float64]:
-    """1 / (1 + exp(−x)) in float64, which does not overflow."""
+    """1 / (1 + exp(−x)) in float64, without overflow."""
     return np.asarray(0.5 * (1 + np.tanh(logits.astype(np.float64) / 2)))

@@ -1,6 +1,6 @@
-"""How good scores are: one number a row comes out of the model, and one is wanted.
+"""Metrics of a regression: one number per row.
 
-Outputs [N, 1] and labels [N] in, numbers out; `score` gathers them under the names that results use.
+Outputs [N, 1] and labels [N] in, numbers out, under their names in results.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pkd.evaluation.resampling import percentile_interval, resampled_sums
 
 
 def score(outputs: Floats, labels: Floats) -> dict[str, float]:
-    """`pearson` and `spearman` correlation (0 where either side is constant) and `mse`, the mean squared error.
+    """`pearson` and `spearman` correlation (0 if either side is constant) and `mse`, the mean squared error.
 
     Args:
         outputs: [N, 1].
@@ -36,7 +36,7 @@ def score(outputs: Floats, labels: Floats) -> dict[str, float]:
 
 
 def compare_with_teacher(outputs: Floats, teacher_outputs: Floats) -> dict[str, float]:
-    """Fidelity: `teacher_pearson`, the correlation with the teacher's scores, and `teacher_mse`, the distance."""
+    """Fidelity: `teacher_pearson`, the correlation with the teacher's scores, and `teacher_mse`, the squared error."""
     values, teacher = outputs[:, 0].astype(np.float64), teacher_outputs[:, 0].astype(np.float64)
     return {
         "teacher_pearson": _correlation(pearsonr, values, teacher),
@@ -63,7 +63,7 @@ def bootstrap_samples(
 ) -> dict[str, NDArray[np.float64]]:
     """Every metric of `bootstrap_intervals` in each resample, [R].
 
-    Spearman's ranks are those among all rows; ranking each resample anew would change them by ties alone.
+    Spearman's ranks are those among all rows: ranking each resample again would differ only by ties.
     """
     values, wanted = require_scores(outputs, labels), labels.astype(np.float64)
     pairs = {
@@ -84,12 +84,12 @@ def bootstrap_samples(
 
 
 def gain_by_row(outputs: Floats, labels: Floats) -> NDArray[np.float64]:
-    """How well each row is answered, more is better: the squared error, negative, [N]."""
+    """The negative squared error per row, [N]."""
     return np.asarray(-np.square(outputs[:, 0].astype(np.float64) - labels))
 
 
 def require_scores(outputs: Floats, labels: Floats) -> NDArray[np.float64]:
-    """The outputs as [N], if they can be scored.
+    """The outputs as [N], checked to be scorable.
 
     Raises:
         DataError: if there is no row, the shapes do not fit, or a label is not finite.
@@ -97,7 +97,7 @@ def require_scores(outputs: Floats, labels: Floats) -> NDArray[np.float64]:
     """
     if outputs.ndim != 2 or outputs.shape[1] != 1 or labels.shape != (len(outputs),) or not len(labels):
         raise DataError(
-            f"Scores need outputs of shape [rows, 1] and one number a row; got {outputs.shape} and {labels.shape}."
+            f"Scores need outputs of shape [rows, 1] and one number per row; got {outputs.shape} and {labels.shape}."
         )
     if not np.isfinite(labels).all():
         raise DataError(f"Row {int(np.argmin(np.isfinite(labels)))} has a label that is not a number.")
@@ -109,7 +109,7 @@ def _correlation(measure: object, one: Floats, other: Floats) -> float:
     if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
         return 0.0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # nearly constant scores: the number says it
+        warnings.simplefilter("ignore")  # about nearly constant scores, which the result shows
         return float(measure(one, other).statistic)  # type: ignore[operator]
 
 

@@ -1,7 +1,7 @@
-"""The percentile bootstrap over rows (Efron & Tibshirani 1993, chapter 13): rows are drawn again with replacement.
+"""The percentile bootstrap over rows (Efron & Tibshirani 1993, chapter 13): rows are resampled with replacement.
 
-Every metric here is a function of sums over rows, so a resample needs no row twice: how often each row was drawn,
-times what each row contributes, gives all sums at once.
+Every metric here is a function of sums over rows, so no row is copied: a matrix product of how often each row was drawn
+and what it contributes gives all sums at once.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_DRAWS_AT_ONCE = 4_000_000  # rows drawn a chunk: about 100 MB
+_DRAWS_AT_ONCE = 4_000_000  # rows drawn per chunk: about 100 MB
 
 
 def resampled_sums(contributions: Any, resamples: int, seed: int) -> NDArray[np.float64]:
-    """The sums over rows of each resample, [R, M], of what the rows contribute, [N, M], dense or sparse.
+    """Sum the rows' contributions [N, M], dense or sparse, over each resample: [R, M].
 
-    The same seed draws the same rows whatever they contribute, so that two models are resampled alike.
+    The draws depend only on the seed, so that two models are resampled identically.
     """
     counts = _draw_counts(contributions.shape[0], resamples, seed)
     return np.concatenate([drawn @ contributions for drawn in counts])

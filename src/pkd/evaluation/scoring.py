@@ -1,4 +1,4 @@
-"""What the answers to a kind of problem are measured by; which functions those are, each kind says in `tasks`."""
+"""The set of functions that measure a model; each kind of problem in `tasks` fills it in."""
 
 from __future__ import annotations
 
@@ -17,30 +17,29 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
-    """How the answers to one kind of problem are measured; logits are [N, C], labels [N] or [N, C].
+    """The measures of one kind of problem; logits are [N, C], labels [N] or [N, C].
 
     Attributes:
-        metric: chooses the best epoch where nothing else is asked for.
-        choosing: the metrics that can choose it: more of them is better.
-        chance_corrected: a metric that gives one answer for all rows nothing.
-        by_error: whether a model is held to the best one answer by its squared error, whatever metric is asked for.
-        gain: the metric whose value a row is `gain_by_row`; differences of it are tested.
+        metric: chooses the best epoch by default.
+        choosing: the metrics that can choose it; for all of them more is better.
+        chance_corrected: a metric that is 0 for a constant prediction.
+        by_error: compare a model with the best constant prediction by squared error, whatever the metric.
+        gain: the metric that is the mean of `gain_by_row`; its differences are tested.
         score: every metric of one model.
         compare_with_teacher: every measure of fidelity.
         bootstrap_intervals: the intervals of both.
-        bootstrap_samples: what they are made from, each metric in each resample of the rows.
-        gain_by_row: how well each row is answered, [N], more is better.
-        negative_flips: the rows that the teacher answers better, the worst first, from the logits of both and labels.
-        constant: the one answer that fits all rows best by a metric, as logits [N, C], from their labels, C and the
-            metric.
-        constant_in_words: what that answer is by a metric, as a clause.
-        probabilities: what the logits say of each class, [N, C].
-        answers: the class, classes or score of each row, in words.
-        label_words: labels, as rows hold them, in words.
-        label_counts: how many rows have each class; None of scores.
-        by_class: the figures of each class, from logits, labels, names and the teacher's logits; None where there are
-            no classes with a meaning.
-        blind_spots: what a model never does, from logits, labels and names.
+        bootstrap_samples: each metric in each resample of the rows, from which the intervals are made.
+        gain_by_row: the quality of the prediction per row, [N]; more is better.
+        negative_flips: the rows that the teacher predicts better, the worst first; from both logits and the labels.
+        constant: the best constant prediction by a metric, as logits [N, C]; from labels, C and metric.
+        constant_in_words: that prediction as a clause.
+        probabilities: the probability of each class, [N, C].
+        answers: the predicted class, classes or score per row, in words.
+        label_words: labels in words.
+        label_counts: number of rows per class; None for scores.
+        by_class: the figures per class, from logits, labels, names and the teacher's logits; None if classes have no
+            meaning of their own.
+        blind_spots: what a model never predicts, from logits, labels and names.
     """
 
     metric: Metric
@@ -64,12 +63,12 @@ class Scoring:
     blind_spots: Callable[[Array, Array, tuple[str, ...]], BlindSpots]
 
     def metrics_that_choose(self, classes: int) -> tuple[Metric, ...]:
-        """The metrics that can choose an epoch with so many classes: F1 is that of the second of two alone."""
+        """The metrics that can choose an epoch with so many classes; F1 is defined only for two."""
         return tuple(metric for metric in self.choosing if metric != "f1" or classes == 2)
 
 
 def worse_rows(gain_by_row: Callable[[Array, Array], Array]) -> Callable[[Array, Array, Array], NDArray[np.int64]]:
-    """Where the student loses most against the teacher, the worst row first."""
+    """Make a function that returns the rows where the student is worse than the teacher, the worst first."""
 
     def worse(logits: Array, teacher_logits: Array, labels: Array) -> NDArray[np.int64]:
         lost = gain_by_row(teacher_logits, labels) - gain_by_row(logits, labels)

@@ -1,7 +1,6 @@
-"""How sure a classifier's scores are: bootstrap intervals of one model, exact McNemar between two models.
+"""The uncertainty of a classifier's scores: bootstrap intervals of one model, exact McNemar test of two models.
 
-What a row contributes to the resampled sums is its cell of the confusion matrix, its calibration bin and its
-cross-entropy.
+A row contributes its cell of the confusion matrix, its calibration bin and its cross-entropy to the resampled sums.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def bootstrap_intervals(
     Args:
         logits: [N, C] of the model.
         labels: [N] class ids.
-        resamples: how many times the N rows are drawn again.
+        resamples: number of resamples of the N rows.
         confidence: share of resamples inside the interval, e.g. 0.95.
         seed: of the draws; the same seed draws the same rows for every model.
         teacher_logits: [N, C] of the teacher, for `agreement` and `kl`.
@@ -92,8 +91,8 @@ def exact_mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) ->
         correct_b: [N], whether model b is right on the same rows.
 
     Returns:
-        The rows that a alone has right, those that b alone has right, and the two-sided p value that both are as
-        likely; 1 where the two never differ.
+        The number of rows that only a has right, of those that only b has right, and the two-sided p value of both
+        being equally likely; 1 if the two never differ.
 
     Raises:
         DataError: if the two are not of the same rows.

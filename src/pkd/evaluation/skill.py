@@ -1,7 +1,7 @@
-"""Whether a classifier knows more than one answer for all rows would: asked of a teacher before it teaches.
+"""Test whether a classifier is better than the best constant prediction; run on a teacher before distillation.
 
-Accuracy alone cannot tell where a class is rare: a teacher that finds all of it, and raises a few false alarms, has
-more skill than "never", and fewer rows right. One whose classes stand in another order has neither.
+Accuracy is not enough if a class is rare: a teacher that finds every case, with a few false alarms, has skill but fewer
+right rows than the constant "no". A teacher with its classes in the wrong order has neither.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _TAIL = 0.025
 
 @dataclass(frozen=True, kw_only=True)
 class Skill:
-    """A model beside the one answer that fits all rows best by `metric`.
+    """A model compared with the best constant prediction by `metric`.
 
     Attributes:
-        metric: what both are measured by.
+        metric: measures both.
         score: the model's.
-        constant: of the one answer.
-        is_worse: the model is worse by more than chance would make it.
+        constant: the constant prediction's.
+        is_worse: the model is worse by more than chance.
         is_better: it is better by any margin.
-        has_skill: by a measure that gives one answer nothing it is surely better, whatever `metric` says.
+        has_skill: it is significantly better by the chance-corrected metric, whatever `metric` gives.
     """
 
     metric: str
@@ -39,7 +39,7 @@ class Skill:
 
 
 def measure_skill(logits: Array, labels: Array, scoring: Scoring, metric: str) -> Skill:
-    """Compare a model's logits [N, C] with the best one answer, on resamples of the rows.
+    """Compare a model's logits [N, C] with the best constant prediction, on resamples of the rows.
 
     Raises:
         DataError: if the rows cannot be scored.
@@ -62,7 +62,7 @@ def measure_skill(logits: Array, labels: Array, scoring: Scoring, metric: str) -
 
 
 def _beside_constant(logits: Array, labels: Array, scoring: Scoring, metric: str) -> tuple[float, float, float, float]:
-    """The model's score, the one answer's, and the interval by how much the first is better."""
+    """The model's score, the constant's score, and the interval of their difference."""
     constant = scoring.constant(labels, logits.shape[1], metric)
     scores = [scoring.score(each, labels)[metric] for each in (logits, constant)]
     of_model, of_constant = (

@@ -1,7 +1,7 @@
-"""The word-count baseline: what counting words reaches on the same rows, without any encoder.
+"""The word-count baseline: the score of a linear model without an encoder on the same rows.
 
-TF-IDF of one and two words with a linear model: logistic regression of classes, one for each label of a set, ridge
-regression of scores. A classifier that lies below it has not been trained enough.
+TF-IDF of unigrams and bigrams with a linear model: logistic regression for classes, one per label for sets, ridge
+regression for scores. A classifier with a lower score has not been trained enough.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-# counts [N, V], labels, counts of the measured rows [M, V], outputs and a deadline of `time.monotonic` → logits [M, C]
+# counts [N, V], labels, counts of the evaluated rows [M, V], outputs and a `time.monotonic` deadline → logits [M, C]
 Fit = Callable[[Any, Array, Any, int, float], Array]
 
-MOST_ROWS = 20_000  # that are learned from
+MOST_ROWS = 20_000  # training rows
 MOST_SECONDS = 60.0
-_CHARACTERS = 10_000  # of a text that are read
-_WEIGHTS = 20_000_000  # of all outputs together, at most
+_CHARACTERS = 10_000  # read of each text
+_WEIGHTS = 20_000_000  # maximum over all outputs
 _INVERSE_PENALTY = 10.0  # sklearn's C
-_ITERATIONS = 50  # between two looks at the clock
+_ITERATIONS = 50  # between two checks of the deadline
 _NEVER = -50.0  # the logit of a class that no training row has
 
 
@@ -34,13 +34,13 @@ def word_count_logits(
 
     Args:
         fit: the linear model of the kind of problem.
-        train: texts to learn from, the two of a pair as one.
-        labels: theirs, class ids or scores [N] or sets [N, C].
-        measured: the texts to answer.
-        outputs: C, what a head answers.
+        train: training texts, the two of a pair joined.
+        labels: their class ids or scores [N], or sets [N, C].
+        measured: the texts to predict.
+        outputs: C, the number of outputs.
 
     Returns:
-        None where no text has a word.
+        None if no text has a word.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -58,7 +58,7 @@ def word_count_logits(
 
 
 def fit_classes(counts: Any, labels: Array, measured: Any, outputs: int, deadline: float) -> Array:
-    """Multinomial logistic regression; where time runs out, as far as it came."""
+    """Multinomial logistic regression, stopped at the deadline."""
     from sklearn.linear_model import LogisticRegression
 
     logits = np.full((measured.shape[0], outputs), _NEVER)
@@ -67,7 +67,7 @@ def fit_classes(counts: Any, labels: Array, measured: Any, outputs: int, deadlin
         return logits
     model = LogisticRegression(C=_INVERSE_PENALTY, max_iter=_ITERATIONS, warm_start=True)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it has not converged yet
+        warnings.simplefilter("ignore")  # about convergence
         while True:
             began = time.monotonic()
             model.fit(counts, labels)
@@ -79,13 +79,13 @@ def fit_classes(counts: Any, labels: Array, measured: Any, outputs: int, deadlin
 
 
 def fit_one_output(counts: Any, labels: Array, measured: Any, outputs: int, deadline: float) -> Array:
-    """Logistic regression of two classes, as the one logit of the second."""
+    """Logistic regression of two classes; returns the logit of the second."""
     both = fit_classes(counts, labels.astype(int), measured, 2, deadline)
     return both[:, 1:] - both[:, :1]
 
 
 def fit_sets(counts: Any, labels: Array, measured: Any, outputs: int, deadline: float) -> Array:
-    """One label against the rest; where time runs out, the share of the rows that have a label."""
+    """One logistic regression per label; after the deadline, the label's share of the rows."""
     from sklearn.linear_model import LogisticRegression
 
     logits = np.zeros((measured.shape[0], outputs))

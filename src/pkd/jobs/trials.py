@@ -118,7 +118,7 @@ def _loaded(teacher: str, annotated: Path, outputs: Outputs) -> tuple[LoadedClas
         if (annotated / split).is_dir()
     }
     rows = TrainingRows(splits["train"], splits.get("unlabelled"), splits["eval"], {}, {})
-    return saying(load_teacher(teacher), outputs), rows
+    return with_outputs(load_teacher(teacher), outputs), rows
 
 
 class _TellEpochs(TrainerCallback):

@@ -1,4 +1,4 @@
-"""The kinds of problems, one module each; this is the one registry, and only here and in them are they told by name."""
+"""The kinds of problems, one module each, and their registry; only this package compares their names."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ KINDS: Mapping[ProblemType, TaskKind] = {
 
 
 def kind_of(problem_type: ProblemType) -> TaskKind:
-    """The kind of problem by its name."""
+    """The kind of problem with this name."""
     return KINDS[problem_type]
 
 
 def asks_for_choices(problem_type: str) -> bool:
-    """Whether what a recipe says, which may be "auto", is that rows are questions with choices."""
+    """Whether a recipe's `problem_type`, which may be "auto", is multiple choice."""
     return problem_type == MULTIPLE_CHOICE.name
 
 
 def names_in_config() -> list[str]:
-    """What a configuration of transformers may call the kind of its head."""
+    """The values of `problem_type` in transformers configurations."""
     return list(dict.fromkeys(kind.name_in_config for kind in KINDS.values() if kind.name_in_config is not None))
 
 
 def kind_of_head(said: str | None, outputs: int) -> TaskKind:
-    """The kind of a head with so many outputs that is not for multiple choice, as transformers' pipeline reads it.
+    """The kind of a head that is not for multiple choice, as transformers' pipeline would read it.
 
     Args:
-        said: what its configuration says: one of `names_in_config`, or nothing.
-        outputs: how many it has; of one alone, unless it is a score, a sigmoid tells two classes.
+        said: its configuration's problem_type: one of `names_in_config`, or None.
+        outputs: number of outputs; a single one is a sigmoid of two classes unless it is a score.
 
     >>> kind_of_head(None, 3).name, kind_of_head("multi_label_classification", 1).name
     ('single_label_classification', 'binary_classification')
@@ -67,6 +67,6 @@ def kind_of_head(said: str | None, outputs: int) -> TaskKind:
 
 
 def is_multiple_choice(architectures: Any) -> bool:
-    """Whether a configuration is that of a model for multiple choice, which is known by its class alone."""
+    """Whether a configuration's `architectures` name a multiple-choice model, which has no other sign."""
     names: Sequence[Any] = architectures if isinstance(architectures, list | tuple) else ()
     return any(str(name).endswith("ForMultipleChoice") for name in names)

@@ -1,4 +1,4 @@
-"""Two classes told by one output, the logit of the second: σ(z) = softmax(0, z)[1]."""
+"""Two classes and one output, the logit of the second: σ(z) = softmax(0, z)[1]."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pkd.evaluation.scoring import Scoring
 
 Array = NDArray[Any]
-NO_NAMES = ("0", "1")  # the classes of one output that has no name
+NO_NAMES = ("0", "1")  # the classes of an output without a name
 
 
 def binary_classes(name: str) -> tuple[str, str]:
@@ -33,7 +33,7 @@ def binary_classes(name: str) -> tuple[str, str]:
 
 
 def _ce_rows(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Binary cross-entropy of one output [B, 1] with class ids [B], as that of two classes."""
+    """Binary cross-entropy of one output [B, 1] with class ids [B]."""
     from pkd import losses
 
     return losses.ce_loss(losses.two_logits(logits), labels)
@@ -48,12 +48,12 @@ def _kd_rows(
 
 
 def _output_words(logits: Array, names: tuple[str, ...]) -> list[str]:
-    """The name of the one output, as transformers' pipeline says it: its probability tells whether the class holds."""
+    """The name of the one output for every row, as in transformers' pipeline; its probability gives the class."""
     return [names[0]] * len(logits)
 
 
 def _of_two(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of logits [N, C], of one output instead."""
+    """Adapt a function of logits [N, C] to one output [N, 1]."""
 
     def of_one_output(*arrays: Any, teacher_logits: Array | None = None, **keywords: Any) -> Any:
         if teacher_logits is not None:
@@ -68,7 +68,7 @@ def _both(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _scoring() -> Scoring:
-    """That of two classes, whether the logits are of one output [N, 1] or of both classes [N, 2]."""
+    """The measures of two classes, for logits of one output [N, 1] or of both classes [N, 2]."""
     of_two = SINGLE_LABEL.scoring
     blind_spots, figures = of_two.blind_spots, of_two.by_class
     assert figures is not None
@@ -96,7 +96,7 @@ BINARY = TaskKind(
     has_classes=True,
     has_one_output=True,
     tells_two_classes=True,
-    name_in_config="multi_label_classification",  # to transformers one output is a set of one label
+    name_in_config="multi_label_classification",  # transformers treats one output as a set of one label
     probabilities=sigmoid,
     words=_output_words,
     ce_rows=_ce_rows,

@@ -1,7 +1,7 @@
-"""What depends on the kind of problem that a classifier solves, in one object for each kind.
+"""`TaskKind`: everything that depends on the kind of problem, one object per kind.
 
-Whoever computes, reads or tells something that differs from kind to kind is handed a `TaskKind` and asks it; no other
-place knows the kinds by name. N rows, B rows of a batch, C classes.
+Code that differs between kinds takes a `TaskKind` and uses its functions; no other module compares a kind's name.
+N rows, B rows of a batch, C classes.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ def _same(logits: Array) -> Array:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskKind:
-    """A kind of problem; its torch parts and its metrics are imported when they are asked for.
+    """A kind of problem; its torch parts and its metrics are imported on use.
 
     Attributes:
         name: `problem_type` in recipes, records and configurations.
-        labels_in_words: what rows have, for messages.
-        has_classes: a label is one of the classes that the outputs are named for.
+        labels_in_words: the rows' labels, for messages.
+        has_classes: a label is one of the classes that the outputs are named after.
         has_sets: a label is a set of classes.
         has_scores: a label is a number.
-        has_choices: a row is a question with choices, and a label the place of one.
-        has_one_output: the head has one output, of a multiple choice one for each choice.
+        has_choices: a row is a question with choices, and a label the index of one.
+        has_one_output: the head has one output; for multiple choice one per choice.
         tells_two_classes: that output is the logit of the second of two classes.
-        name_in_config: what transformers' configuration calls it; None where it says nothing.
-        auto_class: the class of transformers that loads it.
+        name_in_config: its name in transformers' configuration; None if it has none.
+        auto_class: the transformers class that loads it.
         pipeline_tag: the hub's.
-        probabilities: what logits [N, C] say of each class, [N, C] in float64; of a score the score itself.
-        words: logits [N, C] and the names of the outputs → the class, the classes or the score of each row.
-        ce_rows: logits [B, C] and labels → L_CE of each row [B], as the paper's.
-        kd_rows: the logits of student and teacher [B, C], T and the reduction over classes → L_DS of each row [B].
-        ce_formula: what `ce_rows` computes.
-        kd_formula: what `kd_rows` computes, but for the reduction.
-        make_scoring: how answers are measured.
-        of_classes: the logits of the classes [N, C], where outputs are not classes.
-        fit_word_counts: the linear model of the word-count baseline; None where there is none.
+        probabilities: logits [N, C] → probability of each class, [N, C] in float64; for a score, the score itself.
+        words: logits [N, C] and the names of the outputs → the class, the classes or the score per row.
+        ce_rows: logits [B, C] and labels → the paper's L_CE per row [B].
+        kd_rows: student's and teacher's logits [B, C], T and the reduction over classes → L_DS per row [B].
+        ce_formula: the formula of `ce_rows`.
+        kd_formula: the formula of `kd_rows`, without the reduction.
+        make_scoring: makes `scoring`.
+        of_classes: the outputs as logits of classes [N, C].
+        fit_word_counts: the linear model of the word-count baseline; None if there is none.
     """
 
     name: ProblemType
@@ -79,10 +79,10 @@ class TaskKind:
 
     @cached_property
     def scoring(self) -> Scoring:
-        """How answers of this kind are measured."""
+        """The measures of this kind."""
         return self.make_scoring()
 
     def __reduce__(self) -> tuple[Callable[[ProblemType], TaskKind], tuple[ProblemType]]:
         from pkd.tasks import kind_of
 
-        return kind_of, (self.name,)  # one object a kind, in every process
+        return kind_of, (self.name,)  # one object per kind, in every process

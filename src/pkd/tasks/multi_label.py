@@ -1,4 +1,4 @@
-"""A set of labels: each class holds or does not, by an output of its own."""
+"""Sets of labels: one output per class, which holds or not."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _kd_rows(
 
 
 def _scoring() -> Scoring:
-    """Micro and macro F1 and the share of sets that are right; differences of the share of labels are tested."""
+    """Micro and macro F1, and the shares of right sets and right labels; differences of the last are tested."""
     from pkd.evaluation import multilabel
     from pkd.evaluation.by_class import blind_to_labels, by_label
     from pkd.evaluation.scoring import Scoring, worse_rows
@@ -62,7 +62,8 @@ def _scoring() -> Scoring:
 
 
 def _constant_set(labels: Array, classes: int, metric: str) -> Array:
-    """The best set: of whole sets the commonest; by an F1 all labels, or the commonest few; else those of most rows."""
+    """The best set: the most common one by accuracy; all or the most common labels by an F1; else those of most "
+    "rows."""
     shares = labels.mean(axis=0)
     if metric == "accuracy":
         sets, counts = np.unique(labels > 0.5, axis=0, return_counts=True)

@@ -1,4 +1,4 @@
-"""A choice among several texts: the classes are the choices, and a row may have any number of them."""
+"""Multiple choice: the classes are the choices, and the number of choices may vary."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def _scoring() -> Scoring:
-    """That of classes, but for figures by class: a choice is a place, which says nothing of what stands there."""
+    """The measures of classes, without figures per class: a choice's position has no meaning."""
     from pkd.evaluation.by_class import blind_to_choices
 
     return replace(scoring(), by_class=None, blind_spots=blind_to_choices)
@@ -29,5 +29,5 @@ MULTIPLE_CHOICE = replace(
     auto_class="AutoModelForMultipleChoice",
     pipeline_tag="multiple-choice",
     make_scoring=_scoring,
-    fit_word_counts=None,  # words that stand in every choice tell none apart
+    fit_word_counts=None,  # words that all choices share do not distinguish them
 )

@@ -1,4 +1,4 @@
-"""A score: one output is the number itself."""
+"""Scores: the one output is the number."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _ce_rows(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 def _kd_rows(
     logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float, reduction: Literal["mean", "sum"]
 ) -> torch.Tensor:
-    """There is nothing that a temperature could soften, and one output to reduce over."""
+    """Squared error; a score has no temperature, and one output needs no reduction."""
     from pkd.losses import score_kd_loss
 
     return score_kd_loss(logits, teacher_logits)
@@ -38,7 +38,7 @@ def _score_words(outputs: Array, names: tuple[str, ...]) -> list[str]:
 
 
 def _scoring() -> Scoring:
-    """Correlations and the squared error; differences of that are tested."""
+    """Correlations and the squared error; differences of the latter are tested."""
     from pkd.evaluation import regression
     from pkd.evaluation.by_class import blind_to_scores
     from pkd.evaluation.scoring import Scoring, worse_rows
@@ -46,7 +46,7 @@ def _scoring() -> Scoring:
     return Scoring(
         metric="pearson",
         choosing=("pearson", "spearman"),
-        chance_corrected="mse",  # correlation would not tell scores of another scale, from which labels pull away
+        chance_corrected="mse",  # correlation ignores a wrong scale, which the labels would pull the student away from
         by_error=True,
         gain="mse",
         score=regression.score,

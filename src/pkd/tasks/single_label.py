@@ -1,4 +1,4 @@
-"""One of several classes: the paper's own kind of problem."""
+"""One of several classes: the paper's kind of problem."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def class_words(logits: NDArray[Any], names: tuple[str, ...]) -> list[str]:
-    """The most probable class of each row."""
+    """The most probable class per row."""
     return [names[index] for index in predictions(logits)]
 
 
@@ -73,7 +73,7 @@ def _right_by_row(logits: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.floa
 
 
 def _constant_class(labels: NDArray[Any], classes: int, metric: str) -> NDArray[Any]:
-    """The commonest class; by the F1 of the second of two classes that one, which the other would leave at 0."""
+    """The most common class; for F1 the second class, since predicting the first gives 0."""
     answer = np.zeros(classes)
     answer[1 if metric == "f1" else np.bincount(labels, minlength=classes).argmax()] = 1.0
     return np.tile(answer, (len(labels), 1))

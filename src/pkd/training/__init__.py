@@ -1,1 +1,1 @@
-"""What every training here shares, the teacher's too."""
+"""Training shared by teacher and students."""

@@ -1,4 +1,4 @@
-"""From the recipe's training settings to the Trainer's arguments, the same for teacher and student."""
+"""Convert the recipe's training settings to the Trainer's arguments, for teacher and student alike."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pkd.training.hardware import autocast_dtype, resolve_device
 
 
 def check_training(settings: TrainingSettings, device: str) -> None:
-    """Check what a training needs of this machine: its device, its precision and its trackers.
+    """Check that this machine has the device, the precision and the trackers of a training.
 
     Raises:
-        RecipeError: if one of them is not there.
+        RecipeError: if one is missing.
     """
     autocast_dtype(settings.precision, resolve_device(device))
     if settings.report_to in ([], ["none"], ["all"]):
@@ -26,8 +26,8 @@ def check_training(settings: TrainingSettings, device: str) -> None:
     for tracker in settings.report_to:
         if tracker not in there:
             raise RecipeError(
-                f"{named('training.report_to')} names {tracker!r}, which is no tracker that is installed here (there "
-                f"are: {', '.join(there) or 'none'}). Install it, or leave it out."
+                f"{named('training.report_to')} names {tracker!r}, which is no installed tracker (installed: "
+                f"{', '.join(there) or 'none'}). Install it, or leave it out."
             )
 
 
@@ -40,7 +40,7 @@ def trainer_arguments(
         settings: of the recipe.
         output: folder of the checkpoints.
         seed: of weights, dropout and the order of the data.
-        metric: chooses the best epoch on the development rows; None where there are none.
+        metric: chooses the best epoch on the development rows; None without such rows.
         device: "auto", "cpu" or "cuda".
     """
     where = resolve_device(device)

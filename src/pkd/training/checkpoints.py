@@ -1,7 +1,7 @@
-"""Sealed checkpoints: a folder is trusted for its hashes, not for its name, and holds no pickle.
+"""Sealed checkpoints, which are verified by hashes and contain no pickle.
 
-Optimiser and random states are safetensors, the rest JSON. The newest checkpoint that verifies, with the best one that
-it goes by, is resumed; damaged ones are set aside by renaming; rotation keeps the best and the last two.
+Optimiser and random states are safetensors, the rest JSON. Training resumes from the newest checkpoint that verifies
+together with its best one; damaged ones are renamed; rotation keeps the best and the last two.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ def checkpoint_folders(output: Path) -> list[Path]:
 
 
 def newest_sealed(output: Path, inputs: Mapping[str, Any], *, afresh: bool = False) -> Path | None:
-    """The newest checkpoint whose seal verifies; damaged and half-written ones are set aside, and said so.
+    """The newest checkpoint that verifies; damaged and incomplete ones are set aside with a warning.
 
-    One whose best checkpoint is damaged is set aside too: training goes on from before it, and finds it again.
+    So is one whose best checkpoint is damaged: training resumes before that epoch and repeats it.
 
     Args:
         output: folder of the checkpoints.
-        inputs: what a checkpoint must share with the training that resumes it.
-        afresh: set aside those of other settings instead of refusing them.
+        inputs: must equal those of the checkpoint.
+        afresh: set aside checkpoints of other settings instead of refusing them.
 
     Raises:
-        CheckpointError: if it belongs to a training with other settings, with the list of differences.
+        CheckpointError: if it belongs to a training with other settings; lists the differences.
     """
     for folder in checkpoint_folders(output):
         manifest, damage = _verify(folder)
@@ -71,10 +71,10 @@ def newest_sealed(output: Path, inputs: Mapping[str, Any], *, afresh: bool = Fal
 
 
 def require_whole(folder: Path) -> None:
-    """Check a checkpoint before its weights are kept as a training's result.
+    """Verify a checkpoint before its weights become the result of a training.
 
     Raises:
-        CheckpointError: if it is not what was sealed.
+        CheckpointError: if it is damaged.
     """
     if damage := _verify(folder)[1]:
         raise CheckpointError(
@@ -95,7 +95,7 @@ def _verify(folder: Path) -> tuple[Manifest | None, list[Damage]]:
 
 
 def rotate(output: Path, best: Path | None) -> None:
-    """Delete sealed checkpoints but the best and the last two."""
+    """Delete sealed checkpoints except the best and the last two."""
     for folder in checkpoint_folders(output)[_KEPT:]:
         if best is None or folder.name != best.name:
             shutil.rmtree(folder)
@@ -114,7 +114,7 @@ def save_optimizer(folder: Path, optimizer: torch.optim.Optimizer, scheduler: An
 
 
 def save_counters(folder: Path, counters: Mapping[str, Any], **more: Any) -> None:
-    """Write the trainer's own counters, and what else is plain data."""
+    """Write the trainer's own counters and other plain data."""
     write_json(folder / _STATE, {**more, "counters": dict(counters)})
 
 

@@ -1,7 +1,7 @@
-"""A Trainer that computes only what reaches the loss, and whose result is the same: weights, losses, checkpoints.
+"""A Trainer that skips work that does not contribute to the loss, with identical weights, losses and checkpoints.
 
-The last layer runs for [CLS] alone, word pieces that stand in no training row take no part, and gradients that need no
-clipping are not written again.
+The last layer runs for [CLS] only, embeddings of word pieces that occur in no training row are not trained, and
+gradients that need no clipping are not rewritten.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class EconomicalTrainer(ResumableTrainer):
     def train(
         self, resume_from_checkpoint: Any = None, trial: Any = None, ignore_keys_for_eval: list[str] | None = None
     ) -> TrainOutput:
-        """Train, computing only what reaches the loss; a second call starts with a new optimiser."""
+        """Train without the work that does not contribute to the loss; a second call starts with a new optimiser."""
         with self._without_wasted_work():
             return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
 
@@ -49,12 +49,12 @@ class EconomicalTrainer(ResumableTrainer):
                     with occurring_only(self.model, self._occurs) as self._words:
                         yield
                 finally:
-                    if self._words is not None:  # the optimiser's parameter is no longer the model's
+                    if self._words is not None:  # the model no longer has the optimiser's parameter
                         self._words = self.optimizer = None
 
     @property
     def _makes_adamw(self) -> bool:
-        """Whether the optimiser will be AdamW over whole tensors, and made here."""
+        """Whether the optimiser will be AdamW over unsharded tensors, created here."""
         made_here = self.optimizer is None and self.optimizer_cls_and_kwargs is None and self.model_init is None
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         kind: Any = self.args.optim
@@ -69,11 +69,11 @@ class EconomicalTrainer(ResumableTrainer):
 
     @property
     def _pad_token_id(self) -> int:
-        """What batches are padded with; a model that names nothing reads 0 there, which its attention leaves out."""
+        """The id that pads batches; 0 for a model without one, which its attention masks."""
         return self.model.config.pad_token_id or 0
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """Make the optimiser; its weight decay is counted for the word pieces that do not occur."""
+        """Create the optimiser, and track its weight decay for the word pieces that do not occur."""
         optimizer: torch.optim.Optimizer = super().create_optimizer(model)
         if self._words is not None:
             self._words.follow(optimizer)
@@ -89,7 +89,7 @@ class EconomicalTrainer(ResumableTrainer):
         return norm
 
     def floating_point_ops(self, inputs: Any) -> int:
-        """Not counted: the stock count walks all modules at every step, and nothing here reads it."""
+        """Return 0: the stock count walks all modules at every step, and nothing reads it."""
         return 0
 
     # Checkpoints ----------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ class EconomicalTrainer(ResumableTrainer):
         words: dict[str, Any] = {}
         if self._words is not None:
             words["word_pieces"] = fingerprint({"occur": np.flatnonzero(self._occurs).tolist()})
-        if not self.resumed_with:  # what a job resumes with names its rows, by hashes that it has already
+        if not self.resumed_with:  # a job's `resumed_with` already contains the hashes of its rows
             words["row_contents"] = self._row_contents
         return {**super()._inputs(), **words}
 

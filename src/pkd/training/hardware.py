@@ -1,4 +1,4 @@
-"""What this hardware does well: where to compute, and in which type; models are moved here and nowhere else."""
+"""Choose the device and the floating-point type; all models are moved here."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from pkd.recipe.spelling import named
 Model = TypeVar("Model", bound=torch.nn.Module)
 
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
-_DETERMINISTIC_WORKSPACES = (":4096:8", ":16:8")  # the two with which torch calls cuBLAS deterministic
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # names of malloc.h
+_DETERMINISTIC_WORKSPACES = (":4096:8", ":16:8")  # the two that torch accepts as deterministic for cuBLAS
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # constants of malloc.h
 
 
 def resolve_device(device: str) -> torch.device:
-    """The device that "auto", "cpu" or "cuda" means here.
+    """The device that "auto", "cpu" or "cuda" means on this machine.
 
     Raises:
-        RecipeError: if a GPU is asked for and there is none, or the name is no device's.
+        RecipeError: if there is no GPU for "cuda", or the name is unknown.
     """
     check_device(device)
     has_gpu = torch.cuda.is_available()
@@ -36,14 +36,14 @@ def resolve_device(device: str) -> torch.device:
 
 
 def move_model(model: Model, device: torch.device) -> Model:
-    """Bring a model to where it is to compute. Whatever computes comes through here, also to stay where it is."""
+    """Move a model to the device that it computes on. Every model that computes passes through here."""
     model.to(device)
     return model
 
 
 @contextlib.contextmanager
 def computing_on(device: torch.device, models: Sequence[torch.nn.Module]) -> Iterator[None]:
-    """Inside the block the models are on `device`; afterwards each is back where it was."""
+    """Inside the block the models are on `device`; afterwards each returns to its own."""
     before = [next(model.parameters()).device for model in models]
     try:
         for model in models:
@@ -55,13 +55,13 @@ def computing_on(device: torch.device, models: Sequence[torch.nn.Module]) -> Ite
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """The type that matrix products are computed in under "auto", "float32" or "bfloat16"; None for the weights' own.
+    """The type of matrix products for "auto", "float32" or "bfloat16"; None for the weights' own.
 
-    "auto" takes bfloat16 where the hardware multiplies it natively: on a CPU with AVX512-BF16 or AMX, where it was
-    measured 1.5 times as fast as float32, and on a GPU from Ampere on.
+    "auto" is bfloat16 if the hardware multiplies it natively: a CPU with AVX512-BF16 or AMX, measured 1.5 times as fast
+    as float32, or a GPU from Ampere on.
 
     Raises:
-        RecipeError: if bfloat16 is asked of a GPU that does not have it.
+        RecipeError: if the GPU does not support bfloat16.
     """
     if precision == "float32":
         return None
@@ -69,28 +69,28 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         if precision == "bfloat16" and not native:
             raise RecipeError(
-                f"{named('training.precision')} is bfloat16, but {torch.cuda.get_device_name()} does not have it. Use "
-                "auto or float32."
+                f"{named('training.precision')} is bfloat16, which {torch.cuda.get_device_name()} does not support. "
+                "Use auto or float32."
             )
     else:
-        # torch names no public test of its own for the CPU's instruction sets
+        # torch has no public test for the CPU's instruction sets
         native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if native or precision == "bfloat16" else None
 
 
 @contextlib.contextmanager
 def deterministic_algorithms(wanted: bool) -> Iterator[None]:
-    """Inside the block torch computes the same bits each time, on a GPU too, if that is wanted; then all is as it was.
+    """If `wanted`, torch uses deterministic algorithms inside the block, on a GPU too.
 
     Raises:
-        RecipeError: if the block needs an operation that torch has no such algorithm for.
+        RecipeError: if torch has no deterministic algorithm for an operation.
     """
     if not wanted:
         yield
         return
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     workspace = os.environ.get(_WORKSPACE)
-    if workspace not in _DETERMINISTIC_WORKSPACES:  # torch looks at it at every product
+    if workspace not in _DETERMINISTIC_WORKSPACES:  # torch reads it at every product
         os.environ[_WORKSPACE] = _DETERMINISTIC_WORKSPACES[0]
     torch.use_deterministic_algorithms(True)
     try:
@@ -99,7 +99,7 @@ def deterministic_algorithms(wanted: bool) -> Iterator[None]:
         if "use_deterministic_algorithms" not in str(error):
             raise
         raise RecipeError(
-            f"{named('training.deterministic')} is true, but torch cannot train this model so here: "
+            f"{named('training.deterministic')} is true, but torch cannot train this model deterministically here: "
             f"{first_line(error)} Leave it out, or train on the CPU."
         ) from error
     finally:
@@ -111,11 +111,11 @@ def deterministic_algorithms(wanted: bool) -> Iterator[None]:
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep what is freed instead of giving it back to the system at every step.
+    """Let the C library keep freed memory instead of returning it to the system at every step.
 
     Each step frees and allocates the same large tensors (the embedding's gradient is 45 MB for 30,000 word pieces of
-    384 units), and each time the system would hand out zeroed pages. Measured on two cores, students of 3 layers:
-    steps take 13 to 20 % less time. Only glibc has the switch; elsewhere nothing happens.
+    384 units), and each time the system would zero the pages. Measured on two cores with students of 3 layers, steps
+    take 13 to 20 % less time. Does nothing without glibc.
     """
     if sys.platform == "linux":
         c_library = ctypes.CDLL(None)
@@ -125,7 +125,7 @@ def keep_freed_memory() -> None:
 
 
 def device_text(device: torch.device) -> str:
-    """A device as it stands beside a figure: "cpu", or "cuda" with the card's name."""
+    """A device in words, for tables: "cpu", or "cuda" with the card's name."""
     return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
 
 

@@ -1,7 +1,7 @@
-"""A Trainer whose checkpoints are sealed, hold no pickle, and are resumed to the same bits.
+"""A Trainer whose checkpoints are sealed, contain no pickle, and resume bit-identically.
 
-What it mends of the stock one: a checkpoint is trusted for its name, states are pickles, a missing one is passed over,
-a resume with other settings is a warning, and a stop in mid-epoch evaluates and saves what an epoch's end should.
+The stock Trainer trusts a checkpoint by its name, pickles states, ignores a missing one, only warns of other settings
+on a resume, and on a stop in mid-epoch evaluates and saves as at an epoch's end.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from pkd.training.hardware import deterministic_algorithms, keep_freed_memory, m
 
 DIVERGED = "diverged.json"  # the texts of the step that stopped a training
 
-# what a checkpoint must share with the training that resumes it
+# arguments that a checkpoint must share with the training that resumes it
 _RESUMED_WITH = (
     "learning_rate", "num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps",
     "weight_decay", "warmup_steps", "max_grad_norm", "lr_scheduler_type", "bf16", "fp16", "seed", "data_seed", "optim",
@@ -42,17 +42,17 @@ _RESUMED_WITH = (
 
 
 class ResumableTrainer(Trainer):
-    """A `transformers.Trainer` that goes on where it was stopped or killed.
+    """A `transformers.Trainer` that resumes where it was stopped or killed.
 
     Args:
-        stage_name: what the progress calls this training.
-        resumed_with: what else a checkpoint must share with the training that resumes it, the rows' contents among it.
-        checkpoint_steps: save so often, besides at each epoch's end.
-        deterministic: compute with torch's deterministic algorithms alone.
-        afresh: set aside checkpoints of other settings instead of refusing to go on from them.
+        stage_name: name of this training in the progress.
+        resumed_with: further inputs that a checkpoint must share, such as the rows' hashes.
+        checkpoint_steps: save every so many steps, in addition to each epoch's end.
+        deterministic: use only torch's deterministic algorithms.
+        afresh: set aside checkpoints of other settings instead of refusing to resume from them.
     """
 
-    model: Any  # the stock annotations admit None and whatever else a Trainer may hold
+    model: Any  # the stock annotation is wider, and allows None
     processing_class: Any
     optimizer: Any
 
@@ -69,7 +69,7 @@ class ResumableTrainer(Trainer):
         **keywords: Any,
     ) -> None:
         args.restore_callback_states_from_checkpoint = True
-        args.save_total_limit = None  # rotation is ours: it counts sealed checkpoints only
+        args.save_total_limit = None  # our rotation counts only sealed checkpoints
         super().__init__(model, args, **keywords)
         self.stage_name = stage_name
         self.checkpoint_steps = checkpoint_steps
@@ -77,17 +77,17 @@ class ResumableTrainer(Trainer):
         self.afresh = afresh
         self.resumed_with = resumed_with or {}
         self.train_seconds = 0.0
-        self._stop_agreed = 0  # the exit code of a stop that all ranks know of
+        self._stop_agreed = 0  # the exit code of a stop that all ranks agreed on
         self._leg_started = time.monotonic()
         if args.disable_tqdm:
             self.remove_callback(PrinterCallback)
             self.remove_callback(ProgressCallback)
-        self.add_callback(_TellProgress(self))
+        self.add_callback(_ReportProgress(self))
 
     def train(
         self, resume_from_checkpoint: Any = None, trial: Any = None, ignore_keys_for_eval: list[str] | None = None
     ) -> TrainOutput:
-        """Train; `resume_from_checkpoint=True` goes on from the newest checkpoint that verifies, if there is one."""
+        """Train; `resume_from_checkpoint=True` resumes from the newest checkpoint that verifies, if there is one."""
         if resume_from_checkpoint is True:
             found = ranks.on_first(lambda: str(newest_sealed(self._output, self._inputs(), afresh=self.afresh) or ""))
             resume_from_checkpoint = found or None
@@ -98,8 +98,8 @@ class ResumableTrainer(Trainer):
         else:
             self._before_first_step()
         if ranks.is_first():
-            for told in self._output.glob(f"{Path(DIVERGED).stem}*.json"):  # of an attempt before this one
-                told.unlink()
+            for old in self._output.glob(f"{Path(DIVERGED).stem}*.json"):  # of an earlier attempt
+                old.unlink()
         self._leg_started = time.monotonic()
         keep_freed_memory()
         with (
@@ -115,7 +115,7 @@ class ResumableTrainer(Trainer):
         """What a training does that begins, and one that goes on finds in its checkpoint."""
 
     def _move_model_to_device(self, model: Any, device: torch.device) -> None:
-        """As the stock method, which also mends weights on devices that pkd does not name."""
+        """Move the model; the stock method also handles devices that pkd does not support."""
         if getattr(model, "hf_device_map", None) is None:
             move_model(model, device)
         super()._move_model_to_device(model, device)
@@ -140,19 +140,19 @@ class ResumableTrainer(Trainer):
     def _maybe_log_save_evaluate(self, *args: Any, **keywords: Any) -> None:
         super()._maybe_log_save_evaluate(*args, **keywords)
         if self.args.world_size > 1 and self._stop_agreed:
-            progress.request_stop(self._stop_agreed)  # it may have reached another rank alone
+            progress.request_stop(self._stop_agreed)  # the signal may have reached only another rank
         elif self.args.world_size > 1 or not progress.stop_requested():
             return
         checkpoint = self._output / f"checkpoint-{self.state.global_step}"
         saved = ranks.on_first(lambda: read_manifest(checkpoint) is not None)
         if not saved and self._at_epoch_end():
-            return  # the Trainer comes here once more for this step, to evaluate and save the epoch
+            return  # the Trainer calls this again for this step, to evaluate and save the epoch
         if not saved:
             self._save_checkpoint(self.model_wrapped, None)
         progress.stop_if_requested(f"step {self.state.global_step} of {self.state.max_steps} is")
 
     def _sum_over_ranks(self, rows: int, device: torch.device) -> torch.Tensor:
-        """The rows of a step over all ranks; with them goes the word that one was asked to stop, so that all do."""
+        """Sum a step's rows over all ranks; also exchanges whether a rank was asked to stop, so that all stop."""
         told = self.accelerator.gather(torch.tensor([[rows, progress.stop_asked_for()]], device=device))
         self._stop_agreed = int(told[:, 1].max())
         total: torch.Tensor = told[:, 0].sum()
@@ -181,7 +181,7 @@ class ResumableTrainer(Trainer):
         super()._load_best_model()
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the model and, where the trainer has it, its tokenizer; a checkpoint needs no tokenizer."""
+        """Save the model and its tokenizer, if the trainer has one; a checkpoint needs no tokenizer."""
         super().save_model(output_dir, _internal_call)
         if self.args.should_save and not _internal_call and self.processing_class is not None:
             self.processing_class.save_pretrained(output_dir or self.args.output_dir)
@@ -222,13 +222,13 @@ class ResumableTrainer(Trainer):
 
     def _init_training_state(self, *args: Any, **keywords: Any) -> Any:
         result = super()._init_training_state(*args, **keywords)
-        if self.state.best_global_step:  # the state holds a path, and the folder may have moved since
+        if self.state.best_global_step:  # the state has a path, but the folder may have moved
             best = self._output / f"checkpoint-{self.state.best_global_step}"
             self.state.best_model_checkpoint = str(best) if best.is_dir() else None
         return result
 
     def _counters(self) -> dict[str, Any]:
-        """What a resumed training must know besides the stock state."""
+        """The state that a resumed training needs in addition to the stock state."""
         return {"train_seconds": self.train_seconds + time.monotonic() - self._leg_started}
 
     def _restore_counters(self, checkpoint: Path) -> dict[str, Any]:
@@ -237,8 +237,8 @@ class ResumableTrainer(Trainer):
         return counters
 
 
-class _TellProgress(TrainerCallback):
-    """Tells the progress, and asks for the checkpoints between epochs."""
+class _ReportProgress(TrainerCallback):
+    """Updates the progress, and requests checkpoints between epochs."""
 
     def __init__(self, trainer: ResumableTrainer) -> None:
         self.trainer = trainer

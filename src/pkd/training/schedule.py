@@ -1,7 +1,7 @@
-"""How fast and how long to train where nobody says: `auto` learning rates and epochs become numbers.
+"""Resolve `auto` learning rates and epochs.
 
-A teacher's follow from its rows, its classes and its encoder. They were chosen on four tasks (scores in docs/guide.md):
-what many classes gain from a high rate few classes lose.
+A teacher's depend on its rows, classes and encoder. They were chosen on four tasks (scores in docs/guide.md): a high
+rate helps many classes and hurts few.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ _STUDENT_PASSES: dict[Effort, tuple[float, float]] = {  # over as many rows as h
     "normal": (10.0, 2.0),
     "best": (36.0, 4.0),
 }
-_RATE = 1e-4  # of an encoder of _WIDTH hidden units that learns few classes
+_RATE = 1e-4  # for an encoder of _WIDTH hidden units and few classes
 _WIDTH = 384
-_NARROW, _WIDE = 2.0, 0.25  # bounds of how much the width changes the rate
+_NARROW, _WIDE = 2.0, 0.25  # bounds of the width's factor on the rate
 _MANY_CLASSES, _MANY_FACTOR = 20, 2.0
 _EPOCHS, _FEWEST_EPOCHS = 10, 4
 _FEWEST_STEPS, _MOST_STEPS = 400, 6_000
-_PATIENCE, _FEWEST_PATIENT = 0.4, 3  # share of the epochs, and epochs at least, that may bring no better score
+_PATIENCE, _FEWEST_PATIENT = 0.4, 3  # patience: share of the epochs, and minimum number
 
 
 def teacher_schedule(settings: TrainingSettings, *, rows: int, outputs: int, width: int) -> TrainingSettings:
-    """A teacher's settings with numbers for `auto`; whatever is a number stays.
+    """A teacher's settings with numbers for `auto`; given numbers stay.
 
-    The rate is inversely proportional to the encoder's width, as Adam's should be, and twice as high where there are
-    many classes. Ten epochs, more where they would be few steps, fewer where they would be many. They end early when
-    development scores no longer rise, unless somebody else chose how many there are.
+    The rate is inversely proportional to the encoder's width, as it should be for Adam, and twice as high for many
+    classes. Ten epochs; more if they have few steps, fewer if they have many. Training ends early when development
+    scores no longer rise, unless the user set the epochs.
 
     Args:
-        settings: as they were asked for.
-        rows: to train on.
-        outputs: classes, labels or scores that the head answers.
+        settings: from the recipe.
+        rows: number of training rows.
+        outputs: number of outputs of the head.
         width: hidden units of the encoder.
 
     >>> chosen = teacher_schedule(TrainingSettings(), rows=9_003, outputs=77, width=384)
@@ -104,18 +104,18 @@ def _rate(outputs: int, width: int) -> float:
 
 
 def steps_an_epoch(rows: int, settings: TrainingSettings) -> int:
-    """Optimiser steps of one pass over the rows, at least 1; a last one of fewer rows counts."""
+    """Optimiser steps per epoch, at least 1; a partial last step counts."""
     batches = math.ceil(rows / settings.per_device_train_batch_size)
     return max(1, math.ceil(batches / settings.gradient_accumulation_steps))
 
 
 def epochs_of(settings: TrainingSettings) -> float:
-    """The passes over the rows, of settings in which they are a number."""
+    """The number of epochs of resolved settings."""
     assert settings.num_train_epochs != "auto"
     return settings.num_train_epochs
 
 
 def patience_of(settings: TrainingSettings) -> int | None:
-    """After how many epochs without a better score training ends; None where it never does."""
+    """The epochs without a better score after which training ends; None for never."""
     patience = settings.early_stopping_patience
     return None if isinstance(patience, str) else patience

@@ -1,9 +1,9 @@
-"""The Trainer, mended: what every training here shares, the teacher's too.
+"""The Trainer of teacher and students, with corrections to the stock one.
 
-The loss of an optimiser step is the mean over all its rows, over accumulation and devices: exactly the large batch's
-gradient (the stock Trainer's is wrong by the number of accumulation steps for any encoder classifier). Batches are
-length-grouped in an order of seed and epoch alone, evaluation leaves the random state and the order of rows alone,
-checkpoints are sealed, and the first value that is not finite stops the run before the optimiser steps.
+The loss of an optimiser step is the mean over all its rows, across accumulation and devices: exactly the large batch's
+gradient (the stock Trainer's is off by the number of accumulation steps for any encoder classifier). Batches are
+length-grouped in an order that depends only on seed and epoch, evaluation changes neither the random state nor the
+order of rows, checkpoints are sealed, and the first non-finite value stops training before the optimiser steps.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ RowLosses = tuple[torch.Tensor, dict[str, torch.Tensor]]
 
 
 class RowMeanTrainer(EconomicalTrainer):
-    """A `transformers.Trainer` whose loss is a mean over rows; here that of the labels alone, `loss/ce`.
+    """A `transformers.Trainer` whose loss is a mean over rows; here only that of the labels, `loss/ce`.
 
-    A subclass says what a row's loss is in `row_losses`. Takes the Trainer's arguments, `EconomicalTrainer`'s, and:
+    A subclass defines the loss per row in `row_losses`. Takes the Trainer's arguments, `EconomicalTrainer`'s, and:
 
     Args:
-        train_dataset: rows with `input_ids`, `length` and `label`; rows that are still text are encoded.
-        eval_dataset: the same, every row with a label.
-        averaging: "ema" or "swa" averages the weights beside the raw ones. At each evaluation the better of the two, by
-            the metric that chooses, is what is scored (`averaged` says which); the best of all is kept at the end.
-            Where nothing chooses, the average is kept.
-        patience: end after so many epochs in a row whose development score is no better than the best before.
+        train_dataset: rows with `input_ids`, `length` and `label`; text rows are tokenized.
+        eval_dataset: the same; every row has a label.
+        averaging: "ema" or "swa" also averages the weights. Each evaluation scores the better of raw and averaged weights
+            by the metric that chooses (`averaged` tells which); the best of all are kept at the end. Without such a
+            metric the average is kept.
+        patience: end after so many consecutive epochs without a better development score.
     """
 
     loss_is_scaled_for_ga = True  # compute_loss divides by all the step's rows (transformers 5: training_step)
@@ -69,8 +69,8 @@ class RowMeanTrainer(EconomicalTrainer):
         patience: int | None = None,
         **keywords: Any,
     ) -> None:
-        args.logging_nan_inf_filter = False  # it would log a loss that is not finite as the running mean
-        if processing_class is not None:  # it is saved with the model, and another model's may be given
+        args.logging_nan_inf_filter = False  # it would hide a non-finite loss behind the running mean
+        if processing_class is not None:  # it is saved with the model, but may belong to another one
             processing_class = tokenizer_for(model.config, processing_class)
         super().__init__(
             model,
@@ -88,26 +88,26 @@ class RowMeanTrainer(EconomicalTrainer):
             self.add_callback(_Average(self))
         self._term_sums: dict[str, torch.Tensor] = {}
         self._term_rows: dict[str, int] = {}
-        self._blind_spots: dict[str, dict[str, Any]] = {}  # step of an evaluation -> what the model was blind to
-        self._lost: str | None = None  # a loss of this rank alone that is not finite
-        self._step_inputs: list[Any] = []  # the micro-batches of the step under way, to be told if it diverges
+        self._blind_spots: dict[str, dict[str, Any]] = {}  # step of an evaluation -> blind spots
+        self._lost: str | None = None  # this rank's first non-finite loss, in words
+        self._step_inputs: list[Any] = []  # the current step's micro-batches, reported if it diverges
 
     # What is trained ------------------------------------------------------------------------------------------------
 
     def row_losses(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> RowLosses:
-        """Each row's loss [B], and the terms to log, each over the rows that it has."""
+        """The loss per row [B], and the terms to log, each over the rows that have it."""
         output = model(**model_inputs(inputs, model))
         ce = self.outputs.kind.ce_rows(output.logits, inputs["labels"])
         return ce, {"ce": ce}
 
     @cached_property
     def outputs(self) -> Outputs:
-        """What the model's head answers."""
+        """The outputs of the model's head."""
         return outputs_of(self.accelerator.unwrap_model(self.model).config)
 
     @property
     def teacher_layers(self) -> tuple[int, ...]:
-        """The teacher layers whose states a batch must bring."""
+        """The teacher layers whose states a batch must contain."""
         return ()
 
     # The mean over the step's rows ----------------------------------------------------------------------------------
@@ -115,10 +115,10 @@ class RowMeanTrainer(EconomicalTrainer):
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """The micro-batch's share of the step's loss: the sum of its rows' losses over all the step's rows."""
+        """The micro-batch's part of the step's loss: the sum of its rows' losses divided by the step's rows."""
         losses, terms = self.row_losses(model, inputs)
         self._add_terms(losses, terms, counts=STAND_IN not in inputs)
-        if STAND_IN in inputs:  # this rank has none of the step's rows, and takes part for the others' sake
+        if STAND_IN in inputs:  # this rank has no rows in this step but must join the collective
             nothing: torch.Tensor = losses.sum() * 0
             return nothing
         rows = num_items_in_batch if num_items_in_batch is not None else len(losses)
@@ -131,11 +131,11 @@ class RowMeanTrainer(EconomicalTrainer):
         return self._sum_over_ranks(rows, device) if self.args.world_size > 1 else rows
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
-        """One forward and backward pass; stops at a loss that is not finite."""
+        """One forward and backward pass; stops at a non-finite loss."""
         self._step_inputs.append(inputs["input_ids"])
         loss = super().training_step(model, inputs, num_items_in_batch)
         if not torch.isfinite(loss):
-            if self.args.world_size > 1:  # its gradient is not finite either: all ranks see that, and end together
+            if self.args.world_size > 1:  # its gradient is not finite either, so all ranks see it and stop together
                 self._lost = self._lost or f"the loss is {loss.item()}"
             else:
                 self._diverged(f"the loss is {loss.item()}")
@@ -188,21 +188,21 @@ class RowMeanTrainer(EconomicalTrainer):
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
         )
-        # the batches are shared out already: accelerate would fill the last one up with rows that then count twice
+        # the batches are already split by rank: accelerate would pad the last one with rows that then count twice
         shared: DataLoader[Any] = prepare_data_loader(
             loader, device=self.args.device, num_processes=1, process_index=0, put_on_device=True
         )
         return shared
 
     def _run_epoch(self, *args: Any, **keywords: Any) -> None:
-        if not self._rises_no_longer():  # as it may be where the last checkpoint of an ended training is resumed
+        if not self._rises_no_longer():  # possible when the last checkpoint of a finished training is resumed
             self._batches.set_epoch(keywords["epoch"])
             super()._run_epoch(*args, **keywords)  # type: ignore[no-untyped-call]
         if self._rises_no_longer():
             self.control.should_training_stop = True
 
     def _rises_no_longer(self) -> bool:
-        """Whether the development scores, which checkpoints hold, end the training."""
+        """Whether the development scores, which checkpoints store, end the training."""
         name = f"eval_{self.args.metric_for_best_model}"
         scores = [entry[name] for entry in self.state.log_history if name in entry]
         if self.patience is None or not scores:
@@ -219,17 +219,17 @@ class RowMeanTrainer(EconomicalTrainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Score the development rows, each rank its share; neither the random state nor the order is touched."""
+        """Score the development rows, each rank its share; changes neither the random state nor the order."""
         rows: Any = (
             self.eval_dataset if eval_dataset is None else _encoded(eval_dataset, self.processing_class, self.model)
         )
         if rows is None:
             raise ValueError("evaluate() needs an eval_dataset.")
-        logits, labels = self._answer_together(rows), label_array(rows)
+        logits, labels = self._logits_on_all_ranks(rows), label_array(rows)
         metrics = self._scores(logits, labels, metric_key_prefix)
         if eval_dataset is None and self._averaged is not None and self._averaged.is_begun:
             with self._averaged.in_place():
-                of_average = self._answer_together(rows)
+                of_average = self._logits_on_all_ranks(rows)
             logits, metrics = self._better(metrics, logits, of_average, labels, metric_key_prefix)
         blind = self.outputs.kind.scoring.blind_spots(logits, labels, self._names(logits))
         self._blind_spots[str(self.state.global_step)] = dataclasses.asdict(blind)
@@ -260,31 +260,31 @@ class RowMeanTrainer(EconomicalTrainer):
             self._averaged.save(Path(output_dir))
 
     def predict(self, test_dataset: Any, ignore_keys: Any = None, metric_key_prefix: str = "test") -> PredictionOutput:
-        """Logits of rows in their order and, where every row has a label, the labels and the scores."""
+        """Logits of rows in order and, if every row has a label, the labels and the scores."""
         rows: Any = _encoded(test_dataset, self.processing_class, self.model)
-        logits = self._answer_together(rows)
+        logits = self._logits_on_all_ranks(rows)
         labels = None if has_unlabelled(rows) else label_array(rows)
         metrics = {} if labels is None else self._scores(logits, labels, metric_key_prefix)
         self.control = self.callback_handler.on_predict(self.args, self.state, self.control, metrics)
         return PredictionOutput(logits, labels, metrics)
 
     def blind_spots_at(self, step: float) -> BlindSpots:
-        """What the model was blind to when the development rows were scored at a step."""
+        """The model's blind spots on the development rows at a step."""
         return BlindSpots(**self._blind_spots.get(str(int(step)), {}))
 
     def _names(self, logits: np.ndarray) -> tuple[str, ...]:
-        """The names of the outputs; of choices whose number the model does not know, their letters."""
+        """The names of the outputs; for multiple choice without a fixed number of choices, their letters."""
         return self.outputs.label_names or tuple(chr(ord("A") + number) for number in range(logits.shape[1]))
 
     def _scores(self, logits: np.ndarray, labels: np.ndarray, prefix: str) -> dict[str, float]:
         scores = self.outputs.kind.scoring.score(logits, labels)
         return {f"{prefix}_{name}": float(value) for name, value in scores.items()}
 
-    def _answer_together(self, rows: Any) -> np.ndarray:
-        """Logits [N, C] of all rows in their order, on every rank."""
+    def _logits_on_all_ranks(self, rows: Any) -> np.ndarray:
+        """Logits [N, C] of all rows in order, on every rank."""
         dtype = torch.bfloat16 if self.args.bf16 else None
         ranks = self.args.world_size
-        if ranks == 1 or self.is_fsdp_enabled:  # with sharded weights a forward pass takes all ranks
+        if ranks == 1 or self.is_fsdp_enabled:  # with sharded weights every rank joins each forward pass
             return answer_rows(self.model, rows, autocast_dtype=dtype).logits
         mine = range(self.args.process_index, len(rows), ranks)
         answers = answer_rows(self.model, rows.select(mine), autocast_dtype=dtype)
@@ -296,7 +296,7 @@ class RowMeanTrainer(EconomicalTrainer):
     # Logs -----------------------------------------------------------------------------------------------------------
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log, with each loss term's mean over the rows since the last time as `loss/ce`, `loss/kd`, `loss/pt`."""
+        """Log each loss term's mean over the rows since the last log, as `loss/ce`, `loss/kd`, `loss/pt`."""
         if "loss" in logs and self._term_sums:
             sums, rows = self._terms_of_all()
             logs |= {name: sums[name] / max(1, rows[name]) for name in sums}
@@ -316,7 +316,7 @@ class RowMeanTrainer(EconomicalTrainer):
         return {name: total[0] for name, total in both.items()}, {name: int(total[1]) for name, total in both.items()}
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        if self.args.world_size > 1:  # what a checkpoint holds, and what the first rank goes on with, is everybody's
+        if self.args.world_size > 1:  # a checkpoint stores the sums of all ranks, and rank 0 continues with them
             sums, rows = self._terms_of_all()
             self._keep_terms(sums, rows)
         super()._save_checkpoint(model, trial)
