@@ -259,7 +259,7 @@ def test_minus_one_is_a_score() -> None:
 def test_a_file_of_hidden_labels_can_be_predicted_only() -> None:
     with pytest.raises(DataError, match=r"hidden labels \(-1\) in 3 of 3 rows .*They can be used for prediction"):
         read([0, 1, 0], None, [-1, -1, -1])
-    with pytest.raises(DataError, match="They can be predicted"):
+    with pytest.raises(DataError, match="They can be used for prediction"):
         read(["-", "-"], on_no_label="drop")
 
 

@@ -38,8 +38,8 @@ def test_numbers_in_another_spelling_are_matched_where_neither_side_has_two() ->
 @pytest.mark.parametrize(
     ("label", "character"),
     [
-        ("sp\u200bam", "ZERO WIDTH SPACE (U+200B) behind 'sp'"),
-        ("spam\u00ad", "SOFT HYPHEN (U+00AD) behind 'spam'"),
+        ("sp\u200bam", "ZERO WIDTH SPACE (U+200B) after 'sp'"),
+        ("spam\u00ad", "SOFT HYPHEN (U+00AD) after 'spam'"),
         ("\ufeffspam", "ZERO WIDTH NO-BREAK SPACE (U+FEFF) at its beginning"),
         ("\uff53pam", "FULLWIDTH LATIN SMALL LETTER S (U+FF53)"),
         ("sp\u0430m", "CYRILLIC SMALL LETTER A (U+0430)"),

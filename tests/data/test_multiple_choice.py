@@ -206,7 +206,7 @@ def test_what_is_no_list_of_choices_is_told_in_typed_tables_too(tmp_path: Path) 
     for choices in (["only"], None, {"text": ["a", "b"], "label": ["A"]}):
         records = [{"question": "q", "choices": choices, "answer": "A"}]
         datasets.Dataset.from_list(records).to_parquet(str(tmp_path / "asked.parquet"))
-        with pytest.raises(DataError, match="row 1: 'choices' must be a list of two choices or more"):
+        with pytest.raises(DataError, match="row 1: 'choices' must be a list of two or more choices"):
             read_split(str(tmp_path / "asked.parquet"), "train", DataSettings())
 
 

@@ -85,7 +85,7 @@ def test_a_first_line_that_names_the_separator_is_no_row(tmp_path, heard, mark):
     assert texts(raw) == ["a, b", "c\nd"]
     assert raw.lines is not None
     assert raw.lines.tolist() == [3, 4]
-    assert any("its first line names the separator" in note for note in heard.notes)
+    assert any("the first line names the separator" in note for note in heard.notes)
 
 
 def test_a_separator_that_is_asked_for_wins_over_the_first_line(tmp_path):

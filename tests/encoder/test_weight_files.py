@@ -107,7 +107,7 @@ NOT_WHOLE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no tensor at all": (
         lambda folder: save_file({}, folder / WEIGHTS, metadata={"format": "pt"}),
-        r"weights of the encoder are not saved",
+        r"weights of the encoder are missing",
     ),
 }
 
