@@ -23,7 +23,7 @@ from pkd.distillation.annotation import open_shards
 from pkd.distillation.ledger import Sizes
 from pkd.distillation.plan import plan_students, training_of
 from pkd.encoder.families import depth_of
-from pkd.encoder.load import LoadedClassifier, load_teacher
+from pkd.encoder.load import LoadedClassifier, load_teacher, with_outputs
 from pkd.errors import ResourceError
 from pkd.jobs.cluster import Outcome, Tell, resources_of, train_on_ray
 from pkd.jobs.train import TrainingRows, trial_stage

@@ -49,8 +49,8 @@ class RowMeanTrainer(EconomicalTrainer):
     Args:
         train_dataset: rows with `input_ids`, `length` and `label`; text rows are tokenized.
         eval_dataset: the same; every row has a label.
-        averaging: "ema" or "swa" also averages the weights. Each evaluation scores the better of raw and averaged weights
-            by the metric that chooses (`averaged` tells which); the best of all are kept at the end. Without such a
+        averaging: "ema" or "swa" also averages the weights. Each evaluation scores the better of raw and averaged
+            weights by the choosing metric (`averaged` names it); the best of all are kept at the end. Without such a
             metric the average is kept.
         patience: end after so many consecutive epochs without a better development score.
     """
