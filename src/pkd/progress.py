@@ -47,7 +47,10 @@ class Stage:
 
 
 class Watcher(Protocol):
-    """What draws progress; every method may be called from the job's own thread only."""
+    """What draws progress; every method may be called from the job's own thread only.
+
+    One that shows warnings alone says so with an attribute, `shows_notes = False`: nothing is measured for it.
+    """
 
     def planned(self, stages: Sequence[tuple[str, float]]) -> None:
         """Take the names of the stages to come, in order, each with its relative cost."""
@@ -66,6 +69,8 @@ class Watcher(Protocol):
 
 
 class _Nobody:
+    shows_notes = False
+
     def planned(self, stages: Sequence[tuple[str, float]]) -> None: ...
     def stage_began(self, stage: Stage) -> None: ...
     def stage_moved(self, stage: Stage) -> None: ...
@@ -93,6 +98,11 @@ def watch(watcher: Watcher) -> Iterator[None]:
 def unheard() -> contextlib.AbstractContextManager[None]:
     """Let nobody hear of what is said inside the block."""
     return watch(_Nobody())
+
+
+def shows_notes() -> bool:
+    """Whether anybody is shown what `note` says, so that it is worth finding out."""
+    return bool(getattr(_watcher, "shows_notes", True))
 
 
 def plan(stages: Sequence[tuple[str, float]]) -> None:

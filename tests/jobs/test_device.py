@@ -22,10 +22,10 @@ from transformers import PreTrainedModel
 import pkd
 from conftest import make_teacher, make_tokenizer
 from pkd.cli.main import main
-from pkd.data.tokenize import encode
 from pkd.encoder.load import load_teacher
 from pkd.errors import RecipeError
-from pkd.jobs.pilot import time_rows
+from pkd.jobs.pilot import Shape, Work, measure_prices
+from pkd.jobs.workload import classifier_job
 from pkd.recipe.reading import recipe_from
 from pkd.reporting.results import ModelRecord, RunRecord
 from pkd.training import hardware
@@ -152,15 +152,17 @@ def export(workspace: Path, folder: Path) -> None:
 
 def pilot(workspace: Path, folder: Path) -> None:
     loaded = load_teacher(str(workspace / "teacher"))
-    rows = pkd.load_data(train=str(workspace / "train.csv"), max_length=32)["train"]
-    time_rows(loaded, encode(rows, loaded.tokenizer, 32), [1], device="cpu")
+    rows = pkd.load_data(train=str(workspace / "train.csv"), max_length=32)
+    job = classifier_job(loaded, recipe(workspace, folder), rows, loaded.outputs)
+    works = [Work(job.shape, "pass", 1), Work(Shape(job.shape.encoder, 1, job.shape.config), "train", 1, 1)]
+    measure_prices(works, job.sample, job.outputs, device=job.device, seconds=0.0)
 
 
 # How many models each job computes with, and how often it moves one. A student is one model as it is checked, one as it
 # is trained, one as it is judged and one as it is timed; for a pass over rows a model is moved there and back.
 JOBS: dict[Callable[[Path, Path], None], tuple[int, int]] = {
     finetune: (1, 1), annotate: (1, 4), check: (2, 5), run: (5, 14), evaluate: (3, 6), predict: (1, 1), speed: (2, 2),
-    submit: (1, 1), export: (1, 1), pilot: (2, 2),
+    submit: (1, 1), export: (1, 1), pilot: (1, 1),
 }  # fmt: skip
 
 

@@ -1,29 +1,115 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import datasets
+import numpy as np
+import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from conftest import make_teacher
+from encoder.families import CONFIGS
+from pkd.data.outputs import Outputs
 from pkd.data.tokenize import encode
-from pkd.encoder.load import LoadedClassifier
-from pkd.jobs.pilot import time_rows
+from pkd.encoder.load import load_teacher
+from pkd.jobs.pilot import Price, Prices, Shape, Work, measure_prices
+from pkd.jobs.workload import Job, classifier_job, job_of
+from pkd.recipe.reading import recipe_from
+
+OUTPUTS = Outputs("single_label_classification", ("negative", "positive"))
 
 
-def test_a_pilot_times_teacher_and_students_and_leaves_the_weights_as_they_were(
+def job_on(workspace: Path, rows: datasets.Dataset) -> Job:
+    recipe = recipe_from({"data": {"max_length": 32}, "device": "cpu"}, where="test", required=())
+    return classifier_job(load_teacher(workspace / "teacher"), recipe, {"train": rows}, OUTPUTS)
+
+
+def works(job: Job, *depths: int) -> list[Work]:
+    shapes = [Shape(job.shape.encoder, depth, job.shape.config) for depth in depths]
+    return [Work(job.shape, "pass", 1000), *(Work(shape, "train", 1000, 10) for shape in shapes)]
+
+
+def test_a_pilot_measures_each_kind_of_work_at_the_outermost_depths_and_draws_no_random_number(
+    workspace: Path, rows: datasets.Dataset
+) -> None:
+    job = job_on(workspace, datasets.concatenate_datasets([rows] * 6))
+    before = torch.get_rng_state()
+    prices = measure_prices(works(job, 1, 2, 3), job.sample, OUTPUTS, device=job.device, seconds=0.2)
+    assert torch.equal(torch.get_rng_state(), before)
+    encoder = job.shape.encoder
+    assert {key: set(known) for key, known in prices.at.items()} == {
+        (encoder, "pass", False, 0): {4},
+        (encoder, "train", False, 0): {1, 3},
+    }
+    passes, trained = prices.at[encoder, "pass", False, 0][4], prices.at[encoder, "train", False, 0]
+    assert passes.token > 0
+    assert passes.step == 0
+    assert all(price.token > 0 and price.step > 0 for price in trained.values())
+
+
+def test_work_between_two_depths_that_were_measured_lies_on_the_line_through_them(
+    workspace: Path, rows: datasets.Dataset
+) -> None:
+    shape = job_on(workspace, rows).shape
+    at = {(shape.encoder, "train", True, 0): {2: Price(token=1e-3, step=0.1), 4: Price(token=3e-3, step=0.3)}}
+    prices = Prices(at)  # type: ignore[arg-type]
+
+    def seconds(depth: int) -> float:
+        return prices.seconds(Work(Shape(shape.encoder, depth, shape.config), "train", 1000, 10, exact=True))
+
+    assert seconds(2) == pytest.approx(2)
+    assert seconds(3) == pytest.approx(4)
+    assert seconds(4) == pytest.approx(6)
+
+
+def test_work_of_fewer_threads_is_priced_by_itself_and_torch_has_its_threads_back(
+    workspace: Path, rows: datasets.Dataset
+) -> None:
+    job = job_on(workspace, rows)
+    before = torch.get_num_threads()
+    both = [Work(job.shape, "pass", 1, threads=threads) for threads in (0, before + 1)]
+    prices = measure_prices(both, job.sample, OUTPUTS, device=job.device, seconds=0.0)
+    assert {threads for *_, threads in prices.at} == {0, before + 1}
+    assert torch.get_num_threads() == before
+
+
+def test_few_rows_can_be_timed_too(workspace: Path, rows: datasets.Dataset) -> None:
+    job = job_on(workspace, rows.select(range(2)))
+    prices = measure_prices(works(job, 1), job.sample, OUTPUTS, device=job.device, occurs=job.occurs, seconds=0.0)
+    assert all(price.token > 0 for known in prices.at.values() for price in known.values())
+
+
+def test_the_word_pieces_of_many_rows_are_reckoned_from_some_of_them(workspace: Path, rows: datasets.Dataset) -> None:
+    few, many = job_on(workspace, rows), job_on(workspace, datasets.concatenate_datasets([rows] * 80))
+    assert many.splits["train"].rows == 3200
+    assert len(many.sample) == 2048
+    assert many.splits["train"].tokens == pytest.approx(few.splits["train"].tokens, rel=0.05)
+    assert many.occurs.sum() == few.occurs.sum()  # what is only repeated has no new ones
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_every_family_can_be_timed_at_any_depth(
+    family: str, rows: datasets.Dataset, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    shapes = [Shape("tiny", depth, CONFIGS[family]) for depth in (6, 1)]
+    works = [Work(shape, kind, 1, 1) for shape in shapes for kind in ("train", "pass")]
+    few = encode(rows.select(range(6)), tokenizer, 32)
+    few = few.select_columns(["input_ids", "length"])
+    cpu = torch.device("cpu")
+    prices = measure_prices(works, few, OUTPUTS, device=cpu, occurs=np.ones(31, dtype=np.bool_), seconds=0.0)
+    assert {kind: set(known) for (_, kind, _, _), known in prices.at.items()} == {"train": {1, 6}, "pass": {1, 6}}
+
+
+def test_questions_with_choices_are_timed_with_all_their_choices(
     rows: datasets.Dataset, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    loaded = LoadedClassifier(make_teacher(layers=8).eval(), tokenizer, "tiny")
-    before = {name: weight.clone() for name, weight in loaded.model.state_dict().items()}
-    pilot = time_rows(loaded, encode(datasets.concatenate_datasets([rows] * 6), tokenizer, 32), [1, 4, 4])
-    assert set(pilot.student_step) == {1, 4}
-    assert min(pilot.teacher_step, pilot.teacher_pass, *pilot.student_step.values()) > 0
-    assert pilot.student_step[1] < pilot.teacher_step
-    assert pilot.teacher_pass < pilot.teacher_step
-    assert all(torch.equal(weight, before[name]) for name, weight in loaded.model.state_dict().items())
-    assert not loaded.model.training
-
-
-def test_few_rows_can_be_timed_too(rows: datasets.Dataset, tokenizer: PreTrainedTokenizerFast) -> None:
-    loaded = LoadedClassifier(make_teacher(layers=2), tokenizer, "tiny")
-    assert time_rows(loaded, encode(rows.select(range(4)), tokenizer, 32), [1]).teacher_step > 0
+    texts = [row["text"] for row in rows]
+    questions = datasets.Dataset.from_dict({"text_a": texts, "choice_0": texts, "choice_1": texts, "label": [0] * 40})
+    outputs = Outputs("multiple_choice", ("A", "B"))
+    recipe = recipe_from({"data": {"max_length": 32}, "device": "cpu"}, where="test", required=())
+    job = job_of(recipe, {"train": questions}, Shape("tiny", 2, CONFIGS["bert"]), tokenizer, outputs)
+    assert job.choices == 2
+    assert job.splits["train"].tokens > 1.5 * np.mean([len(tokenizer(text)["input_ids"]) for text in texts])
+    works = [Work(job.shape, "train", 1, 1), Work(job.shape, "pass", 1)]
+    prices = measure_prices(works, job.sample, outputs, device=job.device, seconds=0.0)
+    assert all(price.token > 0 for known in prices.at.values() for price in known.values())

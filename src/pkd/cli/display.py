@@ -20,6 +20,8 @@ _SECONDS_BETWEEN_LINES = 10.0
 class QuietDisplay:
     """Shows warnings alone."""
 
+    shows_notes = False
+
     def __init__(self, console: Console) -> None:
         self.console = console
 

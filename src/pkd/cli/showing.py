@@ -9,7 +9,6 @@ from typing import Any
 import typer
 
 from pkd import ranks
-from pkd.cli.forecast import about
 
 
 def show(text: str, *, also_json: bool = False) -> None:
@@ -59,16 +58,18 @@ def show_paper(result: Any, *, as_json: bool) -> None:
 
 def show_estimates(estimates: Sequence[Any], *, as_json: bool) -> None:
     """Print what would run and how long: a sentence a task and the sum, or JSON lines."""
+    from pkd.jobs.forecast import roughly
+
     for one in estimates:
         if as_json:
             show_json(one.to_dict())
         else:
-            show(f"{one.sentence()}; {about(one.seconds)}")
+            show(f"{one.sentence()}; about {roughly(one.seconds)}")
     if not as_json:
         passes, trainings = (sum(getattr(one, name) for one in estimates) for name in ("teacher_passes", "trainings"))
         show(
             f"In all: {len(estimates)} teachers fine-tuned, {passes} teacher passes, {trainings} trainings of "
-            f"students, {about(sum(one.seconds for one in estimates))} on this machine by the pilot."
+            f"students, about {roughly(sum(one.seconds for one in estimates))} on this machine by the pilot."
         )
 
 

@@ -158,7 +158,7 @@ def fingerprint_answers(rows: datasets.Dataset) -> dict[str, str]:
 def bytes_per_row(classes: int, hidden_size: int, teacher_layers: int, states_dtype: str, mean_length: float) -> int:
     """About how many bytes an annotated row takes on the disk, text apart."""
     state = hidden_size * np.dtype(states_dtype).itemsize
-    return int(4 * classes + teacher_layers * state + 4 * mean_length + 64)
+    return int(4 * classes + teacher_layers * state + 4 * mean_length + 24)
 
 
 def _shard_name(number: int) -> str:

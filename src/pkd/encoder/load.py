@@ -6,6 +6,7 @@ All loading happens here: always float32, safetensors only, never remote code.
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import os
 import threading
@@ -125,6 +126,30 @@ def load_pretrained(name: str, outputs: Outputs, **config: Any) -> LoadedClassif
     )
 
 
+def untrained(config: PretrainedConfig, outputs: Outputs, *, weightless: bool = False) -> PreTrainedModel:
+    """A classifier of a configuration's shape with a head for `outputs` and random weights, which are read nowhere.
+
+    Nobody's random state changes. `weightless`, it has shapes alone and takes no memory: to be counted, not run.
+    """
+    config = copy.deepcopy(config)
+    if outputs.output_names:
+        for key, value in config_values(outputs).items():
+            setattr(config, key, value)
+    of_kind = getattr(transformers, outputs.kind.auto_class)
+    with torch.random.fork_rng(), torch.device("meta") if weightless else contextlib.nullcontext():
+        model: PreTrainedModel = of_kind.from_config(config, dtype=torch.float32)
+    return model
+
+
+def load_tokenizer(name: str, config: PretrainedConfig, role: str = "encoder") -> PreTrainedTokenizerBase:
+    """Load a model's tokenizer alone, giving what a model of this configuration takes.
+
+    Raises:
+        TeacherError: if it cannot be loaded.
+    """
+    return tokenizer_for(config, _read_tokenizer(name, role))
+
+
 @contextlib.contextmanager
 def without_bars() -> Iterator[None]:
     """Hide transformers' progress bars for loading and saving weights; the hub's download bars stay."""
@@ -210,9 +235,7 @@ def _load(name: str, role: str, model_class: Any = None, **keywords: Any) -> Loa
         model_class = getattr(transformers, outputs_of(config).kind.auto_class)
     if (architectures := config.architectures or []) and config.is_encoder_decoder:
         raise TeacherError(f"{name} is a {architectures[0]}: an encoder with a classification head is needed.")
-    tokenizer: PreTrainedTokenizerBase = _or_teacher_error(
-        name, role, lambda: AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    )
+    tokenizer = _read_tokenizer(name, role)
     if Path(name).exists():
         check_weight_files(Path(name))
     if has_adapter(name):
@@ -247,6 +270,13 @@ def _load(name: str, role: str, model_class: Any = None, **keywords: Any) -> Loa
     if role == "teacher":
         check_weights_are_used(name, model, missing, relevant_weights(model, set(map(str, info["unexpected_keys"]))))
     return LoadedClassifier(model, tokenizer, name)
+
+
+def _read_tokenizer(name: str, role: str) -> PreTrainedTokenizerBase:
+    tokenizer: PreTrainedTokenizerBase = _or_teacher_error(
+        name, role, lambda: AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    )
+    return tokenizer
 
 
 def _or_teacher_error(name: str, role: str, load: Any) -> Any:

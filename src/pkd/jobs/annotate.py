@@ -26,6 +26,7 @@ from pkd.distillation.annotation import (
     fingerprint_answers,
     forget_shard_lists,
     list_shards,
+    listed_shards,
     open_shards,
 )
 from pkd.distillation.canary import doubt_answers
@@ -35,18 +36,22 @@ from pkd.encoder.inference import tokenizer_for
 from pkd.encoder.load import LoadedClassifier, check_max_length, load_teacher
 from pkd.errors import DataError, RecipeError
 from pkd.jobs import asking
+from pkd.jobs.ahead import annotating
 from pkd.jobs.finetune import warn_if_truncated
-from pkd.jobs.stages import Done, library_versions, run_stage
+from pkd.jobs.forecast import announce
+from pkd.jobs.stages import Done, is_begun, library_versions, run_stage, standing
+from pkd.jobs.workload import classifier_job
 from pkd.recipe.keyword_types import AnnotateKeywords
 from pkd.recipe.places import AnyPath, output_folder
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import AnnotationSettings, DataSettings
 from pkd.storage.lock import one_writer
-from pkd.storage.seal import Manifest
+from pkd.storage.seal import Manifest, partial_of, read_manifest
 from pkd.storage.space import require_space
 from pkd.training.hardware import autocast_dtype, computing_on, device_text, resolve_device
 
 KIND = asking.ANNOTATED
+STAGE = "annotate"
 
 
 def annotate(
@@ -129,9 +134,14 @@ def _annotate(
             rows = until_annotated.enter_context(_spooled(stream, recipe.data, loaded.outputs, folder))
         else:
             rows = load_examples(recipe.data, splits=("train",), teacher=loaded.outputs).splits["train"]
+        prints = fingerprint_rows(rows)
+        inputs = annotation_inputs(loaded, prints, recipe.annotation, recipe.data.max_length)
+        left = annotation_left(folder, inputs, teacher_layers, len(rows), recipe.annotation.rows_per_shard)
+        job = classifier_job(loaded, recipe, {"train": rows}, loaded.outputs)
+        announce(job, [annotating(job, STAGE, "train", teacher_layers, left=left)], folder)
         done = annotate_stage(
             folder,
-            "annotate",
+            STAGE,
             rows,
             loaded,
             teacher_layers,
@@ -139,6 +149,7 @@ def _annotate(
             recipe.data.max_length,
             overwrite=overwrite,
             device=recipe.device,
+            rows_prints=prints,
         )
     return open_shards(done.folder)
 
@@ -196,6 +207,39 @@ def _spooled(
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def exactly(settings: AnnotationSettings) -> AnnotationSettings:
+    """The settings for rows that only measure: their logits are computed in float32."""
+    return dataclasses.replace(settings, precision="float32")
+
+
+def annotation_inputs(
+    teacher: LoadedClassifier, rows_prints: Mapping[str, str], settings: AnnotationSettings, max_length: int
+) -> dict[str, Any]:
+    """Everything that can change a teacher's stored answers, but for which layers are stored."""
+    return {
+        "teacher": teacher.fingerprints,
+        "rows": dict(rows_prints),
+        "max_length": max_length,
+        "states_dtype": settings.states_dtype,
+        "precision": settings.precision,
+        "versions": library_versions(),
+    }
+
+
+def annotation_left(
+    folder: Path, inputs: Mapping[str, Any], layers: Sequence[int], rows: int, rows_per_shard: int
+) -> float:
+    """Which share of a teacher's pass over so many rows an earlier call has left."""
+    if not is_begun(folder):
+        return 1.0
+    stands = standing(folder, inputs)
+    if stands == "kept":
+        manifest = read_manifest(folder)
+        return 0.0 if manifest and set(layers) <= set(manifest.facts["teacher_layers"]) else 1.0
+    done = len(listed_shards(partial_of(folder))) * rows_per_shard if stands == "begun" else 0
+    return max(0.0, 1.0 - done / max(1, rows))
+
+
 def annotate_stage(
     folder: Path,
     name: str,
@@ -213,14 +257,7 @@ def annotate_stage(
     depth = depth_of(teacher.model.config)
     if wrong := [layer for layer in teacher_layers if not 1 <= layer <= depth]:
         raise RecipeError(f"The teacher has layers 1 to {depth}; {wrong} cannot be stored.")
-    inputs = {
-        "teacher": teacher.fingerprints,
-        "rows": dict(rows_prints or fingerprint_rows(rows)),
-        "max_length": max_length,
-        "states_dtype": settings.states_dtype,
-        "precision": settings.precision,
-        "versions": library_versions(),
-    }
+    inputs = annotation_inputs(teacher, rows_prints or fingerprint_rows(rows), settings, max_length)
     wanted = set(teacher_layers)
 
     def lacks(manifest: Manifest) -> str | None:

@@ -29,12 +29,16 @@ from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, lo
 from pkd.errors import TeacherError
 from pkd.evaluation.skill import measure_skill
 from pkd.jobs import asking
+from pkd.jobs.ahead import Left, stages_of_run
 from pkd.jobs.evaluate import describe_rows, measuring_split
 from pkd.jobs.finetune import KIND as TEACHER
-from pkd.jobs.finetune import schedule_words, settle, why_finetune_again
+from pkd.jobs.finetune import finetuning_left, schedule_words, settle, why_finetune_again
+from pkd.jobs.finished import left_of
+from pkd.jobs.forecast import JobForecast, forecast, prices_for, sweep_sentences
 from pkd.jobs.sizes import first_rows, measure_student, term_shares
 from pkd.jobs.stages import refuse_what_is_in_the_way
 from pkd.jobs.word_counts import measure_word_counts, teacher_level
+from pkd.jobs.workload import Job, classifier_job, encoder_job
 from pkd.recipe.places import AnyPath
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
@@ -104,6 +108,7 @@ class CheckResult:
     teacher_score: float | None = None  # by the recipe's metric; of scores their squared error
     constant_score: float | None = None  # of always giving the same best answer
     device: str | None = None  # what computed the figures
+    forecast: JobForecast | None = None  # of what is left of the run or sweep
 
     def __str__(self) -> str:
         return "\n".join(self.sentences)
@@ -112,7 +117,7 @@ class CheckResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The check as plain data."""
-        return dataclasses.asdict(self)
+        return dataclasses.asdict(self) | {"forecast": self.forecast.to_dict() if self.forecast else None}
 
 
 def check(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), device: str | None = None) -> CheckResult:
@@ -147,7 +152,7 @@ def _check(recipe: Recipe) -> CheckResult:
         finetuning = recipe.teacher.finetune or finetuning
         finished = RunFolder(Path(recipe.folder)).teacher
         if (missing := _why_no_teacher(recipe, finetuning, examples, finished)) is not None:
-            return _check_without_teacher(recipe, examples, missing)
+            return _check_without_teacher(recipe, finetuning, examples, missing)
         teacher = load_teacher(str(finished))
     told: list[str] = []
     plans = [plan for candidates in plan_students(recipe, depth_of(teacher.model.config)) for plan in candidates]
@@ -175,7 +180,9 @@ def _check(recipe: Recipe) -> CheckResult:
     students = _check_before_annotating(plans, teacher, examples, recipe, device)
     for student in students:
         told += student.sentences()
-    return CheckResult(told, students, score, constant, device_text(device))
+    job = classifier_job(teacher, recipe, examples.splits, examples.outputs)
+    costs = _costs(job, left_of(recipe, RunFolder(Path(recipe.folder)), teacher, examples))
+    return CheckResult([*told, *_cost_sentences(recipe, costs)], students, score, constant, device_text(device), costs)
 
 
 def _level_sentences(examples: Examples, rows: datasets.Dataset, logits: np.ndarray, metric: str) -> list[str]:
@@ -206,7 +213,9 @@ def _why_no_teacher(recipe: Recipe, settings: TrainingSettings, examples: Exampl
     return None
 
 
-def _check_without_teacher(recipe: Recipe, examples: Examples, missing: str) -> CheckResult:
+def _check_without_teacher(
+    recipe: Recipe, finetuning: TrainingSettings, examples: Examples, missing: str
+) -> CheckResult:
     """What can be known of a recipe before its teacher is there."""
     planned = plan_students(recipe, depth_of(load_config(recipe.teacher.model)))
     has_unlabelled = "unlabelled" in examples.splits
@@ -216,7 +225,22 @@ def _check_without_teacher(recipe: Recipe, examples: Examples, missing: str) -> 
         for plan in candidates
     ]
     told = [*_data_sentences(examples), missing, *(line for student in students for line in student.sentences())]
-    return CheckResult(told, students)
+    folder, encoder = RunFolder(Path(recipe.folder)).teacher, recipe.teacher.model
+    left = Left(finetuning=finetuning_left(folder, encoder, recipe, finetuning, examples))
+    costs = _costs(encoder_job(encoder, recipe, examples.splits, examples.outputs), left)
+    return CheckResult([*told, *_cost_sentences(recipe, costs)], students, forecast=costs)
+
+
+def _costs(job: Job, left: Left) -> JobForecast:
+    """What is left of the run or sweep will take."""
+    stages = stages_of_run(job, left)
+    return forecast(job, stages, Path(job.recipe.folder), prices_for(job, stages))
+
+
+def _cost_sentences(recipe: Recipe, costs: JobForecast) -> list[str]:
+    """How many trainings a recipe is, how long they take, and whether there is room for them."""
+    warning = costs.warning()
+    return [*sweep_sentences(recipe), costs.sentence(), *([warning] if warning else [])]
 
 
 def check_trainings(recipe: Recipe) -> None:

@@ -13,13 +13,13 @@ from pathlib import Path
 from pkd import progress, ranks
 from pkd.data.demo import demo_encoder_folder, demo_reviews, write_demo_data
 from pkd.data.outputs import Outputs
-from pkd.data.tokenize import encode, occurring_pieces
-from pkd.encoder.load import load_pretrained
 from pkd.jobs import asking_without_keys
-from pkd.jobs.pilot import time_rows
+from pkd.jobs.pilot import PILOT, Work, measure_prices
 from pkd.jobs.run import RunResult, run
+from pkd.jobs.workload import encoder_job
 from pkd.recipe.places import AnyPath, output_folder
 from pkd.recipe.reading import read_recipe
+from pkd.recipe.schema import Recipe
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import write_json
 from pkd.training.hardware import resolve_device
@@ -74,8 +74,7 @@ def demo(
     data = RunFolder(folder).data
     sizes = ranks.on_first(lambda: _sizes(folder, _QUICK if quick else _FULL, encoder, device))
     files_of = ranks.on_first(lambda: {split: str(path) for split, path in write_demo_data(data, **sizes).items()})
-    with as_file(files("pkd.recipes") / "demo.yaml") as path:
-        recipe = read_recipe(path, required=())
+    recipe = _recipe()
     recipe = dataclasses.replace(
         recipe,
         output=str(folder),
@@ -93,6 +92,12 @@ def demo(
     return run(recipe, overwrite=overwrite)
 
 
+def _recipe() -> Recipe:
+    """The recipe of the demo, without its data."""
+    with as_file(files("pkd.recipes") / "demo.yaml") as path:
+        return read_recipe(path, required=())
+
+
 def _sizes(folder: Path, size: _Size, encoder: Path, device: str) -> dict[str, int]:
     """How many rows of each kind fit into the time; decided once a run folder, so that a second run redoes nothing."""
     plan = RunFolder(folder).data_plan
@@ -108,16 +113,24 @@ def _sizes(folder: Path, size: _Size, encoder: Path, device: str) -> dict[str, i
 
 
 def _rows_that_fit(size: _Size, encoder: Path, device: str) -> dict[str, int]:
-    with progress.stage("pilot: how fast is this machine"):
-        loaded = load_pretrained(str(encoder), Outputs("single_label_classification", ("negative", "positive")))
-        rows = encode(demo_reviews()["train"].remove_columns("label"), loaded.tokenizer, 128)
-        occurs = occurring_pieces(rows, loaded.model.get_input_embeddings().num_embeddings)  # type: ignore[arg-type]
-        pilot = time_rows(loaded, rows, [_DEPTH], occurs, device=device)
-    student_step = pilot.student_step[_DEPTH]
-    a_row = _EPOCHS * (pilot.teacher_step + _STUDENTS * student_step) + pilot.teacher_pass
+    outputs = Outputs("single_label_classification", ("negative", "positive"))
+    recipe = dataclasses.replace(_recipe(), device=device)  # type: ignore[arg-type] # it was looked at
+    job = encoder_job(str(encoder), recipe, {"train": demo_reviews()["train"]}, outputs)
+    row, exact = job.splits["train"].tokens, job.is_exact("auto")
+    step = 1 / recipe.training.per_device_train_batch_size
+    student = dataclasses.replace(job.shape, layers=_DEPTH)
+    works = [
+        Work(job.shape, "train", row, step, exact),
+        Work(job.shape, "pass", row, exact=exact),
+        Work(student, "train", row, step, exact),
+    ]
+    with progress.stage(PILOT):
+        prices = measure_prices(works, job.sample, outputs, device=job.device, occurs=job.occurs)
+    teacher_step, teacher_pass, student_step = (prices.seconds(work) for work in works)
+    a_row = _EPOCHS * (teacher_step + _STUDENTS * student_step) + teacher_pass
     seconds = size.seconds - _OVERHEAD_SECONDS
     train_rows = max(320, min(size.train_rows, int(seconds * 0.9 / a_row)))
-    an_unlabelled_row = _EPOCHS * student_step + pilot.teacher_pass
+    an_unlabelled_row = _EPOCHS * student_step + teacher_pass
     unlabelled = max(200, min(size.most_unlabelled, int((seconds - train_rows * a_row) / an_unlabelled_row)))
     fit = {
         "train_rows": train_rows,

@@ -11,7 +11,7 @@ from typing import Any, Unpack
 from pkd import ranks
 from pkd.jobs import asking
 from pkd.jobs.push import push
-from pkd.jobs.run import run
+from pkd.jobs.run import run_asked
 from pkd.jobs.stages import refuse_what_is_in_the_way, run_stage
 from pkd.recipe.keyword_types import DistillKeywords
 from pkd.recipe.places import AnyPath, output_folder
@@ -98,7 +98,8 @@ def _distill(
         repo = open_repository(repo)  # not after the training
     with one_writer(student):
         refuse_what_is_in_the_way(student, KIND, overwrite=overwrite)  # not after the training
-        result = run(recipe, overwrite=overwrite)
+        with asking.run(recipe, overwrite=overwrite) as asked:
+            result = run_asked(asked, copies=0 if (student / MANIFEST).is_file() else 1, overwrite=overwrite)
         chosen = best_student(result.records)
         trained = folder_in_run(work, chosen)
         manifest = read_manifest(trained)

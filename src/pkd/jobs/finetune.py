@@ -20,9 +20,12 @@ from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, lo
 from pkd.errors import RecipeError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
+from pkd.jobs.ahead import FINETUNING, finetuning, steps_of, training_left
 from pkd.jobs.evaluate import describe_rows
-from pkd.jobs.stages import Done, library_versions, run_stage, why_redo
+from pkd.jobs.forecast import announce
+from pkd.jobs.stages import Done, is_begun, library_versions, run_stage, standing, why_redo
 from pkd.jobs.word_counts import measure_word_counts, teacher_level
+from pkd.jobs.workload import encoder_job
 from pkd.recipe.faults import value_text
 from pkd.recipe.keyword_types import FinetuneKeywords
 from pkd.recipe.places import AnyPath, output_folder, path_text
@@ -35,8 +38,10 @@ from pkd.reporting.results import MeasuredOn, TeacherLevel
 from pkd.reporting.teacher_level import level_sentence, under_trained
 from pkd.reporting.wording import metric_title, score_words, weights_words
 from pkd.storage.lock import one_writer
+from pkd.storage.seal import partial_of
 from pkd.storage.space import require_space
 from pkd.training.arguments import check_training, trainer_arguments
+from pkd.training.checkpoints import checkpoint_bytes
 from pkd.training.hardware import device_text
 from pkd.training.schedule import patience_of, student_schedule, teacher_schedule
 from pkd.training.trainer import RowMeanTrainer
@@ -137,6 +142,9 @@ def finetune(
         training = settle_teacher(recipe.training, examples, load_config(model))
         warn_if_few(len(examples.splits["train"]), training)
         with one_writer(folder):
+            left = finetuning_left(folder, model, recipe, training, examples)
+            job = encoder_job(model, recipe, examples.splits, examples.outputs)
+            announce(job, [finetuning(job, training, left=left)], folder)
             done = finetune_stage(folder, model, recipe, training, examples, overwrite=overwrite)
     facts = done.manifest.facts
     measured_on = MeasuredOn()
@@ -180,7 +188,7 @@ def finetune_stage(
             train_dataset=rows["train"],
             eval_dataset=rows.get("eval"),
             processing_class=loaded.tokenizer,
-            stage_name="fine-tune the teacher",
+            stage_name=FINETUNING,
             averaging=settings.averaging,
             patience=patience_of(settings),
             resumed_with=inputs,
@@ -198,6 +206,17 @@ def finetune_stage(
         return {**facts, "encoder": vars(model_source(model)), "texts": texts}
 
     return run_stage(folder, KIND, inputs, build, overwrite=overwrite)
+
+
+def finetuning_left(folder: Path, model: str, recipe: Recipe, settings: TrainingSettings, examples: Examples) -> float:
+    """Which share of the fine-tuning of a recipe's teacher an earlier call has left."""
+    if not is_begun(folder):
+        return 1.0
+    stands = standing(folder, _encoder_and_inputs(model, recipe, settings, examples)[1])
+    steps = steps_of(len(examples.splits["train"]), settings)
+    if stands == "begun":
+        return training_left(partial_of(folder), steps)
+    return 0.0 if stands == "kept" else 1.0
 
 
 def why_finetune_again(
@@ -353,9 +372,3 @@ def warn_if_few(rows: int, settings: TrainingSettings) -> None:
             f"{rows:,} training rows are fewer than one batch of {batch:,}: each epoch is a single step. More rows or "
             f"a smaller {named('training.per_device_train_batch_size')} teach more."
         )
-
-
-def checkpoint_bytes(parameters: int, settings: TrainingSettings) -> int:
-    """About how many bytes the checkpoints of a training take on the disk at most."""
-    copies = 3 if settings.averaging == "none" else 4  # weights and two moments in float32, perhaps the average
-    return parameters * 4 * copies * 4  # best, last two and the one being written

@@ -22,6 +22,7 @@ from pkd.distillation.plan import StudentPlan, is_control_of
 from pkd.encoder.families import depth_of
 from pkd.encoder.hub import ModelSource, model_source
 from pkd.encoder.load import LoadedClassifier, count_parameters, load_teacher, shape_of
+from pkd.jobs.ahead import REPORTING
 from pkd.jobs.evaluate import (
     EvaluatedRows,
     Measured,
@@ -101,19 +102,20 @@ def judge_run(
     teacher_logits = column_array(open_shards(run.annotated(split)), "teacher_logits")
     answers = (kind.of_classes(teacher_logits), answered.facts["device"])
     measured = _measure(recipe, folder, teacher, answers, examples, on, trained, starts_tried)
-    records: list[Record] = [
-        _run_record(recipe, recipe.name or run.title, teacher, examples, split, fingerprint(depends), level),
-        *model_records(measured, on, recipe.evaluation),
-        *class_records(measured, on),
-        *(
-            []
-            if described.drawn
-            else _comparisons(measured, trained, on, recipe, has_unlabelled="unlabelled" in examples.splits)
-        ),
-        *flip_records(measured, on, recipe.evaluation),
-    ]
-    write_results(records, folder)
-    return records, write_views(folder)
+    with progress.stage(REPORTING):
+        records: list[Record] = [
+            _run_record(recipe, recipe.name or run.title, teacher, examples, split, fingerprint(depends), level),
+            *model_records(measured, on, recipe.evaluation),
+            *class_records(measured, on),
+            *(
+                []
+                if described.drawn
+                else _comparisons(measured, trained, on, recipe, has_unlabelled="unlabelled" in examples.splits)
+            ),
+            *flip_records(measured, on, recipe.evaluation),
+        ]
+        write_results(records, folder)
+        return records, write_views(folder)
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pkd import progress
 from pkd.data.examples import load_examples
-from pkd.data.tokenize import encode
-from pkd.distillation.plan import StudentPlan, plan_students
-from pkd.encoder.families import depth_of
-from pkd.encoder.load import load_pretrained
-from pkd.jobs.pilot import time_rows
+from pkd.distillation.plan import plan_students
+from pkd.encoder.load import load_config
+from pkd.jobs.ahead import stages_of_run, steps_of
+from pkd.jobs.finetune import settle
+from pkd.jobs.forecast import forecast, prices_for
+from pkd.jobs.workload import encoder_job
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
-from pkd.training.schedule import epochs_of, steps_an_epoch, teacher_schedule
-
-_PILOT_ROWS = 128  # four batches of 32: rows of one task are much alike
+from pkd.training.schedule import teacher_schedule
 
 
 @dataclass(frozen=True)
@@ -56,44 +55,27 @@ def estimate(task: str, recipe: Recipe) -> TaskEstimate:
         TeacherError: if the encoder cannot be loaded.
     """
     examples = load_examples(recipe.data)
+    recipe = settle(recipe, examples, load_config(recipe.teacher.model))
     train, measured = examples.splits["train"], examples.splits["eval"]
-    loaded = load_pretrained(recipe.teacher.model, examples.outputs)
-    plans = [plan for candidates in plan_students(recipe, depth_of(loaded.model.config)) for plan in candidates]
-    some = encode(
-        train.shuffle(seed=0).select(range(min(_PILOT_ROWS, len(train)))), loaded.tokenizer, recipe.data.max_length
-    )
-    with progress.stage(f"pilot: how fast is this machine on {task}"):
-        pilot = time_rows(loaded, some, [plan.layers for plan in plans], device=recipe.device)
-    finetune = teacher_schedule(
-        recipe.teacher.finetune or TrainingSettings(),
+    job = encoder_job(recipe.teacher.model, recipe, examples.splits, examples.outputs)
+    stages = stages_of_run(job)
+    progress.note(f"{task}:")
+    seconds = forecast(job, stages, Path(recipe.folder), prices_for(job, stages)).seconds
+    plans = [plan for candidates in plan_students(recipe, job.shape.layers) for plan in candidates]
+    finetune = recipe.teacher.finetune or teacher_schedule(
+        TrainingSettings(),
         rows=len(train),
         outputs=len(examples.label_names),
-        width=loaded.model.config.hidden_size,
+        width=job.shape.config.hidden_size,
     )
-    seconds = pilot.teacher_step * len(train) * epochs_of(finetune) + pilot.teacher_pass * len(train)
-    evaluations = 1 + epochs_of(finetune)  # each epoch's, and the one that is kept
-    seconds += evaluations * pilot.teacher_pass * len(measured)
-    for plan in plans:
-        a_pass = pilot.teacher_pass * pilot.student_step[plan.layers] / pilot.teacher_step
-        epochs = epochs_of(plan.training)
-        trained = epochs * pilot.student_step[plan.layers] * len(train) + (1 + epochs) * a_pass * len(measured)
-        seconds += recipe.seeds * trained
     return TaskEstimate(
         task=task,
         train_rows=len(train),
         eval_rows=len(measured),
-        teacher_steps=_steps(len(train), finetune),
+        teacher_steps=steps_of(len(train), finetune),
         teacher_passes=1,
         students=[plan.name for plan in plans],
         trainings=len(plans) * recipe.seeds,
-        student_steps=recipe.seeds * sum(_steps_of(plan, len(train)) for plan in plans),
+        student_steps=recipe.seeds * sum(steps_of(len(train), plan.training) for plan in plans),
         seconds=seconds,
     )
-
-
-def _steps_of(plan: StudentPlan, rows: int) -> int:
-    return _steps(rows, plan.training)
-
-
-def _steps(rows: int, training: TrainingSettings) -> int:
-    return math.ceil(steps_an_epoch(rows, training) * epochs_of(training))

@@ -1,96 +1,296 @@
-"""A pilot: what a row costs on this machine, measured on a few training steps, so that a long job can be planned."""
+"""A pilot: what work costs on this machine, measured for a few seconds, so that a long job can be planned.
+
+Passes and steps are of models of the real shapes, with random weights, on rows of the job: seconds a word piece of a
+forward pass, seconds a word piece of a forward and backward pass, and seconds a step of the optimiser, each apart.
+"""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 import datasets
 import numpy as np
 import torch
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
+from pkd.data.arrays import column_array
 from pkd.data.batching import Collator, TokenRows
-from pkd.distillation.student import student_from
-from pkd.encoder.inference import answer_rows, model_inputs
-from pkd.encoder.load import LoadedClassifier
+from pkd.data.outputs import Outputs
+from pkd.encoder.families import cut_config, layers_of
+from pkd.encoder.inference import TOKENS_PER_BATCH, model_inputs
+from pkd.encoder.load import untrained
 from pkd.encoder.shortcut import cls_only
 from pkd.encoder.vocabulary import occurring_only
-from pkd.training.hardware import autocast_dtype, keep_freed_memory, move_model, resolve_device
+from pkd.training.hardware import autocast_dtype, keep_freed_memory, move_model
 
-_ROWS = 256
-_BATCH = 32
-_WARM_UP = 2  # batches before the clock starts: the first ones allocate
+PILOT = "pilot: how fast is this machine"
+SECONDS = 4.0  # that a pilot measures for, at most
+_STEP_SECONDS = 0.005  # what a training step does beside the model: reading, callbacks, sums for the log
+_WARM_UP_TOKENS = 256
+_PLACES = (0.5, 1 / 6, 5 / 6)  # in the rows by length: batches there stand for all
+# what is assumed where nothing is measured; a slow core, so that little work is known to be little
+_FLOPS = {"cpu": 2e10, "cuda": 1e13}
+
+Kind = Literal["train", "pass"]
 
 
 @dataclass(frozen=True)
-class Pilot:
-    """Seconds a row takes: in a training step of the teacher, in a teacher pass, in one of a student of each depth."""
+class Shape:
+    """A classifier as far as its speed and size go: the layers that are left of an encoder."""
 
-    teacher_step: float
-    teacher_pass: float
-    student_step: dict[int, float]
+    encoder: str
+    layers: int
+    config: PretrainedConfig = field(compare=False, repr=False)  # of the whole encoder
+
+    @property
+    def cut(self) -> PretrainedConfig:
+        """The configuration of so many layers."""
+        return cut_config(self.config, range(1, self.layers + 1))
 
 
-def time_rows(
-    teacher: LoadedClassifier,
+@dataclass(frozen=True)
+class Work:
+    """What one model has to compute: word pieces that pass through it, and with training so many optimiser steps."""
+
+    shape: Shape
+    kind: Kind
+    tokens: float
+    steps: float = 0.0
+    exact: bool = False  # in float32, whatever the hardware does well
+    threads: int = 0  # of the CPU; 0 stands for all that torch takes
+
+
+@dataclass(frozen=True)
+class Price:
+    """Seconds a word piece, and seconds an optimiser step."""
+
+    token: float
+    step: float = 0.0
+
+
+_Key: TypeAlias = tuple[str, Kind, bool, int]
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What work costs: the prices of an encoder at one or two depths, between and beyond which they are lines."""
+
+    at: Mapping[_Key, Mapping[int, Price]]
+
+    def seconds(self, work: Work) -> float:
+        """How long a piece of work takes."""
+        known = self.at[_key(work)]
+        token = _on_line({depth: price.token for depth, price in known.items()}, work.shape.layers)
+        step = _on_line({depth: price.step for depth, price in known.items()}, work.shape.layers)
+        return work.tokens * token + work.steps * step
+
+
+def assumed_seconds(works: Iterable[Work], device: torch.device) -> float:
+    """How long work would take a slow machine, by the products that it needs: enough to tell little from much."""
+    seconds = 0.0
+    for work in works:
+        width = work.shape.config.hidden_size
+        inner = getattr(work.shape.config, "intermediate_size", None) or 4 * width
+        products = 2 * work.shape.layers * (4 * width * width + 2 * width * inner) * (3 if work.kind == "train" else 1)
+        seconds += work.tokens * products / _FLOPS[device.type] + work.steps * (_STEP_SECONDS + 0.01)
+    return seconds
+
+
+def measure_prices(
+    works: Sequence[Work],
     rows: datasets.Dataset,
-    depths: Sequence[int],
-    occurs: np.ndarray | None = None,
+    outputs: Outputs,
     *,
-    device: str = "auto",
-) -> Pilot:
-    """Time a teacher and students of `depths` on up to 256 of the encoded rows; no weight is changed.
+    device: torch.device,
+    batch_size: int = 32,
+    occurs: np.ndarray | None = None,
+    seconds: float = SECONDS,
+) -> Prices:
+    """Measure what the work will cost; nobody's weights or random state change.
 
-    A step of a student is timed without its distillation terms, which are small beside its passes.
+    Each encoder is timed at the deepest and the shallowest of the depths that are asked for.
 
     Args:
-        teacher: whose depth and width are to be timed.
-        rows: like those of the job.
-        depths: of the students.
+        works: to be priced.
+        rows: encoded, like those of the job.
+        outputs: what the models answer.
+        device: where to compute.
+        batch_size: rows of a training step.
         occurs: [V] bool, the word pieces that the job will train; None times a step that trains all of them.
-        device: "auto", "cpu" or "cuda".
+        seconds: how long to measure, about; each price is measured at least once.
     """
     keep_freed_memory()  # as training does
-    rows = rows.select(range(min(_ROWS, len(rows))))
-    where = resolve_device(device)
-    dtype = autocast_dtype("auto", where)
-    move_model(teacher.model, where)
-    answer_rows(teacher.model, rows, autocast_dtype=dtype)
-    began = time.perf_counter()
-    answer_rows(teacher.model, rows, autocast_dtype=dtype)
-    teacher_pass = (time.perf_counter() - began) / len(rows)
-    steps = {}
-    for depth in dict.fromkeys(depths):
-        student = move_model(student_from(teacher.model, depth), where)
-        steps[depth] = _step_seconds(student, rows, dtype, occurs)
-    return Pilot(_step_seconds(teacher.model, rows, dtype, occurs), teacher_pass, steps)
+    waiting = _to_be_measured(works)
+    budget = _Budget(seconds, len(waiting))
+    at: dict[_Key, dict[int, Price]] = {}
+    model: PreTrainedModel | None = None
+    name = ""
+    all_threads = torch.get_num_threads()
+    for shape, (_, kind, exact, threads) in waiting:
+        if model is None or name != shape.encoder:  # the deepest is the first, and is cut afterwards
+            model, name = move_model(untrained(shape.cut, outputs), device), shape.encoder
+        del layers_of(model)[shape.layers :]
+        dtype = None if exact else autocast_dtype("auto", device)
+        torch.set_num_threads(threads or all_threads)
+        try:
+            if kind == "train":
+                price = _price_of_training(model, rows, dtype, batch_size, occurs, budget)
+            else:
+                price = _price_of_passes(model, rows, dtype, budget)
+        finally:
+            torch.set_num_threads(all_threads)
+        at.setdefault((shape.encoder, kind, exact, threads), {})[shape.layers] = price
+    return Prices(at)
 
 
-def _step_seconds(
-    model: PreTrainedModel, rows: datasets.Dataset, dtype: torch.dtype | None, occurs: np.ndarray | None
-) -> float:
-    """Seconds a row of a training step, over batches from the shortest rows to the longest, as training meets them."""
-    collate, table = Collator(model.config.pad_token_id or 0), TokenRows(rows.sort("length"))
-    size = max(1, min(_BATCH, len(rows) // (_WARM_UP + 1)))
-    was_training = model.training
+class _Budget:
+    """Shares the seconds of a pilot among what is still to be measured."""
+
+    def __init__(self, seconds: float, parts: int) -> None:
+        self._ends, self._parts = time.perf_counter() + seconds, parts
+
+    def next(self) -> float:
+        """The seconds of the next part."""
+        left = max(0.0, self._ends - time.perf_counter()) / max(1, self._parts)
+        self._parts -= 1
+        return left
+
+
+def _key(work: Work) -> _Key:
+    return work.shape.encoder, work.kind, work.exact, work.threads
+
+
+def _to_be_measured(works: Sequence[Work]) -> list[tuple[Shape, _Key]]:
+    """The shapes to be timed, those of an encoder one after the other, the deepest first."""
+    shapes: dict[_Key, dict[int, Shape]] = {}
+    for work in works:
+        if work.tokens:
+            shapes.setdefault(_key(work), {})[work.shape.layers] = work.shape
+    extremes = [(of_depth[depth], key) for key, of_depth in shapes.items() for depth in {max(of_depth), min(of_depth)}]
+    return sorted(extremes, key=lambda each: (each[0].encoder, -each[0].layers, each[1]))
+
+
+def _price_of_training(
+    model: PreTrainedModel,
+    rows: datasets.Dataset,
+    dtype: torch.dtype | None,
+    batch_size: int,
+    occurs: np.ndarray | None,
+    budget: _Budget,
+) -> Price:
+    """Time forward and backward passes with dropout, and the optimiser's steps."""
     model.train()
-    began, timed = 0.0, 0
-    with cls_only(model), nullcontext() if occurs is None else occurring_only(model, occurs):
+    steps: list[float] = []
+    clock, batch_of = _clock(model), _batches(model, rows)
+    with cls_only(model), nullcontext() if occurs is None else occurring_only(model, _fitting(occurs, model)):
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, weight_decay=0.0, fused=True)
-        for step, first in enumerate(range(0, len(rows) - size + 1, size)):
-            if step == _WARM_UP:
-                began = time.perf_counter()
-            batch = collate(table.__getitems__(list(range(first, first + size))))
+
+        def passes(indices: np.ndarray) -> float:
+            optimizer.zero_grad()
+            began = clock()
+            batch = batch_of(indices)
             with torch.autocast(model.device.type, dtype=dtype, enabled=dtype is not None):
                 loss = model(**model_inputs(batch, model, model.device)).logits.float().logsumexp(-1).mean()
             loss.backward()
-            float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0))  # as a number: a GPU has then finished
+            ended = clock()
+            torch.nn.utils.get_total_norm([each.grad for each in model.parameters() if each.grad is not None])
             optimizer.step()
-            optimizer.zero_grad()
-            timed += size if step >= _WARM_UP else 0
-    seconds = time.perf_counter() - began
-    model.train(was_training)
-    return seconds / timed
+            steps.append(clock() - ended)
+            return ended - began
+
+        with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
+            token = _seconds_a_token(passes, _typical(rows, batch_size), _tokens(rows), budget.next())
+    model.zero_grad()
+    return Price(token, min(steps[1:]) + _STEP_SECONDS)  # the first one allocates the moments
+
+
+def _price_of_passes(
+    model: PreTrainedModel, rows: datasets.Dataset, dtype: torch.dtype | None, budget: _Budget
+) -> Price:
+    """Time forward passes as a teacher and whoever is evaluated makes them."""
+    model.train(False)
+    clock, batch_of = _clock(model), _batches(model, rows)
+    tokens = _tokens(rows)
+
+    def a_pass(indices: np.ndarray) -> float:
+        began = clock()
+        model(**model_inputs(batch_of(indices), model, model.device)).logits.float().cpu()
+        return clock() - began
+
+    size = max(1, int(TOKENS_PER_BATCH[model.device.type] // max(1.0, float(tokens.mean()))))
+    autocast = torch.autocast(model.device.type, dtype=dtype, enabled=dtype is not None)
+    with torch.inference_mode(), autocast, cls_only(model):
+        return Price(_seconds_a_token(a_pass, _typical(rows, size), tokens, budget.next()))
+
+
+def _seconds_a_token(
+    run: Callable[[np.ndarray], float], batches: Sequence[np.ndarray], tokens: np.ndarray, seconds: float
+) -> float:
+    """The seconds of a word piece over some batches, each at its fastest; of part of one, where the time is short."""
+    ends = time.perf_counter() + seconds
+    first = batches[0]
+    few = first[: max(1, int(np.searchsorted(np.cumsum(tokens[first]), _WARM_UP_TOKENS)))]
+    run(few)  # the first ones allocate
+    rate = run(few) / tokens[few].sum()
+    fastest: dict[int, float] = {}
+    while True:
+        for number, batch in enumerate(batches):
+            expected = fastest.get(number, rate * tokens[batch].sum())
+            if time.perf_counter() + expected > ends:
+                of_all = sum(int(tokens[batches[each]].sum()) for each in fastest)
+                return float(sum(fastest.values()) / of_all if fastest else rate)
+            fastest[number] = min(run(batch), fastest.get(number, math.inf))
+
+
+def _typical(rows: datasets.Dataset, size: int) -> list[np.ndarray]:
+    """Batches of rows of like length: of middling, short and long ones."""
+    order = np.argsort(column_array(rows, "length"), kind="stable")
+    size = min(size, len(order))
+    begins = [min(max(0, int(place * len(order)) - size // 2), len(order) - size) for place in _PLACES]
+    return [order[begin : begin + size] for begin in dict.fromkeys(begins)]
+
+
+def _tokens(rows: datasets.Dataset) -> np.ndarray:
+    """[N] the word pieces of each row, those of all its choices."""
+    column = rows.select_columns(["input_ids"]).with_format("arrow")[:]["input_ids"].combine_chunks()
+    tokens: np.ndarray = column.value_lengths().to_numpy()
+    return tokens
+
+
+def _batches(model: PreTrainedModel, rows: datasets.Dataset) -> Callable[[np.ndarray], dict[str, torch.Tensor]]:
+    collate, table = Collator(model.config.pad_token_id or 0), TokenRows(rows)
+    return lambda indices: collate(table.__getitems__(indices.tolist()))
+
+
+def _fitting(occurs: np.ndarray, model: PreTrainedModel) -> np.ndarray:
+    """Which of the model's own word pieces occur; an embedding may be longer than the tokenizer's vocabulary."""
+    pieces = int(model.get_input_embeddings().num_embeddings)  # type: ignore[arg-type] # torch types it as a module
+    fitting = np.zeros(pieces, dtype=np.bool_)
+    fitting[: len(occurs)] = occurs[: len(fitting)]
+    fitting[model.config.pad_token_id or 0] = True  # in no row, but in most batches
+    return fitting
+
+
+def _clock(model: PreTrainedModel) -> Callable[[], float]:
+    """The time when all that was asked of the model's device is done."""
+    if model.device.type != "cuda":
+        return time.perf_counter
+
+    def synchronised() -> float:
+        torch.cuda.synchronize(model.device)
+        return time.perf_counter()
+
+    return synchronised
+
+
+def _on_line(known: Mapping[int, float], depth: int) -> float:
+    """The value at a depth on the line through the one or two that are known."""
+    if depth in known or len(known) == 1:
+        return known.get(depth, next(iter(known.values())))
+    (low, at_low), (high, at_high) = sorted(known.items())
+    return max(0.0, at_low + (at_high - at_low) * (depth - low) / (high - low))

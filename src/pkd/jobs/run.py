@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -16,21 +13,25 @@ from pkd.data.arrays import column_array
 from pkd.data.examples import Examples, load_examples
 from pkd.data.labels import label_array
 from pkd.distillation.annotation import open_shards
-from pkd.distillation.plan import StudentPlan, plan_controls, plan_students
+from pkd.distillation.plan import StudentPlan, patient_layers, plan_controls, plan_students
 from pkd.encoder.families import depth_of
 from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_teacher, with_outputs
 from pkd.errors import DataError, RecipeError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
-from pkd.jobs.annotate import annotate_stage
+from pkd.jobs.ahead import Left, stages_of_run
+from pkd.jobs.annotate import annotate_stage, exactly
 from pkd.jobs.check import blindness_of, check_student, check_teacher_score, check_trainings
 from pkd.jobs.evaluate import measuring_split
-from pkd.jobs.finetune import finetune_stage, level_of, settle, warn_if_few
+from pkd.jobs.finetune import finetune_stage, finetuning_left, level_of, settle, warn_if_few
+from pkd.jobs.finished import TEACHING, left_of
+from pkd.jobs.forecast import announce
 from pkd.jobs.judge import Trained, judge_run
 from pkd.jobs.sizes import sized
 from pkd.jobs.stages import Done, refuse_other_files, refuse_other_version
-from pkd.jobs.train import TrainingRows, load_start, stage_name, train_stage
+from pkd.jobs.train import TrainingRows, load_start, train_stage, training_rows
 from pkd.jobs.word_counts import teacher_level, word_counts_stage
+from pkd.jobs.workload import classifier_job, encoder_job
 from pkd.recipe.places import AnyPath
 from pkd.recipe.rules import starts_of
 from pkd.recipe.schema import Recipe
@@ -40,12 +41,8 @@ from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.printed import main_score, run_lines
 from pkd.reporting.results import ModelRecord, Record, Score, TeacherLevel, best_student, read_results
 from pkd.reporting.teacher_level import level_sentence, under_trained
-from pkd.serving import speed
 from pkd.storage.lock import one_writer
 from pkd.storage.run_folder import RunFolder
-from pkd.training.schedule import epochs_of
-
-StageCosts: TypeAlias = list[tuple[str, float]]  # rows × layers × passes; a training pass costs three of inference
 
 
 @dataclass(frozen=True)
@@ -108,32 +105,34 @@ def run(
         PKDError: of the family, with what to do; what was finished is kept.
     """
     with asking.run(recipe, set=set, seeds=seeds, effort=effort, device=device, overwrite=overwrite) as asked:
-        return _run(asked, overwrite=overwrite)
+        return run_asked(asked, overwrite=overwrite)
 
 
-def _run(recipe: Recipe, *, overwrite: bool) -> RunResult:
+def run_asked(recipe: Recipe, *, copies: int = 0, overwrite: bool) -> RunResult:
+    """Run a recipe that was looked at.
+
+    Args:
+        recipe: to be run.
+        copies: how many of the best student will be made afterwards.
+        overwrite: start an unfinished stage with other inputs afresh.
+    """
     folder = Path(recipe.folder)
     with one_writer(folder):
         refuse_other_files(folder, overwrite=overwrite)
-        prepared = prepare(recipe, folder, functools.partial(student_costs, recipe), overwrite=overwrite)
+        prepared = prepare(recipe, folder, copies=copies, overwrite=overwrite)
         return finish(recipe, folder, prepared, overwrite=overwrite)
 
 
 def prepare(
-    recipe: Recipe,
-    folder: Path,
-    later: Callable[[Mapping[str, float], int], StageCosts],
-    *,
-    variants: Sequence[Recipe] = (),
-    overwrite: bool,
+    recipe: Recipe, folder: Path, *, variants: Sequence[Recipe] = (), copies: int = 0, overwrite: bool
 ) -> Prepared:
     """Bring up to date what comes before the students: the teacher, and its one pass over the examples.
 
     Args:
-        recipe: of the run.
+        recipe: of the run, or of a sweep.
         folder: of the run; the caller holds it.
-        later: the costs of the stages that come after these, from the rows of each split and the teacher's depth.
         variants: recipes with other students that are to learn from the same pass; the recipe's own by default.
+        copies: how many of the best student will be made in the end.
         overwrite: start an unfinished stage with other inputs afresh.
     """
     if not overwrite:
@@ -143,33 +142,38 @@ def prepare(
     variants = variants or [recipe]
     for each in variants:
         check_trainings(each)
-    settings = recipe.teacher.finetune
+    settings, announced = recipe.teacher.finetune, False
     level: TeacherLevel | None = None
     if settings is None:  # a wrong teacher should be found before long files are read
         teacher = load_teacher(recipe.teacher.model)
         check_max_length(teacher.model.config, recipe.data.max_length)
-        _patient_layers(variants, depth_of(teacher.model.config))
+        patient_layers(variants, depth_of(teacher.model.config))
         examples = load_examples(recipe.data, teacher=teacher.outputs, seed=recipe.seed)
         teacher = with_outputs(teacher, examples.outputs)
         recipe = settle(recipe, examples, teacher.model.config)
-        _announce(recipe, examples, depth_of(teacher.model.config), later)
     else:
         examples = load_examples(recipe.data, seed=recipe.seed)
         config = load_config(recipe.teacher.model)
         recipe = settle(recipe, examples, config)
         settings = recipe.teacher.finetune or settings
-        depth = depth_of(config)
-        _patient_layers(variants, depth)  # what does not fit is found before the teacher is paid for
-        _announce(recipe, examples, depth, later)
-        done = finetune_stage(run_folder.teacher, recipe.teacher.model, recipe, settings, examples, overwrite=overwrite)
-        teacher = load_teacher(str(done.folder))
+        patient_layers(variants, depth_of(config))  # what does not fit is found before the teacher is paid for
+        made = run_folder.teacher
+        left = finetuning_left(made, recipe.teacher.model, recipe, settings, examples)
+        if left:
+            job = encoder_job(recipe.teacher.model, recipe, examples.splits, examples.outputs)
+            announce(job, stages_of_run(job, Left(finetuning=left), copies=copies), folder)
+        done = finetune_stage(made, recipe.teacher.model, recipe, settings, examples, overwrite=overwrite)
+        teacher, announced = load_teacher(str(done.folder)), bool(left)
         level = level_of(done)
     _require_development_rows(variants, examples)
+    if not announced:
+        job = classifier_job(teacher, recipe, examples.splits, examples.outputs)
+        announce(job, stages_of_run(job, left_of(recipe, run_folder, teacher, examples), copies=copies), folder)
     for each in variants:
         _check_starts(each, teacher)
     warn_if_few(sum(len(examples.splits.get(split, ())) for split in ("train", "unlabelled")), recipe.training)
     ranks.on_first(lambda: write_recipe(recipe, run_folder.recipe))
-    layers = _patient_layers(variants, depth_of(teacher.model.config))
+    layers = patient_layers(variants, depth_of(teacher.model.config))
     rows, eval_logits = _annotate(recipe, folder, teacher, examples, layers, overwrite)
     if eval_logits is not None:
         labels, metric = label_array(examples.splits["eval"]), recipe.evaluation.metric
@@ -223,34 +227,6 @@ def _check_starts(recipe: Recipe, teacher: LoadedClassifier) -> None:
                 load_start(plan, plan.pretrained, teacher)
 
 
-def student_costs(recipe: Recipe, rows: Mapping[str, float], teacher_layers: int) -> StageCosts:
-    """What training and measuring the recipe's students costs."""
-    costs: StageCosts = []
-    plans = [plan for candidates in plan_students(recipe, teacher_layers) for plan in candidates]
-    if recipe.controls:
-        plans += plan_controls(plans, has_unlabelled="unlabelled" in rows)
-    for plan in plans:
-        costs += [(stage_name(plan, seed), training_cost(plan, rows)) for seed in recipe.all_seeds]
-    measured_on = rows.get("test", rows.get("eval", 0.0))
-    for plan in plans:
-        costs += [(f"evaluate {plan.name}-seed{seed}", 2 * measured_on * plan.layers) for seed in recipe.all_seeds]
-    if recipe.evaluation.measure_speed:
-        costs.append((speed.STAGE, 2 * 3 * min(256.0, measured_on) * teacher_layers))
-    return costs
-
-
-def training_cost(plan: StudentPlan, rows: Mapping[str, float]) -> float:
-    """What training a student once costs."""
-    learnt = rows["train"] + (rows.get("unlabelled", 0.0) if plan.unlabelled else 0.0)
-    return 3 * learnt * epochs_of(plan.training) * plan.layers
-
-
-def _patient_layers(variants: Sequence[Recipe], depth: int) -> list[int]:
-    """The teacher layers that the students of all variants learn from; raises where one does not fit the teacher."""
-    plans = [plan for each in variants for candidates in plan_students(each, depth) for plan in candidates]
-    return sorted({layer for plan in plans if plan.layer_map for layer in plan.layer_map.teacher})
-
-
 def _annotate(
     recipe: Recipe,
     folder: Path,
@@ -260,17 +236,16 @@ def _annotate(
     overwrite: bool,
 ) -> tuple[TrainingRows, np.ndarray | None]:
     """The one teacher pass: states for the rows that teach, logits alone for the others, those in float32."""
-    exact = dataclasses.replace(recipe.annotation, precision="float32")
     done: dict[str, Done] = {}
     for split, rows in examples.splits.items():
-        teaches = split in ("train", "unlabelled")
+        teaches = split in TEACHING
         done[split] = annotate_stage(
             RunFolder(folder).annotated(split),
             f"annotate {split}",
             rows,
             teacher,
             layers if teaches else (),
-            recipe.annotation if teaches else exact,
+            recipe.annotation if teaches else exactly(recipe.annotation),
             recipe.data.max_length,
             overwrite=overwrite,
             device=recipe.device,
@@ -279,20 +254,8 @@ def _annotate(
     eval_logits = None
     if "eval" in done:
         eval_logits = column_array(open_shards(done["eval"].folder), "teacher_logits")
-    prints: dict[str, Any] = {
-        split: done[split].manifest.fingerprint for split in ("train", "unlabelled") if split in done
-    }
-    if "eval" in examples.splits:
-        prints["eval"] = examples.fingerprints["eval"]
-    rows_to_train = TrainingRows(
-        train=open_shards(done["train"].folder),
-        unlabelled=open_shards(done["unlabelled"].folder) if "unlabelled" in done else None,
-        eval=examples.splits.get("eval"),
-        fingerprints=prints,
-        answers={split: done[split].manifest.facts["answers"] for split in ("train", "unlabelled") if split in done},
-        texts={split: prints["texts"] for split, prints in examples.fingerprints.items() if split != "test"},
-    )
-    return rows_to_train, eval_logits
+    manifests = {split: done[split].manifest for split in TEACHING if split in done}
+    return training_rows(RunFolder(folder), manifests, examples), eval_logits
 
 
 def _train(
@@ -367,18 +330,3 @@ def _warn_if_blind(trained: Trained, rows: int) -> None:
 def _mean_dev_score(trained: Sequence[Trained]) -> float:
     scores = [float(each.done.manifest.facts["selection"]["score"]) for each in trained]
     return sum(scores) / len(scores)
-
-
-def _announce(
-    recipe: Recipe,
-    examples: Examples,
-    teacher_layers: int,
-    later: Callable[[Mapping[str, float], int], StageCosts],
-) -> None:
-    """Tell the stages to come with their costs."""
-    rows = {split: float(len(each)) for split, each in examples.splits.items()}
-    costs: StageCosts = []
-    if settings := recipe.teacher.finetune:
-        costs.append(("fine-tune the teacher", 3 * rows["train"] * epochs_of(settings) * teacher_layers))
-    costs += [(f"annotate {split}", each * teacher_layers) for split, each in rows.items()]
-    progress.plan([*costs, *later(rows, teacher_layers)])

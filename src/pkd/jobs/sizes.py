@@ -23,6 +23,7 @@ from pkd.distillation.ledger import BATCHES, Sizes, TermEntry, measure_terms, wi
 from pkd.distillation.plan import StudentPlan
 from pkd.distillation.units import unit_deviations
 from pkd.encoder.load import LoadedClassifier
+from pkd.jobs.ahead import sizing_name
 from pkd.jobs.stages import run_stage
 from pkd.jobs.train import TrainingRows, build_student, training_inputs
 from pkd.recipe.schema import Recipe
@@ -61,7 +62,11 @@ def sized(
 
     inputs = size_inputs(plan, recipe, teacher, rows)
     done = run_stage(folder, KIND, inputs, build, overwrite=overwrite, resumes=False)
-    facts = done.manifest.facts
+    return with_sizes(plan, done.manifest.facts)
+
+
+def with_sizes(plan: StudentPlan, facts: Mapping[str, Any]) -> StudentPlan:
+    """The plan with the sizes that the stage's manifest holds as facts."""
     terms = tuple(TermEntry(**entry) for entry in facts["terms"])
     return dataclasses.replace(plan, sizes=Sizes(**{**facts, "terms": terms}))
 
@@ -131,7 +136,7 @@ def measure_student(
     batches = [collate(table.__getitems__(batch.tolist())) for batch in order]
     student = move_model(build_student(plan, seed, teacher), device)
     by_unit = bool(layers) and plan.loss.normalize == "units"
-    with progress.stage(f"measure the loss terms of {plan.name}", len(batches), "batches") as stage:
+    with progress.stage(sizing_name(plan), len(batches), "batches") as stage:
         terms = measure_terms(
             student,
             batches,

@@ -181,6 +181,34 @@ def _prepare(
     return status, None
 
 
+Standing = Literal["kept", "begun", "new"]
+
+
+def standing(folder: Path, inputs: Mapping[str, Any]) -> Standing:
+    """How far a stage is that is to be made from these inputs, by what was written down; its files are not read."""
+    inputs = json.loads(json.dumps(dict(inputs)))
+    manifest = _seal_in(folder)
+    if manifest is not None and not differences(manifest.inputs, inputs):
+        return "kept"
+    try:
+        begun_with = json.loads((partial_of(folder) / _INPUTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return "new"
+    return "begun" if isinstance(begun_with, dict) and not differences(begun_with, inputs) else "new"
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether a stage has anything to show, of whatever inputs: what may be kept or gone on with."""
+    return (folder / MANIFEST).is_file() or partial_of(folder).is_dir()
+
+
+def _seal_in(folder: Path) -> Manifest | None:
+    try:
+        return read_manifest(folder)
+    except CacheError:
+        return None
+
+
 def why_redo(folder: Path, inputs: Mapping[str, Any]) -> str | None:
     """Why a complete stage would be made again from these inputs, "damaged: ..." or what changed; else None."""
     manifest = read_manifest(folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ from pkd.jobs import asking
 from pkd.jobs.cluster import Outcome, ray_started, require_ray
 from pkd.jobs.finetune import settle_metric
 from pkd.jobs.report import write_views
-from pkd.jobs.run import Prepared, StageCosts, finish, prepare, student_costs, training_cost
+from pkd.jobs.run import Prepared, finish, prepare
 from pkd.jobs.sizes import size_inputs, sized
 from pkd.jobs.train import TRIAL, training_inputs
-from pkd.jobs.trials import STAGE, Shared, Trial, forget_unfinished, run_trials
+from pkd.jobs.trials import Shared, Trial, forget_unfinished, run_trials
 from pkd.recipe.places import AnyPath
 from pkd.recipe.schema import Recipe
-from pkd.recipe.sweeping import Point, point_text, points_of, recipe_at
+from pkd.recipe.sweeping import Point, best_recipe, point_text, points_of, recipe_at
 from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.printed import main_score, run_lines
 from pkd.reporting.results import ModelRecord, Record, Score, best_student
@@ -95,14 +95,8 @@ def _sweep(recipe: Recipe, *, overwrite: bool) -> SweepResult:
     folder = Path(recipe.folder)
     points = points_of(recipe)
     variants = [recipe_at(recipe, point) for point in points]
-    of_best = dataclasses.replace(recipe, seeds=recipe.sweep.best_seeds)
     with one_writer(folder):
-
-        def later(rows: Mapping[str, float], depth: int) -> StageCosts:
-            plans = [plan_students(variant, depth)[0][0] for variant in variants]
-            return [(STAGE, sum(training_cost(plan, rows) for plan in plans)), *student_costs(of_best, rows, depth)]
-
-        prepared = prepare(recipe, folder, later, variants=variants, overwrite=overwrite)
+        prepared = prepare(recipe, folder, variants=variants, overwrite=overwrite)
         outputs = prepared.examples.outputs
         trials = _train_points(
             settle_metric(recipe, outputs),
@@ -124,13 +118,6 @@ def _sweep(recipe: Recipe, *, overwrite: bool) -> SweepResult:
         page = write_views(folder)  # with the trials, which may be others than when the best was measured
     sentences = luck_sentences(trials, result.records, recipe.evaluation.confidence)
     return SweepResult(folder, leaderboard(trials), result.records, page, sentences)
-
-
-def best_recipe(recipe: Recipe, point: Point) -> Recipe:
-    """The recipe that trains a point again: with seeds that did not choose it."""
-    assert recipe.sweep is not None
-    at = recipe_at(recipe, point)
-    return dataclasses.replace(at, sweep=recipe.sweep, seed=recipe.seed + 1, seeds=recipe.sweep.best_seeds)
 
 
 def _train_points(

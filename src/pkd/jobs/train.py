@@ -10,8 +10,9 @@ from typing import Any
 import datasets
 from transformers import PreTrainedModel, TrainerCallback, set_seed
 
-from pkd.data.examples import with_unlabelled
+from pkd.data.examples import Examples, with_unlabelled
 from pkd.data.tokenize import encode
+from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import StudentPlan
 from pkd.distillation.projection import add_projection, drop_projection
 from pkd.distillation.student import student_from
@@ -20,11 +21,15 @@ from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
 from pkd.encoder.families import depth_of
 from pkd.encoder.load import LoadedClassifier, check_same_tokenizer, load_pretrained
 from pkd.errors import RecipeError
-from pkd.jobs.finetune import checkpoint_bytes, save_trained, training_facts
+from pkd.jobs.ahead import stage_name
+from pkd.jobs.finetune import save_trained, training_facts
 from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.schema import Recipe
+from pkd.storage.run_folder import RunFolder
+from pkd.storage.seal import Manifest
 from pkd.storage.space import require_space
 from pkd.training.arguments import trainer_arguments
+from pkd.training.checkpoints import checkpoint_bytes
 from pkd.training.schedule import patience_of
 
 KIND = "student"
@@ -41,6 +46,21 @@ class TrainingRows:
     fingerprints: Mapping[str, Any]
     answers: Mapping[str, Mapping[str, str]]  # split -> "logits" or a teacher layer's number -> sha256
     texts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # split -> sha256, to know the rows again by
+
+
+def training_rows(run: RunFolder, annotated: Mapping[str, Manifest], examples: Examples) -> TrainingRows:
+    """What a run's students learn from, by the manifests of its annotated splits `train` and `unlabelled`."""
+    prints: dict[str, Any] = {split: manifest.fingerprint for split, manifest in annotated.items()}
+    if "eval" in examples.splits:
+        prints["eval"] = examples.fingerprints["eval"]
+    return TrainingRows(
+        train=open_shards(run.annotated("train")),
+        unlabelled=open_shards(run.annotated("unlabelled")) if "unlabelled" in annotated else None,
+        eval=examples.splits.get("eval"),
+        fingerprints=prints,
+        answers={split: manifest.facts["answers"] for split, manifest in annotated.items()},
+        texts={split: prints["texts"] for split, prints in examples.fingerprints.items() if split != "test"},
+    )
 
 
 def train_stage(
@@ -192,8 +212,3 @@ def load_start(plan: StudentPlan, pretrained: str, teacher: LoadedClassifier) ->
             f"{depth}, or a deeper encoder."
         )
     return encoder
-
-
-def stage_name(plan: StudentPlan, seed: int) -> str:
-    """What the progress calls the training of this student."""
-    return f"train {plan.name} seed {seed}"

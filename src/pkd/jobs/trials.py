@@ -25,6 +25,7 @@ from pkd.distillation.plan import plan_students, training_of
 from pkd.encoder.families import depth_of
 from pkd.encoder.load import LoadedClassifier, load_teacher, with_outputs
 from pkd.errors import ResourceError
+from pkd.jobs.ahead import SWEEP
 from pkd.jobs.cluster import Outcome, Tell, resources_of, train_on_ray
 from pkd.jobs.train import TrainingRows, trial_stage
 from pkd.recipe.schema import Recipe
@@ -34,7 +35,6 @@ from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import partial_of
 from pkd.training.schedule import epochs_of
 
-STAGE = "sweep"
 _WAIT_FOR_LOCK = 60.0  # seconds; the process of a node that died may live a little longer than its node
 
 
@@ -76,7 +76,7 @@ def run_trials(
     """
     resources, slots = resources_of(sweep, trials[0].recipe.device)
     progress.note(f"{len(trials)} points to train, {min(slots, len(trials))} at a time")
-    with progress.stage(STAGE, len(trials), "points") as stage, progress.saves_on_stop():
+    with progress.stage(SWEEP, len(trials), "points") as stage, progress.saves_on_stop():
         train_on_ray(
             functools.partial(_score_of, trials=list(trials), shared=shared),
             [_epochs(trial.recipe) for trial in trials],

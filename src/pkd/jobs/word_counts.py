@@ -16,6 +16,7 @@ from pkd.data.examples import Examples
 from pkd.data.labels import label_array
 from pkd.data.tokenize import text_columns
 from pkd.evaluation.word_counts import MOST_ROWS, word_count_logits
+from pkd.jobs.ahead import WORD_COUNTS
 from pkd.jobs.stages import Done, run_stage
 from pkd.reporting.results import TeacherLevel
 
@@ -36,7 +37,7 @@ def measure_word_counts(examples: Examples, metric: str, rows: datasets.Dataset 
     train, measured = examples.splits["train"], examples.splits["eval"] if rows is None else rows
     kind, score = examples.outputs.kind, math.nan
     if kind.fit_word_counts is not None:
-        with progress.stage("measure the word-count baseline"):
+        with progress.stage(WORD_COUNTS):
             logits = word_count_logits(
                 kind.fit_word_counts, _texts(train), label_array(train), _texts(measured), len(examples.label_names)
             )

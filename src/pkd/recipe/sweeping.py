@@ -182,6 +182,13 @@ def _size_faults(recipe: Recipe, sweep: SweepSettings) -> Iterator[Fault]:
                 yield Fault(("sweep",), sentence)
 
 
+def best_recipe(recipe: Recipe, point: Point) -> Recipe:
+    """The recipe that trains a point again: with seeds that did not choose it."""
+    assert recipe.sweep is not None
+    at = recipe_at(recipe, point)
+    return dataclasses.replace(at, sweep=recipe.sweep, seed=recipe.seed + 1, seeds=recipe.sweep.best_seeds)
+
+
 def point_text(point: Mapping[str, Any]) -> str:
     """A point as people read it: temperature 10, beta 500."""
     return ", ".join(f"{short_name(key)} {value_text(value)}" for key, value in point.items())

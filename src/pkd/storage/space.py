@@ -17,15 +17,25 @@ def require_space(folder: Path, bytes_needed: int, what: str) -> None:
     Raises:
         ResourceError: if it does not.
     """
-    path = folder.absolute()
-    while not path.exists():
-        path = path.parent
-    free = shutil.disk_usage(path).free
-    if bytes_needed + _RESERVE > free:
+    path, free = free_space(folder)
+    if not fits(bytes_needed, free):
         raise ResourceError(
             f"{what} will need about {readable_bytes(bytes_needed)}, but only {readable_bytes(free)} are free at "
             f"{path}. Free some space or choose another output folder."
         )
+
+
+def free_space(folder: Path) -> tuple[Path, int]:
+    """The place where `folder` is or will be, and the bytes that are free there."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    return place, shutil.disk_usage(place).free
+
+
+def fits(bytes_needed: float, free: int) -> bool:
+    """Whether so many bytes may be written where so many are free; a little is left for everything else."""
+    return bytes_needed + _RESERVE <= free
 
 
 def is_full(error: OSError) -> bool:
@@ -44,3 +54,18 @@ def readable_bytes(count: float) -> str:
             return f"{count:.0f} bytes" if unit == "bytes" else f"{count:.1f} {unit}"
         count /= 1000
     raise AssertionError("unreachable")
+
+
+def rough_bytes(count: float) -> str:
+    """A size that was reckoned, with two digits at most.
+
+    >>> rough_bytes(447_300_000), rough_bytes(1_230_000_000), rough_bytes(30_000)
+    ('450 MB', '1.2 GB', 'less than 1 MB')
+    """
+    if count < 1e6:
+        return "less than 1 MB"
+    value, unit = float(f"{count:.2g}"), "MB"
+    value /= 1e6
+    if value >= 1000:
+        value, unit = value / 1000, "GB"
+    return f"{value:g} {unit}"

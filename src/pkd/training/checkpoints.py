@@ -7,6 +7,7 @@ together with its best one; damaged ones are renamed; rotation keeps the best an
 from __future__ import annotations
 
 import json
+import math
 import random
 import shutil
 from collections.abc import Mapping
@@ -20,9 +21,11 @@ from safetensors.torch import save_file
 
 from pkd import progress
 from pkd.errors import CacheError, CheckpointError
+from pkd.recipe.settings import TrainingSettings
 from pkd.recipe.spelling import set_to
 from pkd.storage.fingerprint import differences
 from pkd.storage.seal import MANIFEST, Damage, Manifest, find_damage, read_manifest, set_aside, write_json
+from pkd.training.schedule import epochs_of
 
 KIND = "checkpoint"
 _OPTIMIZER = "optimizer.safetensors"
@@ -34,6 +37,14 @@ def checkpoint_folders(output: Path) -> list[Path]:
     """The checkpoints of a training, the newest first, by the step in their names."""
     named = [path for path in output.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
     return sorted(named, key=_step, reverse=True)
+
+
+def checkpoint_bytes(parameters: int, settings: TrainingSettings) -> int:
+    """About how many bytes the checkpoints of a training take on the disk at most."""
+    most = _KEPT + 2  # the best, the last two and the one being written
+    saved = most if settings.save_steps else min(most, math.ceil(epochs_of(settings)))
+    copies = 3 if settings.averaging == "none" else 4  # weights and two moments in float32, perhaps the average
+    return parameters * 4 * copies * saved
 
 
 def newest_sealed(output: Path, inputs: Mapping[str, Any], *, afresh: bool = False) -> Path | None:

@@ -1,0 +1,392 @@
+"""The stages that a job has ahead of it: what each computes, what it writes, and how much of it is left.
+
+One list, from which the progress tells how far a job is and the forecast how long it will take. What an earlier call
+finished is in it with nothing left to do.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from pkd import ranks
+from pkd.distillation.annotation import bytes_per_row
+from pkd.distillation.ledger import BATCHES
+from pkd.distillation.plan import StudentPlan, patient_layers, plan_controls, plan_students
+from pkd.distillation.terms import objective_of
+from pkd.evaluation.word_counts import MOST_ROWS
+from pkd.jobs.pilot import Shape, Work
+from pkd.jobs.workload import Job, Split
+from pkd.recipe.schema import Recipe
+from pkd.recipe.settings import SweepSettings, TrainingSettings
+from pkd.recipe.sweeping import Point, best_recipe, points_of, recipe_at
+from pkd.serving import speed
+from pkd.storage.fingerprint import fingerprint
+from pkd.training.checkpoints import checkpoint_bytes, checkpoint_folders
+from pkd.training.schedule import epochs_of, patience_of
+
+_FOLDER_BYTES = 1 << 20  # of a saved model beside its weights: tokenizer, configuration, manifest
+_PAGE_BYTES = 1 << 20  # of records and report
+_TRAINING_SECONDS = 1.0  # what a training takes beside its steps: building, saving, its first batch
+_MODEL_SECONDS = 0.3  # to load a model that is measured
+_PAGE_SECONDS = 4.0  # to compare, and to draw the report
+_RAY_SECONDS = 15.0  # until trials train: Ray starts, and each of its processes loads torch and the teacher
+_ROW_SECONDS = 6e-5  # to read and tokenise a row
+_COUNTED_ROW_SECONDS = 2e-4  # to fit word counts to it
+_TIMED_ROUNDS, _TIMED_ROWS = 3, 256  # of the models side by side, about
+_ASHA_KEEPS = 3  # one in so many goes on, after one epoch, three, nine
+
+FINETUNING = "fine-tune the teacher"
+SWEEP = "sweep"
+WORD_COUNTS = "measure the word-count baseline"
+REPORTING = "compare and report"
+
+Part = Literal["teacher", "pass", "points", "students", "measuring"]
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """One stage to come.
+
+    Attributes:
+        name: as the progress calls it.
+        part: of the job.
+        works: what its models compute.
+        seconds: what else it takes.
+        bytes: that it leaves on the disk.
+        meanwhile: bytes that it takes beside these until it is finished, at most.
+        written: bytes that it writes in all.
+        trainings: how many trainings it is, of points for a sweep.
+        left: which share of it is not done yet.
+        least: which share of what is left may suffice, where a scheduler stops what does badly.
+        model: the name of what is trained.
+        at_once: how many processes share its work.
+    """
+
+    name: str
+    part: Part
+    works: tuple[Work, ...] = ()
+    seconds: float = 0.0
+    bytes: float = 0.0
+    meanwhile: float = 0.0
+    written: float = 0.0
+    trainings: float = 0.0
+    left: float = 1.0
+    least: float = 1.0
+    model: str = ""  # that is trained
+    at_once: float = 1.0
+
+
+@dataclass(frozen=True)
+class Left:
+    """Which share of each stage an earlier call has left; without one, all of it.
+
+    Attributes:
+        finetuning: of the teacher's.
+        word_counts: of the baseline that the teacher is held to.
+        annotation: of the teacher's pass over a split, for these layers.
+        sizing: of the measure of a student's loss terms.
+        training: of a student with a seed.
+        measuring: of its answers to the measured rows.
+        point: of a sweep, to be trained as it says.
+        report: of the comparisons and the page.
+        best: the best point of a sweep, as far as it is known.
+    """
+
+    finetuning: float = 1.0
+    word_counts: float = 1.0
+    annotation: Callable[[str, Sequence[int]], float] = lambda split, layers: 1.0
+    sizing: Callable[[Recipe, StudentPlan], float] = lambda recipe, plan: 1.0
+    training: Callable[[Recipe, StudentPlan, int], float] = lambda recipe, plan, seed: 1.0
+    measuring: Callable[[Recipe, StudentPlan, int], float] = lambda recipe, plan, seed: 1.0
+    point: Callable[[Recipe, StudentPlan], float] = lambda recipe, plan: 1.0
+    report: Callable[[], float] = lambda: 1.0
+    best: Callable[[], Point | None] = lambda: None
+
+
+ALL = Left()
+
+
+# Stages -------------------------------------------------------------------------------------------------------------
+
+
+def stages_of_run(job: Job, left: Left = ALL, *, copies: int = 0) -> list[Ahead]:
+    """All stages of a recipe's run or sweep, in their order.
+
+    Args:
+        job: whose recipe it is.
+        left: what an earlier call has left of them.
+        copies: how many of the best student will be made in the end.
+    """
+    recipe, stages = job.recipe, []
+    if recipe.teacher.finetune is not None:
+        stages.append(finetuning(job, recipe.teacher.finetune, left=left.finetuning))
+    points = points_of(recipe) if recipe.sweep is not None else []
+    variants = [recipe_at(recipe, point) for point in points] or [recipe]
+    layers = patient_layers(variants, job.shape.layers)
+    stages += [
+        annotating(job, f"annotate {split}", split, layers, left=left.annotation(split, layers)) for split in job.splits
+    ]
+    if recipe.teacher.finetune is None and "eval" in job.splits and job.outputs.kind.fit_word_counts is not None:
+        rows = min(MOST_ROWS, job.splits["train"].rows)
+        stages.append(Ahead(WORD_COUNTS, "pass", seconds=1 + rows * _COUNTED_ROW_SECONDS, left=left.word_counts))
+    if recipe.sweep is not None:
+        tried = points_ahead(job, variants, recipe.sweep, left)
+        best = left.best() if not tried.left else None  # until all are trained another may win
+        stages.append(tried)
+        recipe = best_recipe(recipe, best or points[0])
+    return [*stages, *students_ahead(job, recipe, left, copies=copies)]
+
+
+def finetuning(job: Job, settings: TrainingSettings, *, left: float = 1.0) -> Ahead:
+    """Fine-tuning the teacher."""
+    works = _training(job, job.shape, settings, unlabelled=False)
+    return _training_stage(job, FINETUNING, "teacher", job.shape, settings, works, model="teacher", left=left)
+
+
+def annotating(job: Job, name: str, split: str, layers: Sequence[int], *, left: float = 1.0) -> Ahead:
+    """The teacher's pass over a split; rows that only measure get logits alone, in float32."""
+    settings, rows = job.recipe.annotation, job.splits[split]
+    teaches = split in ("train", "unlabelled")
+    a_row = rows.text_bytes + bytes_per_row(
+        max(1, len(job.outputs.output_names)),
+        job.shape.config.hidden_size * job.choices,
+        len(layers) if teaches else 0,
+        settings.states_dtype,
+        rows.tokens,
+    )
+    exact = not teaches or job.is_exact(settings.precision)
+    return Ahead(
+        name=name,
+        part="pass",
+        works=(Work(job.shape, "pass", rows.all_tokens, exact=exact),),
+        seconds=rows.rows * _ROW_SECONDS,
+        bytes=rows.rows * a_row,
+        written=rows.rows * a_row,
+        left=left,
+    )
+
+
+def students_ahead(job: Job, recipe: Recipe, left: Left = ALL, *, copies: int = 0) -> list[Ahead]:
+    """Training and measuring a recipe's students and controls.
+
+    Of several starts all are trained, and one is measured and has controls; which one, nobody knows yet.
+    """
+    planned = plan_students(recipe, job.shape.layers)
+    has_unlabelled, seeds = "unlabelled" in job.splits, recipe.all_seeds
+    students = [plan for candidates in planned for plan in candidates]
+    chosen = [candidates[0] for candidates in planned]
+    controls = plan_controls(students, has_unlabelled=has_unlabelled) if recipe.controls else []
+    controls_needed = len(plan_controls(chosen, has_unlabelled=has_unlabelled)) if recipe.controls else 0
+
+    def learning(plan: StudentPlan) -> list[Ahead]:
+        return [replace(_student(job, plan, seed), left=left.training(recipe, plan, seed)) for seed in seeds]
+
+    def sizing(plans: Sequence[StudentPlan]) -> list[Ahead]:
+        told = [plan for plan in plans if plan.method != "ft"]  # the labels alone have all of the gradient
+        return [replace(_sizing(job, plan), left=left.sizing(recipe, plan)) for plan in told]
+
+    trainings = [*sizing(students), *(stage for plan in students for stage in learning(plan))]
+    trainings += _as_many([[*sizing([plan]), *learning(plan)] for plan in controls], controls_needed)
+    answers = _as_many(
+        [
+            [replace(_measuring(job, plan, seed), left=left.measuring(recipe, plan, seed)) for seed in seeds]
+            for plan in [*students, *controls]
+        ],
+        len(chosen) + controls_needed,
+    )
+    is_new = any(stage.left for stage in [*trainings, *answers])
+    written = _PAGE_BYTES + copies * (job.weights_of(job.shape_of(chosen[0])) + _FOLDER_BYTES)
+    ending = [
+        *_timing(job, [*students, *controls], recipe),
+        Ahead(REPORTING, "measuring", (), _PAGE_SECONDS, bytes=written, written=written),
+    ]
+    of_ending = 1.0 if is_new else left.report()
+    return [*trainings, *answers, *(replace(stage, left=of_ending) for stage in ending)]
+
+
+def _as_many(models: Sequence[list[Ahead]], needed: int) -> list[Ahead]:
+    """The stages of models of which so many are needed, nobody knows which: what is done counts, the rest share."""
+    waiting = sum(any(stage.left > 0 for stage in stages) for stages in models)
+    share = min(1.0, max(0, needed - (len(models) - waiting)) / max(1, waiting))
+    return [
+        replace(stage, left=share * stage.left, trainings=share * stage.trainings)
+        for stages in models
+        for stage in stages
+    ]
+
+
+def points_ahead(job: Job, variants: Sequence[Recipe], sweep: SweepSettings, left: Left = ALL) -> Ahead:
+    """The points of a sweep that are not trained yet, as many at a time as the machine takes; no weights are kept."""
+    twins: dict[str, tuple[Recipe, StudentPlan]] = {}  # points that come to the same training are trained once
+    for variant in variants:
+        plan = plan_students(variant, job.shape.layers)[0][0]
+        twins.setdefault(fingerprint({"training": plan.inputs(), "metric": variant.evaluation.metric}), (variant, plan))
+    shares = [(plan, left.point(variant, plan)) for variant, plan in twins.values()]
+    waiting = [(_student(job, plan, 0), plan, share) for plan, share in shares if share]
+    if not waiting:
+        return Ahead(SWEEP, "points", left=0.0)
+    slots = max(1, min(_slots(job, sweep), len(waiting)))
+    threads = max(1, int(sweep.cpus_per_trial))  # as Ray gives them, where OMP_NUM_THREADS does not say otherwise
+    if os.environ.get("OMP_NUM_THREADS") or threads == torch.get_num_threads():
+        threads = 0
+    longest = max(epochs_of(plan.training) for _, plan, _ in waiting)
+    return Ahead(
+        name=SWEEP,
+        part="points",
+        works=tuple(
+            replace(work, tokens=part * work.tokens, steps=part * work.steps, threads=threads)
+            for stage, _, part in waiting
+            for work in stage.works
+        ),
+        seconds=_RAY_SECONDS + sum(stage.seconds for stage, _, _ in waiting) / slots,
+        meanwhile=slots * max(stage.meanwhile for stage, _, _ in waiting),
+        written=sum(stage.written for stage, _, _ in waiting),
+        trainings=len(waiting),
+        least=_asha_share(longest) if sweep.early_stopping == "asha" else 1.0,
+        at_once=len(waiting) / math.ceil(len(waiting) / slots),
+    )
+
+
+def stage_name(plan: StudentPlan, seed: int) -> str:
+    """What the progress calls the training of this student."""
+    return f"train {plan.name} seed {seed}"
+
+
+def sizing_name(plan: StudentPlan) -> str:
+    """What the progress calls measuring the terms of this student's loss."""
+    return f"measure the loss terms of {plan.name}"
+
+
+def training_left(partial: Path, steps: int) -> float:
+    """Which share of a training's steps is not in the newest checkpoint of its unfinished stage."""
+    found = checkpoint_folders(partial)
+    return max(0.0, 1.0 - int(found[0].name.rpartition("-")[2]) / max(1, steps)) if found else 1.0
+
+
+def steps_of(rows: int, settings: TrainingSettings) -> int:
+    """The optimiser steps of a training."""
+    batches = math.ceil(rows / (settings.per_device_train_batch_size * ranks.world_size()))
+    return math.ceil(math.ceil(batches / settings.gradient_accumulation_steps) * epochs_of(settings))
+
+
+# What they compute --------------------------------------------------------------------------------------------------
+
+
+def _student(job: Job, plan: StudentPlan, seed: int) -> Ahead:
+    shape = job.shape_of(plan)
+    works = _training(job, shape, plan.training, unlabelled=plan.unlabelled)
+    return _training_stage(job, stage_name(plan, seed), "students", shape, plan.training, works, model=plan.name)
+
+
+def _training_stage(
+    job: Job,
+    name: str,
+    part: Part,
+    shape: Shape,
+    settings: TrainingSettings,
+    works: tuple[Work, ...],
+    *,
+    model: str,
+    left: float = 1.0,
+) -> Ahead:
+    size = job.weights_of(shape)
+    return Ahead(
+        name=name,
+        part=part,
+        works=works,
+        seconds=_TRAINING_SECONDS + _tokenising(job, *(["train", "eval"] if part == "teacher" else ["eval"])),
+        bytes=size + _FOLDER_BYTES,
+        meanwhile=checkpoint_bytes(int(size) // 4, settings),
+        written=size + epochs_of(settings) * 3 * size,
+        trainings=1.0,
+        left=left,
+        least=_patient_share(settings),
+        model=model,
+    )
+
+
+def _training(job: Job, shape: Shape, settings: TrainingSettings, *, unlabelled: bool) -> tuple[Work, ...]:
+    """A training's passes and steps, and its look at the development rows after each epoch."""
+    splits = ["train", *(["unlabelled"] if unlabelled and "unlabelled" in job.splits else [])]
+    tokens = sum(job.splits[split].all_tokens for split in splits)
+    rows = sum(job.splits[split].rows for split in splits)
+    epochs, exact = epochs_of(settings), job.is_exact(settings.precision)
+    works = [Work(shape, "train", epochs * tokens, steps_of(rows, settings), exact=exact)]
+    if "eval" in job.splits:
+        works.append(Work(shape, "pass", math.ceil(epochs) * job.splits["eval"].all_tokens, exact=exact))
+    return tuple(works)
+
+
+def _sizing(job: Job, plan: StudentPlan) -> Ahead:
+    """The first batches pass once through a student, and each term of its loss back on its own."""
+    terms = len(objective_of(plan.loss, unlabelled=plan.unlabelled and "unlabelled" in job.splits))
+    rows = min(_learnt(job, plan), BATCHES * plan.training.per_device_train_batch_size)
+    tokens = rows * job.splits["train"].tokens * (1 + 2 * terms) / 3
+    exact = job.is_exact(plan.training.precision)
+    return Ahead(sizing_name(plan), "students", (Work(job.shape_of(plan), "train", tokens, exact=exact),))
+
+
+def _measuring(job: Job, plan: StudentPlan, seed: int) -> Ahead:
+    rows = _measured(job)
+    return Ahead(
+        name=f"evaluate {plan.name}-seed{seed}",
+        part="measuring",
+        works=(Work(job.shape_of(plan), "pass", rows.all_tokens, exact=True),),
+        seconds=_MODEL_SECONDS + rows.rows * _ROW_SECONDS,
+        bytes=4 * rows.rows * len(job.outputs.output_names),
+    )
+
+
+def _timing(job: Job, plans: Sequence[StudentPlan], recipe: Recipe) -> list[Ahead]:
+    """Teacher and students take turns on some of the measured rows."""
+    if not recipe.evaluation.measure_speed:
+        return []
+    split = _measured(job)
+    tokens = min(_TIMED_ROWS, split.rows) * split.tokens
+    shapes = dict.fromkeys([job.shape, *map(job.shape_of, plans)])
+    works = tuple(Work(shape, "pass", (_TIMED_ROUNDS + 0.25) * tokens, exact=True) for shape in shapes)
+    return [Ahead(speed.STAGE, "measuring", works)]
+
+
+def _measured(job: Job) -> Split:
+    """The rows that results are measured on; a recipe that is only looked at may have none."""
+    return job.splits.get("test") or job.splits.get("eval") or Split(0, 0.0, 0.0)
+
+
+def _tokenising(job: Job, *splits: str) -> float:
+    return sum(job.splits[split].rows * _ROW_SECONDS for split in splits if split in job.splits)
+
+
+def _learnt(job: Job, plan: StudentPlan) -> int:
+    unlabelled = job.splits["unlabelled"].rows if plan.unlabelled and "unlabelled" in job.splits else 0
+    return job.splits["train"].rows + unlabelled
+
+
+def _patient_share(settings: TrainingSettings) -> float:
+    """Which share of its epochs a training has at least that ends where scores no longer rise."""
+    patience = patience_of(settings)
+    return 1.0 if patience is None else min(1.0, (1 + patience) / epochs_of(settings))
+
+
+def _asha_share(epochs: float) -> float:
+    """Which share of their epochs many trials train, of which one in three goes on after one epoch, three, nine."""
+    trained, rung, going, sum_ = 0.0, 1.0, 1.0, 0.0
+    while trained < epochs:
+        until = min(rung, epochs)
+        sum_ += going * (until - trained)
+        trained, rung, going = until, rung * _ASHA_KEEPS, going / _ASHA_KEEPS
+    return sum_ / epochs
+
+
+def _slots(job: Job, sweep: SweepSettings) -> int:
+    """How many trials this machine takes at a time, as Ray counts."""
+    if job.device.type == "cuda":
+        return int(torch.cuda.device_count() / (sweep.gpus_per_trial or 1.0))
+    return int((os.cpu_count() or 1) / sweep.cpus_per_trial)

@@ -1,0 +1,141 @@
+"""What earlier calls finished of a run, by what their stages were made from; no file of theirs is read for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pkd.data.examples import Examples
+from pkd.distillation.plan import StudentPlan
+from pkd.encoder.load import LoadedClassifier
+from pkd.jobs.ahead import Left, steps_of, training_left
+from pkd.jobs.annotate import annotation_inputs, annotation_left, exactly
+from pkd.jobs.sizes import size_inputs, with_sizes
+from pkd.jobs.stages import is_begun, standing
+from pkd.jobs.train import TrainingRows, training_inputs, training_rows
+from pkd.recipe.schema import Recipe
+from pkd.recipe.sweeping import Point
+from pkd.reporting.trials import leaderboard, read_trials
+from pkd.storage.fingerprint import fingerprint
+from pkd.storage.run_folder import RunFolder
+from pkd.storage.seal import Manifest, partial_of, read_manifest
+
+TEACHING = ("train", "unlabelled")
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run and what its stages depend on; `rows` where the teacher's answers are there."""
+
+    recipe: Recipe
+    folder: RunFolder
+    teacher: LoadedClassifier
+    examples: Examples
+    rows: TrainingRows | None
+
+
+def left_of(recipe: Recipe, folder: RunFolder, teacher: LoadedClassifier, examples: Examples) -> Left:
+    """What is left of a run's stages, now that its teacher is there."""
+    run = _Run(recipe, folder, teacher, examples, None)
+    run = _Run(recipe, folder, teacher, examples, _rows_of(run))
+    return Left(
+        finetuning=0.0,
+        word_counts=0.0 if is_begun(folder.word_counts) else 1.0,
+        annotation=lambda split, layers: _annotation(run, split, layers),
+        sizing=lambda recipe, plan: 1.0 if _sized(run, recipe, plan, folder.sizes(plan.name)) is None else 0.0,
+        training=lambda recipe, plan, seed: _training(run, recipe, plan, seed),
+        measuring=lambda recipe, plan, seed: _measuring(run, recipe, plan, seed),
+        point=lambda recipe, plan: _point(run, recipe, plan),
+        report=lambda: 0.0 if folder.is_sealed() else 1.0,
+        best=lambda: _best_point(folder),
+    )
+
+
+def _annotation(run: _Run, split: str, layers: Sequence[int]) -> float:
+    inputs = _inputs_of_answers(run, split)
+    rows, wanted = len(run.examples.splits[split]), layers if split in TEACHING else ()
+    return annotation_left(run.folder.annotated(split), inputs, wanted, rows, run.recipe.annotation.rows_per_shard)
+
+
+def _inputs_of_answers(run: _Run, split: str) -> Mapping[str, Any]:
+    settings = run.recipe.annotation if split in TEACHING else exactly(run.recipe.annotation)
+    return annotation_inputs(run.teacher, run.examples.fingerprints[split], settings, run.recipe.data.max_length)
+
+
+def _rows_of(run: _Run) -> TrainingRows | None:
+    """What students learn from, where the teacher has answered these very rows, if perhaps for fewer layers."""
+    manifests: dict[str, Manifest] = {}
+    for split in TEACHING:
+        if split in run.examples.splits:
+            folder = run.folder.annotated(split)
+            if not is_begun(folder) or standing(folder, _inputs_of_answers(run, split)) != "kept":
+                return None
+            manifest = read_manifest(folder)
+            assert manifest is not None  # it is kept
+            manifests[split] = manifest
+    return training_rows(run.folder, manifests, run.examples)
+
+
+def _training(run: _Run, recipe: Recipe, plan: StudentPlan, seed: int) -> float:
+    folder = run.folder.student(plan.name, seed)
+    if run.rows is None or not is_begun(folder) or not _has_answers(run.rows, plan):
+        return 1.0
+    weighed = _weighed(run, recipe, plan, run.folder.sizes(plan.name))
+    if weighed is None:
+        return 1.0
+    return _share_left(run.rows, folder, plan, training_inputs(weighed, seed, recipe, run.teacher, run.rows))
+
+
+def _weighed(run: _Run, recipe: Recipe, plan: StudentPlan, folder: Path) -> StudentPlan | None:
+    """The plan with the β that its training depends on; None where that is yet to be measured."""
+    return _sized(run, recipe, plan, folder) if plan.loss.patience_share else plan
+
+
+def _sized(run: _Run, recipe: Recipe, plan: StudentPlan, folder: Path) -> StudentPlan | None:
+    """The plan with the sizes of its terms, where an earlier call measured them."""
+    if run.rows is None or not is_begun(folder) or not _has_answers(run.rows, plan):
+        return None
+    if standing(folder, size_inputs(plan, recipe, run.teacher, run.rows)) != "kept":
+        return None
+    manifest = read_manifest(folder)
+    return with_sizes(plan, manifest.facts) if manifest is not None else None
+
+
+def _share_left(rows: TrainingRows, folder: Path, plan: StudentPlan, inputs: Mapping[str, Any]) -> float:
+    stands = standing(folder, inputs)
+    if stands != "begun":
+        return 0.0 if stands == "kept" else 1.0
+    learnt = len(rows.train) + (len(rows.unlabelled or ()) if plan.unlabelled else 0)
+    return training_left(partial_of(folder), steps_of(learnt, plan.training))
+
+
+def _measuring(run: _Run, recipe: Recipe, plan: StudentPlan, seed: int) -> float:
+    is_there = is_begun(run.folder.predictions(plan.name, seed))
+    return 0.0 if is_there and not _training(run, recipe, plan, seed) else 1.0
+
+
+def _point(run: _Run, recipe: Recipe, plan: StudentPlan) -> float:
+    if run.rows is None or not run.folder.trial("").is_dir() or not _has_answers(run.rows, plan):
+        return 1.0
+    place = run.folder.sizes(fingerprint(size_inputs(plan, recipe, run.teacher, run.rows))[:16])
+    if (weighed := _weighed(run, recipe, plan, place)) is None:
+        return 1.0
+    inputs = training_inputs(weighed, recipe.seed, recipe, run.teacher, run.rows)
+    print_ = fingerprint(inputs)
+    ended = ("diverged", "stopped") if run.recipe.sweep and run.recipe.sweep.early_stopping == "asha" else ("diverged",)
+    if any(trial.fingerprint == print_ and trial.status in ended for trial in read_trials(run.folder.path)):
+        return 0.0
+    return _share_left(run.rows, run.folder.trial(print_), plan, inputs)
+
+
+def _best_point(folder: RunFolder) -> Point | None:
+    first = next(iter(leaderboard(read_trials(folder.path))), None)
+    return first.point if first is not None and first.status == "done" else None
+
+
+def _has_answers(rows: TrainingRows, plan: StudentPlan) -> bool:
+    """Whether the states of all layers that a student learns from are stored."""
+    layers = {str(layer) for layer in plan.layer_map.teacher} if plan.layer_map else set()
+    return all(layers <= set(answers) for answers in rows.answers.values())

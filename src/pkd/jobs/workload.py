@@ -1,0 +1,153 @@
+"""How much a job has to read and to compute: its models' shapes and sizes, and what is known of its rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+
+from pkd.data.outputs import Outputs
+from pkd.data.tokenize import count_choices, encode, occurring_pieces, text_columns
+from pkd.distillation.plan import StudentPlan
+from pkd.encoder.families import depth_of
+from pkd.encoder.load import LoadedClassifier, count_parameters, load_config, load_tokenizer, untrained
+from pkd.jobs.pilot import Shape
+from pkd.recipe.schema import Recipe
+from pkd.training.hardware import autocast_dtype, resolve_device
+
+_SAMPLE = 2048  # rows that are tokenised to know the others
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows as far as their costs go, means over some of them."""
+
+    rows: int
+    tokens: float  # a row
+    text_bytes: float  # a row
+
+    @property
+    def all_tokens(self) -> float:
+        """The word pieces of all rows."""
+        return self.rows * self.tokens
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the stages of a job are reckoned from.
+
+    Attributes:
+        recipe: what was asked for.
+        shape: of the teacher.
+        outputs: what it answers.
+        splits: the rows.
+        sample: some of the training rows, encoded, as models take them.
+        occurs: [V] bool, how many word pieces the training rows hold, by those of the sample.
+        choices: sequences a row.
+    """
+
+    recipe: Recipe
+    shape: Shape
+    outputs: Outputs
+    splits: Mapping[str, Split]
+    sample: datasets.Dataset
+    occurs: np.ndarray
+    choices: int
+    _shapes: dict[tuple[str, int], Shape] = field(default_factory=dict, repr=False)
+    _weights: dict[Shape, float] = field(default_factory=dict, repr=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the job computes."""
+        return resolve_device(self.recipe.device)
+
+    def shape_of(self, plan: StudentPlan) -> Shape:
+        """The shape of a student."""
+        if plan.pretrained is None:
+            return Shape(self.shape.encoder, plan.layers, self.shape.config)
+        key = (plan.pretrained, plan.layers)
+        if key not in self._shapes:
+            self._shapes[key] = Shape(plan.pretrained, plan.layers, load_config(plan.pretrained))
+        return self._shapes[key]
+
+    def weights_of(self, shape: Shape) -> float:
+        """The bytes of a model's weights in float32."""
+        if shape not in self._weights:
+            self._weights[shape] = 4.0 * count_parameters(untrained(shape.cut, self.outputs, weightless=True))
+        return self._weights[shape]
+
+    def is_exact(self, precision: str) -> bool:
+        """Whether a precision means float32 here."""
+        return autocast_dtype(precision, self.device) is None
+
+
+def encoder_job(name: str, recipe: Recipe, splits: Mapping[str, datasets.Dataset], outputs: Outputs) -> Job:
+    """What a job that fine-tunes an encoder first has to do; of the encoder nothing but its configuration is loaded."""
+    config = load_config(name)
+    return job_of(recipe, splits, Shape(name, depth_of(config), config), load_tokenizer(name, config), outputs)
+
+
+def classifier_job(
+    teacher: LoadedClassifier, recipe: Recipe, splits: Mapping[str, datasets.Dataset], outputs: Outputs
+) -> Job:
+    """What a job has to do whose teacher is there."""
+    shape = Shape(teacher.name, depth_of(teacher.model.config), teacher.model.config)
+    return job_of(recipe, splits, shape, teacher.tokenizer, outputs)
+
+
+def job_of(
+    recipe: Recipe, splits: Mapping[str, datasets.Dataset], shape: Shape, tokenizer: Any, outputs: Outputs
+) -> Job:
+    """Look at some rows of every split.
+
+    Args:
+        recipe: what was asked for.
+        splits: the rows, `train` among them.
+        shape: of the teacher.
+        tokenizer: its own.
+        outputs: what it answers, as the examples settled it.
+    """
+    encoded = {split: encode(_some(rows), tokenizer, recipe.data.max_length) for split, rows in splits.items()}
+    sample = encoded["train"]
+    kept = [name for name in ("input_ids", "token_type_ids", "choice_lengths", "length") if name in sample.column_names]
+    learnt = sum(len(splits[split]) for split in ("train", "unlabelled") if split in splits)
+    return Job(
+        recipe=recipe,
+        shape=shape,
+        outputs=outputs,
+        splits={split: _size(len(splits[split]), some) for split, some in encoded.items()},
+        sample=sample.select_columns(kept),
+        occurs=_occurring(sample, learnt, int(shape.config.vocab_size)),
+        choices=max(1, count_choices(sample.column_names)),
+    )
+
+
+def _some(rows: datasets.Dataset) -> datasets.Dataset:
+    if len(rows) <= _SAMPLE:
+        return rows
+    return rows.select(np.linspace(0, len(rows) - 1, _SAMPLE).astype(int))
+
+
+def _size(rows: int, some: datasets.Dataset) -> Split:
+    if not len(some):
+        return Split(rows, 0.0, 0.0)
+    table = some.with_format("arrow")[:]
+    texts = sum(table[name].nbytes for name in text_columns(some))
+    return Split(rows, len(table["input_ids"].combine_chunks().flatten()) / len(some), texts / len(some))
+
+
+def _occurring(sample: datasets.Dataset, rows: int, vocabulary: int) -> np.ndarray:
+    """[V] bool, as many word pieces as all the rows may hold: their number grows as a power of that of the rows."""
+    occurs = occurring_pieces(sample, vocabulary)
+    if not occurs.any():
+        return occurs
+    half = len(np.unique(np.concatenate(sample[: max(1, len(sample) // 2)]["input_ids"])))
+    growth = min(1.0, max(0.0, math.log2(max(1, occurs.sum()) / half)))
+    expected = min(vocabulary, int(occurs.sum() * (max(1.0, rows / max(1, len(sample))) ** growth)))
+    occurs[np.flatnonzero(~occurs)[: max(0, expected - int(occurs.sum()))]] = True
+    return occurs
