@@ -124,18 +124,18 @@ def stages_of_run(job: Job, left: Left = ALL, *, copies: int = 0) -> list[Ahead]
         left: what an earlier call has left of them.
         copies: how many of the best student will be made in the end.
     """
-    recipe, stages = job.recipe, []
+    recipe = job.recipe
+    stages: list[Ahead] = []
     if recipe.teacher.finetune is not None:
-        stages.append(finetuning(job, recipe.teacher.finetune, left=left.finetuning))
+        stages += finetuning(job, recipe.teacher.finetune, left=left.finetuning)
     points = points_of(recipe) if recipe.sweep is not None else []
     variants = [recipe_at(recipe, point) for point in points] or [recipe]
     layers = patient_layers(variants, job.shape.layers)
     stages += [
         annotating(job, f"annotate {split}", split, layers, left=left.annotation(split, layers)) for split in job.splits
     ]
-    if recipe.teacher.finetune is None and "eval" in job.splits and job.outputs.kind.fit_word_counts is not None:
-        rows = min(MOST_ROWS, job.splits["train"].rows)
-        stages.append(Ahead(WORD_COUNTS, "pass", seconds=1 + rows * _COUNTED_ROW_SECONDS, left=left.word_counts))
+    if recipe.teacher.finetune is None:
+        stages += _counting_words(job, left.word_counts)
     if recipe.sweep is not None:
         tried = points_ahead(job, variants, recipe.sweep, left)
         best = left.best() if not tried.left else None  # until all are trained another may win
@@ -144,10 +144,11 @@ def stages_of_run(job: Job, left: Left = ALL, *, copies: int = 0) -> list[Ahead]
     return [*stages, *students_ahead(job, recipe, left, copies=copies)]
 
 
-def finetuning(job: Job, settings: TrainingSettings, *, left: float = 1.0) -> Ahead:
-    """Fine-tuning the teacher."""
+def finetuning(job: Job, settings: TrainingSettings, *, left: float = 1.0) -> list[Ahead]:
+    """Fine-tuning the teacher, and the baseline that it is held to."""
     works = _training(job, job.shape, settings, unlabelled=False)
-    return _training_stage(job, FINETUNING, "teacher", job.shape, settings, works, model="teacher", left=left)
+    trained = _training_stage(job, FINETUNING, "teacher", job.shape, settings, works, model="teacher", left=left)
+    return [trained, *_counting_words(job, left)]
 
 
 def annotating(job: Job, name: str, split: str, layers: Sequence[int], *, left: float = 1.0) -> Ahead:
@@ -342,6 +343,13 @@ def _measuring(job: Job, plan: StudentPlan, seed: int) -> Ahead:
         seconds=_MODEL_SECONDS + rows.rows * _ROW_SECONDS,
         bytes=4 * rows.rows * len(job.outputs.output_names),
     )
+
+
+def _counting_words(job: Job, left: float) -> list[Ahead]:
+    if "eval" not in job.splits or job.outputs.kind.fit_word_counts is None:
+        return []
+    seconds = 1.0 + _COUNTED_ROW_SECONDS * min(MOST_ROWS, job.splits["train"].rows)
+    return [Ahead(WORD_COUNTS, "measuring", seconds=seconds, left=left)]
 
 
 def _timing(job: Job, plans: Sequence[StudentPlan], recipe: Recipe) -> list[Ahead]:

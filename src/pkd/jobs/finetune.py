@@ -144,7 +144,7 @@ def finetune(
         with one_writer(folder):
             left = finetuning_left(folder, model, recipe, training, examples)
             job = encoder_job(model, recipe, examples.splits, examples.outputs)
-            announce(job, [finetuning(job, training, left=left)], folder)
+            announce(job, finetuning(job, training, left=left), folder)
             done = finetune_stage(folder, model, recipe, training, examples, overwrite=overwrite)
     facts = done.manifest.facts
     measured_on = MeasuredOn()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pkd import progress, ranks
 from pkd.jobs.ahead import Ahead, Part
@@ -143,9 +143,9 @@ def forecast(job: Job, stages: Sequence[Ahead], folder: Path, prices: Prices | N
         max((stage.meanwhile for stage in stages if stage.left), default=0.0),
     )
     place, free = free_space(folder)
-    parts: dict[Part, tuple[float, float]] = {}
+    parts: dict[Part, tuple[float, float]] = dict.fromkeys(get_args(Part), (0.0, 0.0))
     for stage, each in zip(stages, seconds, strict=True):
-        before = parts.get(stage.part, (0.0, 0.0))
+        before = parts[stage.part]
         parts[stage.part] = (before[0] + each, before[1] + stage.left * stage.bytes)
     return JobForecast(
         seconds=sum(seconds),
