@@ -4,8 +4,8 @@ Sun et al. 2019, "Patient Knowledge Distillation for BERT Model Compression", ar
 L_PKD = (1 − α) L_CE + α L_DS + β L_PT. Shapes: B rows, C classes, K patient layers, H hidden units. Values are
 float32 or, if that is what comes in, float64.
 
-The paper's terms are those of classes, which a choice among C texts has too. For scores and for sets of labels L_CE and
-L_DS are the losses that belong to such heads; the rest is the same.
+The paper's terms are for classes, which include a choice among C texts. Scores and sets of labels use the usual losses
+of such heads for L_CE and L_DS; the rest is the same.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def kd_loss(
 ) -> torch.Tensor:
     """L_DS: KL(softmax(z_t / T) ‖ softmax(z_s / T)) · T².
 
-    The paper writes it as a cross-entropy of the same two distributions: its gradient is the same up to the factor T²,
-    with which Hinton et al. 2015 keep the term's weight independent of T.
+    The paper writes it as a cross-entropy of the same two distributions, which has the same gradient up to the factor
+    T²; Hinton et al. 2015 use that factor to keep the term's weight independent of T.
 
     Args:
         student_logits: [B, C].
@@ -83,7 +83,7 @@ def kd_loss(
     tensor([0.])
     """
     # At a high T the two distributions are nearly equal and their terms cancel: in float32 a row's value would be off
-    # by more than 1e-5. There are few classes, so float64 costs nothing; Apple's GPU alone does not have it.
+    # by more than 1e-5. There are few classes, so float64 costs nothing; only Apple's GPU lacks it.
     wide = torch.float32 if student_logits.device.type == "mps" else torch.float64
     student = F.log_softmax(student_logits.to(wide) / temperature, dim=-1)
     teacher = F.log_softmax(teacher_logits.to(wide) / temperature, dim=-1)
@@ -93,7 +93,7 @@ def kd_loss(
 
 
 def score_kd_loss(student_scores: torch.Tensor, teacher_scores: torch.Tensor) -> torch.Tensor:
-    """L_DS of a score: the squared distance to the teacher's; there is nothing that a temperature could soften.
+    """L_DS of a score: the squared distance to the teacher's, without temperature.
 
     Args:
         student_scores: [B, 1].
@@ -108,8 +108,8 @@ def score_kd_loss(student_scores: torch.Tensor, teacher_scores: torch.Tensor) ->
 def set_kd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float) -> torch.Tensor:
     """L_DS of a set of labels: binary cross-entropy of sigmoid(z_s / T) with sigmoid(z_t / T), times T².
 
-    A mean over the labels, as L_CE is: each is a question of its own. It is least, though not 0, where the student
-    answers as the teacher; the divergence of the two, which `kd_loss` takes for classes, has the same gradient.
+    A mean over the labels, like L_CE, because each is a separate decision. Minimal, though not zero, when the student
+    matches the teacher; the divergence, which `kd_loss` computes for classes, has the same gradient.
 
     Args:
         student_logits: [B, C].
@@ -170,12 +170,12 @@ def pkd_loss(
     """L_PKD: (1 − α) ce + α kd + β pt for a labelled row, kd + β pt for an unlabelled one.
 
     Args:
-        ce: [B]; what it holds for an unlabelled row does not matter.
+        ce: [B]; ignored for unlabelled rows.
         kd: [B].
         pt: [B].
         alpha: α, from 0 to 1.
         beta: β, at least 0.
-        labelled: [B] bool; None where every row has a label.
+        labelled: [B] bool; None if every row has a label.
 
     Returns:
         [B].
@@ -195,10 +195,10 @@ def _reduce(values: torch.Tensor, reduction: Reduction, dim: tuple[int, ...]) ->
 
 
 def two_logits(logits: torch.Tensor) -> torch.Tensor:
-    """The logits of two classes, [B, 2], of which a single output [B, 1] is the second's: σ(z) = softmax(0, z)[1]."""
+    """The logits (0, z) of two classes, [B, 2], from one output z, [B, 1]: σ(z) = softmax(0, z)[1]."""
     return torch.cat([torch.zeros_like(logits), logits], dim=-1)
 
 
 def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor in float32; float64 stays as it is."""
+    """The tensor in float32; float64 is unchanged."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()

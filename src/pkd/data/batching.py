@@ -258,7 +258,7 @@ def stored_teacher_layers(dataset: datasets.Dataset) -> tuple[int, ...]:
 
 
 def stored_states(dataset: datasets.Dataset, layers: Sequence[int]) -> Iterator[np.ndarray]:
-    """The teacher's [CLS] states of annotated rows, some rows at a time, [B, K, H]; each choice of several is a row."""
+    """Yield the teacher's [CLS] states of annotated rows in chunks, [B, K, H]; each choice is a row of its own."""
     rows = dataset.with_format("arrow")
     several = "choice_lengths" in dataset.column_names
     choices = int(dataset.features["choice_lengths"].length) if several else 1

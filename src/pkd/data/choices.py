@@ -164,7 +164,7 @@ def right_choices(answers: Sequence[Readings | None], name_row: Callable[[int], 
     for index, row in enumerate(rows):
         read = {name: column[index] for name, column in candidates.items() if column[index] is not None}
         if len(set(read.values())) > 1:
-            shown = ", ".join(f"by its {name} choice {chr(65 + int(place or 0))}" for name, place in read.items())
+            shown = ", ".join(f"by its {name} choice {chr(65 + int(choice or 0))}" for name, choice in read.items())
             raise DataError(
                 f"{name_row(row)}: the answer can be read in several ways, which do not agree: {shown}. Name the right "
                 "choice of every row in the same way, by letters where no choice is a letter, else by its text."

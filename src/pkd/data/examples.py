@@ -109,7 +109,7 @@ def load_examples(
 def _draw_development_rows(
     data: datasets.DatasetDict, sources: dict[str, list[Source]], seed: int, caveat: str
 ) -> bool:
-    """Hold a tenth of the training rows out as development rows, in place; whether there were enough for that."""
+    """Hold out a tenth of the training rows as development rows, in place; return whether there were enough rows."""
     parts = hold_out(data["train"], seed)
     if parts is None:
         return False
@@ -121,7 +121,7 @@ def _draw_development_rows(
     all_rows = len(parts[0]) + len(parts[1])
     progress.note(
         f"No development rows were named ({named('data.eval')}): {len(parts[1]):,} of the {all_rows:,} training rows, "
-        f"held out, choose in their place and teach nothing.{caveat}"
+        f"held out, choose the epoch and do not train.{caveat}"
     )
     return True
 

@@ -1,7 +1,7 @@
-"""A tenth of the training rows as development rows, where nobody named any.
+"""Hold out a tenth of the training rows as development rows, if none are named.
 
-Which rows they are follows from the seed and the texts alone: from the same file a teacher's fine-tuning and its
-distillation hold out the same ones, whatever else they read.
+The choice depends only on the seed and the texts: a teacher's fine-tuning and its distillation hold out the same rows
+of the same file, whatever else they read.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     import datasets
 
 MOST_ROWS = 1_000
-_SHARE = 10  # one of so many
+_SHARE = 10  # one in ten
 
 
 def hold_out(rows: datasets.Dataset, seed: int) -> tuple[datasets.Dataset, datasets.Dataset] | None:
-    """Part training rows into those that teach and those that choose epochs and starts, in their order.
+    """Split training rows into those that train and those that choose epochs and starts; both keep their order.
 
-    Rows of one text stay together, so that none is in both parts.
+    Rows with the same text stay together, so that none is in both parts.
 
     Args:
         rows: with their texts.
         seed: the recipe's first.
 
     Returns:
-        The two parts; None where there are less than ten rows or but one text.
+        The two parts; None if there are fewer than ten rows or only one text.
     """
     held = _are_held_out(rows, seed)
     if not held.any():
@@ -40,7 +40,7 @@ def hold_out(rows: datasets.Dataset, seed: int) -> tuple[datasets.Dataset, datas
 
 
 def _are_held_out(rows: datasets.Dataset, seed: int) -> np.ndarray:
-    """Which rows are held out, [N] bool: those whose texts have the smallest hashes."""
+    """The mask of the rows that are held out, [N] bool: those whose texts have the smallest hashes."""
     columns = (column_values(rows, column) for column in text_columns(rows))
     hashes = np.fromiter((_hash(seed, texts) for texts in zip(*columns, strict=True)), dtype=np.uint64, count=len(rows))
     _, of_text, counts = np.unique(hashes, return_inverse=True, return_counts=True)

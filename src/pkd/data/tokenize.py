@@ -103,7 +103,7 @@ def encode(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_le
 def occurring_pieces(dataset: datasets.Dataset, vocabulary: int) -> np.ndarray:
     """The mask of the vocabulary's word pieces that occur in encoded rows, [V] bool.
 
-    For a selection of rows, those of the whole dataset behind it: a superset.
+    For a selection of rows, those of the underlying dataset: a superset.
     """
     counts = np.zeros(vocabulary, dtype=np.int64)
     for chunk in dataset.data.column("input_ids").chunks:

@@ -159,20 +159,20 @@ def _hits_of_sets(answered: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> _Hi
 
 
 def _missed(names: Sequence[str], hits: _Hits) -> dict[str, int]:
-    missed = [place for place in np.argsort(-hits.rows, kind="stable") if hits.rows[place] and not hits.right[place]]
-    return {names[place]: int(hits.rows[place]) for place in missed}
+    missed = [index for index in np.argsort(-hits.rows, kind="stable") if hits.rows[index] and not hits.right[index]]
+    return {names[index]: int(hits.rows[index]) for index in missed}
 
 
 def _all_figures(names: Sequence[str], hits: _Hits, with_teacher: _Hits | None) -> list[ClassFigures]:
     return [
         _figures(
             name,
-            int(hits.rows[place]),
-            int(hits.answered[place]),
-            int(hits.right[place]),
-            None if with_teacher is None else int(with_teacher.right[place]),
+            int(hits.rows[index]),
+            int(hits.answered[index]),
+            int(hits.right[index]),
+            None if with_teacher is None else int(with_teacher.right[index]),
         )
-        for place, name in enumerate(names)
+        for index, name in enumerate(names)
     ]
 
 

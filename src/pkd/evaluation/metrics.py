@@ -59,7 +59,7 @@ def metrics_of_counts(
     Gorodkin 2004, and 0 where labels or predictions are all of one class. All as scikit-learn has them.
 
     Args:
-        counts: [R, cells], how many rows lie in each occupied cell of the confusion matrix.
+        counts: [R, cells], the number of rows in each occupied cell of the confusion matrix.
         label_of_cell: [cells].
         prediction_of_cell: [cells].
         classes: C.

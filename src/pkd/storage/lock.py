@@ -33,13 +33,13 @@ def one_writer(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
     """
     if folder.is_symlink() and not folder.exists():
         raise RecipeError(f"{folder} is a broken link. Choose another output.")
-    place = Path(os.path.realpath(folder))  # `Path.resolve` raises on circular links
-    if not place.name:
+    target = Path(os.path.realpath(folder))  # `Path.resolve` raises on circular links
+    if not target.name:
         raise RecipeError(f"{folder} is the root of the file system. Choose another output.")
-    path = place.with_name(f".{place.name}.lock")
+    path = target.with_name(f".{target.name}.lock")
     holder_file = path.with_suffix(".lock.json")
     lock = FileLock(path)
-    missing = [each for each in (place, *place.parents) if not os.path.exists(each)]  # noqa: PTH110 - raises nothing
+    missing = [each for each in (target, *target.parents) if not os.path.exists(each)]  # noqa: PTH110 - raises nothing
     try:
         ranks.on_first(lambda: _acquire(lock, folder, holder_file, wait_seconds))
         yield

@@ -151,7 +151,7 @@ class RunFolder:
 
 
 def places_at(place: Path) -> Iterator[Path]:
-    """The runs and stages at a place: the folder itself, what is unfinished or at work beside it, and those inside."""
+    """The runs and stages at a path: the folder itself, its unfinished and work folders, and the folders inside."""
     place = Path(os.path.abspath(place))  # noqa: PTH100 - `.` gets a name, and links are not followed
     near = (
         [place]

@@ -1,7 +1,7 @@
 """Averaged weights beside the raw ones: an exponential average of all steps, or the plain mean of the last quarter.
 
-torch averages (`torch.optim.swa_utils`); what is here is what a training needs around it: the average is looked at in
-place of the raw weights, is saved with a checkpoint and read from it to the same bits, and may be what is kept.
+torch averages (`torch.optim.swa_utils`). This module evaluates the average in place of the raw weights, saves it in a
+checkpoint, restores it bit-identically, and can make it the result.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from pkd.encoder.vocabulary import OccurringEmbedding
 Averaging = Literal["none", "ema", "swa"]
 
 AVERAGED = "averaged.safetensors"  # in a checkpoint
-_HORIZON = 0.1  # of all steps, that an exponential average looks back over
-_LATE = 0.75  # of all steps, after which a plain mean begins
+_HORIZON = 0.1  # share of all steps that an exponential average spans
+_LATE = 0.75  # share of all steps after which a plain mean begins
 
 
 class AveragedWeights:
-    """The average of a model's weights, as a training goes on.
+    """The running average of a model's weights.
 
     Args:
         kind: "ema": w ← d · w + (1 − d) · now, d = 1 − 1 / (a tenth of all steps); "swa": the mean of the weights after
             each step of the last quarter.
-        model: that is trained, with its parameters as the optimiser has them.
-        steps: of the whole training.
-        words: the model's word embedding where it trains the word pieces that occur; the decay of the others is
-            averaged with the weights, for it is a factor of theirs.
+        model: the model in training, with the optimiser's parameters.
+        steps: number of steps of the whole training.
+        words: the model's word embedding, if it trains only the word pieces that occur; the decay of the others is
+            averaged too, because it scales them.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class AveragedWeights:
         return int(self._average.n_averaged) > 0
 
     def update(self, step: int) -> None:
-        """Take in the weights after a step, counted from 1."""
+        """Add the weights after a step, counted from 1."""
         if step > self._begins:
             self._decay.data.fill_(1.0 if self._words is None else self._words.decay)
             self._average.update_parameters(self._now)
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """Inside the block the model has the averaged weights; behind it the raw ones, to the same bits."""
+        """Inside the block the model has the averaged weights; after it the raw ones, bit-identical."""
         self._swap()
         try:
             yield
@@ -71,7 +71,7 @@ class AveragedWeights:
             self._swap()
 
     def keep(self) -> None:
-        """Leave the model with the averaged weights; the raw ones are lost."""
+        """Give the model the averaged weights and discard the raw ones."""
         self._swap()
 
     def _swap(self) -> None:
@@ -84,7 +84,7 @@ class AveragedWeights:
             self._average.module[-1].data.fill_(decay)
 
     def save(self, folder: Path) -> None:
-        """Write the average as weights under their usual names, where there is one yet."""
+        """Write the average, if there is one yet, as weights under their usual names."""
         if not self.is_begun:
             return
         with self.in_place():
@@ -93,7 +93,7 @@ class AveragedWeights:
         save_file(state, folder / AVERAGED, metadata=count)
 
     def load(self, folder: Path) -> None:
-        """Go on from what `save` wrote; without it there was no average yet."""
+        """Restore what `save` wrote, if anything."""
         if not (folder / AVERAGED).is_file():
             return
         with safe_open(folder / AVERAGED, framework="pt") as file:
@@ -105,5 +105,5 @@ class AveragedWeights:
 
 
 def load_averaged(model: nn.Module, folder: Path) -> None:
-    """Give a model the averaged weights of a checkpoint."""
+    """Load the averaged weights of a checkpoint into a model."""
     model.load_state_dict(load_file(folder / AVERAGED))

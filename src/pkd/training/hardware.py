@@ -50,8 +50,8 @@ def computing_on(device: torch.device, models: Sequence[torch.nn.Module]) -> Ite
             move_model(model, device)
         yield
     finally:
-        for model, place in zip(models, before, strict=True):
-            move_model(model, place)
+        for model, device_before in zip(models, before, strict=True):
+            move_model(model, device_before)
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:

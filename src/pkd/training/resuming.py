@@ -112,7 +112,7 @@ class ResumableTrainer(Trainer):
         return output
 
     def _before_first_step(self) -> None:
-        """What a training does that begins, and one that goes on finds in its checkpoint."""
+        """Runs when a training starts; a resumed one restores the result from its checkpoint."""
 
     def _move_model_to_device(self, model: Any, device: torch.device) -> None:
         """Move the model; the stock method also handles devices that pkd does not support."""
@@ -153,9 +153,9 @@ class ResumableTrainer(Trainer):
 
     def _sum_over_ranks(self, rows: int, device: torch.device) -> torch.Tensor:
         """Sum a step's rows over all ranks; also exchanges whether a rank was asked to stop, so that all stop."""
-        told = self.accelerator.gather(torch.tensor([[rows, progress.stop_asked_for()]], device=device))
-        self._stop_agreed = int(told[:, 1].max())
-        total: torch.Tensor = told[:, 0].sum()
+        gathered = self.accelerator.gather(torch.tensor([[rows, progress.stop_asked_for()]], device=device))
+        self._stop_agreed = int(gathered[:, 1].max())
+        total: torch.Tensor = gathered[:, 0].sum()
         return total
 
     def _at_epoch_end(self) -> bool:

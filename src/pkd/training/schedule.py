@@ -12,7 +12,7 @@ import math
 from pkd.recipe.settings import Effort, TrainingSettings
 
 STUDENT_RATE, STUDENT_EPOCHS = 5e-5, 4.0
-_STUDENT_PASSES: dict[Effort, tuple[float, float]] = {  # over as many rows as have labels; epochs at least
+_STUDENT_PASSES: dict[Effort, tuple[float, float]] = {  # passes over the number of labelled rows; minimum epochs
     "quick": (STUDENT_EPOCHS, STUDENT_EPOCHS),
     "normal": (10.0, 2.0),
     "best": (36.0, 4.0),
@@ -99,7 +99,7 @@ def student_schedule(
 
 
 def _rate(outputs: int, width: int) -> float:
-    """Inversely proportional to the encoder's width, as Adam's should be, and twice as high with many classes."""
+    """The learning rate: inversely proportional to the encoder's width, and twice as high for many classes."""
     return _RATE * min(_NARROW, max(_WIDE, _WIDTH / width)) * (_MANY_FACTOR if outputs >= _MANY_CLASSES else 1.0)
 
 

@@ -240,13 +240,13 @@ class RowMeanTrainer(EconomicalTrainer):
     def _better(
         self, raw: dict[str, float], logits: np.ndarray, of_average: np.ndarray, labels: np.ndarray, prefix: str
     ) -> tuple[np.ndarray, dict[str, float]]:
-        """The logits and scores of the raw weights or of their average, whichever is better; of equals the raw."""
+        """The logits and scores of the raw or the averaged weights, whichever are better; raw on a tie."""
         averaged = self._scores(of_average, labels, prefix)
         by = (self.args.metric_for_best_model or self.outputs.kind.scoring.metric).removeprefix("eval_")
         one, other = raw[f"{prefix}_{by}"], averaged[f"{prefix}_{by}"]
         wins = other < one if self.args.greater_is_better is False else other > one
-        told = {f"raw_{by}": one, f"averaged_{by}": other, "averaged": float(wins)}
-        return (of_average, {**averaged, **told}) if wins else (logits, {**raw, **told})
+        both = {f"raw_{by}": one, f"averaged_{by}": other, "averaged": float(wins)}
+        return (of_average, {**averaged, **both}) if wins else (logits, {**raw, **both})
 
     def _load_best_model(self) -> None:
         super()._load_best_model()
@@ -356,14 +356,14 @@ class RowMeanTrainer(EconomicalTrainer):
 
 
 class _Average(TrainerCallback):
-    """Averages the weights as a training goes on."""
+    """Updates the average of the weights after each step."""
 
     def __init__(self, trainer: RowMeanTrainer) -> None:
         self.trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
         trainer = self.trainer
-        assert trainer.averaging != "none"  # else nobody calls this
+        assert trainer.averaging != "none"  # the callback is added only then
         if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
             raise RecipeError(
                 f"{named('training.averaging')} is {trainer.averaging}, but weights that are sharded over processes "
