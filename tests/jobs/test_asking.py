@@ -66,7 +66,6 @@ def test_unknown_keys_wrong_values_files_and_models_are_told_together_by_flag(
     [
         (["annotate", "--teacher", "no/", "--train", "no.csv", "--output", "o"], ["--train", "--teacher"], 3),
         (["annotate", "--teacher", "no/", "--train", "ok.csv", "--output", "teacher"], ["--teacher", "--output"], 2),
-        (["distill", "--teacher", "teacher", "--train", "ok.csv", "--output", "o"], ["--eval"], 2),
         (["evaluate", "no/", "teacher", "--test", "no.csv", "--teacher", "nix/"], ["--test", "MODEL", "--teacher"], 3),
         (["evaluate", "teacher"], ["--test"], 2),
         (["predict", "no/", "--file", "no.csv"], ["--file", "MODEL"], 3),
@@ -123,7 +122,7 @@ def test_in_python_keywords_are_named_and_the_error_is_of_the_first_kind() -> No
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        (["distill", "--teacher", "no/", "--train", "no.csv", "--output", "o"], 2),
+        (["distill", "--teacher", "no/", "--train", "no.csv", "--output", "o"], 3),
         (["finetune", "--model", "teacher", "--train", "other.csv", "--output", "o"], 3),
         (["evaluate", "teacher", "--test", "no.csv"], 3),
         (["predict", "teacher", "--file", "no.csv"], 3),

@@ -14,7 +14,6 @@ from pkd.cli.showing import show, show_json, show_records, show_speeds
 from pkd.cli.texts import as_json, is_lines, one_line, texts_of
 from pkd.errors import CacheError
 from pkd.storage.space import readable_bytes
-from pkd.tasks import MULTIPLE_CHOICE, SINGLE_LABEL
 
 
 @with_progress
@@ -225,6 +224,7 @@ def predict(
     with loading():
         from pkd.jobs.predict import predict
         from pkd.serving.onnx_model import reads_questions
+        from pkd.tasks import MULTIPLE_CHOICE, SINGLE_LABEL
 
         if (questions := reads_questions(model)) is not None:
             recipe.data.problem_type = (MULTIPLE_CHOICE if questions else SINGLE_LABEL).name
