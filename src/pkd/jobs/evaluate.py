@@ -1,4 +1,4 @@
-"""`pkd evaluate`: models on the same rows, with intervals, fidelity to the teacher and paired tests."""
+"""`pkd evaluate`: score models on the same rows, with intervals, fidelity to the teacher and paired tests."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _BOOTSTRAP_SEED = 0
 
 @dataclass(frozen=True)
 class Measured:
-    """A model's answers to the evaluated rows, and what its record says of it besides."""
+    """A model's logits on the evaluated rows, and further fields of its record."""
 
     name: str
     role: Literal["teacher", "student", "control"]
@@ -68,7 +68,7 @@ class Measured:
     seed: int | None = None
     rows_per_second: float | None = None
     devices: Mapping[str, str] = field(default_factory=dict)  # figure -> what computed it
-    measured_on: MeasuredOn | None = None  # where more is known than of all models
+    measured_on: MeasuredOn | None = None  # if more is known than for all models
     about: Mapping[str, Any] = field(default_factory=dict)  # further fields of its ModelRecord
 
 
@@ -89,7 +89,7 @@ class EvaluatedRows:
 
     @cached_property
     def groups(self) -> dict[str, np.ndarray]:
-        """The rows of each part that is scored apart too, as RACE's middle and high."""
+        """The rows of each group that is also scored separately, such as RACE's middle and high."""
         if "group" not in self.rows.column_names:
             return {}
         names = np.asarray(list(column_values(self.rows, "group")))
@@ -97,7 +97,7 @@ class EvaluatedRows:
 
     @property
     def scoring(self) -> Scoring:
-        """How these rows are scored."""
+        """The measures for these rows."""
         return self.kind.scoring
 
 
@@ -108,14 +108,14 @@ def evaluate(
 
     Args:
         models: a folder or hub name, or several; folders that `pkd export` wrote are run by ONNX Runtime.
-        test: labelled examples; of a benchmark's `task` its own are found, the development rows where its test rows
+        test: labelled examples; by default those of a benchmark's `task`, or its development rows if the test rows
             have no labels.
         teacher: their teacher, for agreement, KL and negative flips.
         keys: any other key of the recipe, e.g. `text_columns` or `resamples`.
 
     Returns:
-        A list of records, which prints as a line for each model: one of each model, one of its classes, one of each
-        pair of models (and of each with the teacher), and the negative flips.
+        A list of records, which prints one line per model: a record for each model, its classes, each pair of models
+        (and each model with the teacher), and the negative flips.
 
     Raises:
         DataError: if the examples cannot be used or have other labels than the models.
@@ -137,7 +137,7 @@ def _evaluate(recipe: Recipe, models: Sequence[str], teacher: str | None) -> Rec
     rows, label_names = examples.splits[split], examples.label_names
     max_length = recipe.data.max_length
     speeds: dict[str, float] = {}
-    if recipe.evaluation.measure_speed and len(lineup) > 1:  # a speed is told beside another
+    if recipe.evaluation.measure_speed and len(lineup) > 1:  # a speed needs another to compare with
         of_shape = {one.shape: lineup[name] for name, one in known.items()}  # one of each shape is timed
         speeds = measure_speeds(of_shape, rows, max_length, device)
     described = describe_rows(examples, split, trained_here=False)
@@ -172,19 +172,19 @@ def _evaluate(recipe: Recipe, models: Sequence[str], teacher: str | None) -> Rec
 
 
 def measuring_split(examples: Examples) -> Literal["test", "eval"] | None:
-    """The split that a run measures its models on: the test rows, else the development rows."""
+    """The split on which a run evaluates its models: test, else development."""
     return "test" if "test" in examples.splits else "eval" if "eval" in examples.splits else None
 
 
 def describe_rows(
     examples: Examples, split: Literal["test", "eval"], *, trained_here: bool, chose: Sequence[str] = ()
 ) -> MeasuredOn:
-    """What is known of the rows of a split that models are measured on.
+    """Describe the evaluated rows of a split.
 
     Args:
         examples: of the job.
-        split: which of them are measured on.
-        trained_here: whether the examples hold all that the models were trained and chosen on.
+        split: the evaluated split.
+        trained_here: whether the models were trained and chosen only on these examples.
         chose: what the development rows choose in this job.
     """
     shared = examples.shared.get(split, {})
@@ -198,13 +198,13 @@ def describe_rows(
 
 
 def _known_again(folder: Path, described: MeasuredOn, texts: str, rows: int) -> MeasuredOn:
-    """What is known of the rows where a model that pkd made was trained on them, or was chosen by them.
+    """Add to the description whether a model made by pkd was trained on, or chosen by, these rows.
 
-    It was on exactly these rows in this order: a part of them is not known again.
+    Only exactly these rows in this order are recognised.
     """
     try:
         manifest = read_manifest(folder)
-    except CacheError:  # of another version, or damaged
+    except CacheError:  # another version, or damaged
         return described
     seen = manifest.facts.get("texts", {}) if manifest else {}
     shared = {split: rows for split, print_ in seen.items() if print_ == texts}
@@ -213,12 +213,12 @@ def _known_again(folder: Path, described: MeasuredOn, texts: str, rows: int) -> 
 
 
 def _order_of(name: str, outputs: Outputs, first: str, of_first: Outputs, recipe: Recipe) -> list[int]:
-    """Where the outputs of the first model are among those of another, which has learned the same.
+    """The index in a model's outputs of each output of the first model.
 
-    What a configuration leaves open is as in the first one.
+    A configuration without problem_type or names takes those of the first model.
 
     Raises:
-        TeacherError: if the model has learned something else, or other classes.
+        TeacherError: if the model has learned another kind of problem or other classes.
     """
     outputs = of_first if name == first else with_settings(outputs, recipe.data)
     if not outputs.is_declared and len(outputs.output_names) == len(of_first.output_names):
@@ -246,7 +246,7 @@ def predict_stage(
     max_length: int,
     device: torch.device,
 ) -> Done:
-    """The stage that keeps a model's logits on the evaluated rows, in float32, and what computed them."""
+    """The stage that stores a model's float32 logits on the evaluated rows, and the device that computed them."""
     inputs = {
         "model": model.fingerprints,
         "rows": dict(fingerprints),
@@ -268,19 +268,19 @@ def predict_stage(
 
 
 def read_logits(folder: Path) -> np.ndarray:
-    """The logits [N, C] that `predict_stage` kept."""
+    """The logits [N, C] that `predict_stage` stored."""
     logits: np.ndarray = np.load(folder / _LOGITS, allow_pickle=False)
     return logits
 
 
 def model_records(measured: Sequence[Measured], on: EvaluatedRows, settings: EvaluationSettings) -> list[ModelRecord]:
-    """The record of each model: its scores with their bootstrap intervals."""
+    """One record per model: its scores with bootstrap intervals."""
     teacher = next((model.logits for model in measured if model.role == "teacher"), None)
     return [_model_record(model, teacher, on, settings) for model in measured]
 
 
 def class_records(measured: Sequence[Measured], on: EvaluatedRows) -> list[ClassesRecord]:
-    """The classes of each model; none of scores and of choices among texts."""
+    """The figures per class of each model; none for scores and multiple choice."""
     teacher = next((model.logits for model in measured if model.role == "teacher"), None)
     records = []
     for model in measured:
@@ -300,16 +300,15 @@ def compare(
     *,
     as_models: bool,
 ) -> ComparisonRecord:
-    """`a` against `b` on the same rows: a verdict over the seeds of both, and a test of each two models.
+    """Compare `a` with `b` on the same rows: a verdict over the seeds of both, and a test of each pair of models.
 
     Args:
         question: what the difference is about.
-        a: a model a seed, or one fixed model.
+        a: one model per seed, or one fixed model.
         b: the same.
         on: the rows.
         settings: of the evaluation.
-        as_models: whether a single model stands for itself, and not for a method of which it is one seed's. A teacher
-            always does.
+        as_models: whether a single model is a fixed model rather than one seed of a method; a teacher always is.
     """
     gains_a, gains_b = (
         np.stack([on.scoring.gain_by_row(model.logits, on.labels) for model in side]) for side in (a, b)
@@ -323,7 +322,7 @@ def compare(
     for one, of_a in zip(a, gains_a, strict=True):
         for other, of_b in zip(b, gains_b, strict=True):
             if one.seed == other.seed or None in (one.seed, other.seed):
-                only_a, only_b, p = exact_mcnemar(of_a > of_b, of_b > of_a)  # of scores the sign test: the same
+                only_a, only_b, p = exact_mcnemar(of_a > of_b, of_b > of_a)  # for scores this is the sign test
                 seed = one.seed if one.seed is not None else other.seed
                 tests.append(PairedTest(seed=seed or 0, only_a=only_a, only_b=only_b, p=p))
     return ComparisonRecord(
@@ -342,9 +341,9 @@ def compare(
 
 
 def flip_records(measured: Sequence[Measured], on: EvaluatedRows, settings: EvaluationSettings) -> list[FlipRecord]:
-    """Rows that the teacher answers better than a student, the worst first; of classes, where it alone is right.
+    """Rows that the teacher predicts better than a student's first seed, the worst first.
 
-    The first seed's of each student.
+    For classes, rows where only the teacher is right.
     """
     teacher = next((model for model in measured if model.role == "teacher"), None)
     flips: list[FlipRecord] = []

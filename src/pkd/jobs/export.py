@@ -1,4 +1,4 @@
-"""`pkd export`: a folder that serves without PyTorch, proven before it is written."""
+"""`pkd export`: write a folder that serves without PyTorch, after its logits were verified."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from pkd.storage.seal import write_text
 from pkd.training.hardware import resolve_device
 
 KIND = asking.EXPORTED
-_MOST_ALONE = 2000  # texts that int8 is asked one at a time, of all evenly spread ones
+_MOST_ALONE = 2000  # texts that int8 predicts one at a time, evenly spread over all
 
 
 @dataclass(frozen=True, repr=False)
 class ExportResult:
-    """An exported folder and what its manifest says of it; printed, a few lines."""
+    """An exported folder and the facts in its manifest; prints as a few lines."""
 
     folder: Path
     facts: dict[str, Any]
@@ -58,7 +58,7 @@ class ExportResult:
 
 @dataclass(frozen=True)
 class _Texts:
-    """What int8 is measured on."""
+    """The texts that int8 is measured on."""
 
     on: str
     texts: list[Text]
@@ -80,26 +80,25 @@ def export(
     overwrite: bool = False,
     **keys: Unpack[ExportKeywords],
 ) -> ExportResult:
-    """Export a classifier to a folder that ONNX Runtime serves alone: graph, tokenizer, config and model card.
+    """Export a classifier to a folder that ONNX Runtime alone can serve: graph, tokenizer, config and model card.
 
-    Nothing is written before the float32 graph's logits are within 1e-4 of PyTorch's over shapes from 1 × 1 to
-    32 × 512, and, with `int8`, before its answers to the development texts are good enough.
+    Nothing is written unless the float32 graph's logits are within 1e-4 of PyTorch's over shapes from 1 × 1 to
+    32 × 512 and, with `int8`, its predictions on the development texts are good enough.
 
     Args:
         model: folder or hub name of a classifier.
-        output: the folder to make.
-        format: "onnx", the only one there is.
-        int8: quantise the weights, and activations as they come.
-        eval: what int8 is measured on: labelled examples, or a .txt of texts. By default the development data of the
-            recipe beside the student, where `pkd distill` or `pkd run` made it.
+        output: the folder to create.
+        format: "onnx", the only one.
+        int8: quantise the weights, and the activations dynamically.
+        eval: labelled examples or a .txt of texts to measure int8 on. By default the development data of the recipe
+            beside the student, if `pkd distill` or `pkd run` made it.
         max_drop: refuse int8 if the metric falls by more, as a share (0.005 is half a point).
-        min_agreement: refuse int8 if fewer answers stay the same.
-        overwrite: put aside a folder that is in the way.
-        keys: keys of the recipe that say how `eval` is read, e.g. `text_columns`.
+        min_agreement: refuse int8 if a smaller share of predictions stays the same.
+        overwrite: set aside an existing folder.
+        keys: keys of the recipe that decide how `eval` is read, e.g. `text_columns`.
 
     Raises:
-        RecipeError: if `max_drop` or `min_agreement` is no share, int8 has nothing to be measured on, or libraries are
-            missing.
+        RecipeError: if `max_drop` or `min_agreement` is no share, int8 has no texts, or libraries are missing.
         TeacherError: if the model cannot be loaded or exported, the graph is wrong, or int8 is not good enough.
         DataError: if the examples cannot be used.
     """
@@ -118,7 +117,7 @@ def export(
 def _export(
     model: str, folder: Path, measured_on: Recipe | None, *, max_drop: float, min_agreement: float, overwrite: bool
 ) -> ExportResult:
-    """Export; in int8 if there is something to measure it on."""
+    """Export, in int8 if `measured_on` is given."""
     if graph_of(model) is not None:
         raise TeacherError(f"{model} is an exported folder already. Export the classifier that it was made from.")
     loaded = load_teacher(model)
@@ -152,7 +151,7 @@ def _export(
 def _build(
     partial: Path, loaded: LoadedClassifier, measured: _Texts | None, max_drop: float, min_agreement: float
 ) -> dict[str, Any]:
-    """Fill the folder; on a refusal nothing is left of it."""
+    """Fill the folder; remove it on a refusal."""
     precision = "float32" if measured is None else "int8"
     try:
         with progress.stage("trace the model into a graph"):

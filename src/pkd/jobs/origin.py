@@ -1,4 +1,4 @@
-"""What the run that made a model knows of it: its recipe, and how the model's files are read."""
+"""Find the recipe of the run that made a model, and how that run read its files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SOURCES = {"task", "folder", "train", "eval", "test", "unlabelled"}
 
 
 def recipe_of_run(model: str | Path) -> Recipe | None:
-    """The recipe of the run that made a student, if it lies beside it."""
+    """The recipe of the run that made a student, if the run is beside it."""
     for path in (run.recipe for run in RunFolder.holding(Path(model))):
         if path.is_file():
             try:
@@ -29,7 +29,7 @@ def recipe_of_run(model: str | Path) -> Recipe | None:
 
 
 def reading_of_run(model: str | Path) -> dict[str, Any]:
-    """How the run read its files, columns, separator and all, as keywords; those that differ from the defaults."""
+    """The run's settings for reading files, such as columns and separator, as keywords; without the defaults."""
     recipe = recipe_of_run(model)
     if recipe is None:
         return {}

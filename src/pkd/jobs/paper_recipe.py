@@ -1,4 +1,4 @@
-"""A table of the paper as recipes, one a task: depths for the teacher at hand, the published settings, fewer rows."""
+"""A table of the paper as recipes, one per task: depths for the given teacher, the published settings, fewer rows."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import partial_of, publish, write_json
 
 QUICK_TRAIN_ROWS, QUICK_EVAL_ROWS = 512, 300
-_QUICK_RATE = 2e-4  # in so few steps the published rates teach nothing
-PAPER_LAYERS = 12  # of the teacher that the depths of the shipped recipes are for
+_QUICK_RATE = 2e-4  # the published rates are too low for so few steps
+PAPER_LAYERS = 12  # depth of the teacher in the shipped recipes
 _PAPER_WIDTHS = {12: 768, 24: 1024}  # hidden units of BERT-base and BERT-large
 _SEED = 0
 
@@ -42,19 +42,19 @@ class Encoder:
 
 @dataclass(frozen=True, kw_only=True)
 class TableSettings:
-    """How a table of the paper is to be run.
+    """The settings of a run of a table of the paper.
 
     Attributes:
         table: "table1", "table2", "table3" or "table5".
-        teacher: the pretrained encoder that becomes the teacher.
+        teacher: the pretrained encoder to fine-tune as the teacher.
         base: the smaller encoder that table 5's `pretrained` students start from; without it they are left out.
         glue: GLUE's folder; None for the hub.
         race: RACE's.
-        seeds: how often students are repeated.
-        quick: some hundred rows and one epoch.
+        seeds: number of seeds per student.
+        quick: use some hundred rows and one epoch.
         device: "auto", "cpu" or "cuda".
-        overwrite: let a run lie beside other files in its folder.
-        set: overrides, which win over the published settings.
+        overwrite: allow a run in a folder with other files.
+        set: overrides of the published settings.
     """
 
     table: str
@@ -71,22 +71,22 @@ class TableSettings:
 
 @dataclass(frozen=True)
 class PaperRun:
-    """One task of a table: what is to be run, and which model of the paper each student stands for."""
+    """One task of a table: the run, and the model of the paper that each student reproduces."""
 
     task: str
     recipe: Recipe
     keys: dict[str, ModelKey]  # name in the results -> the paper's model
-    incomparable: str  # why published numbers are no equals of ours; "" where they are
+    incomparable: str  # why published numbers cannot be compared; "" if they can
 
 
 def table_recipe(table: str) -> Recipe:
-    """The recipe that comes with the package for a table."""
+    """The shipped recipe of a table."""
     with as_file(files("pkd.recipes") / "paper" / f"{table}.yaml") as path:
         return read_recipe(path, required=())
 
 
 def scaled_depth(layers: int, teacher_layers: int) -> int:
-    """The depth for a teacher of fewer than 12 layers that is the same share of it, at least 1.
+    """Scale a depth to a teacher with fewer than 12 layers by the same share, at least 1.
 
     >>> [scaled_depth(6, 12), scaled_depth(6, 24), scaled_depth(6, 6), scaled_depth(3, 6)]
     [6, 6, 3, 2]
@@ -97,16 +97,16 @@ def scaled_depth(layers: int, teacher_layers: int) -> int:
 
 
 def paper_run(settings: TableSettings, task: str, folder: Path) -> PaperRun:
-    """Fill a table's recipe in for one task.
+    """Complete a table's recipe for one task.
 
     Args:
         settings: of the table.
-        task: as GLUE's folders are called, or RACE.
+        task: the name of a GLUE folder, or RACE.
         folder: of the run.
 
     Raises:
-        DataError: if the task's files are not there.
-        RecipeError: if an override is wrong, or the folder holds something else.
+        DataError: if the task's files are missing.
+        RecipeError: if an override is wrong, or the folder contains something else.
     """
     recipe = table_recipe(settings.table)
     values = recipe_values(recipe)
@@ -140,14 +140,14 @@ def paper_run(settings: TableSettings, task: str, folder: Path) -> PaperRun:
 
 
 def _teacher_depth(recipe: Recipe) -> int:
-    """How many layers the paper's teacher has in this table."""
+    """The number of layers of the paper's teacher in this table."""
     return 24 if "large" in recipe.teacher.model else PAPER_LAYERS
 
 
 def _students(
     recipe: Recipe, teacher_layers: int, base: str | None
 ) -> tuple[dict[str, ModelKey], list[dict[str, Any]]]:
-    """The students at the depths of the teacher at hand, and which models of the paper they stand for."""
+    """The students with depths for the given teacher, and the models of the paper that they reproduce."""
     of_paper = _teacher_depth(recipe)
     keys = {"teacher": ModelKey(method="teacher", layers=of_paper, teacher=of_paper, start=of_paper)}
     students: list[dict[str, Any]] = []
@@ -159,7 +159,7 @@ def _students(
             progress.note(f"{name} is left out: {named('base')} names no smaller encoder for it to start from")
         elif student.method == "pkd" and depth < 2:
             progress.note(f"{name} is left out: a student of one layer has none for patience to teach")
-        elif name not in keys:  # in a shallow teacher two depths of the paper may be one
+        elif name not in keys:  # two depths of the paper may be equal for a shallow teacher
             start = PAPER_LAYERS if student.pretrained else of_paper
             method: Any = method_label(student)
             keys[name] = ModelKey(method=method, layers=layers, teacher=of_paper, start=start)
@@ -168,7 +168,7 @@ def _students(
 
 
 def _incomparable(settings: TableSettings, teacher_depth: int) -> str:
-    """Why the published numbers are no equals of ours, in a sentence; nothing where they are."""
+    """Why the published numbers cannot be compared with ours, in a sentence; "" if they can."""
     reasons = []
     beside = (("teacher", settings.teacher, teacher_depth), ("smaller encoder", settings.base, PAPER_LAYERS))
     for role, encoder, depth in beside:
@@ -188,8 +188,8 @@ def _incomparable(settings: TableSettings, teacher_depth: int) -> str:
 
 
 def _few(settings: DataSettings, folder: Path) -> dict[str, Any]:
-    """Some hundred rows of each split as saved datasets, the same each time; kept where they are there."""
-    read = ("label_names", "problem_type", "max_length")  # the rest says how files are read, which is done here
+    """Some hundred rows of each split as saved datasets, always the same; existing ones are reused."""
+    read = ("label_names", "problem_type", "max_length")  # the other keys decide how files are read, which happens here
     given: dict[str, Any] = {name: getattr(settings, name) for name in read}
     plan, sizes = RunFolder(folder).data_plan, {"train": QUICK_TRAIN_ROWS, "eval": QUICK_EVAL_ROWS}
     plan.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""`pkd predict`: texts in, labels and probabilities out, as they come."""
+"""`pkd predict`: stream texts in, labels and probabilities out."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pkd.serving.texts import Text
 
 
 def predict(model: AnyPath, texts: Iterable[Text], *, device: str = "auto") -> Iterator[Prediction]:
-    """Classify texts, or pairs of texts, in their order; some hundred are read ahead.
+    """Classify texts, or pairs of texts, in order; reads some hundred ahead.
 
     Args:
         model: folder or hub name of a teacher or student.
-        texts: any iterable, also one that never ends.
+        texts: any iterable, even an infinite one.
         device: "auto", "cpu" or "cuda".
 
     Raises:

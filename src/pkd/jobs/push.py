@@ -1,4 +1,4 @@
-"""`pkd push`: a student on the Hugging Face hub, with a card that says what it is, how good, and how it was made."""
+"""`pkd push`: upload a student to the Hugging Face hub, with a card on what it is, how good, and how it was made."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ def push(
 ) -> PushResult:
     """Upload a classifier's folder, exported or not, with its model card, chart and recipe.
 
-    Card, chart and recipe are made from the results of the run that made the student, where they lie beside it
-    (STUDENT.work, or the run folder whose `students/` it is in); else the folder's own card goes along. Local paths in
-    the recipe are cut to names: what is on this machine stays here.
+    Card, chart and recipe are made from the results of the student's run, if it is beside the student (STUDENT.work, or
+    the run folder whose `students/` contains it); else the folder's own card is uploaded. Local paths in the recipe are
+    reduced to names.
 
     Args:
         model: the folder.
         repo: OWNER/NAME on the hub.
-        private: whether a new repository is for its owner alone.
+        private: whether a new repository is visible only to its owner.
         message: of the commit.
-        dry_run: write what would be uploaded into this new folder instead, and ask no network.
+        dry_run: write the files into this new folder instead, without network.
 
     Raises:
-        TeacherError: if the folder holds no classifier.
-        RecipeError: if `repo` is no name of a repository, the hub does not let this user write there, or `dry_run` is
-            there already or lies in the model's folder.
-        ResourceError: if the hub does not answer.
+        TeacherError: if the folder contains no classifier.
+        RecipeError: if `repo` is no repository name, the hub does not let this user write to it, or `dry_run` exists
+            or is inside the model's folder.
+        ResourceError: if the hub cannot be reached.
     """
     with asking_without_keys.push(model, repo, dry_run=dry_run):
         folder = Path(path_text(model, "model"))
@@ -73,9 +73,9 @@ def push(
 
 
 def _gather(folder: Path, place: Path, repo: str) -> list[str]:
-    """Put together what is uploaded; returns the names of the files."""
+    """Collect the files to upload; return their names."""
     is_exported = (folder / "onnx").is_dir()
-    left_out = _LEFT_OUT if is_exported else (*_LEFT_OUT, MANIFEST)  # an exported folder's tells its measurements
+    left_out = _LEFT_OUT if is_exported else (*_LEFT_OUT, MANIFEST)  # an export's manifest has its measurements
     copy_folder(folder, place, without=left_out)
     found = None if is_exported else _records_beside(folder)
     if found is not None:
@@ -92,7 +92,7 @@ def _gather(folder: Path, place: Path, repo: str) -> list[str]:
 
 
 def _records_beside(folder: Path) -> tuple[Sequence[Record], ModelRecord] | None:
-    """The results of the run that made a student, and the student's own among them; None where they cannot be read."""
+    """The results of a student's run, and the student's own record; None if they cannot be read."""
     place = folder.absolute()
     run = next((run for run in RunFolder.holding(folder) if run.results.is_file()), None)
     if run is None:

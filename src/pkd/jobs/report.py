@@ -1,4 +1,4 @@
-"""`pkd report`: the page and the model cards, made anew from the one record of a run, and sealed with it."""
+"""`pkd report`: rewrite the page and the model cards from a run's record, and seal them with it."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ KIND = "run"
 
 
 def report(folder: AnyPath) -> Path:
-    """Write `report.html` of a run folder, and the model card of each student that lies in it.
+    """Write `report.html` of a run folder, and the model card of each student in it.
 
     Returns:
-        The path of the page; it opens with no network.
+        The path of the page; it needs no network.
 
     Raises:
         CacheError: if the folder has no `results.jsonl`, or one that is damaged or of another version.
-        RecipeError: if a run is being written there: its records would be sealed with a page of others.
+        RecipeError: if a run is being written there: page and records would not match.
     """
-    with asking_without_keys.report(folder):  # what is no run is told before a lock is left beside it
+    with asking_without_keys.report(folder):  # raises if it is no run, before a lock file is created beside it
         run_folder = Path(path_text(folder, "folder"))
     with one_writer(run_folder if run_folder.is_dir() else run_folder.parent):
         return write_views(run_folder)
 
 
 def write_views(run_folder: Path) -> Path:
-    """What `report` does, for a job that holds the folder already."""
+    """Do what `report` does, for a job that already holds the lock."""
     _require_whole(run_folder)
     records = read_results(run_folder)
     for record in records:
@@ -49,7 +49,7 @@ def write_views(run_folder: Path) -> Path:
 
 
 def kept_results(run_folder: Path, results_print: str) -> list[Record] | None:
-    """The records of a run, if they and their page are whole and what they were made from has not changed."""
+    """The records of a run, if they and their page are undamaged and their inputs unchanged."""
     results = RunFolder(run_folder).results
     try:
         manifest = read_manifest(run_folder)
@@ -59,17 +59,17 @@ def kept_results(run_folder: Path, results_print: str) -> list[Record] | None:
             progress.note(f"redoing {results}: damaged: {'; '.join(map(str, damage))}")
             return None
         return read_results(run_folder)
-    except CacheError as error:  # damaged, or of another version: they are made anew
+    except CacheError as error:  # damaged, or of another version: make them again
         progress.note(f"redoing {results}: {error.__cause__ or error}")
         return None
 
 
 def _require_whole(run_folder: Path) -> None:
-    """Results that were damaged since they were sealed are not told again."""
+    """Refuse results that were damaged since they were sealed."""
     try:
         manifest = read_manifest(run_folder)
     except CacheError:
-        return  # it will be sealed anew; the results have a form of their own that is checked
+        return  # it will be sealed again; reading the results checks their format
     if manifest is None or manifest.kind != KIND:
         return
     damage = [each for each in find_damage(run_folder, manifest, deep=True) if each.file == RESULTS]

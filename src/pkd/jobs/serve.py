@@ -1,4 +1,4 @@
-"""`pkd serve`: a classifier behind HTTP until it is asked to stop; then what was accepted is answered first."""
+"""`pkd serve`: serve a classifier over HTTP until it is stopped; accepted requests are answered first."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ def serve(
     device: str = "auto",
     workers: int | None = None,
 ) -> None:
-    """Serve a classifier over HTTP; returns when SIGINT or SIGTERM asked it to stop and all accepted is answered.
+    """Serve a classifier over HTTP; returns after SIGINT or SIGTERM, once accepted requests are answered.
 
     Args:
         model: an exported folder, any other folder of a classifier, or a hub name.
         host: address to listen at; 0.0.0.0 for all.
-        port: 0 takes a free one.
-        limits: what is taken before a request is refused.
+        port: 0 picks a free one.
+        limits: beyond which a request is refused.
         device: "auto", "cpu" or "cuda".
-        workers: threads that call the model at the same time, each on a core of its own; by default as many as this
-            process may use. On a GPU there is one.
+        workers: threads that call the model at the same time, one core each; by default all cores of this process. On a
+            GPU there is one.
 
     Raises:
-        RecipeError: if the port is taken, the device is none, or libraries are missing.
+        RecipeError: if the port is taken, the device is unknown, or libraries are missing.
         TeacherError: if the model cannot be loaded.
     """
     with asking_without_keys.serve(model, host=host, port=port, device=device, workers=workers):
         model, limits = path_text(model, "model"), limits or Limits()
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the workers are parallel already
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the workers are already parallel
     try:
         import uvicorn
 
@@ -68,9 +68,9 @@ def serve(
 
 @contextlib.contextmanager
 def _stopping(server: object) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM ask the server to stop, and a second SIGINT end it at once."""
+    """Stop the server gracefully on the first SIGINT or SIGTERM, and at once on a second SIGINT."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may take signals
+        yield  # only the main thread can handle signals
         return
     handler = server.handle_exit  # type: ignore[attr-defined]
     before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
