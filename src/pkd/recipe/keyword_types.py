@@ -137,10 +137,10 @@ class StudentKeywords(TypedDict, total=False):
     """α, weight of L_DS, from 0 to 1; labels get 1 − α"""
 
     patience: float | None
-    """share of the gradient that L_PT gets, which sets β (default: 0.1)"""
+    """share of the gradient for L_PT; it sets β (default: 0.1)"""
 
     beta: float | None
-    """β, weight of L_PT, as a number instead of a share"""
+    """β, weight of L_PT (patience) instead of a share"""
 
     kd_reduction: Literal["mean", "sum"] | None
     """over classes in L_DS: sum (the textbook's) or mean (as the published α and T were tuned)"""

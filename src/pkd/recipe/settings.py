@@ -75,9 +75,9 @@ class LossSettings:
         0.5, "α, weight of L_DS, from 0 to 1; labels get 1 − α", common=True
     )
     patience: Annotated[float, Field(ge=0, lt=1)] | None = setting(
-        None, f"share of the gradient that L_PT gets, which sets β (default: {PATIENCE:g})", common=True
+        None, f"share of the gradient for L_PT; it sets β (default: {PATIENCE:g})", common=True
     )
-    beta: NonNegativeFloat | None = setting(None, "β, weight of L_PT, as a number instead of a share", common=True)
+    beta: NonNegativeFloat | None = setting(None, "β, weight of L_PT (patience) instead of a share", common=True)
     kd_reduction: Literal["mean", "sum"] = setting(
         "sum", "over classes in L_DS: sum (the textbook's) or mean (as the published α and T were tuned)"
     )
