@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from pkd.data.demo import demo_encoder_folder, demo_reviews
 from pkd.data.examples import load_examples
-from pkd.data.labels import Outputs
+from pkd.data.outputs import Outputs
 from pkd.distillation.layers import LayerMap
 from pkd.encoder.families import depth_of
 from pkd.encoder.load import LoadedClassifier, load_pretrained

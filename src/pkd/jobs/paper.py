@@ -1,4 +1,4 @@
-"""`pkd paper`: the paper's tables on your tasks and teacher, our numbers beside the published ones."""
+"""`pkd paper`: run the paper's tables with your tasks and teacher; our numbers beside the published ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ROWS_FILE = "table.jsonl"
 
 @dataclass(frozen=True, repr=False)
 class PaperResult:
-    """A table that ran: its tasks (or, of table 4, its speeds), and its page; printed, a line for each model."""
+    """A finished table: its tasks (for table 4, its speeds) and its page; prints one line per model."""
 
     title: str
     folder: Path
@@ -70,21 +70,21 @@ def paper(
 
     Args:
         table: "table1" to "table5".
-        tasks: as GLUE's folders are called ("RTE", "SST-2"); without them all that have published numbers.
-        glue: the folder that holds RTE/, MRPC/ and so on; without it the hub is asked.
+        tasks: names of GLUE folders ("RTE", "SST-2"); by default all with published numbers.
+        glue: the folder with RTE/, MRPC/ and so on; by default the hub is used.
         race: the folder of RACE's own files, for table 3.
-        teacher: the pretrained encoder to fine-tune; the recipe's BERT without it, or, where no hub answers, the
-            encoder of the extra `demo`, which is said.
+        teacher: the pretrained encoder to fine-tune; by default the recipe's BERT or, if the hub cannot be reached, the
+            encoder of the extra `demo`, with a note.
         base: for table 5, the smaller encoder whose first layers some students start from.
-        seeds: repeat the students with so many seeds.
-        quick: some hundred rows and one epoch: a look, whose numbers mean little.
-        output: folder of the table (default: runs/paper/TABLE); each task is a run of its own in it.
+        seeds: number of seeds per student.
+        quick: some hundred rows and one epoch: a quick look, whose numbers mean little.
+        output: folder of the table (default: runs/paper/TABLE); each task is a separate run in it.
         device: "auto", "cpu" or "cuda".
-        overwrite: start unfinished stages with other inputs afresh.
-        set: other keys of the recipe, as "training.num_train_epochs=2"; they win over the published settings.
+        overwrite: restart unfinished stages whose inputs changed.
+        set: other keys of the recipe, such as "training.num_train_epochs=2"; they override the published settings.
 
     Raises:
-        PKDError: of the family, with what to do; what was finished is kept.
+        PKDError: or a subclass, with what to do; finished stages are kept.
     """
     with asking_without_keys.paper(
         table, tasks=tasks, glue=glue, race=race, teacher=teacher, base=base, seeds=seeds, output=output,
@@ -117,7 +117,7 @@ def dry_run(
     base: AnyPath | None = None,
     **given: Any,
 ) -> list[TaskEstimate]:
-    """What `paper` would run with the same arguments, and how long it would take here, from a measured pilot.
+    """What `paper` would run with the same arguments, and how long it would take here, by a measured pilot.
 
     Raises:
         RecipeError: for table 4, which trains nothing.
@@ -126,7 +126,7 @@ def dry_run(
     with asking_without_keys.paper(table, tasks=tasks, teacher=teacher, base=base, **given, dry_run=True):
         pass
     settings = _settings(table, teacher, base, **given)
-    with tempfile.TemporaryDirectory() as folder:  # nothing is kept, not even which rows a quick look would take
+    with tempfile.TemporaryDirectory() as folder:  # nothing is kept, not even the choice of rows for a quick look
         return [estimate(one.task, one.recipe) for one in _runs(settings, tasks, Path(folder))]
 
 
@@ -155,12 +155,12 @@ def _settings(
 
 
 def _runs(settings: TableSettings, tasks: str | Sequence[str], folder: Path) -> list[PaperRun]:
-    """Every task's recipe, before the first of them is paid for."""
+    """Every task's recipe, checked before the first one runs."""
     return [paper_run(settings, task, folder / task) for task in tasks_of(settings.table, tasks)]
 
 
 def _teacher(table: str, given: str | None) -> Encoder:
-    """The encoder that is named, the recipe's, or, where that is out of reach, the demo's."""
+    """The given encoder, the recipe's, or the demo's if that one is out of reach."""
     if given is not None:
         return Encoder(given, load_config(given))
     name = table_recipe(table).teacher.model

@@ -1,4 +1,4 @@
-"""`pkd speed`: parameters, bytes, memory and seconds of models of any runtime, side by side in one run."""
+"""`pkd speed`: compare parameters, bytes, memory and times of models on any runtime in one run."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from pkd.training.hardware import resolve_device
 ROUNDS = 5
 MAX_LENGTH = 128
 BATCH_SIZES = (1, 8, 32)
-_SINGLES = 50  # texts a round
+_SINGLES = 50  # texts per round
 
 
 @dataclass(frozen=True)
 class _Model:
-    """A model that is ready, and what is known of it without running it."""
+    """A loaded model, and what is known without running it."""
 
     ready: LoadedModel
     known: Known
-    folder: str  # where a process of its own can load it from
+    folder: str  # from which a separate process can load it
     bytes: int  # on disk
 
 
@@ -59,28 +59,27 @@ def speed(
     chart: AnyPath | None = None,
     **keys: Any,
 ) -> list[SpeedRecord]:
-    """Count, weigh and time models on the same rows; the first one is what the others are compared with.
+    """Measure size, memory and speed of models on the same rows, and compare each with the first.
 
     Args:
-        models: a folder or hub name, or several: of classifiers, exported or not, or of pretrained encoders, which get
-            an untrained head: that makes them neither faster nor slower.
-        layers: also time the first model cut to its first layers, so many ("teacher[:6]"). It is not trained for it:
-            only size and time mean anything.
-        test: a file whose texts are answered; without it random word pieces, all rows `max_length` long.
-        rows: at most so many.
-        max_length: word pieces a row is cut to; by default 128, or what the model that reads least can.
-        batch_sizes: rows a batch for throughput.
-        lengths: word pieces a row for throughput, of random ones; by default those of the file's own texts, or
-            `max_length`.
-        rounds: how often; the models take turns.
+        models: one or several folders or hub names of classifiers, exported or not, or of pretrained encoders, which
+            get an untrained head that does not change their speed.
+        layers: also time the first model cut to these numbers of layers ("teacher[:6]"), untrained: only size and time
+            are meaningful.
+        test: a file of texts to predict; without it random word pieces, all rows `max_length` long.
+        rows: maximum number of rows.
+        max_length: maximum word pieces per row; by default 128, or less if a model reads less.
+        batch_sizes: rows per batch for throughput.
+        lengths: random word pieces per row for throughput; by default the lengths of the file's texts, or `max_length`.
+        rounds: number of rounds; the models take turns.
         device: "auto", "cpu" or "cuda".
-        threads: cores that each model may use; None for all that this process may.
-        memory: measure peak memory too, in a process of its own for each model.
-        chart: also draw the figures there, as .png, .html or .json.
-        keys: keys of the recipe that say how `test` is read, e.g. `text_columns`.
+        threads: cores per model; None for all cores of this process.
+        memory: also measure peak memory, in a separate process per model.
+        chart: also draw the figures into this file: .png, .html or .json.
+        keys: keys of the recipe that decide how `test` is read, e.g. `text_columns`.
 
     Returns:
-        A record a model: parameters by part, bytes, memory, seconds of each round, latency of one text, throughput,
+        One record per model: parameters by part, bytes, memory, seconds of each round, latency of one text, throughput,
         ratios to the first model.
 
     Raises:
@@ -137,7 +136,7 @@ def speed(
 def _load_all(
     models: Sequence[str], layers: Sequence[int], device: str, threads: int, scratch: Path
 ) -> Iterator[tuple[str, _Model]]:
-    """Every model by its name; the first one, cut to each depth, behind it."""
+    """Yield every model with its name; the first is followed by its cuts."""
     for number, (name, model) in enumerate(line_up(models).items()):
         if graph_of(model) is not None:
             if layers and number == 0:
@@ -159,7 +158,7 @@ def _load_all(
 
 
 def _load(model: str, scratch: Path) -> tuple[LoadedClassifier, str]:
-    """A classifier as it is; an encoder with a head that nothing has trained, saved to `scratch`."""
+    """Load a classifier, or an encoder with an untrained head, which is saved to `scratch`."""
     architectures = load_config(model).architectures or []
     if any(name.endswith(("ForSequenceClassification", "ForMultipleChoice")) for name in architectures):
         return load_teacher(model), model
@@ -175,12 +174,12 @@ def _with_torch(loaded: LoadedClassifier, folder: str, device: str, threads: int
 
     torch.set_num_threads(threads)
     known = known_of(loaded)
-    stored = sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))  # none of a hub name
+    stored = sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))  # 0 for a hub name
     return _Model(taken_over(loaded, resolve_device(device)), known, folder, stored or known.bytes)
 
 
 def _common_length(loaded: dict[str, _Model], max_length: int | None, lengths: Sequence[int]) -> int:
-    """The length that rows are cut to.
+    """The maximum length of rows.
 
     Raises:
         RecipeError: if it, or one of `lengths`, is more than a model reads.
@@ -203,7 +202,7 @@ def _peaks(loaded: dict[str, _Model], threads: int, shape: tuple[int, int]) -> d
 
 
 def _about(model: _Model) -> dict[str, Any]:
-    """What a record says of a model without running it."""
+    """The fields of a model's record that need no run."""
     parameters = model.known.parameters
     return {
         "runtime": model.ready.runtime,
@@ -218,7 +217,7 @@ def _about(model: _Model) -> dict[str, Any]:
 
 
 def _beside(times: Times, of_first: Times) -> dict[str, Any]:
-    """What a record says of a model's times, beside those of the first model."""
+    """The fields of a model's record about its times, relative to the first model's."""
     return {
         "seconds": times.rows,
         "faster": [theirs / own for theirs, own in zip(of_first.rows, times.rows, strict=True)],
