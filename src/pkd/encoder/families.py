@@ -91,7 +91,7 @@ def family_of(config: PretrainedConfig) -> Family:
         raise TeacherError(f"A {kind} model cannot be distilled patiently: {_REFUSED[kind]}. {_known()}")
     if kind not in FAMILIES:
         raise TeacherError(
-            f"pkd does not support {kind} models; a BERT-like encoder with a classification head is needed. {_known()}"
+            f"A {kind} model is not supported; a BERT-like encoder with a classification head is needed. {_known()}"
         )
     if kind == "modernbert" and getattr(config, "classifier_pooling", "cls") != "cls":
         raise TeacherError(
