@@ -1,4 +1,4 @@
-"""The one exception family: each says what was given, where, what was expected and what to do.
+"""The one exception family; each message names what was given, where, what was expected and what to do.
 
 The command line prints the message alone and exits with the class's `exit_code`; 1 is left for bugs.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of another library says, in one line."""
+    """The message of another library's error, in one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
@@ -18,7 +18,7 @@ class PKDError(Exception):
 
 
 class RecipeError(PKDError, ValueError):
-    """The recipe, a flag or a keyword asks for something that cannot be."""
+    """The recipe, a flag or a keyword has an invalid value."""
 
     exit_code = 2
 
@@ -30,7 +30,7 @@ class DataError(PKDError, ValueError):
 
 
 class TeacherError(PKDError, ValueError):
-    """A teacher, student or encoder is not what patient distillation needs."""
+    """A teacher, student or encoder does not suit patient distillation."""
 
     exit_code = 4
 
@@ -54,7 +54,7 @@ class DivergedError(PKDError):
 
 
 class ResourceError(PKDError):
-    """Disk, memory or device do not suffice."""
+    """Too little disk, memory or device."""
 
     exit_code = 7
 
@@ -66,7 +66,7 @@ class RankError(PKDError):
 
 
 class Stopped(BaseException):
-    """The job was asked to stop by a signal; the message says what is saved."""
+    """A signal stopped the job; the message names what is saved."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)

@@ -1,9 +1,8 @@
-"""How a long job tells how far it is, and hears that it should stop.
+"""Progress of a long job, and requests to stop it.
 
-Jobs call `plan`, `stage` and `note`; whoever watches installs a `Watcher` with `watch`. Nobody watches by default, so
-the library is silent; only the command line draws. The way back is `request_stop`: inside `saves_on_stop` the job
-finishes the step it is in, saves, and raises `Stopped`; anywhere else there is nothing to save, and `Stopped` is raised
-at once.
+Jobs call `plan`, `stage` and `note`; `watch` installs a `Watcher` that receives them. There is none by default, so
+the library is silent; only the command line draws. `request_stop` goes the other way: inside `saves_on_stop` the job
+finishes its step, saves, and raises `Stopped`; anywhere else there is nothing to save, and `Stopped` is raised at once.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from pkd.errors import Stopped
 
 @dataclass
 class Stage:
-    """One stage of a job as it runs: `done` of `total` in `unit`; `total` 0 where the length is not known."""
+    """A running stage of a job: `done` of `total` in `unit`; `total` is 0 if unknown."""
 
     name: str
     total: int = 0
@@ -30,11 +29,11 @@ class Stage:
     started: float = field(default_factory=time.monotonic)
 
     def advance(self, amount: int = 1, detail: str = "") -> None:
-        """Say that `amount` more units are done."""
+        """Count `amount` more units as done."""
         self.reach(self.done + amount, detail)
 
     def reach(self, done: int, detail: str = "") -> None:
-        """Say that `done` units are done in all."""
+        """Set the number of done units."""
         self.done = done
         if detail:
             self.detail = detail
@@ -47,25 +46,25 @@ class Stage:
 
 
 class Watcher(Protocol):
-    """What draws progress; every method may be called from the job's own thread only.
+    """Draws progress; every method is called from the job's own thread only.
 
-    One that shows warnings alone says so with an attribute, `shows_notes = False`: nothing is measured for it.
+    A watcher that shows only warnings has an attribute `shows_notes = False`: nothing is measured for it.
     """
 
     def planned(self, stages: Sequence[tuple[str, float]]) -> None:
-        """Take the names of the stages to come, in order, each with its relative cost."""
+        """Receive the names of the stages to come, in order, each with its relative cost."""
 
     def stage_began(self, stage: Stage) -> None:
-        """Take a stage that begins."""
+        """A stage began."""
 
     def stage_moved(self, stage: Stage) -> None:
-        """Take a stage that is further than it was."""
+        """A stage advanced."""
 
     def stage_ended(self, stage: Stage) -> None:
-        """Take a stage that is over."""
+        """A stage ended."""
 
     def noted(self, message: str, level: str) -> None:
-        """Take a sentence for the user; `level` is "info" or "warning"."""
+        """Show the user a sentence; `level` is "info" or "warning"."""
 
 
 class _Nobody:
@@ -96,17 +95,17 @@ def watch(watcher: Watcher) -> Iterator[None]:
 
 
 def unheard() -> contextlib.AbstractContextManager[None]:
-    """Let nobody hear of what is said inside the block."""
+    """Silence progress and notes inside the block."""
     return watch(_Nobody())
 
 
 def shows_notes() -> bool:
-    """Whether anybody is shown what `note` says, so that it is worth finding out."""
+    """Whether notes are shown, so that they are worth computing."""
     return bool(getattr(_watcher, "shows_notes", True))
 
 
 def plan(stages: Sequence[tuple[str, float]]) -> None:
-    """Announce the stages to come with their relative costs, so that the whole job's end can be told."""
+    """Announce the stages to come with their relative costs, to estimate the end of the job."""
     _watcher.planned(stages)
 
 
@@ -115,7 +114,7 @@ def stage(name: str, total: int = 0, unit: str = "") -> Iterator[Stage]:
     """Run one stage: `with stage("annotate train", total=6400, unit="rows") as s: s.advance(32)`.
 
     Raises:
-        Stopped: if a stop was asked for, and some library kept it from ending the job where it was.
+        Stopped: if a stop was requested, and a library swallowed the exception that should have ended the job.
     """
     if not _saving_blocks:
         stop_if_requested()
@@ -131,30 +130,30 @@ def stage(name: str, total: int = 0, unit: str = "") -> Iterator[Stage]:
 
 
 def note(message: str) -> None:
-    """Tell the user something that is worth knowing."""
+    """Show the user a note."""
     _watcher.noted(message, "info")
 
 
 def warn(message: str) -> None:
-    """Tell the user something that may be wrong with what was asked."""
+    """Warn the user."""
     _watcher.noted(message, "warning")
 
 
 def saved() -> None:
-    """Say that something is on the disk now from which the same command goes on."""
+    """Record that the same command can now resume from the disk."""
     global _something_is_saved
     _something_is_saved = True
 
 
 def what_is_saved() -> str:
-    """What becomes of a job that ends here, in words: nobody is promised what no job has saved."""
+    """What a job that ends here leaves, in words; it claims only what was saved."""
     if _something_is_saved:
         return "what was finished is saved. The same command again goes on from there."
     return "nothing was finished that could be kept. The same command begins anew."
 
 
 def request_stop(exit_code: int) -> None:
-    """Ask the running job to save and stop; `exit_code` is 130 for an interrupt, 75 for a termination.
+    """Request the running job to save and stop; `exit_code` is 130 for an interrupt, 75 for a termination.
 
     Raises:
         Stopped: at once where the running code does not save on a stop.
@@ -167,10 +166,10 @@ def request_stop(exit_code: int) -> None:
 
 @contextlib.contextmanager
 def saves_on_stop() -> Iterator[None]:
-    """Mark code that looks at `stop_requested` between its steps, so that a stop lets it save first.
+    """Mark code that checks `stop_requested` between its steps, so that a stop lets it save first.
 
     Raises:
-        Stopped: at the end of the block, if a stop was asked for in it and the code inside went on to its end.
+        Stopped: at the end of the block, if a stop was requested in it and the code inside ran to its end.
     """
     global _saving_blocks
     ends_already = stop_requested()  # and this block is a part of it
@@ -190,17 +189,17 @@ def clear_stop() -> None:
 
 
 def stop_requested() -> bool:
-    """Whether somebody asked the running job to stop."""
+    """Whether a stop was requested."""
     return _stop_exit_code is not None
 
 
 def stop_asked_for() -> int:
-    """The exit code of the stop that was asked for; 0 where none was."""
+    """The exit code of the requested stop; 0 if none was."""
     return _stop_exit_code or 0
 
 
 def stop_if_requested(what: str | None = None) -> None:
-    """Raise `Stopped` if a stop was asked for; `what` is saved, e.g. "3 of 7 shards are", where more can be said."""
+    """Raise `Stopped` if a stop was requested; `what` names what is saved, e.g. "3 of 7 shards are"."""
     if _stop_exit_code is not None:
         told = what_is_saved() if what is None else f"{what} saved. The same command again goes on from there."
         raise Stopped(f"Stopped as asked; {told}", _stop_exit_code)

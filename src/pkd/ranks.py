@@ -1,9 +1,9 @@
-"""One job in several processes: which of them this one is, and how they agree.
+"""One job in several processes: this one's rank, and agreement between them.
 
-`torchrun`, `accelerate launch` and the like start the same command once a rank, and every rank runs the whole job. What
-is decided or written once is done by the first rank, in `on_first`; the others wait for its answer. They agree through
-the key-value store at which the ranks meet, and not through collectives: a wait there may take as long as a stage does,
-hears signals, and ends when another rank fails. Without several ranks nothing here does anything.
+`torchrun`, `accelerate launch` and the like start the same command once per rank, and every rank runs the whole job.
+Rank 0 decides and writes, in `on_first`; the others wait for its result. They agree through the rendezvous key-value
+store and not through collectives: a wait there may take as long as a stage, reacts to signals, and ends when another
+rank fails. With one rank nothing here does anything.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from pkd.errors import PKDError, RankError, RecipeError, first_line
 Answer = TypeVar("Answer")
 
 _FAILED, _TOLD = "failed", "told"
-_SECONDS_TO_TELL = 10.0  # so long other ranks wait for the first one to tell what went wrong
-_LONGEST_PAUSE = 0.05  # seconds between two looks at the store
+_SECONDS_TO_TELL = 10.0  # how long other ranks wait for rank 0 to report the failure
+_LONGEST_PAUSE = 0.05  # seconds between two polls of the store
 _UNSET = "Launchers as torchrun set it; unset it to run in one process."
 
 _store: Any = None
@@ -35,17 +35,17 @@ _alone = False
 
 
 def rank() -> int:
-    """The number of this process among those of the job, from 0."""
+    """The rank of this process, from 0."""
     return _place()[0]
 
 
 def world_size() -> int:
-    """How many processes the job runs in."""
+    """The number of processes of the job."""
     return _place()[1]
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes and talks."""
+    """Whether this is rank 0, which writes and logs."""
     return rank() == 0
 
 
@@ -55,7 +55,7 @@ def join() -> None:
     Each rank of a machine takes the GPU of its local number.
 
     Raises:
-        RankError: if another rank failed before it came here.
+        RankError: if another rank failed before it joined.
     """
     import torch
 
@@ -66,7 +66,7 @@ def join() -> None:
         torch.cuda.set_device(_number("LOCAL_RANK", 0) % torch.cuda.device_count())
         backend = "cpu:gloo,cuda:nccl"
     number, of = rank(), world_size()
-    with _asking() as store:  # torch's own meeting would wait half an hour for a rank that has failed
+    with _asking() as store:  # torch's own rendezvous would wait half an hour for a rank that has failed
         store.set(f"here/{number}", "")
         _wait(store, [f"here/{each}" for each in range(of)])
     store = torch.distributed.distributed_c10d.PrefixStore("group", store)
@@ -74,7 +74,7 @@ def join() -> None:
 
 
 def meet() -> None:
-    """Wait until every rank has come here.
+    """Wait until every rank is here.
 
     Raises:
         RankError: if another rank failed or is gone.
@@ -83,7 +83,7 @@ def meet() -> None:
 
 
 def gather(value: Any) -> list[Any]:
-    """What each rank brings, in the order of the ranks; values of JSON.
+    """Gather a JSON value from each rank, in rank order.
 
     Raises:
         RankError: if another rank failed or is gone.
@@ -100,9 +100,9 @@ def gather(value: Any) -> list[Any]:
 
 
 def on_first(do: Callable[[], Answer]) -> Answer:
-    """Let the first rank alone do something, and give every rank its answer, a value of JSON, or its error.
+    """Run `do` on rank 0 alone; return its JSON value, or raise its error, on every rank.
 
-    Inside, the job is one of a single process: what is shared out elsewhere, the first rank does whole.
+    Inside, the job is one of a single process: rank 0 does all of what is split elsewhere.
 
     Raises:
         PKDError: what `do` raised, on every rank.
@@ -138,10 +138,10 @@ def on_first(do: Callable[[], Answer]) -> Answer:
 
 
 def agree_on_failure(message: str, exit_code: int) -> tuple[str | None, int]:
-    """End together: what this rank should say (None where another says it) and the code that all ranks exit with.
+    """End together: the message that this rank prints (None if another does) and the exit code of all ranks.
 
-    The first failure counts; what it breaks on other ranks is not worth telling. The first rank tells it, or, where
-    that one does not answer, the rank that failed.
+    Only the first failure is reported, not what it breaks on other ranks. Rank 0 prints it or, if it does not respond,
+    the rank that failed.
     """
     if world_size() == 1:
         return message, exit_code
@@ -152,7 +152,7 @@ def agree_on_failure(message: str, exit_code: int) -> tuple[str | None, int]:
         if not is_first():
             _wait_for_the_first_rank(store)
         told_by = store.compare_set(_TOLD, "", str(rank()))
-    except (RuntimeError, RankError):  # whoever kept the store is gone, or there never was one
+    except (RuntimeError, RankError):  # the store's host is gone, or there never was a store
         return (message if is_first() else None), exit_code
     if int(told_by) != rank():
         return None, first["exit_code"]
@@ -163,7 +163,7 @@ def agree_on_failure(message: str, exit_code: int) -> tuple[str | None, int]:
 def _place() -> tuple[int, int]:
     if _alone:
         return 0, 1
-    torch = sys.modules.get("torch")  # a process group that somebody set up by hand counts; nothing is imported here
+    torch = sys.modules.get("torch")  # a process group that was set up by hand counts; nothing is imported here
     if torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     number, of = _number("RANK", 0), _number("WORLD_SIZE", 1)
@@ -182,14 +182,14 @@ def _number(variable: str, default: int) -> int:
 
 
 def _connect() -> Any:
-    """The store at which the ranks meet: the launcher's, or one that the first rank keeps."""
+    """The rendezvous store: the launcher's, or one that rank 0 hosts."""
     global _store
     if _store is None:
         from torch.distributed import distributed_c10d
         from torch.distributed.rendezvous import rendezvous
 
         if distributed_c10d.is_initialized():
-            store = distributed_c10d._get_default_store()  # there is no public way to it
+            store = distributed_c10d._get_default_store()  # there is no public API for it
         else:
             try:
                 store = next(rendezvous("env://", timeout=timedelta(minutes=5)))[0]
@@ -204,7 +204,7 @@ def _connect() -> Any:
 
 
 def _leave() -> None:
-    """Part in order; the first rank goes last, for it may keep the store."""
+    """Rank 0 exits last: it may host the rendezvous store."""
     import torch
 
     with contextlib.suppress(RuntimeError):
@@ -216,7 +216,7 @@ def _leave() -> None:
         while number == 0 and not _store.check(everybody) and time.monotonic() < until:
             time.sleep(_LONGEST_PAUSE)
         if torch.distributed.is_initialized() and not failed:
-            gc.collect()  # DDP holds the group, and what is left of a trainer DDP: its threads would abort the process
+            gc.collect()  # a trainer's remains hold DDP, which holds the group: its threads would abort the process
             torch.distributed.destroy_process_group()
 
 

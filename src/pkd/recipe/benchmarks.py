@@ -1,8 +1,8 @@
 """The tasks of the paper's benchmarks as plain data: where their files and columns are, and how they are scored.
 
 GLUE (Wang et al. 2019) as its own tab-separated files or as `nyu-mll/glue` on the hub; RACE (Lai et al. 2017) as its
-own folders of JSON or as `ehovy/race`. GLUE's test labels are hidden: the development rows are measured on, and of MNLI
-the mismatched ones as test rows, which nothing is selected on.
+own folders of JSON or as `ehovy/race`. GLUE's test labels are hidden: the development rows are measured on, and MNLI's
+mismatched rows serve as test rows, on which nothing is selected.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import Metric, ProblemType
 from pkd.recipe.spelling import named
 
-_LEFT_OPEN: tuple[Any, ...] = (None, [], "auto")  # values that a page of defaults writes for what is not asked for
+_LEFT_OPEN: tuple[Any, ...] = (None, [], "auto")  # values that `pkd recipe` writes for unset keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,19 +26,19 @@ class Task:
     """One task.
 
     Attributes:
-        folder: of its files, in the benchmark's folder.
+        folder: of its files, within the benchmark's folder.
         hub: its dataset on the hub.
         files: split → file, in `folder`.
         hub_splits: split → split of the hub's dataset.
         columns: names of the columns, where the labelled files have no header.
-        text_columns: in the files; on the hub usual names are found.
+        text_columns: in the files; on the hub they are found by their usual names.
         label_column: in the files.
         label_names: classes in the order of their ids, which integer labels stand for.
         metric: the benchmark's.
         problem_type: what is learned.
-        test_files: the leaderboard's file → the file of unlabelled rows that it answers.
-        answers: how the leaderboard takes them: class ids, class names, or scores from 0 to 5.
-        max_length: word pieces that the paper cuts to.
+        test_files: the leaderboard's file → the file of unlabelled rows to predict for it.
+        answers: the leaderboard's format: class ids, class names, or scores from 0 to 5.
+        max_length: word pieces, the paper's limit.
     """
 
     folder: str
@@ -93,7 +93,7 @@ TASKS = {
         test_files={"MNLI-m.tsv": "test_matched.tsv", "MNLI-mm.tsv": "test_mismatched.tsv"},
         text_columns=("sentence1", "sentence2"), label_column="gold_label", answers="names",
     ),
-    "ax": _glue(  # the benchmark's diagnostic rows, which a classifier of MNLI answers; none of them has a label
+    "ax": _glue(  # the benchmark's diagnostic rows, unlabelled, predicted by a classifier of MNLI
         "AX", "ax", ("entailment", "neutral", "contradiction"), files={}, hub_splits={},
         test_files={"AX.tsv": "AX.tsv"}, text_columns=("sentence1", "sentence2"), answers="names",
     ),
@@ -117,7 +117,7 @@ TASKS = {
 
 
 def task_of(name: str) -> Task | None:
-    """The task of a name as people write it: "SST-2", "sst2" and "sst_2" are one."""
+    """Look up a task by name; "SST-2", "sst2" and "sst_2" are the same."""
     return TASKS.get(name.lower().replace("-", "").replace("_", ""))
 
 
@@ -129,7 +129,7 @@ def place_of(task: Task, folder: str) -> Path:
 
 
 def leaderboard_sources(task: Task, folder: str | None) -> dict[str, str]:
-    """The leaderboard's file → where its rows are read: in the benchmark's folder, or on the hub."""
+    """The leaderboard's file → the source of its rows, in the benchmark's folder or on the hub."""
     if folder is not None:
         return {name: str(place_of(task, folder) / file) for name, file in task.test_files.items()}
     return {  # test_matched.tsv is the hub's split test_matched; the diagnostic rows are a test split like others
@@ -139,10 +139,10 @@ def leaderboard_sources(task: Task, folder: str | None) -> dict[str, str]:
 
 
 def fill_in_task(recipe: Recipe, given: Collection[str]) -> Iterator[Fault]:
-    """Write what `data.task` stands for into the recipe, where nothing else was asked for.
+    """Fill in the keys that `data.task` stands for, unless they were given.
 
-    `given` are the keys of `data` that were written: their values win, though they be the defaults, unless they leave
-    open what they are about (null, [] or auto).
+    `given` are the keys of `data` that were written: their values win, even defaults, unless they are open (null, [] or
+    auto).
     """
     data = recipe.data
     if data.task is None:

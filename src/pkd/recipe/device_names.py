@@ -1,4 +1,4 @@
-"""The names of devices; free of pydantic, without which a folder that was exported is served."""
+"""The names of devices; without pydantic, which serving an exported folder does not need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The device that a job is told to compute on is looked at before anything heavy is loaded."""
+"""Check the name of a job's device before any heavy import."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pkd.recipe.spelling import named
 
 
 def check_device(device: str) -> None:
-    """Check the name of a device; whether this machine has it is asked where it is used.
+    """Check the name of a device; whether this machine has it is checked on use.
 
     Raises:
-        RecipeError: if it is none.
+        RecipeError: if it is not a device.
     """
     *others, last = get_args(Device)
     if device not in (*others, last):

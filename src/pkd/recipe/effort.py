@@ -1,6 +1,6 @@
-"""How much is spent on a student: each effort stands for values of other keys, and a key that is given wins over it.
+"""How much is spent on a student: each effort stands for values of other keys; a key that is given overrides it.
 
-`quick` is what the settings' own defaults say. The values of the others come from the study of docs/quality.md.
+`quick` is the settings' own defaults. The values of the others come from the study of docs/quality.md.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _EACH_STUDENT: Mapping[Effort, Mapping[str, Any]] = {
 
 
 def spend(values: dict[str, Any]) -> None:
-    """Write what the effort stands for into a recipe's nested values, in place, wherever nothing is given.
+    """Fill the effort's values into a recipe's nested values, in place, except where a key is given.
 
-    A sweep's points are what its recipe writes: there an effort is spent only where it is given. What is of the wrong
-    type is left for the check of every value.
+    A sweep's points are exactly what its recipe has, so there an effort counts only if it is given. Values of the wrong
+    type are left for the later check of every value.
     """
     if values.get("effort") is None:
         values["effort"] = "quick" if values.get("sweep") is not None else DEFAULT

@@ -41,9 +41,9 @@ class Fault:
 
     Attributes:
         path: where; empty for a sentence that names its key itself.
-        sentence: goes on after the name of the key.
-        kind: of error that it is.
-        whole: the sentence stands for itself, and the name of the key before it.
+        sentence: continues after the name of the key.
+        kind: the class of error.
+        whole: the sentence is complete without the name of the key, which precedes it.
     """
 
     path: Path
@@ -60,18 +60,18 @@ class Fault:
 
 @dataclass
 class KnownFaults:
-    """What was found to be wrong before a job was asked for: how its command was written.
+    """Faults found before a job is called: in the command line.
 
     Attributes:
-        sentences: a line each.
-        names: the keys that they are about, as the user spells them; nothing more is told of these.
+        sentences: one per line.
+        names: their keys, as the user spells them; further faults of these are not reported.
     """
 
     sentences: list[str] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
 
     def add(self, sentence: str, name: str | None = None) -> None:
-        """Take one more."""
+        """Add a fault."""
         self.sentences.append(sentence)
         if name is not None:
             self.names.add(name)
@@ -81,7 +81,7 @@ known_faults: ContextVar[KnownFaults | None] = ContextVar("known_faults", defaul
 
 
 def raise_faults(faults: Sequence[Fault], place: Callable[[Path], tuple[int, str]]) -> None:
-    """Raise one error with all faults, a line each; `place` gives the line and the name of a path.
+    """Raise one error with all faults, one per line; `place` returns the line and the name of a path.
 
     Those that were known before come first. Of faults of several kinds the error is of the first in the order of the
     exit codes: the recipe's before the data's.
@@ -99,15 +99,14 @@ def raise_faults(faults: Sequence[Fault], place: Callable[[Path], tuple[int, str
 
 
 def _ended(line: str) -> str:
-    """A line of several sentences ends as they do."""
+    """End a line of several sentences with a full stop."""
     return f"{line}." if ". " in line and not line.endswith((".", "?", "!")) else line
 
 
 def settings_from(settings: type[T], values: Mapping[str, Any], at: Path = ()) -> tuple[T | None, list[Fault]]:
-    """Make `settings` of `values`, which stand at `at` in a recipe, and tell every fault in them.
+    """Make `settings` of `values`, found at `at` in a recipe, and return every fault in them.
 
-    Where some are faulty, their defaults stand in for them, so that the rest can still be looked at; None where even
-    that fails.
+    Faulty values are replaced by their defaults, so that the rest can still be checked; None if even that fails.
     """
     remaining: Any = copy.deepcopy(dict(values))
     faults = [Fault(path, sentence) for path, sentence in _booleans_as_numbers(settings, remaining)]
@@ -137,7 +136,7 @@ def _faults(settings: type, values: Any, error: ValidationError, at: Path) -> li
 
 
 def _value_path(settings: type, loc: Path) -> Path:
-    """Pydantic's location without the names of a union's arms, which are no part of what the user wrote."""
+    """Pydantic's location without the names of a union's arms, which the user did not write."""
     reached = spot(loc, settings)
     if reached.field is None:
         return reached.path
@@ -172,7 +171,7 @@ def value_text(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """The value as a message shows it: the way YAML would write it, cut short."""
+    """The value as messages show it: as YAML, truncated."""
     if value is None:
         return "empty"
     text = value_text(value) if isinstance(value, bool | float) else repr(value)
@@ -180,7 +179,7 @@ def shown(value: Any) -> str:
 
 
 def _expected(value: Any, details: list[Any], reached: Spot) -> str:
-    """The end of "it must be …", with what was probably meant."""
+    """The end of "it must be …", with the likely intent."""
     options = [option for detail in details for option in _literals(detail)]
     if len(details) == 1 and not options:
         return _expectation(details[0], value)
@@ -217,7 +216,7 @@ def _expectation(detail: Any, value: Any) -> str:
     if kind in bounds:
         word, name = bounds[kind]
         bound = context[name]
-        # 50 is a percentage; who writes 2 or 1.5 means something else
+        # 50 is meant as a percentage; 2 or 1.5 is not
         percent = name in ("lt", "le") and bound == 1 and isinstance(value, int | float) and 10 <= value <= 100
         meant_share = f", did you mean {value / 100:g}?" if percent else ""
         return f"{word} {bound:g}{meant_share}" if isinstance(bound, float) else f"{word} {bound}{meant_share}"
@@ -261,7 +260,7 @@ def _value(values: Any, path: Path) -> Any:
 
 
 def _remove(values: Any, path: Path) -> None:
-    """Take what stands at `path` out of `values`; an item of a list becomes {}, so that the others keep their place."""
+    """Remove the value at `path`; an item of a list becomes {}, so that the others keep their index."""
     parent = _value(values, path[:-1]) if path else None
     if isinstance(parent, dict):
         parent.pop(path[-1], None)

@@ -1,7 +1,7 @@
 """The keywords of the public verbs as Python source, so that editors complete them and type checkers know them.
 
-`python -m pkd.recipe.keyword_source > src/pkd/recipe/keyword_types.py` writes them anew from the recipe; a test holds
-the file to it.
+`python -m pkd.recipe.keyword_source > src/pkd/recipe/keyword_types.py` regenerates them from the recipe; a test
+compares the file with it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _typed_dict(name: str, about: str, bases: Collection[str], taken: Iterable[s
     lines = [f"class {name}({', '.join(bases)}, total=False):", f'    """{about}"""']
     for keyword in taken:
         reached = spot(keywords()[keyword])
-        assert reached.field is not None  # every keyword stands for a key
+        assert reached.field is not None  # every keyword has a key
         kind = _source(hints(reached.owner)[reached.field.name], keyword)
         lines += ["", f"    {keyword}: {kind} | None", f'    """{help_of(reached.field)}"""']
     return "\n".join(lines) + "\n"
@@ -75,7 +75,7 @@ def _keywords_of(part: str) -> Iterator[str]:
 
 
 def _source(hint: Any, keyword: str) -> str:
-    """A type as source: what Python callers may give, which is more than what YAML holds."""
+    """A type as source: what Python callers may pass, which is more than YAML can hold."""
     if settings_within(hint)[0] is not None:
         return "Sequence[Mapping[str, Any]]" if settings_within(hint)[1] else "Mapping[str, Any]"
     if keyword == "unlabelled":

@@ -16,11 +16,11 @@ from pkd.recipe.suggestions import RENAMED, gone, hint_for, meant
 _LISTS_OF_NAMES = {("data", name) for name in ("text_columns", "label_columns", "label_names", "column_names")}
 
 _NAMES = {("data", "train"), ("data", "eval"), ("data", "test"), ("data", "unlabelled"), ("teacher", "model")}
-_PLAIN = (str, os.PathLike, int, float, list, tuple, Mapping)  # what the range of a key is held against, with its words
+_PLAIN = (str, os.PathLike, int, float, list, tuple, Mapping)  # the types that pydantic validates
 
 
 class PlacedKeywords(dict[str, Any]):
-    """Nested values that still know by which keyword each of them came, and which of those could not be placed."""
+    """Nested values, with the keyword of each and the faults of keywords that have no key."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class PlacedKeywords(dict[str, Any]):
 
 
 def place_keywords(given: Mapping[str, Any]) -> PlacedKeywords:
-    """Put flat keywords where they stand in a recipe; what is wrong with them is in `faults`.
+    """Nest flat keywords as in a recipe; their faults are in `faults`.
 
     A keyword is the last part of a key (`beta`), the whole of it (`"training.learning_rate"`), or a section with a
     mapping (`training={...}`). `teacher` and `train` may be text. None stands for "not given".
@@ -64,7 +64,7 @@ def _sections() -> set[str]:
 
 
 def path_of_keyword(keyword: str, value: Any = None) -> Path | None:
-    """Where a keyword stands in a recipe; None where it is none."""
+    """The path of a keyword in a recipe; None if it is unknown."""
     if keyword == "teacher" and isinstance(value, Mapping):
         return ("teacher",)
     if keyword in keywords():
@@ -104,7 +104,7 @@ def _plain(value: Any, path: Path) -> Any:
 
 
 def _put(values: dict[str, Any], path: Path, value: Any) -> bool:
-    """Set `value` at `path`, making what is missing on the way; False where something else stands there."""
+    """Set `value` at `path`, creating what is missing; False if another value is in the way."""
     here: Any = values
     for key, following in itertools.pairwise(path):
         if isinstance(here, list) and isinstance(key, int):

@@ -1,4 +1,4 @@
-"""Which keys a recipe has, and where each stands: all of it is read off the dataclasses."""
+"""Which keys a recipe has, and the path of each, read off the dataclasses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Path = tuple[Key, ...]
 
 _NO_HYPERPARAMETERS = {"name", "training", "save_steps", "logging_steps", "report_to"}
 
-PREFERRED: dict[str, Path] = {  # keywords whose name stands in two places of the recipe
+PREFERRED: dict[str, Path] = {  # keywords whose name occurs twice in the recipe
     "name": ("name",),
     "precision": ("training", "precision"),
     "training": ("training",),
@@ -38,12 +38,12 @@ def fields_of(settings: type) -> dict[str, dataclasses.Field[Any]]:
 
 
 def help_of(field: dataclasses.Field[Any]) -> str:
-    """What the field says of itself."""
+    """The help of a field."""
     return str(field.metadata.get("help", ""))
 
 
 def default_of(field: dataclasses.Field[Any]) -> Any:
-    """The field's default, made anew where it is made by a function."""
+    """The field's default; a factory is called anew."""
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
@@ -75,7 +75,7 @@ def settings_within(hint: Any) -> tuple[type | None, bool]:
 
 @dataclasses.dataclass(frozen=True)
 class Spot:
-    """A place in the tree of settings: the class that owns the last key, and that key's field where there is one."""
+    """A position in the tree of settings: the class that owns the last key, and that key's field if there is one."""
 
     owner: type
     field: dataclasses.Field[Any] | None
@@ -103,7 +103,7 @@ def spot(path: Sequence[Key], root: type = Recipe) -> Spot:
 
 
 def settings_at(path: Sequence[Key], root: type = Recipe) -> tuple[type | None, Path]:
-    """The settings class whose keys stand right below `path`, and `path`, of a list with its first item behind it."""
+    """The settings class of the keys below `path`, and `path`; for a list, the path of its first item."""
     owner, index = root, 0
     while index < len(path):
         name = path[index]
@@ -121,7 +121,7 @@ def settings_at(path: Sequence[Key], root: type = Recipe) -> tuple[type | None, 
 
 
 def _settings_in(owner: type, name: str) -> tuple[type | None, bool]:
-    """What `settings_within` finds, and what a student's `training` stands for, where only what differs is written."""
+    """As `settings_within`, and `TrainingSettings` for a student's `training`, which holds only what differs."""
     if owner is StudentSettings and name == "training":
         return TrainingSettings, False
     return settings_within(hints(owner)[name])
@@ -140,7 +140,7 @@ def leaves(root: type = Recipe, at: Path = ()) -> Iterator[tuple[Path, dataclass
 
 @functools.cache
 def keywords() -> dict[str, Path]:
-    """Flat keyword → its path; the teacher's fine-tuning and the sweep are reached by their whole path alone."""
+    """Flat keyword → its path; keys of the teacher's fine-tuning and the sweep need their whole path."""
     places: dict[str, Path] = {}
     for path, _ in leaves():
         if path[:2] != ("teacher", "finetune") and path[0] != "sweep":
@@ -166,13 +166,13 @@ def dotted(path: Sequence[Key]) -> str:
 
 
 def undotted(text: str) -> Path:
-    """The path that `students.0.alpha` stands for."""
+    """Parse a path such as `students.0.alpha`."""
     keys = text.strip().split(".")
     return tuple(int(key) if key.isdecimal() and key.isascii() and len(key) < 10 else key for key in keys)
 
 
 def key_of_today(path: Sequence[Key]) -> Path:
-    """Where a key stands now: the device, once one of each training, is one of the whole job.
+    """The current path of a key: the device, once per training, is now per job.
 
     >>> key_of_today(("students", 0, "training", "device"))
     ('device',)

@@ -1,4 +1,4 @@
-"""Overrides of a recipe's values, as `--set students.0.beta=500`, and the key that once stood elsewhere."""
+"""Overrides of a recipe's values, as `--set students.0.beta=500`, and the one key that has moved."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pkd.recipe.suggestions import hint_for
 
 
 def override(values: dict[str, Any], key: str, value: Any) -> list[Fault]:
-    """Set `key`, as students.0.beta, in `values`; what hinders it comes back."""
+    """Set `key`, as students.0.beta, in `values`; return the faults."""
     path = key_of_today(undotted(key))
     reached = spot(path)
     if reached.field is None:
@@ -36,14 +36,14 @@ def override(values: dict[str, Any], key: str, value: Any) -> list[Fault]:
 
 
 def lift_device(values: dict[str, Any], *, wins: bool = False) -> tuple[list[Fault], Path | None]:
-    """Make `device` of a `training.device`, which recipes may still have, of the teacher's or a student's training too.
+    """Move `training.device`, also that of the teacher or a student, which recipes may still have, to `device`.
 
     Args:
         values: of a recipe, not yet checked.
-        wins: over a `device` that is there already, as what a later override gives.
+        wins: replace a `device` that is already set, as a later override does.
 
     Returns:
-        What is wrong, and where the device stood.
+        The faults, and the path where the device was.
     """
     students = values.get("students")
     named = enumerate(students if isinstance(students, list) else ())

@@ -1,4 +1,4 @@
-"""Names of files and folders as they are given: `~` is the home folder, and an output is a folder on this machine."""
+"""Paths as the user gives them: `~` is expanded, and an output must be a folder on this machine."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import TypeAlias, overload
 from pkd.errors import RecipeError
 from pkd.recipe.spelling import named
 
-AnyPath: TypeAlias = str | os.PathLike[str]  # a file, a folder or, where a model or examples are named, a hub name
+AnyPath: TypeAlias = str | os.PathLike[str]  # a file or folder; for models and examples also a hub name
 AnyPaths: TypeAlias = AnyPath | Sequence[AnyPath]
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of one slash too, which is what `Path` leaves; a drive has one letter
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # one slash suffices, as `Path` keeps only one; a drive has one letter
 
 
 @overload
@@ -22,16 +22,16 @@ def path_text(given: AnyPath, key: str) -> str: ...
 @overload
 def path_text(given: AnyPath | None, key: str) -> str | None: ...
 def path_text(given: AnyPath | None, key: str) -> str | None:
-    """A path or hub name as text, with `~` written out; None stays None.
+    """A path or hub name as text, with `~` expanded; None stays None.
 
-    Every public function reads each of its paths by this or by `path_texts` and `output_folder`, first of all.
+    Every public function first passes each of its paths through this, `path_texts` or `output_folder`.
 
     Args:
         given: as the caller gave it.
-        key: what the parameter is called.
+        key: the parameter's name.
 
     Raises:
-        RecipeError: if it is no path.
+        RecipeError: if it is not a path.
     """
     return None if given is None else path_texts([given], key)[0]
 
@@ -49,7 +49,7 @@ def path_texts(given: AnyPaths, key: str) -> list[str]:
 
 
 def is_url(name: str) -> bool:
-    """Whether `name` is an address and no path.
+    """Whether `name` is a URL and not a path.
 
     >>> is_url("s3://bucket/x"), is_url("C:/data"), is_url("owner/name:train")
     (True, False, False)
@@ -58,7 +58,7 @@ def is_url(name: str) -> bool:
 
 
 def local_path(name: AnyPath) -> Path:
-    """The path of a name; that of an unknown user (`~nobody/x`) stays as it is."""
+    """The path of a name, `~` expanded unless the user is unknown (`~nobody/x`)."""
     try:
         return Path(name).expanduser()
     except RuntimeError:
@@ -66,7 +66,7 @@ def local_path(name: AnyPath) -> Path:
 
 
 def output_fault(name: AnyPath | None) -> str | None:
-    """What is wrong with a name for an output, to go on after the name of its key; None for nothing."""
+    """The fault of an output's name, to follow the name of its key; None if valid."""
     if name is None or not str(name):
         return "is empty; name a folder"
     if is_url(str(name)):
@@ -77,10 +77,10 @@ def output_fault(name: AnyPath | None) -> str | None:
 
 
 def output_folder(name: AnyPath, key: str = "output") -> Path:
-    """The folder that an output is written to; one that is named without a name of its own, as `.`, by its whole path.
+    """The folder of an output; `.` and the like become absolute.
 
     Raises:
-        RecipeError: if it cannot be one; `key` is what it is called there.
+        RecipeError: if it cannot be one; the message calls it `key`.
     """
     if not isinstance(name, str | os.PathLike):
         raise RecipeError(f"{named(key)} is {name!r}; it must be the name of a folder.")

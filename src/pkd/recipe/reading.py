@@ -30,7 +30,7 @@ _REQUIRED = ("teacher.model", "data.train")
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read: the recipe, None where not even defaults make one, and everything that is wrong with it."""
+    """The recipe, None if not even defaults make one, and all its faults."""
 
     recipe: Recipe | None
     faults: list[Fault]
@@ -60,9 +60,9 @@ def read_recipe(path: AnyPath, set: str | Sequence[str] = (), *, required: Seque
 def recipe_of(
     recipe: Recipe | AnyPath, set: str | Sequence[str] = (), *, device: str | None = None
 ) -> Iterator[Recipe]:
-    """Give a recipe, which is read if it is a file; messages inside the block name its keys with their lines.
+    """Yield a recipe, read if it is a file; messages inside the block name its keys with their lines.
 
-    `device` is what a command's flag says, which wins over the file as `set` does.
+    `device` is a command's flag, which overrides the file as `set` does.
 
     Raises:
         RecipeError: with every fault, each with its line and key.
@@ -84,10 +84,10 @@ def read_file(
 ) -> Reading:
     """Read a recipe file and fill in its effort.
 
-    `flags` are keys that came as flags of a command, which win over the file as `set` does.
+    `flags` are keys given as flags of a command, which override the file as `set` does.
 
     Raises:
-        RecipeError: if it is no YAML, or no mapping of keys.
+        RecipeError: if it is not YAML, or not a mapping of keys.
     """
     path = path_text(path, "recipe")
     values, lines = parse_yaml(recipe_text(FilePath(path)), str(path))
@@ -108,7 +108,7 @@ def recipe_from(
 ) -> Recipe:
     """Make a recipe of nested values; `where` names their origin in messages.
 
-    `required` are the keys that must not stay empty: a job that needs no teacher leaves it out.
+    `required` are the keys that must not be empty: a job that needs no teacher leaves it out.
 
     Raises:
         RecipeError: with every fault. Where the values come from `place_keywords`, it names the keywords, and on the
@@ -125,7 +125,7 @@ def read_values(
     required: Sequence[str] = _REQUIRED,
     spends: bool = False,
 ) -> Reading:
-    """Read nested values, as `recipe_from` does, and raise nothing yet; `spends`: fill in the effort too."""
+    """Read nested values, as `recipe_from` does, without raising; `spends`: also fill in the effort."""
     spelling: AsFlags | AsKeywords | AsValues
     if isinstance(outer := current_spelling(), AsFlags):
         spelling = outer
@@ -192,13 +192,13 @@ def _read(
 
 
 def _related(one: Path, other: Path) -> bool:
-    """Whether one path leads to, or through, the other: what is broken there was said already."""
+    """Whether one path contains the other: its fault was already reported."""
     shorter = min(len(one), len(other))
     return one[:shorter] == other[:shorter]
 
 
 def _local_names(recipe: Recipe) -> list[Fault]:
-    """Write out what `~` stands for where a model or the output is named; a hub name stays as it is."""
+    """Expand `~` in the paths of models and the output; a hub name stays as it is."""
     if recipe.teacher.model:
         recipe.teacher.model = path_text(recipe.teacher.model, "teacher.model")
     for student in recipe.students:
@@ -213,7 +213,7 @@ def _local_names(recipe: Recipe) -> list[Fault]:
 
 
 def _student_training(recipe: Recipe) -> list[Fault]:
-    """Check what a student's `training` overrides by the same ranges, and keep the values as they were read."""
+    """Check a student's `training` overrides by the same ranges, and keep the values as they were read."""
     faults = []
     for index, student in enumerate(recipe.students):
         at: Path = ("students", index, "training")

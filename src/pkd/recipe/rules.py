@@ -1,4 +1,4 @@
-"""What a whole recipe must fulfil beyond the range of each value; what needs the teacher is looked at elsewhere."""
+"""Rules across a recipe's keys, beyond the range of each value; those that need the teacher are checked elsewhere."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def _separator_faults(data: DataSettings) -> Iterator[Fault]:
 
 
 def _separator_fault(given: str, wanted: str) -> str:
-    # YAML takes a lone | for the beginning of a text that is empty
+    # YAML reads a lone | as the start of an empty block text
     quoted = "; in YAML it stands in quotes" if not given else ""
     return f"is {shown(given)}; it must be {wanted}, as ';', '|', or \\t for a tab{quoted}"
 
 
 def _class_name_faults(names: list[str], path: Path) -> Iterator[Fault]:
-    """Two classes of one name would be learned as one, and told as one."""
+    """Two classes of one name would be learned and reported as one."""
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         yield Fault(path, f"is {shown(names)}; {shown(twice[0])} stands there twice, but names tell classes apart")
@@ -161,7 +161,7 @@ def _increasing(layers: list[int]) -> bool:
 
 
 def _name_faults(students: list[StudentSettings]) -> Iterator[Fault]:
-    """Names become folders, also on file systems that do not tell cases apart."""
+    """Names become folders, also on case-insensitive file systems."""
     seen: dict[str, int] = {}
     for index, student in enumerate(students):
         path: Path = ("students", index, "name")

@@ -64,12 +64,12 @@ class Recipe:
 
     @property
     def all_seeds(self) -> list[int]:
-        """The seeds, one a repetition."""
+        """The seeds, one per repetition."""
         return list(range(self.seed, self.seed + self.seeds))
 
 
 def named_after(recipe: Recipe, file: Path) -> Recipe:
-    """The recipe, called after its file where it names neither itself nor its folder; recipe.yaml is no name."""
+    """Name the recipe after its file if it has neither name nor folder; recipe.yaml is not a name."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-._")
     if recipe.name is not None or recipe.output is not None or stem in ("", "recipe"):
         return recipe
@@ -77,14 +77,14 @@ def named_after(recipe: Recipe, file: Path) -> Recipe:
 
 
 def method_label(student: StudentSettings) -> str:
-    """What the student's method is called in tables: pkd-skip, pkd-last, pkd-map, kd or ft."""
+    """The student's method in tables: pkd-skip, pkd-last, pkd-map, kd or ft."""
     if student.method != "pkd":
         return student.method
     return f"pkd-{student.layer_map}" if isinstance(student.layer_map, str) else "pkd-map"
 
 
 def start_label(student: StudentSettings) -> str:
-    """What the student's start is called in tables: spread, first, 1.3.5 or pretrained."""
+    """The student's start in tables: spread, first, 1.3.5 or pretrained."""
     if student.pretrained:
         return "pretrained"
     if isinstance(student.start, str):
@@ -93,9 +93,9 @@ def start_label(student: StudentSettings) -> str:
 
 
 def loss_of(student: StudentSettings) -> LossSettings:
-    """The loss that the student's method leaves of its settings: kd has no patience, ft no teacher.
+    """The student's loss settings as its method uses them: kd has no patience, ft no teacher.
 
-    A student that says nothing of its patience gets the share that is the default.
+    A student with neither patience nor β gets the default share.
     """
     values = {field.name: getattr(student, field.name) for field in dataclasses.fields(LossSettings)}
     values["patience"] = student.patience_share

@@ -14,17 +14,17 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 STRICT = ConfigDict(extra="forbid")
 
-# far above what anybody wants; beyond it the libraries below overflow, some of them after hours
+# far above any useful value; beyond it libraries overflow, some of them after hours
 _MOST = 10**9
 
-TABS = ("\\t", "tab")  # how a tab is written where none can be typed
+TABS = ("\\t", "tab")  # a tab, where it cannot be typed
 Separator = Annotated[str, AfterValidator(lambda text: "\t" if text in TABS else text)]
 PositiveFloat = Annotated[float, Field(gt=0, le=_MOST, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, le=_MOST, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0, le=_MOST)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
-# transformers' names of what a head answers; it has none for a choice among several texts
+# transformers' names of a head's output; it has none for multiple choice
 ProblemType = Literal[
     "single_label_classification",
     "multi_label_classification",
@@ -33,15 +33,15 @@ ProblemType = Literal[
     "multiple_choice",
 ]
 Comparison = Literal["length", "none", "units"]
-PATIENCE = 0.1  # the share of the gradient that patience has where nobody says how much; docs/guide.md says why
+PATIENCE = 0.1  # patience's default share of the gradient; docs/guide.md explains why
 Effort = Literal["quick", "normal", "best"]
 Metric = Literal["accuracy", "f1", "macro_f1", "micro_f1", "mcc", "pearson", "spearman"]
 
 
 def setting(default: Any, help: str, *, common: bool = False, verbatim: bool = False) -> Any:
-    """A field with its help; `common` ones are command-line flags of their own, all are reached by `--set`.
+    """A field with its help; `common` ones have a command-line flag of their own, all can be given by `--set`.
 
-    What `--set` gives a `verbatim` one is text as it stands, and no YAML, in which | or # alone is nothing.
+    `--set` takes the value of a `verbatim` one as plain text, not YAML, in which | or # alone would be empty.
     """
     return _field(default, help=help, common=common, verbatim=verbatim)
 
@@ -54,7 +54,7 @@ def _field(default: Any, **metadata: Any) -> Any:
 
 
 def comparison(given: Comparison | bool) -> Comparison:
-    """The name of a way to compare states; `true` and `false` were the first two.
+    """The name of a way to compare states; `true` and `false` are older spellings of two.
 
     >>> comparison(True), comparison(False), comparison("units")
     ('length', 'none', 'units')
@@ -90,14 +90,14 @@ class LossSettings:
 
     @property
     def patience_share(self) -> float | None:
-        """The share of the gradient that sets β; None where β is a number."""
+        """The share of the gradient that sets β; None if β is a number."""
         if self.beta is not None:
             return None
         return PATIENCE if self.patience is None else self.patience
 
     @property
     def has_patience(self) -> bool:
-        """Whether L_PT reaches the loss."""
+        """Whether L_PT contributes to the loss."""
         return (self.beta or self.patience_share or 0.0) > 0
 
 
@@ -142,7 +142,7 @@ class TrainingSettings:
 
 @dataclass(kw_only=True)
 class DataSettings:
-    """Where the examples are and how their columns are called."""
+    """The files of the examples and the names of their columns."""
 
     __pydantic_config__ = STRICT
 

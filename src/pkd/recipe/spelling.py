@@ -1,7 +1,7 @@
-"""How the user spells a key: by its flag on the command line, with its line in a recipe file, as a keyword in Python.
+"""How the user spells a key: a flag on the command line, a line of a recipe file, a keyword in Python.
 
-A message never writes down how a key is given, for the same job has three doors. It asks `named` for the key, and
-`set_to` for the words that give it a value; each door says with `spelled_as` how keys are spelled there.
+The same job can be called in all three ways, so a message never writes a key itself: `named` returns the key's name,
+`set_to` how to give it a value. Each of the three sets its spelling with `spelled_as`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ Path = tuple[str | int, ...]  # of a key
 
 
 class Spelling(Protocol):
-    """How keys are spelled at one door; a job's own parameter, as max_drop, is a key of one part."""
+    """How keys are spelled by one of the three; a job's own parameter, such as max_drop, is a key of one part."""
 
     def name(self, path: Path) -> str:
         """The key in the middle of a sentence."""
 
     def place(self, path: Path) -> tuple[int, str]:
-        """Where it stands, for the order of faults, and the key at the start of a line."""
+        """Its line, for the order of faults, and the key as the start of a message."""
 
     def setting(self, path: Path, value: Any) -> str:
         """The words that give the key a value; Ellipsis leaves the value open."""
@@ -73,7 +73,7 @@ class AsFlags:
     given: Mapping[Path, str] = field(default_factory=dict)
 
     def name(self, path: Path) -> str:
-        """The flag; what lies within its value goes without saying."""
+        """The flag, without the path within its value."""
         if given := _longest(self.given, path):
             return given
         return self._flag(path) or f"--set {_dotted(path)}"
@@ -92,7 +92,7 @@ class AsFlags:
         return f"--set {_dotted(path)}={shlex.quote(_yaml(value))}"
 
     def offers(self, path: Path) -> bool:
-        """What has a flag, and all of a recipe; `--set` takes keys that a command of flags does not look at."""
+        """Keys with a flag, and all of a recipe; `--set` also accepts keys that a command of flags does not use."""
         return ("recipe",) in self.flags or self._flag(path) is not None
 
     def _flag(self, path: Path) -> str | None:
@@ -107,8 +107,8 @@ class AsLines:
         file: its name.
         lines: key → line.
         given: key → how it was given beside the file, by a flag or `--set`.
-        moved: key → where it stands, for keys that once stood elsewhere.
-        around: how what is no key of a recipe is spelled, as the job's own parameters.
+        moved: key → where it was written, for keys that have moved since.
+        around: the spelling of names that are not recipe keys, such as the job's own parameters.
     """
 
     file: str
@@ -128,7 +128,7 @@ class AsLines:
         return _dotted(path) + where
 
     def place(self, path: Path) -> tuple[int, str]:
-        """As `recipe.yaml:4: students.0.beta`, by line; that of what it belongs to where it has none of its own."""
+        """As `recipe.yaml:4: students.0.beta`, by line; without a line of its own, its parent's."""
         if given := _longest(self.given, path):
             return -1, given
         path = self.moved.get(path, path)
@@ -148,7 +148,7 @@ class AsLines:
 
 @dataclass(frozen=True)
 class AsValues:
-    """Of nested values: the whole key behind the name of their origin, or as it was given beside them."""
+    """For nested values: the whole key after the name of their origin, or as it was given beside them."""
 
     where: str
     given: Mapping[Path, str] = field(default_factory=dict)
@@ -177,7 +177,7 @@ _student: ContextVar[int] = ContextVar("student", default=0)
 
 @contextlib.contextmanager
 def spelled_as(spelling: Spelling) -> Iterator[None]:
-    """Let messages inside the block name keys so."""
+    """Use this spelling for messages inside the block."""
     before = _current.set(spelling)
     try:
         yield
@@ -186,13 +186,13 @@ def spelled_as(spelling: Spelling) -> Iterator[None]:
 
 
 def current_spelling() -> Spelling:
-    """How keys are spelled here and now."""
+    """The spelling in use."""
     return _current.get()
 
 
 @contextlib.contextmanager
 def about_student(index: int) -> Iterator[None]:
-    """Let keys of a student that are named by their last part alone be those of this one."""
+    """Inside the block, a student's key given by its last part belongs to this student."""
     before = _student.set(index)
     try:
         yield
@@ -210,7 +210,7 @@ def named(key: str) -> str:
 
 
 def set_to(key: str, value: Any = ...) -> str:
-    """How the user gives a key a value; without one, the key alone with room for it.
+    """How the user gives a key a value; without a value, how the key is written.
 
     >>> set_to("data.sep", ";"), set_to("data.encoding")
     ("sep=';'", 'encoding')
@@ -219,7 +219,7 @@ def set_to(key: str, value: Any = ...) -> str:
 
 
 def offers(key: str) -> bool:
-    """Whether the user can give a key here: advice that cannot be followed is none."""
+    """Whether the user can give a key here, so that advice can be followed."""
     return _current.get().offers(_path_of(key))
 
 
@@ -255,7 +255,7 @@ def _keyword_of(path: Path) -> str:
 
 
 def _naming() -> ModuleType | None:
-    """The names of all keys; None in a container that serves without pydantic, which has no recipes."""
+    """The module of key names; None in a container that serves without pydantic, which has no recipes."""
     try:
         from pkd.recipe import naming
     except ImportError:

@@ -1,7 +1,7 @@
-"""What somebody meant who wrote a key that is not known: another tool's name, a slip, or the right key elsewhere.
+"""Suggestions for an unknown key: another tool's name, a typo, or the right key at another path.
 
-A key is looked for where it was written first, then further and further out: who writes `students.1.learning_rate`
-means what that student trains differently, not what all of them do.
+A key is first searched where it was written, then further out: `students.1.learning_rate` means that student's
+training, not all of them.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ _SWEPT: Path = ("sweep", "keys")
 
 
 def gone(name: str) -> str | None:
-    """What to do about a key of another tool that there is none of here, or no more; None where that is not known."""
+    """Advice for a key of another tool, or a removed one; None if the key is not known as such."""
 
     def spelled(match: re.Match[str]) -> str:
         key, _, value = match[1].partition("=")
@@ -107,7 +107,7 @@ def meant(name: str, known: Sequence[str], *, cutoff: float = 0.7) -> str | None
 
 
 def hint_for(path: Sequence[Key], root: type = Recipe) -> str:
-    """What to do about the unknown key that `path` ends in; all before it is known.
+    """Advice for the unknown key at the end of `path`, whose other parts are known.
 
     >>> hint_for(("students", 1, "learning_rate"))
     'did you mean students.1.training.learning_rate?'
@@ -134,12 +134,12 @@ def hint_for(path: Sequence[Key], root: type = Recipe) -> str:
 
 
 def _elsewhere(place: Path) -> str:
-    """Where a key stands that was written, or meant, in another place."""
+    """The whole path of a key that was written elsewhere."""
     return f"did you mean {dotted(place)}?" if len(place) > 1 else f"{place[0]} stands at the recipe's top level"
 
 
 def _places(at: Path, root: type) -> dict[str, Path]:
-    """Every key by its name: of those that are called alike the one nearest to `at`."""
+    """Every key by its name; of several with one name, the nearest to `at`."""
     found: dict[str, Path] = {}
     for depth in range(len(at), len(at) - 1 if at == _SWEPT else -1, -1):  # nothing else can be swept
         if depth == 0 and root is Recipe:

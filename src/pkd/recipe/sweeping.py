@@ -1,6 +1,6 @@
 """A recipe's sweep → its points: every combination of the lists, each with values drawn from the ranges.
 
-The points follow from the recipe and its seed alone, so that a sweep which was killed finds the same points again.
+The points depend on the recipe and its seed alone, so that a killed sweep finds the same points again.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def recipe_at(recipe: Recipe, point: Mapping[str, Any]) -> Recipe:
     """The recipe with a point's values in it, and no sweep."""
     changed, faults = _with_values(recipe, point)
     assert changed is not None
-    assert not faults  # the sweep's values were looked at when the recipe was read
+    assert not faults  # the sweep's values were checked when the recipe was read
     return changed
 
 
@@ -144,7 +144,7 @@ def _value_faults(recipe: Recipe, at: Path, key: Path, values: Any) -> Iterator[
 
 
 def _as_read(value: Any) -> str:
-    """A value as the recipe has it: 2 and 2.0 are one, true and 1 are not."""
+    """A value as text: 2 and 2.0 are equal, true and 1 are not."""
     return str(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
@@ -200,7 +200,7 @@ def short_name(key: str) -> str:
 
 
 def _with_values(recipe: Recipe, point: Mapping[str, Any]) -> tuple[Recipe | None, list[Fault]]:
-    """The recipe at a point, checked by the same ranges and rules as one that was written so."""
+    """The recipe at a point, checked by the same ranges and rules as a written one."""
     values = recipe_values(dataclasses.replace(recipe, sweep=None))
     faults: list[Fault] = []
     for key, value in point.items():
@@ -232,4 +232,4 @@ def _draw(chooser: random.Random, bounds: SweepRange, *, whole: bool) -> float |
     else:
         drawn = chooser.uniform(bounds.low, bounds.high)
     drawn = min(max(drawn, bounds.low), bounds.high)
-    return round(drawn) if whole else float(f"{drawn:.4g}")  # four digits: what a table shows is what was trained
+    return round(drawn) if whole else float(f"{drawn:.4g}")  # four digits: tables show exactly what was trained

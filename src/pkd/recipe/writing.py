@@ -1,4 +1,4 @@
-"""A recipe → YAML: as it ran, with all defaults written out, and as a page to fill in, with every key explained."""
+"""A recipe → YAML: as it ran, with all defaults, or as a template with every key explained."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def recipe_values(recipe: Recipe) -> dict[str, Any]:
 
 
 def without_places(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's values but for where things lie: what lies there counts, by its fingerprint, and may be moved."""
+    """A recipe's values without its paths: files count by their fingerprints, and may be moved."""
     students = [{**student, "pretrained": None} for student in values["students"]]
     return {
         **{name: value for name, value in values.items() if name not in ("output", "name")},
@@ -50,10 +50,10 @@ def write_recipe(recipe: Recipe, path: str | Path) -> None:
 
 
 def commented_recipe(effort: str | None = None) -> str:
-    """Give a whole recipe as YAML: every key with its value and its help, the two that have none as placeholders.
+    """A whole recipe as YAML: every key with its value and its help, the two without a default as placeholders.
 
     Args:
-        effort: whose values are written; by default that of a recipe which names none.
+        effort: whose values are written; by default a recipe's default effort.
     """
     effort = effort or DEFAULT
     lines = [
@@ -82,7 +82,7 @@ def _commented(settings: type, given: Any, indent: str, bullet: str = "") -> lis
             if not indent and lines and lines[-1].startswith(" "):
                 lines.append("")
             lines += _entry(f"{lead}{field.name}:", _PLACEHOLDERS.get(field.name, default), help_of(field))
-            if inner is not None and inner is not TrainingSettings:  # whose keys stand under `training` already
+            if inner is not None and inner is not TrainingSettings:  # whose keys are under `training` already
                 lines += [f"{indent}# {line}" for line in _commented(inner, {}, indent="  ")]
             continue
         if not indent:

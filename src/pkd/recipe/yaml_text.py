@@ -1,4 +1,4 @@
-"""YAML text → plain values and the line of each: keys given twice, tabs and endless aliases are refused in words."""
+"""YAML text → plain values and the line of each; duplicate keys, tabs and endless aliases are refused."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _PLAIN_SCALAR = re.compile(r"[^,\[\]{}#]+")
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """Split "key=value"; the value is read as YAML, or taken as it stands where the key's setting is `verbatim`.
+    """Split "key=value"; the value is read as YAML, or as plain text if the key's setting is `verbatim`.
 
     Raises:
-        RecipeError: if there is no `=`, or the value is no YAML.
+        RecipeError: if there is no `=`, or the value is not YAML.
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
@@ -39,7 +39,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 
 def _verbatim(value: str) -> str | None:
-    """Text as it stands, but for quotes or spaces around it; `null` asks for the default, as in YAML."""
+    """The text without surrounding quotes or spaces; `null` means the default, as in YAML."""
     if value == "null":
         return None
     if len(value) > 1 and value.strip():
@@ -50,7 +50,7 @@ def _verbatim(value: str) -> str | None:
 def parse_yaml(text: str, where: str, at: Path = ()) -> tuple[Any, dict[Path, int]]:
     """Read YAML: its plain values, and the line of each path.
 
-    In a list of names, as `[2.1, 2.10]`, numbers stay as they are written.
+    In a list of names, such as `[2.1, 2.10]`, numbers keep their spelling.
 
     Args:
         text: the YAML.
@@ -58,7 +58,7 @@ def parse_yaml(text: str, where: str, at: Path = ()) -> tuple[Any, dict[Path, in
         at: the key whose value it is; () for a whole recipe.
 
     Raises:
-        RecipeError: if it is no YAML, gives a key twice, or holds itself.
+        RecipeError: if it is not YAML, has a key twice, or contains itself.
     """
     try:
         loaded = YAML().load(io.StringIO(text))
@@ -95,7 +95,7 @@ def recipe_text(path: FilePath) -> str:
     """Read the text of a recipe file.
 
     Raises:
-        RecipeError: if there is none, with near names, or it is no text.
+        RecipeError: if there is none, with similar names, or it is not text.
     """
     try:
         if path.is_dir():
@@ -124,10 +124,10 @@ def _near_names(path: FilePath) -> str:
 
 
 def plain_copy(value: Any, where: str, lines: dict[Path, int] | None = None) -> Any:
-    """Copy what ruamel or a caller gave into plain dicts, lists and scalars; fills in the `lines` that ruamel knows.
+    """Copy values of ruamel or a caller into plain dicts, lists and scalars; fill `lines` with ruamel's line numbers.
 
     Raises:
-        RecipeError: if it holds itself, or more than any recipe does.
+        RecipeError: if it contains itself, or more than any recipe does.
     """
     count = 0
 
@@ -149,9 +149,9 @@ def plain_copy(value: Any, where: str, lines: dict[Path, int] | None = None) -> 
 
 
 def _keep_spelling(container: Any, at: Path, lines: Sequence[str], seen: set[int]) -> None:
-    """Put the text of numbers, true and false back into lists of names, for which 2.10 is not 2.1."""
+    """Restore the text of numbers, true and false in lists of names, where 2.10 is not 2.1."""
     if id(container) in seen or len(at) > _DEEPEST or not hasattr(container, "lc"):
-        return  # each once, for aliases of aliases are endless
+        return  # each once: aliases of aliases are endless
     seen.add(id(container))
     if isinstance(container, Mapping):
         for key, item in container.items():
@@ -176,7 +176,7 @@ def _note_lines(container: Any, at: Path, lines: dict[Path, int] | None) -> None
 
 
 def _plain_scalar(value: Any) -> Any:
-    """Python's own type of ruamel's scalar; whatever a recipe cannot hold becomes its text."""
+    """Python's own type of ruamel's scalar; anything else becomes text."""
     if value is None or isinstance(value, bool):
         return value
     for kind in (int, float, str):
