@@ -103,7 +103,7 @@ def test_what_is_text_and_names_a_file_is_typed_as_a_path() -> None:
     untyped = {names for names, kinds in text_parameters().items() if os.PathLike not in kinds}
     assert {f"{name}({parameter})" for name, parameter in untyped if parameter not in NO_PATHS} == set()
     assert {name for name, _ in PATHS} >= {
-        "evaluate", "annotate", "load_teacher", "Classifier.load", "distill", "finetune", "run", "sweep", "check", "export",
+        "evaluate", "annotate", "augment", "load_teacher", "Classifier.load", "distill", "finetune", "run", "sweep", "check", "export",
         "serve", "speed", "predict", "push", "submit", "verify", "report", "paper", "demo", "load_data", "read_recipe",
     }  # fmt: skip
 
@@ -119,6 +119,7 @@ def others(workspace: Path, home: Path, name: str, parameter: str) -> dict[str, 
     """What a function needs besides the parameter that is looked at, all of it usable."""
     teacher, train = workspace / "teacher", workspace / "train.csv"
     given: dict[str, dict[str, Any]] = {
+        "augment": {"train": train, "output": home / "out.csv", "max_length": 32},
         "annotate": {"train": train, "teacher": teacher, "output": home / "out", "max_length": 32},
         "Classifier.load": {},
         "demo": {},
@@ -206,6 +207,9 @@ def test_paths_become_text_one_by_one() -> None:
 
 
 COMMANDS = {
+    "augment --eval": "augment --train=TRAIN --eval=~/missing.csv --output=OUT.csv",
+    "augment --output": "augment --train=TRAIN --output=~/missing/more.csv",
+    "augment --train": "augment --train=~/missing.csv --output=OUT.csv",
     "annotate --teacher": "annotate --teacher=~/missing --train=TRAIN --output=OUT",
     "annotate --train": "annotate --teacher=TEACHER --train=~/missing.csv --output=OUT --max-length=32",
     "check": "check ~/missing.yaml",

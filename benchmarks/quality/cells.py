@@ -20,8 +20,8 @@ import torch
 from scipy.special import log_softmax, logsumexp
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
-from benchmarks.quality.augment import augment
 from benchmarks.quality.tasks import Row, read_split, texts_of
+from pkd.data.augmentation import augmented_splits
 from pkd.data.batching import Collator, TokenRows, is_labelled
 from pkd.data.examples import with_unlabelled
 from pkd.data.outputs import Outputs
@@ -35,6 +35,7 @@ from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
 from pkd.encoder.inference import answer_rows
 from pkd.encoder.load import LoadedClassifier, load_pretrained, load_teacher, without_bars
 from pkd.recipe.settings import LossSettings
+from pkd.tasks import SINGLE_LABEL
 from pkd.training.hardware import autocast_dtype, describe_hardware, resolve_device
 from pkd.training.trainer import RowMeanTrainer
 
@@ -45,6 +46,8 @@ EVALUATIONS = 10  # of the development rows, evenly spaced over a training
 _EMA_HORIZON = 0.1  # of the steps
 _SHARE_BATCHES = 16
 _GREEDY_ROWS = 500
+_AUGMENT_SEED = 42
+_HELD_OUT = {"eval": "dev", "test": "test"}  # splits whose texts are never made, by the package's and the study's names
 
 Line = dict[str, Any]
 
@@ -155,24 +158,19 @@ def annotate(study: Study, teacher: Teacher, variants: int, *, everything: bool)
     """Let a teacher answer the training rows and, of the first one, `variants` augmented rows each and other text."""
     splits, names = study.splits(teacher.task)
     loaded = _on(study, load_teacher(str(study.teacher_folder(teacher))))
-    parts: dict[str, Sequence[Row]] = {"train": splits["train"]}
+    tables = {"train": _dataset(splits["train"], names)}
     if everything:
         held_out = {texts_of(row) for split in ("dev", "test") for row in splits[split]}
-        made = [texts_of(row) for row in splits["train"]]
-        seen = set(made) | held_out
-        for variant in range(1, variants + 1):
-            new = [texts for texts in augment(made, variant) if texts not in seen]
-            seen |= set(new)
-            parts[f"augmented-{variant}"] = [_as_row(texts) for texts in new]
+        made_from = {"train": tables["train"], **{f: _dataset(splits[s], names) for f, s in _HELD_OUT.items()}}
+        tables |= dict(augmented_splits(made_from, variants, _AUGMENT_SEED))
         if (study.data / teacher.task / "unlabelled.jsonl").is_file():
             other = read_split(study.data, teacher.task, "unlabelled")
-            parts["unlabelled"] = [row for row in other if texts_of(row) not in held_out]
+            tables["unlabelled"] = _dataset([row for row in other if texts_of(row) not in held_out], names)
     layers = range(1, loaded.model.config.num_hidden_layers) if everything else ()
     began, counts = time.monotonic(), {}
-    for part, rows in parts.items():
+    for part, table in tables.items():
         folder = study.answers_folder(teacher.task, teacher.seed, part)
         folder.mkdir(parents=True, exist_ok=True)
-        table = _dataset(rows, names)
         counts[part] = len(table)
         annotate_rows(
             table, loaded.model, loaded.tokenizer, folder, teacher_layers=list(layers), max_length=MAX_LENGTH,
@@ -396,7 +394,7 @@ def _gradient_norms(
     model.eval()
     for batch in batches:
         moved = {name: column.to(model.device) for name, column in batch.items()}
-        values = term_rows(model, moved, terms, settings, layer_map, "single_label_classification")
+        values = term_rows(model, moved, terms, settings, layer_map, SINGLE_LABEL)
         labelled = is_labelled(moved["labels"]) if unlabelled else None
         for term in terms:
             part = weighted(term, values[term.name], settings, labelled).mean()
@@ -446,10 +444,6 @@ def _training_rows(study: Study, student: Student, teachers: Sequence[Teacher]) 
 
 
 # Rows ---------------------------------------------------------------------------------------------------------------
-
-
-def _as_row(texts: Sequence[str]) -> Row:
-    return {"text": texts[0]} if len(texts) == 1 else {"sentence1": texts[0], "sentence2": texts[1]}
 
 
 def _dataset(rows: Sequence[Row], names: tuple[str, ...]) -> datasets.Dataset:

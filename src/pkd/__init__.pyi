@@ -16,6 +16,7 @@ from .errors import ResourceError as ResourceError
 from .errors import Stopped as Stopped
 from .errors import TeacherError as TeacherError
 from .jobs.annotate import annotate as annotate
+from .jobs.augment import augment as augment
 from .jobs.check import check as check
 from .jobs.demo import demo as demo
 from .jobs.distill import distill as distill

@@ -19,7 +19,7 @@ from pkd.recipe.reading import read_recipe
 from pkd.recipe.settings import ProblemType
 
 COMMANDS = ["run", "demo", "recipe", "finetune", "annotate", "distill", "evaluate", "report", "predict", "check"]
-COMMANDS += ["speed", "paper", "sweep", "verify", "submit", "export", "serve", "push"]
+COMMANDS += ["augment", "speed", "paper", "sweep", "verify", "submit", "export", "serve", "push"]
 
 
 def pkd(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -44,7 +44,7 @@ def test_the_help_of_each_command_is_one_screen_that_ends_with_an_example(comman
     done = pkd(command, "--help")
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stderr
-    assert len(lines) <= 52
+    assert len(lines) <= 53
     assert max(map(len, lines)) <= 100
     assert lines[0].startswith(f"Usage: pkd {command}")
     last = [line for line in lines if line.strip()][-1]

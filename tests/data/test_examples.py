@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import datasets
 import pytest
 
 import pkd
+from pkd.data.examples import repeated
 
 
 @pytest.mark.parametrize(
@@ -46,3 +48,12 @@ def test_unlabelled_text_alone_is_the_split_of_its_name(tmp_path: Path) -> None:
     (tmp_path / "asked.jsonl").write_text('{"question": "who _ ?", "choices": ["he", "she"]}\n')
     asked = pkd.load_data(unlabelled=tmp_path / "asked.jsonl", problem_type="multiple_choice")["unlabelled"]
     assert asked.column_names == ["text_a", "choice_0", "choice_1"]
+
+
+@pytest.mark.parametrize("count", [7, 10, 23])
+def test_repeated_rows_come_equally_often_and_the_seed_says_which_come_once_more(count: int) -> None:
+    rows = datasets.Dataset.from_dict({"text": [str(number) for number in range(10)]})
+    times = Counter(repeated(rows, count, seed=1)["text"])
+    assert times.total() == count
+    assert set(times.values()) <= {count // 10, -(-count // 10)}
+    assert Counter(repeated(rows, 23, seed=1)["text"]) != Counter(repeated(rows, 23, seed=2)["text"])

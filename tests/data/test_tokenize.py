@@ -33,6 +33,32 @@ def test_pairs_keep_apart_what_is_first_and_second(tokenizer: PreTrainedTokenize
     assert tokenizer.decode(row["input_ids"]) == "[CLS] a film [SEP] the plot was [SEP]"
 
 
+@pytest.mark.parametrize(
+    ("mask_token", "read"),
+    [("[MASK]", "[CLS] a [MASK] film [SEP]"), ("plot", "[CLS] a plot film [SEP]"), (None, "[CLS] a film [SEP]")],
+)
+def test_a_masked_word_is_each_readers_own_mask_token_or_is_left_out(mask_token: str | None, read: str) -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.mask_token = mask_token
+    rows = datasets.Dataset.from_dict({"text": ["a [MASK] film", "[MASK] a film [MASK]"]})
+    encoded = encode(rows, tokenizer, 20, masks=True)
+    assert tokenizer.decode(encoded[0]["input_ids"]) == read
+    mask = f"{mask_token} " if mask_token else ""
+    assert tokenizer.decode(encoded[1]["input_ids"]) == f"[CLS] {mask}a film {mask}[SEP]"
+    assert list(encoded["text"]) == list(rows["text"])  # another reader reads it otherwise
+
+
+def test_a_text_of_the_users_that_has_a_label_is_read_as_it_stands() -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.mask_token = None
+    texts = {"text_a": ["a [MASK] film"] * 2, "text_b": ["the [MASK]"] * 2}
+    for labels, alike in (([1, 0], True), ([1, None], False)):
+        rows = datasets.Dataset.from_dict({**texts, "label": labels})
+        first, second = (row["input_ids"] for row in encode(rows, tokenizer, 20, masks=True))
+        assert (first == second) == alike
+        assert list(encode(rows, tokenizer, 20)["input_ids"]) == [first, first]
+
+
 def test_a_tokenizers_last_call_does_not_change_its_fingerprint() -> None:
     used, fresh = make_tokenizer(), make_tokenizer()
     used(["a film", "the"], padding=True, truncation=True, max_length=3)

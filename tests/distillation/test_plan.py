@@ -1,6 +1,6 @@
 import pytest
 
-from pkd.distillation.plan import plan_controls, plan_students
+from pkd.distillation.plan import RowCounts, is_control_of, plan_controls, plan_students
 from pkd.errors import RecipeError
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.schema import Recipe
@@ -37,12 +37,25 @@ def test_controls_share_the_students_start_and_are_not_made_twice() -> None:
     plans = [
         plan for candidates in plan_students(recipe({}, {"start": "first"}, {"method": "kd"}), 6) for plan in candidates
     ]
-    controls = plan_controls(plans, has_unlabelled=False)
+    controls = plan_controls(plans, RowCounts(100))
     assert [control.name for control in controls] == ["ft-L3-spread", "kd-L3-first", "ft-L3-first"]
     for control in controls:
         assert control.role == "control"
         assert control.start_layers == ((1, 3, 5) if control.start == "spread" else (1, 2, 3))
         assert control.loss.beta == 0
+
+
+def test_fine_tuning_goes_over_its_labelled_rows_until_it_has_its_students_steps() -> None:
+    plans = [c[0] for c in plan_students(recipe({"name": "all"}, {"name": "labelled", "unlabelled": False}), 6)]
+    rows = RowCounts(100, unlabelled=30, augmented=390)
+    controls = {control.name: control for control in plan_controls(plans, rows)}
+    assert {name: control.rows_an_epoch for name, control in controls.items()} == {
+        "kd-L3-spread": None, "ft-L3-spread": 520, "kd-of-labelled": None, "ft-of-labelled": None,
+    }  # fmt: skip
+    assert [control.learns_from(rows) for control in controls.values()] == [520, 520, 100, 100]
+    assert is_control_of(controls["ft-L3-spread"], plans[0], "ft", rows)
+    assert not is_control_of(controls["ft-of-labelled"], plans[0], "ft", rows)
+    assert [control.rows_an_epoch for control in plan_controls(plans, RowCounts(100))] == [None, None]
 
 
 def test_methods_leave_of_the_loss_what_they_use() -> None:
@@ -64,7 +77,7 @@ def test_patience_is_a_share_or_a_number_and_nothing_of_it_is_kd() -> None:
     assert (loss(), loss(patience=0.3), loss(beta=7)) == ((0.1, None), (0.3, None), (None, 7))
     assert loss(patience=0) == loss(beta=0) == loss(method="kd", patience=0.3) == (None, 0)
     none = plan_students(recipe({"patience": 0}), 6)[0][0]
-    assert [control.name for control in plan_controls([none], has_unlabelled=False)] == ["kd-L3-spread", "ft-L3-spread"]
+    assert [control.name for control in plan_controls([none], RowCounts(100))] == ["kd-L3-spread", "ft-L3-spread"]
 
 
 def test_a_student_that_starts_as_what_it_is_taught_takes_a_number_for_its_patience() -> None:

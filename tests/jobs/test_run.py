@@ -82,7 +82,7 @@ def test_a_run_records_every_model_comparison_and_where_it_came_from(finished: R
     assert names == {
         ("teacher", "teacher"), ("student", "pkd-skip-L2-spread"), ("student", "pkd-skip-L2-first"), ("student", "more"),
         ("control", "kd-L2-spread"), ("control", "ft-L2-spread"), ("control", "kd-L2-first"), ("control", "ft-L2-first"),
-        ("control", "kd-of-more"),
+        ("control", "kd-of-more"), ("control", "ft-of-more"),
     }  # fmt: skip
     assert sorted(record.seed for record in models if record.name == "more") == [42, 43]
     student = next(record for record in models if record.name == "pkd-skip-L2-first")
@@ -91,7 +91,11 @@ def test_a_run_records_every_model_comparison_and_where_it_came_from(finished: R
     assert (student.settings["patience"], student.settings["beta"] > 0) == (0.1, True)
     assert any("loss/pt" in entry for entry in student.history)
     assert student.selection["on"] == "eval"
-    assert next(record for record in models if record.name == "more").unlabelled_rows == 40
+    more = {record.name: record for record in models if record.seed == 42 and record.name.endswith("more")}
+    assert {(each.labelled_rows, each.unlabelled_rows) for each in (more["more"], more["kd-of-more"])} == {(160, 40)}
+    control = more["ft-of-more"]
+    assert (control.labelled_rows, control.unlabelled_rows) == (160, 0)
+    assert control.history[-1]["step"] == more["more"].history[-1]["step"] == 2 * 7  # of 200 rows in batches of 32
     the_run = next(record for record in records if isinstance(record, RunRecord))
     assert the_run.rows == {"train": 160, "eval": 60, "test": 60, "unlabelled": 40}
     assert {"teacher", "data train", "data test"} <= set(the_run.fingerprints)
@@ -150,6 +154,7 @@ def test_it_says_of_each_term_and_start_whether_it_helped(finished: RunResult) -
     assert ("kd", "kd-L2-spread", "ft-L2-spread") in asked
     assert ("patience", "pkd-skip-L2-first", "kd-L2-first") in asked
     assert ("patience", "more", "kd-of-more") in asked
+    assert ("kd", "kd-of-more", "ft-of-more") in asked
     assert ("unlabelled text", "more", "pkd-skip-L2-spread") in asked
     assert ("start first against spread", "pkd-skip-L2-first", "pkd-skip-L2-spread") in asked
     assert ("against the teacher", "more", "teacher") in asked

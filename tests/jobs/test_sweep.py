@@ -37,6 +37,7 @@ def values(workspace: Path, output: Path, **more: Any) -> dict[str, Any]:
             "max_length": 32,
         },
         "students": [{"layers": 2}],
+        "transfer": {"augment": 1},
         "controls": False,
         "training": TRAINING,
         "evaluation": {"resamples": 100, "measure_speed": False},

@@ -15,7 +15,7 @@ from pkd.recipe import keyword_types
 from pkd.recipe.keyword_source import keyword_types_source
 from pkd.recipe.keywords import place_keywords
 
-VERBS = ("distill", "finetune", "annotate", "evaluate", "export")
+VERBS = ("distill", "finetune", "annotate", "augment", "evaluate", "export")
 
 
 def test_the_committed_keywords_are_those_of_the_recipe() -> None:

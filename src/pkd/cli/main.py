@@ -26,6 +26,7 @@ _EXAMPLES = {
     "recipe": ["pkd recipe > recipe.yaml"],
     "finetune": ["pkd finetune --model bert-base-uncased --train train.csv --eval dev.csv --output teacher/"],
     "annotate": ["pkd annotate --teacher teacher/ --train train.csv --output annotated/ --layers 6"],
+    "augment": ["pkd augment --train train.csv --variants 8 --output more.csv --eval dev.csv --test test.csv"],
     "distill": ["pkd distill --teacher teacher/ --train train.csv --eval dev.csv --layers 6 --output student/"],
     "evaluate": ["pkd evaluate student/ served/ --test test.csv --teacher teacher/"],
     "report": ["pkd report runs/demo"],
@@ -46,7 +47,15 @@ _EXAMPLES = {
 }
 _GROUPS: dict[str, list[Callable[..., None]]] = {
     "Start here": [training.demo, training.finetune, training.distill, using.predict],
-    "Whole jobs": [training.recipe, using.check, training.run, training.sweep, training.annotate, training.paper],
+    "Whole jobs": [
+        training.recipe,
+        using.check,
+        training.run,
+        training.sweep,
+        training.annotate,
+        training.augment,
+        training.paper,
+    ],
     "Look closely": [using.evaluate, using.speed, using.report, using.verify, using.submit],
     "Bring to production": [serving.export, serving.serve, serving.push],
 }

@@ -21,7 +21,7 @@ from pkd.recipe.devices import check_device
 from pkd.recipe.keywords import path_of_keyword
 from pkd.recipe.naming import Path, default_of, fields_of, help_of, hints, undotted, without_none
 from pkd.recipe.schema import Recipe
-from pkd.recipe.settings import DataSettings, StudentSettings, TrainingSettings
+from pkd.recipe.settings import DataSettings, StudentSettings, TrainingSettings, TransferSettings
 from pkd.recipe.spelling import AsFlags
 from pkd.recipe.yaml_text import parse_setting
 
@@ -113,6 +113,7 @@ COLUMNS = Flags(
     ("task", "folder", "text_columns", "label_column", "label_columns", "problem_type", "max_length"),
 )
 TEXTS = Flags("Data", DataSettings, ("text_columns",))
+TRANSFER = Flags("Data", TransferSettings)
 STUDENT = Flags("Student", StudentSettings)
 TRAINING = Flags("Training", TrainingSettings)
 RUN = Flags("Run", Recipe)

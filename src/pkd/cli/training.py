@@ -1,4 +1,4 @@
-"""The commands that make models: run, sweep, demo, paper, recipe, finetune, annotate, distill."""
+"""The commands that make models: run, sweep, demo, paper, recipe, finetune, annotate, augment, distill."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from pkd.cli.next_step import distill_command
 from pkd.cli.options import (
     COLUMNS,
     DATA,
+    RESULT_PANEL,
     RUN,
     STUDENT,
     TRAINING,
+    TRANSFER,
     WHERE,
     Debug,
     Device,
@@ -256,7 +258,49 @@ def annotate(
 
 
 @with_progress
-@with_flags(DATA, STUDENT, TRAINING, Flags("Run", RUN.settings, defaults={"controls": False}))
+@with_flags(COLUMNS, Flags("Run", RUN.settings, ("seed",)))
+def augment(
+    output: Annotated[str, typer.Option("--output", metavar="FILE", help="file for the rows: .csv, .jsonl, .parquet")],
+    train: Train = None,
+    variants: Annotated[
+        int, typer.Option("--variants", metavar="N", help="rows to make of each training row, at most")
+    ] = 8,
+    eval: Annotated[
+        str | None,
+        typer.Option(
+            "--eval",
+            metavar="FILE",
+            help="development texts; none is made",
+            show_default=False,
+            rich_help_panel=DATA.panel,
+        ),
+    ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(
+            "--test", metavar="FILE", help="test texts; none is made", show_default=False, rich_help_panel=DATA.panel
+        ),
+    ] = None,
+    streaming: Annotated[
+        bool, typer.Option("--streaming", help="read a chunk at a time: files larger than the memory")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace the file if it is there", rich_help_panel=RESULT_PANEL)
+    ] = False,
+    json: Json = False,
+    **keys: Any,
+) -> None:
+    """Write the rows that --augment makes of training texts, to look at."""
+    given = {"variants": variants, "streaming": streaming, "overwrite": overwrite, **keys}
+    result = start("augment", train, output=output, eval=eval, test=test, **given)
+    if json:
+        show_json({"output": output, "rows": sum(result.variants), "variants": result.variants})
+        return
+    show(str(result))
+
+
+@with_progress
+@with_flags(DATA, TRANSFER, STUDENT, TRAINING, Flags("Run", RUN.settings, defaults={"controls": False}))
 def distill(
     teacher: Teacher,
     output: Output,

@@ -35,6 +35,13 @@ def head_fault(source: str, split: str, settings: DataSettings, *, columns: bool
     return fault
 
 
+def has_labels(source: str, settings: DataSettings) -> bool:
+    """Whether a source is to be read with its labels: it has some, or says as little as that it should have."""
+    if settings.label_column is not None or settings.label_columns:
+        return True
+    return head_fault(source, "train", settings) is None or head_fault(source, "unlabelled", settings) is not None
+
+
 def _fault(source: str, split: str, settings: DataSettings, *, columns: bool) -> str | None:
     labelled = split not in WITHOUT_LABELS
 

@@ -9,6 +9,8 @@ from functools import cached_property
 from typing import Any
 
 import datasets
+import numpy as np
+import pyarrow.compute as pc
 
 from pkd import progress
 from pkd.data.check_splits import check_splits
@@ -217,23 +219,55 @@ def load_data(
     return load_examples(data, teacher=None if config is None else outputs_of(config)).splits
 
 
-def with_unlabelled(labelled: datasets.Dataset, unlabelled: datasets.Dataset | None) -> datasets.Dataset:
+def check_texts(rows: datasets.Dataset) -> None:
+    """Check the text columns of rows that another reader than ours may have made.
+
+    Raises:
+        DataError: if there are none, or they hold anything but texts.
+    """
+    columns = text_columns(rows)
+    if not columns:
+        raise DataError(
+            f"The rows have no column text (of pairs text_a and text_b), only {', '.join(rows.column_names)}. Rename "
+            "the column, or read the file with `pkd.load_data`."
+        )
+    for name in columns:
+        if (kind := str(getattr(rows.features[name], "dtype", "list"))) not in ("string", "large_string"):
+            raise DataError(f"The rows' column {name} holds {kind}; it must hold texts. Is another column the text?")
+        texts = rows.select_columns([name]).with_format("arrow")[:][name]
+        if texts.null_count:
+            row = pc.index(pc.is_null(texts), True).as_py() + 1
+            raise DataError(
+                f"The rows have no {name} in {texts.null_count:,} places, first in row {row:,}. Take these rows out."
+            )
+
+
+def with_unlabelled(labelled: datasets.Dataset, *unlabelled: datasets.Dataset | None) -> datasets.Dataset:
     """Append unlabelled rows to labelled ones; their label is null.
 
     Raises:
         DataError: if one has pairs and the other single texts.
     """
-    if unlabelled is None or len(unlabelled) == 0:
-        return labelled
-    if text_columns(labelled) != text_columns(unlabelled):
-        raise DataError(
-            f"The training rows have {', '.join(text_columns(labelled))}, but the unlabelled ones "
-            f"{', '.join(text_columns(unlabelled))}. Give both as single texts, or both as pairs."
-        )
-    if "label" not in unlabelled.column_names:
-        nulls = [None] * len(unlabelled)
-        unlabelled = unlabelled.add_column("label", nulls, feature=labelled.features["label"])
-    return datasets.concatenate_datasets([labelled, unlabelled])
+    parts = [labelled]
+    for rows in unlabelled:
+        if rows is None or len(rows) == 0:
+            continue
+        if text_columns(labelled) != text_columns(rows):
+            raise DataError(
+                f"The training rows have {', '.join(text_columns(labelled))}, but the unlabelled ones "
+                f"{', '.join(text_columns(rows))}. Give both as single texts, or both as pairs."
+            )
+        if "label" not in rows.column_names:
+            rows = rows.add_column("label", [None] * len(rows), feature=labelled.features["label"])
+        parts.append(rows)
+    return labelled if len(parts) == 1 else datasets.concatenate_datasets(parts)
+
+
+def repeated(rows: datasets.Dataset, count: int, seed: int) -> datasets.Dataset:
+    """So many rows that each comes equally often; which ones come once more where it does not divide, the seed says."""
+    times, rest = divmod(count, len(rows))
+    once_more = np.random.default_rng(seed).permutation(len(rows))[:rest]
+    return rows.select(np.concatenate([np.tile(np.arange(len(rows)), times), np.sort(once_more)]))
 
 
 def _check_same_kind(data: datasets.DatasetDict) -> None:

@@ -8,16 +8,18 @@ ways give the same rows, or the same error.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import datasets
 import pyarrow as pa
 
-from pkd import progress
+from pkd import progress, ranks
 from pkd.data.clean import RowCleaner
 from pkd.data.examples import encode_splits
 from pkd.data.find_columns import Columns, find_columns
@@ -26,7 +28,7 @@ from pkd.data.read_labels import LabelReader
 from pkd.data.sources import SUFFIXES, choose_columns, name_and_split, read_file, require_sources
 from pkd.data.tables import RawTable
 from pkd.data.typed_tables import choose_split, load_saved, raw_rows
-from pkd.errors import DataError, first_line
+from pkd.errors import DataError, RecipeError, first_line
 from pkd.recipe.places import local_path
 from pkd.recipe.settings import DataSettings
 
@@ -34,21 +36,60 @@ _ROWS_A_CHUNK = 4096
 _ROWS, _TEXTS = "rows-{:06d}.arrow", "texts-{:06d}.arrow"  # texts, before it is decided which rows are kept
 
 
+@contextlib.contextmanager
+def spooled(
+    source: str | datasets.IterableDataset,
+    settings: DataSettings,
+    outputs: Outputs | None,
+    output: Path,
+    on_columns: Callable[[Columns], None] = lambda columns: None,
+) -> Iterator[datasets.Dataset]:
+    """A stream's rows on the disk beside the output, for as long as they are needed; the first rank reads them.
+
+    The arguments are those of `spool`.
+    """
+    folder = output.with_name(f"{output.name}.rows")
+
+    def require_room() -> None:
+        if not is_spool(folder):
+            raise RecipeError(
+                f"{folder.absolute()} is where the stream's rows are kept meanwhile, and holds something else. Move it "
+                "away, or choose another output folder."
+            )
+
+    def read() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        with progress.stage("read the stream", unit="rows") as stage:
+            spool(source, settings, outputs, folder, stage, on_columns)
+
+    ranks.on_first(require_room)
+    try:
+        ranks.on_first(read)
+        yield open_spool(folder)
+    finally:
+        if ranks.is_first():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def spool(
     source: str | datasets.IterableDataset,
     settings: DataSettings,
-    outputs: Outputs,
+    outputs: Outputs | None,
     folder: Path,
     stage: progress.Stage,
+    on_columns: Callable[[Columns], None] = lambda columns: None,
 ) -> datasets.Dataset:
     """Write a stream's rows into `folder` as they come, with only one chunk of texts in memory.
 
     Args:
         source: a stream, or a .csv, .tsv, .jsonl, .parquet or .txt file, a folder saved by `datasets` or a hub name.
         settings: names of the columns, and how files are read.
-        outputs: the teacher's, to whose names labels are matched; a stream without labels is unlabelled text.
+        outputs: the teacher's, to whose names labels are matched; a stream without labels is unlabelled text. None
+            keeps no labels: they only decide which rows stay, as where rows without one are left out.
         folder: an empty folder for the rows.
         stage: counts the rows that are read.
+        on_columns: called with the columns that are read.
 
     Returns:
         The rows, memory-mapped: text columns and, where there are labels, `label`.
@@ -59,19 +100,23 @@ def spool(
     name = source if isinstance(source, str) else "the stream"
     file = _file_of(source)
     reader = LabelReader(settings, outputs)
-    settings = dataclasses.replace(settings, problem_type=outputs.problem_type)
+    if outputs is not None:
+        settings = dataclasses.replace(settings, problem_type=outputs.problem_type)
     if file is not None and file.suffix.lower() == ".txt":
         settings = dataclasses.replace(settings, on_empty="drop")  # blank lines separate paragraphs
     cleaner = RowCleaner(settings, on_empty=settings.on_empty, reader=reader)
     parts: list[Path] = []
-    for raw in _tables(source, file, settings, name):
+    for raw in _tables(source, file, settings, name, on_columns):
         stage.advance(len(raw.texts[0]))
         if (texts := cleaner.add(raw)) is not None and len(texts):
             parts.append(folder / _TEXTS.format(len(parts) + 1))
             _write(texts, parts[-1])
     decided = cleaner.decide()
     split = "train" if isinstance(source, str) else "stream"  # a stream of one class may be part of a larger set
-    labels = None if decided.labels is None else _encoded(decided.labels, _names(parts[0]), reader, split, name)
+    if decided.labels is None or outputs is None:
+        labels = None
+    else:
+        labels = _encoded(decided.labels, _names(parts[0]), reader, split, name)
     begin = stayed = 0
     for number, part in enumerate(parts, start=1):
         with pa.memory_map(str(part)) as file_of_part:
@@ -133,7 +178,11 @@ def _file_of(source: str | datasets.IterableDataset) -> Path | None:
 
 
 def _tables(
-    source: str | datasets.IterableDataset, file: Path | None, settings: DataSettings, name: str
+    source: str | datasets.IterableDataset,
+    file: Path | None,
+    settings: DataSettings,
+    name: str,
+    on_columns: Callable[[Columns], None],
 ) -> Iterator[RawTable]:
     """Yield the columns that are used, chunk by chunk."""
 
@@ -141,7 +190,9 @@ def _tables(
     def chosen(columns: tuple[str, ...]) -> Columns:
         named = settings.label_column is not None  # then it must exist: the rows are not unlabelled text
         labelled = named or bool(find_columns(columns, settings, name, labelled=False).labels)
-        return choose_columns(columns, settings=settings, source=name, labelled=labelled)
+        found = choose_columns(columns, settings=settings, source=name, labelled=labelled)
+        on_columns(found)
+        return found
 
     def choose(columns: Sequence[str]) -> Columns:
         return chosen(tuple(columns))

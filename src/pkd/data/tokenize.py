@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 TEXT_COLUMNS = ("text", "text_a", "text_b")
 CHOICE = "choice_"  # prefix of a choice's column; its index follows
+MASK = "[MASK]"  # a masked word in a text without a label
 _ROWS_AT_A_TIME = 1000
 
 
@@ -48,7 +50,9 @@ def rows_as_texts(dataset: datasets.Dataset) -> list[str | tuple[str, str] | Que
     return [Question(first, tuple(others)) if count_choices(columns) else (first, *others) for first, *others in rows]
 
 
-def encode(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> datasets.Dataset:
+def encode(
+    dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, *, masks: bool = False
+) -> datasets.Dataset:
     """Add `input_ids`, `length` and, if the tokenizer returns them, `token_type_ids` to every row.
 
     A multiple-choice row has one sequence per choice: `input_ids` concatenates them, `choice_lengths` has the length of
@@ -59,6 +63,8 @@ def encode(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_le
         tokenizer: the teacher's.
         max_length: maximum word pieces per row; the longer text of a pair is cut first. Characters far beyond it are
             not tokenised at all, which would be slow for texts of megabytes.
+        masks: read `[MASK]` in rows without a label as the tokenizer's own mask token, or leave it out where there is
+            none. The text keeps it, for other readers.
     """
     import datasets
 
@@ -73,6 +79,12 @@ def encode(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_le
         longest = CHARACTERS_A_WORD_PIECE * max_length
         near = slice(-longest, None) if tokenizer.truncation_side == "left" else slice(longest)
         texts = [[text[near] for text in rows[column]] for column in columns]
+        if masks:
+            labels = rows.get("label", [None] * len(texts[0]))
+            texts = [
+                [_read_mask(text, tokenizer) if label is None else text for text, label in zip(of, labels, strict=True)]
+                for of in texts
+            ]
         if choices:  # the context before each choice, a row's choices one after the other
             of_rows = list(zip(*texts, strict=True))
             texts = [[row[0] for row in of_rows for _ in row[1:]], [choice for row in of_rows for choice in row[1:]]]
@@ -98,6 +110,14 @@ def encode(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_le
     for name, column in added.items():
         table = table.append_column(name, column)
     return datasets.Dataset(table.replace_schema_metadata(None))
+
+
+def _read_mask(text: str, tokenizer: PreTrainedTokenizerBase) -> str:
+    if MASK not in text:
+        return text
+    if tokenizer.mask_token is None:
+        return re.sub(rf"\s*{re.escape(MASK)}", "", text).lstrip()
+    return text.replace(MASK, str(tokenizer.mask_token))
 
 
 def occurring_pieces(dataset: datasets.Dataset, vocabulary: int) -> np.ndarray:

@@ -88,7 +88,7 @@ def annotate_rows(
             if _is_whole(folder, name, listed):
                 advance(count)
                 continue
-            shard = encode(rows.select(range(begin, begin + count)), tokenizer, max_length)
+            shard = encode(rows.select(range(begin, begin + count)), tokenizer, max_length, masks=True)
             answers = answer_rows(
                 teacher, shard, layers=teacher_layers, autocast_dtype=autocast_dtype, on_batch=advance
             )

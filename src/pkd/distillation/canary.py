@@ -56,7 +56,7 @@ def doubt_answers(
     if len(rows) == 0:
         return None
     picked = np.sort(np.random.default_rng(seed).permutation(len(rows))[:ROWS])
-    some = encode(rows.select(picked), tokenizer, max_length)
+    some = encode(rows.select(picked), tokenizer, max_length, masks=True)
     answers = answer_rows(teacher, some, layers=teacher_layers, autocast_dtype=autocast_dtype)
     before = stored.select(picked)
     allowed = max(_ALLOWED.get(dtype, _ALLOWED[torch.bfloat16]) for dtype in (autocast_dtype, stored_dtype))

@@ -23,8 +23,28 @@ PUBLISHED_BETA = 100.0  # the weight of patience where a share says nothing, and
 
 
 @dataclass(frozen=True)
+class RowCounts:
+    """How many rows there are to learn from: with a label, the user's without one, and those made of the first."""
+
+    labelled: int
+    unlabelled: int = 0
+    augmented: int = 0
+
+    @property
+    def transfer(self) -> int:
+        """Those that teach by the teacher's answers alone."""
+        return self.unlabelled + self.augmented
+
+
+@dataclass(frozen=True)
 class StudentPlan:
-    """One student to train, with everything that decides what it becomes but the seed."""
+    """One student to train, with everything that decides what it becomes but the seed.
+
+    Attributes:
+        unlabelled: whether it learns from unlabelled text and augmented rows too.
+        rows_an_epoch: of a control that learns from labelled rows alone while its student has others too, as many:
+            its rows come again until it has taken its student's number of steps.
+    """
 
     name: str
     role: Literal["student", "control"]
@@ -38,6 +58,7 @@ class StudentPlan:
     training: TrainingSettings
     unlabelled: bool
     projection: bool = False
+    rows_an_epoch: int | None = None
     sizes: Sizes | None = None  # of its terms, measured as it starts
 
     @property
@@ -57,6 +78,10 @@ class StudentPlan:
         """The loss with every weight a number, where it is known."""
         return self.loss if self.measured_beta is None else weighed(self.loss, self.measured_beta)
 
+    def learns_from(self, rows: RowCounts) -> int:
+        """How many rows an epoch has."""
+        return self.rows_an_epoch or rows.labelled + (rows.transfer if self.unlabelled else 0)
+
     def inputs(self) -> dict[str, Any]:
         """What the plan adds to the fingerprint of a trained student."""
         return {
@@ -68,6 +93,7 @@ class StudentPlan:
             "loss": dataclasses.asdict(self.loss),
             "training": settings_that_count(self.training),
             "unlabelled": self.unlabelled,
+            "rows_an_epoch": self.rows_an_epoch,
         }
 
 
@@ -106,24 +132,25 @@ def patient_layers(variants: Sequence[Recipe], depth: int) -> list[int]:
     return sorted({layer for plan in plans if plan.layer_map for layer in plan.layer_map.teacher})
 
 
-def plan_controls(students: Sequence[StudentPlan], *, has_unlabelled: bool) -> list[StudentPlan]:
-    """The controls that are not among the students already: KD and plain fine-tuning from the same start and data."""
+def plan_controls(students: Sequence[StudentPlan], rows: RowCounts) -> list[StudentPlan]:
+    """The controls that are not among the students already: KD and plain fine-tuning from the same start and data.
+
+    Fine-tuning knows labelled rows alone, and takes as many steps as its student.
+    """
     known = list(students)
     for student in students:
         for method in ("kd", "ft") if student.layer_map else ("ft",) if student.method == "kd" else ():
-            control = _control(student, method)
-            if not any(_same_but_name(control, other, has_unlabelled) for other in known):
+            control = _control(student, method, rows)
+            if not any(_same_but_name(control, other, rows) for other in known):
                 names = {plan.name for plan in known}
                 name = control.name if control.name not in names else f"{method}-of-{student.name}"
                 known.append(dataclasses.replace(control, name=name))
     return known[len(students) :]
 
 
-def is_control_of(
-    control: StudentPlan, student: StudentPlan, method: Literal["kd", "ft"], *, has_unlabelled: bool
-) -> bool:
+def is_control_of(control: StudentPlan, student: StudentPlan, method: Literal["kd", "ft"], rows: RowCounts) -> bool:
     """Whether `control` is what `method` gives from the student's start, seeds, training and data."""
-    return _same_but_name(_control(student, method), control, has_unlabelled)
+    return _same_but_name(_control(student, method, rows), control, rows)
 
 
 def _plan(recipe: Recipe, student: StudentSettings, start: str | list[int], teacher_layers: int) -> StudentPlan:
@@ -172,7 +199,8 @@ def training_of(recipe: Recipe, student: StudentSettings) -> TrainingSettings:
     return student_schedule(validate(TrainingSettings, values, "students.training"))
 
 
-def _control(student: StudentPlan, method: str) -> StudentPlan:
+def _control(student: StudentPlan, method: str, rows: RowCounts) -> StudentPlan:
+    repeats = method == "ft" and student.unlabelled and rows.transfer > 0
     return dataclasses.replace(
         student,
         name=f"{method}-L{student.layers}-{student.start}",
@@ -185,16 +213,18 @@ def _control(student: StudentPlan, method: str) -> StudentPlan:
         ),
         sizes=None,
         unlabelled=student.unlabelled and method != "ft",
+        rows_an_epoch=student.learns_from(rows) if repeats else student.rows_an_epoch,
     )
 
 
-def _same_but_name(one: StudentPlan, other: StudentPlan, has_unlabelled: bool) -> bool:
-    return _what_it_learns(one, has_unlabelled) == _what_it_learns(other, has_unlabelled)
+def _same_but_name(one: StudentPlan, other: StudentPlan, rows: RowCounts) -> bool:
+    return _what_it_learns(one, rows) == _what_it_learns(other, rows)
 
 
-def _what_it_learns(plan: StudentPlan, has_unlabelled: bool) -> dict[str, Any]:
+def _what_it_learns(plan: StudentPlan, rows: RowCounts) -> dict[str, Any]:
     inputs = plan.inputs()
-    computed = objective_of(plan.loss, unlabelled=plan.unlabelled and has_unlabelled)
+    unlabelled = plan.unlabelled and rows.transfer > 0
+    computed = objective_of(plan.loss, unlabelled=unlabelled)
     unread = {name for term in TERMS if term not in computed for name in term.settings}
     loss = {name: value for name, value in inputs["loss"].items() if name not in unread}
-    return {**inputs, "loss": loss, "unlabelled": plan.unlabelled and has_unlabelled}
+    return {**inputs, "loss": loss, "unlabelled": unlabelled}

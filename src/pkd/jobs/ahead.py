@@ -22,7 +22,7 @@ from pkd.distillation.plan import StudentPlan, patient_layers, plan_controls, pl
 from pkd.distillation.terms import objective_of
 from pkd.evaluation.word_counts import MOST_ROWS
 from pkd.jobs.pilot import Shape, Work
-from pkd.jobs.workload import Job, Split
+from pkd.jobs.workload import MEASURING, Job, Split
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import SweepSettings, TrainingSettings
 from pkd.recipe.sweeping import Point, best_recipe, points_of, recipe_at
@@ -146,7 +146,7 @@ def stages_of_run(job: Job, left: Left = ALL, *, copies: int = 0) -> list[Ahead]
 
 def finetuning(job: Job, settings: TrainingSettings, *, left: float = 1.0) -> list[Ahead]:
     """Fine-tuning the teacher, and the baseline that it is held to."""
-    works = _training(job, job.shape, settings, unlabelled=False)
+    works = _training(job, job.shape, settings)
     trained = _training_stage(job, FINETUNING, "teacher", job.shape, settings, works, model="teacher", left=left)
     return [trained, *_counting_words(job, left)]
 
@@ -154,7 +154,7 @@ def finetuning(job: Job, settings: TrainingSettings, *, left: float = 1.0) -> li
 def annotating(job: Job, name: str, split: str, layers: Sequence[int], *, left: float = 1.0) -> Ahead:
     """The teacher's pass over a split; rows that only measure get logits alone, in float32."""
     settings, rows = job.recipe.annotation, job.splits[split]
-    teaches = split in ("train", "unlabelled")
+    teaches = split not in MEASURING
     a_row = rows.text_bytes + bytes_per_row(
         max(1, len(job.outputs.output_names)),
         job.shape.config.hidden_size * job.choices,
@@ -180,11 +180,11 @@ def students_ahead(job: Job, recipe: Recipe, left: Left = ALL, *, copies: int = 
     Of several starts all are trained, and one is measured and has controls; which one, nobody knows yet.
     """
     planned = plan_students(recipe, job.shape.layers)
-    has_unlabelled, seeds = "unlabelled" in job.splits, recipe.all_seeds
+    rows, seeds = job.rows, recipe.all_seeds
     students = [plan for candidates in planned for plan in candidates]
     chosen = [candidates[0] for candidates in planned]
-    controls = plan_controls(students, has_unlabelled=has_unlabelled) if recipe.controls else []
-    controls_needed = len(plan_controls(chosen, has_unlabelled=has_unlabelled)) if recipe.controls else 0
+    controls = plan_controls(students, rows) if recipe.controls else []
+    controls_needed = len(plan_controls(chosen, rows)) if recipe.controls else 0
 
     def learning(plan: StudentPlan) -> list[Ahead]:
         return [replace(_student(job, plan, seed), left=left.training(recipe, plan, seed)) for seed in seeds]
@@ -282,7 +282,7 @@ def steps_of(rows: int, settings: TrainingSettings) -> int:
 
 def _student(job: Job, plan: StudentPlan, seed: int) -> Ahead:
     shape = job.shape_of(plan)
-    works = _training(job, shape, plan.training, unlabelled=plan.unlabelled)
+    works = _training(job, shape, plan.training, plan)
     return _training_stage(job, stage_name(plan, seed), "students", shape, plan.training, works, model=plan.name)
 
 
@@ -313,11 +313,13 @@ def _training_stage(
     )
 
 
-def _training(job: Job, shape: Shape, settings: TrainingSettings, *, unlabelled: bool) -> tuple[Work, ...]:
+def _training(job: Job, shape: Shape, settings: TrainingSettings, plan: StudentPlan | None = None) -> tuple[Work, ...]:
     """A training's passes and steps, and its look at the development rows after each epoch."""
-    splits = ["train", *(["unlabelled"] if unlabelled and "unlabelled" in job.splits else [])]
+    splits = ["train", *(job.transfer if plan is not None and plan.unlabelled else [])]
     tokens = sum(job.splits[split].all_tokens for split in splits)
     rows = sum(job.splits[split].rows for split in splits)
+    if plan is not None and plan.rows_an_epoch is not None:
+        rows, tokens = plan.rows_an_epoch, plan.rows_an_epoch * job.splits["train"].tokens
     epochs, exact = epochs_of(settings), job.is_exact(settings.precision)
     works = [Work(shape, "train", epochs * tokens, steps_of(rows, settings), exact=exact)]
     if "eval" in job.splits:
@@ -327,8 +329,8 @@ def _training(job: Job, shape: Shape, settings: TrainingSettings, *, unlabelled:
 
 def _sizing(job: Job, plan: StudentPlan) -> Ahead:
     """The first batches pass once through a student, and each term of its loss back on its own."""
-    terms = len(objective_of(plan.loss, unlabelled=plan.unlabelled and "unlabelled" in job.splits))
-    rows = min(_learnt(job, plan), BATCHES * plan.training.per_device_train_batch_size)
+    terms = len(objective_of(plan.loss, unlabelled=plan.unlabelled and bool(job.transfer)))
+    rows = min(plan.learns_from(job.rows), BATCHES * plan.training.per_device_train_batch_size)
     tokens = rows * job.splits["train"].tokens * (1 + 2 * terms) / 3
     exact = job.is_exact(plan.training.precision)
     return Ahead(sizing_name(plan), "students", (Work(job.shape_of(plan), "train", tokens, exact=exact),))
@@ -370,11 +372,6 @@ def _measured(job: Job) -> Split:
 
 def _tokenising(job: Job, *splits: str) -> float:
     return sum(job.splits[split].rows * _ROW_SECONDS for split in splits if split in job.splits)
-
-
-def _learnt(job: Job, plan: StudentPlan) -> int:
-    unlabelled = job.splits["unlabelled"].rows if plan.unlabelled and "unlabelled" in job.splits else 0
-    return job.splits["train"].rows + unlabelled
 
 
 def _patient_share(settings: TrainingSettings) -> float:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
 import datasets
-import pyarrow.compute as pc
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pkd import progress, ranks
-from pkd.data.examples import load_examples
-from pkd.data.outputs import Outputs
-from pkd.data.streaming import is_spool, open_spool, spool
-from pkd.data.tokenize import count_choices, fingerprint_rows, text_columns
+from pkd.data.examples import check_texts, load_examples
+from pkd.data.streaming import spooled
+from pkd.data.tokenize import count_choices, fingerprint_rows
 from pkd.distillation.annotation import (
     annotate_rows,
     bytes_per_row,
@@ -44,7 +41,7 @@ from pkd.jobs.workload import classifier_job
 from pkd.recipe.keyword_types import AnnotateKeywords
 from pkd.recipe.places import AnyPath, output_folder
 from pkd.recipe.schema import Recipe
-from pkd.recipe.settings import AnnotationSettings, DataSettings
+from pkd.recipe.settings import AnnotationSettings
 from pkd.storage.lock import one_writer
 from pkd.storage.seal import Manifest, partial_of, read_manifest
 from pkd.storage.space import require_space
@@ -131,7 +128,7 @@ def _annotate(
         if isinstance(train, datasets.Dataset):
             rows = train
         elif stream is not None:
-            rows = until_annotated.enter_context(_spooled(stream, recipe.data, loaded.outputs, folder))
+            rows = until_annotated.enter_context(spooled(stream, recipe.data, loaded.outputs, folder))
         else:
             rows = load_examples(recipe.data, splits=("train",), teacher=loaded.outputs).splits["train"]
         prints = fingerprint_rows(rows)
@@ -156,55 +153,12 @@ def _annotate(
 
 def _check_columns(rows: datasets.Dataset) -> None:
     """Refuse rows that another reader than `pkd.load_data` made otherwise than it does."""
-    columns = text_columns(rows)
-    if not columns:
-        raise DataError(
-            f"The rows have no column text (of pairs text_a and text_b), only {', '.join(rows.column_names)}. Rename "
-            "the column, or read the file with `pkd.load_data`."
-        )
-    for name in columns:
-        if (kind := str(getattr(rows.features[name], "dtype", "list"))) not in ("string", "large_string"):
-            raise DataError(f"The rows' column {name} holds {kind}; it must hold texts. Is another column the text?")
-        texts = rows.select_columns([name]).with_format("arrow")[:][name]
-        if texts.null_count:
-            row = pc.index(pc.is_null(texts), True).as_py() + 1
-            raise DataError(
-                f"The rows have no {name} in {texts.null_count:,} places, first in row {row:,}. Take these rows out."
-            )
+    check_texts(rows)
     if "label" in rows.column_names and str(getattr(rows.features["label"], "dtype", "")) in ("string", "large_string"):
         raise DataError(
             f"The rows' labels are names, as {rows['label'][0]!r}; the teacher's class ids are needed. "
             "`pkd.load_data(train=..., teacher=model)` makes them so."
         )
-
-
-@contextlib.contextmanager
-def _spooled(
-    source: str | datasets.IterableDataset, settings: DataSettings, outputs: Outputs, output: Path
-) -> Iterator[datasets.Dataset]:
-    """A stream's rows on the disk beside the output, for as long as they are annotated; the first rank reads them."""
-    folder = output.with_name(f"{output.name}.rows")
-
-    def require_room() -> None:
-        if not is_spool(folder):
-            raise RecipeError(
-                f"{folder.absolute()} is where the stream's rows are kept meanwhile, and holds something else. Move it "
-                "away, or choose another output folder."
-            )
-
-    def read() -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        with progress.stage("read the stream", unit="rows") as stage:
-            spool(source, settings, outputs, folder, stage)
-
-    ranks.on_first(require_room)
-    try:
-        ranks.on_first(read)
-        yield open_spool(folder)
-    finally:
-        if ranks.is_first():
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def exactly(settings: AnnotationSettings) -> AnnotationSettings:

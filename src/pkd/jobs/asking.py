@@ -11,10 +11,12 @@ import contextlib
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path as FilePath
 from typing import Any
 
-from pkd.data.check_source import head_fault
+from pkd.data.check_source import has_labels, head_fault
 from pkd.data.sources import sources_of
+from pkd.data.write_rows import FORMATS
 from pkd.encoder.hub import check_model_name
 from pkd.errors import DataError, PKDError, RecipeError, ResourceError
 from pkd.jobs.lacking import is_installed, missing_gpu, missing_libraries, missing_trackers
@@ -27,6 +29,7 @@ from pkd.recipe.naming import Path
 from pkd.recipe.places import AnyPath, AnyPaths, local_path, output_fault, path_text, path_texts
 from pkd.recipe.reading import Reading, read_file, read_values
 from pkd.recipe.schema import Recipe
+from pkd.recipe.settings import MOST_VARIANTS
 from pkd.recipe.spelling import current_spelling, named, set_to, spelled_as
 from pkd.serving.limits import check_threads
 from pkd.serving.onnx_model import graph_of
@@ -87,6 +90,72 @@ def annotate(
         () if teacher_layers is None else _layer_faults(teacher_layers),
         _output_faults(output, ANNOTATED, overwrite=overwrite),
     )
+
+
+def augment(
+    train: Any = None,
+    *,
+    variants: int = 1,
+    output: AnyPath | None = None,
+    eval: Any = None,
+    test: Any = None,
+    streaming: bool = False,
+    overwrite: bool = False,
+    **keys: Any,
+) -> Asked:
+    """Ask for `pkd augment`; rows and streams that are given as such are not looked at."""
+    given = {"train": train, "eval": eval, "test": test}
+    are_rows = {split for split, rows in given.items() if hasattr(rows, "features")}
+    places = {split: place for split, place in given.items() if split not in are_rows}
+    reading = read_values(
+        place_keywords({**places, **keys}), where="augment", required=() if "train" in are_rows else ("data.train",)
+    )
+    return asked(
+        reading,
+        number_faults("variants", variants, 1, MOST_VARIANTS),
+        _rows_faults(reading),
+        _source_faults(reading, ("eval", "test"), read_as="unlabelled"),
+        _row_file_faults(reading, output, streaming=streaming, overwrite=overwrite),
+    )
+
+
+def _rows_faults(reading: Reading) -> Iterator[Fault]:
+    if reading.recipe is None or not reading.recipe.data.train:
+        return
+    labelled = has_labels(reading.recipe.data.train, reading.recipe.data)
+    yield from _source_faults(reading, ("train",), read_as=None if labelled else "unlabelled")
+
+
+def _row_file_faults(reading: Reading, output: AnyPath | None, *, streaming: bool, overwrite: bool) -> Iterator[Fault]:
+    if output is None:
+        if streaming:
+            yield Fault(("output",), "is missing: rows of a stream are written to a file; name it")
+        return
+    name = path_text(output, "output")
+    path, data = local_path(name), reading.recipe.data if reading.recipe is not None else None
+    if fault := output_fault(name):
+        yield Fault(("output",), fault)
+    elif path.suffix.lower() not in FORMATS:
+        yield Fault(("output",), f"is {path}; rows are written as {', '.join(FORMATS)}; name such a file")
+    elif not path.absolute().parent.is_dir():
+        yield Fault(("output",), f"is {path}, but the folder {path.absolute().parent} does not exist")
+    elif path.is_dir():
+        yield Fault(("output",), f"is {path}, a folder; name a file")
+    elif data and any(_is_same_file(path, source) for split in _SPLITS for source in sources_of(data, split)):
+        yield Fault(("output",), f"is {path}, which is read too; name another file")
+    elif path.exists() and not overwrite:
+        yield Fault(("output",), f"is {path}, which exists; name another file, or give {set_to('overwrite', True)}")
+    elif data and data.column_names and path.suffix.lower() == ".csv":
+        yield Fault(
+            ("output",),
+            f"is {path}, but CSV without a header ({named('data.column_names')}) has no column for what is made; name "
+            "a .jsonl or .parquet file",
+        )
+
+
+def _is_same_file(path: FilePath, source: str) -> bool:
+    other = local_path(source)
+    return path.exists() and other.exists() and path.samefile(other)
 
 
 def _teacher_faults(teacher: Any, tokenizer: Any) -> Iterator[Fault]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 
 from pkd import progress
 from pkd.data.arrays import column_array
+from pkd.data.augmentation import augmented_splits
 from pkd.data.examples import Examples, load_examples, with_unlabelled
 from pkd.data.labels import label_array
 from pkd.data.outputs import Outputs
@@ -155,8 +156,9 @@ def _check(recipe: Recipe) -> CheckResult:
             return _check_without_teacher(recipe, finetuning, examples, missing)
         teacher = load_teacher(str(finished))
     told: list[str] = []
+    augmented = _augmented(examples, recipe)
     plans = [plan for candidates in plan_students(recipe, depth_of(teacher.model.config)) for plan in candidates]
-    told += _data_sentences(examples)
+    told += _data_sentences(examples, {split: len(rows) for split, rows in augmented.items()})
     told.append(
         f"The teacher {teacher.name} has {depth_of(teacher.model.config)} layers and a trained head for "
         f"{', '.join(examples.label_names)}; labels are matched by name."
@@ -177,7 +179,7 @@ def _check(recipe: Recipe) -> CheckResult:
         told += _level_sentences(examples, rows, logits, recipe.evaluation.metric)
         if blind := blindness_of(logits, label_array(rows), examples.outputs):
             told.append(f"It {blind}.")
-    students = _check_before_annotating(plans, teacher, examples, recipe, device)
+    students = _check_before_annotating(plans, teacher, examples, augmented, recipe, device)
     for student in students:
         told += student.sentences()
     job = classifier_job(teacher, recipe, examples.splits, examples.outputs)
@@ -218,13 +220,14 @@ def _check_without_teacher(
 ) -> CheckResult:
     """What can be known of a recipe before its teacher is there."""
     planned = plan_students(recipe, depth_of(load_config(recipe.teacher.model)))
-    has_unlabelled = "unlabelled" in examples.splits
+    has_transfer = "unlabelled" in examples.splits or recipe.transfer.augment > 0
     students = [
-        _unmeasured(plan, examples.outputs.kind, unlabelled=plan.unlabelled and has_unlabelled)
+        _unmeasured(plan, examples.outputs.kind, unlabelled=plan.unlabelled and has_transfer)
         for candidates in planned
         for plan in candidates
     ]
-    told = [*_data_sentences(examples), missing, *(line for student in students for line in student.sentences())]
+    made = {split: len(rows) for split, rows in _augmented(examples, recipe).items()}
+    told = [*_data_sentences(examples, made), missing, *(line for student in students for line in student.sentences())]
     folder, encoder = RunFolder(Path(recipe.folder)).teacher, recipe.teacher.model
     left = Left(finetuning=finetuning_left(folder, encoder, recipe, finetuning, examples))
     costs = _costs(encoder_job(encoder, recipe, examples.splits, examples.outputs), left)
@@ -335,6 +338,7 @@ def _check_before_annotating(
     plans: Sequence[StudentPlan],
     teacher: LoadedClassifier,
     examples: Examples,
+    augmented: Mapping[str, datasets.Dataset],
     recipe: Recipe,
     device: torch.device,
 ) -> list[StudentCheck]:
@@ -342,13 +346,14 @@ def _check_before_annotating(
 
     How far its units vary is taken from those rows as well, where a run takes all that it trains on.
     """
-    train, unlabelled = examples.splits["train"], examples.splits.get("unlabelled")
-    everything = with_unlabelled(train, unlabelled)  # whoever learns from labelled rows alone takes the first of them
+    train = examples.splits["train"]
+    # whoever learns from labelled rows alone takes the first of them
+    everything = with_unlabelled(train, examples.splits.get("unlabelled"), *augmented.values())
     lengths = np.full(len(everything), -1)
 
     def lengths_of(picked: np.ndarray) -> np.ndarray:
         if len(unknown := picked[lengths[picked] < 0]):
-            encoded = encode(everything.select(unknown), teacher.tokenizer, recipe.data.max_length)
+            encoded = encode(everything.select(unknown), teacher.tokenizer, recipe.data.max_length, masks=True)
             lengths[unknown] = column_array(encoded, "length")
         known: np.ndarray = lengths[picked]
         return known
@@ -383,8 +388,15 @@ def _check_before_annotating(
         return checks
 
 
-def _data_sentences(examples: Examples) -> list[str]:
-    counts = ", ".join(f"{split} {len(rows):,}" for split, rows in examples.splits.items())
+def _augmented(examples: Examples, recipe: Recipe) -> dict[str, datasets.Dataset]:
+    """The augmented rows as a run will make them, by variant."""
+    return dict(augmented_splits(examples.splits, recipe.transfer.augment, recipe.seed))
+
+
+def _data_sentences(examples: Examples, augmented: Mapping[str, int]) -> list[str]:
+    rows = {split: len(rows) for split, rows in examples.splits.items()}
+    made = {"augmented": sum(augmented.values())} if augmented else {}
+    counts = ", ".join(f"{split} {count:,}" for split, count in (rows | made).items())
     measured = ""
     if split := measuring_split(examples):
         described = describe_rows(examples, split, trained_here=True, chose=["epoch"])

@@ -284,7 +284,9 @@ def settle(recipe: Recipe, examples: Examples, config: PretrainedConfig) -> Reci
         recipe.effort,
         outputs=len(examples.label_names),
         width=config.hidden_size,
-        rows_a_label=1 + len(examples.splits.get("unlabelled", ())) / len(examples.splits["train"]),
+        rows_a_label=1
+        + len(examples.splits.get("unlabelled", ())) / len(examples.splits["train"])
+        + recipe.transfer.augment,
     )
     return replace(recipe, teacher=teacher, training=training)
 

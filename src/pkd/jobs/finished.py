@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pkd.data.augmentation import AUGMENTED, augmented_splits
 from pkd.data.examples import Examples
+from pkd.data.tokenize import fingerprint_rows
 from pkd.distillation.plan import StudentPlan
 from pkd.encoder.load import LoadedClassifier
 from pkd.jobs.ahead import Left, steps_of, training_left
@@ -15,14 +18,13 @@ from pkd.jobs.annotate import annotation_inputs, annotation_left, exactly
 from pkd.jobs.sizes import size_inputs, with_sizes
 from pkd.jobs.stages import is_begun, standing
 from pkd.jobs.train import TrainingRows, training_inputs, training_rows
+from pkd.jobs.workload import MEASURING
 from pkd.recipe.schema import Recipe
 from pkd.recipe.sweeping import Point
 from pkd.reporting.trials import leaderboard, read_trials
 from pkd.storage.fingerprint import fingerprint
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import Manifest, partial_of, read_manifest
-
-TEACHING = ("train", "unlabelled")
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,15 @@ class _Run:
     folder: RunFolder
     teacher: LoadedClassifier
     examples: Examples
+    prints: Mapping[str, Mapping[str, str]]  # split -> of the rows that the teacher answers
+    counts: Mapping[str, int]  # of rows
     rows: TrainingRows | None
 
 
 def left_of(recipe: Recipe, folder: RunFolder, teacher: LoadedClassifier, examples: Examples) -> Left:
     """What is left of a run's stages, now that its teacher is there."""
-    run = _Run(recipe, folder, teacher, examples, None)
-    run = _Run(recipe, folder, teacher, examples, _rows_of(run))
+    run = _begun(recipe, folder, teacher, examples)
+    run = dataclasses.replace(run, rows=_rows_of(run))
     return Left(
         finetuning=0.0,
         word_counts=0.0 if is_begun(folder.word_counts) else 1.0,
@@ -54,21 +58,34 @@ def left_of(recipe: Recipe, folder: RunFolder, teacher: LoadedClassifier, exampl
 
 
 def _annotation(run: _Run, split: str, layers: Sequence[int]) -> float:
+    if split not in run.prints:
+        return 1.0
     inputs = _inputs_of_answers(run, split)
-    rows, wanted = len(run.examples.splits[split]), layers if split in TEACHING else ()
+    rows, wanted = run.counts[split], () if split in MEASURING else layers
     return annotation_left(run.folder.annotated(split), inputs, wanted, rows, run.recipe.annotation.rows_per_shard)
 
 
+def _begun(recipe: Recipe, folder: RunFolder, teacher: LoadedClassifier, examples: Examples) -> _Run:
+    """The run with what its teacher answers; augmented rows are made here where some of them may be answered."""
+    prints, counts = dict(examples.fingerprints), {split: len(rows) for split, rows in examples.splits.items()}
+    if is_begun(folder.annotated(AUGMENTED.format(1))):
+        for split, rows in augmented_splits(examples.splits, recipe.transfer.augment, recipe.seed):
+            prints[split], counts[split] = fingerprint_rows(rows), len(rows)
+    return _Run(recipe, folder, teacher, examples, prints, counts, None)
+
+
 def _inputs_of_answers(run: _Run, split: str) -> Mapping[str, Any]:
-    settings = run.recipe.annotation if split in TEACHING else exactly(run.recipe.annotation)
-    return annotation_inputs(run.teacher, run.examples.fingerprints[split], settings, run.recipe.data.max_length)
+    settings = exactly(run.recipe.annotation) if split in MEASURING else run.recipe.annotation
+    return annotation_inputs(run.teacher, run.prints[split], settings, run.recipe.data.max_length)
 
 
 def _rows_of(run: _Run) -> TrainingRows | None:
     """What students learn from, where the teacher has answered these very rows, if perhaps for fewer layers."""
     manifests: dict[str, Manifest] = {}
-    for split in TEACHING:
-        if split in run.examples.splits:
+    if run.recipe.transfer.augment and AUGMENTED.format(1) not in run.prints:
+        return None
+    for split in run.prints:
+        if split not in MEASURING:
             folder = run.folder.annotated(split)
             if not is_begun(folder) or standing(folder, _inputs_of_answers(run, split)) != "kept":
                 return None
@@ -107,8 +124,7 @@ def _share_left(rows: TrainingRows, folder: Path, plan: StudentPlan, inputs: Map
     stands = standing(folder, inputs)
     if stands != "begun":
         return 0.0 if stands == "kept" else 1.0
-    learnt = len(rows.train) + (len(rows.unlabelled or ()) if plan.unlabelled else 0)
-    return training_left(partial_of(folder), steps_of(learnt, plan.training))
+    return training_left(partial_of(folder), steps_of(plan.learns_from(rows.counts), plan.training))
 
 
 def _measuring(run: _Run, recipe: Recipe, plan: StudentPlan, seed: int) -> float:

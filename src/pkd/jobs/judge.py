@@ -18,7 +18,7 @@ from pkd._version import __version__
 from pkd.data.arrays import column_array
 from pkd.data.examples import Examples
 from pkd.distillation.annotation import open_shards
-from pkd.distillation.plan import StudentPlan, is_control_of
+from pkd.distillation.plan import RowCounts, StudentPlan, is_control_of
 from pkd.encoder.families import depth_of
 from pkd.encoder.hub import ModelSource, model_source
 from pkd.encoder.load import LoadedClassifier, count_parameters, load_teacher, shape_of
@@ -42,7 +42,7 @@ from pkd.jobs.stages import Done
 from pkd.recipe.schema import Recipe
 from pkd.recipe.writing import recipe_values, without_places
 from pkd.reporting.results import ComparisonRecord, Record, RunRecord, TeacherLevel, write_results
-from pkd.reporting.wording import AGAINST_TEACHER
+from pkd.reporting.wording import AGAINST_TEACHER, TRANSFER
 from pkd.storage.fingerprint import fingerprint
 from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import read_manifest, unseal
@@ -65,11 +65,15 @@ def judge_run(
     folder: Path,
     teacher: LoadedClassifier,
     examples: Examples,
+    learnt: RowCounts,
     trained: Sequence[Trained],
     starts_tried: Mapping[str, dict[str, float]],
     level: TeacherLevel | None,
 ) -> tuple[list[Record], Path]:
-    """Measure every model, write `results.jsonl` and the report; both are kept where nothing has changed."""
+    """Measure every model, write `results.jsonl` and the report; both are kept where nothing has changed.
+
+    `learnt` are the rows that there were to learn from.
+    """
     split = measuring_split(examples)
     assert split is not None  # a run that could measure nothing was refused
     chose = ["epoch", *(["start"] if starts_tried else []), *(["hyper-parameters"] if recipe.sweep else [])]
@@ -104,14 +108,12 @@ def judge_run(
     measured = _measure(recipe, folder, teacher, answers, examples, on, trained, starts_tried)
     with progress.stage(REPORTING):
         records: list[Record] = [
-            _run_record(recipe, recipe.name or run.title, teacher, examples, split, fingerprint(depends), level),
+            _run_record(
+                recipe, recipe.name or run.title, teacher, examples, learnt, split, fingerprint(depends), level
+            ),
             *model_records(measured, on, recipe.evaluation),
             *class_records(measured, on),
-            *(
-                []
-                if described.drawn
-                else _comparisons(measured, trained, on, recipe, has_unlabelled="unlabelled" in examples.splits)
-            ),
+            *([] if described.drawn else _comparisons(measured, trained, on, recipe, learnt)),
             *flip_records(measured, on, recipe.evaluation),
         ]
         write_results(records, folder)
@@ -199,7 +201,7 @@ def _measure(
                     "start": each.plan.start,
                     "start_layers": list(each.plan.start_layers),
                     "layer_map": list(each.plan.layer_map.pairs) if each.plan.layer_map else None,
-                    "unlabelled_rows": facts["unlabelled_rows"],
+                    **{f"{kind}_rows": facts[f"{kind}_rows"] for kind in RowCounts.__dataclass_fields__},
                     "settings": {
                         **dataclasses.asdict(each.plan.loss),
                         "beta": each.plan.weighed_loss.beta,
@@ -220,7 +222,7 @@ def _measure(
 
 
 def _comparisons(
-    measured: Sequence[Measured], trained: Sequence[Trained], on: EvaluatedRows, recipe: Recipe, *, has_unlabelled: bool
+    measured: Sequence[Measured], trained: Sequence[Trained], on: EvaluatedRows, recipe: Recipe, learnt: RowCounts
 ) -> list[ComparisonRecord]:
     """Every pair of students that differ in one thing, and each student against the teacher."""
     models: dict[str, list[Measured]] = {}
@@ -230,7 +232,7 @@ def _comparisons(
     asked: list[tuple[str, str, str]] = []
     for one in plans.values():
         for other in plans.values():
-            if question := _question(one, other, has_unlabelled):
+            if question := _question(one, other, learnt):
                 asked.append((question, one.name, other.name))
     asked += [(AGAINST_TEACHER, plan.name, "teacher") for plan in plans.values() if plan.role == "student"]
     return [  # against its teacher a student of one seed is the model that would be deployed, and not a method
@@ -239,13 +241,13 @@ def _comparisons(
     ]
 
 
-def _question(one: StudentPlan, other: StudentPlan, has_unlabelled: bool) -> str | None:
+def _question(one: StudentPlan, other: StudentPlan, learnt: RowCounts) -> str | None:
     """What the difference of two students tells, where they differ in one thing; None otherwise."""
     if one.name == other.name:
         return None
-    if one.layer_map and is_control_of(other, one, "kd", has_unlabelled=has_unlabelled):
+    if one.layer_map and is_control_of(other, one, "kd", learnt):
         return "patience"
-    if one.method == "kd" and is_control_of(other, one, "ft", has_unlabelled=has_unlabelled):
+    if one.method == "kd" and is_control_of(other, one, "ft", learnt):
         return "kd"
     a, b = one.inputs(), other.inputs()
     differing = {name for name in a if a[name] != b[name]}
@@ -253,8 +255,8 @@ def _question(one: StudentPlan, other: StudentPlan, has_unlabelled: bool) -> str
         return f"start {one.start} against {other.start}"
     if differing == {"method", "layer_map"} and one.layer_map and other.layer_map and one.method > other.method:
         return f"{one.method} against {other.method}"
-    if differing == {"unlabelled"} and one.unlabelled and has_unlabelled:
-        return "unlabelled text"
+    if differing == {"unlabelled"} and one.unlabelled and learnt.transfer:
+        return TRANSFER[learnt.unlabelled > 0, learnt.augmented > 0]
     return None
 
 
@@ -269,6 +271,7 @@ def _run_record(
     title: str,
     teacher: LoadedClassifier,
     examples: Examples,
+    learnt: RowCounts,
     split: Literal["test", "eval"],
     results_print: str,
     level: TeacherLevel | None,
@@ -278,7 +281,10 @@ def _run_record(
         name=title,
         created=datetime.now(UTC).isoformat("T", "seconds"),
         recipe=recipe_values(recipe),
-        rows={name: len(rows) for name, rows in examples.splits.items()},
+        rows={
+            **{name: len(rows) for name, rows in examples.splits.items()},
+            **({"augmented": learnt.augmented} if recipe.transfer.augment else {}),
+        },
         teacher=model_source(recipe.teacher.model),
         starts=_starts(recipe),
         sources=examples.sources,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,12 @@ import numpy as np
 
 from pkd import progress, ranks
 from pkd.data.arrays import column_array
+from pkd.data.augmentation import augmented_splits
 from pkd.data.examples import Examples, load_examples
 from pkd.data.labels import label_array
+from pkd.data.tokenize import fingerprint_rows
 from pkd.distillation.annotation import open_shards
-from pkd.distillation.plan import StudentPlan, patient_layers, plan_controls, plan_students
+from pkd.distillation.plan import RowCounts, StudentPlan, patient_layers, plan_controls, plan_students
 from pkd.encoder.families import depth_of
 from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_teacher, with_outputs
 from pkd.errors import DataError, RecipeError
@@ -24,14 +27,14 @@ from pkd.jobs.annotate import annotate_stage, exactly
 from pkd.jobs.check import blindness_of, check_student, check_teacher_score, check_trainings
 from pkd.jobs.evaluate import measuring_split
 from pkd.jobs.finetune import finetune_stage, finetuning_left, level_of, settle, warn_if_few
-from pkd.jobs.finished import TEACHING, left_of
+from pkd.jobs.finished import left_of
 from pkd.jobs.forecast import announce
 from pkd.jobs.judge import Trained, judge_run
 from pkd.jobs.sizes import sized
 from pkd.jobs.stages import Done, refuse_other_files, refuse_other_version
 from pkd.jobs.train import TrainingRows, load_start, train_stage, training_rows
 from pkd.jobs.word_counts import teacher_level, word_counts_stage
-from pkd.jobs.workload import classifier_job, encoder_job
+from pkd.jobs.workload import MEASURING, classifier_job, encoder_job
 from pkd.recipe.places import AnyPath
 from pkd.recipe.rules import starts_of
 from pkd.recipe.schema import Recipe
@@ -171,7 +174,8 @@ def prepare(
         announce(job, stages_of_run(job, left_of(recipe, run_folder, teacher, examples), copies=copies), folder)
     for each in variants:
         _check_starts(each, teacher)
-    warn_if_few(sum(len(examples.splits.get(split, ())) for split in ("train", "unlabelled")), recipe.training)
+    counts = planned_rows(recipe, {split: len(rows) for split, rows in examples.splits.items()})
+    warn_if_few(counts.labelled + counts.transfer, recipe.training)
     ranks.on_first(lambda: write_recipe(recipe, run_folder.recipe))
     layers = patient_layers(variants, depth_of(teacher.model.config))
     rows, eval_logits = _annotate(recipe, folder, teacher, examples, layers, overwrite)
@@ -196,8 +200,10 @@ def finish(recipe: Recipe, folder: Path, prepared: Prepared, *, overwrite: bool)
     recipe = settle(recipe, prepared.examples, teacher.model.config)
     trained, starts_tried = _train(recipe, folder, teacher, prepared.rows, overwrite)
     # a small share of the work, most of it written: the first rank measures alone
-    examples, level = prepared.examples, prepared.level
-    page = ranks.on_first(lambda: str(judge_run(recipe, folder, teacher, examples, trained, starts_tried, level)[1]))
+    examples, level, counts = prepared.examples, prepared.level, prepared.rows.counts
+    page = ranks.on_first(
+        lambda: str(judge_run(recipe, folder, teacher, examples, counts, trained, starts_tried, level)[1])
+    )
     return RunResult(folder, read_results(folder), Path(page))
 
 
@@ -227,6 +233,12 @@ def _check_starts(recipe: Recipe, teacher: LoadedClassifier) -> None:
                 load_start(plan, plan.pretrained, teacher)
 
 
+def planned_rows(recipe: Recipe, rows: Mapping[str, int]) -> RowCounts:
+    """How many rows there will be to learn from, from those of each split; of augmented ones a few less may be new."""
+    train = rows["train"]
+    return RowCounts(train, rows.get("unlabelled", 0), recipe.transfer.augment * train)
+
+
 def _annotate(
     recipe: Recipe,
     folder: Path,
@@ -235,10 +247,14 @@ def _annotate(
     layers: Sequence[int],
     overwrite: bool,
 ) -> tuple[TrainingRows, np.ndarray | None]:
-    """The one teacher pass: states for the rows that teach, logits alone for the others, those in float32."""
+    """The one teacher pass: states for the rows that teach, logits alone for the others, those in float32.
+
+    Each variant of augmented rows is a stage of its own, so that more variants need no new answers to the first ones.
+    """
     done: dict[str, Done] = {}
-    for split, rows in examples.splits.items():
-        teaches = split in TEACHING
+    made = augmented_splits(examples.splits, recipe.transfer.augment, recipe.seed)
+    for split, rows in itertools.chain(examples.splits.items(), made):
+        teaches = split not in MEASURING
         done[split] = annotate_stage(
             RunFolder(folder).annotated(split),
             f"annotate {split}",
@@ -249,12 +265,12 @@ def _annotate(
             recipe.data.max_length,
             overwrite=overwrite,
             device=recipe.device,
-            rows_prints=examples.fingerprints[split],
+            rows_prints=examples.fingerprints.get(split) or fingerprint_rows(rows),
         )
     eval_logits = None
     if "eval" in done:
         eval_logits = column_array(open_shards(done["eval"].folder), "teacher_logits")
-    manifests = {split: done[split].manifest for split in TEACHING if split in done}
+    manifests = {split: each.manifest for split, each in done.items() if split not in MEASURING}
     return training_rows(RunFolder(folder), manifests, examples), eval_logits
 
 
@@ -307,7 +323,7 @@ def _train(
     if recipe.controls:
         students = list(dict.fromkeys(each.plan.name for each in trained))
         plans = [next(each.plan for each in trained if each.plan.name == name) for name in students]
-        for control in plan_controls(plans, has_unlabelled=rows.unlabelled is not None):
+        for control in plan_controls(plans, rows.counts):
             trained += train_seeds(measured(control))
     return trained, starts_tried
 

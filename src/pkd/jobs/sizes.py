@@ -18,7 +18,6 @@ import torch
 from pkd import progress, ranks
 from pkd.data.arrays import column_array
 from pkd.data.batching import Collator, TokenRows, first_batches
-from pkd.data.examples import with_unlabelled
 from pkd.distillation.ledger import BATCHES, Sizes, TermEntry, measure_terms, without_patience
 from pkd.distillation.plan import StudentPlan
 from pkd.distillation.units import unit_deviations
@@ -53,7 +52,7 @@ def sized(
         return ranks.on_first(lambda: dataclasses.asdict(measured(device)))
 
     def measured(device: torch.device) -> Sizes:
-        learnt = with_unlabelled(rows.train, rows.unlabelled if plan.unlabelled else None)
+        learnt = rows.of(plan, recipe.seed)
         lengths = column_array(learnt, "length")
         order = first_rows(plan, len(learnt), lambda picked: lengths[picked], recipe.seed)
         return measure_student(

@@ -10,10 +10,10 @@ from typing import Any
 import datasets
 from transformers import PreTrainedModel, TrainerCallback, set_seed
 
-from pkd.data.examples import Examples, with_unlabelled
+from pkd.data.examples import Examples, repeated, with_unlabelled
 from pkd.data.tokenize import encode
 from pkd.distillation.annotation import open_shards
-from pkd.distillation.plan import StudentPlan
+from pkd.distillation.plan import RowCounts, StudentPlan
 from pkd.distillation.projection import add_projection, drop_projection
 from pkd.distillation.student import student_from
 from pkd.distillation.terms import columns_read, objective_of
@@ -41,21 +41,33 @@ class TrainingRows:
     """What a student learns from: annotated rows, the fingerprints of what they were made from, and of the answers."""
 
     train: datasets.Dataset
-    unlabelled: datasets.Dataset | None
+    transfer: Mapping[str, datasets.Dataset]  # split -> rows without a label: the user's, and the augmented ones
     eval: datasets.Dataset | None  # with class ids; not annotated
     fingerprints: Mapping[str, Any]
     answers: Mapping[str, Mapping[str, str]]  # split -> "logits" or a teacher layer's number -> sha256
     texts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # split -> sha256, to know the rows again by
 
+    @property
+    def counts(self) -> RowCounts:
+        """How many of each kind there are."""
+        unlabelled = len(self.transfer.get("unlabelled", ()))
+        return RowCounts(len(self.train), unlabelled, sum(map(len, self.transfer.values())) - unlabelled)
+
+    def of(self, plan: StudentPlan, seed: int) -> datasets.Dataset:
+        """What a student learns from in an epoch."""
+        if plan.rows_an_epoch is not None:
+            return repeated(self.train, plan.rows_an_epoch, seed)
+        return with_unlabelled(self.train, *(self.transfer.values() if plan.unlabelled else ()))
+
 
 def training_rows(run: RunFolder, annotated: Mapping[str, Manifest], examples: Examples) -> TrainingRows:
-    """What a run's students learn from, by the manifests of its annotated splits `train` and `unlabelled`."""
+    """What a run's students learn from, by the manifests of its annotated splits that teach."""
     prints: dict[str, Any] = {split: manifest.fingerprint for split, manifest in annotated.items()}
     if "eval" in examples.splits:
         prints["eval"] = examples.fingerprints["eval"]
     return TrainingRows(
         train=open_shards(run.annotated("train")),
-        unlabelled=open_shards(run.annotated("unlabelled")) if "unlabelled" in annotated else None,
+        transfer={split: open_shards(run.annotated(split)) for split in annotated if split != "train"},
         eval=examples.splits.get("eval"),
         fingerprints=prints,
         answers={split: manifest.facts["answers"] for split, manifest in annotated.items()},
@@ -79,9 +91,10 @@ def train_stage(
     def build(partial: Path) -> Mapping[str, Any]:
         trainer = _trained(partial, plan, seed, recipe, teacher, rows, inputs, overwrite=overwrite)
         facts = save_trained(trainer, partial, recipe.data.max_length, recipe.evaluation.metric)
-        unlabelled = len(rows.unlabelled) if plan.unlabelled and rows.unlabelled is not None else 0
+        counts = rows.counts if plan.unlabelled else RowCounts(rows.counts.labelled)
+        learnt = {f"{kind}_rows": count for kind, count in vars(counts).items()}
         texts = {split: print_ for split, print_ in rows.texts.items() if split != "unlabelled" or plan.unlabelled}
-        return {**facts, "name": plan.name, "seed": seed, "unlabelled_rows": unlabelled, "texts": texts}
+        return {**facts, "name": plan.name, "seed": seed, **learnt, "texts": texts}
 
     return run_stage(folder, KIND, inputs, build, overwrite=overwrite)
 
@@ -109,14 +122,14 @@ def training_inputs(
     plan: StudentPlan, seed: int, recipe: Recipe, teacher: LoadedClassifier, rows: TrainingRows
 ) -> dict[str, Any]:
     """Everything that a trained student depends on: of the teacher's answers those that reach its loss."""
-    learnt = [split for split in rows.answers if split != "unlabelled" or plan.unlabelled]
-    columns = columns_read(objective_of(plan.loss, unlabelled="unlabelled" in learnt))
+    learnt = [split for split in rows.answers if split == "train" or plan.unlabelled]
+    columns = columns_read(objective_of(plan.loss, unlabelled=len(learnt) > 1))
     read = ["logits"] if "teacher_logits" in columns else []
     if plan.layer_map and "teacher_cls_states" in columns:
         read += [str(layer) for layer in plan.layer_map.teacher]
     inputs = {
         "teacher": teacher.fingerprints,
-        "rows": {name: value for name, value in rows.fingerprints.items() if name != "unlabelled" or plan.unlabelled},
+        "rows": {split: value for split, value in rows.fingerprints.items() if split in (*learnt, "eval")},
         "answers": {split: {name: rows.answers[split][name] for name in read} for split in learnt},
         "max_length": recipe.data.max_length,
         # where an encoder lies does not matter, and what it holds has a fingerprint of its own
@@ -157,7 +170,7 @@ def _trained(
         student,
         arguments,
         layer_map=plan.layer_map,
-        train_dataset=with_unlabelled(rows.train, rows.unlabelled if plan.unlabelled else None),
+        train_dataset=rows.of(plan, seed),
         eval_dataset=encode(rows.eval, teacher.tokenizer, recipe.data.max_length) if rows.eval else None,
         processing_class=teacher.tokenizer,
         averaging=plan.training.averaging,

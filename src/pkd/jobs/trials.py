@@ -99,7 +99,7 @@ def _score_of(number: int, tell: Tell, trials: Sequence[Trial], shared: Shared) 
         )
     os.chdir(shared.cwd)
     torch.set_num_threads(max(1, int(float(os.environ.get("OMP_NUM_THREADS") or 1))))
-    teacher, rows = _loaded(shared.teacher, shared.annotated, shared.outputs)
+    teacher, rows = _loaded(shared.teacher, shared.annotated, shared.outputs, tuple(shared.answers))
     rows = dataclasses.replace(rows, fingerprints=shared.fingerprints, answers=shared.answers)
     plan = plan_students(trial.recipe, depth_of(teacher.model.config))[0][0]
     plan = dataclasses.replace(plan, sizes=trial.sizes)
@@ -110,14 +110,13 @@ def _score_of(number: int, tell: Tell, trials: Sequence[Trial], shared: Shared) 
 
 
 @functools.cache
-def _loaded(teacher: str, annotated: Path, outputs: Outputs) -> tuple[LoadedClassifier, TrainingRows]:
-    """The teacher and the annotated rows, once for all the trials of a process."""
-    splits = {
-        split: open_shards(annotated / split)
-        for split in ("train", "unlabelled", "eval")
-        if (annotated / split).is_dir()
-    }
-    rows = TrainingRows(splits["train"], splits.get("unlabelled"), splits["eval"], {}, {})
+def _loaded(
+    teacher: str, annotated: Path, outputs: Outputs, teaching: tuple[str, ...]
+) -> tuple[LoadedClassifier, TrainingRows]:
+    """The teacher and the annotated rows of the splits that teach, once for all the trials of a process."""
+    splits = {split: open_shards(annotated / split) for split in (*teaching, "eval")}
+    train, development = splits.pop("train"), splits.pop("eval")
+    rows = TrainingRows(train, splits, development, {}, {})
     return with_outputs(load_teacher(teacher), outputs), rows
 
 

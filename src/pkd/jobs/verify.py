@@ -219,12 +219,16 @@ def _verify_record(
         found.notes.append(
             f"{run.results} is out of date: {place} has another {' and '.join(differing)}. `pkd run` makes it anew."
         )
-    annotated = manifests.get(run.annotated("train"))
-    if annotated and (
-        student.inputs.get("rows", {}).get("train") != annotated.fingerprint
-        or not student.inputs.get("answers", {}).get("train", {}).items() <= annotated.facts["answers"].items()
-    ):
-        found.notes.append(f"{place} is out of date: it learned from other annotated rows. `pkd run` makes it anew.")
+    for split, answers in student.inputs.get("answers", {}).items():
+        annotated = manifests.get(run.annotated(split))
+        if annotated and (
+            student.inputs.get("rows", {}).get(split) != annotated.fingerprint
+            or not answers.items() <= annotated.facts["answers"].items()
+        ):
+            found.notes.append(
+                f"{place} is out of date: it learned from other annotated rows. `pkd run` makes it anew."
+            )
+            return
 
 
 def _verify_trials(run: RunFolder, manifests: dict[Path, Manifest | None], found: Verified) -> None:

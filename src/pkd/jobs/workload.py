@@ -11,15 +11,17 @@ import datasets
 import numpy as np
 import torch
 
+from pkd.data.augmentation import AUGMENTED
 from pkd.data.outputs import Outputs
 from pkd.data.tokenize import count_choices, encode, occurring_pieces, text_columns
-from pkd.distillation.plan import StudentPlan
+from pkd.distillation.plan import RowCounts, StudentPlan
 from pkd.encoder.families import depth_of
 from pkd.encoder.load import LoadedClassifier, count_parameters, load_config, load_tokenizer, untrained
 from pkd.jobs.pilot import Shape
 from pkd.recipe.schema import Recipe
 from pkd.training.hardware import autocast_dtype, resolve_device
 
+MEASURING = ("eval", "test")  # splits that nothing is learned from
 _SAMPLE = 2048  # rows that are tokenised to know the others
 
 
@@ -60,6 +62,18 @@ class Job:
     choices: int
     _shapes: dict[tuple[str, int], Shape] = field(default_factory=dict, repr=False)
     _weights: dict[Shape, float] = field(default_factory=dict, repr=False)
+
+    @property
+    def transfer(self) -> list[str]:
+        """The splits that teach by the teacher's answers alone."""
+        return [split for split in self.splits if split != "train" and split not in MEASURING]
+
+    @property
+    def rows(self) -> RowCounts:
+        """How many rows there are to learn from; of augmented ones a few less may be new."""
+        transfer = {split: self.splits[split].rows for split in self.transfer}
+        unlabelled = transfer.get("unlabelled", 0)
+        return RowCounts(self.splits["train"].rows, unlabelled, sum(transfer.values()) - unlabelled)
 
     @property
     def device(self) -> torch.device:
@@ -116,11 +130,14 @@ def job_of(
     sample = encoded["train"]
     kept = [name for name in ("input_ids", "token_type_ids", "choice_lengths", "length") if name in sample.column_names]
     learnt = sum(len(splits[split]) for split in ("train", "unlabelled") if split in splits)
+    sizes = {split: _size(len(splits[split]), some) for split, some in encoded.items()}
+    variants = range(1, recipe.transfer.augment + 1)  # of rows about as long as those that they are made of
+    made = {AUGMENTED.format(variant): sizes["train"] for variant in variants}
     return Job(
         recipe=recipe,
         shape=shape,
         outputs=outputs,
-        splits={split: _size(len(splits[split]), some) for split, some in encoded.items()},
+        splits=sizes | made,
         sample=sample.select_columns(kept),
         occurs=_occurring(sample, learnt, int(shape.config.vocab_size)),
         choices=max(1, count_choices(sample.column_names)),

@@ -17,6 +17,7 @@ from pkd.recipe.naming import help_of, hints, keywords, settings_within, spot
 # part of the recipe -> the class of its keywords; a name that several verbs have as a parameter is left to the verbs
 _PARTS = {
     "data": "DataKeywords",
+    "transfer": "TransferKeywords",
     "annotation": "AnnotationKeywords",
     "training": "TrainingKeywords",
     "students": "StudentKeywords",
@@ -30,6 +31,7 @@ _VERBS: dict[str, tuple[Collection[str], Collection[str]]] = {  # the parts that
     ),
     "Finetune": (("data", "training", "evaluation"), ("test", "device", "seed")),
     "Annotate": (("data", "annotation"), ("layer_map", "device")),
+    "Augment": (("data",), ("seed",)),
     "Evaluate": (("data", "evaluation"), ("eval", "device")),
     "Export": (("data", "evaluation"), ()),
 }

@@ -65,6 +65,13 @@ class DataKeywords(TypedDict, total=False):
     """word pieces a text (or pair) is cut to"""
 
 
+class TransferKeywords(TypedDict, total=False):
+    """Keys of `transfer`."""
+
+    augment: int | None
+    """rows made of each training row, without labels"""
+
+
 class AnnotationKeywords(TypedDict, total=False):
     """Keys of `annotation`."""
 
@@ -183,7 +190,7 @@ class EvaluationKeywords(TypedDict, total=False):
     """time teacher and students side by side on the evaluated rows"""
 
 
-class DistillKeywords(DataKeywords, AnnotationKeywords, TrainingKeywords, StudentKeywords, EvaluationKeywords, total=False):
+class DistillKeywords(DataKeywords, TransferKeywords, AnnotationKeywords, TrainingKeywords, StudentKeywords, EvaluationKeywords, total=False):
     """What `pkd.distill` takes besides its own parameters."""
 
     eval: AnyPath | None
@@ -219,6 +226,9 @@ class DistillKeywords(DataKeywords, AnnotationKeywords, TrainingKeywords, Studen
     data: Mapping[str, Any] | None
     """the examples"""
 
+    transfer: Mapping[str, Any] | None
+    """what is made for the teacher to answer"""
+
     annotation: Mapping[str, Any] | None
     """how the teacher's answers are stored"""
 
@@ -253,6 +263,13 @@ class AnnotateKeywords(DataKeywords, AnnotationKeywords, total=False):
 
     device: Literal["auto", "cpu", "cuda"] | None
     """where to compute; auto: a GPU if there is one"""
+
+
+class AugmentKeywords(DataKeywords, total=False):
+    """What `pkd.augment` takes besides its own parameters."""
+
+    seed: int | None
+    """first seed; it also sets the order of the data"""
 
 
 class EvaluateKeywords(DataKeywords, EvaluationKeywords, total=False):

@@ -24,6 +24,7 @@ from pkd.recipe.settings import (
     SweepSettings,
     TeacherSettings,
     TrainingSettings,
+    TransferSettings,
     setting,
 )
 
@@ -46,6 +47,7 @@ class Recipe:
     device: Device = setting("auto", "where to compute; auto: a GPU if there is one", common=True)
     teacher: TeacherSettings = setting(TeacherSettings, "the classifier to learn from")
     data: DataSettings = setting(DataSettings, "the examples")
+    transfer: TransferSettings = setting(TransferSettings, "what is made for the teacher to answer")
     annotation: AnnotationSettings = setting(AnnotationSettings, "how the teacher's answers are stored")
     training: TrainingSettings = setting(TrainingSettings, "how students are trained")
     students: list[StudentSettings] = setting(lambda: [StudentSettings()], "the students")

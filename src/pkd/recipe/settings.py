@@ -16,6 +16,7 @@ STRICT = ConfigDict(extra="forbid")
 
 # far above any useful value; beyond it libraries overflow, some of them after hours
 _MOST = 10**9
+MOST_VARIANTS = 1000  # augmented rows of each training row
 
 TABS = ("\\t", "tab")  # a tab, where it cannot be typed
 Separator = Annotated[str, AfterValidator(lambda text: "\t" if text in TABS else text)]
@@ -185,6 +186,17 @@ class DataSettings:
 
 
 @dataclass(kw_only=True)
+class TransferSettings:
+    """Rows that are made to teach by the teacher's answers alone, as unlabelled text does."""
+
+    __pydantic_config__ = STRICT
+
+    augment: Annotated[int, Field(ge=0, le=MOST_VARIANTS)] = setting(
+        0, "rows made of each training row, without labels", common=True
+    )
+
+
+@dataclass(kw_only=True)
 class TeacherSettings:
     """The classifier to learn from."""
 
@@ -228,7 +240,7 @@ class StudentSettings(LossSettings):
     )
     pretrained: str | None = setting(None, "start from this encoder's first layers and a new head instead")
     projection: bool = setting(False, "L_PT through a learned map, dropped later: for a `pretrained` of another width")
-    unlabelled: bool = setting(True, "learn from the unlabelled text too (ft never does)")
+    unlabelled: bool = setting(True, "learn from unlabelled text and augmented rows too (ft never does)")
     training: dict[str, Any] = setting({}, "training settings that differ for this student")
 
 

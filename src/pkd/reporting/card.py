@@ -257,7 +257,8 @@ def _seeds(records: Sequence[Record], model: ModelRecord) -> list[int]:
 def _objective(kind: TaskKind, model: ModelRecord) -> list[str]:
     """The loss that the model was trained with, in words."""
     values = {name: model.settings[name] for name in LossSettings.__dataclass_fields__ if name in model.settings}
-    return describe_objective(LossSettings(**values), kind, unlabelled=bool(model.unlabelled_rows))
+    learnt_besides = model.unlabelled_rows + model.augmented_rows
+    return describe_objective(LossSettings(**values), kind, unlabelled=learnt_besides > 0)
 
 
 def _cell(text: str) -> str:

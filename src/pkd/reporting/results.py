@@ -101,7 +101,9 @@ class ModelRecord(_Line):
     start: str | None = None  # "spread", "first", "1.3.5", "pretrained"
     start_layers: list[int] | None = None
     layer_map: list[tuple[int, int]] | None = None
-    unlabelled_rows: int = 0
+    labelled_rows: int = 0  # that it learned from
+    unlabelled_rows: int = 0  # the user's, which it learned from besides
+    augmented_rows: int = 0  # and those made of the labelled ones
     settings: dict[str, Any] = {}  # loss and training settings, written out
     terms: list[TermShare] = []  # of the loss, as it starts; of plain fine-tuning none
     split: Literal["test", "eval"]
@@ -155,7 +157,7 @@ class ComparisonRecord(_Line):
     """
 
     record: Literal["comparison"] = "comparison"
-    question: str  # "patience", "kd", "start first against spread", "unlabelled text", "against the teacher"
+    question: str  # "patience", "kd", "start first against spread", "augmented rows", "against the teacher"
     a: str
     b: str
     metric: str = "accuracy"

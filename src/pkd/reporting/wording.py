@@ -18,7 +18,13 @@ from pkd.reporting.results import ComparisonRecord, ModelRecord, Record, RunReco
 AGAINST_TEACHER = "against the teacher"
 NONE = "–"  # an empty cell
 
-_SUBJECTS = {"patience": "Patience", "kd": "The teacher's softened output (KD)", "unlabelled text": "Unlabelled text"}
+# (unlabelled text, augmented rows) -> what a student without them is compared for
+TRANSFER = {
+    (True, False): "unlabelled text",
+    (False, True): "augmented rows",
+    (True, True): "unlabelled text and augmented rows",
+}
+_SUBJECTS = {"patience": "Patience", "kd": "The teacher's softened output (KD)"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,7 +75,7 @@ class RowMeanTrainer(EconomicalTrainer):
         super().__init__(
             model,
             args,
-            train_dataset=_encoded(train_dataset, processing_class, model),
+            train_dataset=_encoded(train_dataset, processing_class, model, masks=True),
             eval_dataset=_encoded(eval_dataset, processing_class, model),
             processing_class=processing_class,
             **keywords,
@@ -384,8 +384,8 @@ class _Average(TrainerCallback):
             average.keep()
 
 
-def _encoded(rows: Any, tokenizer: Any, model: PreTrainedModel) -> Any:
+def _encoded(rows: Any, tokenizer: Any, model: PreTrainedModel, *, masks: bool = False) -> Any:
     if rows is None or "input_ids" in rows.column_names:
         return rows
     longest = longest_input(model.config)
-    return encode(rows, tokenizer, min(tokenizer.model_max_length, longest))
+    return encode(rows, tokenizer, min(tokenizer.model_max_length, longest), masks=masks)

@@ -1,0 +1,283 @@
+"""Rows made from training texts, for the teacher to answer: a function of the rows, the seed, the row and the variant.
+
+As Tang et al. 2019 (arXiv 1903.12136) make them: spans, words masked, words replaced by others of the same texts; and
+two rows crossed. Of a pair one side changes at a time, or the sides are swapped, or recombined with another row's; of a
+question with choices a choice changes, or another row's takes its place. Nothing but the columns decides which. A
+masked word is written `[MASK]`: `encode` puts a reader's own mask token there.
+
+Whatever is drawn comes from `random.Random.random`, the one sequence that Python promises not to change.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from pkd.data.arrays import column_values
+from pkd.data.tokenize import MASK, count_choices, text_columns
+
+if TYPE_CHECKING:
+    import datasets
+
+ROW, VARIANT = "row", "variant"  # columns of a made row: the training row that it was made from, and the variant
+POOL_ROWS = 100_000  # partners and words come from so many of the first rows
+AUGMENTED = "augmented-{}"  # the split of a variant
+
+Texts = tuple[str, ...]  # of a row: a text, the two of a pair, or what is asked and the choices
+
+_SPAN, _CROSSED = 0.25, 0.25  # shares of the changes of a text; the others are changes of words
+_MASKED, _REPLACED = 0.1, 0.1  # shares of a text's words
+_SWAPPED, _RECOMBINED = 0.2, 0.2  # shares of the changes of a pair
+_CHOICE_TAKEN = 0.5  # share of the changes of a question: another row's choice instead of a changed one
+_TRIES = 4  # a change may leave a short text as it was
+_ROWS_AT_A_TIME = 10_000
+
+# scripts that part no words by spaces, of which each character is a word, with the marks that stand on it
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_MARKS = "".join(
+    character
+    for character in map(chr, (*range(0x0E00, 0x0F00), *range(0x1000, 0x10A0), *range(0x1780, 0x1800), 0x3099, 0x309A))
+    if unicodedata.category(character).startswith("M")
+)
+_WORDS = re.compile(rf"\s*(?:[{_UNSPACED}][{_MARKS}]*|[^\s{_UNSPACED}]+)")  # each with the space before it
+
+
+def augmented_splits(
+    splits: Mapping[str, datasets.Dataset], variants: int, seed: int
+) -> Iterator[tuple[str, datasets.Dataset]]:
+    """The variants of the training rows as splits `augmented-1`, `augmented-2`, ..., one after the other.
+
+    Args:
+        splits: with `train` and, where there are any, `eval` and `test`, whose texts are never made.
+        variants: how many rows to make from each training row.
+        seed: of the recipe.
+    """
+    import datasets
+
+    held_out = [splits[split] for split in ("eval", "test") if split in splits]
+    made = augment_rows(splits["train"], variants, seed, held_out)
+    for variant, tables in itertools.groupby(made, key=lambda pair: pair[0]):
+        rows = pa.concat_tables([table for _, table in tables])
+        yield AUGMENTED.format(variant), datasets.Dataset(rows.drop_columns([ROW, VARIANT]))
+
+
+def augment_rows(
+    rows: datasets.Dataset, variants: int, seed: int, held_out: Sequence[datasets.Dataset] = ()
+) -> Iterator[tuple[int, pa.Table]]:
+    """Make `variants` rows from each row, the variants one after the other, some thousand rows at a time.
+
+    What is made is no row that is there already or was made before, and no text of `held_out` that the rows do not have
+    themselves. Upper and lower case, kinds of spaces and masks make no other text. A row of which nothing new can be
+    made has no row in a variant.
+
+    Args:
+        rows: with text columns; they may be memory-mapped, for of their texts only some are in the memory at a time,
+            besides those of the first 100,000.
+        variants: how many rows to make from each row, at most.
+        seed: other numbers make other rows.
+        held_out: development and test rows, with the same columns.
+
+    Yields:
+        The variant, from 1, and a table of its rows: the text columns, `row` (from 1) and `variant`. Each variant has a
+        table for every so many rows, if only an empty one.
+    """
+    columns = text_columns(rows)
+    pool = _pool_of(rows, columns)
+    seen = _Seen()
+    for each in (rows, *held_out):
+        for chunk in _chunks(each, columns):
+            seen.first_times(_row_hashes(chunk))
+            if len(columns) == 2 and each is not rows:  # nor a held-out pair the other way round
+                seen.first_times(_row_hashes([texts[::-1] for texts in chunk]))
+    never = _text_hashes(held_out, columns) - _text_hashes([rows], columns) if held_out else frozenset()
+    for variant in range(1, variants + 1):
+        begin = 0
+        for chunk in _chunks(rows, columns):
+            made: list[tuple[int, Texts]] = []
+            for number, texts in enumerate(chunk, start=begin):
+                new = _new_row(texts, pool, Random(f"{seed}:{number}:{variant}"))
+                if new is not None and (not never or never.isdisjoint(map(_hash, new))):
+                    made.append((number + 1, new))
+            stays = seen.first_times(_row_hashes([new for _, new in made]))
+            begin += len(chunk)
+            yield variant, _table([each for each, new in zip(made, stays, strict=True) if new], variant, columns)
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Where partners and words come from.
+
+    Attributes:
+        rows: their texts.
+        words: in the order in which they first occur.
+        ends: [V] how many words of the texts are one of the first so many; words are drawn as often as they occur.
+        has_choices: whether a row is a question with choices.
+    """
+
+    rows: list[Texts]
+    words: list[str]
+    ends: list[int]
+    has_choices: bool
+
+    def row(self, chooser: Random) -> Texts:
+        return self.rows[_below(chooser, len(self.rows))]
+
+    def word(self, chooser: Random) -> str:
+        return self.words[bisect_right(self.ends, _below(chooser, self.ends[-1]))]
+
+
+def _pool_of(rows: datasets.Dataset, columns: Sequence[str]) -> _Pool:
+    texts = [row for chunk in _chunks(rows.select(range(min(POOL_ROWS, len(rows)))), columns) for row in chunk]
+    counts: dict[str, int] = {}
+    for text in itertools.chain.from_iterable(texts):
+        for word in map(str.strip, _words(text)):
+            counts[word] = counts.get(word, 0) + 1
+    counts.pop(MASK, None)
+    counts = counts or {"": 1}  # of texts that are all empty, of which nothing can be made
+    return _Pool(texts, list(counts), list(itertools.accumulate(counts.values())), count_choices(columns) > 0)
+
+
+def _new_row(texts: Texts, pool: _Pool, chooser: Random) -> Texts | None:
+    """A row that is not the one it is made from, and has a text everywhere; None where some tries give none."""
+    own = tuple(map(_plain, texts))
+    for _ in range(_TRIES):
+        new = _changed(texts, pool, chooser)
+        plain = tuple(map(_plain, new))
+        if plain != own and all(plain) and not (pool.has_choices and len(set(plain[1:])) < len(plain) - 1):
+            return new
+    return None
+
+
+def _changed(texts: Texts, pool: _Pool, chooser: Random) -> Texts:
+    partner = pool.row(chooser)
+    if len(texts) == 1:
+        return (_changed_text(texts[0], partner[0], pool, chooser),)
+    drawn = chooser.random()
+    if pool.has_choices:
+        side, other = 1 + _below(chooser, len(texts) - 1), partner[1 + _below(chooser, len(texts) - 1)]
+        choice = other if drawn < _CHOICE_TAKEN else _changed_text(texts[side], other, pool, chooser)
+        return _with(texts, side, choice)
+    side = _below(chooser, 2)
+    if drawn < _SWAPPED:
+        return texts[::-1]
+    if drawn < _SWAPPED + _RECOMBINED:
+        return _with(texts, side, partner[side])
+    return _with(texts, side, _changed_text(texts[side], partner[side], pool, chooser))
+
+
+def _with(texts: Texts, side: int, text: str) -> Texts:
+    return (*texts[:side], text, *texts[side + 1 :])
+
+
+def _changed_text(text: str, partner: str, pool: _Pool, chooser: Random) -> str:
+    """A span of the text; spans of it and of another one, in either order; or the text with some words changed."""
+    drawn = chooser.random()
+    if drawn < _SPAN:
+        return _span(text, chooser)
+    if drawn < _SPAN + _CROSSED:
+        spans = [_span(text, chooser), _span(partner, chooser)]
+        return " ".join(spans if chooser.random() < 0.5 else spans[::-1]).strip()
+    return "".join(_changed_word(word, pool, chooser) for word in _words(text)).strip()
+
+
+def _changed_word(word: str, pool: _Pool, chooser: Random) -> str:
+    """A word as it is, masked, or replaced by another one, with the space before it."""
+    drawn = chooser.random()
+    if drawn >= _MASKED + _REPLACED:
+        return word
+    space = word[: len(word) - len(word.lstrip())]
+    return space + (MASK if drawn < _MASKED else pool.word(chooser))
+
+
+def _span(text: str, chooser: Random) -> str:
+    """A run of words: half of them at least."""
+    words = _words(text)
+    least = (len(words) + 1) // 2
+    count = least + _below(chooser, len(words) - least + 1)
+    begin = _below(chooser, len(words) - count + 1)
+    return "".join(words[begin : begin + count]).strip()
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text, each with the space before it.
+
+    >>> _words("a fine  film,又好")
+    ['a', ' fine', '  film,', '又', '好']
+    """
+    return _WORDS.findall(text)
+
+
+def _below(chooser: Random, count: int) -> int:
+    """A number from 0 to `count` - 1."""
+    return int(chooser.random() * count)
+
+
+def _plain(text: str) -> str:
+    """What makes two texts the same: a reader may know no upper case, and leave masked words out."""
+    return " ".join(text.casefold().replace(MASK.casefold(), " ").split())
+
+
+def _hash(*texts: str) -> int:
+    plain = "\0".join(map(_plain, texts)).encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(plain, digest_size=8).digest(), "little")
+
+
+def _row_hashes(rows: Sequence[Texts]) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """A number for each row's texts, [N]; that of a single text is the text's."""
+    return np.fromiter((_hash(*texts) for texts in rows), dtype=np.uint64, count=len(rows))
+
+
+def _text_hashes(parts: Sequence[datasets.Dataset], columns: Sequence[str]) -> frozenset[int]:
+    """The numbers of all texts; of single texts none, for a row's number is its text's."""
+    if len(columns) == 1:
+        return frozenset()
+    chunks = (chunk for rows in parts for chunk in _chunks(rows, columns))
+    return frozenset(_hash(text) for chunk in chunks for texts in chunk for text in texts)
+
+
+class _Seen:
+    """The rows that there are so far, as sorted runs of 8 bytes a row, which are merged as they become many.
+
+    Two rows of one number by chance cost a row that is not made.
+    """
+
+    def __init__(self) -> None:
+        self._runs: list[np.ndarray[Any, np.dtype[np.uint64]]] = []
+
+    def first_times(self, hashes: np.ndarray[Any, np.dtype[np.uint64]]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which of them were never seen before, [N]; now they are seen."""
+        first = np.zeros(len(hashes), dtype=bool)
+        first[np.unique(hashes, return_index=True)[1]] = True
+        for run in self._runs:
+            places = np.minimum(np.searchsorted(run, hashes), len(run) - 1)
+            first &= run[places] != hashes
+        added = np.sort(hashes[first])
+        while self._runs and len(self._runs[-1]) <= 2 * len(added):
+            added = np.sort(np.concatenate([self._runs.pop(), added]))
+        if len(added):
+            self._runs.append(added)
+        return first
+
+
+def _chunks(rows: datasets.Dataset, columns: Sequence[str]) -> Iterator[list[Texts]]:
+    texts = zip(*(column_values(rows, column) for column in columns), strict=True)
+    return iter(functools.partial(lambda: list(itertools.islice(texts, _ROWS_AT_A_TIME))), [])
+
+
+def _table(made: Sequence[tuple[int, Texts]], variant: int, columns: Sequence[str]) -> pa.Table:
+    texts = {column: pa.array([texts[place] for _, texts in made], pa.string()) for place, column in enumerate(columns)}
+    numbers = pa.array([number for number, _ in made], pa.int64())
+    return pa.table({**texts, ROW: numbers, VARIANT: pa.array([variant] * len(made), pa.int64())})
