@@ -1,4 +1,4 @@
-"""How progress looks: one live display on a terminal, plain lines elsewhere, only warnings when quiet."""
+"""Display of progress: one live display on a terminal, plain lines elsewhere, only warnings when quiet."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class QuietDisplay:
 
 
 class PlainDisplay:
-    """Lines for logs and pipes: at a stage's start and end, and now and then between."""
+    """Lines for logs and pipes: at a stage's start and end, and periodically between."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self.console = console
@@ -57,13 +57,13 @@ class PlainDisplay:
         self._forecast.plan(stages)
 
     def stage_began(self, stage: Stage) -> None:
-        """Say that a stage begins."""
+        """Log that a stage begins."""
         self._forecast.begin(stage)
         self._last_line = self._clock()
         _print(self.console, headline(self._forecast, stage))
 
     def stage_moved(self, stage: Stage) -> None:
-        """Say how far a stage is, at most every ten seconds."""
+        """Log a stage's progress, at most every ten seconds."""
         self._forecast.move(stage)
         if self._clock() - self._last_line < _SECONDS_BETWEEN_LINES:
             return
@@ -77,7 +77,7 @@ class PlainDisplay:
         _print(self.console, line)
 
     def stage_ended(self, stage: Stage) -> None:
-        """Say that a stage is over, and how long it took."""
+        """Log that a stage is over, and how long it took."""
         line = headline(self._forecast, stage)
         seconds = self._forecast.end(stage)
         _print(self.console, f"{line}: {'stopped' if stage.failed else 'done'} after {duration(seconds)}")
@@ -93,7 +93,7 @@ class RichDisplay:
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self.console = console
         self._forecast = Forecast(clock)
-        self._stages: list[Stage] = []  # that run, the outermost first
+        self._stages: list[Stage] = []  # running ones, the outermost first
         self._live: Live | None = None
 
     def planned(self, stages: Sequence[tuple[str, float]]) -> None:
@@ -112,11 +112,11 @@ class RichDisplay:
             self._live.start()
 
     def stage_moved(self, stage: Stage) -> None:
-        """Take a stage that is further; the display draws itself four times a second."""
+        """Do nothing: the display redraws itself four times a second."""
         self._forecast.move(stage)
 
     def stage_ended(self, stage: Stage) -> None:
-        """Turn a stage that is over into a line."""
+        """Replace a finished stage by a line."""
         seconds = self._forecast.end(stage)
         self._stages = [one for one in self._stages if one is not stage]
         if not self._stages and self._live is not None:
@@ -158,7 +158,7 @@ class RichDisplay:
 
 
 def headline(forecast: Forecast, stage: Stage) -> str:
-    """Which stage of how many, and its name."""
+    """The stage's number, their total, and its name."""
     number = forecast.number(stage)
     return f"stage {number} of {forecast.stages} {stage.name}" if number is not None else stage.name
 
@@ -171,5 +171,5 @@ def _how_far(stage: Stage) -> str:
 
 
 def _print(console: Console, line: str) -> None:
-    """A line as it is: no markup, no wrapping, no colours."""
+    """Print a line without markup, wrapping or colours."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)

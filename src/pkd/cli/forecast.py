@@ -1,4 +1,4 @@
-"""When the current stage and the whole job will be over, from what the stages cost so far."""
+"""Time left for the current stage and the whole job, from the stages so far."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pkd.progress import Stage
 
 
 class Forecast:
-    """Learns from the stages as they run how long one unit of the planned relative cost takes."""
+    """Estimates from the finished stages how long one unit of the planned relative cost takes."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -21,7 +21,7 @@ class Forecast:
         self._first: dict[int, tuple[int, float]] = {}
 
     def plan(self, stages: Sequence[tuple[str, float]]) -> None:
-        """Take the stages to come."""
+        """Set the stages to come."""
         self._planned, self._ahead = list(stages), list(stages)
         self._cost = self._seconds = 0.0
 
@@ -31,18 +31,18 @@ class Forecast:
         return len(self._planned)
 
     def begin(self, stage: Stage) -> None:
-        """Take a stage that begins; planned ones before it were kept from an earlier run, and cost nothing."""
+        """A stage begins; planned ones before it were kept from an earlier run, and cost nothing."""
         self._began[id(stage)] = self._clock()
         names = [name for name, _ in self._ahead]
         if stage.name in names:
             del self._ahead[: names.index(stage.name)]
 
     def move(self, stage: Stage) -> None:
-        """Take a stage that is further: the first time tells where it starts, which is not 0 where it is resumed."""
+        """A stage advanced: the first call gives its start, which is not 0 if it was resumed."""
         self._first.setdefault(id(stage), (stage.done, self._clock()))
 
     def end(self, stage: Stage) -> float:
-        """Take a stage that is over; gives its seconds."""
+        """A stage ended; return its seconds."""
         seconds = self._clock() - self._began.pop(id(stage), self._clock())
         if self._is_next(stage):
             _, cost = self._ahead.pop(0)
@@ -55,22 +55,22 @@ class Forecast:
         return seconds
 
     def number(self, stage: Stage) -> int | None:
-        """Which of the planned stages runs, from 1; None where it is not planned."""
+        """The stage's number among the planned ones, from 1; None if it is not planned."""
         return len(self._planned) - len(self._ahead) + 1 if self._is_next(stage) else None
 
     def rate(self, stage: Stage) -> float | None:
-        """Units a second since the stage first moved."""
+        """Units per second since the stage first advanced."""
         first, at = self._first.get(id(stage), (0, 0.0))
         passed = self._clock() - at
         return (stage.done - first) / passed if stage.done > first and passed > 0 else None
 
     def stage_seconds_left(self, stage: Stage) -> float | None:
-        """Seconds to the end of the stage, where its length and speed are known."""
+        """Seconds to the end of the stage; None unless its length and speed are known."""
         rate = self.rate(stage)
         return max(0.0, stage.total - stage.done) / rate if rate and stage.total else None
 
     def seconds_left(self, stage: Stage) -> float | None:
-        """Seconds to the end of the whole job, where anything is known yet."""
+        """Seconds to the end of the whole job; None while nothing is known."""
         if not self._is_next(stage):
             return None
         left, rate = self.stage_seconds_left(stage), self.rate(stage)
@@ -101,7 +101,7 @@ def duration(seconds: float) -> str:
 
 
 def about(seconds: float) -> str:
-    """Seconds as an estimate deserves: about 40 s, about 3 min, about 2 h 5 min."""
+    """Seconds rounded as an estimate: about 40 s, about 3 min, about 2 h 5 min."""
     if seconds < 55:
         return f"about {max(5, 5 * round(seconds / 5))} s"
     return f"about {duration(60 * max(1, round(seconds / 60)))}"

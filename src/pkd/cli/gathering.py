@@ -1,7 +1,7 @@
-"""A command tells all that is wrong with how it was written at once, together with what its job finds to be wrong.
+"""Report all faults of a command line at once, together with those that its job finds.
 
-The parser below stops at the first unknown flag, missing flag or value of the wrong type. Here each of them is taken
-out and noted, and the command is run with the rest: as it asks for its job, `raise_faults` tells what was noted too.
+Typer's parser stops at the first unknown flag, missing flag or value of the wrong type. Here each of them is removed
+and noted, and the command runs with the rest until it calls its job, where `raise_faults` also reports the noted faults.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _WRITTEN = "pkd.written"
 
 @dataclass
 class _Written:
-    """How a command was written.
+    """A command line as it was written.
 
     Attributes:
-        known: what is wrong with it.
-        sure: what follows an unknown flag may be its value, or a word of the command's own; without one all is sure.
-        has_gaps: whether something that it cannot do without is missing.
+        known: its faults.
+        sure: False after an unknown flag, as the next word may be its value or an argument of the command.
+        has_gaps: whether something required is missing.
     """
 
     known: KnownFaults = field(default_factory=KnownFaults)
@@ -38,10 +38,10 @@ class _Written:
 
 
 def note_usage(sentence: str, name: str | None = None) -> None:
-    """Note what is wrong with how a command was written; `name` is the flag that it is about.
+    """Note a fault of the command line; `name` is its flag.
 
     Raises:
-        BadParameter: outside of a command that gathers such faults.
+        BadParameter: outside of a command that gathers faults.
     """
     known = known_faults.get()
     if known is None:
@@ -50,11 +50,11 @@ def note_usage(sentence: str, name: str | None = None) -> None:
 
 
 class GatheringCommand(TyperCommand):
-    """A command that is run although it was written wrongly, to tell what else is wrong."""
+    """A command that runs despite faults in its command line, to find the others."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the flags; whatever is wrong with them is noted."""
-        if ctx.resilient_parsing:  # to complete words
+        """Parse the flags; note their faults."""
+        if ctx.resilient_parsing:  # for shell completion
             return super().parse_args(ctx, args)
         written = ctx.meta[_WRITTEN] = _Written()
         with spelled_as(AsFlags(_flags_of(self.get_params(ctx)))):
@@ -72,7 +72,7 @@ class GatheringCommand(TyperCommand):
         return []
 
     def _options(self, ctx: Any, args: list[str], written: _Written) -> tuple[dict[str, Any], list[str]]:
-        """The flags' texts by parameter, and what stands between them."""
+        """The flags' texts by parameter, and the arguments between them."""
         flags = {name for parameter in self.get_params(ctx) for name in (*parameter.opts, *parameter.secondary_opts)}
         while True:
             try:
@@ -100,7 +100,7 @@ class GatheringCommand(TyperCommand):
             del args[swallowed[0]]
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; where it was written wrongly it comes as far as it asks for its job."""
+        """Run the command; with faults in its command line, only until it calls its job."""
         written = ctx.meta.get(_WRITTEN) or _Written()
         token = known_faults.set(written.known)
         try:
@@ -108,7 +108,7 @@ class GatheringCommand(TyperCommand):
         except Exception as error:
             if not written.known.sentences or written.known.sentences[0] in str(error):
                 raise
-            # what was raised for itself may come of a gap, and would then tell nobody anything
+            # an error of its own may come from a gap, and would then mislead
             alone = isinstance(error, PKDError) and not written.has_gaps
             raise_faults([Fault((), str(error), type(error))] if alone else [], lambda _: (0, ""))  # type: ignore[arg-type]
             raise
@@ -129,7 +129,7 @@ def _note_value(parameter: Any, given: Any, error: typer.TyperException, written
 
 
 def _stand_in(parameter: Any) -> Any:
-    """What goes on in place of a value that cannot: the default, or nothing of the right type."""
+    """A stand-in for a faulty value: the default, or an empty value of the right type."""
     if parameter.required:
         return [] if parameter.multiple or parameter.nargs != 1 else ""
     return parameter.default

@@ -1,4 +1,4 @@
-"""The pages of `pkd --help` and `pkd COMMAND --help`: a line per command or flag, in groups, each one screen."""
+"""The pages of `pkd --help` and `pkd COMMAND --help`: one line per command or flag, in groups, one screen each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pkd.cli.gathering import GatheringCommand
 from pkd.cli.options import RESULT_PANEL
 
 _INDENT = 2
-_OWN_WORDS = {  # for what Typer adds itself
+_OWN_WORDS = {  # for the flags that Typer adds
     "help": "show this page",
     "install_completion": "let Tab complete commands and flags in this shell",
     "show_completion": "print what --install-completion would install",
@@ -94,7 +94,7 @@ def _table(parameters: list[Any], width: int = 0) -> Table:
 
 
 def _lines(told: list[tuple[str, str]], width: int) -> Table:
-    """A line each: the name, and what it is for."""
+    """One line each: the name, and what it is for."""
     table = Table.grid(padding=(0, 2))
     table.add_column(width=width + _INDENT, no_wrap=True)
     table.add_column()
@@ -105,7 +105,7 @@ def _lines(told: list[tuple[str, str]], width: int) -> Table:
 
 
 def _told(parameter: Any) -> str:
-    """The flag's help and its default: the recipe's as text, or what the command itself declares."""
+    """The flag's help and its default, from the recipe or from the command itself."""
     if parameter.name in _OWN_WORDS:
         return _OWN_WORDS[parameter.name]
     shown, own = parameter.show_default, parameter.default
@@ -115,7 +115,7 @@ def _told(parameter: Any) -> str:
 
 
 def _own_default(parameter: Any, default: str | int | float) -> str:
-    """A command's own default; of a switch with two names the one that stands for it, of others none."""
+    """A command's own default; for a switch with two names the name of the default, for other switches none."""
     if isinstance(default, bool):
         names = parameter.opts if default else parameter.secondary_opts
         return str(names[0]) if parameter.secondary_opts else ""

@@ -1,4 +1,4 @@
-"""`pkd`: one command a verb. Nothing heavy is imported before a command needs it."""
+"""`pkd`: one command per verb. Nothing heavy is imported before a command needs it."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ for _group, _commands in _GROUPS.items():
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `pkd` and give its exit code; every error is told here, once, without a traceback unless `--debug`."""
+    """Run `pkd` and return its exit code; every error is printed here, once, without a traceback unless `--debug`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     _mend_streams()
@@ -112,14 +112,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with stopping_on_signals():
         try:
             return _run_and_explain(given, debug=debug)
-        except Stopped as stopped:  # a signal that came while an error was told
+        except Stopped as stopped:  # a signal that came while an error was printed
             return stopped.exit_code
 
 
 def _run_and_explain(arguments: list[str], *, debug: bool) -> int:
     try:
         return _run(arguments)
-    except BrokenPipeError:  # whoever read our output has had enough, as `| head` does
+    except BrokenPipeError:  # the reader of our output closed it, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except BaseException as error:
@@ -129,11 +129,11 @@ def _run_and_explain(arguments: list[str], *, debug: bool) -> int:
 
 
 def _mend_streams() -> None:
-    """Stand in for standard streams that are closed, and write `?` for what an output's encoding cannot hold.
+    """Replace closed standard streams, and write `?` for what an output's encoding cannot hold.
 
-    A closed one is None; left so, the next file that is opened would take its number, and get what is printed.
+    A closed one is None; otherwise the next opened file would get its descriptor, and what is printed.
     """
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # in the order of their numbers
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # in the order of their descriptors
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - open to the end
     for stream in (sys.stdout, sys.stderr):

@@ -1,4 +1,4 @@
-"""The command that comes next, ready to be copied: with the rows and columns of the one that just ended."""
+"""The next command, ready to be copied: with the files and columns of the one that just ended."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def distill_command(teacher: Path, train: str | None, keys: Mapping[str, Any]) -
 
     Args:
         teacher: its folder.
-        train: the training examples that were given.
-        keys: the other keys that were given; of them those of the data and the metric hold for the student too.
+        train: the given training examples.
+        keys: the other given keys; those of the data and the metric are passed on.
     """
     words = ["pkd", "distill", "--teacher", str(teacher), *(["--train", train] if train else [])]
     for key, value in keys.items():
@@ -29,7 +29,7 @@ def distill_command(teacher: Path, train: str | None, keys: Mapping[str, Any]) -
             words += [f"--{name.replace('_', '-')}", str(value)]
         elif (
             key == "seed" and not {"eval", "task", "data.eval", "data.task"} & keys.keys()
-        ):  # it draws the rows that are held out
+        ):  # it draws the held-out rows
             words += ["--seed", str(value)]
         elif field is not None or key in ("metric", "evaluation.metric"):
             words += ["--set", f"{key}={_as_yaml(value)}"]
@@ -37,7 +37,7 @@ def distill_command(teacher: Path, train: str | None, keys: Mapping[str, Any]) -
 
 
 def _beside(teacher: Path) -> Path:
-    """A folder for the student that is not there yet."""
+    """A folder for the student that does not exist yet."""
     student, number = teacher.with_name("student"), 1
     while student.exists() or student == teacher:
         number += 1

@@ -90,9 +90,9 @@ SetInRecipe = Annotated[list[str] | None, _set("give a key of the recipe another
 
 @dataclass(frozen=True)
 class Flags:
-    """A panel of flags: the common fields of a settings class, or those of them that are `named`.
+    """A panel of flags: the common fields of a settings class, or the `named` ones.
 
-    `defaults` are those of the command's job where they are not the recipe's.
+    `defaults` are the job's, where they differ from the recipe's.
     """
 
     panel: str
@@ -172,7 +172,7 @@ def with_flags(*panels: Flags) -> Callable[[Callable[..., None]], Callable[..., 
 
 
 def spelling_of(parameters: Sequence[inspect.Parameter], overrides: Sequence[str]) -> AsFlags:
-    """How the keys of a recipe, and a command's own parameters, are spelled as its flags."""
+    """The spelling of a recipe's keys, and a command's own parameters, as its flags."""
     flags: dict[Path, str] = {}
     for each in parameters:
         flags[(each.name,)] = flags[path_of_keyword(each.name) or (each.name,)] = _own_name(each)
@@ -191,7 +191,7 @@ def parameters_of(command: Callable[..., None]) -> list[inspect.Parameter]:
 
 
 def _own_name(parameter: inspect.Parameter) -> str:
-    """How the command line calls a parameter of a command: by its flag, or by its place, as MODEL."""
+    """The name of a command's parameter on the command line: its flag, or its metavar, such as MODEL."""
     option = typing.get_args(parameter.annotation)[1]
     return (
         "--" + parameter.name.replace("_", "-") if isinstance(option, OptionInfo) else str(option.metavar).rstrip(".")
@@ -199,7 +199,7 @@ def _own_name(parameter: inspect.Parameter) -> str:
 
 
 def declare(command: Callable[..., None], parameters: Sequence[inspect.Parameter]) -> None:
-    """Give a command's wrapper the parameters that Typer, which reads the signature, shall make flags of."""
+    """Set the signature of a command's wrapper, from which Typer makes flags."""
     named = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
     command.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in named}
@@ -225,12 +225,12 @@ def _parameter(panel: Flags, field: dataclasses.Field[Any]) -> inspect.Parameter
 
 
 def _kind(name: str, hint: Any) -> tuple[Any, str | None, str | None]:
-    """What the command line reads for a field: its type, how the help shows it, and its own declaration if any."""
+    """How the command line reads a field: its type, its metavar in the help, and its own declaration if any."""
     if name in ("unlabelled", "start"):
         return list[str], _OWN_METAVARS[name], None
     if words := _words(hint):
         return str, _OWN_METAVARS.get(name, "|".join(words)), None
-    if hint in (int, float):  # read as text, so that what is no number is told with all other faults
+    if hint in (int, float):  # read as text, so that a bad number is reported with all other faults
         return str, _METAVARS[hint], None
     if hint is bool:
         return bool, None, None
@@ -238,7 +238,7 @@ def _kind(name: str, hint: Any) -> tuple[Any, str | None, str | None]:
 
 
 def _words(hint: Any) -> list[str]:
-    """The words that a flag's value is one of; none where it may be something else."""
+    """The words that a flag accepts; none if it accepts other values too."""
     if typing.get_origin(hint) is Literal:
         return list(typing.get_args(hint))
     arms = [_words(arm) for arm in typing.get_args(hint)] if typing.get_origin(hint) in (Union, types.UnionType) else []
@@ -246,7 +246,7 @@ def _words(hint: Any) -> list[str]:
 
 
 def _with_words(help: str, hint: Any, metavar: str | None) -> str:
-    """The help, with the words that the value is one of where the flag itself does not show them."""
+    """The help, with the accepted words if the flag itself does not show them."""
     words = _words(hint)
     return (
         help
@@ -256,15 +256,15 @@ def _with_words(help: str, hint: Any, metavar: str | None) -> str:
 
 
 def _values(hint: Any) -> Callable[[str], list[str]] | None:
-    """What a shell completes a flag's value with, where it is one of a few words."""
+    """Shell completion for a flag with a few accepted words."""
     words = _words(hint)
     if not words:
         return None
-    return lambda incomplete: [word for word in words if word.startswith(incomplete)]  # Typer asks for this name
+    return lambda incomplete: [word for word in words if word.startswith(incomplete)]  # Typer requires this name
 
 
 def _default(default: Any, flag: str) -> str | bool:
-    """A default as the help shows it: of a switch the flag that stands for it; an empty one needs no words."""
+    """A default as the help shows it: for a switch the flag of the default; nothing for an empty one."""
     if isinstance(default, bool):
         return flag if default else f"--no-{flag[2:]}"
     if default is None or default == []:
@@ -273,7 +273,7 @@ def _default(default: Any, flag: str) -> str | bool:
 
 
 def _value(panel: Flags, name: str, given: Any) -> Any:
-    """What a flag's text stands for; None and an empty list are "not given"."""
+    """The value of a flag's text; None and an empty list mean "not given"."""
     if given is None or given == []:
         return None
     if without_none(hints(panel.settings)[name]) in (int, float):
@@ -286,7 +286,7 @@ def _value(panel: Flags, name: str, given: Any) -> Any:
 
 
 def _number(text: str) -> int | float | str:
-    """The number that a text is; itself where it is none, which the recipe's ranges will tell."""
+    """Parse a number; return other text unchanged, which the recipe's checks will report."""
     for kind in (int, float):
         with contextlib.suppress(ValueError):
             return kind(text)

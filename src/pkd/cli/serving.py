@@ -1,4 +1,4 @@
-"""The commands that bring a classifier to where it is used: export, serve, push."""
+"""The commands that deploy a classifier: export, serve, push."""
 
 from __future__ import annotations
 

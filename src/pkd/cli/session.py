@@ -1,4 +1,4 @@
-"""What surrounds a command: signals that let it save, a display of its progress, errors as sentences and codes."""
+"""What surrounds a command: signals that let it save, progress, errors as sentences and exit codes."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _QUIET_LIBRARIES = {
     "DATASETS_VERBOSITY": "error",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "HF_HUB_VERBOSITY": "error",  # it tells each of its retries
-    "TORCH_CPP_LOG_LEVEL": "ERROR",  # data-parallel training warns once a rank of parameters that it looked for in vain
-    # TOKENIZERS_PARALLELISM stays unset: tokenizers then works in parallel, and switches itself off in forked workers
+    "HF_HUB_VERBOSITY": "error",  # it logs each of its retries
+    "TORCH_CPP_LOG_LEVEL": "ERROR",  # DDP warns once per rank about parameters without gradient
+    # TOKENIZERS_PARALLELISM stays unset: tokenizers then works in parallel, and stops doing so in forked workers
 }
 
 _DISK_FULL = (
     "The disk is full, or files may not grow so large (ulimit -f). Free some space; the same command again goes on "
     "from what was finished."
 )
-# the last is oneDNN's, which says no more where it cannot allocate what a layer needs
+# the last is oneDNN's whole message when it cannot allocate what a layer needs
 _SIGNS_OF_LITTLE_MEMORY = ("out of memory", "can't allocate memory", "could not create a primitive")
 _SIGNS_OF_A_FULL_DISK = ("No space left on device", "File too large", "Disk quota exceeded")
 _PLACE_IS_WRONG = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
@@ -55,22 +55,22 @@ def silence_libraries() -> None:
 
 @contextlib.contextmanager
 def loading() -> Iterator[None]:
-    """Import what a command needs while no garbage is collected.
+    """Import what a command needs without garbage collection.
 
-    Torch and transformers make a million objects, all to stay. Python would search them for garbage again and again
-    while it imports, and once more at the end: a second and a half of a short command.
+    Torch and transformers make a million permanent objects. Python would search them for garbage repeatedly during the
+    import, and once more at exit: a second and a half of a short command.
     """
     gc.disable()
     try:
         yield
     finally:
-        if not gc.get_freeze_count():  # once a process: what was made later may become garbage
+        if not gc.get_freeze_count():  # once per process: later objects may become garbage
             gc.freeze()
         gc.enable()
 
 
 def start(job: str, *arguments: Any, **given: Any) -> Any:
-    """Run a job; what can be known to be wrong is told before the heavy libraries are loaded."""
+    """Run a job; report the faults of its input before importing torch."""
     ask(job, *arguments, **given)
     with loading():
         run = getattr(importlib.import_module(f"pkd.jobs.{job}"), job)
@@ -78,10 +78,10 @@ def start(job: str, *arguments: Any, **given: Any) -> Any:
 
 
 def ask(job: str, *arguments: Any, **given: Any) -> Any:
-    """Ask for a job, and load nothing for it; gives the recipe that its keys make.
+    """Check a job's input without heavy imports; return the recipe of its keys.
 
     Raises:
-        PKDError: with all that is wrong.
+        PKDError: with all faults.
     """
     from pkd.jobs import asking, asking_without_keys
 
@@ -92,7 +92,7 @@ def ask(job: str, *arguments: Any, **given: Any) -> Any:
 
 @contextlib.contextmanager
 def drawing(*, quiet: bool = False) -> Iterator[None]:
-    """Draw the progress of the job inside the block on standard error; only the first rank draws."""
+    """Draw the progress of the job inside the block on standard error; only rank 0 draws."""
     from pkd.cli.display import PlainDisplay, QuietDisplay, RichDisplay
 
     if not ranks.is_first():
@@ -111,7 +111,7 @@ def drawing(*, quiet: bool = False) -> Iterator[None]:
 
 
 def with_progress(command: Callable[..., None]) -> Callable[..., None]:
-    """Draw a command's progress, and give it the flags of all commands that take their time: --quiet and --debug.
+    """Draw a command's progress, and add the flags of all long commands: --quiet and --debug.
 
     Messages name keys and parameters by the command's flags.
     """
@@ -123,7 +123,7 @@ def with_progress(command: Callable[..., None]) -> Callable[..., None]:
             try:
                 command(**given)
             except BaseException as error:
-                if _is_out_of_memory(error):  # told here, where the command's flags are known
+                if _is_out_of_memory(error):  # reported here, where the command's flags are known
                     raise ResourceError(_memory_sentence(error)) from error
                 raise
 
@@ -137,7 +137,7 @@ def with_progress(command: Callable[..., None]) -> Callable[..., None]:
 
 @contextlib.contextmanager
 def stopping_on_signals() -> Iterator[None]:
-    """Let SIGINT and SIGTERM ask the job to save and stop; a second one ends it at once."""
+    """On SIGINT and SIGTERM request the job to save and stop; a second one ends it at once."""
     before = {number: signal.signal(number, _on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -149,7 +149,7 @@ def stopping_on_signals() -> Iterator[None]:
 
 
 def _ignore_signals() -> None:
-    """While the process ends: all is said and written, and its exit code is to be the command's."""
+    """Ignore signals while the process exits, so that its exit code is the command's."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
@@ -169,7 +169,7 @@ def _end_at_once(number: int) -> NoReturn:
 
 
 def explain(error: BaseException) -> tuple[str, int] | None:
-    """The sentence and exit code for an error that is no bug; None for a bug."""
+    """The sentence and exit code of an expected error; None for a bug."""
     if isinstance(error, PKDError | Stopped):
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
@@ -190,13 +190,13 @@ def explain(error: BaseException) -> tuple[str, int] | None:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Torch says it with a class of its own on a GPU, and with a RuntimeError elsewhere."""
+    """Torch raises a class of its own on a GPU, and a RuntimeError elsewhere."""
     told = isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS_OF_LITTLE_MEMORY)
     return told or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def _memory_sentence(error: BaseException) -> str:
-    """What helps, as far as the command can be given it."""
+    """What helps, among the flags of the command."""
     size, steps, length = "per_device_train_batch_size", "gradient_accumulation_steps", "max_length"
     ways = []
     if offers(size):
@@ -208,7 +208,7 @@ def _memory_sentence(error: BaseException) -> str:
 
 
 def _has_lost_a_rank(error: BaseException) -> bool:
-    """The GPUs' library says it with a class of torch's own, the CPU's with a RuntimeError."""
+    """NCCL's error is a class of torch, gloo's a RuntimeError."""
     if ranks.world_size() == 1 or not isinstance(error, RuntimeError):
         return False
     return type(error).__name__ in ("DistBackendError", "DistNetworkError") or "gloo" in str(error)
@@ -226,10 +226,10 @@ def _explain_os_error(error: OSError) -> tuple[str, int] | None:
 
 
 def complain(message: str, exit_code: int) -> int:
-    """Print an error's message on standard error, once for all ranks; returns the exit code that they share."""
+    """Print an error's message on standard error, once for all ranks; return their common exit code."""
     said: str | None = message
-    with contextlib.suppress(RecipeError):  # variables of a launcher that make no sense, which is then the message
-        if ranks.world_size() > 1:  # the launcher asks the others to stop as soon as one has ended
+    with contextlib.suppress(RecipeError):  # invalid variables of a launcher, which are then the message
+        if ranks.world_size() > 1:  # the launcher signals the others as soon as one has ended
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)
         said, exit_code = ranks.agree_on_failure(message, exit_code)

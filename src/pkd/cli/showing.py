@@ -1,4 +1,4 @@
-"""How commands print their results: to standard output, as text for people or JSON for programs."""
+"""Print results of commands to standard output, as text for people or JSON for programs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pkd import ranks
 
 
 def show(text: str, *, also_json: bool = False) -> None:
-    """Print a line for people; beside JSON it goes to standard error, so that the JSON stays whole."""
+    """Print a line for people; with `--json` on standard error, so that the JSON stays valid."""
     if ranks.is_first():
         typer.echo(text, err=also_json)
 
@@ -39,7 +39,7 @@ def show_records(records: Sequence[Any], *, as_json: bool) -> None:
 
 
 def show_paper(result: Any, *, as_json: bool) -> None:
-    """Print a table of the paper: as a table, or as a JSON line for each of its rows."""
+    """Print a table of the paper: as a table, or as one JSON line per row."""
     if result.speeds:
         show_speeds(result.speeds, as_json=as_json, depths=result.depths)
         return
@@ -57,7 +57,7 @@ def show_paper(result: Any, *, as_json: bool) -> None:
 
 
 def show_estimates(estimates: Sequence[Any], *, as_json: bool) -> None:
-    """Print what would run and how long: a sentence a task and the sum, or JSON lines."""
+    """Print what would run and for how long: one sentence per task and the sum, or JSON lines."""
     from pkd.jobs.forecast import roughly
 
     for one in estimates:

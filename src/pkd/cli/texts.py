@@ -1,4 +1,4 @@
-"""The texts that `pkd predict` answers: of the command line, of standard input, of lines or of any other file."""
+"""The texts that `pkd predict` classifies: from the command line, standard input, lines or any other file."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 def texts_of(given: list[str] | None, file: str | None, settings: DataSettings) -> Iterable[Text]:
     """The texts that are `given`, else those of a file, else the lines of standard input, as they come.
 
-    Where `problem_type` is multiple_choice, what is given and the lines are JSON, a question each.
+    If `problem_type` is multiple_choice, given texts and lines are JSON, one question each.
 
     Raises:
-        DataError: if a file cannot be read, or something is no question.
+        DataError: if a file cannot be read, or an item is not a question.
     """
-    from pkd.tasks import asks_for_choices  # which loads numpy, and other commands do without
+    from pkd.tasks import asks_for_choices  # imports numpy, which other commands do not need
 
     questions = asks_for_choices(settings.problem_type)
     if given:
@@ -44,7 +44,7 @@ def texts_of(given: list[str] | None, file: str | None, settings: DataSettings) 
 
 
 def _questions(lines: Iterable[str], source: str, settings: DataSettings) -> Iterator[Text]:
-    """A question a line, as JSON; columns are found by their usual names, as those of files."""
+    """One question per line, as JSON; columns are found by their usual names, as in files."""
     from pkd.data.find_columns import find_columns
     from pkd.data.json_lines import read_questions
 
@@ -60,15 +60,15 @@ def _questions(lines: Iterable[str], source: str, settings: DataSettings) -> Ite
 
 
 def is_lines(file: str) -> bool:
-    """Whether a file has one text a line, and no columns."""
+    """Whether a file has one text per line, and no columns."""
     path = local_path(file)
     return path.suffix.lower() == ".txt" and path.is_file()
 
 
 def lines_as_texts(lines: Iterable[str], source: str = "the lines") -> Iterator[Text]:
-    """Give each line, so that answers and lines pair up; a tab parts the two texts of a pair.
+    """Yield each line, so that predictions and lines pair up; a tab separates the two texts of a pair.
 
-    A blank line is an empty text, behind pairs an empty pair.
+    A blank line is an empty text, after pairs an empty pair.
     """
     from pkd.data.decode import text_lines
 
@@ -85,7 +85,7 @@ def _pair(text: str) -> str | tuple[str, str]:
 
 
 def _lines_of_stdin(encoding: str) -> Iterator[str]:
-    """The lines of standard input, which end where those of a file do, whatever the locale says."""
+    """The lines of standard input, which end as a file's do, whatever the locale."""
     from pkd.data.decode import codec
 
     if isinstance(sys.stdin, io.TextIOWrapper):
@@ -101,7 +101,7 @@ def _lines_of(path: Path, encoding: str) -> Iterator[str]:
 
 
 def _decoded(lines: Iterable[str], source: str, encoding: str) -> Iterator[str]:
-    """Each line, once it is known to be text; `surrogateescape` left halves of characters where it was not."""
+    """Each line, checked to be text: `surrogateescape` leaves lone surrogates where it is not."""
     number = 0
     try:
         for number, line in enumerate(lines, start=1):
@@ -114,7 +114,7 @@ def _decoded(lines: Iterable[str], source: str, encoding: str) -> Iterator[str]:
                     f"{encoding.upper()} text. Give its encoding with --set data.encoding=..., or save it as UTF-8."
                 ) from None
             yield line
-    except UnicodeError as error:  # of encodings in which no byte stands for itself, as UTF-16
+    except UnicodeError as error:  # of encodings that are no superset of ASCII, such as UTF-16
         raise DataError(
             f"{source} is not {encoding} text behind line {number} ({error}). Give its encoding with --set "
             "data.encoding=..., or save it as UTF-8."
@@ -122,13 +122,13 @@ def _decoded(lines: Iterable[str], source: str, encoding: str) -> Iterator[str]:
 
 
 def one_line(text: Text) -> str:
-    """A text in one line, whatever a reader takes for the end of one; a question without its choices."""
+    """A text on one line, without any character that some reader takes for a line end; a question without choices."""
     whole = text if isinstance(text, str) else "\t".join(text) if isinstance(text, tuple) else text.question
     return " ".join(whole.splitlines())
 
 
 def as_json(prediction: Prediction) -> dict[str, Any]:
-    """An answer as `pkd predict --json` prints it, with what was asked."""
+    """A prediction as `pkd predict --json` prints it, with its text."""
     answer: dict[str, Any] = {"label": prediction.label}
     if prediction.choice is not None:
         answer["choice"] = prediction.choice

@@ -1,4 +1,4 @@
-"""What is wrong with how a command was written: an unknown flag with where it belongs, and all that is missing."""
+"""Faults of a command line in words: an unknown flag with where it belongs, and all that is missing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WORDS = {  # pydantic's → ours
 
 
 def usage_sentence(error: typer.TyperException) -> str:
-    """What is wrong with `pkd` itself, as Typer raised it, in a sentence or two."""
+    """Typer's error about the command line of `pkd`, in a sentence or two."""
     context = getattr(error, "ctx", None)
     if context is not None and type(error).__name__ == "NoSuchOption":
         return unknown_flag_sentence(str(getattr(error, "option_name", "")), context)
@@ -32,12 +32,12 @@ def usage_sentence(error: typer.TyperException) -> str:
 
 
 def missing_sentence(parameter: Any) -> str:
-    """That a flag, or a word, is missing, and what it is for."""
+    """That a flag or an argument is missing, and what it is for."""
     return f"{name_of(parameter)} is missing ({parameter.help})"
 
 
 def value_sentence(name: str, given: Any, error: typer.TyperException) -> str:
-    """What is wrong with a flag's value; Typer takes the words from pydantic, a check of ours has its own."""
+    """The fault of a flag's value, in Typer's words, which are pydantic's, or those of our own check."""
     message = str(getattr(error, "message", error)).strip().removesuffix(".")
     if message.startswith(name):
         return message
@@ -50,13 +50,13 @@ def value_sentence(name: str, given: Any, error: typer.TyperException) -> str:
 
 
 def name_of(parameter: Any) -> str:
-    """How a command's parameter is called: by its flag, or by its place, as MODEL."""
+    """The name of a command's parameter: its flag, or its metavar, such as MODEL."""
     flag = str(parameter.opts[0])
     return flag if flag.startswith("-") else str(parameter.metavar or parameter.name).rstrip(".")
 
 
 def unknown_flag_sentence(flag: str, context: Any) -> str:
-    """Who has the flag, or what it is called here."""
+    """Which command has the flag, or its name here."""
     command, told = context.command, f"`{context.command_path}` has no {flag}"
     own = list(_flags(command))
     name = flag.lstrip("-").replace("-", "_").lower()

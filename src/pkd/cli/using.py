@@ -1,4 +1,4 @@
-"""The commands that look at models and runs, and use them: evaluate, report, verify, predict, check, speed, submit."""
+"""The commands that use and inspect models and runs: evaluate, report, verify, predict, check, speed, submit."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A trained classifier at work."""
+"""Use of a trained classifier: predict, export, serve, upload."""

@@ -1,7 +1,7 @@
-"""A trained classifier at work: texts in, labels and probabilities out.
+"""A trained classifier: texts in, labels and probabilities out.
 
-A folder that `pkd export` wrote is run by ONNX Runtime, and neither torch nor transformers is imported; any other
-folder or hub name by PyTorch. What comes out is the same.
+An exported folder runs in ONNX Runtime, without importing torch or transformers; any other folder or hub name in
+PyTorch. The output has the same form.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ _ROWS_AT_A_TIME = 512
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a classifier says of one text.
+    """A classifier's prediction for one text.
 
     Attributes:
         text: as it came; a question with choices as a `Question`.
-        label: the class; of sets of labels those above one half, parted by commas ("none" where there is none); of a
-            score the score in words; of a question the letter of its choice. A classifier of one output gives the name
-            of that, as transformers' pipeline does.
-        probabilities: of each output or choice, or under "score" the score itself.
-        labels: of sets of labels, and of one output, those above one half.
-        choice: of a question the choice itself.
+        label: the class; for sets of labels those above one half, separated by commas ("none" if empty); for a score
+            the score as text; for a question the letter of its choice. A classifier with one output has that output's
+            name, as in transformers' pipeline.
+        probabilities: of each output or choice, or the score itself under "score".
+        labels: for sets of labels, and for one output, those above one half.
+        choice: for a question, the choice itself.
     """
 
     text: Text
@@ -59,7 +59,7 @@ class Classifier:
     >>> classifier("a moving film")[0].label  # doctest: +SKIP
     'positive'
 
-    One of questions with choices takes them as mappings:
+    A model for multiple choice takes questions as mappings:
 
     >>> classifier({"question": "who _ ?", "choices": ["he", "she"], "context": "..."})[0].choice  # doctest: +SKIP
     'she'
@@ -80,12 +80,12 @@ class Classifier:
         """Load a saved or exported classifier.
 
         Args:
-            folder: a folder that `pkd export` wrote, any other folder of a classifier, or a hub name.
+            folder: an exported folder, any other folder of a classifier, or a hub name.
             device: "auto", "cpu" or "cuda".
             threads: cores to use; None leaves it to the library. With PyTorch it holds for the whole process.
 
         Raises:
-            TeacherError: if the folder holds none.
+            TeacherError: if the folder holds no classifier.
             RecipeError: if the device cannot be used, there are fewer cores than `threads`, or ONNX Runtime is needed
                 and not installed.
         """
@@ -93,7 +93,7 @@ class Classifier:
         check_threads(threads)
         if graph_of(folder) is not None:
             return cls(load_onnx(folder, device, threads))
-        check_model_name(folder, "classifier")  # said before the heavy libraries are loaded
+        check_model_name(folder, "classifier")  # before the heavy imports
         from pkd.serving.torch_model import load_torch
 
         return cls(load_torch(folder, device, threads))
@@ -101,28 +101,30 @@ class Classifier:
     def __call__(self, texts: Given | Sequence[Given]) -> list[Prediction]:
         """Classify a text, a pair as a tuple, or a list of either.
 
-        A model for multiple choice takes a question, as a mapping of `question`, `choices` and perhaps `context`, or a
-        list of them; they may have different numbers of choices.
+        A model for multiple choice takes a question, as a mapping of `question`, `choices` and optionally `context`, or
+        a list of them, with any numbers of choices.
 
         Raises:
             DataError: if one is no text, or some are pairs and others are not.
         """
         whole = [texts] if isinstance(texts, str | tuple | Mapping | Question) else texts
-        checked = list(self._checked(whole))  # nothing is computed where one of them is none
+        checked = list(self._checked(whole))  # fail before anything is computed
         chunks = (checked[begin : begin + _ROWS_AT_A_TIME] for begin in range(0, len(checked), _ROWS_AT_A_TIME))
         return [prediction for chunk in chunks for prediction in self.answer(chunk)]
 
     def stream(self, texts: Iterable[Given]) -> Iterator[Prediction]:
-        """Classify texts as they come, some hundred at a time, in their order.
+        """Classify texts as they arrive, some hundred at a time, in order.
 
         Raises:
-            DataError: if one is no text, or some are pairs and others are not; those before it are answered first.
+            DataError: if one is not text, or some are pairs and others are not; those before it are classified first.
         """
         waiting = self._checked(texts)
         while True:
             chunk: list[Text] = []
             try:
-                for text in islice(waiting, _ROWS_AT_A_TIME):  # not list(...), which a fault would leave empty
+                for text in islice(
+                    waiting, _ROWS_AT_A_TIME
+                ):  # not list(...), which would lose the texts before a fault
                     chunk.append(text)
             except DataError:
                 if chunk:
@@ -133,7 +135,7 @@ class Classifier:
             yield from self.answer(chunk)
 
     def answer(self, texts: Sequence[Text]) -> list[Prediction]:
-        """Classify texts, single ones and pairs together, in one go and in their order; or questions."""
+        """Classify texts, mixed with pairs, or questions, in order and in one call."""
         if self._reads_questions:
             return self._answer_questions([text for text in texts if isinstance(text, Question)])
         logits = self.logits(texts)
@@ -147,7 +149,7 @@ class Classifier:
         return predictions
 
     def logits(self, texts: Sequence[Text]) -> np.ndarray:
-        """The logits of texts, [N, C] in float32, in their order; of questions all must have as many choices, C."""
+        """The logits of texts, [N, C] in float32, in order; questions must all have the same number of choices, C."""
         logits = self._logits_of_rows([row for text in texts for row in rows_of(text)])
         return logits.reshape(len(texts), -1) if self._reads_questions and texts else logits
 
@@ -169,7 +171,7 @@ class Classifier:
         return self.logits_of(self.model.encoder.encode(rows))
 
     def logits_of(self, encodings: Sequence[Encoding]) -> np.ndarray:
-        """The logits of what is word pieces already, one or more, batched by length: [R, C], of choices [R, 1]."""
+        """The logits of encodings, one or more, batched by length: [R, C], of choices [R, 1]."""
         encoder, forward = self.model.encoder, self.model.forward
         if len(encodings) == 1:
             return forward(encoder.pad(encodings))
@@ -184,7 +186,7 @@ class Classifier:
 
 
 def _checked_questions(texts: Iterable[Given], model: str) -> Iterator[Question]:
-    """Each question, once it is known to be one."""
+    """Check and yield each question."""
     for number, text in enumerate(texts, start=1):
         if not isinstance(text, Mapping | Question):
             raise DataError(
@@ -195,7 +197,7 @@ def _checked_questions(texts: Iterable[Given], model: str) -> Iterator[Question]
 
 
 def _checked_texts(texts: Iterable[Given]) -> Iterator[Text]:
-    """Each text, once it is known to be one, and single or a pair as those before it."""
+    """Check and yield each text, single or a pair like those before it."""
     first: Any = None
     text: Any  # whatever it is
     for number, text in enumerate(texts, start=1):

@@ -1,6 +1,6 @@
 """A classifier as an ONNX graph: traced by transformers' own exporter, its last layer computed for [CLS] alone.
 
-The graph takes any number of rows of any length that the model reads, and lies in one file with its weights.
+The graph takes any number of rows of any length that the model reads, and is one file with its weights.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from pkd.serving.texts import backend_of
 from pkd.serving.torch_model import max_length_of, names_read
 from pkd.training.hardware import move_model
 
-_MOST_BYTES = (1 << 31) - (1 << 24)  # a protobuf file cannot be larger, and weights beside it some runtimes cannot load
-_TRANSFORMERS_JS = {"int8": "q8", "float32": "fp32"}  # what it calls them
+_MOST_BYTES = (1 << 31) - (1 << 24)  # a protobuf file cannot be larger, and some runtimes cannot load weights beside it
+_TRANSFORMERS_JS = {"int8": "q8", "float32": "fp32"}  # its names of precisions
 
 
 def trace(loaded: LoadedClassifier) -> Any:
     """Trace a classifier.
 
     Returns:
-        An `onnx_ir.Model` of float32, inputs [batch, length], output `logits` [batch, C]; of a multiple choice inputs
+        An `onnx_ir.Model` of float32, inputs [batch, length], output `logits` [batch, C]; for multiple choice inputs
         [batch, choices, length], output [batch, choices], for any number of choices.
 
     Raises:
@@ -58,7 +58,7 @@ def trace(loaded: LoadedClassifier) -> Any:
         with _quietly(), cls_only(model):
             exporter: Any = OnnxExporter  # it has no types
             return exporter().export(model, inputs, config).program
-    except Exception as error:  # a tracer's errors have no family
+    except Exception as error:  # a tracer's errors have no common class
         raise TeacherError(
             f"{loaded.name} ({model.config.model_type}) cannot be exported to ONNX: "
             f"{(str(error).strip().splitlines() or [type(error).__name__])[0]}"
@@ -66,10 +66,10 @@ def trace(loaded: LoadedClassifier) -> Any:
 
 
 def quantise(program: Any, loaded: LoadedClassifier) -> Any:
-    """The graph with int8 weights; activations are quantised as they come, by the range of each tensor.
+    """The graph with int8 weights; activations are quantised at run time, by the range of each tensor.
 
     Each output channel of a weight has a scale of its own. Measured on a 3-layer student of the demo's encoder and
-    1,866 reviews: 98.7 % of the answers stay the same, against 96.1 % with one scale a weight, in the same time.
+    1,866 reviews: 98.7 % of the predictions stay the same, against 96.1 % with one scale per weight, in the same time.
     """
     from transformers.exporters.configs import ExportFormat
     from transformers.exporters.quantizers.quantizer_onnxruntime import OnnxRuntimeDynamicConfig, OnnxRuntimeQuantizer
@@ -88,7 +88,7 @@ def write_graph(program: Any, path: Path) -> None:
 
 
 def write_companions(loaded: LoadedClassifier, folder: Path, precision: str) -> None:
-    """Write what goes with a graph: the tokenizer with its limit, and a configuration that leaves nothing to guess."""
+    """Write a graph's companions: the tokenizer with its limit, and a complete configuration."""
     config: Any = loaded.model.config
     if loaded.label_names:  # a model for multiple choice may not say how many choices there are
         for key, value in config_values(loaded.outputs).items():
@@ -104,16 +104,16 @@ def write_companions(loaded: LoadedClassifier, folder: Path, precision: str) -> 
 
 
 def graph_path(folder: Path, precision: str) -> Path:
-    """Where the graph of a precision, "int8" or "float32", lies."""
+    """The path of the graph of a precision, "int8" or "float32"."""
     return folder / GRAPHS[precision]
 
 
 def example_inputs(
     loaded: LoadedClassifier, rows: int, length: int, seed: int = 0, choices: int = 3
 ) -> dict[str, torch.Tensor]:
-    """Random word pieces [rows, length]; every second row is padded from its middle on, and its text is a pair.
+    """Random word pieces [rows, length]; every second row is a pair, and padded in its second half.
 
-    Of a multiple choice they are [rows, choices, length].
+    For multiple choice they are [rows, choices, length].
     """
     several = loaded.outputs.kind.has_choices
     asked, rows = rows, rows * choices if several else rows
@@ -148,7 +148,7 @@ def require_exporter() -> None:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep back what tracer and quantiser print and log: it is about themselves, and not about the model."""
+    """Suppress what tracer and quantiser print and log about themselves."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""The Hugging Face hub: a repository opened at the door, and a folder uploaded to it whole in one commit."""
+"""The Hugging Face hub: a repository opened before the job, and a folder uploaded in one commit."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ T = TypeVar("T")
 
 
 def open_repository(repo: str, *, private: bool | None = None) -> str:
-    """Make a model repository, unless it is there already; asked before anything long begins.
+    """Create a model repository unless it exists; called before anything long begins.
 
     Args:
         repo: OWNER/NAME, or NAME for one of the user's own.
-        private: whether a new one is for its owner alone; None leaves it to the owner's settings.
+        private: whether a new one is private; None leaves it to the owner's settings.
 
     Returns:
         Its full name.
 
     Raises:
-        RecipeError: if the name is not one, or the hub does not let this user write there.
-        ResourceError: if the hub does not answer.
+        RecipeError: if the name is invalid, or this user may not write there.
+        ResourceError: if the hub does not respond.
     """
     from huggingface_hub import HfApi
 
@@ -33,10 +33,10 @@ def open_repository(repo: str, *, private: bool | None = None) -> str:
 
 
 def check_name(repo: str) -> None:
-    """Check the name of a repository by the hub's own rules, without asking it.
+    """Check the name of a repository by the hub's own rules, offline.
 
     Raises:
-        RecipeError: if it is none.
+        RecipeError: if it is invalid.
     """
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined] # it is re-exported
 
@@ -50,8 +50,8 @@ def upload(folder: Path, repo: str, message: str) -> str:
         The address of the commit.
 
     Raises:
-        RecipeError: if the hub does not let this user write there.
-        ResourceError: if the hub does not answer, or the upload fails.
+        RecipeError: if this user may not write there.
+        ResourceError: if the hub does not respond, or the upload fails.
     """
     from huggingface_hub import HfApi
 
@@ -86,12 +86,12 @@ def _or_error(repo: str, ask: Callable[[], T]) -> T:
 
 
 def _reason(error: Exception) -> str:
-    """Why a name is none, without what only a program can do about it."""
+    """Why a name is invalid, without the advice for programmers."""
     return first_line(error).replace(" Use `repo_type` argument if needed.", "")
 
 
 def _transport_errors() -> type[Exception]:
-    """What the hub's HTTP client raises when there is no connection; which client it is depends on the version."""
+    """What the hub's HTTP client, which depends on its version, raises without a connection."""
     from huggingface_hub import get_session
 
     module = type(get_session()).__module__.split(".")[0]

@@ -1,4 +1,4 @@
-"""What serving takes before it says no: a server's defaults, and cores; free of heavy imports for the command line."""
+"""Server limits, and cores; without heavy imports, for the command line."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Limits:
     """Limits of `pkd serve`; all are counts of at least one.
 
     Attributes:
-        max_body: bytes of a request; a larger one is answered by 413.
-        max_texts: of a request; more of them are answered by 422.
-        max_characters: of a text; a longer one is answered by 422. The model reads its first word pieces alone anyway.
-        max_queue: texts that wait for the model; a request that would make them more is answered by 429.
-        max_batch: texts that the model answers at a time.
-        drain_seconds: how long a stop waits for what was accepted.
+        max_body: bytes per request; a larger one gets 413.
+        max_texts: per request; more get 422.
+        max_characters: per text; a longer one gets 422. The model reads only its first word pieces anyway.
+        max_queue: queued texts; a request that would exceed it gets 429.
+        max_batch: texts per call of the model.
+        drain_seconds: how long a stop waits for accepted requests.
     """
 
     max_body: int = 1_000_000
@@ -41,15 +41,15 @@ class Limits:
 
 
 def usable_cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_threads(threads: int | None) -> None:
-    """Check a number of threads: more than there are cores make nothing faster, and very many end the process.
+    """Check a number of threads: more than there are cores gain nothing, and very many crash the process.
 
     Raises:
-        RecipeError: if this process has not that many cores.
+        RecipeError: if this process has fewer cores.
     """
     if threads is not None and not 1 <= threads <= usable_cores():
         raise RecipeError(

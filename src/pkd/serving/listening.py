@@ -1,4 +1,4 @@
-"""Where a server listens."""
+"""The listening socket of a server."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def listen(host: str, port: int) -> socket.socket:
     """Listen at an address; port 0 takes a free one.
 
     Raises:
-        RecipeError: if that cannot be: the port is taken, or the host is not this machine's.
+        RecipeError: if the port is taken, or the host is not this machine's.
     """
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-    except (OSError, OverflowError, TypeError, ValueError) as error:  # the last two: a NUL, a name that is none
+    except (OSError, OverflowError, TypeError, ValueError) as error:  # the last two: a NUL, an invalid name
         listening.close()
         raise RecipeError(
             f"{host!r}:{port} cannot be listened at ({error}). Choose another {named('host')} or {named('port')}."

@@ -1,4 +1,4 @@
-"""What serving knows of a classifier, whatever runs it: how to read texts, how to run, how to read the answer."""
+"""A loaded classifier, whatever runs it: how to encode texts, run it, and read its logits."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ Runtime = Literal["torch", "onnx"]
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A classifier that answers padded batches.
+    """A classifier that runs padded batches.
 
     Attributes:
         name: the folder or hub name it was loaded from.
         runtime: what runs it.
         device: where, in words.
         encoder: texts → word pieces.
-        forward: a padded batch → logits [B, C] in float32, of a multiple choice [B, 1], a row a choice; safe to call
-            from several threads.
-        label_names: of its outputs, in their order; of a multiple choice none, since questions differ.
-        kind: of problem, by which its logits are read.
+        forward: a padded batch → logits [B, C] in float32, for multiple choice [B, 1], one row per choice; thread-safe.
+        label_names: of its outputs, in order; empty for multiple choice, where questions differ.
+        kind: of problem, which interprets the logits.
         longest: word pieces it can read; the encoder may cut texts shorter.
-        tokens_per_batch: word pieces, padding included, that one call of `forward` answers fastest.
+        tokens_per_batch: word pieces per call of `forward`, padding included, at which it is fastest.
         keeps: what must live as long as the model does.
     """
 

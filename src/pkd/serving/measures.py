@@ -1,4 +1,4 @@
-"""What a server tells Prometheus: counts and times of requests, texts and the model's batches."""
+"""A server's Prometheus metrics: counts and times of requests, texts and the model's batches."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Measures:
         self._queue = Gauge("pkd_waiting_texts", "texts that wait for the model", registry=registry)
 
     def watch_queue(self, waiting: Callable[[], int]) -> None:
-        """Ask `waiting` for the number of texts in the queue whenever the figures are read."""
+        """Call `waiting` for the number of queued texts whenever the figures are read."""
         self._queue.set_function(waiting)
 
     def request_answered(self, path: str, status: int, seconds: float) -> None:
-        """Count an answer."""
+        """Count a response."""
         known = path if path in _PATHS else "other"
         self._requests.labels(known, str(status)).inc()
         self._seconds.labels(known).observe(seconds)
@@ -51,7 +51,7 @@ class Measures:
         self._model.observe(seconds)
 
     def texts_answered(self, texts: int) -> None:
-        """Count texts whose answers were sent."""
+        """Count texts whose predictions were sent."""
         self._texts.inc(texts)
 
     def exposition(self) -> bytes:

@@ -1,4 +1,4 @@
-"""A folder that `pkd export` wrote, loaded with ONNX Runtime, `tokenizers` and numpy alone."""
+"""Load an exported folder with ONNX Runtime, `tokenizers` and numpy alone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CUDA = "CUDAExecutionProvider"
 
 
 def graph_of(folder: str | Path) -> Path | None:
-    """The graph that a folder is served from; None where it holds weights for PyTorch, or was never exported.
+    """The graph of an exported folder; None if it holds weights for PyTorch, or was never exported.
 
     Raises:
         TeacherError: if it was exported and its graph is missing.
@@ -103,7 +103,7 @@ def load_onnx(folder: str | Path, device: str = "auto", threads: int | None = No
 
 
 def reads_questions(folder: str) -> bool | None:
-    """Whether the model of a folder reads questions with choices, by its config.json; None where there is none."""
+    """Whether a folder's model reads questions with choices, by its config.json; None if there is none."""
     path = Path(folder) / "config.json"
     return is_multiple_choice(_read_json(path).get("architectures")) if path.is_file() else None
 
@@ -135,7 +135,7 @@ def open_session(graph: Path, device: str = "auto", threads: int | None = None) 
         session = onnxruntime.InferenceSession(
             str(graph), options, providers=[_CUDA] if on_gpu else ["CPUExecutionProvider"]
         )
-    except Exception as error:  # its errors have no family of their own
+    except Exception as error:  # its errors have no common class
         raise TeacherError(f"{graph} cannot be loaded by ONNX Runtime: {error} Export it again.") from error
     return session, "cuda" if on_gpu else "cpu"
 
@@ -163,7 +163,7 @@ def _encoder(place: Path, config: Mapping[str, Any]) -> TextEncoder:
 
 
 def _read(path: Path, settings: Mapping[str, Any], key: str, default: Any, holds: Callable[[Any], bool]) -> Any:
-    """A value of a file that a hand may have changed, or `default` where it does not stand there."""
+    """A checked value of a file that somebody may have edited; `default` if it is missing."""
     value = settings.get(key, default)
     if not holds(value):
         raise TeacherError(f"{path.absolute()}: {key} is {value!r}, which no export writes. {_AGAIN}")

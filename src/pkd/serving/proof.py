@@ -1,4 +1,4 @@
-"""What an exported graph is worth: its logits against PyTorch's over many shapes, and its answers to real texts."""
+"""Compare an exported graph with PyTorch: logits over many shapes, and predictions for real texts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TOLERANCE = 1e-4  # of a logit, absolute
 
 @dataclass(frozen=True)
 class Parity:
-    """How near a graph's logits are to PyTorch's, over all shapes: rows, of a multiple choice choices, word pieces."""
+    """How close a graph's logits are to PyTorch's; shapes are rows, choices (of multiple choice), word pieces."""
 
     largest_difference: float
     tolerance: float
@@ -44,17 +44,17 @@ class Parity:
 
 @dataclass(frozen=True)
 class Alone:
-    """What int8 answers to one text at a time: its activations are scaled by all that is in a batch.
+    """int8 on one text at a time, which differs as the scale of activations depends on the whole batch.
 
     Attributes:
-        rows: how many texts were asked alone.
-        agreement: share of their answers that are the unchanged model's; of scores their correlation.
-        before: the metric of the unchanged model on them; None where the texts have no labels.
-        after: the metric of the answers alone.
-        differ: how many are answered otherwise than among others.
-        median: how far a text's neighbours move its probabilities (of scores, the score), the median over texts of the
-            largest difference of one.
-        largest: the same, of the text that they move most.
+        rows: how many texts were run alone.
+        agreement: share of predictions equal to the unchanged model's; for scores the correlation.
+        before: the metric of the unchanged model on them; None without labels.
+        after: the metric of int8, one text at a time.
+        differ: how many predictions differ from those in batches.
+        median: how far a text's neighbours change its probabilities (or score): the largest change per text, the median
+            over texts.
+        largest: the same, the largest over texts.
     """
 
     rows: int
@@ -73,15 +73,15 @@ class Alone:
 
 @dataclass(frozen=True)
 class Change:
-    """What int8 changes in the answers to real texts.
+    """What int8 changes in the predictions for real texts.
 
     Attributes:
-        on: where the texts come from.
+        on: the source of the texts.
         rows: how many.
-        agreement: share of answers that stay the same; of scores their correlation.
-        metric: what `before` and `after` measure; None where the texts have no labels.
-        alone: the same of texts that are asked one at a time.
-        blind_spots: what the changed model never does, which its score may hide.
+        agreement: share of predictions that stay the same; for scores the correlation.
+        metric: of `before` and `after`; None without labels.
+        alone: the same for one text at a time.
+        blind_spots: classes that the changed model never predicts, which its score may hide.
     """
 
     on: str
@@ -104,7 +104,7 @@ class Change:
 
 
 def shapes_for(longest: int, *, several: bool = False) -> list[tuple[int, ...]]:
-    """The shapes to prove, none longer than the model reads; where `several`, with one to five choices a row.
+    """The shapes to prove, none longer than the model reads; with `several`, one to five choices per row.
 
     >>> shapes_for(16)[-2:]
     [(1, 16), (32, 16)]
@@ -147,7 +147,7 @@ def prove(loaded: LoadedClassifier, graph: Path) -> Parity:
             expected = loaded.model(**inputs).logits.numpy()
             got = session.run(None, {name: inputs[name].numpy() for name in names})[0]
             difference = float(np.abs(got - expected).max()) if got.shape == expected.shape else float("inf")
-            if not difference <= TOLERANCE:  # not a number is refused too
+            if not difference <= TOLERANCE:  # also refuses NaN
                 raise TeacherError(
                     f"The exported graph of {loaded.name} is wrong: of {shape_text(shapes[number])} its logits are "
                     f"{difference:.2g} away from PyTorch's, and {TOLERANCE:g} is allowed. Nothing was written. Please "
@@ -171,14 +171,14 @@ def measure_change(
     """What changed between two models' logits [N, C] on the same texts.
 
     Args:
-        before: of the model as it was.
+        before: of the original model.
         after: of the changed one, in batches.
-        alone: of the changed one, [M, C], a text at a time.
-        asked_alone: which of the texts these are, [M].
-        labels: of the rows, as they are scored; None where there are none.
+        alone: of the changed one, [M, C], one text at a time.
+        asked_alone: the indices of these texts, [M].
+        labels: of the rows, as they are scored; None if there are none.
         outputs: what the logits mean.
-        metric: to score them by.
-        on: where the texts come from, for the record.
+        metric: the metric to compare.
+        on: the source of the texts, for the record.
     """
     scoring = outputs.kind.scoring
 
@@ -215,7 +215,7 @@ def _agreement(scoring: Scoring, after: np.ndarray, before: np.ndarray) -> float
 
 
 def refusals(change: Change, max_drop: float, min_agreement: float) -> Sequence[str]:
-    """Why int8 is not good enough, a clause a reason; none where it is."""
+    """Why int8 is not good enough, one clause per reason; empty if it is."""
     reasons = []
     for each, how in ((change, ""), (change.alone, " one at a time")):
         if each is None:

@@ -1,8 +1,7 @@
-"""Requests that come while the model works are answered together, the next time it is free.
+"""Batches concurrent requests.
 
-Nobody waits for a batch to fill: a request that finds the model idle is answered at once and alone. On a CPU several
-threads share the work, each with a core of its own: many small calls beside one another finish more texts than one call
-that all cores work on.
+No batching delay: an idle model answers at once; requests that arrive while it is busy form the next batch. On a CPU
+several threads work in parallel, one per core: many small calls at once finish more texts than one call over all cores.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ Answer = Callable[[Sequence[Text]], list[Prediction]]
 
 
 class QueueFull(Exception):  # noqa: N818 - it is told to the client, and is no error of the server
-    """So many texts wait that another request would not be answered in time."""
+    """Too many texts are queued for another request."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +33,14 @@ class _Request:
 
 
 class BatchingQueue:
-    """Texts wait here for the model.
+    """Batches concurrent requests.
 
     Args:
-        answer: the model; it is called in threads of the queue's own.
-        batch: texts a call at most.
-        queue: texts that may wait.
-        workers: threads that call it at the same time.
-        on_batch: told of each call how many texts it had and how many seconds it took.
+        answer: the model; called in the queue's own threads.
+        batch: most texts per call.
+        queue: most queued texts.
+        workers: threads that call it in parallel.
+        on_batch: called after each batch with its size and seconds.
     """
 
     def __init__(
@@ -66,11 +65,11 @@ class BatchingQueue:
         self.waiting = 0  # texts
 
     async def start(self) -> None:
-        """Begin to answer, in the running event loop."""
+        """Start the workers in the running event loop."""
         self._tasks = [asyncio.create_task(self._work()) for _ in range(self._workers)]
 
     async def stop(self) -> None:
-        """Answer what waits, and end."""
+        """Answer the queued requests, then stop."""
         while self._requests or self._with_the_model:
             await asyncio.sleep(0.005)
         for task in self._tasks:
@@ -80,10 +79,10 @@ class BatchingQueue:
         self._threads.shutdown()
 
     async def ask(self, texts: list[Text]) -> list[Prediction]:
-        """The answers to a request's texts.
+        """The predictions for a request's texts.
 
         Raises:
-            QueueFull: if too many texts wait already.
+            QueueFull: if too many texts are queued.
         """
         if self.waiting + len(texts) > self._queue:
             raise QueueFull(f"{self.waiting} texts wait for the model and {self._queue} may; try again in a moment.")
@@ -112,7 +111,7 @@ class BatchingQueue:
             self._with_the_model += 1
             try:
                 answers = await loop.run_in_executor(self._threads, self._answer, texts)
-            except Exception as error:  # the fault of these requests alone; the next ones are answered
+            except Exception as error:  # only these requests fail; the next ones are answered
                 for request in requests:
                     if not request.answered.done():
                         request.answered.set_exception(error)
@@ -123,12 +122,12 @@ class BatchingQueue:
             begin = 0
             for request in requests:
                 end = begin + len(request.texts)
-                if not request.answered.done():  # whoever asked may be gone
+                if not request.answered.done():  # the client may be gone
                     request.answered.set_result(answers[begin:end])
                 begin = end
 
     def _next_batch(self) -> list[_Request]:
-        """A worker's share of what waits, those left out that nobody waits for any more."""
+        """A worker's share of the queue, without requests whose client is gone."""
         share = min(self._batch, -(-self.waiting // self._workers))
         taken: list[_Request] = []
         count = 0

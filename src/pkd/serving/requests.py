@@ -1,4 +1,4 @@
-"""The bodies that `/predict` takes, of texts or of questions with choices; what is wrong with others in sentences."""
+"""The bodies of `/predict`, texts or questions with choices; faults of others in sentences."""
 
 # no `from __future__ import annotations`: FastAPI reads the annotations of models that are made inside functions
 from collections.abc import Sequence
@@ -110,7 +110,7 @@ Body = TextsBody | QuestionsBody
 
 
 def told(faults: Sequence[Any], body: Body) -> str:
-    """What is wrong with a body, a sentence a place; faults are pydantic's."""
+    """The faults of a body, one sentence per path; `faults` are pydantic's."""
     places: dict[tuple[Any, ...], list[Any]] = {}
     for fault in faults:
         place = [part for part in fault["loc"][1:] if part not in ("one", "several")]

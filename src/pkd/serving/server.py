@@ -1,4 +1,4 @@
-"""A small HTTP service around a classifier: /predict, /health, /metrics, and a page of its own interface at /docs."""
+"""A small HTTP service around a classifier: /predict, /health, /metrics, and its API page at /docs."""
 
 # no `from __future__ import annotations`: FastAPI reads the annotation of a model that is made inside a function
 import contextlib
@@ -64,9 +64,9 @@ def make_app(classifier: Classifier, limits: Limits | None = None, workers: int 
     """The service as an ASGI application, for uvicorn or any other server.
 
     Args:
-        classifier: what answers.
-        limits: what is taken before a request is refused.
-        workers: threads that call it at the same time.
+        classifier: the model.
+        limits: beyond which a request is refused.
+        workers: threads that call it in parallel.
     """
     limits = limits or Limits()
     measures = Measures()
@@ -163,7 +163,7 @@ def _limits_in_words(limits: Limits) -> str:
 
 
 def _tell_problems_in_sentences(app: FastAPI, body: Body) -> None:
-    """Every refusal is `{"detail": "..."}`; what was sent is not sent back, for it may not even be text."""
+    """Every refusal is `{"detail": "..."}`, without echoing the input, which may not even be text."""
 
     @app.exception_handler(RequestValidationError)
     async def refuse_body(_: Request, error: RequestValidationError) -> Response:
@@ -179,7 +179,7 @@ def _tell_problems_in_sentences(app: FastAPI, body: Body) -> None:
 
 
 def _answered(app: FastAPI) -> str:
-    """What the service answers, e.g. "POST /predict, GET /health and GET /metrics"."""
+    """The service's endpoints, e.g. "POST /predict, GET /health and GET /metrics"."""
     methods: dict[str, str] = {}
     for route in app.routes:
         path, known = getattr(route, "path", ""), sorted(getattr(route, "methods", None) or ())
@@ -195,7 +195,7 @@ def _problem(status: int, sentence: str, headers: dict[str, str] | None = None) 
 
 
 class _BodyLimit:
-    """Refuses a body as soon as it is known to be too large, without reading it to its end."""
+    """Refuses a body as soon as it is too large, without reading it to its end."""
 
     def __init__(self, app: Any, limit: int) -> None:
         self.app = app
@@ -224,7 +224,7 @@ class _BodyLimit:
 
 
 class _Counted:
-    """Counts answers by path and status, and how long they took."""
+    """Counts responses by path and status, and their seconds."""
 
     def __init__(self, app: Any, measures: Measures) -> None:
         self.app = app
