@@ -1,7 +1,8 @@
 """Report all faults of a command line at once, together with those that its job finds.
 
 Typer's parser stops at the first unknown flag, missing flag or value of the wrong type. Here each of them is removed
-and noted, and the command runs with the rest until it calls its job, where `raise_faults` also reports the noted faults.
+and noted, and the command runs with the rest until it calls its job, where `raise_faults` also reports the noted
+faults.
 """
 
 from __future__ import annotations
