@@ -1,6 +1,6 @@
-"""What a model never does, in words, to stand wherever a score of it does: a high score may hide it.
+"""Classes that a model never predicts, in words, to be shown beside every score, which may hide them.
 
-A classifier that gives the commonest class to every row has a fine accuracy and is good for nothing.
+A classifier that predicts the commonest class for every row can have a fine accuracy and is useless.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ _LONGEST_NAME = 60
 
 
 def blindness(records: Sequence[Record], name: str) -> str:
-    """What a model never does, as the rest of a sentence about it; empty where there is nothing of the kind.
+    """A model's blind spots, as the rest of a sentence about it; empty if it has none.
 
-    Seeds are named where not all of the model's are blind in the same way.
+    Seeds are named unless all have the same blind spots.
     """
     models = [record for record in records if isinstance(record, ModelRecord) and record.name == name]
     told: dict[str, list[int]] = {}
@@ -32,7 +32,7 @@ def blindness(records: Sequence[Record], name: str) -> str:
 
 
 def blind_sentences(records: Sequence[Record]) -> dict[str, str]:
-    """A sentence for each model that has blind spots, by its name, in the order in which they stand."""
+    """A sentence for each model that has blind spots, by its name, in the order of the records."""
     names = dict.fromkeys(record.name for record in records if isinstance(record, ModelRecord))
     return {name: f"{name} {words}." for name in names if (words := blindness(records, name))}
 

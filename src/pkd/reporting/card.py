@@ -51,9 +51,9 @@ def model_card(
     Args:
         records: of the run that made it.
         model: the student, with its seed, that the card belongs to.
-        title: what it is called; by default its folder's name.
-        chart: whether `chart.png` lies beside the card.
-        recipe: whether `recipe.yaml` lies beside the card.
+        title: its name; by default its folder's.
+        chart: whether `chart.png` is in the card's folder.
+        recipe: whether `recipe.yaml` is in the card's folder.
 
     Returns:
         Markdown with YAML front matter. What is not known, such as the licence, is left out.
@@ -105,7 +105,7 @@ def model_card(
 
 
 def _classes(records: Sequence[Record], model: ModelRecord) -> dict[str, Any] | None:
-    """The classes that lost most, of this model's own seed; None where classes were not measured."""
+    """The classes that lost most, for this model's seed; None if classes were not measured."""
     others = (ClassesRecord, ModelRecord)
     own = [each for each in records if not isinstance(each, others) or _is_of(each, model) or _is_of_teacher(each)]
     rows = class_rows(own, model.name)
@@ -172,7 +172,7 @@ def _kind_of(run: RunRecord | None) -> TaskKind:
 
 
 def _is_pair(run: RunRecord | None) -> bool:
-    """Whether the model reads two texts a row."""
+    """Whether the model reads two texts per row."""
     return any(len(source.text) == 2 for source in (run.sources.get("train", []) if run else []))
 
 
@@ -182,7 +182,7 @@ def _dataset_of(source: str) -> str:
 
 
 def _sources(run: RunRecord | None, model: ModelRecord) -> list[str]:
-    """What it was trained on and chosen by, by the names of files or of the hub."""
+    """The names of the files or hub datasets that trained and selected it."""
     told = []
     for split, title in _SOURCES.items():
         if split == "unlabelled" and not model.unlabelled_rows:
@@ -193,7 +193,7 @@ def _sources(run: RunRecord | None, model: ModelRecord) -> list[str]:
 
 
 def _dataset_name(model: ModelRecord) -> str:
-    """The evaluated rows as the hub's table of results names them; what must stand beside a score goes along."""
+    """The evaluated rows as named in the hub's table of results, with any warning about them."""
     told = [wording.rows_of(model)] if model.measured_on.shared else []
     if words := blind_words(model.blind_spots, model.rows):
         told.append(f"this model {words}")
@@ -201,12 +201,12 @@ def _dataset_name(model: ModelRecord) -> str:
 
 
 def _source(model: ModelRecord) -> str:
-    """Where the evaluated rows came from, where `rows_of` does not say it."""
+    """The source of the evaluated rows, unless `rows_of` names it."""
     return "" if model.measured_on.held_out is None else f" of {model.measured_on.source}"
 
 
 def shareable_recipe(run: RunRecord) -> str:
-    """The recipe of a run as YAML, local paths cut to their last part: what is on this machine stays here."""
+    """The recipe of a run as YAML, local paths cut to their last part, to keep this machine's paths private."""
     file = io.StringIO()
     of_data = {source.name for of in run.sources.values() for source in of if source.kind == "hub"}
     models = {model.name for model in (run.teacher, *run.starts) if model is not None and model.hub}
@@ -225,7 +225,7 @@ def _without_paths(value: Any, hub_names: set[str]) -> Any:
 
 
 def _limits(run: RunRecord | None, model: ModelRecord, metric: str) -> list[str]:
-    """What the model should not be trusted with, as far as the run measured it."""
+    """The model's limits, as far as the run measured them."""
     told = []
     data = (run.recipe.get("data") or {}) if run else {}
     if max_length := data.get("max_length"):
@@ -262,13 +262,13 @@ def _objective(kind: TaskKind, model: ModelRecord) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    """Text for a Markdown table's cell or a line: no column, line, tag, link, picture or code of its own."""
+    """Escape text for a Markdown cell or line: it makes no column, line, tag, link, picture or code."""
     escaped = re.sub(r"([\\|`\[\]])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
     return " ".join(escaped.splitlines())
 
 
 def _code(text: str) -> str:
-    """Text as it is in a line of Markdown, between more backticks than it holds in a row."""
+    """Text as inline code, between more backticks than its longest run of them."""
     line = " ".join(text.splitlines())
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
     space = " " if "`" in line else ""

@@ -1,7 +1,7 @@
 """The charts of a run, each a declarative Vega-Lite chart made of the records.
 
-A chart carries no colours of the page around it: `render` makes the specification that the page draws as wide as it is
-and in light or dark, `chart_png` the picture for a README or card.
+A chart has no page colours: `render` makes the specification that the page draws at its own width, in light or dark,
+`chart_png` the picture for a README or card.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ AnyChart: TypeAlias = alt.LayerChart | alt.Chart | alt.ConcatChart | alt.FacetCh
 
 NEUTRAL = "#868e9b"  # the teacher; readable on light and on dark
 _COLOURS = ["#4269d0", "#ef8b18", "#3ca951", "#a463f2", "#e5484d", "#12a5a5", "#d6409f", "#9c6b4e"]
-_WIDTH = 720  # pixels, where no page gives the width
+_WIDTH = 720  # pixels, outside a page
 _POINTS_A_LINE = 300  # of a learning curve: more than its width in the page can show
 NARROW = "width < 430"  # a phone: names without numbers
 
@@ -66,8 +66,8 @@ THEMES = {
 def kept_chart(records: Sequence[Record]) -> AnyChart:
     """What was kept of the teacher: each model's score against its speed, with its bootstrap interval.
 
-    Against its parameters where speed was not measured. Filled points are students, hollow ones their controls;
-    the teacher is the dashed line. Models of the same speed stand side by side, their names in a column next to them.
+    Against its parameters if speed was not measured. Filled points are students, hollow ones their controls; the
+    teacher is the dashed line. Models of the same speed are drawn side by side, their names in a column next to them.
     """
     summaries, metric = summarise(records), main_metric(records)
     by_speed = all(summary.rows_per_second for summary in summaries)
@@ -174,7 +174,7 @@ def scores_chart(records: Sequence[Record]) -> AnyChart:
 
 
 def curve_panels(records: Sequence[Record]) -> list[tuple[str, alt.Chart]]:
-    """Learning curves, a chart for each of ce, kd, pt and development score that was logged: one line a student."""
+    """Learning curves, a chart for each of ce, kd, pt and development score that was logged, a line per student."""
     colours = _colours(summarise(records))
     metric = main_metric(records)
     curves = {**TERM_CURVES, f"eval_{metric}": f"{metric_title(metric)} on development data"}
@@ -206,7 +206,7 @@ def colours_of(records: Sequence[Record]) -> dict[str, str]:
 
 
 def has_curves(records: Sequence[Record]) -> bool:
-    """Whether any step was logged that a learning curve shows."""
+    """Whether anything was logged for a learning curve."""
     models = [record for record in records if isinstance(record, ModelRecord)]
     return any(key in line for model in models for line in model.history for key in TERM_CURVES)
 
@@ -262,7 +262,7 @@ def _point(summary: Summary, metric: str, by_speed: bool) -> dict[str, Any]:
 
 
 def _x_beside(pixels: str) -> Any:
-    """The x of a point plus the pixels that one of its columns says; Vega-Lite has no offset on a number's axis."""
+    """The x of a point plus the pixels of a column; Vega-Lite has no offset on a quantitative axis."""
     return alt.value(alt.expr(f"scale('x', datum.x) + datum.{pixels}"))
 
 
@@ -285,7 +285,7 @@ def _label_layers(base: alt.Chart, side: str, y: alt.Y) -> list[alt.Chart]:
 
 
 def _curve(rows: list[dict[str, Any]], title: str, colours: dict[str, str]) -> alt.Chart:
-    """One learning curve for each model and seed; the line's dashes tell the method, its colour the model."""
+    """One learning curve for each model and seed; dashes encode the method, colour the model."""
     names = [name for name in colours if any(row["name"] == name for row in rows)]
     step_axis = alt.Axis(grid=False, tickCount=5)
     few = max(Counter((row["name"], row["seed"]) for row in rows).values()) <= 12
@@ -308,7 +308,7 @@ def _curve(rows: list[dict[str, Any]], title: str, colours: dict[str, str]) -> a
 
 
 def _thinned(lines: list[dict[str, float]]) -> list[dict[str, float]]:
-    """Every n-th line and the last, so that a long run does not make a page of many megabytes."""
+    """Every Nth line and the last, so that a long run does not make a page of many megabytes."""
     every = -(-len(lines) // _POINTS_A_LINE)
     return lines if every < 2 else [*lines[:-1:every], lines[-1]]
 

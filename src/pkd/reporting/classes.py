@@ -1,4 +1,4 @@
-"""Class by class: what a student does with each class beside what its teacher does, those that lost most first."""
+"""The student's figures for each class beside the teacher's, those that lost most first."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class ClassRow:
     """One class of a student: shares as means over its seeds, counts as sums over them.
 
     Attributes:
-        rows: of the evaluated rows, those of this class.
+        rows: the number of evaluated rows of this class.
         student: "precision", "recall" and "f1" of the student, between 0 and 1.
-        teacher: the teacher's; empty where it was not measured.
-        lost: the teacher's F1 less the student's, as the two are shown; 0 where there is no teacher.
+        teacher: the teacher's; empty if it was not measured.
+        lost: the teacher's F1 minus the student's, as displayed; 0 without a teacher.
     """
 
     label: str
@@ -32,7 +32,7 @@ class ClassRow:
     lost: float
 
     def text(self, measure: str) -> str:
-        """A share in percent, the student's behind the teacher's; of no rows nothing can be found or missed."""
+        """A share in percent, the teacher's then the student's; without rows there is none."""
         if not self.rows and measure != "precision":
             return NONE
         mine = amount(measure, self.student[measure])
@@ -47,7 +47,7 @@ class ClassRow:
 def class_rows(records: Sequence[Record], name: str) -> list[ClassRow]:
     """The classes of a model, those that lost most F1 against the teacher first; without a teacher the lowest F1 first.
 
-    Equals stay in the order of the classes, those without rows stand last; empty where classes were not measured.
+    Ties stay in the order of the classes, those without rows are last; empty if classes were not measured.
     """
     mine, teachers = _of(records, name), _of(records, _teacher(records))
     if not mine:
@@ -63,7 +63,7 @@ def class_rows(records: Sequence[Record], name: str) -> list[ClassRow]:
 
 
 def losses_heading(records: Sequence[Record], name: str) -> str:
-    """What stands above the first rows of `class_rows`."""
+    """The heading of the first rows of `class_rows`."""
     rows = class_rows(records, name)
     seeds = len(_of(records, name))
     over = f", means over {seeds} seeds" if seeds > 1 else ""
@@ -75,7 +75,7 @@ def losses_heading(records: Sequence[Record], name: str) -> str:
 
 
 def losses_sentence(records: Sequence[Record], name: str, most: int = 3) -> str:
-    """The classes that lost most in one sentence; empty where none did or none were measured.
+    """The classes that lost most in one sentence; empty if none did or none were measured.
 
     It is for models that do not get a table.
     """
@@ -90,7 +90,7 @@ def has_classes(records: Sequence[Record], name: str) -> bool:
 
 
 def confusion_of(records: Sequence[Record], name: str) -> tuple[list[str], Cells, Cells]:
-    """The names of the classes, and over all seeds the counts (label, answer, rows) and (teacher's, answer, rows)."""
+    """Class names, and counts over all seeds: (label, prediction, rows) and (teacher's, student's, rows)."""
     mine = _of(records, name)
     if not mine:
         return [], [], []
@@ -99,7 +99,7 @@ def confusion_of(records: Sequence[Record], name: str) -> tuple[list[str], Cells
 
 
 def set_counts_of(records: Sequence[Record], name: str) -> tuple[list[ClassFigures], list[ClassFigures]]:
-    """Of sets of labels the figures of each class, a model's and its teacher's, with counts summed over its seeds."""
+    """For sets of labels the figures of each class, a model's and its teacher's, with counts summed over its seeds."""
     mine, teachers = _of(records, name), _of(records, _teacher(records))
     theirs = [one.classes for one in teachers] * len(mine)
     return _totals([one.classes for one in mine]), _totals(theirs)

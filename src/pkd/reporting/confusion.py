@@ -1,7 +1,7 @@
-"""What each class is taken for, as a chart: label against answer, and the teacher's answer against the student's.
+"""Confusion charts: label against prediction, and the teacher's prediction against the student's.
 
-Of few classes all stand in it, with their numbers. Of many only those that are confused most do, and the others
-together: seventy names along an edge could not be read.
+With few classes it shows all, with their counts. With many it shows those that are confused most and groups the others:
+seventy names along an edge would be unreadable.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ import altair as alt
 from pkd.evaluation.by_class import Cells, ClassFigures
 from pkd.reporting.charts import NARROW, AnyChart
 
-MOST = 20  # classes in a chart; of more, those that are confused most
+MOST = 20  # most classes in a chart: those that are confused most
 _WIDTH = 330
 _TOLD = 12  # confusions in the words of a chart, the largest first
 _FEW = 8  # classes whose matrix needs half a page's width
-_FLAT = 45  # characters of all names that lie flat below their columns
-_LABEL_WIDTH: Any = {"expr": "containerSize()[0] < 400 ? 90 : 180"}  # pixels; names that begin alike are told apart
+_FLAT = 45  # characters of all names up to which they are horizontal
+_LABEL_WIDTH: Any = {
+    "expr": "containerSize()[0] < 400 ? 90 : 180"
+}  # pixels; enough to distinguish names with the same beginning
 _COLOUR = "#4269d0"
 
 
 def confusion_chart(names: Sequence[str], cells: Cells, down: str, across: str) -> AnyChart:
-    """Counts of rows by two answers, each cell shaded by its share of its line.
+    """Counts of rows by two predictions, each cell shaded by its share of its row.
 
     Args:
         names: of the classes, in the order of their numbers.
@@ -54,9 +56,9 @@ def confusion_chart(names: Sequence[str], cells: Cells, down: str, across: str) 
 
 
 def set_chart(classes: Sequence[ClassFigures], teachers: Sequence[ClassFigures] = ()) -> AnyChart:
-    """Of sets of labels: how often each label was found, missed, and given without being wanted.
+    """For sets of labels: how often each label was found, missed, and predicted wrongly.
 
-    With the `teachers` figures of the same classes: how often both give it, the teacher alone and the student alone.
+    With the `teachers` figures of the same classes: how often both predict it, the teacher alone and the student alone.
     """
     chosen = sorted(range(len(classes)), key=lambda number: -_apart(classes[number], teachers, number))[:MOST]
     names = _told_apart([classes[number].label for number in sorted(chosen)])
@@ -78,14 +80,14 @@ def _cell(row: str, column: str, count: int, share: float) -> dict[str, Any]:
 
 
 def _apart(one: ClassFigures, teachers: Sequence[ClassFigures], number: int) -> int:
-    """In how many rows label and answer, or teacher and student, part."""
+    """The number of rows where label and prediction, or teacher and student, differ."""
     if teachers:
         return teachers[number].answered + one.answered - 2 * (one.with_teacher or 0)
     return one.rows + one.answered - 2 * one.right
 
 
 def _chosen(classes: int, cells: Cells) -> tuple[list[int], int]:
-    """The classes that stand in a chart by themselves, in their order, and how many others there are."""
+    """The classes that a chart shows, in order, and the number of the others."""
     if classes <= MOST:
         return list(range(classes)), 0
     apart: Counter[int] = Counter()
@@ -98,7 +100,7 @@ def _chosen(classes: int, cells: Cells) -> tuple[list[int], int]:
 
 
 def _told_apart(names: Sequence[str]) -> list[str]:
-    """Names of classes on one line; those that then are the same get their place."""
+    """Class names, each on one line; names that are then equal get their index."""
     lines = [" ".join(name.split()) for name in names]
     twice = {name for name, count in Counter(lines).items() if count > 1}
     return [f"{name} ({number})" if name in twice else name for number, name in enumerate(lines)]

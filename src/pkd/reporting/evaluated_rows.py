@@ -1,4 +1,4 @@
-"""Which rows a score stands on, in words: the same for terminal, page, card and every other place that has a score."""
+"""The rows behind a score, in words: the same for terminal, page, card and every other view."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SAME = {"train": "training row", "eval": "development row", "unlabelled": "unla
 
 
 def rows_in_words(split: str, rows: int, on: MeasuredOn) -> str:
-    """How many rows of what kind, with what the model may have known of them in brackets.
+    """The number and kind of the rows, with what the model may have seen of them in brackets.
 
     "Held-out" are rows of which none was trained on and none chose anything.
 
@@ -28,7 +28,7 @@ def rows_in_words(split: str, rows: int, on: MeasuredOn) -> str:
 
 
 def rows_warning(split: str, rows: int, on: MeasuredOn) -> str:
-    """Why scores on these rows flatter, and what to do; empty where they are held out or it is not known."""
+    """Why scores on these rows are too high, and what to do; empty if they are held out or it is not known."""
     if on.held_out is not False:
         return ""
     told = []
@@ -49,7 +49,7 @@ def rows_warning(split: str, rows: int, on: MeasuredOn) -> str:
 
 
 def overlap_warning(split: str, rows: int, on: MeasuredOn) -> str:
-    """How many of the rows stand in other splits too; empty where none do."""
+    """How many of the rows are in other splits too; empty if none are."""
     if not on.shared:
         return ""
     (first, count), *others = on.shared.items()

@@ -1,4 +1,4 @@
-"""The model card of an exported folder: the student's own, with what the export is and what it was measured at."""
+"""The model card of an exported folder: the student's card, with the export and its measurements."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.wording import count_text, metric_title
 from pkd.tasks import SINGLE_LABEL, kind_of
 
-# the section of a card of ours; what somebody wrote themselves stays
+# the section in our own cards; a hand-written one is kept
 _USE = re.compile(
     r"^## Use\n+```python\n(?:import torch\n)?from transformers import .*?(?=^Labels: |^## |\Z)",
     re.DOTALL | re.MULTILINE,
@@ -28,13 +28,13 @@ def exported_card(card: str | None, title: str, facts: Mapping[str, Any]) -> str
     """The README.md of an exported folder.
 
     Args:
-        card: the README.md of the classifier that was exported, if it has one.
-        title: the folder's name, which the snippets take from the folder that it lies in.
-        facts: what the folder's manifest says of the export.
+        card: the README.md of the exported classifier, if it has one.
+        title: the folder's name, which the code examples use, from its parent folder.
+        facts: the export's facts in the folder's manifest.
 
     Returns:
-        The card with the hub's tags for ONNX and a section on the export in place of the one on use by PyTorch; of an
-        int8 graph without the scores that the hub lists, which are the classifier's own.
+        The card with the hub's tags for ONNX and a section on the export instead of that on use in PyTorch; for an
+        int8 graph without the scores that the hub lists, which belong to the classifier.
     """
     kind = kind_of(facts.get("problem_type", SINGLE_LABEL.name))
     tag, what = kind.pipeline_tag, "A text classifier."
@@ -63,7 +63,7 @@ def _yaml(data: ModelCardData) -> str:
 
 
 def export_sentences(facts: Mapping[str, Any]) -> list[str]:
-    """What an export was measured at, a sentence a figure."""
+    """The measurements of an export, one sentence per figure."""
     parity, change = facts["parity"], facts["int8"]
     largest = max(parity["shapes"], key=prod)
     sentences = [
@@ -88,7 +88,7 @@ def export_sentences(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _section(facts: Mapping[str, Any], folder: str) -> list[str]:
-    place = shlex.quote(f"./{folder}")  # so that a name that begins with a dash is no flag
+    place = shlex.quote(f"./{folder}")  # so that a name that begins with a dash is not read as a flag
     name = json.dumps(folder, ensure_ascii=False)
     asked, last = (
         "a text",

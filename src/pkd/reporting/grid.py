@@ -1,7 +1,6 @@
-"""A table in a terminal of any width: heads and numbers are folded at spaces, never cut.
+"""A table in a terminal of any width: headings and numbers wrap at spaces and are never cut.
 
-As wide as it needs to be where that fits; else its widest columns are folded; where even that does not fit, each row
-becomes a block of lines.
+At full width if that fits; else its widest columns wrap; if even that does not fit, each row becomes a block of lines.
 """
 
 from __future__ import annotations
@@ -16,20 +15,20 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-_GLUED = "\ue000"  # stands for a space at which nothing may be folded; of a private area, one column wide
+_GLUED = "\ue000"  # a space without a line break; private-use character, one column wide
 _SPACE_OF_A_NUMBER = re.compile(r"(?<=\d) (?=(?:%|±|[kMG]\b|bytes\b|[kMG]B\b|m?s\b))|(?<=±) (?=\d)")
-_NARROWEST_NAME = 12  # of the first column, whose words may be broken
+_NARROWEST_NAME = 12  # of the first column, whose words may be split
 
 
 def grid(
     headings: Sequence[str], rows: Sequence[Sequence[str]], console: Console, styles: Sequence[str] = ()
 ) -> RenderableType:
-    """A table whose first column holds names, and the others numbers, which stand at the right.
+    """A table whose first column holds names, and the others right-aligned numbers.
 
     Args:
         headings: of the columns; none is left out.
         rows: cells as plain text, never read as markup.
-        console: where it will be printed; on a terminal a line is drawn below the heads.
+        console: where it will be printed; on a terminal a line is drawn below the headings.
         styles: of each row.
     """
     styles = styles or [""] * len(rows)
@@ -52,7 +51,7 @@ def grid(
 
 
 def _share(widest: Sequence[int], narrowest: Sequence[int], room: int) -> list[int]:
-    """Give each column what it needs at least, then the rest to those that need least more to be whole."""
+    """Give each column its minimum, then the rest to those that need the least to be complete."""
     widths = list(narrowest)
     left = room - sum(widths)
     for number in sorted(range(len(widths)), key=lambda each: widest[each] - narrowest[each]):
@@ -86,7 +85,7 @@ def _empty_table(console: Console) -> Table:
 
 
 def _between(columns: int, console: Console) -> int:
-    """How many columns of the terminal stand between those of the table."""
+    """The width of the gap between two columns of the table."""
     table = _empty_table(console)
     for _ in range(columns):
         table.add_column("x", width=1, no_wrap=True)

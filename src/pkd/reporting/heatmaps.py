@@ -1,4 +1,4 @@
-"""The charts of a sweep: mean scores over two hyper-parameters, and what each hyper-parameter did by itself."""
+"""The charts of a sweep: mean scores over two hyper-parameters, and the effect of each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WIDTH = 330
 
 
 def heat_maps(trials: Sequence[TrialRecord]) -> list[tuple[str, AnyChart]]:
-    """The mean score at each pair of values: β × T and α × learning rate where they were swept, else the first two."""
+    """The mean score at each pair of values: β × T and α × learning rate if swept, else the first two keys."""
     keys = [key for key in swept(trials) if len(scores_by(trials, key)) <= _MOST_VALUES]
     by_name = {short_name(key): key for key in keys}
     pairs = [(by_name[one], by_name[other]) for one, other in _PAIRS if one in by_name and other in by_name]

@@ -1,7 +1,7 @@
 """The report page: one HTML file that opens with no network, in light and dark, on a phone too.
 
-What the page may run is fixed by a content security policy that names the hashes of its own scripts, so nothing that
-stands in the data can run or load anything, even if it escaped being escaped.
+A content security policy allows only the page's own scripts, by their hashes, so nothing in the data can run or load
+anything, even if escaping failed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _FIRST_POINTS = 10  # of a sweep; the others are folded away
 
 
 def write_report(folder: Path) -> Path:
-    """Write `report.html` of a run folder from its `results.jsonl`; the old page stays until the new one is whole.
+    """Write `report.html` of a run folder from its `results.jsonl`, atomically.
 
     Raises:
         CacheError: if the folder has no readable `results.jsonl`.
@@ -68,7 +68,7 @@ def report_page(records: Sequence[Record], trials: Sequence[TrialRecord] = ()) -
 
 
 def self_contained_page(template: str, **values: Any) -> str:
-    """A template as a page with its style, its scripts and its policy in it; `chart` macros in it are drawn."""
+    """Render a template as a page with its style, its scripts and its policy; its `chart` macros are drawn."""
     environment = _environment()
     scripts = [_vega_script(), environment.get_template("report.js.jinja").render()]
     page: str = environment.get_template(template).render(
@@ -78,7 +78,7 @@ def self_contained_page(template: str, **values: Any) -> str:
         policy=_policy(scripts),
         themes=charts.THEMES,
     )
-    return page.replace("&#39;", "'")  # attributes stand between double quotes here; so the source reads as the page
+    return page.replace("&#39;", "'")  # attributes are in double quotes here, so ' need not be escaped
 
 
 def _environment() -> Environment:
@@ -95,7 +95,7 @@ def _environment() -> Environment:
 
 @functools.cache
 def _vega_script() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script, as vl-convert ships them; without it, what says so."""
+    """Vega, Vega-Lite and Vega-Embed as one script, from vl-convert; without it, a script that reports its absence."""
     try:
         import vl_convert
     except ImportError:
@@ -118,7 +118,7 @@ def _policy(scripts: Sequence[str]) -> str:
 def _results(records: Sequence[Record]) -> dict[str, Any]:
     run, confidence = wording.run_of(records), wording.confidence_of(records)
     metrics = wording.metric_columns(records)
-    first = (wording.main_metric(records), "macro_f1", "agreement")  # the others stand in a table of their own
+    first = (wording.main_metric(records), "macro_f1", "agreement")  # the others are in a table of their own
     featured = wording.featured(records)
     return {
         "name": run.name if run else "evaluation",
@@ -146,7 +146,7 @@ def _results(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def _key_figures(records: Sequence[Record]) -> list[tuple[str, str]]:
-    """The featured student in three or four large numbers, each with what it counts."""
+    """The featured student in three or four large numbers, each with its caption."""
     student, teacher, metric = wording.featured(records), wording.teacher_of(records), wording.main_metric(records)
     row = next((row for row in wording.table(records) if student and row.name == student.name), None)
     if row is None or student is None:
@@ -154,7 +154,7 @@ def _key_figures(records: Sequence[Record]) -> list[tuple[str, str]]:
     unit = " %" if wording.metric_title(metric, unit=True).endswith("%") else ""
     figures = [(row.means[metric] + unit, wording.metric_title(metric))]
     if teacher is not None and teacher.name != student.name:
-        if teacher.mean[metric] > 0:  # nobody keeps a share of a correlation of 0 or less
+        if teacher.mean[metric] > 0:  # no share of a correlation of 0 or less
             kept = wording.shown_ratio(metric, student.mean[metric], teacher.mean[metric])
             figures.append((f"{kept * 100:.1f} %", f"of the teacher's {wording.metric_title(metric)}"))
         if row.speed != wording.NONE:
@@ -278,7 +278,7 @@ def _flips(records: Sequence[Record]) -> list[tuple[str, list[FlipRecord]]]:
 
 
 def _rows_of(run: RunRecord, split: str) -> str:
-    """How many rows a split has, and where they came from."""
+    """The number of rows of a split, and their source."""
     return ", ".join(map(str, run.sources.get(split, []))) or f"{run.rows[split]:,}"
 
 

@@ -1,7 +1,7 @@
 """The paper's tables: our scores beside the published ones, as rows of text for the terminal and the page.
 
-A published number stands beside ours as its equal, with the difference, only where both are of one kind: teacher and
-student of the published depths and width, all rows. Elsewhere it is a reference, in brackets and without a difference.
+A published number is shown with the difference only if it is comparable: teacher and student of the published depths
+and width, all rows. Elsewhere it is a reference, in brackets and without a difference.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ METHODS = {"teacher": "teacher", "ft": "FT", "kd": "KD", "pkd-last": "PKD-Last",
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What a task's run gave.
+    """The results of a task's run.
 
     Attributes:
         task: GLUE's name of it, as "RTE".
         records: of its run.
-        keys: name of a model in the records -> which model of the paper it stands for.
-        incomparable: why the published numbers are no equals of ours; "" where they are.
+        keys: name of a model in the records -> the paper's model.
+        incomparable: why the published numbers are not comparable with ours; "" if they are.
         folder: of the run, relative to the table's.
     """
 
@@ -82,11 +82,11 @@ def paper_rows(results: Sequence[TaskResult]) -> list[PaperRow]:
 
 
 def paper_notes(results: Sequence[TaskResult]) -> list[str]:
-    """What must be known to read the table, a sentence each."""
+    """Notes for reading the table, one sentence each."""
     facts = published()
     rows = paper_rows(results)
     reasons = {result.incomparable for result in results}
-    if len(reasons) == 1:  # said once where it holds for all tasks
+    if len(reasons) == 1:  # once, if it holds for all tasks
         notes = [reason for reason in reasons if reason]
     else:
         notes = [f"{result.task}: {result.incomparable}" for result in results if result.incomparable]
@@ -115,7 +115,7 @@ def paper_notes(results: Sequence[TaskResult]) -> list[str]:
 
 
 def hidden_test_sentences(tasks: Sequence[str]) -> list[str]:
-    """The published scores on test servers, whose labels are hidden: for reading, beside no number of ours."""
+    """The published scores on test servers, whose labels are hidden: for reference, without numbers of ours."""
     facts = published()
     metrics = {"accuracy": "accuracy", "f1": "F1"}
     return [
@@ -126,7 +126,7 @@ def hidden_test_sentences(tasks: Sequence[str]) -> list[str]:
 
 
 def task_title(rows: Sequence[PaperRow]) -> str:
-    """What the rows of one task were measured on."""
+    """The title of one task: the rows it was measured on."""
     first = rows[0]
     return f"{first.task}: {metric_title(first.metric, unit=True)}, {first.rows_text}"
 

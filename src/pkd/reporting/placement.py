@@ -1,6 +1,6 @@
-"""Where the names in the kept chart stand, so that none covers another, whatever the results are.
+"""Positions of the labels in the kept chart, without overlaps, whatever the results are.
 
-Points as plain data go in; how many pixels each is moved aside, and where its label stands, are written into them.
+Takes points as plain data, and writes into each its horizontal shift in pixels and the position of its label.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _DODGE = 10  # pixels between points of the same x
 
 
 def place_labels(points: list[dict[str, Any]], domain: list[float], widest: float, by_speed: bool) -> None:
-    """Give each point its dodge, and its label a place that no other label takes.
+    """Give each point its horizontal shift, and its label a position of its own.
 
-    Points of about the same x are a cluster, whose labels stand in one column on the side that has more room.
+    Points of about the same x are a cluster, whose labels form one column on the side that has more room.
     """
     clusters: list[list[dict[str, Any]]] = []
     for point in sorted(points, key=lambda point: point["x"]):
@@ -51,11 +51,11 @@ def place_labels(points: list[dict[str, Any]], domain: list[float], widest: floa
 
 
 def _spread(cluster: list[dict[str, Any]], domain: list[float]) -> list[float]:
-    """The labels' heights: as near to their points as a line's height between them allows (least squares)."""
+    """The labels' heights: as close to their points as a line height apart allows (least squares)."""
     step = (domain[1] - domain[0]) / HEIGHT * _LABEL_STEP
     ranks = np.arange(len(cluster))
     wanted = np.array([point["score"] for point in cluster]) + ranks * step
     placed = isotonic_regression(wanted, increasing=False).x
-    # The whole column stays inside the plot, and above the line that tells the speed.
+    # The whole column stays inside the plot, and above the line with the speed.
     lowest, highest = domain[0] + (len(cluster) + 1) * step, domain[1] - step / 2
     return [float(height) for height in np.clip(placed, min(lowest, highest), highest) - ranks * step]

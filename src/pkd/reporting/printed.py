@@ -1,4 +1,4 @@
-"""What `print(result)` shows in Python: a few lines, where the records themselves would fill screens."""
+"""The few lines of `print(result)` in Python, since the records themselves would fill screens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pkd.reporting.wording import headline_sentences, is_share, main_metric, met
 
 
 class Records(list[Record]):
-    """A list of records that prints as a line for each model."""
+    """A list of records that prints one line per model."""
 
     def __str__(self) -> str:
         return "\n".join(_line(self, summary.name) for summary in summarise(self))
@@ -19,7 +19,7 @@ class Records(list[Record]):
 
 
 def run_lines(records: Sequence[Record], **places: object) -> str:
-    """The result of a run in a sentence, then where things lie: `report="r.html"` is the line "report: r.html"."""
+    """The result of a run in a sentence, then its paths: `report="r.html"` gives the line "report: r.html"."""
     return "\n".join([*headline_sentences(records), *(f"{name}: {place}" for name, place in places.items())])
 
 

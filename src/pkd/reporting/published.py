@@ -26,10 +26,10 @@ _PUBLISHED_TASKS = GLUE_TASKS[:6]  # the others have no published numbers that c
 
 
 def tasks_of(table: str, given: str | Sequence[str]) -> list[str]:
-    """The tasks of a table that are asked for, by the names that GLUE's folders have; without any, all published.
+    """The requested tasks of a table, by the names of GLUE's folders; by default, all published.
 
     Raises:
-        RecipeError: if the table has none of such a name.
+        RecipeError: if the table has no task of that name.
     """
     words = [word.strip() for word in (given.split(",") if isinstance(given, str) else given) if word.strip()]
     known = ("RACE",) if table == "table3" else GLUE_TASKS
@@ -61,7 +61,7 @@ class ModelKey(_Facts):
 
 
 class PublishedScore(_Facts):
-    """One published number, in percent, and where it stands."""
+    """One published number, in percent, and its source."""
 
     value: float
     task: str
@@ -81,7 +81,7 @@ class PublishedSize(_Facts):
 
 
 class PublishedSpeed(_Facts):
-    """How many times faster a model of this depth answers than that of 12 layers."""
+    """How many times faster a model of this depth runs than that of 12 layers."""
 
     source: str
     layers: int
@@ -103,7 +103,7 @@ class WinningSettings(_Facts):
 
 
 class Published(_Facts):
-    """All that the file holds; `sources` says in words what each source's name stands for."""
+    """The content of the file; `sources` describes each source."""
 
     sources: dict[str, str]
     scores: tuple[PublishedScore, ...]
@@ -112,11 +112,11 @@ class Published(_Facts):
     speeds: tuple[PublishedSpeed, ...]
 
     def dev_score(self, task: str, model: ModelKey) -> PublishedScore | None:
-        """The accuracy on the development set, which is what our own runs measure; None where none is published."""
+        """The accuracy on the development set, as our own runs measure; None if none is published."""
         return next((one for one in self.scores if (one.task, one.model, one.split) == (task, model, "dev")), None)
 
     def test_scores(self, tasks: tuple[str, ...]) -> list[PublishedScore]:
-        """The scores on test servers, whose labels nobody has: they stand beside no number of ours."""
+        """The scores on test servers, whose labels are hidden: no number of ours compares with them."""
         return [one for one in self.scores if one.split == "test" and one.task in tasks]
 
 

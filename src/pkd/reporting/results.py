@@ -1,4 +1,4 @@
-"""The one record of a run: what a line of `results.jsonl` holds. Tables, pages and cards are views of it.
+"""The one record of a run: the lines of `results.jsonl`. Tables, pages and cards are views of it.
 
 Lines come in five kinds, told apart by `record`: the run itself, a model (the teacher, or a student with one seed),
 the classes of a model, a comparison of two methods on the same examples, and an example on which teacher and student
@@ -37,11 +37,11 @@ class Score(_Line):
 
 
 class MeasuredOn(_Line):
-    """The rows that a score stands on, and what the model may have known of them."""
+    """The rows behind a score, and what the model may have seen of them."""
 
     source: str = ""  # their file's name or the hub's, never a path
-    held_out: bool | None = None  # nobody trained on them and they chose nothing; None where that is not known
-    shared: dict[str, int] = {}  # another split -> how many of these rows stand in it too, word for word
+    held_out: bool | None = None  # not trained on, nothing selected on them; None if unknown
+    shared: dict[str, int] = {}  # another split -> how many of these rows are in it too, verbatim
     drawn: bool = False  # development rows drawn from the training rows: a teacher from elsewhere may know them
     chose: list[str] = []  # what the run's development rows chose: "epoch", "start", "hyper-parameters"
 
@@ -52,7 +52,7 @@ class TeacherLevel(_Line):
     metric: str
     score: float
     rows: int
-    word_counts: float | None = None  # of TF-IDF of one and two words with a linear model; None where there is none
+    word_counts: float | None = None  # of TF-IDF of one and two words with a linear model
     word_count_rows: int = 0  # that it learned from
     still_rising: bool = False  # the teacher's last epoch was its best, by more than chance
 
@@ -65,9 +65,9 @@ class RunRecord(_Line):
     created: str  # ISO 8601, UTC
     recipe: dict[str, Any]
     rows: dict[str, int]  # split -> rows
-    teacher: ModelSource | None = None  # what the recipe names: the teacher, or the encoder that became it
+    teacher: ModelSource | None = None  # the recipe's model: the teacher, or the encoder that was fine-tuned
     starts: list[ModelSource] = []  # encoders that students start from
-    sources: dict[str, list[Source]] = {}  # split -> where its rows came from
+    sources: dict[str, list[Source]] = {}  # split -> sources of its rows
     fingerprints: dict[str, str]  # "teacher", "data train", ... -> sha256
     versions: dict[str, str]  # library -> version
     hardware: dict[str, str]
@@ -79,13 +79,13 @@ class RunRecord(_Line):
 
 
 class TermShare(_Line):
-    """How large one term of a student's loss is as it starts."""
+    """The size of one term of a student's loss at its start."""
 
     name: str  # "ce", "kd", "pt"
     weight: float  # in the mean loss over all rows; of patience it is β
     share: float  # of the sum of the weighted terms' gradient norms
-    asked: float | None = None  # the share that it was asked for by, from which its weight follows
-    needed: float | None = None  # of a small one: what α or β would give it 5 %
+    asked: float | None = None  # the requested share, from which its weight follows
+    needed: float | None = None  # of a small one: the α or β that would give it 5 %
 
 
 class ModelRecord(_Line):
@@ -125,22 +125,22 @@ class ModelRecord(_Line):
 
 
 class ClassesRecord(_Line):
-    """What one model with one seed does with each class; scores and choices among texts have none.
+    """Figures of each class, for one model with one seed; regression and multiple choice have none.
 
-    The two matrices hold their cells above 0 as (row, column, how many rows), by the numbers of the classes in
-    `classes`; sets of labels have none, for there each class is a yes or no of its own.
+    The two matrices hold their cells above 0 as (row, column, how many rows), by the index of the classes in
+    `classes`; sets of labels have none, as each label there is a separate decision.
     """
 
     record: Literal["classes"] = "classes"
     model: str
     seed: int | None = None
     classes: list[ClassFigures]
-    confusion: Cells = []  # (label, answer, rows)
-    against_teacher: Cells = []  # (the teacher's answer, the model's answer, rows)
+    confusion: Cells = []  # (label, prediction, rows)
+    against_teacher: Cells = []  # (the teacher's prediction, the model's prediction, rows)
 
 
 class PairedTest(_Line):
-    """Exact McNemar of two models on the same examples: those of one seed, or a seed's and a fixed one."""
+    """Exact McNemar test of two models on the same examples: of one seed, or a seed's and a fixed one."""
 
     seed: int
     only_a: int  # rows that a alone has right
@@ -149,11 +149,11 @@ class PairedTest(_Line):
 
 
 class ComparisonRecord(_Line):
-    """Did it help? `a` against `b`: difference of gains a row (a − b) averaged over seeds, with its interval.
+    """Did it help? `a` against `b`: difference of gains per row (a − b) averaged over seeds, with its interval.
 
-    Of a classifier a row's gain is 1 where it is right; of a score it is the squared error, negative, so that more is
-    better here too. `metric` is what the gains' mean is called. The interval is over rows, and over the seeds of a
-    method that has several; of a method with one seed the verdict is UNCLEAR.
+    A classifier's gain on a row is 1 if it is right; in regression it is the negative squared error, so that more is
+    better too. `metric` is the name of the gains' mean. The interval is over rows, and over the seeds of a
+    method that has several; for a method with one seed the verdict is UNCLEAR.
     """
 
     record: Literal["comparison"] = "comparison"
@@ -171,7 +171,7 @@ class ComparisonRecord(_Line):
 
 
 class FlipRecord(_Line):
-    """A negative flip: the teacher was right, the student is not; of sets and scores, the teacher was better."""
+    """A negative flip: the teacher was right, the student is not; for sets and scores, the teacher was better."""
 
     record: Literal["flip"] = "flip"
     model: str
@@ -189,7 +189,7 @@ _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminato
 
 
 def write_results(records: Iterable[Record], folder: Path) -> Path:
-    """Write `results.jsonl` into `folder`, one record a line, whole or not at all."""
+    """Write `results.jsonl` into `folder`, one record per line, whole or not at all."""
     path = RunFolder(folder).results
     write_text(path, "".join(record.model_dump_json() + "\n" for record in records))
     return path
@@ -218,7 +218,7 @@ def read_results(folder: Path) -> list[Record]:
 
 
 def folder_in_run(run_folder: Path, model: ModelRecord) -> Path:
-    """Where a student of a run lies; what a record says is never followed out of the run folder.
+    """The folder of a student of a run; a record's path is never followed out of the run folder.
 
     Raises:
         CacheError: if it would lead there.
@@ -233,7 +233,7 @@ def folder_in_run(run_folder: Path, model: ModelRecord) -> Path:
 
 
 def best_student(records: Sequence[Record]) -> ModelRecord:
-    """The student's seed with the best development score; the first where there is none."""
+    """The student's seed with the best development score; the first if there is no such score."""
     students = [record for record in records if isinstance(record, ModelRecord) and record.role == "student"]
     return max(students, key=lambda record: float(record.selection.get("score", 0.0)))
 
@@ -258,7 +258,7 @@ class Summary(_Line):
 
 
 def summarise(records: Sequence[Record]) -> list[Summary]:
-    """Gather the model records by name, in the order they stand: the teacher's first."""
+    """Summarise the model records by name, in their order, the teacher's first."""
     by_name: dict[str, list[ModelRecord]] = {}
     for record in records:
         if isinstance(record, ModelRecord):

@@ -18,7 +18,7 @@ def level_sentence(level: TeacherLevel) -> str:
 
 
 def under_trained(level: TeacherLevel) -> str:
-    """Why the teacher has not learned enough to teach, and what to do; empty where nothing says so."""
+    """Why the teacher is under-trained, and what to do; empty if it is not."""
     reasons = []
     if level.word_counts is not None and level.score < level.word_counts:
         of = f"{_score(level, level.score)} on {level.rows:,} development rows, where counting words alone reaches "

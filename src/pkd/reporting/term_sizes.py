@@ -1,4 +1,4 @@
-"""How large each term of a student's loss is as it starts, in words."""
+"""The size of each term of a student's loss at its start, in words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SYMBOLS = {term.name: term.weight_symbol for term in TERMS}
 
 
 def term_lines(records: Sequence[Record]) -> list[str]:
-    """Of each student that was measured, its terms and what is to be said of small ones; seeds share them."""
+    """For each measured student its terms and advice on small ones; seeds share them."""
     students: dict[str, ModelRecord] = {}
     for record in records:
         if isinstance(record, ModelRecord) and record.terms:
@@ -21,7 +21,7 @@ def term_lines(records: Sequence[Record]) -> list[str]:
 
 
 def shares_text(terms: Sequence[TermShare]) -> str:
-    """The shares of the gradient's norm, and the β that one stands for: "ce 40 %, kd 50 %, pt 10 % (β = 2612)"."""
+    """The shares of the gradient's norm, and the resulting β: "ce 40 %, kd 50 %, pt 10 % (β = 2612)"."""
     return ", ".join(
         f"{term.name} {100 * term.share:.1f} %" + (f" ({_SYMBOLS[term.name]} = {term.weight:g})" if term.asked else "")
         for term in terms
@@ -29,7 +29,7 @@ def shares_text(terms: Sequence[TermShare]) -> str:
 
 
 def weak_sentences(terms: Sequence[TermShare]) -> list[str]:
-    """Each of the teacher's terms that moves next to nothing though nobody asked for so little, and what would do."""
+    """Each teacher's term with hardly any gradient though not so requested, and a weight that would help."""
     told = []
     for term in terms:
         if term.name == "ce" or term.asked is not None or not term.weight > 0 or term.share >= WEAK:

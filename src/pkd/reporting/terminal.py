@@ -53,7 +53,7 @@ def print_results(records: Sequence[Record], console: Console) -> None:
 
 
 def print_speeds(records: Sequence[SpeedRecord], console: Console, depths: Sequence[int] = ()) -> None:
-    """Print the table of sizes and speeds; `depths` name the published models that stand beside ours."""
+    """Print the table of sizes and speeds; `depths` select the published models to show beside ours."""
     columns = {  # the head's parameters, and the ratio of each round, stand in the JSON and on the page
         "embeddings": "embeddings",
         "layer_parameters": "in layers",
@@ -106,7 +106,7 @@ def _width(console: Console) -> Iterator[None]:
 def print_leaderboard(
     trials: Sequence[TrialRecord], sentences: Sequence[str], console: Console, most: int = 10
 ) -> None:
-    """Print the best points of a sweep, what each hyper-parameter did, and what the best point is worth."""
+    """Print the best points of a sweep, the effect of each hyper-parameter, and the best point's fresh score."""
     keys = swept(trials)
     score = metric_title(trials[0].metric, unit=True)
     headings = ["rank", score, *map(short_name, keys), "epochs", "seconds", "status"]

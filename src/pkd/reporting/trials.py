@@ -1,4 +1,4 @@
-"""The record of a sweep: one line of `sweep.jsonl` a point, and what the lines tell together.
+"""The record of a sweep: one line of `sweep.jsonl` per point, and summaries over the lines.
 
 The report's heat maps and the terminal's leaderboard are views of it.
 """
@@ -27,7 +27,7 @@ from pkd.storage.seal import write_text
 
 
 class TrialRecord(BaseModel):
-    """One point of a sweep and what training there gave."""
+    """One point of a sweep and its results."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -49,7 +49,7 @@ class TrialRecord(BaseModel):
 
     @property
     def status_text(self) -> str:
-        """The status, and in two words that its score hides something."""
+        """The status, and a mark if its score hides blind spots."""
         if self.blind_spots.one_answer is not None:
             return f"{self.status}, one answer"
         missed = len(self.blind_spots.never_found)
@@ -81,7 +81,7 @@ def read_trials(folder: Path) -> list[TrialRecord]:
 def leaderboard(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
     """The trials, the best first: those that ran to their end by score, then those stopped early, then the rest.
 
-    Of equals, the first in the order of the points leads.
+    Ties stay in the order of the points.
     """
     order = {"done": 0, "stopped": 1, "diverged": 2, "failed": 3}
     return sorted(trials, key=lambda trial: (order[trial.status], -(trial.score if trial.score is not None else -9.0)))
@@ -121,7 +121,7 @@ def effect_sentences(trials: Sequence[TrialRecord]) -> list[str]:
             continue
         told = {value: amount(trials[0].metric, mean) for value, mean in means.items()}
         best, worst = max(means, key=lambda value: means[value]), min(means, key=lambda value: means[value])
-        if told[best] == told[worst]:  # to the digits that are shown, which is all that anybody can see
+        if told[best] == told[worst]:  # to the displayed digits
             sentences.append(f"{short_name(key)}: mean {told[best]} at each of {', '.join(told)}")
         else:
             sentences.append(f"{short_name(key)}: mean {told[best]} at {best}, {told[worst]} at {worst}")
@@ -129,7 +129,7 @@ def effect_sentences(trials: Sequence[TrialRecord]) -> list[str]:
 
 
 def luck_sentences(trials: Sequence[TrialRecord], records: Sequence[Record], confidence: float) -> list[str]:
-    """What the best point is worth: its own score was chosen for being high, that of fresh seeds was not."""
+    """The best point's fresh score: its own was selected for being high, that of fresh seeds was not."""
     finished = [trial for trial in trials if trial.status == "done" and trial.score is not None]
     students = [record for record in records if isinstance(record, ModelRecord) and record.role == "student"]
     if not finished:

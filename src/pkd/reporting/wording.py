@@ -1,4 +1,4 @@
-"""The words in which results are told: one wording for terminal, page and model card.
+"""The wording of results, the same for terminal, page and model card.
 
 Records go in; sentences and table cells come out, as plain text that each view escapes in its own way.
 """
@@ -35,7 +35,7 @@ class Row:
     role: str
     seeds: int
     layers: str
-    scores: dict[str, str]  # metric -> "82.9 ± 0.3", or "–" where it was not measured
+    scores: dict[str, str]  # metric -> "82.9 ± 0.3", or "–" if not measured
     means: dict[str, str]  # metric -> "82.9"
     rows_per_second: str
     speed: str  # against the teacher's, "2.1×"
@@ -45,24 +45,24 @@ class Row:
 
 
 def run_of(records: Sequence[Record]) -> RunRecord | None:
-    """The record of the run itself, where there is one."""
+    """The record of the run itself; None if there is none."""
     return next((record for record in records if isinstance(record, RunRecord)), None)
 
 
 def rows_of(model: ModelRecord) -> str:
-    """The rows that a model's scores stand on, in words."""
+    """The rows behind a model's scores, in words."""
     return rows_in_words(model.split, model.rows, model.measured_on)
 
 
 def warning_of_rows(records: Sequence[Record]) -> str:
-    """Why the scores flatter, and what to do; empty where they do not, or it is not known."""
+    """Why the scores are too high, and what to do; empty if they are not, or it is not known."""
     models = (record for record in records if isinstance(record, ModelRecord))
     warnings = (rows_warning(model.split, model.rows, model.measured_on) for model in models)
     return next((warning for warning in warnings if warning), "")
 
 
 def comparisons_of(records: Sequence[Record]) -> list[ComparisonRecord]:
-    """The comparisons in the order in which they stand, with the difference of the two scores as tables show them."""
+    """The comparisons in their order, with the difference of the two scores as tables show them."""
     means = {summary.name: summary.mean for summary in summarise(records)}
     return [_as_tabled(record, means) for record in records if isinstance(record, ComparisonRecord)]
 
@@ -97,14 +97,14 @@ def confidence_of(records: Sequence[Record]) -> float:
 
 
 def teacher_of(records: Sequence[Record]) -> Summary | None:
-    """The teacher, where it was measured."""
+    """The teacher; None if it was not measured."""
     return next((summary for summary in summarise(records) if summary.role == "teacher"), None)
 
 
 def featured(records: Sequence[Record]) -> Summary | None:
-    """The student that the headline is about: the best on development data, never on the rows it is reported on.
+    """The student of the headline: the best on development data, never on the reported rows.
 
-    The first student where nothing was selected on development data, the first model where there is no student.
+    The first student if nothing was selected on development data, the first model if there is no student.
     """
     summaries = summarise(records)
     students = [summary for summary in summaries if summary.role == "student"]
@@ -124,7 +124,7 @@ def headline(records: Sequence[Record]) -> str:
 
 
 def headline_sentences(records: Sequence[Record]) -> list[str]:
-    """The featured student's score, and what it kept of its teacher at what cost; then what its score may hide."""
+    """The featured student's score, the share of the teacher's it kept, its cost; then what its score may hide."""
     student, teacher = featured(records), teacher_of(records)
     if student is None:
         return ["No model was measured."]
@@ -152,7 +152,7 @@ def weights_words(selection: Mapping[str, Any]) -> str:
 
 
 def weights_lines(records: Sequence[Record]) -> list[str]:
-    """Of each student whose weights were averaged, and each seed, which were kept."""
+    """Which weights were kept, for each student with averaged weights and each seed."""
     return [
         f"{record.name}, seed {record.seed}: epoch {record.selection['epoch']:g}{weights_words(record.selection)}"
         for record in records
@@ -181,7 +181,7 @@ def comparison_sentence(comparison: ComparisonRecord, confidence: float = 0.95) 
 
 
 def finding(comparison: ComparisonRecord) -> str | None:
-    """What to conclude where a term or a start did not help; None where it did, or one seed cannot say."""
+    """The conclusion if a term or a start did not help; None if it did, or with one seed."""
     if is_of_models(comparison) or is_of_one_seed(comparison) or comparison.verdict == "HELPS":
         return None
     if comparison.verdict == "DOES NOT":
@@ -193,13 +193,13 @@ def finding(comparison: ComparisonRecord) -> str | None:
 
 
 def subject(comparison: ComparisonRecord) -> str:
-    """What a comparison is about, as the start of a sentence."""
+    """The subject of a comparison, as the start of a sentence."""
     question = comparison.question
     return _SUBJECTS.get(question) or question[:1].upper() + question[1:]
 
 
 def is_of_models(comparison: ComparisonRecord) -> bool:
-    """Whether two models are compared, or a method with one, and not two methods."""
+    """Whether a comparison has a fixed model on either side, instead of two methods."""
     return comparison.question == AGAINST_TEACHER or (comparison.seeds_a, comparison.seeds_b) == (None, None)
 
 
@@ -216,21 +216,21 @@ def interval_over(comparison: ComparisonRecord) -> str:
 
 
 def verdict_text(comparison: ComparisonRecord) -> str:
-    """The verdict; of two models, or beside the teacher, nothing "helps": there it is ABOVE or BELOW."""
+    """The verdict; for two models, or beside the teacher, ABOVE or BELOW, as no method is judged."""
     if is_of_models(comparison):
         return {"HELPS": "ABOVE", "DOES NOT": "BELOW"}.get(comparison.verdict, "UNCLEAR")
     return {"DOES NOT": "DOES NOT HELP"}.get(comparison.verdict, comparison.verdict)
 
 
 def table(records: Sequence[Record]) -> list[Row]:
-    """The results table: a row a model, the teacher's first."""
+    """The results table: one row per model, the teacher's first."""
     teacher = teacher_of(records)
     metrics = metric_columns(records)
     return [_row(summary, teacher, metrics) for summary in summarise(records)]
 
 
 def device_sentence(records: Sequence[Record]) -> str:
-    """What scored the models and what timed them, in a sentence or two; nothing where no record says it."""
+    """The devices that scored and timed the models, in a sentence or two; empty if no record names them."""
     models = [record for record in records if isinstance(record, ModelRecord)]
     told = []
     for figure, verb in (("scores", "scored"), ("rows_per_second", "timed")):
@@ -256,13 +256,13 @@ def _runtimes(models: Sequence[ModelRecord]) -> list[str]:
 
 
 def metric_columns(records: Sequence[Record]) -> list[str]:
-    """The metrics that any model has, the main one first, then as they stand."""
+    """The metrics that any model has, the main one first, then in their order."""
     names = [metric for summary in summarise(records) for metric in summary.mean]
     return list(dict.fromkeys([main_metric(records), *names])) if names else []
 
 
 def metric_title(metric: str, *, unit: bool = False) -> str:
-    """How a metric is called; with `unit`, its % too."""
+    """The name of a metric; with `unit`, its % too."""
     group = metric.partition("/")[2]  # "accuracy/high" is that of RACE's high schools
     title = facts_of(metric).title + (f" ({group})" if group else "")
     return f"{title}, %" if unit and is_share(metric) else title
@@ -274,7 +274,7 @@ def is_share(metric: str) -> bool:
 
 
 def score_text(summary: Summary, metric: str) -> str:
-    """Mean ± standard deviation over seeds; of one seed the score and its bootstrap interval."""
+    """Mean ± standard deviation over seeds; for one seed the score and its bootstrap interval."""
     if metric not in summary.mean:
         return NONE
     text, deviation, interval = (
@@ -314,7 +314,7 @@ def _scale(metric: str) -> tuple[int, int]:
 
 
 def with_error(value: float, error: float | None, most_decimals: int = 6) -> str:
-    """A value with its standard error, and no more digits than that bears, nor more than three.
+    """A value with its standard error, and no more digits than that supports, at most three.
 
     >>> with_error(0.2713, 0.021), with_error(1234.0, 56.0), with_error(0.69314, 1e-6), with_error(0.5, None)
     ('0.27 ± 0.02', '1230 ± 60', '0.693', '0.500')
@@ -339,7 +339,7 @@ def difference_text(metric: str, difference: float, *, sign: bool = False) -> st
 
 
 def shown_difference(metric: str, one: float, other: float) -> float:
-    """`one` less `other` as the two are shown, so that who subtracts the numbers of a table gets the same.
+    """`one` minus `other` as displayed, so that subtracting a table's numbers gives the same.
 
     >>> shown_difference("accuracy", 0.8324, 0.8386)  # 83.2 − 83.9
     -0.007
@@ -349,7 +349,7 @@ def shown_difference(metric: str, one: float, other: float) -> float:
 
 
 def shown_ratio(metric: str, one: float, other: float) -> float:
-    """`one` as a share of `other` as the two are shown; of the exact ones where the second shows as 0."""
+    """`one` as a share of `other` as displayed; of the exact values if `other` is displayed as 0."""
     shown_other = _as_shown(metric, other)
     return _as_shown(metric, one) / shown_other if shown_other else one / other
 
