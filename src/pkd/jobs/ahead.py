@@ -1,7 +1,6 @@
-"""The stages that a job has ahead of it: what each computes, what it writes, and how much of it is left.
+"""The stages to come of a job: what each computes, what it writes, and how much of it is left.
 
-One list, from which the progress tells how far a job is and the forecast how long it will take. What an earlier call
-finished is in it with nothing left to do.
+One list serves both the progress display and the forecast. What an earlier call finished is in it with nothing left.
 """
 
 from __future__ import annotations
@@ -55,17 +54,17 @@ class Ahead:
     """One stage to come.
 
     Attributes:
-        name: as the progress calls it.
+        name: as in the progress.
         part: of the job.
         works: what its models compute.
-        seconds: what else it takes.
-        bytes: that it leaves on the disk.
-        meanwhile: bytes that it takes beside these until it is finished, at most.
-        written: bytes that it writes in all.
-        trainings: how many trainings it is, of points for a sweep.
-        left: which share of it is not done yet.
-        least: which share of what is left may suffice, where a scheduler stops what does badly.
-        model: the name of what is trained.
+        seconds: for everything else.
+        bytes: left on the disk.
+        meanwhile: most bytes used beside these until it is finished.
+        written: bytes written in all.
+        trainings: their number, of points for a sweep.
+        left: the share that is not done yet.
+        least: the share of what is left that may suffice if a scheduler stops the worst.
+        model: the name of the trained model.
         at_once: how many processes share its work.
     """
 
@@ -85,18 +84,18 @@ class Ahead:
 
 @dataclass(frozen=True)
 class Left:
-    """Which share of each stage an earlier call has left; without one, all of it.
+    """The share of each stage that is left after an earlier call; without one, all of it.
 
     Attributes:
         finetuning: of the teacher's.
-        word_counts: of the baseline that the teacher is held to.
+        word_counts: of the baseline that the teacher is compared with.
         annotation: of the teacher's pass over a split, for these layers.
         sizing: of the measure of a student's loss terms.
         training: of a student with a seed.
-        measuring: of its answers to the measured rows.
-        point: of a sweep, to be trained as it says.
+        measuring: of its logits on the measured rows.
+        point: of a sweep's point.
         report: of the comparisons and the page.
-        best: the best point of a sweep, as far as it is known.
+        best: the best point of a sweep, if known.
     """
 
     finetuning: float = 1.0
@@ -120,9 +119,9 @@ def stages_of_run(job: Job, left: Left = ALL, *, copies: int = 0) -> list[Ahead]
     """All stages of a recipe's run or sweep, in their order.
 
     Args:
-        job: whose recipe it is.
+        job: with the recipe.
         left: what an earlier call has left of them.
-        copies: how many of the best student will be made in the end.
+        copies: how many copies of the best student are made at the end.
     """
     recipe = job.recipe
     stages: list[Ahead] = []
@@ -145,14 +144,14 @@ def stages_of_run(job: Job, left: Left = ALL, *, copies: int = 0) -> list[Ahead]
 
 
 def finetuning(job: Job, settings: TrainingSettings, *, left: float = 1.0) -> list[Ahead]:
-    """Fine-tuning the teacher, and the baseline that it is held to."""
+    """Fine-tuning the teacher, and the baseline that it is compared with."""
     works = _training(job, job.shape, settings)
     trained = _training_stage(job, FINETUNING, "teacher", job.shape, settings, works, model="teacher", left=left)
     return [trained, *_counting_words(job, left)]
 
 
 def annotating(job: Job, name: str, split: str, layers: Sequence[int], *, left: float = 1.0) -> Ahead:
-    """The teacher's pass over a split; rows that only measure get logits alone, in float32."""
+    """The teacher's pass over a split; for rows that only measure, logits alone, in float32."""
     settings, rows = job.recipe.annotation, job.splits[split]
     teaches = split not in MEASURING
     a_row = rows.text_bytes + bytes_per_row(
@@ -177,7 +176,7 @@ def annotating(job: Job, name: str, split: str, layers: Sequence[int], *, left: 
 def students_ahead(job: Job, recipe: Recipe, left: Left = ALL, *, copies: int = 0) -> list[Ahead]:
     """Training and measuring a recipe's students and controls.
 
-    Of several starts all are trained, and one is measured and has controls; which one, nobody knows yet.
+    Of several starts all are trained, and one, not known yet, is measured and has controls.
     """
     planned = plan_students(recipe, job.shape.layers)
     rows, seeds = job.rows, recipe.all_seeds
@@ -190,7 +189,7 @@ def students_ahead(job: Job, recipe: Recipe, left: Left = ALL, *, copies: int = 
         return [replace(_student(job, plan, seed), left=left.training(recipe, plan, seed)) for seed in seeds]
 
     def sizing(plans: Sequence[StudentPlan]) -> list[Ahead]:
-        told = [plan for plan in plans if plan.method != "ft"]  # the labels alone have all of the gradient
+        told = [plan for plan in plans if plan.method != "ft"]  # its labels have all of the gradient
         return [replace(_sizing(job, plan), left=left.sizing(recipe, plan)) for plan in told]
 
     trainings = [*sizing(students), *(stage for plan in students for stage in learning(plan))]
@@ -213,7 +212,7 @@ def students_ahead(job: Job, recipe: Recipe, left: Left = ALL, *, copies: int = 
 
 
 def _as_many(models: Sequence[list[Ahead]], needed: int) -> list[Ahead]:
-    """The stages of models of which so many are needed, nobody knows which: what is done counts, the rest share."""
+    """The stages of models of which some number, not known which, are needed: finished ones count, the rest share."""
     waiting = sum(any(stage.left > 0 for stage in stages) for stages in models)
     share = min(1.0, max(0, needed - (len(models) - waiting)) / max(1, waiting))
     return [
@@ -224,8 +223,8 @@ def _as_many(models: Sequence[list[Ahead]], needed: int) -> list[Ahead]:
 
 
 def points_ahead(job: Job, variants: Sequence[Recipe], sweep: SweepSettings, left: Left = ALL) -> Ahead:
-    """The points of a sweep that are not trained yet, as many at a time as the machine takes; no weights are kept."""
-    twins: dict[str, tuple[Recipe, StudentPlan]] = {}  # points that come to the same training are trained once
+    """The untrained points of a sweep, as many at a time as fit on the machine; no weights are kept."""
+    twins: dict[str, tuple[Recipe, StudentPlan]] = {}  # points that lead to the same training are trained once
     for variant in variants:
         plan = plan_students(variant, job.shape.layers)[0][0]
         twins.setdefault(fingerprint({"training": plan.inputs(), "metric": variant.evaluation.metric}), (variant, plan))
@@ -256,17 +255,17 @@ def points_ahead(job: Job, variants: Sequence[Recipe], sweep: SweepSettings, lef
 
 
 def stage_name(plan: StudentPlan, seed: int) -> str:
-    """What the progress calls the training of this student."""
+    """The name of this student's training in the progress."""
     return f"train {plan.name} seed {seed}"
 
 
 def sizing_name(plan: StudentPlan) -> str:
-    """What the progress calls measuring the terms of this student's loss."""
+    """The name of measuring this student's loss terms in the progress."""
     return f"measure the loss terms of {plan.name}"
 
 
 def training_left(partial: Path, steps: int) -> float:
-    """Which share of a training's steps is not in the newest checkpoint of its unfinished stage."""
+    """The share of a training's steps after the newest checkpoint of its unfinished stage."""
     found = checkpoint_folders(partial)
     return max(0.0, 1.0 - int(found[0].name.rpartition("-")[2]) / max(1, steps)) if found else 1.0
 
@@ -314,7 +313,7 @@ def _training_stage(
 
 
 def _training(job: Job, shape: Shape, settings: TrainingSettings, plan: StudentPlan | None = None) -> tuple[Work, ...]:
-    """A training's passes and steps, and its look at the development rows after each epoch."""
+    """A training's passes and steps, and its evaluation on the development rows after each epoch."""
     splits = ["train", *(job.transfer if plan is not None and plan.unlabelled else [])]
     tokens = sum(job.splits[split].all_tokens for split in splits)
     rows = sum(job.splits[split].rows for split in splits)
@@ -328,7 +327,7 @@ def _training(job: Job, shape: Shape, settings: TrainingSettings, plan: StudentP
 
 
 def _sizing(job: Job, plan: StudentPlan) -> Ahead:
-    """The first batches pass once through a student, and each term of its loss back on its own."""
+    """One forward pass of a student over the first batches, and one backward pass per loss term."""
     terms = len(objective_of(plan.loss, unlabelled=plan.unlabelled and bool(job.transfer)))
     rows = min(plan.learns_from(job.rows), BATCHES * plan.training.per_device_train_batch_size)
     tokens = rows * job.splits["train"].tokens * (1 + 2 * terms) / 3
@@ -366,7 +365,7 @@ def _timing(job: Job, plans: Sequence[StudentPlan], recipe: Recipe) -> list[Ahea
 
 
 def _measured(job: Job) -> Split:
-    """The rows that results are measured on; a recipe that is only looked at may have none."""
+    """The rows that results are measured on; a recipe that is only checked may have none."""
     return job.splits.get("test") or job.splits.get("eval") or Split(0, 0.0, 0.0)
 
 
@@ -391,7 +390,7 @@ def _asha_share(epochs: float) -> float:
 
 
 def _slots(job: Job, sweep: SweepSettings) -> int:
-    """How many trials this machine takes at a time, as Ray counts."""
+    """How many trials run on this machine at a time, as Ray counts."""
     if job.device.type == "cuda":
         return int(torch.cuda.device_count() / (sweep.gpus_per_trial or 1.0))
     return int((os.cpu_count() or 1) / sweep.cpus_per_trial)

@@ -1,4 +1,4 @@
-"""`pkd annotate`: the frozen teacher sees every example once, and its answers travel in the same row as the text."""
+"""`pkd annotate`: the frozen teacher sees every example once; its logits and states are stored in the text's row."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def annotate(
     overwrite: bool = False,
     **keys: Unpack[AnnotateKeywords],
 ) -> datasets.Dataset:
-    """Let the teacher answer every row once, and store its answers beside the text.
+    """Run the teacher once on every row, and store its logits and [CLS] states beside the text.
 
     The same call again reads what is stored; one that needs more layers makes one pass and stores the union. Under
-    `torchrun` every rank must call it; each answers a share of the rows, and all get all of them.
+    `torchrun` every rank must call it; each computes a share of the rows, and all return all of them.
 
     Args:
         train: examples as a file, folder or hub name, rows of `pkd.load_data`, or a stream
@@ -75,19 +75,19 @@ def annotate(
         tokenizer: the teacher's; needed where `teacher` is a model.
         output: folder for the annotated rows.
         teacher_layers: whose [CLS] states to store, counted from 1.
-        layers: instead of `teacher_layers`: the depth of the student they are for, by its `layer_map`.
+        layers: instead of `teacher_layers`, the depth of the student, whose `layer_map` names them.
         streaming: read the source a chunk at a time, for files larger than the memory; a source without labels is
             unlabelled text then.
         overwrite: start an unfinished pass with other inputs afresh.
         keys: any other key of the recipe, e.g. `max_length=256` or `states_dtype="float32"`.
 
     Returns:
-        The rows with `teacher_logits` and, where layers are asked for, `teacher_cls_states`; memory-mapped.
+        The rows with `teacher_logits` and, if layers are given, `teacher_cls_states`; memory-mapped.
 
     Raises:
         DataError: if the examples cannot be used.
-        TeacherError: if the teacher cannot, or answers with a value that is not finite.
-        RecipeError: if a layer does not exist, or `teacher_layers` is no list of numbers.
+        TeacherError: if the teacher cannot be used, or computes a value that is not finite.
+        RecipeError: if a layer does not exist, or `teacher_layers` is not a list of numbers.
     """
     given: dict[str, Any] = {"teacher_layers": teacher_layers, "layers": layers, "streaming": streaming, **keys}
     with asking.annotate(train, teacher, tokenizer, output=output, overwrite=overwrite, **given) as recipe:
@@ -112,7 +112,7 @@ def _annotate(
 ) -> datasets.Dataset:
     if isinstance(train, datasets.Dataset):
         _check_columns(train)
-    resolve_device(recipe.device)  # a device that is not there is told before anything is loaded
+    resolve_device(recipe.device)  # report a missing device before anything is loaded
     if not isinstance(teacher, torch.nn.Module):
         loaded = load_teacher(teacher)
     else:
@@ -152,7 +152,7 @@ def _annotate(
 
 
 def _check_columns(rows: datasets.Dataset) -> None:
-    """Refuse rows that another reader than `pkd.load_data` made otherwise than it does."""
+    """Refuse rows that were not made by `pkd.load_data` and differ from its form."""
     check_texts(rows)
     if "label" in rows.column_names and str(getattr(rows.features["label"], "dtype", "")) in ("string", "large_string"):
         raise DataError(
@@ -169,7 +169,7 @@ def exactly(settings: AnnotationSettings) -> AnnotationSettings:
 def annotation_inputs(
     teacher: LoadedClassifier, rows_prints: Mapping[str, str], settings: AnnotationSettings, max_length: int
 ) -> dict[str, Any]:
-    """Everything that can change a teacher's stored answers, but for which layers are stored."""
+    """Everything that can change a teacher's stored outputs, except which layers are stored."""
     return {
         "teacher": teacher.fingerprints,
         "rows": dict(rows_prints),
@@ -183,7 +183,7 @@ def annotation_inputs(
 def annotation_left(
     folder: Path, inputs: Mapping[str, Any], layers: Sequence[int], rows: int, rows_per_shard: int
 ) -> float:
-    """Which share of a teacher's pass over so many rows an earlier call has left."""
+    """The share of a teacher's pass over `rows` rows that is left after an earlier call."""
     if not is_begun(folder):
         return 1.0
     stands = standing(folder, inputs)
@@ -207,7 +207,7 @@ def annotate_stage(
     device: str,
     rows_prints: Mapping[str, str] | None = None,
 ) -> Done:
-    """The stage that makes annotated rows; stored layers that are not asked for now are kept."""
+    """The stage that makes annotated rows; stored layers beyond those needed now are kept."""
     depth = depth_of(teacher.model.config)
     if wrong := [layer for layer in teacher_layers if not 1 <= layer <= depth]:
         raise RecipeError(f"The teacher has layers 1 to {depth}; {wrong} cannot be stored.")

@@ -1,7 +1,7 @@
-"""What a job is asked for: all that can be wrong with it before a model is loaded is told at once, within a second.
+"""Check a job's input: report all faults that can be found without loading a model, within a second.
 
-A context a job, with the job's own parameters: recipe, files, models and output are looked at together, and inside the
-block messages name keys as the caller gave them. The command line asks before it loads the heavy libraries, and the job
+One context per job, with the job's own parameters: recipe, files, models and output are checked together, and inside
+the block messages name keys as the caller gave them. The command line enters it before the heavy imports, and the job
 itself as its first step.
 """
 
@@ -35,8 +35,8 @@ from pkd.serving.limits import check_threads
 from pkd.serving.onnx_model import graph_of
 
 TEACHER, ANNOTATED, DISTILLED, EXPORTED = "teacher", "annotated", "distilled student", "onnx export"  # kinds of stages
-CHART_SUFFIXES = (".png", ".html", ".json")  # of what `pkd speed` draws
-_MOST = 10**6  # of any number that `pkd speed` is given
+CHART_SUFFIXES = (".png", ".html", ".json")  # of `pkd speed`'s chart
+_MOST = 10**6  # of any number given to `pkd speed`
 _SPLITS = ("train", "eval", "test", "unlabelled")
 
 Asked = AbstractContextManager[Recipe]
@@ -51,10 +51,10 @@ def finetune(
     overwrite: bool = False,
     **keys: Any,
 ) -> Asked:
-    """Ask for `pkd finetune`.
+    """Check the input of `pkd finetune`.
 
     Raises:
-        PKDError: as the block is entered, with everything that is wrong; so do all functions here.
+        PKDError: on entering the block, with all faults; so do all functions here.
     """
     given = place_keywords({"train": train, "eval": eval, **keys})
     reading = read_values(given, where="finetune", required=("data.train",))
@@ -78,7 +78,7 @@ def annotate(
     overwrite: bool = False,
     **keys: Any,
 ) -> Asked:
-    """Ask for `pkd annotate`; rows, streams and models that are given as such are not looked at."""
+    """Check the input of `pkd annotate`, except rows, streams and models given as objects."""
     is_source = not hasattr(train, "features")  # which rows and streams have
     given = place_keywords({"train": train if is_source else None, **keys})
     reading = read_values(given, where="annotate", required=("data.train",) if is_source else ())
@@ -103,7 +103,7 @@ def augment(
     overwrite: bool = False,
     **keys: Any,
 ) -> Asked:
-    """Ask for `pkd augment`; rows and streams that are given as such are not looked at."""
+    """Check the input of `pkd augment`, except rows and streams given as objects."""
     given = {"train": train, "eval": eval, "test": test}
     are_rows = {split for split, rows in given.items() if hasattr(rows, "features")}
     places = {split: place for split, place in given.items() if split not in are_rows}
@@ -177,11 +177,11 @@ def distill(
     train: AnyPath | None = None,
     controls: bool = False,
     overwrite: bool = False,
-    push_to_hub: bool = False,  # the hub is asked later
+    push_to_hub: bool = False,  # the hub is checked later
     hub_model_id: str | None = None,
     **keys: Any,
 ) -> Asked:
-    """Ask for `pkd distill`."""
+    """Check the input of `pkd distill`."""
     given = place_keywords({"teacher": teacher, "train": train, "controls": controls, **keys})
     reading = read_values(given, where="distill", spends=True)
     return asked(
@@ -194,7 +194,7 @@ def distill(
 
 
 def evaluate(models: AnyPaths, *, test: AnyPath | None = None, teacher: AnyPath | None = None, **keys: Any) -> Asked:
-    """Ask for `pkd evaluate`."""
+    """Check the input of `pkd evaluate`."""
     reading = read_values(place_keywords({"test": test, **keys}), where="evaluate", required=())
     data = reading.recipe.data if reading.recipe is not None else None
     names = path_texts(models, "models")
@@ -212,7 +212,7 @@ def evaluate(models: AnyPaths, *, test: AnyPath | None = None, teacher: AnyPath 
 
 
 def predict(model: AnyPath, *, file: AnyPath | None = None, device: str = "auto", **keys: Any) -> Asked:
-    """Ask for `pkd predict`; `file` is "-" or None for standard input."""
+    """Check the input of `pkd predict`; `file` is "-" or None for standard input."""
     reading = read_values(place_keywords(keys), where="predict", required=())
     return asked(
         reading,
@@ -238,7 +238,7 @@ def speed(
     chart: AnyPath | None = None,
     **keys: Any,
 ) -> Asked:
-    """Ask for `pkd speed`."""
+    """Check the input of `pkd speed`."""
     numbers = [("rows", rows, 1), ("rounds", rounds, 1), ("max_length", 3 if max_length is None else max_length, 3)]
     for name, values, least in (("batch_sizes", batch_sizes, 1), ("lengths", lengths, 3), ("layers", layers, 1)):
         numbers += [(name, value, least) for value in values]
@@ -283,7 +283,7 @@ def raised_by(check: Callable[[], object], path: Path = ()) -> Iterator[Fault]:
 
 
 def device_faults(device: str, models: Sequence[str] = ()) -> Iterator[Fault]:
-    """What is wrong with a device for all of `models`; ONNX Runtime, which runs exported ones, looks for itself."""
+    """Faults of a device for all of `models`; ONNX Runtime, which runs exported ones, checks its own."""
     try:
         check_device(device)
     except RecipeError as error:
@@ -294,7 +294,7 @@ def device_faults(device: str, models: Sequence[str] = ()) -> Iterator[Fault]:
 
 
 def _lacking(reading: Reading, *, trains: bool = True) -> Iterator[Fault]:
-    """What a recipe needs and this machine has not."""
+    """What a recipe needs and this machine lacks."""
     if reading.recipe is not None:
         yield from missing_gpu(reading.recipe.device)
         if trains:
@@ -302,7 +302,7 @@ def _lacking(reading: Reading, *, trains: bool = True) -> Iterator[Fault]:
 
 
 def number_faults(name: str, value: int, least: int, most: int = _MOST) -> Iterator[Fault]:
-    """What is wrong with a whole number."""
+    """Faults of a whole number."""
     if not least <= value <= most:
         yield Fault((name,), f"is {value}; it must be from {least} to {most:,}")
 
@@ -326,9 +326,9 @@ def export(
     overwrite: bool = False,
     **keys: Any,
 ) -> Asked:
-    """Ask for `pkd export`: a recipe whose `data.eval`, if it has one, is what int8 is measured on.
+    """Check the input of `pkd export`: a recipe whose `data.eval`, if it has one, int8 is measured on.
 
-    It is read as the run read its files that made the model, unless that does not fit; by default it is the run's own.
+    It is read with the settings of the run that made the model, if they fit; by default it is the run's own file.
     """
     model, place = path_text(model, "model"), path_text(eval, "eval")
     given, from_task = {"eval": place, **keys}, "task" in keys
@@ -354,7 +354,7 @@ def export(
 
 
 def _share_faults(name: str, share: float, least: int) -> Iterator[Fault]:
-    if not least <= share <= 1:  # NaN neither
+    if not least <= share <= 1:  # also refuses NaN
         yield Fault((name,), f"is {shown(share)}; it must be a share, from {least} to 1, as 0.01 for one in a hundred")
 
 
@@ -373,7 +373,7 @@ def _nothing_for_int8(reading: Reading, keys: Collection[str]) -> Iterator[Fault
 
 
 def _beside(of_run: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """What a run says of its files, but for what is given otherwise; labels are named in one way or the other."""
+    """A run's settings for its files, except those given otherwise; labels are named in one way or the other."""
     keys = {path_of_keyword(key) for key in given}
     labels = {("data", "label_column"), ("data", "label_columns")}
     taken = keys | (labels if keys & labels else set())
@@ -389,7 +389,7 @@ def run(
     device: str | None = None,
     overwrite: bool = False,
 ) -> Asked:
-    """Ask for `pkd run`."""
+    """Check the input of `pkd run`."""
     reading = _of_file(recipe, set, seeds=seeds, effort=effort, device=device)
     return asked(
         reading,
@@ -404,7 +404,7 @@ def run(
 def sweep(
     recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), device: str | None = None, overwrite: bool = False
 ) -> Asked:
-    """Ask for `pkd sweep`."""
+    """Check the input of `pkd sweep`."""
     reading = _of_file(recipe, set, device=device)
     return asked(
         reading,
@@ -418,7 +418,7 @@ def sweep(
 
 
 def check(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), device: str | None = None) -> Asked:
-    """Ask for `pkd check`."""
+    """Check the input of `pkd check`."""
     reading = _of_file(recipe, set, device=device)
     return asked(reading, _source_faults(reading, _SPLITS), _faults_of_models(reading), _lacking(reading))
 
@@ -431,7 +431,7 @@ def _of_file(recipe: Recipe | AnyPath, set: str | Sequence[str], **flags: int | 
 
 @contextlib.contextmanager
 def asked(reading: Reading, *more: Iterable[Fault]) -> Iterator[Recipe]:
-    """Raise all faults at once; without any, the recipe, inside the block of which messages name keys as it does."""
+    """Raise all faults at once; without any, yield the recipe, with messages inside the block in its spelling."""
     with spelled_as(reading.spelling):
         faults = [*reading.faults, *itertools.chain(*more)]
         raise_faults(faults, reading.spelling.place)
@@ -440,7 +440,7 @@ def asked(reading: Reading, *more: Iterable[Fault]) -> Iterator[Recipe]:
 
 
 def _source_faults(reading: Reading, splits: Sequence[str], read_as: str | None = None) -> Iterator[Fault]:
-    """What is wrong with the sources of `splits`; with settings that are wrong no columns are looked for."""
+    """Faults of the sources of `splits`; with faulty settings, columns are not checked."""
     if reading.recipe is None:
         return
     data, broken = reading.recipe.data, {fault.path for fault in reading.faults}
@@ -462,7 +462,7 @@ def _faults_of_models(reading: Reading) -> Iterator[Fault]:
     if reading.recipe is None:
         return
     teacher = reading.recipe.teacher
-    if teacher.model:  # else it is said to be missing already
+    if teacher.model:  # else it was already reported as missing
         yield from model_faults(("teacher", "model"), teacher.model, "encoder" if teacher.finetune else "teacher")
     for index, student in enumerate(reading.recipe.students):
         if student.pretrained is not None:
@@ -470,7 +470,7 @@ def _faults_of_models(reading: Reading) -> Iterator[Fault]:
 
 
 def model_faults(path: Path, name: str, role: str) -> Iterator[Fault]:
-    """What is wrong with a model by its name alone."""
+    """Faults of a model's name."""
     if not name:
         yield Fault(path, f"is empty; name the {role}, a folder or a hub name")
         return

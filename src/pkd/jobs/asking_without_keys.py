@@ -1,4 +1,4 @@
-"""What the jobs that take no keys of a recipe are asked for: as in `asking`, all that is wrong is told at once."""
+"""As `asking`, for the jobs that take no recipe keys: report all faults of their input at once."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def serve(
     device: str = "auto",
     workers: int | None = None,
 ) -> Asked:
-    """Ask for `pkd serve`.
+    """Check the input of `pkd serve`.
 
     Raises:
-        PKDError: as the block is entered, with everything that is wrong; so do all functions here.
+        PKDError: on entering the block, with all faults; so do all functions here.
     """
     name = path_text(model, "model")
     return _asked(
@@ -69,7 +69,7 @@ def submit(
     max_length: int | None = None,
     device: str = "auto",
 ) -> Asked:
-    """Ask for `pkd submit`."""
+    """Check the input of `pkd submit`."""
     return _asked(
         _task_faults(task, path_text(folder, "folder")),
         _output_faults(output),
@@ -99,7 +99,7 @@ def push(
     message: str = "Upload by pkd",
     dry_run: AnyPath | None = None,
 ) -> Asked:
-    """Ask for `pkd push`; whether the hub lets this user write is asked later."""
+    """Check the input of `pkd push`; write access to the hub is checked later."""
     folder = Path(path_text(model, "model"))
     return _asked(
         _saved_model_faults(folder),
@@ -126,13 +126,13 @@ def _copy_faults(folder: Path, dry_run: AnyPath) -> Iterator[Fault]:
 
 
 def report(folder: AnyPath) -> Asked:
-    """Ask for `pkd report`."""
+    """Check the input of `pkd report`."""
     place = Path(path_text(folder, "folder"))
     return _asked(raised_by(lambda: read_results(place), ("folder",)))
 
 
 def verify(folder: AnyPath) -> Asked:
-    """Ask for `pkd verify`."""
+    """Check the input of `pkd verify`."""
     return _asked(_nothing_to_verify(Path(path_text(folder, "folder"))))
 
 
@@ -142,7 +142,7 @@ def _nothing_to_verify(place: Path) -> Iterator[Fault]:
 
 
 def nothing_sealed(place: Path) -> str:
-    """That a folder holds nothing of ours, in words."""
+    """The sentence for a folder without anything sealed."""
     what = "holds nothing that pkd sealed" if place.exists() else "does not exist"
     return f"{place.absolute()} {what}. Name a run folder, or a stage of one."
 
@@ -155,7 +155,7 @@ def demo(
     device: str = "auto",
     overwrite: bool = False,
 ) -> Asked:
-    """Ask for `pkd demo`."""
+    """Check the input of `pkd demo`."""
     return _asked(
         number_faults("seeds", seeds, 1),
         device_faults(device),
@@ -181,7 +181,7 @@ def paper(
     set: str | Sequence[str] = (),
     dry_run: bool = False,
 ) -> Asked:
-    """Ask for `pkd paper`, or for its estimate."""
+    """Check the input of `pkd paper`, or of its estimate."""
     models = {"teacher": path_text(teacher, "teacher"), "base": path_text(base, "base")}
     folder = path_text(race, "race") if table == "table3" else path_text(glue, "glue")
     return _asked(
@@ -228,11 +228,11 @@ def _tasks_and_files(table: str, tasks: str | Sequence[str], folder: str | None)
         for split, source in (("train", recipe.data.train), ("eval", recipe.data.eval)):
             if source and (sentence := head_fault(source, split, recipe.data)) is not None:
                 yield Fault((key,), sentence, DataError, whole=True)
-                break  # a task that is not there lacks all its files
+                break  # a missing task lacks all its files
 
 
 def _override_faults(table: str, overrides: str | Sequence[str]) -> Iterator[Fault]:
-    """What is wrong with overrides of the table's own recipe."""
+    """Faults of the overrides of the table's own recipe."""
     if table not in TABLES or not overrides:
         return
     with as_file(files("pkd.recipes") / "paper" / f"{table}.yaml") as path:
@@ -243,7 +243,7 @@ def _override_faults(table: str, overrides: str | Sequence[str]) -> Iterator[Fau
 
 
 def recipe(*, output: AnyPath | None = None, overwrite: bool = False) -> Asked:
-    """Ask for `pkd recipe`."""
+    """Check the input of `pkd recipe`."""
     return _asked(() if output is None else _file_faults(path_text(output, "output"), overwrite=overwrite))
 
 

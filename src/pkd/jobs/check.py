@@ -1,4 +1,4 @@
-"""`pkd check`: what a recipe will do, and whether it can, before the first step is paid for."""
+"""`pkd check`: what a recipe will do, and whether it can, before the first step."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class StudentCheck:
     objective: list[str]  # the loss in words
     terms: list[TermEntry]
     beta: BetaElsewhere | None
-    share: float | None = None  # of the gradient, that patience was asked for by
+    share: float | None = None  # of the gradient, requested for patience
     rows: int = 0  # that the terms were measured on
 
     def sentences(self) -> list[str]:
@@ -102,12 +102,12 @@ class StudentCheck:
 
 @dataclass(frozen=True, repr=False)
 class CheckResult:
-    """What a check found; a fault is raised instead."""
+    """The result of a check; faults are raised instead."""
 
     sentences: list[str]
     students: list[StudentCheck] = field(default_factory=list)
-    teacher_score: float | None = None  # by the recipe's metric; of scores their squared error
-    constant_score: float | None = None  # of always giving the same best answer
+    teacher_score: float | None = None  # by the recipe's metric; for scores the squared error
+    constant_score: float | None = None  # of the best constant prediction
     device: str | None = None  # what computed the figures
     forecast: JobForecast | None = None  # of what is left of the run or sweep
 
@@ -130,9 +130,9 @@ def check(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), device: st
         device: where to compute, whatever the file says.
 
     Raises:
-        RecipeError: if the recipe cannot be, or its students do not fit the teacher.
+        RecipeError: if the recipe is invalid, or its students do not fit the teacher.
         DataError: if the examples cannot be used, or their labels are not the teacher's.
-        TeacherError: if the teacher has no trained head, or is surely worse than always answering the commonest class.
+        TeacherError: if the teacher has no trained head, or is surely worse than always predicting the commonest class.
     """
     with asking.check(recipe, set=set, device=device) as asked:
         return _check(asked)
@@ -198,7 +198,7 @@ def _level_sentences(examples: Examples, rows: datasets.Dataset, logits: np.ndar
 
 
 def _why_no_teacher(recipe: Recipe, settings: TrainingSettings, examples: Examples, finished: Path) -> str | None:
-    """What a run has to do before there is a teacher to measure with; None where it keeps the one it has."""
+    """What a run must do before it has a teacher; None if it keeps the one it has."""
     config = load_config(recipe.teacher.model)
     check_max_length(config, recipe.data.max_length)
     refuse_what_is_in_the_way(finished, TEACHER, overwrite=False)
@@ -218,7 +218,7 @@ def _why_no_teacher(recipe: Recipe, settings: TrainingSettings, examples: Exampl
 def _check_without_teacher(
     recipe: Recipe, finetuning: TrainingSettings, examples: Examples, missing: str
 ) -> CheckResult:
-    """What can be known of a recipe before its teacher is there."""
+    """What can be known of a recipe without its teacher."""
     planned = plan_students(recipe, depth_of(load_config(recipe.teacher.model)))
     has_transfer = "unlabelled" in examples.splits or recipe.transfer.augment > 0
     students = [
@@ -247,10 +247,10 @@ def _cost_sentences(recipe: Recipe, costs: JobForecast) -> list[str]:
 
 
 def check_trainings(recipe: Recipe) -> None:
-    """Check that this machine has what every training of a recipe needs, before the first of them is paid for.
+    """Check that this machine has what every training of a recipe needs, before the first of them.
 
     Raises:
-        RecipeError: if a device or a tracker is not there.
+        RecipeError: if a device or a tracker is missing.
     """
     students = [training_of(recipe, student) for student in recipe.students]
     for settings in (recipe.training, recipe.teacher.finetune, *students):
@@ -259,7 +259,7 @@ def check_trainings(recipe: Recipe) -> None:
 
 
 def _unmeasured(plan: StudentPlan, kind: TaskKind, *, unlabelled: bool) -> StudentCheck:
-    """What a student will learn, as far as it is known without its teacher's answers."""
+    """What a student will learn, as far as it is known without its teacher's logits."""
     return StudentCheck(
         name=plan.name,
         pairs=plan.layer_map.pairs if plan.layer_map else (),
@@ -275,11 +275,11 @@ def _unmeasured(plan: StudentPlan, kind: TaskKind, *, unlabelled: bool) -> Stude
 def check_teacher_score(
     logits: np.ndarray, labels: np.ndarray, name: str, kind: TaskKind, metric: str
 ) -> tuple[float, float]:
-    """The teacher's score and that of the one answer that fits all rows best, by a metric (of scores by their error).
+    """The scores of the teacher and of the best constant prediction, by a metric (for scores, the squared error).
 
     Raises:
-        TeacherError: if the teacher is worse than that answer by more than chance would make it, and its answers do not
-            go with the labels either.
+        TeacherError: if the teacher is worse than that by more than chance, and its predictions do not correlate with
+            the labels either.
     """
     found = measure_skill(logits, labels, kind.scoring, metric)
     told = (
@@ -310,7 +310,7 @@ def check_teacher_score(
 
 
 def blindness_of(logits: np.ndarray, labels: np.ndarray, outputs: Outputs) -> str:
-    """What a model never does on these rows, as the rest of a sentence; empty where there is nothing of the kind."""
+    """A model's blind spots on these rows, as the rest of a sentence; empty if it has none."""
     return blind_words(outputs.kind.scoring.blind_spots(logits, labels, outputs.label_names), len(labels))
 
 
@@ -321,7 +321,7 @@ def _with_unit(metric: str, value: float) -> str:
 def check_student(plan: StudentPlan, teacher: LoadedClassifier) -> StudentCheck:
     """What a student whose terms are measured will learn from."""
     measured = plan.sizes
-    assert measured is not None  # whoever asks has measured them
+    assert measured is not None  # the caller has measured them
     beta = None
     if plan.layer_map:
         width = teacher.model.config.hidden_size
@@ -342,12 +342,12 @@ def _check_before_annotating(
     recipe: Recipe,
     device: torch.device,
 ) -> list[StudentCheck]:
-    """Measure the terms where nothing is annotated yet: the teacher answers the rows that it takes.
+    """Measure the terms where nothing is annotated yet, by running the teacher on the rows needed.
 
-    How far its units vary is taken from those rows as well, where a run takes all that it trains on.
+    The deviations of its units also come from those rows, while a run computes them over all training rows.
     """
     train = examples.splits["train"]
-    # whoever learns from labelled rows alone takes the first of them
+    # a student of labelled rows alone starts with the first of them
     everything = with_unlabelled(train, examples.splits.get("unlabelled"), *augmented.values())
     lengths = np.full(len(everything), -1)
 

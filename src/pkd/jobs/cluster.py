@@ -1,7 +1,7 @@
-"""Ray: started in this process or joined where RAY_ADDRESS says, and trainings on it, as many at once as fit.
+"""Ray: start it or join the cluster of RAY_ADDRESS, and run trainings on it, as many at once as fit.
 
-Ray places, ends early and repeats; what a training makes lies where it seals it. So Ray's own records are scratch:
-nothing is ever restored from them, and they are removed at the end.
+Ray places trainings, ends them early and repeats them; each training seals its own output. So Ray's own records are
+scratch: nothing is ever restored from them, and they are removed at the end.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _QUIET = {  # read by Ray when it is imported; what the user set stays
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended for Ray; what it measured lies in its folder."""
+    """How a training ended for Ray; its measurements are in its folder."""
 
     number: int
     scores: list[float]  # after each epoch that this attempt trained
@@ -73,7 +73,7 @@ def require_ray() -> None:
 
 @contextlib.contextmanager
 def ray_started() -> Iterator[None]:
-    """Start Ray in this process, or join the cluster that RAY_ADDRESS names; a Ray that runs already is used."""
+    """Start Ray in this process, or join the cluster of RAY_ADDRESS; a running Ray is reused."""
     import ray
 
     if ray.is_initialized():
@@ -82,7 +82,7 @@ def ray_started() -> Iterator[None]:
     with _own_signals():
         try:
             _start_ray()
-        except BaseException:  # stopped half-way: its processes are there already
+        except BaseException:  # stopped half-way: its processes are already running
             ray.shutdown()
             raise
     try:
@@ -99,7 +99,7 @@ def _start_ray() -> None:
     if address := os.environ.get("RAY_ADDRESS"):
         try:
             host, _, port = address.rpartition(":")
-            if host and port.isdecimal() and "/" not in host:  # Ray itself tries for minutes where nobody answers
+            if host and port.isdecimal() and "/" not in host:  # Ray itself tries for minutes if there is no cluster
                 socket.create_connection((host.strip("[]"), int(port)), timeout=_WAIT_FOR_CLUSTER).close()
             ray.init(address=address, **quiet)
         except (OSError, OverflowError, RuntimeError, ValueError) as error:
@@ -116,8 +116,8 @@ def _start_ray() -> None:
 def _own_signals() -> Iterator[None]:
     """Keep this process's handlers of SIGINT and SIGTERM while Ray starts or ends.
 
-    Its Python sets a handler of SIGTERM that leaves at once, its C++ another, and takes that away again when it ends,
-    with Python's own: for the second that the rest takes, SIGTERM would end the process without a word.
+    Ray's Python code sets a handler of SIGTERM that exits at once, its C++ code another, and removes that at its end
+    together with Python's own: during the last second, SIGTERM would kill the process without a message.
     """
     import ray._private.utils as of_ray
 
@@ -142,7 +142,7 @@ def _own_signals() -> Iterator[None]:
 
 
 def _actions(numbers: Sequence[int]) -> dict[int, Any]:
-    """What the C library does on some signals: `struct sigaction` as it stands."""
+    """The C library's handlers of some signals, as raw `struct sigaction`."""
     actions = {number: ctypes.create_string_buffer(_ROOM_FOR_AN_ACTION) for number in numbers}
     for number, action in actions.items():
         ctypes.CDLL(None).sigaction(number, None, action)
@@ -150,18 +150,18 @@ def _actions(numbers: Sequence[int]) -> dict[int, Any]:
 
 
 def _keep_actions(actions: Mapping[int, Any], over: threading.Event) -> None:
-    """Put back what the C library does on signals, whoever changes it, until it is over."""
+    """Keep restoring the C library's handlers, whoever changes them, until it is over."""
     while not over.wait(_BETWEEN_LOOKS):
         for number, action in actions.items():
             ctypes.CDLL(None).sigaction(number, action, None)
 
 
 def resources_of(sweep: SweepSettings, device: str) -> tuple[dict[str, float], int]:
-    """What a trial takes, and how many trials fit at once on the nodes that Ray has now.
+    """The resources of a trial, and how many trials fit at once on Ray's current nodes.
 
     Raises:
         ResourceError: if not one fits.
-        RecipeError: if trials are to train on a GPU, of which they get nothing.
+        RecipeError: if trials need a GPU but are given no share of one.
     """
     import ray
 
@@ -197,19 +197,19 @@ def train_on_ray(
     *,
     early_stopping: bool,
 ) -> None:
-    """Train all as Ray has room; `on_end` is told of each, in this thread, as soon as it ends.
+    """Run all trainings as Ray has room; `on_end` is called for each, in this thread, as soon as it ends.
 
-    The best third goes on after each epoch under ASHA (Li et al. 2020). A training whose process or node dies is begun
-    again on whichever node has room. It ends when a stop is asked for.
+    Under ASHA (Li et al. 2020) the best third continues after each epoch. A training whose process or node dies is
+    restarted on any node with room. All end when a stop is requested.
 
     Args:
-        train: run in a process of Ray's, which it is sent to: trains one, tells the score after each epoch but the
-            last, and gives the last one. It seals what it makes, and goes on from what was sealed before.
+        train: sent to and run in a process of Ray's: trains one, reports the score after each epoch except the last,
+            and returns the last one. It seals its output, and resumes from what was sealed before.
         epochs: of each training.
-        resources: that one takes, as `resources_of` gives them.
+        resources: of one training, from `resources_of`.
         scratch: a folder for Ray's records, which is removed.
-        stage: of progress, that moves by one at each end.
-        on_end: told of how each ended.
+        stage: of progress, advanced by one at each end.
+        on_end: called with the outcome of each.
         early_stopping: whether to end the worst early.
     """
     from ray import tune
@@ -251,7 +251,7 @@ def _train_one(config: dict[str, Any], train: Train, epochs: Sequence[int]) -> N
         last |= {"score": train(number, tell), "epoch": float(epochs[number]), "status": "done"}
     except PKDError as error:
         last |= {"status": "diverged" if isinstance(error, DivergedError) else "failed", "why": str(error)}
-    except Exception as error:  # told in the record; only the death of a process is for Ray to repeat
+    except Exception as error:  # recorded; Ray repeats a training only if its process died
         last["why"] = f"{type(error).__name__}: {first_line(error)}"
         logging.getLogger(__name__).exception("a trial failed")
     tune.report(last)
@@ -261,7 +261,7 @@ def _teller(stage: progress.Stage, on_end: Callable[[Outcome], None]) -> Any:
     from ray import tune
 
     class Teller(tune.Callback):
-        """Hears of every report and every end, in the driver's own thread."""
+        """Receives every report and every end, in the driver's own thread."""
 
         def __init__(self) -> None:
             self._scores: dict[int, list[float]] = {}
@@ -295,7 +295,7 @@ def _stopper() -> Any:
     from ray import tune
 
     class OnRequest(tune.Stopper):
-        """Ends all trials when a signal asked for it."""
+        """Ends all trials after a stop signal."""
 
         def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
             return False

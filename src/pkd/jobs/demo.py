@@ -1,6 +1,6 @@
 """`pkd demo`: the whole job on real reviews with a real encoder, no model hub, within minutes on two cores.
 
-How much of the data fits is measured, not guessed: a pilot times a few training steps on this machine first.
+A pilot first times a few training steps on this machine, to use as much data as fits.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def demo(
     """Run the demo: teacher, one annotation, six students, tables and report.
 
     Args:
-        output: run folder; the data lies in it too.
+        output: run folder, which also holds the data.
         quick: on a subset, in a quarter of the time.
         seeds: repeat the students with so many seeds.
         device: "auto", "cpu" or "cuda".
@@ -65,7 +65,7 @@ def demo(
 
     Raises:
         ResourceError: if the packages of the extra `demo` are not installed.
-        RecipeError: if the device is none, or not there.
+        RecipeError: if the device is unknown or missing.
     """
     with asking_without_keys.demo(output=output, seeds=seeds, device=device, overwrite=overwrite):
         folder = output_folder(output)
@@ -99,7 +99,7 @@ def _recipe() -> Recipe:
 
 
 def _sizes(folder: Path, size: _Size, encoder: Path, device: str) -> dict[str, int]:
-    """How many rows of each kind fit into the time; decided once a run folder, so that a second run redoes nothing."""
+    """How many rows of each kind fit into the time; decided once per run folder, so a second run redoes nothing."""
     plan = RunFolder(folder).data_plan
     if plan.is_file():
         known = json.loads(plan.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""`pkd distill`: all that most users ever need. A teacher and examples in, an evaluated student out."""
+"""`pkd distill`: a teacher and examples in, an evaluated student out; all that most users need."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class DistillResult:
 
     @property
     def student(self) -> ModelRecord:
-        """The record of the student: its name, its scores with their intervals, what it is blind to."""
+        """The record of the student: its name, its scores with their intervals, its blind spots."""
         return best_student(self.records)
 
     @property
@@ -66,7 +66,7 @@ def distill(
     """Distil a fine-tuned classifier into a shallower one by Patient Knowledge Distillation.
 
     Annotates the data once, trains by PKD-Skip with the defaults of the recipe, keeps the best epoch and evaluates.
-    The annotated data, the report and every seed's student lie beside the output, in OUTPUT.work.
+    The annotated data, the report and every seed's student are beside the output, in OUTPUT.work.
 
     Args:
         teacher: folder or hub name of the fine-tuned classifier.
@@ -74,7 +74,7 @@ def distill(
         train: training examples; not needed where `task` names a benchmark's.
         controls: also train plain fine-tuning and KD from the same start, and say whether patience helped.
         overwrite: start unfinished stages with other inputs afresh, and put aside a folder that is in the way.
-        push_to_hub: upload the finished student as `pkd.push` does; whether that is allowed is asked first.
+        push_to_hub: upload the finished student as `pkd.push` does; write access is checked first.
         hub_model_id: OWNER/NAME there; by default the output folder's name, under the user's own.
         keys: any key of the recipe: `eval`, `test`, `layers`, `beta`, `learning_rate`, `seeds`, ...
 

@@ -55,16 +55,16 @@ class FinetuneResult:
     """A fine-tuned classifier; printed, it is a few sentences.
 
     Attributes:
-        folder: where it lies.
-        scores: on the development rows; empty where there are none.
+        folder: of the classifier.
+        scores: on the development rows; empty if there are none.
         selection: which epoch was kept, and why.
         device: that computed it.
         rows: development rows.
-        measured_on: what the classifier may have known of them.
-        blind_spots: what it never does on them.
+        measured_on: what the classifier may have seen of them.
+        blind_spots: classes that it never predicts on them.
         sources: split -> where its rows came from, and the columns that were read.
         training: the settings it was trained with, with numbers for what was `auto`.
-        level: its score beside the word-count baseline's; None where there are no development rows.
+        level: its score beside the word-count baseline's; None without development rows.
     """
 
     folder: Path
@@ -209,7 +209,7 @@ def finetune_stage(
 
 
 def finetuning_left(folder: Path, model: str, recipe: Recipe, settings: TrainingSettings, examples: Examples) -> float:
-    """Which share of the fine-tuning of a recipe's teacher an earlier call has left."""
+    """The share of the fine-tuning of a recipe's teacher that is left after an earlier call."""
     if not is_begun(folder):
         return 1.0
     stands = standing(folder, _encoder_and_inputs(model, recipe, settings, examples)[1])
@@ -222,14 +222,14 @@ def finetuning_left(folder: Path, model: str, recipe: Recipe, settings: Training
 def why_finetune_again(
     folder: Path, model: str, recipe: Recipe, settings: TrainingSettings, examples: Examples
 ) -> str | None:
-    """Why a fine-tuned teacher is not what the recipe makes now; None where it would be kept."""
+    """Why a fine-tuned teacher differs from what the recipe makes now; None if it would be kept."""
     return why_redo(folder, _encoder_and_inputs(model, recipe, settings, examples)[1])
 
 
 def _encoder_and_inputs(
     model: str, recipe: Recipe, settings: TrainingSettings, examples: Examples
 ) -> tuple[LoadedClassifier, dict[str, Any]]:
-    """The encoder with its new head, and everything that can change what becomes of it."""
+    """The encoder with its new head, and everything that can change its training."""
     set_seed(recipe.seed)  # the new head is drawn here
     loaded = load_pretrained(model, examples.outputs)
     check_max_length(loaded.model.config, recipe.data.max_length)
@@ -254,7 +254,7 @@ def level_of(teacher: Done) -> TeacherLevel | None:
 
 
 def settle_teacher(settings: TrainingSettings, examples: Examples, config: PretrainedConfig) -> TrainingSettings:
-    """The settings a teacher is fine-tuned with, with numbers for what is `auto`."""
+    """The settings of a teacher's fine-tuning, with numbers in place of `auto`."""
     return teacher_schedule(
         settings,
         rows=len(examples.splits["train"]),
@@ -292,7 +292,7 @@ def settle(recipe: Recipe, examples: Examples, config: PretrainedConfig) -> Reci
 
 
 def schedule_words(settings: TrainingSettings) -> str:
-    """How fast and how long a teacher is trained, in words."""
+    """A teacher's learning rate and epochs, in words."""
     patience = patience_of(settings)
     ends = f", fewer if {patience} in a row bring no better development score" if patience else ""
     return (
@@ -302,14 +302,14 @@ def schedule_words(settings: TrainingSettings) -> str:
 
 
 def settle_metric(recipe: Recipe, outputs: Outputs) -> Recipe:
-    """The recipe with the metric that `auto` stands for.
+    """The recipe with a metric in place of `auto`.
 
     Args:
         recipe: of any job that trains or measures.
         outputs: what is learned, as the examples say it.
 
     Raises:
-        RecipeError: if the metric asked for does not belong to the kind of problem, or to so many classes.
+        RecipeError: if the metric does not suit the kind of problem, or the number of classes.
     """
     metric, scoring, classes = recipe.evaluation.metric, outputs.kind.scoring, len(outputs.label_names)
     if metric == "auto":
@@ -323,13 +323,13 @@ def settle_metric(recipe: Recipe, outputs: Outputs) -> Recipe:
 
 
 def save_trained(trainer: RowMeanTrainer, folder: Path, max_length: int, metric: str) -> dict[str, Any]:
-    """Save a trained model as an ordinary folder and return the facts of its training; the first rank writes."""
+    """Save a trained model as an ordinary folder and return the facts of its training; rank 0 writes."""
     tokenizer = trainer.processing_class
-    tokenizer.model_max_length = max_length  # so that whoever loads the folder cuts as it was trained
+    tokenizer.model_max_length = max_length  # so that users of the folder truncate as in training
     if trainer.is_fsdp_enabled:  # the Trainer saves no model where each rank is to save its part
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
-    trainer.save_model(str(folder), _internal_call=True)  # all ranks take part, for weights may be sharded
-    ranks.on_first(lambda: tokenizer.save_pretrained(folder) and None)  # and learn of it where it cannot be written
+    trainer.save_model(str(folder), _internal_call=True)  # all ranks take part: weights may be sharded
+    ranks.on_first(lambda: tokenizer.save_pretrained(folder) and None)  # a failed write is raised on all ranks
     return training_facts(trainer, metric)
 
 
@@ -361,13 +361,13 @@ def training_facts(trainer: RowMeanTrainer, metric: str) -> dict[str, Any]:
 
 
 def warn_if_truncated(rows: Any, max_length: int) -> None:
-    """Tell when many rows are cut."""
+    """Warn if many rows are truncated."""
     if (share := share_truncated(rows, max_length)) > 0.1:
         progress.warn(f"{share:.0%} of the rows are cut at {max_length} word pieces ({named('data.max_length')}).")
 
 
 def warn_if_few(rows: int, settings: TrainingSettings) -> None:
-    """Tell when an epoch is a single step of less than a batch."""
+    """Warn if an epoch is a single step of less than a batch."""
     batch = settings.per_device_train_batch_size * settings.gradient_accumulation_steps
     if rows < batch:
         progress.warn(

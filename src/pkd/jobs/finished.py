@@ -1,4 +1,4 @@
-"""What earlier calls finished of a run, by what their stages were made from; no file of theirs is read for it."""
+"""What earlier calls finished of a run, by the inputs of its stages; none of their output files is read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pkd.storage.seal import Manifest, partial_of, read_manifest
 
 @dataclass(frozen=True)
 class _Run:
-    """A run and what its stages depend on; `rows` where the teacher's answers are there."""
+    """A run and the inputs of its stages; `rows` is None without the teacher's outputs."""
 
     recipe: Recipe
     folder: RunFolder
@@ -41,7 +41,7 @@ class _Run:
 
 
 def left_of(recipe: Recipe, folder: RunFolder, teacher: LoadedClassifier, examples: Examples) -> Left:
-    """What is left of a run's stages, now that its teacher is there."""
+    """What is left of a run's stages, given its teacher."""
     run = _begun(recipe, folder, teacher, examples)
     run = dataclasses.replace(run, rows=_rows_of(run))
     return Left(
@@ -66,7 +66,7 @@ def _annotation(run: _Run, split: str, layers: Sequence[int]) -> float:
 
 
 def _begun(recipe: Recipe, folder: RunFolder, teacher: LoadedClassifier, examples: Examples) -> _Run:
-    """The run with what its teacher answers; augmented rows are made here where some of them may be answered."""
+    """The run with its annotated inputs; augmented rows are made here if some of them may be annotated."""
     prints, counts = dict(examples.fingerprints), {split: len(rows) for split, rows in examples.splits.items()}
     if is_begun(folder.annotated(AUGMENTED.format(1))):
         for split, rows in augmented_splits(examples.splits, recipe.transfer.augment, recipe.seed):
@@ -80,7 +80,7 @@ def _inputs_of_answers(run: _Run, split: str) -> Mapping[str, Any]:
 
 
 def _rows_of(run: _Run) -> TrainingRows | None:
-    """What students learn from, where the teacher has answered these very rows, if perhaps for fewer layers."""
+    """The training rows, if exactly these are annotated, perhaps for fewer layers."""
     manifests: dict[str, Manifest] = {}
     if run.recipe.transfer.augment and AUGMENTED.format(1) not in run.prints:
         return None
@@ -106,12 +106,12 @@ def _training(run: _Run, recipe: Recipe, plan: StudentPlan, seed: int) -> float:
 
 
 def _weighed(run: _Run, recipe: Recipe, plan: StudentPlan, folder: Path) -> StudentPlan | None:
-    """The plan with the β that its training depends on; None where that is yet to be measured."""
+    """The plan with the β of its training; None if that is not measured yet."""
     return _sized(run, recipe, plan, folder) if plan.loss.patience_share else plan
 
 
 def _sized(run: _Run, recipe: Recipe, plan: StudentPlan, folder: Path) -> StudentPlan | None:
-    """The plan with the sizes of its terms, where an earlier call measured them."""
+    """The plan with the sizes of its terms, if an earlier call measured them."""
     if run.rows is None or not is_begun(folder) or not _has_answers(run.rows, plan):
         return None
     if standing(folder, size_inputs(plan, recipe, run.teacher, run.rows)) != "kept":

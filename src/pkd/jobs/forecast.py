@@ -1,4 +1,4 @@
-"""How long a job will take and how much disk, said before it begins: its stages ahead, priced by a pilot."""
+"""Time and disk of a job before it begins: its stages to come, priced by a pilot."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pkd.recipe.sweeping import points_of
 from pkd.storage.space import fits, free_space, rough_bytes
 
 _BYTES_A_SECOND = 2e8  # written, hashed and flushed
-_LITTLE = 20.0  # seconds by what is assumed of a slow machine: no pilot is worth its time
+_LITTLE = 20.0  # seconds on an assumed slow machine, below which a pilot is not worth its time
 _SHARE = 0.02  # of that, which a pilot may take
-_MENTIONED = 0.02  # share of the whole from which on a part is named
+_MENTIONED = 0.02  # share of the whole from which a part is named
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class JobForecast:
         bytes: that will stay on the disk.
         bytes_meanwhile: beside these, at most, while a model trains.
         bytes_free: where they will be written.
-        place: where that is.
+        place: the path of that disk.
         fits: whether they do.
         trainings: how many there are.
         points: how many of these are points of a sweep.
-        measured: whether a pilot timed the work on this machine; little work is not worth one.
+        measured: whether a pilot timed the work on this machine; it is skipped for little work.
         parts: the seconds and bytes by part.
     """
 
@@ -66,7 +66,7 @@ class JobForecast:
         return self.seconds == 0
 
     def sentence(self) -> str:
-        """The forecast in words, with no more digits than it bears."""
+        """The forecast in words, with no more digits than it supports."""
         if self.is_nothing:
             return "Nothing is left to do: all is kept from an earlier call."
         time = f"about {_range(self.least_seconds, self.seconds)}" if self.measured else "less than a minute"
@@ -79,7 +79,7 @@ class JobForecast:
         return f"{told}."
 
     def warning(self) -> str | None:
-        """What is wrong where the disk will not hold it; None where it will."""
+        """A warning if the disk is too small; else None."""
         if self.fits:
             return None
         more = f", and up to {rough_bytes(self.bytes_meanwhile)} more meanwhile" if self.bytes_meanwhile else ""
@@ -100,7 +100,7 @@ class JobForecast:
 
 
 def announce(job: Job, stages: Sequence[Ahead], folder: Path) -> None:
-    """Tell what a job has ahead of it: its stages to the progress, and to whoever listens the time and the disk."""
+    """Announce a job: its stages to the progress, and its time and disk as a note."""
     priced = prices_for(job, stages) if progress.shows_notes() else None
     progress.plan([(stage.name, stage_seconds(stage, job, priced)) for stage in stages])
     found = forecast(job, stages, folder, priced)
@@ -111,7 +111,7 @@ def announce(job: Job, stages: Sequence[Ahead], folder: Path) -> None:
 
 
 def prices_for(job: Job, stages: Sequence[Ahead]) -> Prices | None:
-    """What work costs here, measured by a pilot; None where there is so little of it that a pilot would be felt."""
+    """The prices of a pilot; None for so little work that a pilot would be noticeable."""
     works = [work for stage in stages if stage.left for work in stage.works]
     assumed = sum(stage.left * assumed_seconds(stage.works, job.device) for stage in stages)
     if assumed < _LITTLE or not len(job.sample):
@@ -135,7 +135,7 @@ def forecast(job: Job, stages: Sequence[Ahead], folder: Path, prices: Prices | N
         job: that they belong to.
         stages: all of them, finished ones too.
         folder: where they write.
-        prices: of the pilot; None where there was none.
+        prices: of the pilot; None without one.
     """
     seconds = [stage_seconds(stage, job, prices) for stage in stages]
     size, meanwhile = (
@@ -163,7 +163,7 @@ def forecast(job: Job, stages: Sequence[Ahead], folder: Path, prices: Prices | N
 
 
 def sweep_sentences(recipe: Recipe) -> list[str]:
-    """How many trainings a recipe with a sweep is; nothing of one without."""
+    """The number of trainings of a recipe's sweep; empty without a sweep."""
     sweep = recipe.sweep
     if sweep is None:
         return []
@@ -178,7 +178,7 @@ def sweep_sentences(recipe: Recipe) -> list[str]:
 
 
 def stage_seconds(stage: Ahead, job: Job, prices: Prices | None) -> float:
-    """What is left of a stage, in seconds: measured ones, or such as are good for comparing stages alone."""
+    """Seconds left of a stage: measured, or else only good for comparing stages."""
     computing = sum(_work_seconds(work, job, prices) for work in stage.works) / (stage.at_once * ranks.world_size())
     return stage.left * (computing + stage.seconds + stage.written / _BYTES_A_SECOND)
 
@@ -188,7 +188,7 @@ def _work_seconds(work: Work, job: Job, prices: Prices | None) -> float:
 
 
 def _words(part: Part, stages: Sequence[Ahead]) -> str:
-    """A part as it is called in the sentence."""
+    """The name of a part in the sentence."""
     left = [stage for stage in stages if stage.part == part and stage.left and stage.trainings]
     count = round(sum(stage.trainings for stage in left))
     if part == "teacher":
@@ -215,7 +215,7 @@ def _range(least: float, most: float) -> str:
 
 
 def roughly(seconds: float) -> str:
-    """Seconds in words, with no more digits than a forecast bears.
+    """Seconds in words, with no more digits than a forecast supports.
 
     >>> [roughly(each) for each in (3, 42, 100, 760, 5000, 40_000, 400_000)]
     ['a few seconds', '40 s', '2 min', '15 min', '1.5 hours', '11 hours', '5 days']

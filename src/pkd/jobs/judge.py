@@ -70,9 +70,9 @@ def judge_run(
     starts_tried: Mapping[str, dict[str, float]],
     level: TeacherLevel | None,
 ) -> tuple[list[Record], Path]:
-    """Measure every model, write `results.jsonl` and the report; both are kept where nothing has changed.
+    """Measure every model, write `results.jsonl` and the report; both are kept if nothing has changed.
 
-    `learnt` are the rows that there were to learn from.
+    `learnt` are the numbers of training rows.
     """
     split = measuring_split(examples)
     assert split is not None  # a run that could measure nothing was refused
@@ -102,7 +102,7 @@ def judge_run(
     if known := kept_results(folder, fingerprint(depends)):
         progress.note(f"kept {run.results} and {page}")
         return known, page
-    unseal(folder)  # until the new page is whole, the old one and the new records do not belong together
+    unseal(folder)  # until the new page is complete, the old one does not match the new records
     teacher_logits = column_array(open_shards(run.annotated(split)), "teacher_logits")
     answers = (kind.of_classes(teacher_logits), answered.facts["device"])
     measured = _measure(recipe, folder, teacher, answers, examples, on, trained, starts_tried)
@@ -122,12 +122,12 @@ def judge_run(
 
 @dataclass(frozen=True)
 class _Answered:
-    """What stays of a student when it has answered."""
+    """What is kept of a student after its pass."""
 
     logits: np.ndarray  # [N, C]
     device: str
     parameters: int
-    shape: str  # students of one shape are equally fast: one of them is timed
+    shape: str  # students of one shape are equally fast, so one of them is timed
 
 
 def _answered(
@@ -156,8 +156,8 @@ def _measure(
 ) -> list[Measured]:
     """Each model's logits and speed; `answers` are the teacher's logits and what computed them.
 
-    Students are loaded one after the other: however many there are, their answers alone stay in memory, and one of each
-    shape while it is timed.
+    Students are loaded one after the other: only their logits stay in memory, and one student of each shape while it is
+    timed.
     """
     device = resolve_device(recipe.device)
     prints, max_length = examples.fingerprints[on.split], recipe.data.max_length
@@ -224,7 +224,7 @@ def _measure(
 def _comparisons(
     measured: Sequence[Measured], trained: Sequence[Trained], on: EvaluatedRows, recipe: Recipe, learnt: RowCounts
 ) -> list[ComparisonRecord]:
-    """Every pair of students that differ in one thing, and each student against the teacher."""
+    """Every pair of students that differ in one respect, and each student against the teacher."""
     models: dict[str, list[Measured]] = {}
     for model in measured:
         models.setdefault(model.name, []).append(model)
@@ -242,7 +242,7 @@ def _comparisons(
 
 
 def _question(one: StudentPlan, other: StudentPlan, learnt: RowCounts) -> str | None:
-    """What the difference of two students tells, where they differ in one thing; None otherwise."""
+    """The question that two students answer if they differ in one respect; None otherwise."""
     if one.name == other.name:
         return None
     if one.layer_map and is_control_of(other, one, "kd", learnt):

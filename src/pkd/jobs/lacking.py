@@ -1,6 +1,6 @@
-"""What this machine lacks for a job, as far as that is known without loading torch: libraries, trackers, a GPU.
+"""What this machine lacks for a job, as known without importing torch: libraries, trackers, a GPU.
 
-Only what is certain is told here. What is found here and does not work is told by whoever uses it.
+Only certain faults are reported here. What is present but does not work fails where it is used.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pkd.recipe.faults import Fault
 from pkd.recipe.naming import Path
 from pkd.recipe.schema import Recipe
 
-_LIBRARIES = {  # of the extra that is called as the command
+_LIBRARIES = {  # of the extra with the command's name
     "export": ("onnx", "onnx_ir", "onnxruntime", "onnxscript"),
     "serve": ("fastapi", "fastapi_offline", "prometheus_client", "uvicorn"),
     "sweep": ("ray",),
 }
-_MODULES_OF_TRACKERS = {  # one of which is enough; others are called as their tracker
+_MODULES_OF_TRACKERS = {  # one of which is enough; others have the tracker's name
     "azure_ml": ("azureml",),
     "tensorboard": ("tensorboard", "tensorboardX"),
 }
@@ -32,7 +32,7 @@ _DRIVERS = {"win32": "nvcuda.dll"}
 
 
 def missing_libraries(command: str) -> Iterator[Fault]:
-    """Look for the libraries that a command needs beside those of every installation."""
+    """Check for the optional libraries of a command."""
     if missing := [name for name in _LIBRARIES[command] if not is_installed(name)]:
         yield Fault(
             (),
@@ -42,16 +42,16 @@ def missing_libraries(command: str) -> Iterator[Fault]:
 
 
 def missing_gpu(device: str) -> Iterator[Fault]:
-    """Look for the GPU that a job is to compute on.
+    """Check for the GPU of a job.
 
-    There is none where torch was built without, no driver is installed, or all are hidden. Else torch is asked later.
+    There is none if torch was built without, no driver is installed, or all are hidden. Else torch checks later.
     """
     if device == "cuda" and _sees_no_gpu():
         yield Fault(("device",), "is cuda, but torch sees no GPU here. Use auto or cpu")
 
 
 def missing_trackers(recipe: Recipe) -> Iterator[Fault]:
-    """Look for the trackers that a recipe's trainings report to."""
+    """Check for the trackers of a recipe's trainings."""
     places: list[tuple[Path, Any]] = [(("training",), recipe.training.report_to)]
     if recipe.teacher.finetune is not None:
         places.append((("teacher", "finetune"), recipe.teacher.finetune.report_to))
@@ -67,7 +67,7 @@ def missing_trackers(recipe: Recipe) -> Iterator[Fault]:
 
 
 def is_installed(name: str) -> bool:
-    """Whether a module of this name is there; it is not imported."""
+    """Whether a module of this name is installed, without importing it."""
     return name.isidentifier() and find_spec(name) is not None
 
 

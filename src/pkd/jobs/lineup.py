@@ -1,7 +1,6 @@
-"""The models that are measured side by side, whatever runs them: PyTorch from their weights, ONNX Runtime from a graph.
+"""Models measured side by side, whatever runs them: PyTorch from weights, ONNX Runtime from a graph.
 
-Each is named by its folder, looked at, and loaded when it is asked: one at a time is in memory, but for those that are
-timed in turn.
+Each is named by its folder, checked, and loaded on use: one at a time is in memory, except those timed in turns.
 """
 
 from __future__ import annotations
@@ -62,9 +61,9 @@ class Answered:
 
 
 def line_up(models: Sequence[str], named: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Name → model, in their order; a model is called as its folder.
+    """Name → model, in order; a model is named after its folder.
 
-    A folder that is given twice stands once. Folders of one name are told apart by as much of their paths as it takes.
+    Duplicates are dropped. Folders of one name are distinguished by as much of their paths as necessary.
 
     Args:
         models: folders or hub names.
@@ -93,10 +92,10 @@ def line_up(models: Sequence[str], named: Mapping[str, str] | None = None) -> di
 
 
 def look_at(model: str) -> Known:
-    """Load a model and let go of it: that it cannot be used is told before the first one computes.
+    """Load a model and release it, so that an unusable one fails before the first one computes.
 
     Raises:
-        TeacherError: if it is no classifier, exported or not.
+        TeacherError: if it is not a classifier, exported or not.
     """
     if graph_of(model) is None:
         return known_of(load_teacher(model))
@@ -111,10 +110,10 @@ def known_of(loaded: LoadedClassifier) -> Known:
 
 
 def exported_as(folder: str) -> Known:
-    """What a folder's manifest says of its graph, without running it; one that an earlier version wrote says as much.
+    """The facts of a graph in its folder's manifest, without running it; earlier versions wrote them too.
 
     Raises:
-        TeacherError: if it has no graph, or a manifest that does not tell its parameters.
+        TeacherError: if it has no graph, or a manifest without its parameters.
     """
     graph, manifest = graph_of(folder), read_manifest(Path(folder), any_schema=True)
     if graph is None or manifest is None or "parameters" not in manifest.facts:
@@ -131,7 +130,7 @@ def exported_as(folder: str) -> Known:
 
 
 def answer(name: str, model: str, rows: datasets.Dataset, max_length: int, device: torch.device) -> Answered:
-    """Load a model, let it answer all rows in their order, and let go of it."""
+    """Load a model, run it on all rows in order, and release it."""
     with progress.stage(f"evaluate {name}", len(rows), "rows") as stage:
         if graph_of(model) is None:
             loaded = load_teacher(model)
@@ -172,7 +171,7 @@ def measure_speeds(
 
 
 def _warn(timed: Timed) -> None:
-    """Tell why the speeds may not hold."""
+    """Warn if the speeds are unreliable."""
     busy = load_sentence(timed.cpu_shares, timed.threads)
     if busy:
         progress.warn(f"{busy} How fast the models are told to be does not hold; `pkd speed` times them again.")
@@ -188,12 +187,12 @@ def _warn(timed: Timed) -> None:
 
 
 def _as_read_by(model: LoadedClassifier, rows: datasets.Dataset, max_length: int) -> datasets.Dataset:
-    """The rows encoded for one model: with its own tokenizer, and cut where its positions end before `max_length`."""
+    """The rows encoded with a model's tokenizer, truncated to its positions or `max_length`."""
     return encode(rows, model.tokenizer, min(max_length, longest_input(model.model.config)))
 
 
 def _exported(model: str, device: torch.device) -> LoadedModel:
-    """An exported model on as many cores as PyTorch takes, and on a GPU if its library has one too."""
+    """An exported model on as many cores as PyTorch uses, and on a GPU if ONNX Runtime has one too."""
     return load_onnx(model, "cpu" if device.type == "cpu" else "auto", torch.get_num_threads())
 
 

@@ -48,7 +48,7 @@ class TaskEstimate:
 
 
 def estimate(task: str, recipe: Recipe) -> TaskEstimate:
-    """Count a recipe's steps and time them by a pilot on its own rows; nothing is trained or kept.
+    """Count a recipe's steps and time them by a pilot on its own rows, without training anything.
 
     Raises:
         DataError: if the task's rows cannot be read.

@@ -1,7 +1,7 @@
-"""A pilot: what work costs on this machine, measured for a few seconds, so that a long job can be planned.
+"""A pilot: measure for a few seconds what work costs on this machine, to forecast a long job.
 
-Passes and steps are of models of the real shapes, with random weights, on rows of the job: seconds a word piece of a
-forward pass, seconds a word piece of a forward and backward pass, and seconds a step of the optimiser, each apart.
+It runs models of the real shapes, with random weights, on rows of the job, and measures separately: seconds per word
+piece of a forward pass, of a forward and backward pass, and seconds per step of the optimiser.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ PILOT = "pilot: how fast is this machine"
 SECONDS = 4.0  # that a pilot measures for, at most
 _STEP_SECONDS = 0.005  # what a training step does beside the model: reading, callbacks, sums for the log
 _WARM_UP_TOKENS = 256
-_PLACES = (0.5, 1 / 6, 5 / 6)  # in the rows by length: batches there stand for all
-# what is assumed where nothing is measured; a slow core, so that little work is known to be little
+_PLACES = (0.5, 1 / 6, 5 / 6)  # positions in the rows by length, where batches represent all
+# assumed without a measurement; a slow core, so that work which seems little is little
 _FLOPS = {"cpu": 2e10, "cuda": 1e13}
 
 Kind = Literal["train", "pass"]
@@ -41,7 +41,7 @@ Kind = Literal["train", "pass"]
 
 @dataclass(frozen=True)
 class Shape:
-    """A classifier as far as its speed and size go: the layers that are left of an encoder."""
+    """A classifier's speed and size: an encoder and how many of its layers are kept."""
 
     encoder: str
     layers: int
@@ -55,7 +55,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Work:
-    """What one model has to compute: word pieces that pass through it, and with training so many optimiser steps."""
+    """One model's computation: word pieces through it and, in training, optimiser steps."""
 
     shape: Shape
     kind: Kind
@@ -67,7 +67,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Price:
-    """Seconds a word piece, and seconds an optimiser step."""
+    """Seconds per word piece, and seconds per optimiser step."""
 
     token: float
     step: float = 0.0
@@ -78,7 +78,7 @@ _Key: TypeAlias = tuple[str, Kind, bool, int]
 
 @dataclass(frozen=True)
 class Prices:
-    """What work costs: the prices of an encoder at one or two depths, between and beyond which they are lines."""
+    """The prices of an encoder at one or two depths, linear in the depth between and beyond."""
 
     at: Mapping[_Key, Mapping[int, Price]]
 
@@ -91,7 +91,7 @@ class Prices:
 
 
 def assumed_seconds(works: Iterable[Work], device: torch.device) -> float:
-    """How long work would take a slow machine, by the products that it needs: enough to tell little from much."""
+    """Seconds on a slow machine, by the number of products: enough to distinguish little work from much."""
     seconds = 0.0
     for work in works:
         width = work.shape.config.hidden_size
@@ -111,9 +111,9 @@ def measure_prices(
     occurs: np.ndarray | None = None,
     seconds: float = SECONDS,
 ) -> Prices:
-    """Measure what the work will cost; nobody's weights or random state change.
+    """Measure the prices of work, without changing weights or random state.
 
-    Each encoder is timed at the deepest and the shallowest of the depths that are asked for.
+    Each encoder is timed at the deepest and the shallowest of the requested depths.
 
     Args:
         works: to be priced.
@@ -149,7 +149,7 @@ def measure_prices(
 
 
 class _Budget:
-    """Shares the seconds of a pilot among what is still to be measured."""
+    """Divides the seconds of a pilot among the remaining measurements."""
 
     def __init__(self, seconds: float, parts: int) -> None:
         self._ends, self._parts = time.perf_counter() + seconds, parts
@@ -212,7 +212,7 @@ def _price_of_training(
 def _price_of_passes(
     model: PreTrainedModel, rows: datasets.Dataset, dtype: torch.dtype | None, budget: _Budget
 ) -> Price:
-    """Time forward passes as a teacher and whoever is evaluated makes them."""
+    """Time forward passes as in annotation and evaluation."""
     model.train(False)
     clock, batch_of = _clock(model), _batches(model, rows)
     tokens = _tokens(rows)
@@ -231,7 +231,7 @@ def _price_of_passes(
 def _seconds_a_token(
     run: Callable[[np.ndarray], float], batches: Sequence[np.ndarray], tokens: np.ndarray, seconds: float
 ) -> float:
-    """The seconds of a word piece over some batches, each at its fastest; of part of one, where the time is short."""
+    """Seconds per word piece over some batches, each at its fastest; of part of one if time is short."""
     ends = time.perf_counter() + seconds
     first = batches[0]
     few = first[: max(1, int(np.searchsorted(np.cumsum(tokens[first]), _WARM_UP_TOKENS)))]

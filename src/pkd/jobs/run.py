@@ -1,4 +1,4 @@
-"""`pkd run`: the whole job of a recipe, each stage kept if nothing that it depends on has changed."""
+"""`pkd run`: the whole job of a recipe; a stage is kept if none of its inputs has changed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from pkd.storage.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Prepared:
-    """What students need before they can be trained: a teacher, examples, and its answers to them."""
+    """What students need before training: a teacher, examples, and the annotated rows."""
 
     teacher: LoadedClassifier
     examples: Examples
@@ -93,16 +93,16 @@ def run(
 ) -> RunResult:
     """Run a recipe: teacher, annotation, students, controls, evaluation, report.
 
-    Under `torchrun` or `accelerate launch` every rank must call it: they share the annotation and the training, and the
-    first one writes.
+    Under `torchrun` or `accelerate launch` every rank must call it: they share the annotation and the training, and
+    rank 0 writes.
 
     Args:
         recipe: a recipe or its file.
         set: overrides, as "students.0.beta=500".
         seeds: repeat the students with so many seeds, whatever the file says.
-        effort: "quick", "normal" or "best", whatever the file says; a key that it gives wins.
+        effort: "quick", "normal" or "best", whatever the file says; keys in the file override it.
         device: where to compute, whatever the file says.
-        overwrite: start an unfinished stage with other inputs afresh, and put aside a folder that is in the way.
+        overwrite: start an unfinished stage with other inputs afresh, and move aside a folder in the way.
 
     Raises:
         PKDError: of the family, with what to do; what was finished is kept.
@@ -112,11 +112,11 @@ def run(
 
 
 def run_asked(recipe: Recipe, *, copies: int = 0, overwrite: bool) -> RunResult:
-    """Run a recipe that was looked at.
+    """Run a checked recipe.
 
     Args:
         recipe: to be run.
-        copies: how many of the best student will be made afterwards.
+        copies: how many copies of the best student are made afterwards.
         overwrite: start an unfinished stage with other inputs afresh.
     """
     folder = Path(recipe.folder)
@@ -129,13 +129,13 @@ def run_asked(recipe: Recipe, *, copies: int = 0, overwrite: bool) -> RunResult:
 def prepare(
     recipe: Recipe, folder: Path, *, variants: Sequence[Recipe] = (), copies: int = 0, overwrite: bool
 ) -> Prepared:
-    """Bring up to date what comes before the students: the teacher, and its one pass over the examples.
+    """Bring the teacher and its one pass over the examples up to date.
 
     Args:
         recipe: of the run, or of a sweep.
-        folder: of the run; the caller holds it.
-        variants: recipes with other students that are to learn from the same pass; the recipe's own by default.
-        copies: how many of the best student will be made in the end.
+        folder: of the run; the caller holds its lock.
+        variants: recipes with other students for the same pass; the recipe's own by default.
+        copies: how many copies of the best student are made at the end.
         overwrite: start an unfinished stage with other inputs afresh.
     """
     if not overwrite:
@@ -147,7 +147,7 @@ def prepare(
         check_trainings(each)
     settings, announced = recipe.teacher.finetune, False
     level: TeacherLevel | None = None
-    if settings is None:  # a wrong teacher should be found before long files are read
+    if settings is None:  # find a wrong teacher before long files are read
         teacher = load_teacher(recipe.teacher.model)
         check_max_length(teacher.model.config, recipe.data.max_length)
         patient_layers(variants, depth_of(teacher.model.config))
@@ -159,7 +159,7 @@ def prepare(
         config = load_config(recipe.teacher.model)
         recipe = settle(recipe, examples, config)
         settings = recipe.teacher.finetune or settings
-        patient_layers(variants, depth_of(config))  # what does not fit is found before the teacher is paid for
+        patient_layers(variants, depth_of(config))  # find what does not fit before the teacher is trained
         made = run_folder.teacher
         left = finetuning_left(made, recipe.teacher.model, recipe, settings, examples)
         if left:
@@ -199,7 +199,7 @@ def finish(recipe: Recipe, folder: Path, prepared: Prepared, *, overwrite: bool)
     teacher = prepared.teacher
     recipe = settle(recipe, prepared.examples, teacher.model.config)
     trained, starts_tried = _train(recipe, folder, teacher, prepared.rows, overwrite)
-    # a small share of the work, most of it written: the first rank measures alone
+    # a small share of the work, most of it writing: rank 0 measures alone
     examples, level, counts = prepared.examples, prepared.level, prepared.rows.counts
     page = ranks.on_first(
         lambda: str(judge_run(recipe, folder, teacher, examples, counts, trained, starts_tried, level)[1])
@@ -212,7 +212,7 @@ def _require_development_rows(variants: Sequence[Recipe], examples: Examples) ->
 
     Raises:
         DataError: if nothing could be measured.
-        RecipeError: if starts could not be chosen among.
+        RecipeError: if a start could not be chosen.
     """
     missing = f"{named('data.eval')} is missing, and there are too few training rows to hold some of them out"
     if measuring_split(examples) is None:
@@ -226,7 +226,7 @@ def _require_development_rows(variants: Sequence[Recipe], examples: Examples) ->
 
 
 def _check_starts(recipe: Recipe, teacher: LoadedClassifier) -> None:
-    """An encoder that a student cannot start from is found before the teacher's pass is paid for."""
+    """Find an encoder that a student cannot start from before the teacher's pass."""
     for candidates in plan_students(recipe, depth_of(teacher.model.config)):
         for plan in candidates:
             if plan.pretrained is not None:
@@ -234,7 +234,7 @@ def _check_starts(recipe: Recipe, teacher: LoadedClassifier) -> None:
 
 
 def planned_rows(recipe: Recipe, rows: Mapping[str, int]) -> RowCounts:
-    """How many rows there will be to learn from, from those of each split; of augmented ones a few less may be new."""
+    """The numbers of training rows, from those of each split; of augmented ones a few less may be new."""
     train = rows["train"]
     return RowCounts(train, rows.get("unlabelled", 0), recipe.transfer.augment * train)
 
@@ -249,7 +249,7 @@ def _annotate(
 ) -> tuple[TrainingRows, np.ndarray | None]:
     """The one teacher pass: states for the rows that teach, logits alone for the others, those in float32.
 
-    Each variant of augmented rows is a stage of its own, so that more variants need no new answers to the first ones.
+    Each variant of augmented rows is a stage of its own, so that more variants need no new pass over the first ones.
     """
     done: dict[str, Done] = {}
     made = augmented_splits(examples.splits, recipe.transfer.augment, recipe.seed)
@@ -281,7 +281,7 @@ def _train(
 
     def measured(plan: StudentPlan) -> StudentPlan:
         if plan.method == "ft":
-            return plan  # the labels alone have all of the gradient
+            return plan  # its labels have all of the gradient
         return sized(plan, RunFolder(folder).sizes(plan.name), recipe, teacher, rows, overwrite=overwrite)
 
     def train_seeds(plan: StudentPlan) -> list[Trained]:
@@ -312,7 +312,7 @@ def _train(
     for candidates in planned:
         tried = {plan.start: train_seeds(plan) for plan in candidates}
         scores = {start: _mean_dev_score(each) for start, each in tried.items()} if len(tried) > 1 else {}
-        chosen = max(tried, key=lambda start: scores.get(start, 0.0))  # the first named of equals
+        chosen = max(tried, key=lambda start: scores.get(start, 0.0))  # of ties the first
         if scores:
             told = ", ".join(f"{start} {score:.4f}" for start, score in scores.items())
             progress.note(f"of the starts {told} on the development rows; {chosen} is kept")
@@ -329,7 +329,7 @@ def _train(
 
 
 def _say_check(plans: Sequence[StudentPlan], recipe: Recipe, folder: Path, teacher: LoadedClassifier) -> None:
-    """Before the first step: what each student that is yet to be trained will learn from."""
+    """Log before the first step what each untrained student will learn from."""
     for plan in plans:
         is_waiting = not RunFolder(folder).student(plan.name, recipe.seed).exists()
         if plan.role == "student" and plan.sizes and is_waiting:  # controls are the same with a term left out
@@ -338,7 +338,7 @@ def _say_check(plans: Sequence[StudentPlan], recipe: Recipe, folder: Path, teach
 
 
 def _warn_if_blind(trained: Trained, rows: int) -> None:
-    """Name what a score on the development rows hides."""
+    """Warn of what a score on the development rows hides."""
     if blind := blind_words(BlindSpots(**trained.done.manifest.facts["blind_spots"]), rows):
         progress.warn(f"On the development rows {trained.plan.name} with seed {trained.seed} {blind}.")
 

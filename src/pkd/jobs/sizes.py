@@ -1,7 +1,6 @@
-"""The stage that measures how large each term of a student's loss is, once a student and start, before it is trained.
+"""The stage that measures the size of each term of a student's loss, once per student and start, before training.
 
-Where patience is asked for as a share of the gradient, β follows from it: the same for every seed, whoever trains and
-however often it is taken up again.
+If patience is given as a share of the gradient, β follows from it: the same for every seed, process and resume.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ _OF_TRAINING = ("per_device_train_batch_size", "gradient_accumulation_steps", "p
 def sized(
     plan: StudentPlan, folder: Path, recipe: Recipe, teacher: LoadedClassifier, rows: TrainingRows, *, overwrite: bool
 ) -> StudentPlan:
-    """The plan with the sizes of its terms, measured or kept, and with them the β that a share stands for.
+    """The plan with the sizes of its terms, measured or kept, and the β of its share.
 
     Args:
-        plan: of a student that has a teacher's term.
+        plan: of a student with a teacher's term.
         folder: of the stage.
         recipe: of the run, whose first seed draws the order of the rows and a new head.
         teacher: what the student starts from.
@@ -71,7 +70,7 @@ def with_sizes(plan: StudentPlan, facts: Mapping[str, Any]) -> StudentPlan:
 
 
 def size_inputs(plan: StudentPlan, recipe: Recipe, teacher: LoadedClassifier, rows: TrainingRows) -> dict[str, Any]:
-    """Everything that the sizes depend on: what a training does, but for how long and how fast."""
+    """Everything that the sizes depend on: the inputs of a training, except its length and learning rate."""
     inputs = training_inputs(dataclasses.replace(plan, sizes=None), recipe.seed, recipe, teacher, rows)
     training = inputs["student"]["training"]
     inputs["student"] = {**inputs["student"], "training": {name: training[name] for name in _OF_TRAINING}}
@@ -80,7 +79,7 @@ def size_inputs(plan: StudentPlan, recipe: Recipe, teacher: LoadedClassifier, ro
 
 
 def term_shares(entries: Sequence[TermEntry], patience_share: float | None) -> list[TermShare]:
-    """The measured terms as records hold them; `patience_share` is what patience was asked for by."""
+    """The measured terms as records hold them; `patience_share` is the requested share."""
     return [
         TermShare(
             name=entry.name,
@@ -96,7 +95,7 @@ def term_shares(entries: Sequence[TermEntry], patience_share: float | None) -> l
 def first_rows(
     plan: StudentPlan, rows: int, lengths_of: Callable[[np.ndarray], np.ndarray], seed: int
 ) -> list[np.ndarray]:
-    """The rows of the batches that a training begins with, by their numbers."""
+    """The indices of the rows in a training's first batches."""
     training = plan.training
     return first_batches(
         rows,
@@ -118,7 +117,7 @@ def measure_student(
     seed: int,
     device: torch.device,
 ) -> Sizes:
-    """Measure a student's terms on the batches whose rows, among the annotated ones, `order` numbers.
+    """Measure a student's terms on the batches whose indices among the annotated rows are in `order`.
 
     Args:
         plan: of the student.
@@ -126,7 +125,7 @@ def measure_student(
         annotated: the rows of the batches, perhaps with others.
         order: the rows of each batch.
         rows: how many it learns from in all.
-        labelled: which share of those has a label.
+        labelled: the share of those with a label.
         seed: of its training.
         device: where to compute.
     """

@@ -1,9 +1,8 @@
-"""A stage of a job: what it depends on, its folder, whether it must run, and why.
+"""A stage of a job: its inputs, its folder, whether it must run, and why.
 
 Complete and unchanged, it is kept; complete but stale, moved aside and redone; unfinished and unchanged, resumed;
-unfinished and changed, refused with the differences, unless it is to be overwritten or nothing in it is worth keeping.
-Of a job in several processes the
-first one decides, seals and renames; all of them build.
+unfinished and changed, refused with the differences, unless `overwrite` is set or nothing in it is worth keeping. In a
+job of several processes rank 0 decides, seals and renames; all of them build.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from pkd.storage.seal import (
     write_json,
 )
 
-_INPUTS = "stage.json"  # in an unfinished stage, what it is being made from
+_INPUTS = "stage.json"  # in an unfinished stage, its inputs
 SCRATCH = "checkpoint-*"  # what a stage needs only until it is sealed
 
 Status = Literal["kept", "made", "redone", "resumed"]
@@ -69,17 +68,16 @@ def run_stage(
     """Bring a stage's folder up to date.
 
     Args:
-        folder: where its output lies when it is complete.
-        kind: what it is, e.g. "student".
+        folder: of the complete output.
+        kind: of stage, e.g. "student".
         inputs: everything that can change its output.
-        build: fills a folder, going on with what is there, and returns facts for the manifest, which are the first
-            rank's.
-        overwrite: start an unfinished stage afresh, and put aside a folder that is in the way.
-        lacks: says what an unchanged stage does not hold though it is wanted now.
-        doubts: looks into an unchanged and whole stage, and says why it should not be relied on.
-        repair: takes a folder whose damaged files were removed, and its manifest without them, so that `build` makes
-            them alone; without it a damaged stage is redone whole.
-        resumes: whether `build` goes on with what it finds; else an unfinished folder is removed first.
+        build: fills a folder, resuming from its content, and returns facts for the manifest, of which rank 0's count.
+        overwrite: start an unfinished stage afresh, and move aside a folder in the way.
+        lacks: returns what an unchanged stage lacks that is needed now.
+        doubts: spot-checks an unchanged, undamaged stage; returns a reason to distrust it.
+        repair: gets a folder without its damaged files, and its manifest without them, so that `build` makes only
+            these; without `repair` a damaged stage is redone completely.
+        resumes: whether `build` resumes; else an unfinished folder is removed first.
 
     Raises:
         RecipeError: if the folder holds something else, or an unfinished stage with other inputs.
@@ -113,7 +111,7 @@ def run_stage(
     if decided["before"] and not ranks.is_first():
         before = manifest_from(decided["before"])
         if not differences(before.inputs, inputs):
-            lacks(before)  # it may tell `build` what else to make, which every rank must know
+            lacks(before)  # it may set what else `build` makes, which every rank must know
     if decided["status"] in ("kept", "resumed") or decided["sealed"]:
         progress.saved()
     if decided["status"] == "kept":
@@ -130,7 +128,7 @@ def run_stage(
 
 @contextlib.contextmanager
 def _nothing_left_of_nothing(partial: Path) -> Iterator[None]:
-    """Remove an unfinished stage that failed before it had made anything: it would only be in the way."""
+    """Remove an unfinished stage that failed before it made anything: it would only be in the way."""
     try:
         yield
     except Exception:
@@ -149,7 +147,7 @@ def _prepare(
     repair: Callable[[Path, Manifest], None] | None,
     resumes: bool,
 ) -> tuple[Status, Manifest | None]:
-    """Decide what is to be done and make the folder ready for it; with the seal of one that need not be built."""
+    """Decide what to do and prepare the folder; return the seal too if nothing is to be built."""
     status: Status = "made"
     if manifest is not None:
         why = _why_redo(folder, manifest, inputs, lacks) or doubts(manifest)
@@ -177,7 +175,7 @@ def _prepare(
         remove_leftovers(partial)
     partial.mkdir(parents=True, exist_ok=True)
     write_json(partial / _INPUTS, dict(inputs))
-    unseal(partial)  # of a folder that is to be repaired, or was sealed and damaged before it got its name
+    unseal(partial)  # of a folder to repair, or one that was damaged between its seal and its renaming
     return status, None
 
 
@@ -185,7 +183,7 @@ Standing = Literal["kept", "begun", "new"]
 
 
 def standing(folder: Path, inputs: Mapping[str, Any]) -> Standing:
-    """How far a stage is that is to be made from these inputs, by what was written down; its files are not read."""
+    """How far a stage with these inputs is, by its manifest or list; its files are not read."""
     inputs = json.loads(json.dumps(dict(inputs)))
     manifest = _seal_in(folder)
     if manifest is not None and not differences(manifest.inputs, inputs):
@@ -198,7 +196,7 @@ def standing(folder: Path, inputs: Mapping[str, Any]) -> Standing:
 
 
 def is_begun(folder: Path) -> bool:
-    """Whether a stage has anything to show, of whatever inputs: what may be kept or gone on with."""
+    """Whether a stage has any output, of whatever inputs, to keep or to resume."""
     return (folder / MANIFEST).is_file() or partial_of(folder).is_dir()
 
 
@@ -217,11 +215,11 @@ def why_redo(folder: Path, inputs: Mapping[str, Any]) -> str | None:
 
 
 def refuse_what_is_in_the_way(folder: Path, kind: str, *, overwrite: bool) -> None:
-    """Check that a stage's folder can become what it should: asked first by a job whose last stage it is.
+    """Check that nothing is in the way of a stage's folder; called first by a job that ends with this stage.
 
     Raises:
-        RecipeError: if a stage of another kind is there, or what no stage made and is not to be put aside.
-        CacheError: if its manifest cannot be read, and it is not to be put aside.
+        RecipeError: if the folder holds another kind of stage, or other files without `overwrite`.
+        CacheError: if its manifest cannot be read, without `overwrite`.
     """
     try:
         manifest = read_manifest(folder)
@@ -239,7 +237,7 @@ def refuse_what_is_in_the_way(folder: Path, kind: str, *, overwrite: bool) -> No
 
 
 def refuse_other_files(folder: Path, *, overwrite: bool) -> None:
-    """A run does not mix with somebody else's files."""
+    """Refuse a folder with other files than a run's."""
     if overwrite or not folder.is_dir() or RunFolder(folder).is_begun():
         return
     if others := sorted(child.name for child in folder.iterdir()):
@@ -250,10 +248,10 @@ def refuse_other_files(folder: Path, *, overwrite: bool) -> None:
 
 
 def refuse_other_version(run: RunFolder) -> None:
-    """Refuse to go on with a run of which another version made something, before anything is loaded.
+    """Refuse to resume a run with stages of another version, before anything is loaded.
 
     Raises:
-        CacheError: if it did, with what still works.
+        CacheError: if it has such stages, with what still works.
     """
     for stage in (run.path, *run):
         if not was_set_aside(stage):
@@ -271,7 +269,7 @@ def _is_in_the_way(folder: Path) -> bool:
 
 
 def _manifest_of(folder: Path) -> Manifest | None:
-    """The folder's manifest; one that cannot be read is put aside with its folder."""
+    """The folder's manifest; if it cannot be read, its folder is moved aside."""
     try:
         return read_manifest(folder)
     except CacheError as error:
@@ -280,7 +278,7 @@ def _manifest_of(folder: Path) -> Manifest | None:
 
 
 def _seal_of_partial(partial: Path) -> Manifest | None:
-    """The seal of a stage that was stopped before it got its name; a damaged seal is none, for nobody relied on it."""
+    """The seal of a stage that was stopped before its renaming; a damaged seal counts as none."""
     try:
         return read_manifest(partial)
     except CacheError as error:
@@ -320,25 +318,25 @@ def _make_way(
         (folder / name).unlink(missing_ok=True)
     repair(folder, replace(manifest, files=[file for file in manifest.files if file.name not in damaged]))
     write_json(folder / _INPUTS, dict(inputs))
-    publish(folder, partial)  # its seal goes next: without one, under its own name, it would be somebody else's folder
+    publish(folder, partial)  # its seal is removed next: under its own name without one it would seem a foreign folder
 
 
 def _is_empty(partial: Path) -> bool:
-    """Whether a stage left nothing that took it time: what it was to be made from, and what is half written."""
+    """Whether a stage left nothing of value: only its inputs and half-written files."""
     remove_leftovers(partial)
     unsealed = [path for path in partial.glob(SCRATCH) if not (path / MANIFEST).is_file()]
     return all(path.name == _INPUTS or path in unsealed for path in partial.iterdir())
 
 
 def _resumes(partial: Path, sealed: Manifest | None, inputs: Mapping[str, Any], overwrite: bool) -> bool:
-    """Whether the unfinished stage can be gone on with; where it cannot, it is set aside or refused."""
+    """Whether the unfinished stage can be resumed; if not, it is moved aside or refused."""
     if not partial.exists():
         return False
     try:
         begun_with = json.loads((partial / _INPUTS).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         begun_with = sealed.inputs if sealed else None
-    if not isinstance(begun_with, dict):  # stopped before it wrote down what it is made from, or damaged since
+    if not isinstance(begun_with, dict):  # stopped before it wrote its inputs, or damaged since
         remove_leftovers(partial)
         if any(partial.iterdir()):
             aside = set_aside(partial, "damaged")

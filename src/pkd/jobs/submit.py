@@ -1,6 +1,6 @@
-"""`pkd submit`: a classifier's answers to a benchmark's test rows, in the files that its leaderboard takes.
+"""`pkd submit`: a classifier's predictions for a benchmark's test rows, in the files of its leaderboard.
 
-A file a task, `index` and `prediction`, as the GLUE benchmark asks for them (Wang et al. 2019), gluebenchmark.com/faq.
+One file per task, `index` and `prediction`, as the GLUE benchmark requires (Wang et al. 2019), gluebenchmark.com/faq.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ def submit(
     max_length: int | None = None,
     device: str = "auto",
 ) -> list[Path]:
-    """Answer a GLUE task's test rows, whose labels are hidden, and write the files for its leaderboard.
+    """Predict a GLUE task's test rows, whose labels are hidden, and write the files for its leaderboard.
 
     Args:
         model: folder or hub name of a classifier that was trained on the task.
-        task: as "SST-2" or "sst2"; MNLI has two files, and "ax" is answered by a classifier of MNLI.
-        output: folder for the files, as `SST-2.tsv`; those of other tasks in it are left alone.
-        folder: the benchmark's own files; without it the hub is asked.
+        task: as "SST-2" or "sst2"; MNLI has two files, and "ax" needs a classifier of MNLI.
+        output: folder for the files, such as `SST-2.tsv`; those of other tasks in it are left alone.
+        folder: the benchmark's own files; by default they come from the hub.
         max_length: word pieces a row is cut to (default: as the classifier was trained).
         device: "auto", "cpu" or "cuda".
 

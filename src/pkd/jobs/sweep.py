@@ -1,4 +1,4 @@
-"""`pkd sweep`: many hyper-parameters from one teacher pass, and what the best of them is really worth."""
+"""`pkd sweep`: many hyper-parameters from one teacher pass, and the best of them with fresh seeds."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from pkd.storage.seal import find_damage, read_manifest
 class SweepResult:
     """A finished sweep: its trials, the best first, the records of the best point with fresh seeds, and the report.
 
-    Printed, it is what the best point is worth.
+    Printed, it is the fresh score of the best point.
     """
 
     folder: Path
     trials: list[TrialRecord]
     records: list[Record]
     report: Path
-    sentences: list[str]  # what the best point is worth
+    sentences: list[str]  # the best point's fresh score
 
     @property
     def best(self) -> TrialRecord:
@@ -73,8 +73,8 @@ def sweep(
 ) -> SweepResult:
     """Try every point of a recipe's sweep on Ray Tune, then train the best again with fresh seeds.
 
-    The teacher answers once for all. Each point is trained once, in `RUN/trials`: the same call again, after a kill
-    too, trains what is missing. Ray is started in this process, or joined where RAY_ADDRESS says.
+    All points share one teacher pass. Each point is trained once, in `RUN/trials`; the same call again, also after a
+    kill, trains the missing ones. Ray is started in this process, or joined at RAY_ADDRESS.
 
     Args:
         recipe: a recipe with `sweep`, or its file.
@@ -115,7 +115,7 @@ def _sweep(recipe: Recipe, *, overwrite: bool) -> SweepResult:
         if blind := blind_words(best.blind_spots, best.rows):
             progress.warn(f"on the development rows the best point {blind}")
         result = finish(best_recipe(recipe, best.point), folder, prepared, overwrite=True)
-        page = write_views(folder)  # with the trials, which may be others than when the best was measured
+        page = write_views(folder)  # with the trials, which may have changed since the best was measured
     sentences = luck_sentences(trials, result.records, recipe.evaluation.confidence)
     return SweepResult(folder, leaderboard(trials), result.records, page, sentences)
 
@@ -123,7 +123,7 @@ def _sweep(recipe: Recipe, *, overwrite: bool) -> SweepResult:
 def _train_points(
     recipe: Recipe, folder: Path, prepared: Prepared, points: Sequence[Point], variants: Sequence[Recipe]
 ) -> list[TrialRecord]:
-    """Bring every point up to date; `sweep.jsonl` holds, at any time, those that have ended."""
+    """Bring every point up to date; `sweep.jsonl` always holds the finished ones."""
     assert recipe.sweep is not None
     run = RunFolder(folder)
     depth = depth_of(prepared.teacher.model.config)
@@ -141,7 +141,7 @@ def _train_points(
         if (found := _finished(folder, point, print_, recipe, known, scored_on)) is not None:
             ended[number] = found
     write_trials((ended[number] for number in sorted(ended)), folder)
-    twins: dict[str, list[int]] = {}  # points that come to the same training, as kd with any β
+    twins: dict[str, list[int]] = {}  # points that lead to the same training, as kd with any β
     for number in range(len(points)):
         if number not in ended:
             twins.setdefault(prints[number], []).append(number)
@@ -197,7 +197,7 @@ def _train_points(
 
 
 def _sized(plan: StudentPlan, recipe: Recipe, run: RunFolder, prepared: Prepared) -> StudentPlan:
-    """The plan of a point whose patience is a share, with the β that this is; points of one start and loss share it."""
+    """The plan of a point whose patience is a share, with its β; points of one start and loss share it."""
     if not plan.loss.patience_share:
         return plan
     inputs = size_inputs(plan, recipe, prepared.teacher, prepared.rows)
@@ -238,5 +238,5 @@ def _finished(
 
 
 def _place(print_: str) -> str:
-    """A trial's folder as records name it."""
+    """A trial's folder in records."""
     return RunFolder(Path()).trial(print_).as_posix()

@@ -38,18 +38,18 @@ TRIAL = "trial"
 
 @dataclasses.dataclass(frozen=True)
 class TrainingRows:
-    """What a student learns from: annotated rows, the fingerprints of what they were made from, and of the answers."""
+    """A student's training rows: annotated rows, the fingerprints of their inputs, and of the teacher's outputs."""
 
     train: datasets.Dataset
     transfer: Mapping[str, datasets.Dataset]  # split -> rows without a label: the user's, and the augmented ones
     eval: datasets.Dataset | None  # with class ids; not annotated
     fingerprints: Mapping[str, Any]
     answers: Mapping[str, Mapping[str, str]]  # split -> "logits" or a teacher layer's number -> sha256
-    texts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # split -> sha256, to know the rows again by
+    texts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # split -> sha256, to recognise the rows
 
     @property
     def counts(self) -> RowCounts:
-        """How many of each kind there are."""
+        """The number of rows of each kind."""
         unlabelled = len(self.transfer.get("unlabelled", ()))
         return RowCounts(len(self.train), unlabelled, sum(map(len, self.transfer.values())) - unlabelled)
 
@@ -61,7 +61,7 @@ class TrainingRows:
 
 
 def training_rows(run: RunFolder, annotated: Mapping[str, Manifest], examples: Examples) -> TrainingRows:
-    """What a run's students learn from, by the manifests of its annotated splits that teach."""
+    """The training rows of a run, by the manifests of its annotated training splits."""
     prints: dict[str, Any] = {split: manifest.fingerprint for split, manifest in annotated.items()}
     if "eval" in examples.splits:
         prints["eval"] = examples.fingerprints["eval"]
@@ -108,7 +108,7 @@ def trial_stage(
     rows: TrainingRows,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Done:
-    """Train as `train_stage` does, but keep what was measured and not the weights: a sweep has hundreds of these."""
+    """Train as `train_stage` does, but keep the scores and not the weights: a sweep has hundreds of these."""
     inputs = training_inputs(plan, seed, recipe, teacher, rows)
 
     def build(partial: Path) -> Mapping[str, Any]:
@@ -121,7 +121,7 @@ def trial_stage(
 def training_inputs(
     plan: StudentPlan, seed: int, recipe: Recipe, teacher: LoadedClassifier, rows: TrainingRows
 ) -> dict[str, Any]:
-    """Everything that a trained student depends on: of the teacher's answers those that reach its loss."""
+    """Everything that a trained student depends on; of the teacher's outputs those in its loss."""
     learnt = [split for split in rows.answers if split == "train" or plan.unlabelled]
     columns = columns_read(objective_of(plan.loss, unlabelled=len(learnt) > 1))
     read = ["logits"] if "teacher_logits" in columns else []
@@ -132,7 +132,7 @@ def training_inputs(
         "rows": {split: value for split, value in rows.fingerprints.items() if split in (*learnt, "eval")},
         "answers": {split: {name: rows.answers[split][name] for name in read} for split in learnt},
         "max_length": recipe.data.max_length,
-        # where an encoder lies does not matter, and what it holds has a fingerprint of its own
+        # an encoder's path does not matter: its content has a fingerprint of its own
         "student": {**plan.inputs(), "pretrained": plan.pretrained is not None},
         "metric": recipe.evaluation.metric,
         "seed": seed,
@@ -141,7 +141,7 @@ def training_inputs(
     if plan.measured_beta is not None:
         inputs["beta"] = plan.measured_beta
     if plan.pretrained is not None:
-        set_seed(seed)  # its new head is drawn as it will be for the student
+        set_seed(seed)  # draw the same new head as for the student
         inputs["pretrained"] = load_start(plan, plan.pretrained, teacher).fingerprints["model"]
     return inputs
 
@@ -158,7 +158,7 @@ def _trained(
     *,
     overwrite: bool,
 ) -> PatientTrainer:
-    """The trainer when it is through, with the best epoch's weights; goes on from the checkpoints in `folder`."""
+    """Train, resuming from the checkpoints in `folder`; return the trainer with the best epoch's weights."""
     student = build_student(plan, seed, teacher)
     require_space(folder, checkpoint_bytes(student.num_parameters(), plan.training), f"Training {plan.name}")
     metric = recipe.evaluation.metric if rows.eval is not None else None

@@ -1,6 +1,6 @@
-"""The trials of a sweep: what a process trains for a point, and tells of it.
+"""The trials of a sweep: the training of a point in a process of Ray's, and its reports.
 
-What a trial makes is a sealed stage in the run folder, as everywhere.
+A trial's output is a sealed stage in the run folder, as everywhere.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from pkd.storage.run_folder import RunFolder
 from pkd.storage.seal import partial_of
 from pkd.training.schedule import epochs_of
 
-_WAIT_FOR_LOCK = 60.0  # seconds; the process of a node that died may live a little longer than its node
+_WAIT_FOR_LOCK = 60.0  # seconds; a process may outlive its dead node a little
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A point to train: the recipe with its values, its folder, and its terms' sizes where β follows from them."""
+    """A point to train: the recipe with its values, its folder, and its terms' sizes if β follows from them."""
 
     recipe: Recipe
     folder: Path
@@ -66,13 +66,13 @@ def run_trials(
     sweep: SweepSettings,
     on_end: Callable[[Outcome], None],
 ) -> None:
-    """Train all `trials` as Ray has room; `on_end` is told of each, in this thread, as soon as it ends.
+    """Train all `trials` as Ray has room; `on_end` is called for each, in this thread, as soon as it ends.
 
-    The best third of the trials goes on after each epoch under ASHA (Li et al. 2020). A trial whose process or node
-    dies goes on from its last sealed checkpoint, on whichever node has room.
+    Under ASHA (Li et al. 2020) the best third of the trials continues after each epoch. A trial whose process or node
+    dies resumes from its last sealed checkpoint, on any node with room.
 
     Raises:
-        Stopped: if a stop was asked for; the checkpoints of the trials under way are kept.
+        Stopped: if a stop was requested; the checkpoints of unfinished trials are kept.
     """
     resources, slots = resources_of(sweep, trials[0].recipe.device)
     progress.note(f"{len(trials)} points to train, {min(slots, len(trials))} at a time")
@@ -90,7 +90,7 @@ def run_trials(
 
 
 def _score_of(number: int, tell: Tell, trials: Sequence[Trial], shared: Shared) -> float:
-    """Train a trial, or find it trained, and give the development score of its best epoch."""
+    """Train a trial unless it is trained; return the development score of its best epoch."""
     trial = trials[number]
     if not shared.annotated.is_dir():
         raise ResourceError(
@@ -121,23 +121,23 @@ def _loaded(
 
 
 class _TellEpochs(TrainerCallback):
-    """Tells the development score after each epoch, at which the trial may be ended."""
+    """Reports the development score after each epoch, where Ray may end the trial."""
 
     def __init__(self, metric: str, tell: Tell) -> None:
         self._metric = f"eval_{metric}"
         self._tell = tell
 
     def on_save(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
-        """Tell when the epoch's checkpoint is sealed, so that a trial that is ended there has lost nothing."""
+        """Report once the epoch's checkpoint is sealed, so that a trial that is ended there loses nothing."""
         if state.global_step >= state.max_steps:
-            return  # the end is told when the trial is sealed: a trial that got so far is not ended early
+            return  # the end is reported when the trial is sealed: a finished trial is not ended early
         last = state.log_history[-1] if state.log_history else {}
         if self._metric in last and last["step"] == state.global_step:
             self._tell(last[self._metric], last["epoch"])
 
 
 def forget_unfinished(folder: Path) -> None:
-    """Remove the checkpoints of a trial that is not to go on."""
+    """Remove the checkpoints of a trial that will not resume."""
     shutil.rmtree(partial_of(folder), ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""`pkd verify`: everything a folder of ours holds, read again and compared with what was written."""
+"""`pkd verify`: compare everything in a folder of ours with its seals."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from pkd.training.checkpoints import checkpoint_folders
 
 @dataclass(frozen=True)
 class SealedFolder:
-    """A folder whose files were read again, whole or not."""
+    """A folder whose files were verified, damaged or not."""
 
     folder: str
     kind: str
@@ -45,7 +45,7 @@ class SealedFolder:
 
 @dataclass
 class Verified:
-    """What was read, what is wrong, and what is unfinished, out of date or put aside, which is no damage."""
+    """What was verified, what is damaged, and what is unfinished, out of date or put aside, which is not damage."""
 
     folder: str
     sealed: list[SealedFolder] = field(default_factory=list)
@@ -60,11 +60,11 @@ class Verified:
 def verify(folder: AnyPath) -> Verified:
     """Read everything that a run, a stage or the output of `pkd distill` holds, and compare it with its seals.
 
-    Every file of every manifest is hashed; recipe and records are parsed, and held against the folders that they speak
-    of. Nothing is changed, and no model is loaded.
+    Every file of every manifest is hashed; recipe and records are parsed and compared with their folders. Nothing is
+    changed, and no model is loaded.
 
     Args:
-        folder: a run folder; a stage, with its NAME.work; or a folder with such in it, as `pkd paper` makes.
+        folder: a run folder; a stage, with its NAME.work; or a folder of these, as `pkd paper` makes.
 
     Raises:
         CacheError: if the folder holds nothing that `pkd` made.
@@ -87,7 +87,7 @@ def verify(folder: AnyPath) -> Verified:
 
 
 def _verify_run(run: RunFolder, found: Verified) -> set[Path]:
-    """Read a run again; the stages that belong to it."""
+    """Verify a run; return its stages."""
     stages = list(run)
     try:
         refuse_other_version(run)
@@ -105,7 +105,7 @@ def _verify_run(run: RunFolder, found: Verified) -> set[Path]:
 
 
 def _verify_stage(stage: Path, found: Verified) -> Manifest | None:
-    """Read a stage again; its manifest, where there is one that can be read."""
+    """Verify a stage; return its manifest, if it can be read."""
     if was_set_aside(stage):
         found.notes.append(f"{stage} was put aside; delete it if you do not need it.")
         return None
@@ -135,7 +135,7 @@ def _verify_files(folder: Path, manifest: Manifest, found: Verified) -> None:
 
 
 def _verify_unfinished(partial: Path, found: Verified) -> None:
-    """A stage that was stopped: what of it a resumed one could go on with."""
+    """Verify a stopped stage: what a resume would use of it."""
     saved = "nothing in it is saved yet"
     listed, whole = listed_shards(partial), finished_shards(partial)
     if listed:
@@ -166,7 +166,7 @@ def _unreadable(folder: Path, error: CacheError) -> Damage:
 
 
 def _verify_recipe(run: RunFolder, found: Verified) -> None:
-    """The recipe as it ran is not sealed, for the next run writes it again; the results hold a copy of it."""
+    """Compare the recipe, which is not sealed as each run rewrites it, with its copy in the results."""
     path = run.recipe
     if not path.is_file():
         return
@@ -177,7 +177,7 @@ def _verify_recipe(run: RunFolder, found: Verified) -> None:
         found.damage.append(Damage(str(path), f"cannot be read: {error}"))
         return
     except CacheError:
-        return  # told with the results
+        return  # reported with the results
     ran = next((record.recipe for record in records if isinstance(record, RunRecord)), None)
     if ran is None or recipe.sweep is not None:  # a sweep's results are those of its best point
         return
@@ -187,7 +187,7 @@ def _verify_recipe(run: RunFolder, found: Verified) -> None:
 
 
 def _verify_results(run: RunFolder, manifests: dict[Path, Manifest | None], found: Verified) -> None:
-    """The record and its page, by their own seal, and against the students that they tell of."""
+    """Verify the record and its page by their own seal, and against their students."""
     if not run.results.is_file() and not run.is_sealed():
         return
     try:
@@ -213,7 +213,7 @@ def _verify_record(
         return
     student = manifests[place]
     if student is None:
-        return  # told already
+        return  # reported already
     told = {"name": record.name, "seed": record.seed, "selection": record.selection, "history": record.history}
     if differing := [name for name, value in told.items() if student.facts.get(name) != value]:
         found.notes.append(
