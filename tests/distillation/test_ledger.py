@@ -183,3 +183,14 @@ def test_the_weights_are_those_of_all_training_rows_and_not_of_the_few_measured(
         student_from(make_teacher(), 2), batches, LossSettings(alpha=0.5, beta=0), None, labelled=0.25
     )
     assert {entry.name: entry.weight for entry in entries} == pytest.approx({"ce": 0.125, "kd": 0.875})
+
+
+def test_a_batch_in_several_parts_has_the_whole_batchs_gradient(batches: list[dict[str, torch.Tensor]]) -> None:
+    student = student_from(make_teacher(), 2)
+    whole, parts = (
+        measure_terms(student, batches, LossSettings(patience=0.3), LayerMap.skip(4, 2), rows_at_once=size)
+        for size in (None, 3)
+    )
+    for one, other in zip(whole, parts, strict=True):
+        assert other.gradient_norm == pytest.approx(one.gradient_norm, rel=1e-5)
+        assert (other.weight, other.share) == pytest.approx((one.weight, one.share), rel=1e-3)

@@ -311,7 +311,7 @@ def test_the_step_that_diverged_by_its_gradient_is_written_down_too(place: Path,
     assert code == 6
     told = json.loads((tmp_path / "t.partial" / "diverged.json").read_text())
     assert told["step"] >= 2
-    assert len(told["texts"]) == 32
+    assert len(told["texts"]) == 26, "what is left of 64 rows, of which 6 are held out, after the first step"
 
 
 def test_damage_to_any_shard_is_found_and_that_shard_alone_made_again(place: Path, tmp_path: Path) -> None:

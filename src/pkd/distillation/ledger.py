@@ -75,6 +75,7 @@ def measure_terms(
     *,
     labelled: float | None = None,
     rows: int | None = None,
+    rows_at_once: int | None = None,
     deviations: torch.Tensor | None = None,
     autocast_dtype: torch.dtype | None = None,
     on_batch: Callable[[], None] = lambda: None,
@@ -88,6 +89,7 @@ def measure_terms(
         layer_map: None where there is no patience.
         labelled: which share of all training rows has a label; None where that of the batches is meant.
         rows: how many training rows there are; None where the batches are a small part of them.
+        rows_at_once: rows in a forward pass; None: a whole batch. Gradients are those of whole batches.
         deviations: [K, H], of the teacher's units over the training rows, where states are compared by them.
         autocast_dtype: compute matrix products in this type, as training does; None computes in float32.
         on_batch: called after each batch.
@@ -111,16 +113,24 @@ def measure_terms(
     norms: dict[str, list[float]] = {term.name: [] for term in objective}
     parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
     for batch in batches:
-        batch = {name: column.to(student.device) for name, column in batch.items()}
-        with cls_only(student), torch.autocast(student.device.type, autocast_dtype, enabled=autocast_dtype is not None):
-            of_batch = term_rows(student, batch, objective, settings, layer_map, kind, deviations)
-        has_label = is_labelled(batch["labels"])
-        for term in objective:
-            part = weighted(term, of_batch[term.name], settings, has_label if share < 1 else None).mean()
-            gradients = torch.autograd.grad(part, parameters, retain_graph=True, allow_unused=True)
-            norm = torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm()
-            values[term.name] += rows_with(term, of_batch[term.name], settings, has_label).tolist()
-            norms[term.name].append(norm.item())
+        size = len(batch["labels"])
+        summed: dict[str, list[torch.Tensor | None]] = {term.name: [None] * len(parameters) for term in objective}
+        for begin in range(0, size, rows_at_once or size):
+            part = {name: column[begin:][: rows_at_once or size].to(student.device) for name, column in batch.items()}
+            with (
+                cls_only(student),
+                torch.autocast(student.device.type, autocast_dtype, enabled=autocast_dtype is not None),
+            ):
+                of_part = term_rows(student, part, objective, settings, layer_map, kind, deviations)
+            has_label = is_labelled(part["labels"])
+            for term in objective:
+                loss = weighted(term, of_part[term.name], settings, has_label if share < 1 else None).sum() / size
+                gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+                summed[term.name] = [_plus(*both) for both in zip(summed[term.name], gradients, strict=True)]
+                values[term.name] += rows_with(term, of_part[term.name], settings, has_label).tolist()
+        for name, of_batch in summed.items():
+            norm = torch.stack([gradient.norm() for gradient in of_batch if gradient is not None]).norm()
+            norms[name].append(norm.item())
         on_batch()
     student.train(was_training)
     for name, of in asked.items():
@@ -157,6 +167,10 @@ def without_patience(terms: Sequence[TermEntry]) -> list[TermEntry]:
         else replace(entry, share=entry.gradient_norm / rest)
         for entry in terms
     ]
+
+
+def _plus(one: torch.Tensor | None, other: torch.Tensor | None) -> torch.Tensor | None:
+    return other if one is None else one if other is None else one + other
 
 
 def _weight_of_share(share: float, norms: Sequence[float], others: Sequence[Sequence[float]]) -> float:

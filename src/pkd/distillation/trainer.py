@@ -150,9 +150,9 @@ class PatientTrainer(RowMeanTrainer):
         order = first_batches(
             len(rows),
             lambda picked: lengths[picked],
-            self._train_batch_size,
+            self._train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,  # of a whole step
             self.args.data_seed if self.args.data_seed is not None else self.args.seed,
-            accumulation=self.args.gradient_accumulation_steps * self.args.world_size,  # cut as one process can hold it
+            accumulation=1,
             most=BATCHES,
         )
         collate, table = self._collator(), TokenRows(rows)
@@ -161,6 +161,7 @@ class PatientTrainer(RowMeanTrainer):
             [collate(table.__getitems__(batch.tolist())) for batch in order],
             self.loss_settings,
             self.layer_map,
+            rows_at_once=self._train_batch_size,
             deviations=self._deviations,
             autocast_dtype=torch.bfloat16 if self.args.bf16 else None,
         )

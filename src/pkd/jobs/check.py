@@ -36,7 +36,7 @@ from pkd.jobs.finetune import KIND as TEACHER
 from pkd.jobs.finetune import finetuning_left, schedule_words, settle, why_finetune_again
 from pkd.jobs.finished import left_of
 from pkd.jobs.forecast import JobForecast, forecast, prices_for, sweep_sentences
-from pkd.jobs.sizes import first_rows, measure_student, term_shares
+from pkd.jobs.sizes import first_rows, measure_student, rows_of_a_step, term_shares
 from pkd.jobs.stages import refuse_what_is_in_the_way
 from pkd.jobs.word_counts import measure_word_counts, teacher_level
 from pkd.jobs.workload import Job, classifier_job, encoder_job
@@ -359,7 +359,10 @@ def _check_before_annotating(
         return known
 
     counts = [len(everything) if plan.unlabelled else len(train) for plan in plans]
-    orders = [first_rows(plan, rows, lengths_of, recipe.seed) for plan, rows in zip(plans, counts, strict=True)]
+    orders = [
+        first_rows(rows_of_a_step(plan.training), rows, lengths_of, recipe.seed)
+        for plan, rows in zip(plans, counts, strict=True)
+    ]
     picked = np.unique(np.concatenate([batch for order in orders for batch in order]))
     layers = sorted({layer for plan in plans if plan.layer_map for layer in plan.layer_map.teacher})
     with tempfile.TemporaryDirectory() as folder:

@@ -25,11 +25,11 @@ from pkd.jobs.ahead import sizing_name
 from pkd.jobs.stages import run_stage
 from pkd.jobs.train import TrainingRows, build_student, training_inputs
 from pkd.recipe.schema import Recipe
+from pkd.recipe.settings import TrainingSettings
 from pkd.reporting.results import TermShare
 from pkd.training.hardware import autocast_dtype, move_model, resolve_device
 
 KIND = "sizes"
-_OF_TRAINING = ("per_device_train_batch_size", "gradient_accumulation_steps", "precision")  # what the measure reads
 
 
 def sized(
@@ -53,11 +53,12 @@ def sized(
     def measured(device: torch.device) -> Sizes:
         learnt = rows.of(plan, recipe.seed)
         lengths = column_array(learnt, "length")
-        order = first_rows(plan, len(learnt), lambda picked: lengths[picked], recipe.seed)
+        order = first_rows(step_rows, len(learnt), lambda picked: lengths[picked], recipe.seed)
         return measure_student(
             plan, teacher, learnt, order, len(learnt), len(rows.train) / len(learnt), recipe.seed, device
         )
 
+    step_rows = rows_of_a_step(plan.training)  # of all ranks: inside `on_first` there is one
     inputs = size_inputs(plan, recipe, teacher, rows)
     done = run_stage(folder, KIND, inputs, build, overwrite=overwrite, resumes=False)
     return with_sizes(plan, done.manifest.facts)
@@ -73,7 +74,10 @@ def size_inputs(plan: StudentPlan, recipe: Recipe, teacher: LoadedClassifier, ro
     """Everything that the sizes depend on: the inputs of a training, except its length and learning rate."""
     inputs = training_inputs(dataclasses.replace(plan, sizes=None), recipe.seed, recipe, teacher, rows)
     training = inputs["student"]["training"]
-    inputs["student"] = {**inputs["student"], "training": {name: training[name] for name in _OF_TRAINING}}
+    inputs["student"] = {
+        **inputs["student"],
+        "training": {"rows_of_a_step": rows_of_a_step(plan.training), "precision": training["precision"]},
+    }
     del inputs["metric"]
     return inputs
 
@@ -93,18 +97,15 @@ def term_shares(entries: Sequence[TermEntry], patience_share: float | None) -> l
 
 
 def first_rows(
-    plan: StudentPlan, rows: int, lengths_of: Callable[[np.ndarray], np.ndarray], seed: int
+    step_rows: int, rows: int, lengths_of: Callable[[np.ndarray], np.ndarray], seed: int
 ) -> list[np.ndarray]:
-    """The indices of the rows in a training's first batches."""
-    training = plan.training
-    return first_batches(
-        rows,
-        lengths_of,
-        training.per_device_train_batch_size,
-        seed,
-        accumulation=training.gradient_accumulation_steps,
-        most=BATCHES,
-    )
+    """The rows of the optimiser steps that a training begins with, however many processes share them."""
+    return first_batches(rows, lengths_of, step_rows, seed, accumulation=1, most=BATCHES)
+
+
+def rows_of_a_step(training: TrainingSettings) -> int:
+    """How many rows an optimiser step has, over accumulation and over processes."""
+    return training.per_device_train_batch_size * training.gradient_accumulation_steps * ranks.world_size()
 
 
 def measure_student(
@@ -142,6 +143,7 @@ def measure_student(
             plan.layer_map,
             labelled=labelled,
             rows=rows,
+            rows_at_once=plan.training.per_device_train_batch_size,
             deviations=unit_deviations(annotated, layers).to(device) if by_unit else None,
             autocast_dtype=autocast_dtype(plan.training.precision, device),
             on_batch=stage.advance,
