@@ -204,7 +204,7 @@ def test_what_does_not_fit_the_teacher_is_refused(workspace: Path) -> None:
 @pytest.mark.parametrize(
     ("training", "words"),
     [
-        ({"report_to": ["foo"]}, "report_to names 'foo', which is no installed tracker"),
+        ({"report_to": ["foo"]}, "report_to names 'foo', which is no tracker that is installed here"),
         ({"report_to": [""]}, "report_to names ''"),
         pytest.param(
             {"device": "cuda"},

@@ -174,7 +174,7 @@ def test_a_manifest_that_was_changed_by_hand_is_told_from_one_that_was_written(t
     run_stage(tmp_path / "stage", "thing", {"seed": 1}, build)
     path = tmp_path / "stage" / MANIFEST
     path.write_text(path.read_text().replace('"files": 2', '"files": 3'))
-    with pytest.raises(CacheError, match=r"other contents than when it was written.*overwrite=True puts it aside"):
+    with pytest.raises(CacheError, match=r"its contents changed since it was written.*overwrite=True puts it aside"):
         run_stage(tmp_path / "stage", "thing", {"seed": 1}, build)
 
 

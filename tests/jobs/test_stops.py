@@ -120,7 +120,7 @@ def test_a_stop_in_any_phase_says_what_the_same_call_then_keeps(
             )
     assert code == 0
     assert stops
-    assert promised == (job in (run, distill))  # the others have but one stage, or none, to keep
+    assert promised == (job in (finetune, run, distill))  # the others have nothing to keep
 
 
 def attempt(job: Callable[[Path, Path], None], watcher: Stops, workspace: Path, folder: Path) -> tuple[int, str]:

@@ -48,7 +48,14 @@ def flip(path: Path) -> None:
 def test_a_whole_run_and_a_student_with_its_work_are_found_whole(place: Path) -> None:
     work = verify(place / "student.work")
     assert (work.damage, work.notes) == ([], [])
-    assert {folder.kind for folder in work.sealed} == {"annotated", "word counts", "student", "predictions", "run"}
+    assert {folder.kind for folder in work.sealed} == {
+        "annotated",
+        "word counts",
+        "sizes",
+        "student",
+        "predictions",
+        "run",
+    }
     both = verify(place / "student")
     assert both.damage == []
     assert len(both.sealed) == len(work.sealed) + 1

@@ -87,7 +87,6 @@ def test_all_faults_are_told_at_once_in_the_order_of_their_lines(tmp_path: Path)
         ("students: [{training: {learning_rate: -1}}]", "students.0.training.learning_rate is -1; it must be above 0"),
         ("students: [{layers: 1}]", "patience no layer to teach"),
         ("students: [{method: kd, alpha: 0}]", "the teacher would teach nothing"),
-        ("students: [{start: [first, spread]}]", "no data.eval"),
         ("students: [{start: [1, 3, 3]}]", "increasing order"),
         (
             "students: [{start: [1, 3], layers: 3}]",

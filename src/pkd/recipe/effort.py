@@ -1,6 +1,6 @@
 """How much is spent on a student: each effort stands for values of other keys; a key that is given overrides it.
 
-`quick` is the settings' own defaults. The values of the others come from the study of docs/quality.md.
+`quick` is the settings' own defaults. The values of the others come from benchmarks/quality.jsonl.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ DEFAULT: Effort = "normal"
 EFFORTS: Mapping[Effort, Mapping[Path, Any]] = {
     "quick": {},
     "normal": {},
-    "best": {("seeds",): 3},
+    "best": {("transfer", "augment"): 8, ("training", "averaging"): "ema", ("seeds",): 3},
 }
 _EACH_STUDENT: Mapping[Effort, Mapping[str, Any]] = {
     "quick": {},

@@ -89,10 +89,10 @@ class TrainingKeywords(TypedDict, total=False):
     """auto: bfloat16 where the hardware has it"""
 
     learning_rate: float | Literal["auto"] | None
-    """peak learning rate; auto: by classes and encoder, a student's 5e-5"""
+    """peak; auto: by effort, classes and encoder"""
 
     num_train_epochs: float | Literal["auto"] | None
-    """passes over the training rows; auto: by their number, a student's 4"""
+    """passes over the rows; auto: by effort and rows"""
 
     early_stopping_patience: int | Literal["auto", "none"] | None
     """end after so many epochs with no better development score, or none; auto: where a teacher's epochs are"""
@@ -212,7 +212,7 @@ class DistillKeywords(DataKeywords, TransferKeywords, AnnotationKeywords, Traini
     """name of the run (default: as its output folder, else as the recipe's file)"""
 
     effort: Literal["quick", "normal", "best"] | None
-    """how much is spent on students (default in a sweep: quick); a key that is given wins"""
+    """how much to spend on students; a given key wins"""
 
     device: Literal["auto", "cpu", "cuda"] | None
     """where to compute; auto: a GPU if there is one"""
@@ -221,7 +221,7 @@ class DistillKeywords(DataKeywords, TransferKeywords, AnnotationKeywords, Traini
     """first seed; it also sets the order of the data"""
 
     seeds: int | None
-    """train each student so many times, with other seeds; one seed gives no verdict"""
+    """repeat each student; one seed gives no verdict"""
 
     data: Mapping[str, Any] | None
     """the examples"""

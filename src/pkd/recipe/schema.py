@@ -41,9 +41,7 @@ class Recipe:
         None, "name of the run (default: as its output folder, else as the recipe's file)"
     )
     output: str | None = setting(None, "folder of the run (default: runs/NAME)")
-    effort: Effort = setting(
-        "normal", "how much is spent on students (default in a sweep: quick); a key that is given wins", common=True
-    )
+    effort: Effort = setting("normal", "how much to spend on students; a given key wins", common=True)
     device: Device = setting("auto", "where to compute; auto: a GPU if there is one", common=True)
     teacher: TeacherSettings = setting(TeacherSettings, "the classifier to learn from")
     data: DataSettings = setting(DataSettings, "the examples")
@@ -53,9 +51,7 @@ class Recipe:
     students: list[StudentSettings] = setting(lambda: [StudentSettings()], "the students")
     controls: bool = setting(True, "also train KD and fine-tuning alone", common=True)
     seed: Seed = setting(42, "first seed; it also sets the order of the data", common=True)
-    seeds: PositiveInt = setting(
-        1, "train each student so many times, with other seeds; one seed gives no verdict", common=True
-    )
+    seeds: PositiveInt = setting(1, "repeat each student; one seed gives no verdict", common=True)
     evaluation: EvaluationSettings = setting(EvaluationSettings, "what is measured")
     sweep: SweepSettings | None = setting(None, "for `pkd sweep`: hyper-parameters to try, as {grid: published}")
 

@@ -109,10 +109,10 @@ class TrainingSettings:
     __pydantic_config__ = STRICT
 
     learning_rate: Literal["auto"] | PositiveFloat = setting(
-        "auto", "peak learning rate; auto: by classes and encoder, a student's 5e-5", common=True
+        "auto", "peak; auto: by effort, classes and encoder", common=True
     )
     num_train_epochs: Literal["auto"] | PositiveFloat = setting(
-        "auto", "passes over the training rows; auto: by their number, a student's 4", common=True
+        "auto", "passes over the rows; auto: by effort and rows", common=True
     )
     early_stopping_patience: Literal["auto", "none"] | PositiveInt = setting(
         "auto",
