@@ -1,4 +1,4 @@
-"""The word-count baseline of a job's examples, and how the teacher stands beside it on the development rows."""
+"""The word-count baseline of a job's examples, and the teacher beside it on the development rows."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def measure_word_counts(examples: Examples, metric: str, rows: datasets.Dataset 
     Args:
         examples: of the job; they have development rows.
         metric: that chooses the best epoch.
-        rows: those of the development rows that are measured on; all by default.
+        rows: the development rows to score; all by default.
 
     Returns:
-        The score, None where there is no such baseline, and how many rows it learned from.
+        The score, None if there is no such baseline, and the number of rows it learned from.
     """
     train, measured = examples.splits["train"], examples.splits["eval"] if rows is None else rows
     kind, score = examples.outputs.kind, math.nan
@@ -71,8 +71,8 @@ def teacher_level(
         metric: that chooses the best epoch.
         score: the teacher's.
         rows: development rows.
-        baseline: as `measure_word_counts` gives it.
-        history: of its training, where that is known.
+        baseline: from `measure_word_counts`.
+        history: of its training, if known.
     """
     scores = [entry[f"eval_{metric}"] for entry in history if f"eval_{metric}" in entry]
     return TeacherLevel(

@@ -1,4 +1,4 @@
-"""How much a job has to read and to compute: its models' shapes and sizes, and what is known of its rows."""
+"""The amount of a job's work: its models' shapes and sizes, and the lengths of its rows."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from pkd.jobs.pilot import Shape
 from pkd.recipe.schema import Recipe
 from pkd.training.hardware import autocast_dtype, resolve_device
 
-MEASURING = ("eval", "test")  # splits that nothing is learned from
-_SAMPLE = 2048  # rows that are tokenised to know the others
+MEASURING = ("eval", "test")  # splits without training rows
+_SAMPLE = 2048  # rows that are tokenised to estimate the others
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows as far as their costs go, means over some of them."""
+    """The costs of rows, as means over some of them."""
 
     rows: int
     tokens: float  # a row
@@ -41,7 +41,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Job:
-    """What the stages of a job are reckoned from.
+    """What the stages of a job are computed from.
 
     Attributes:
         recipe: what was asked for.
@@ -65,12 +65,12 @@ class Job:
 
     @property
     def transfer(self) -> list[str]:
-        """The splits that teach by the teacher's answers alone."""
+        """The splits that teach by the teacher's outputs alone."""
         return [split for split in self.splits if split != "train" and split not in MEASURING]
 
     @property
     def rows(self) -> RowCounts:
-        """How many rows there are to learn from; of augmented ones a few less may be new."""
+        """The numbers of training rows; of augmented ones a few less may be new."""
         transfer = {split: self.splits[split].rows for split in self.transfer}
         unlabelled = transfer.get("unlabelled", 0)
         return RowCounts(self.splits["train"].rows, unlabelled, sum(transfer.values()) - unlabelled)
@@ -101,7 +101,7 @@ class Job:
 
 
 def encoder_job(name: str, recipe: Recipe, splits: Mapping[str, datasets.Dataset], outputs: Outputs) -> Job:
-    """What a job that fine-tunes an encoder first has to do; of the encoder nothing but its configuration is loaded."""
+    """The work of a job that first fine-tunes an encoder, of which only the configuration is loaded."""
     config = load_config(name)
     return job_of(recipe, splits, Shape(name, depth_of(config), config), load_tokenizer(name, config), outputs)
 
@@ -109,7 +109,7 @@ def encoder_job(name: str, recipe: Recipe, splits: Mapping[str, datasets.Dataset
 def classifier_job(
     teacher: LoadedClassifier, recipe: Recipe, splits: Mapping[str, datasets.Dataset], outputs: Outputs
 ) -> Job:
-    """What a job has to do whose teacher is there."""
+    """The work of a job that has its teacher."""
     shape = Shape(teacher.name, depth_of(teacher.model.config), teacher.model.config)
     return job_of(recipe, splits, shape, teacher.tokenizer, outputs)
 
@@ -117,7 +117,7 @@ def classifier_job(
 def job_of(
     recipe: Recipe, splits: Mapping[str, datasets.Dataset], shape: Shape, tokenizer: Any, outputs: Outputs
 ) -> Job:
-    """Look at some rows of every split.
+    """Tokenise some rows of every split.
 
     Args:
         recipe: what was asked for.
@@ -159,7 +159,7 @@ def _size(rows: int, some: datasets.Dataset) -> Split:
 
 
 def _occurring(sample: datasets.Dataset, rows: int, vocabulary: int) -> np.ndarray:
-    """[V] bool, as many word pieces as all the rows may hold: their number grows as a power of that of the rows."""
+    """[V] bool, an estimate of the word pieces in all rows: their number grows as a power of the number of rows."""
     occurs = occurring_pieces(sample, vocabulary)
     if not occurs.any():
         return occurs

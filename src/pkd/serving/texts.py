@@ -1,7 +1,7 @@
-"""Texts become padded arrays of word pieces by the `tokenizers` library alone: nothing heavy is needed to serve.
+"""Texts → padded arrays of word pieces, by the `tokenizers` library alone, without heavy imports.
 
-How texts are cut is set once, when the tokenizer is taken over; after that nothing in it changes, so that any number of
-threads may use it.
+Truncation is set once, in the constructor; after that nothing in the tokenizer changes, so that any number of threads
+may use it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _A_QUESTION = "a question has a text `question`, a list `choices` of two texts o
 
 
 def rows_of(text: Text) -> list[Row]:
-    """What a model reads of a text or a pair: itself; of a question, a pair a choice."""
+    """The rows of a text or a pair: itself; of a question, one pair per choice."""
     return list(text.sequences()) if isinstance(text, Question) else [text]
 
 
@@ -35,9 +35,9 @@ class TextEncoder:
     """A tokenizer with its limits.
 
     Args:
-        tokenizer: taken over: nobody else may change it.
+        tokenizer: owned from now on: nobody else may change it.
         max_length: word pieces a text is cut to; of a pair the longer text is cut first.
-        pad_token_id: what fills shorter rows up, on the right.
+        pad_token_id: pads shorter rows on the right.
         truncation_side: which end of a long text is cut off.
     """
 
@@ -54,7 +54,7 @@ class TextEncoder:
 
     @property
     def vocabulary(self) -> int:
-        """How many word pieces there are."""
+        """The number of word pieces."""
         return int(self._tokenizer.get_vocab_size())
 
     def limited(self, max_length: int) -> TextEncoder:
@@ -66,12 +66,12 @@ class TextEncoder:
         return TextEncoder(copied, max_length, pad_token_id=self.pad_token_id, truncation_side=side)
 
     def encode(self, texts: Sequence[Row]) -> list[Encoding]:
-        """Cut texts into word pieces, special ones included; single texts and pairs may come together."""
+        """Tokenise texts, with special tokens; single texts and pairs may be mixed."""
         encodings: list[Encoding] = self._tokenizer.encode_batch_fast([self._shortened(text) for text in texts])
         return encodings
 
     def pad(self, encodings: Sequence[Encoding]) -> Batch:
-        """Make arrays [B, L] of `input_ids`, `attention_mask` and `token_type_ids`, filled up to the longest row."""
+        """Make arrays [B, L] of `input_ids`, `attention_mask` and `token_type_ids`, padded to the longest row."""
         longest = max(len(encoding) for encoding in encodings)
         ids = np.full((len(encodings), longest), self.pad_token_id, dtype=np.int64)
         mask = np.zeros_like(ids)
@@ -84,7 +84,7 @@ class TextEncoder:
         return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
 
     def _shortened(self, text: Row) -> Row:
-        """Without the characters far beyond the limit: a text of megabytes would take its time to tokenise."""
+        """Drop the characters far beyond the limit: a text of megabytes would take long to tokenise."""
         if isinstance(text, str):
             return self._within(text)
         return self._within(text[0]), self._within(text[1])
@@ -94,10 +94,10 @@ class TextEncoder:
 
 
 def question_from(value: Question | Mapping[str, Any], where: str) -> Question:
-    """A question as it was given: as such, or as a mapping of `question`, `choices` and perhaps `context`.
+    """A question, given as such or as a mapping of `question`, `choices` and optionally `context`.
 
     Raises:
-        DataError: if it is none, `where` before each fault.
+        DataError: if it is not a question, `where` before each fault.
     """
     if isinstance(value, Question):
         value = {"question": value.question, "choices": value.choices, "context": value.context}
@@ -117,13 +117,13 @@ def question_from(value: Question | Mapping[str, Any], where: str) -> Question:
 
 
 def shown(value: object) -> str:
-    """A value in a message: in ASCII, for what cannot be encoded cannot be printed."""
+    """A value in a message, in ASCII, which can always be printed."""
     told = ascii(value)
     return told if len(told) <= 60 else f"{told[:57]}..."
 
 
 def is_unicode(text: str) -> bool:
-    """Whether the text can be encoded: JSON and bytes that are no UTF-8 can leave halves of characters in it.
+    """Whether the text can be encoded: JSON, and bytes that are not UTF-8, can leave lone surrogates in it.
 
     >>> is_unicode("film \U0001f3ac"), is_unicode("fin\udce9 film")
     (True, False)

@@ -23,10 +23,10 @@ def load_torch(name: str, device: str = "auto", threads: int | None = None) -> L
     Args:
         name: folder or hub name.
         device: "auto", "cpu" or "cuda".
-        threads: cores that torch may use in this process; None leaves it as it is.
+        threads: cores for torch in this process; None leaves them as they are.
 
     Raises:
-        TeacherError: if it holds none.
+        TeacherError: if it holds no classifier.
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -35,10 +35,10 @@ def load_torch(name: str, device: str = "auto", threads: int | None = None) -> L
 
 
 def taken_over(loaded: LoadedClassifier, device: torch.device) -> LoadedModel:
-    """A classifier made ready to serve: its last layer answers for [CLS] alone from now on."""
+    """A classifier ready to serve: its last layer computes [CLS] alone from now on."""
     several = loaded.outputs.kind.has_choices
     model = move_model(loaded.model, device).train(False)
-    shortcut = contextlib.ExitStack()  # entered once and never left, for threads would undo it for one another
+    shortcut = contextlib.ExitStack()  # entered once and never left: threads would undo it for one another
     shortcut.enter_context(cls_only(model))
     names = names_read(loaded)
 
@@ -70,11 +70,11 @@ def taken_over(loaded: LoadedClassifier, device: torch.device) -> LoadedModel:
 
 
 def names_read(loaded: LoadedClassifier) -> list[str]:
-    """What the model reads of a batch: of token types only where its tokenizer gives them too."""
+    """The model's inputs; token types only if its tokenizer gives them too."""
     given = ("input_ids", "attention_mask", *loaded.tokenizer.model_input_names)
     return [name for name in input_names(loaded.model.config) if name in given]
 
 
 def max_length_of(loaded: LoadedClassifier) -> int:
-    """How many word pieces a text is cut to: what it was trained with, which is saved in the tokenizer."""
+    """The word pieces a text is cut to, as in training, saved in the tokenizer."""
     return min(loaded.tokenizer.model_max_length, longest_input(loaded.model.config))
