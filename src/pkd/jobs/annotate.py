@@ -116,7 +116,7 @@ def _annotate(
     if not isinstance(teacher, torch.nn.Module):
         loaded = load_teacher(teacher)
     else:
-        assert tokenizer is not None  # it was asked for
+        assert tokenizer is not None  # checked above
         loaded = LoadedClassifier(teacher, tokenizer_for(teacher.config, tokenizer), str(teacher.config.name_or_path))
     check_max_length(loaded.model.config, recipe.data.max_length)
     depth = depth_of(loaded.model.config)

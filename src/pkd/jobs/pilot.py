@@ -62,7 +62,7 @@ class Work:
     tokens: float
     steps: float = 0.0
     exact: bool = False  # in float32, whatever the hardware does well
-    threads: int = 0  # of the CPU; 0 stands for all that torch takes
+    threads: int = 0  # of the CPU; 0 means torch's default
 
 
 @dataclass(frozen=True)

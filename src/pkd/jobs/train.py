@@ -191,7 +191,7 @@ def build_student(plan: StudentPlan, seed: int, teacher: LoadedClassifier) -> Pr
     """The student as it starts.
 
     Raises:
-        TeacherError: if the encoder it starts from cuts text otherwise than the teacher.
+        TeacherError: if the encoder it starts from truncates text differently from the teacher.
         RecipeError: if its width does not fit the teacher's, which patience needs.
     """
     if plan.pretrained is None:
@@ -207,7 +207,7 @@ def load_start(plan: StudentPlan, pretrained: str, teacher: LoadedClassifier) ->
     """The encoder that a student starts from instead of the teacher, with a new head.
 
     Raises:
-        TeacherError: if it cannot be loaded, or cuts text otherwise than the teacher.
+        TeacherError: if it cannot be loaded, or truncates text differently from the teacher.
         RecipeError: if its width does not fit the teacher's, which patience needs, or it has too few layers.
     """
     encoder = load_pretrained(pretrained, teacher.outputs)

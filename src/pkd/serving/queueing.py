@@ -20,7 +20,7 @@ from pkd.serving.texts import Text
 Answer = Callable[[Sequence[Text]], list[Prediction]]
 
 
-class QueueFull(Exception):  # noqa: N818 - it is told to the client, and is no error of the server
+class QueueFull(Exception):  # noqa: N818 - it is reported to the client, and is not an error of the server
     """Too many texts are queued for another request."""
 
 

@@ -22,8 +22,8 @@ from pkd.serving.queueing import BatchingQueue, QueueFull
 from pkd.serving.requests import Body, QuestionsBody, TextsBody, told
 
 _SECONDS_TO_RETRY = "1"
-_LONGEST_TOLD = 200  # characters of what was asked for, in an answer
-_PLACES = ("/predict", "/health", "/metrics", "/docs", "/openapi.json")  # in the order in which they are told
+_LONGEST_TOLD = 200  # characters of the request that a response quotes
+_PLACES = ("/predict", "/health", "/metrics", "/docs", "/openapi.json")  # in the order of messages
 
 
 class Problem(BaseModel):
