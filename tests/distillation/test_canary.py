@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pytest
 import torch
 
 from conftest import make_teacher, make_tokenizer
 from pkd.distillation.annotation import annotate_rows
-from pkd.distillation.canary import doubt_answers
+from pkd.distillation.canary import doubt_answers, is_doubtful
 
 
 @pytest.fixture
@@ -42,6 +43,23 @@ def test_states_under_another_layers_name_are(stored: dict[str, Any], tmp_path: 
     with torch.no_grad():  # the same answers, other states on the way
         stored["teacher"].bert.encoder.layer[2].output.LayerNorm.bias.add_(0.5)
     assert doubt_answers(**stored) is not None
+
+
+@pytest.mark.parametrize(
+    ("rows", "value", "doubted"),
+    [
+        (1, 0.024, False),
+        (4, 0.024, False),
+        (5, 0.024, True),
+        (1, 0.11, True),
+        (1, float("nan"), True),
+        (32, 0.02, False),
+    ],
+)
+def test_a_few_rows_may_be_moved_by_the_arithmetic_and_none_by_far(rows: int, value: float, doubted: bool) -> None:
+    far = np.zeros(32)
+    far[:rows] = value
+    assert is_doubtful(far, 0.02) is doubted
 
 
 def test_no_rows_raise_no_doubt(stored: dict[str, Any], tmp_path: Path) -> None:

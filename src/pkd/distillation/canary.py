@@ -23,6 +23,10 @@ ROWS = 32
 # On the demo's encoder and reviews, batches of other sizes move a state by 2e-7 in float32 and 5e-4 in bfloat16,
 # bfloat16 against float32 moves it by 1e-3, and storing it in float16 by 4e-4; another row's lies 2e-2 away at least.
 _ALLOWED = {None: 1e-3, torch.bfloat16: 2e-2}
+# A teacher trained at a high rate moved single rows' logits by 2.4e-2 in bfloat16, by the shape of the batch alone;
+# other rows, another teacher or other arithmetic move most of them.
+_FEW = 1 / 8  # share of the rows that may lie further away
+_FAR = 5.0  # times what is allowed, which no row may
 
 
 def doubt_answers(
@@ -69,9 +73,20 @@ def doubt_answers(
     for what, (now, then) in pairs.items():
         far = np.linalg.norm(now - then, axis=1) / np.maximum(np.linalg.norm(then, axis=1), 1.0)
         worst = int(np.argmax(far))
-        if not far[worst] <= allowed:
+        if is_doubtful(far, allowed):
             return (
                 f"asked again, the teacher answers row {picked[worst] + 1:,} otherwise: {what} is off by "
                 f"{far[worst]:.2g} of its length, where {allowed:g} may come of the arithmetic"
             )
     return None
+
+
+def is_doubtful(far: np.ndarray, allowed: float) -> bool:
+    """Whether rows lie too far from what is stored: more than a few of them, or one by far.
+
+    >>> one, several = np.zeros(32), np.zeros(32)
+    >>> one[3], several[:5] = 0.024, 0.024
+    >>> is_doubtful(one, 0.02), is_doubtful(several, 0.02), is_doubtful(10 * one, 0.02)
+    (False, True, True)
+    """
+    return bool(np.mean(~(far <= allowed)) > _FEW or not far.max() <= _FAR * allowed)  # NaN is far
