@@ -50,7 +50,7 @@ class DataKeywords(TypedDict, total=False):
     """encoding of text files"""
 
     on_empty: Literal["error", "drop", "keep"] | None
-    """rows with an empty text, when over 1 % are"""
+    """what to do when more than 1 % of the texts are empty"""
 
     on_no_label: Literal["error", "drop"] | None
     """labelled rows without a label: nothing, -, N/A, -1"""

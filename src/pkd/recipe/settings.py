@@ -176,7 +176,9 @@ class DataSettings:
         "auto", "csv: quotes hold a field together; text: they are text (auto: text in .tsv, else csv)"
     )
     encoding: str = setting("utf-8", "encoding of text files")
-    on_empty: Literal["error", "drop", "keep"] = setting("error", "rows with an empty text, when over 1 % are")
+    on_empty: Literal["error", "drop", "keep"] = setting(
+        "error", "what to do when more than 1 % of the texts are empty"
+    )
     on_no_label: Literal["error", "drop"] = setting("error", "labelled rows without a label: nothing, -, N/A, -1")
     on_uneven: Literal["error", "drop"] = setting("error", "rows with more or fewer fields than the header")
     label_ids_are_teacher_ids: bool = setting(False, "integer labels are the teacher's class ids, though it has names")
