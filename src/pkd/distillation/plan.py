@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,6 +34,17 @@ class RowCounts:
     def transfer(self) -> int:
         """Those that teach by the teacher's answers alone."""
         return self.unlabelled + self.augmented
+
+    @property
+    def rows_a_label(self) -> float:
+        """All training rows over those that have a label, at least 1."""
+        return 1 + self.unlabelled / self.labelled + self.augmented / self.labelled
+
+
+def planned_rows(recipe: Recipe, rows: Mapping[str, int]) -> RowCounts:
+    """The numbers of training rows, from those of each split; of augmented ones a few less may be new."""
+    train = rows["train"]
+    return RowCounts(train, rows.get("unlabelled", 0), recipe.transfer.augment * train)
 
 
 @dataclass(frozen=True)

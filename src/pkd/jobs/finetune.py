@@ -14,7 +14,7 @@ from pkd.data.examples import Examples, load_examples
 from pkd.data.outputs import Outputs
 from pkd.data.sources import Source
 from pkd.data.tokenize import encode, share_truncated
-from pkd.distillation.plan import settings_that_count
+from pkd.distillation.plan import planned_rows, settings_that_count
 from pkd.encoder.hub import model_source
 from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_pretrained
 from pkd.errors import RecipeError
@@ -279,14 +279,13 @@ def settle(recipe: Recipe, examples: Examples, config: PretrainedConfig) -> Reci
     if finetune is not None:
         finetune = settle_teacher(finetune, examples, config)
     teacher = replace(recipe.teacher, finetune=finetune)
+    counts = planned_rows(recipe, {split: len(rows) for split, rows in examples.splits.items()})
     training = student_schedule(
         recipe.training,
         recipe.effort,
         outputs=len(examples.label_names),
         width=config.hidden_size,
-        rows_a_label=1
-        + len(examples.splits.get("unlabelled", ())) / len(examples.splits["train"])
-        + recipe.transfer.augment,
+        rows_a_label=counts.rows_a_label,
     )
     return replace(recipe, teacher=teacher, training=training)
 

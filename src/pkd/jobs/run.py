@@ -16,7 +16,7 @@ from pkd.data.examples import Examples, load_examples
 from pkd.data.labels import label_array
 from pkd.data.tokenize import fingerprint_rows
 from pkd.distillation.annotation import open_shards
-from pkd.distillation.plan import RowCounts, StudentPlan, patient_layers, plan_controls, plan_students
+from pkd.distillation.plan import StudentPlan, patient_layers, plan_controls, plan_students, planned_rows
 from pkd.encoder.families import depth_of
 from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_teacher, with_outputs
 from pkd.errors import DataError, RecipeError
@@ -138,9 +138,9 @@ def prepare(
         copies: how many copies of the best student are made at the end.
         overwrite: start an unfinished stage with other inputs afresh.
     """
-    if not overwrite:
-        refuse_other_version(RunFolder(folder))
     run_folder = RunFolder(folder)
+    if not overwrite:
+        refuse_other_version(run_folder)
     folder.mkdir(parents=True, exist_ok=True)
     variants = variants or [recipe]
     for each in variants:
@@ -231,12 +231,6 @@ def _check_starts(recipe: Recipe, teacher: LoadedClassifier) -> None:
         for plan in candidates:
             if plan.pretrained is not None:
                 load_start(plan, plan.pretrained, teacher)
-
-
-def planned_rows(recipe: Recipe, rows: Mapping[str, int]) -> RowCounts:
-    """The numbers of training rows, from those of each split; of augmented ones a few less may be new."""
-    train = rows["train"]
-    return RowCounts(train, rows.get("unlabelled", 0), recipe.transfer.augment * train)
 
 
 def _annotate(

@@ -14,7 +14,7 @@ import torch
 from pkd.data.augmentation import AUGMENTED
 from pkd.data.outputs import Outputs
 from pkd.data.tokenize import count_choices, encode, occurring_pieces, text_columns
-from pkd.distillation.plan import RowCounts, StudentPlan
+from pkd.distillation.plan import RowCounts, StudentPlan, planned_rows
 from pkd.encoder.families import depth_of
 from pkd.encoder.load import LoadedClassifier, count_parameters, load_config, load_tokenizer, untrained
 from pkd.jobs.pilot import Shape
@@ -71,9 +71,7 @@ class Job:
     @property
     def rows(self) -> RowCounts:
         """The numbers of training rows; of augmented ones a few less may be new."""
-        transfer = {split: self.splits[split].rows for split in self.transfer}
-        unlabelled = transfer.get("unlabelled", 0)
-        return RowCounts(self.splits["train"].rows, unlabelled, sum(transfer.values()) - unlabelled)
+        return planned_rows(self.recipe, {split: rows.rows for split, rows in self.splits.items()})
 
     @property
     def device(self) -> torch.device:
