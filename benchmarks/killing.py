@@ -51,10 +51,10 @@ def _in(stage: str) -> Callable[..., bool]:
 _TEACHER, _STUDENT = _in("teacher.partial"), _in("students/")
 
 WINDOWS = [
-    Window("stage: its folder made, its inputs not written", "pkd.jobs.stages:write_json", fits=_named("stage.json")),
+    Window("stage: its folder made, its inputs not written", "pkd.runs.stage:write_json", fits=_named("stage.json")),
     Window("fine-tuning: the weights saved, the optimiser not", "pkd.training.resuming:save_optimizer", fits=_TEACHER),
     Window("fine-tuning: a checkpoint before its seal", "pkd.training.resuming:seal", call=2, fits=_TEACHER),
-    Window("fine-tuning: a checkpoint's seal half written", "pkd.storage.seal:write_text", "midst", 3,
+    Window("fine-tuning: a checkpoint's seal half written", "pkd.runs.seal:write_text", "midst", 3,
            fits=lambda path, *rest: "checkpoint-" in str(path) and path.name == "manifest.json"),
     Window("fine-tuning: an epoch evaluated and not saved", "pkd.training.trainer:RowMeanTrainer.evaluate", "after"),
     Window("fine-tuning: sealed, before rotation", "pkd.training.resuming:rotate", call=2, fits=_TEACHER),
@@ -62,11 +62,11 @@ WINDOWS = [
            "midst", fits=_TEACHER),
     Window("export: the teacher's weights saved, its tokenizer not",
            "transformers:PreTrainedTokenizerBase.save_pretrained", fits=_TEACHER),
-    Window("stage: complete, before its seal", "pkd.jobs.stages:seal"),
-    Window("stage: sealed, before its scratch is removed", "pkd.jobs.stages:shutil.rmtree"),
-    Window("stage: sealed, half of its scratch removed", "pkd.jobs.stages:shutil.rmtree", "midst", 2),
-    Window("stage: sealed, before it gets its name", "pkd.jobs.stages:publish"),
-    Window("stage: right after it got its name", "pkd.jobs.stages:publish", "after"),
+    Window("stage: complete, before its seal", "pkd.runs.stage:seal"),
+    Window("stage: sealed, before its scratch is removed", "pkd.runs.stage:shutil.rmtree"),
+    Window("stage: sealed, half of its scratch removed", "pkd.runs.stage:shutil.rmtree", "midst", 2),
+    Window("stage: sealed, before it gets its name", "pkd.runs.stage:publish"),
+    Window("stage: right after it got its name", "pkd.runs.stage:publish", "after"),
     Window("run: before the recipe is written", "pkd.jobs.run:write_recipe"),
     Window("run: the recipe half written", "pkd.recipe.writing:os.fsync", "midst"),
     Window("annotation: a shard half written", "pkd.distillation.annotation:flush_file", "midst", 2),
@@ -92,7 +92,7 @@ WINDOWS = [
     Window("report: written, the run not sealed", "pkd.jobs.report:seal"),
     Window("distill: half of the student copied", "pkd.jobs.distill:copy_folder", "midst", job="distill"),
     Window("distill: the student copied, not sealed", "pkd.jobs.distill:copy_folder", "after", job="distill"),
-    Window("distill: the student sealed, not named", "pkd.jobs.stages:publish", fits=_named("student.partial"),
+    Window("distill: the student sealed, not named", "pkd.runs.stage:publish", fits=_named("student.partial"),
            job="distill"),
     Window("distill: the student named, its card not written", "pkd.jobs.distill:write_text", job="distill"),
     Window("distill: its card half written", "pkd.jobs.distill:write_text", "midst", job="distill"),
@@ -103,8 +103,8 @@ WINDOWS = [
     Window("export: the int8 graph half written", "pkd.jobs.export:write_graph", "midst", 2, job="export"),
     Window("export: the int8 graph written, the float32 one not removed", "pkd.jobs.export:write_graph", "after", 2,
            job="export"),
-    Window("export: measured, not sealed", "pkd.jobs.stages:seal", job="export"),
-    Window("export: sealed, not named", "pkd.jobs.stages:publish", job="export"),
+    Window("export: measured, not sealed", "pkd.runs.stage:seal", job="export"),
+    Window("export: sealed, not named", "pkd.runs.stage:publish", job="export"),
     Window("export: named, its card half written", "pkd.jobs.export:write_text", "midst", job="export"),
 ]  # fmt: skip
 
@@ -126,7 +126,7 @@ def run_here(arguments: Sequence[str], record: Path, window: Window | None = Non
 
 def _record(record: Path) -> None:
     """Count training steps, and keep each training's last checkpoint, which its stage is about to remove."""
-    import pkd.jobs.stages as stages
+    import pkd.runs.stage as stages
     from pkd.training.trainer import RowMeanTrainer
 
     train_step, seal = RowMeanTrainer.training_step, stages.seal

@@ -16,7 +16,7 @@ WAITING = {
     "distillation/ledger.py measure_terms",
     "jobs/annotate.py _annotate",
     "jobs/annotate.py annotate_stage",
-    "jobs/stages.py run_stage",
+    "runs/stage.py run_stage",
     "jobs/train.py _trained",
 }
 

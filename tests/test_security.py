@@ -19,7 +19,7 @@ from pkd.encoder.load import load_teacher
 from pkd.errors import CacheError, TeacherError
 from pkd.jobs.report import report
 from pkd.reporting.results import ModelRecord, write_results
-from pkd.storage.seal import SCHEMA, is_inside, read_manifest, write_json
+from pkd.runs.seal import SCHEMA, is_inside, read_manifest, write_json
 
 _GUARDED = '''
 """Runs pkd commands, a list a line of JSON, where a pickle that is read, or written anywhere but to memory, ends it.

@@ -41,7 +41,7 @@ from transformers import (
 from conftest import make_reviews, make_teacher, make_tokenizer
 from pkd.cli.main import main
 from pkd.distillation.annotation import open_shards
-from pkd.storage.lock import one_writer
+from pkd.runs.lock import one_writer
 
 Run = Any
 case = pytest.param

@@ -16,7 +16,7 @@ from pkd.distillation.projection import add_projection, drop_projection, project
 from pkd.errors import RecipeError, Stopped
 from pkd.jobs.run import run
 from pkd.recipe.reading import recipe_from
-from pkd.storage.fingerprint import sha256_of_file
+from pkd.runs.fingerprint import sha256_of_file
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ from pkd.distillation.student import student_from
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
 from pkd.errors import DataError, RecipeError
 from pkd.jobs.annotate import annotate
+from pkd.runs.seal import Manifest, partial_of, read_manifest, seal
 from pkd.serving.classifier import Classifier
-from pkd.storage.seal import Manifest, partial_of, read_manifest, seal
 
 
 class Notes:

@@ -21,7 +21,7 @@ import pkd
 from conftest import FILLER, make_teacher, make_tokenizer, teach
 from pkd.errors import RecipeError
 from pkd.reporting.results import ComparisonRecord, ModelRecord, RunRecord
-from pkd.storage.seal import seal
+from pkd.runs.seal import seal
 
 SETTINGS = {"num_train_epochs": 2, "learning_rate": 1e-3, "device": "cpu", "max_length": 32, "resamples": 100}
 

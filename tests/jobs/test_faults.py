@@ -24,8 +24,8 @@ from pkd.cli.main import main
 from pkd.errors import CheckpointError, Stopped
 from pkd.jobs.annotate import annotate
 from pkd.jobs.finetune import finetune
-from pkd.storage.fingerprint import sha256_of_file
-from pkd.storage.seal import read_manifest, seal
+from pkd.runs.fingerprint import sha256_of_file
+from pkd.runs.seal import read_manifest, seal
 from pkd.training.checkpoints import checkpoint_folders, newest_sealed
 
 STOPPED_AT = 9

@@ -23,9 +23,9 @@ from pkd.jobs.pilot import PILOT, Prices
 from pkd.jobs.workload import classifier_job
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.sweeping import points_of, recipe_at
-from pkd.storage.fingerprint import sha256_of_file
-from pkd.storage.run_folder import RunFolder
-from pkd.storage.space import rough_bytes
+from pkd.runs.fingerprint import sha256_of_file
+from pkd.runs.folder import RunFolder
+from pkd.runs.space import rough_bytes
 
 TRAINING = {"num_train_epochs": 2, "learning_rate": 1e-3, "precision": "float32"}
 

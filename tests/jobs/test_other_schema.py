@@ -12,9 +12,9 @@ import pytest
 from conftest import make_reviews, make_teacher, make_tokenizer, teach, write_csv
 from pkd.cli.main import main
 from pkd.jobs.distill import distill
-from pkd.storage.fingerprint import fingerprint
-from pkd.storage.run_folder import RunFolder
-from pkd.storage.seal import MANIFEST, SCHEMA, write_json
+from pkd.runs.fingerprint import fingerprint
+from pkd.runs.folder import RunFolder
+from pkd.runs.seal import MANIFEST, SCHEMA, write_json
 from serving.exported import Exported
 
 SENTENCE = "which every command that takes a model still takes."

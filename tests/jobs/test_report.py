@@ -5,7 +5,7 @@ import pytest
 from pkd.errors import CacheError, RecipeError
 from pkd.jobs.report import report
 from pkd.reporting.results import ModelRecord, Score, write_results
-from pkd.storage.lock import one_writer
+from pkd.runs.lock import one_writer
 
 
 def test_a_run_that_is_being_written_is_not_reported_on(tmp_path: Path) -> None:

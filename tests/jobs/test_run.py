@@ -22,8 +22,8 @@ from pkd.jobs.evaluate import read_logits
 from pkd.jobs.run import RunResult, run
 from pkd.recipe.reading import recipe_from
 from pkd.reporting.results import ComparisonRecord, FlipRecord, ModelRecord, RunRecord, read_results
-from pkd.storage.fingerprint import sha256_of_file
-from pkd.storage.seal import read_manifest
+from pkd.runs.fingerprint import sha256_of_file
+from pkd.runs.seal import read_manifest
 
 TRAINING = {"num_train_epochs": 2, "learning_rate": 1e-3, "device": "cpu", "precision": "float32"}
 

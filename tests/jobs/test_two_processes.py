@@ -20,8 +20,8 @@ from conftest import free_port, make_reviews, make_teacher, make_tokenizer, writ
 from pkd.distillation.annotation import cut_of, list_shards
 from pkd.jobs.verify import verify
 from pkd.reporting.results import ModelRecord, read_results
-from pkd.storage.fingerprint import sha256_of_file
-from pkd.storage.seal import read_manifest
+from pkd.runs.fingerprint import sha256_of_file
+from pkd.runs.seal import read_manifest
 
 pytestmark = pytest.mark.slow
 

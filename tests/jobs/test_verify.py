@@ -13,7 +13,7 @@ from pkd.cli.main import main
 from pkd.errors import CacheError
 from pkd.jobs.distill import distill
 from pkd.jobs.verify import verify
-from pkd.storage.seal import read_manifest, seal
+from pkd.runs.seal import read_manifest, seal
 
 
 @pytest.fixture(scope="module")

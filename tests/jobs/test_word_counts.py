@@ -19,7 +19,7 @@ from pkd.jobs.word_counts import teacher_level
 from pkd.recipe.reading import recipe_from
 from pkd.reporting.results import RunRecord, TeacherLevel
 from pkd.reporting.teacher_level import level_sentence, under_trained
-from pkd.storage.seal import read_manifest
+from pkd.runs.seal import read_manifest
 
 SETTINGS: dict[str, Any] = {
     "num_train_epochs": 1, "method": "kd", "layers": 1, "device": "cpu", "max_length": 32, "resamples": 20,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pkd.recipe.reading import read_recipe
-from pkd.storage.run_folder import RunFolder
+from pkd.runs.folder import RunFolder
 
 TEXT = "teacher: {model: t}\ndata: {train: a.csv, eval: b.csv}\n"
 

@@ -23,7 +23,7 @@ from pkd import progress, ranks
 from pkd.cli.options import Debug, Quiet, declare, parameters_of, spelling_of
 from pkd.errors import PKDError, RankError, RecipeError, ResourceError, Stopped, first_line
 from pkd.recipe.spelling import named, offers, spelled_as
-from pkd.storage.space import is_full
+from pkd.runs.space import is_full
 
 _QUIET_LIBRARIES = {
     "TRANSFORMERS_VERBOSITY": "error",

@@ -13,7 +13,7 @@ from pkd.cli.session import ask, loading, start, with_progress
 from pkd.cli.showing import show, show_json, show_records, show_speeds
 from pkd.cli.texts import as_json, is_lines, one_line, texts_of
 from pkd.errors import CacheError
-from pkd.storage.space import readable_bytes
+from pkd.runs.space import readable_bytes
 
 
 @with_progress

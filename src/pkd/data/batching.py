@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from pkd.data.label_kinds import IGNORED_LABEL
-from pkd.storage.fingerprint import fingerprint
+from pkd.runs.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     import datasets

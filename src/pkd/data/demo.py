@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pkd.errors import DataError, ResourceError
-from pkd.storage.fingerprint import sha256_of_file
-from pkd.storage.seal import write_text
+from pkd.runs.fingerprint import sha256_of_file
+from pkd.runs.seal import write_text
 
 if TYPE_CHECKING:
     import datasets

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pkd.data.arrays import column_array, column_values
 from pkd.data.batches_by_length import CHARACTERS_A_WORD_PIECE
 from pkd.data.choices import Question
-from pkd.storage.fingerprint import fingerprint, sha256_of_texts
+from pkd.runs.fingerprint import fingerprint, sha256_of_texts
 
 if TYPE_CHECKING:
     import datasets

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from pkd.errors import DataError, first_line
 from pkd.recipe.settings import DataSettings
-from pkd.storage.seal import PARTIAL, flush_file, flush_folder
+from pkd.runs.seal import PARTIAL, flush_file, flush_folder
 
 FORMATS = {".csv": "csv", ".jsonl": "json", ".parquet": "parquet"}  # suffix → what `datasets` calls it
 

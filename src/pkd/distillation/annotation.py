@@ -25,8 +25,8 @@ from pkd.data.tokenize import encode
 from pkd.encoder.inference import Answers, answer_rows
 from pkd.errors import TeacherError
 from pkd.recipe.spelling import set_to
-from pkd.storage.fingerprint import sha256_of_file
-from pkd.storage.seal import SealedFile, flush_file, is_inside, read_manifest, write_json
+from pkd.runs.fingerprint import sha256_of_file
+from pkd.runs.seal import SealedFile, flush_file, is_inside, read_manifest, write_json
 
 _SHARDS = "shards-{}.json"  # the shards that a rank finished; the manifest takes its place when all are
 

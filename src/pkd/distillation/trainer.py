@@ -23,7 +23,7 @@ from pkd.errors import DataError, RecipeError
 from pkd.recipe.reading import validate
 from pkd.recipe.settings import LossSettings, TrainingSettings
 from pkd.recipe.spelling import named
-from pkd.storage.seal import read_manifest
+from pkd.runs.seal import read_manifest
 from pkd.training.schedule import STUDENT_EPOCHS
 from pkd.training.trainer import RowLosses, RowMeanTrainer
 

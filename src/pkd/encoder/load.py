@@ -46,7 +46,7 @@ from pkd.encoder.weight_files import adapter_sentence, check_weight_files, has_a
 from pkd.errors import RecipeError, TeacherError
 from pkd.recipe.places import AnyPath, path_text
 from pkd.recipe.spelling import named
-from pkd.storage.fingerprint import fingerprint
+from pkd.runs.fingerprint import fingerprint
 
 _NO_ADAPTER = ".none"  # a folder without adapters: peft, if installed, would apply one to the full weights
 _NOT_WEIGHTS = ("_name_or_path", "transformers_version", "torch_dtype", "dtype")

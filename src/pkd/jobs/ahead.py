@@ -25,8 +25,8 @@ from pkd.jobs.workload import MEASURING, Job, Split
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import SweepSettings, TrainingSettings
 from pkd.recipe.sweeping import Point, best_recipe, points_of, recipe_at
+from pkd.runs.fingerprint import fingerprint
 from pkd.serving import speed
-from pkd.storage.fingerprint import fingerprint
 from pkd.training.checkpoints import checkpoint_bytes, checkpoint_folders
 from pkd.training.schedule import epochs_of, patience_of
 

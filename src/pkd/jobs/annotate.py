@@ -36,15 +36,15 @@ from pkd.jobs import asking
 from pkd.jobs.ahead import annotating
 from pkd.jobs.finetune import warn_if_truncated
 from pkd.jobs.forecast import announce
-from pkd.jobs.stages import Done, is_begun, library_versions, run_stage, standing
 from pkd.jobs.workload import classifier_job
 from pkd.recipe.keyword_types import AnnotateKeywords
 from pkd.recipe.places import AnyPath, output_folder
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import AnnotationSettings
-from pkd.storage.lock import one_writer
-from pkd.storage.seal import Manifest, partial_of, read_manifest
-from pkd.storage.space import require_space
+from pkd.runs.lock import one_writer
+from pkd.runs.seal import Manifest, partial_of, read_manifest
+from pkd.runs.space import require_space
+from pkd.runs.stage import Done, is_begun, library_versions, run_stage, standing
 from pkd.training.hardware import autocast_dtype, computing_on, device_text, resolve_device
 
 KIND = asking.ANNOTATED

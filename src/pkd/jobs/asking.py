@@ -21,7 +21,6 @@ from pkd.encoder.hub import check_model_name
 from pkd.errors import DataError, PKDError, RecipeError, ResourceError
 from pkd.jobs.lacking import is_installed, missing_gpu, missing_libraries, missing_trackers
 from pkd.jobs.origin import reading_of_run, recipe_of_run
-from pkd.jobs.stages import refuse_other_files, refuse_what_is_in_the_way
 from pkd.recipe.devices import check_device
 from pkd.recipe.faults import Fault, raise_faults, shown
 from pkd.recipe.keywords import path_of_keyword, place_keywords
@@ -31,6 +30,7 @@ from pkd.recipe.reading import Reading, read_file, read_values
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import MOST_VARIANTS
 from pkd.recipe.spelling import current_spelling, named, set_to, spelled_as
+from pkd.runs.stage import refuse_other_files, refuse_what_is_in_the_way
 from pkd.serving.limits import check_threads
 from pkd.serving.onnx_model import graph_of
 

@@ -11,7 +11,6 @@ from pkd.data.demo import check_demo_packages
 from pkd.errors import CacheError, DataError, RecipeError, TeacherError
 from pkd.jobs.asking import Asked, asked, device_faults, model_faults, number_faults, raised_by
 from pkd.jobs.lacking import missing_libraries
-from pkd.jobs.stages import refuse_other_files
 from pkd.recipe.benchmarks import TASKS, leaderboard_sources, task_of
 from pkd.recipe.faults import Fault
 from pkd.recipe.places import AnyPath, local_path, output_fault, output_folder, path_text
@@ -21,10 +20,11 @@ from pkd.recipe.settings import DataSettings
 from pkd.recipe.spelling import current_spelling, named, set_to
 from pkd.reporting.published import TABLES, tasks_of
 from pkd.reporting.results import read_results
+from pkd.runs.folder import places_at
+from pkd.runs.stage import refuse_other_files
 from pkd.serving.hub import check_name
 from pkd.serving.limits import Limits
 from pkd.serving.listening import listen
-from pkd.storage.run_folder import places_at
 
 _MOST_PORTS = 65535
 

@@ -37,7 +37,6 @@ from pkd.jobs.finetune import finetuning_left, schedule_words, settle, why_finet
 from pkd.jobs.finished import left_of
 from pkd.jobs.forecast import JobForecast, forecast, prices_for, sweep_sentences
 from pkd.jobs.sizes import first_rows, measure_student, rows_of_a_step, term_shares
-from pkd.jobs.stages import refuse_what_is_in_the_way
 from pkd.jobs.word_counts import measure_word_counts, teacher_level
 from pkd.jobs.workload import Job, classifier_job, encoder_job
 from pkd.recipe.places import AnyPath
@@ -49,8 +48,9 @@ from pkd.reporting.evaluated_rows import rows_in_words
 from pkd.reporting.teacher_level import level_sentence, under_trained
 from pkd.reporting.term_sizes import weak_sentences
 from pkd.reporting.wording import amount, is_share, metric_title, with_error
-from pkd.storage.run_folder import RunFolder
-from pkd.storage.seal import read_manifest
+from pkd.runs.folder import RunFolder
+from pkd.runs.seal import read_manifest
+from pkd.runs.stage import refuse_what_is_in_the_way
 from pkd.tasks import TaskKind
 from pkd.training.arguments import check_training
 from pkd.training.hardware import autocast_dtype, computing_on, device_text, resolve_device

@@ -20,8 +20,8 @@ from pkd.jobs.workload import encoder_job
 from pkd.recipe.places import AnyPath, output_folder
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.schema import Recipe
-from pkd.storage.run_folder import RunFolder
-from pkd.storage.seal import write_json
+from pkd.runs.folder import RunFolder
+from pkd.runs.seal import write_json
 from pkd.training.hardware import resolve_device
 
 _EPOCHS = 2

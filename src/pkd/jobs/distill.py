@@ -12,17 +12,17 @@ from pkd import ranks
 from pkd.jobs import asking
 from pkd.jobs.push import push
 from pkd.jobs.run import run_asked
-from pkd.jobs.stages import refuse_what_is_in_the_way, run_stage
 from pkd.recipe.keyword_types import DistillKeywords
 from pkd.recipe.places import AnyPath, output_folder
 from pkd.recipe.schema import Recipe
 from pkd.reporting.card import model_card
 from pkd.reporting.printed import main_score, run_lines
 from pkd.reporting.results import ModelRecord, Record, Score, best_student, folder_in_run
+from pkd.runs.folder import CARD, RunFolder
+from pkd.runs.lock import one_writer
+from pkd.runs.seal import MANIFEST, copy_folder, read_manifest, write_text
+from pkd.runs.stage import refuse_what_is_in_the_way, run_stage
 from pkd.serving.hub import open_repository
-from pkd.storage.lock import one_writer
-from pkd.storage.run_folder import CARD, RunFolder
-from pkd.storage.seal import MANIFEST, copy_folder, read_manifest, write_text
 
 KIND = asking.DISTILLED
 

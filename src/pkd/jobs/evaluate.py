@@ -27,7 +27,6 @@ from pkd.evaluation.significance import exact_mcnemar
 from pkd.evaluation.verdict import judge
 from pkd.jobs import asking
 from pkd.jobs.lineup import answer, line_up, look_at, measure_speeds
-from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.keyword_types import EvaluateKeywords
 from pkd.recipe.places import AnyPath, AnyPaths, path_text, path_texts
 from pkd.recipe.schema import Recipe
@@ -45,7 +44,8 @@ from pkd.reporting.results import (
     Score,
 )
 from pkd.reporting.wording import AGAINST_TEACHER
-from pkd.storage.seal import read_manifest
+from pkd.runs.seal import read_manifest
+from pkd.runs.stage import Done, library_versions, run_stage
 from pkd.tasks import TaskKind
 from pkd.training.hardware import computing_on, device_text, resolve_device
 

@@ -23,20 +23,20 @@ from pkd.encoder.parameters import parameters_of
 from pkd.errors import DataError, TeacherError
 from pkd.jobs import asking
 from pkd.jobs.finetune import settle_metric
-from pkd.jobs.stages import library_versions, run_stage
 from pkd.recipe.keyword_types import ExportKeywords
 from pkd.recipe.places import AnyPath, local_path, output_folder, path_text
 from pkd.recipe.schema import Recipe
 from pkd.recipe.spelling import named
 from pkd.reporting.export_card import export_sentences, exported_card
+from pkd.runs.lock import one_writer
+from pkd.runs.seal import write_text
+from pkd.runs.stage import library_versions, run_stage
 from pkd.serving.classifier import Classifier
 from pkd.serving.export import graph_path, quantise, require_exporter, trace, write_companions, write_graph
 from pkd.serving.onnx_model import graph_of, load_onnx
 from pkd.serving.proof import TOLERANCE, Change, Parity, measure_change, prove, refusals
 from pkd.serving.texts import Text
 from pkd.serving.torch_model import max_length_of, taken_over
-from pkd.storage.lock import one_writer
-from pkd.storage.seal import write_text
 from pkd.training.hardware import resolve_device
 
 KIND = asking.EXPORTED

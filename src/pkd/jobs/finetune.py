@@ -23,7 +23,6 @@ from pkd.jobs import asking
 from pkd.jobs.ahead import FINETUNING, finetuning, steps_of, training_left
 from pkd.jobs.evaluate import describe_rows
 from pkd.jobs.forecast import announce
-from pkd.jobs.stages import Done, is_begun, library_versions, run_stage, standing, why_redo
 from pkd.jobs.word_counts import measure_word_counts, teacher_level
 from pkd.jobs.workload import encoder_job
 from pkd.recipe.faults import value_text
@@ -37,9 +36,10 @@ from pkd.reporting.evaluated_rows import overlap_warning, rows_in_words
 from pkd.reporting.results import MeasuredOn, TeacherLevel
 from pkd.reporting.teacher_level import level_sentence, under_trained
 from pkd.reporting.wording import metric_title, score_words, weights_words
-from pkd.storage.lock import one_writer
-from pkd.storage.seal import partial_of
-from pkd.storage.space import require_space
+from pkd.runs.lock import one_writer
+from pkd.runs.seal import partial_of
+from pkd.runs.space import require_space
+from pkd.runs.stage import Done, is_begun, library_versions, run_stage, standing, why_redo
 from pkd.training.arguments import check_training, trainer_arguments
 from pkd.training.checkpoints import checkpoint_bytes
 from pkd.training.hardware import device_text

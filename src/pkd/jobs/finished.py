@@ -16,15 +16,15 @@ from pkd.encoder.load import LoadedClassifier
 from pkd.jobs.ahead import Left, steps_of, training_left
 from pkd.jobs.annotate import annotation_inputs, annotation_left, exactly
 from pkd.jobs.sizes import size_inputs, with_sizes
-from pkd.jobs.stages import is_begun, standing
 from pkd.jobs.train import TrainingRows, training_inputs, training_rows
 from pkd.jobs.workload import MEASURING
 from pkd.recipe.schema import Recipe
 from pkd.recipe.sweeping import Point
 from pkd.reporting.trials import leaderboard, read_trials
-from pkd.storage.fingerprint import fingerprint
-from pkd.storage.run_folder import RunFolder
-from pkd.storage.seal import Manifest, partial_of, read_manifest
+from pkd.runs.fingerprint import fingerprint
+from pkd.runs.folder import RunFolder
+from pkd.runs.seal import Manifest, partial_of, read_manifest
+from pkd.runs.stage import is_begun, standing
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pkd.jobs.pilot import PILOT, SECONDS, Prices, Work, assumed_seconds, measur
 from pkd.jobs.workload import Job
 from pkd.recipe.schema import Recipe
 from pkd.recipe.sweeping import points_of
-from pkd.storage.space import fits, free_space, rough_bytes
+from pkd.runs.space import fits, free_space, rough_bytes
 
 _BYTES_A_SECOND = 2e8  # written, hashed and flushed
 _LITTLE = 20.0  # seconds on an assumed slow machine, below which a pilot is not worth its time

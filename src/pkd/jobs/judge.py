@@ -38,14 +38,14 @@ from pkd.jobs.evaluate import (
 from pkd.jobs.lineup import measure_speeds
 from pkd.jobs.report import kept_results, write_views
 from pkd.jobs.sizes import term_shares
-from pkd.jobs.stages import Done
 from pkd.recipe.schema import Recipe
 from pkd.recipe.writing import recipe_values, without_places
 from pkd.reporting.results import ComparisonRecord, Record, RunRecord, TeacherLevel, write_results
 from pkd.reporting.wording import AGAINST_TEACHER, TRANSFER
-from pkd.storage.fingerprint import fingerprint
-from pkd.storage.run_folder import RunFolder
-from pkd.storage.seal import read_manifest, unseal
+from pkd.runs.fingerprint import fingerprint
+from pkd.runs.folder import RunFolder
+from pkd.runs.seal import read_manifest, unseal
+from pkd.runs.stage import Done
 from pkd.training.hardware import describe_hardware, device_text, resolve_device
 
 _LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "accelerate")

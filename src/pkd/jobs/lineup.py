@@ -28,11 +28,11 @@ from pkd.encoder.load import LoadedClassifier, load_config, load_teacher, shape_
 from pkd.encoder.parameters import Parameters, parameters_of
 from pkd.errors import TeacherError
 from pkd.reporting.speeds import load_sentence, rounds_disagree
+from pkd.runs.seal import read_manifest
 from pkd.serving.classifier import Classifier
 from pkd.serving.loaded import LoadedModel, Runtime
 from pkd.serving.onnx_model import GRAPHS, graph_of, load_onnx
 from pkd.serving.speed import Timed, Work, time_models, work_on_texts
-from pkd.storage.seal import read_manifest
 from pkd.training.hardware import computing_on, device_text
 
 _ROWS_AT_A_TIME = 512

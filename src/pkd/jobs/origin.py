@@ -11,7 +11,7 @@ from pkd.errors import RecipeError
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import DataSettings
-from pkd.storage.run_folder import RunFolder
+from pkd.runs.folder import RunFolder
 
 _SOURCES = {"task", "folder", "train", "eval", "test", "unlabelled"}
 

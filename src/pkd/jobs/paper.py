@@ -26,7 +26,7 @@ from pkd.reporting.paper import PaperRow, TaskResult, paper_rows
 from pkd.reporting.paper_page import write_speed_page, write_table_page
 from pkd.reporting.published import TABLES, tasks_of
 from pkd.reporting.speeds import SpeedRecord
-from pkd.storage.seal import write_text
+from pkd.runs.seal import write_text
 from pkd.training.hardware import resolve_device
 
 ROWS_FILE = "table.jsonl"

@@ -15,15 +15,15 @@ from transformers import PretrainedConfig
 from pkd import progress
 from pkd.data.sources import read_data, require_sources
 from pkd.encoder.families import depth_of
-from pkd.jobs.stages import refuse_other_files
 from pkd.recipe.reading import read_recipe, recipe_from
 from pkd.recipe.schema import Recipe, method_label, start_label
 from pkd.recipe.settings import DataSettings
 from pkd.recipe.spelling import named
 from pkd.recipe.writing import recipe_values
 from pkd.reporting.published import ModelKey, published
-from pkd.storage.run_folder import RunFolder
-from pkd.storage.seal import partial_of, publish, write_json
+from pkd.runs.folder import RunFolder
+from pkd.runs.seal import partial_of, publish, write_json
+from pkd.runs.stage import refuse_other_files
 
 QUICK_TRAIN_ROWS, QUICK_EVAL_ROWS = 512, 300
 _QUICK_RATE = 2e-4  # the published rates are too low for so few steps

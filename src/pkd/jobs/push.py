@@ -14,9 +14,9 @@ from pkd.recipe.places import AnyPath, output_folder, path_text
 from pkd.reporting.card import CHART_FILE, RECIPE_FILE, model_card, shareable_recipe
 from pkd.reporting.charts import chart_png, kept_chart
 from pkd.reporting.results import ModelRecord, Record, RunRecord, best_student, read_results
+from pkd.runs.folder import RunFolder
+from pkd.runs.seal import MANIFEST, PARTIAL, copy_folder
 from pkd.serving.hub import open_repository, upload
-from pkd.storage.run_folder import RunFolder
-from pkd.storage.seal import MANIFEST, PARTIAL, copy_folder
 
 _LEFT_OUT = (f"*{PARTIAL}", "checkpoint-*", "*.lock", ".*", "stage.json", "training_args.bin")
 _CARD = "README.md"

@@ -11,9 +11,9 @@ from pkd.recipe.places import AnyPath, path_text
 from pkd.reporting.card import model_card
 from pkd.reporting.html import write_report
 from pkd.reporting.results import ModelRecord, Record, RunRecord, folder_in_run, read_results
-from pkd.storage.lock import one_writer
-from pkd.storage.run_folder import CARD, REPORT, RESULTS, RunFolder
-from pkd.storage.seal import find_damage, read_manifest, seal, write_text
+from pkd.runs.folder import CARD, REPORT, RESULTS, RunFolder
+from pkd.runs.lock import one_writer
+from pkd.runs.seal import find_damage, read_manifest, seal, write_text
 
 KIND = "run"
 

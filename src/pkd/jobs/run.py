@@ -31,7 +31,6 @@ from pkd.jobs.finished import left_of
 from pkd.jobs.forecast import announce
 from pkd.jobs.judge import Trained, judge_run
 from pkd.jobs.sizes import sized
-from pkd.jobs.stages import Done, refuse_other_files, refuse_other_version
 from pkd.jobs.train import TrainingRows, load_start, train_stage, training_rows
 from pkd.jobs.word_counts import teacher_level, word_counts_stage
 from pkd.jobs.workload import MEASURING, classifier_job, encoder_job
@@ -44,8 +43,9 @@ from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.printed import main_score, run_lines
 from pkd.reporting.results import ModelRecord, Record, Score, TeacherLevel, best_student, read_results
 from pkd.reporting.teacher_level import level_sentence, under_trained
-from pkd.storage.lock import one_writer
-from pkd.storage.run_folder import RunFolder
+from pkd.runs.folder import RunFolder
+from pkd.runs.lock import one_writer
+from pkd.runs.stage import Done, refuse_other_files, refuse_other_version
 
 
 @dataclass(frozen=True)

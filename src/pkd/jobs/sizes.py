@@ -22,11 +22,11 @@ from pkd.distillation.plan import StudentPlan
 from pkd.distillation.units import unit_deviations
 from pkd.encoder.load import LoadedClassifier
 from pkd.jobs.ahead import sizing_name
-from pkd.jobs.stages import run_stage
 from pkd.jobs.train import TrainingRows, build_student, training_inputs
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
 from pkd.reporting.results import TermShare
+from pkd.runs.stage import run_stage
 from pkd.training.hardware import autocast_dtype, move_model, resolve_device
 
 KIND = "sizes"

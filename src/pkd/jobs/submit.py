@@ -22,7 +22,7 @@ from pkd.jobs import asking_without_keys
 from pkd.recipe.benchmarks import leaderboard_sources, task_of
 from pkd.recipe.places import AnyPath, output_folder, path_text
 from pkd.recipe.settings import DataSettings
-from pkd.storage.seal import write_text
+from pkd.runs.seal import write_text
 from pkd.tasks import kind_of
 from pkd.training.hardware import move_model, resolve_device
 

@@ -28,10 +28,10 @@ from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.printed import main_score, run_lines
 from pkd.reporting.results import ModelRecord, Record, Score, best_student
 from pkd.reporting.trials import TrialRecord, leaderboard, luck_sentences, read_trials, write_trials
-from pkd.storage.fingerprint import fingerprint
-from pkd.storage.lock import one_writer
-from pkd.storage.run_folder import RunFolder
-from pkd.storage.seal import find_damage, read_manifest
+from pkd.runs.fingerprint import fingerprint
+from pkd.runs.folder import RunFolder
+from pkd.runs.lock import one_writer
+from pkd.runs.seal import find_damage, read_manifest
 
 
 @dataclass(frozen=True, repr=False)

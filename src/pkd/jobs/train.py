@@ -23,11 +23,11 @@ from pkd.encoder.load import LoadedClassifier, check_same_tokenizer, load_pretra
 from pkd.errors import RecipeError
 from pkd.jobs.ahead import stage_name
 from pkd.jobs.finetune import save_trained, training_facts
-from pkd.jobs.stages import Done, library_versions, run_stage
 from pkd.recipe.schema import Recipe
-from pkd.storage.run_folder import RunFolder
-from pkd.storage.seal import Manifest
-from pkd.storage.space import require_space
+from pkd.runs.folder import RunFolder
+from pkd.runs.seal import Manifest
+from pkd.runs.space import require_space
+from pkd.runs.stage import Done, library_versions, run_stage
 from pkd.training.arguments import trainer_arguments
 from pkd.training.checkpoints import checkpoint_bytes
 from pkd.training.schedule import patience_of

@@ -30,9 +30,9 @@ from pkd.jobs.cluster import Outcome, Tell, resources_of, train_on_ray
 from pkd.jobs.train import TrainingRows, trial_stage
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import SweepSettings
-from pkd.storage.lock import one_writer
-from pkd.storage.run_folder import RunFolder
-from pkd.storage.seal import partial_of
+from pkd.runs.folder import RunFolder
+from pkd.runs.lock import one_writer
+from pkd.runs.seal import partial_of
 from pkd.training.schedule import epochs_of
 
 _WAIT_FOR_LOCK = 60.0  # seconds; a process may outlive its dead node a little

@@ -12,15 +12,14 @@ from pkd.distillation.annotation import finished_shards, listed_shards
 from pkd.errors import CacheError, RecipeError
 from pkd.jobs import asking_without_keys
 from pkd.jobs.report import KIND as RUN
-from pkd.jobs.stages import SCRATCH, refuse_other_version
 from pkd.recipe.places import AnyPath, path_text
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.writing import recipe_values, without_places
 from pkd.reporting.results import ModelRecord, RunRecord, folder_in_run, read_results
 from pkd.reporting.trials import read_trials
-from pkd.storage.fingerprint import differences
-from pkd.storage.run_folder import VIEWS, RunFolder, places_at
-from pkd.storage.seal import (
+from pkd.runs.fingerprint import differences
+from pkd.runs.folder import VIEWS, RunFolder, places_at
+from pkd.runs.seal import (
     MANIFEST,
     OTHER_CONTENTS,
     PARTIAL,
@@ -30,6 +29,7 @@ from pkd.storage.seal import (
     read_manifest,
     was_set_aside,
 )
+from pkd.runs.stage import SCRATCH, refuse_other_version
 from pkd.training.checkpoints import checkpoint_folders
 
 

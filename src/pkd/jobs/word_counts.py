@@ -17,8 +17,8 @@ from pkd.data.labels import label_array
 from pkd.data.tokenize import text_columns
 from pkd.evaluation.word_counts import MOST_ROWS, word_count_logits
 from pkd.jobs.ahead import WORD_COUNTS
-from pkd.jobs.stages import Done, run_stage
 from pkd.reporting.results import TeacherLevel
+from pkd.runs.stage import Done, run_stage
 
 KIND = "word counts"
 

@@ -30,8 +30,8 @@ from pkd.reporting.results import FlipRecord, Record, RunRecord, read_results
 from pkd.reporting.teacher_level import teacher_sentences
 from pkd.reporting.term_sizes import term_lines
 from pkd.reporting.trials import TrialRecord, leaderboard, luck_sentences, read_trials, swept
-from pkd.storage.run_folder import RunFolder
-from pkd.storage.seal import write_text
+from pkd.runs.folder import RunFolder
+from pkd.runs.seal import write_text
 
 _NO_CHARTS = """"use strict";
 window.vegaEmbed = function () {

@@ -9,8 +9,8 @@ from pkd.reporting.html import curve_legend, curve_specs, self_contained_page
 from pkd.reporting.paper import TaskResult, hidden_test_sentences, paper_notes, paper_rows, rows_by_task, task_title
 from pkd.reporting.speeds import SpeedRecord, speed_doubts, speed_notes, speed_rows, speed_title
 from pkd.reporting.wording import AGAINST_TEACHER, comparison_sentence, comparisons_of, confidence_of
-from pkd.storage.run_folder import RunFolder
-from pkd.storage.seal import write_text
+from pkd.runs.folder import RunFolder
+from pkd.runs.seal import write_text
 
 
 def write_table_page(folder: Path, name: str, title: str, teacher: str, results: Sequence[TaskResult]) -> Path:

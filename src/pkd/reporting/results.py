@@ -20,8 +20,8 @@ from pkd.encoder.hub import ModelSource
 from pkd.errors import CacheError
 from pkd.evaluation.by_class import BlindSpots, Cells, ClassFigures
 from pkd.recipe.settings import ProblemType
-from pkd.storage.run_folder import RESULTS, RunFolder
-from pkd.storage.seal import is_inside, refuse_other_schema, write_text
+from pkd.runs.folder import RESULTS, RunFolder
+from pkd.runs.seal import is_inside, refuse_other_schema, write_text
 
 
 class _Line(BaseModel):

@@ -22,8 +22,8 @@ from pkd.recipe.sweeping import point_text, short_name
 from pkd.reporting.blind_spots import blind_words, blindness
 from pkd.reporting.results import ModelRecord, Record
 from pkd.reporting.wording import amount, metric_title, rows_of
-from pkd.storage.run_folder import RunFolder
-from pkd.storage.seal import write_text
+from pkd.runs.folder import RunFolder
+from pkd.runs.seal import write_text
 
 
 class TrialRecord(BaseModel):

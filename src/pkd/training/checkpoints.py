@@ -23,8 +23,8 @@ from pkd import progress
 from pkd.errors import CacheError, CheckpointError
 from pkd.recipe.settings import TrainingSettings
 from pkd.recipe.spelling import set_to
-from pkd.storage.fingerprint import differences
-from pkd.storage.seal import MANIFEST, Damage, Manifest, find_damage, read_manifest, set_aside, write_json
+from pkd.runs.fingerprint import differences
+from pkd.runs.seal import MANIFEST, Damage, Manifest, find_damage, read_manifest, set_aside, write_json
 from pkd.training.schedule import epochs_of
 
 KIND = "checkpoint"

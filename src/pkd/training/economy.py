@@ -21,7 +21,7 @@ from pkd.data.batching import fingerprint_batches
 from pkd.data.tokenize import occurring_pieces
 from pkd.encoder.shortcut import cls_only
 from pkd.encoder.vocabulary import OccurringEmbedding, occurring_only
-from pkd.storage.fingerprint import fingerprint
+from pkd.runs.fingerprint import fingerprint
 from pkd.training.resuming import ResumableTrainer
 
 

@@ -16,7 +16,7 @@ from transformers.trainer_utils import TrainOutput
 
 from pkd import progress, ranks
 from pkd.encoder.load import without_bars
-from pkd.storage.seal import read_manifest, seal, unseal
+from pkd.runs.seal import read_manifest, seal, unseal
 from pkd.training.checkpoints import (
     KIND,
     load_counters,

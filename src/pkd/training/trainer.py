@@ -32,7 +32,7 @@ from pkd.encoder.inference import answer_rows, model_inputs, tokenizer_for
 from pkd.errors import DivergedError, RecipeError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.recipe.spelling import named, set_to
-from pkd.storage.seal import write_json
+from pkd.runs.seal import write_json
 from pkd.training.averaging import AveragedWeights, Averaging, load_averaged
 from pkd.training.checkpoints import checkpoint_folders
 from pkd.training.economy import EconomicalTrainer

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from pkd.errors import RecipeError, ResourceError
-from pkd.storage.lock import one_writer
+from pkd.runs.lock import one_writer
 
 HOLD = """
 import sys, pathlib
-from pkd.storage.lock import one_writer
+from pkd.runs.lock import one_writer
 with one_writer(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -65,7 +65,7 @@ def test_writers_that_come_and_go_never_hold_a_folder_together(tmp_path: Path) -
     code = f"""
 import pathlib, sys
 from pkd.errors import RecipeError
-from pkd.storage.lock import one_writer
+from pkd.runs.lock import one_writer
 place, held = pathlib.Path({str(tmp_path / "run")!r}), pathlib.Path({str(tmp_path / "held")!r})
 done = 0
 while done < 60:

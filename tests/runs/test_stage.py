@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pkd.errors import CacheError, RecipeError
-from pkd.jobs.stages import run_stage
-from pkd.storage.seal import MANIFEST, SCHEMA, Manifest, find_damage, partial_of, read_manifest, seal
+from pkd.runs.stage import run_stage
+from pkd.runs.seal import MANIFEST, SCHEMA, Manifest, find_damage, partial_of, read_manifest, seal
 
 
 class Build:

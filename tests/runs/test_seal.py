@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pkd.errors import CacheError
-from pkd.storage.seal import Damage, copy_folder, find_damage, publish, read_manifest, seal, set_aside, write_json
+from pkd.runs.seal import Damage, copy_folder, find_damage, publish, read_manifest, seal, set_aside, write_json
 
 
 @pytest.fixture

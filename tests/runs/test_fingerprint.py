@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pkd.storage.fingerprint import differences, fingerprint, sha256_of_texts
+from pkd.runs.fingerprint import differences, fingerprint, sha256_of_texts
 
 texts = st.lists(st.text() | st.none(), max_size=6)
 

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from pkd import ranks
 from pkd.errors import RecipeError, ResourceError
-from pkd.storage.space import is_full
+from pkd.runs.space import is_full
 
 
 @contextlib.contextmanager

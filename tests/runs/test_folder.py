@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pkd.storage.run_folder import RunFolder
+from pkd.runs.folder import RunFolder
 
 
 def test_every_stage_lies_where_the_layout_says(tmp_path: Path) -> None:

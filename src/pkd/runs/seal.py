@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from pkd.errors import CacheError
-from pkd.storage.fingerprint import fingerprint, sha256_of_file
+from pkd.runs.fingerprint import fingerprint, sha256_of_file
 
 MANIFEST = "manifest.json"
 SCHEMA = 4  # raised by hand when the meaning of a manifest or of the sealed files changes

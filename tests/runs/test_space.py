@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from pkd.errors import ResourceError
-from pkd.storage.space import readable_bytes, require_space
+from pkd.runs.space import readable_bytes, require_space
 
 
 def test_what_does_not_fit_is_refused_with_both_sizes(tmp_path: Path) -> None:

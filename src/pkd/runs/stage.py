@@ -19,9 +19,9 @@ from typing import Any, Literal
 from pkd import progress, ranks
 from pkd.errors import CacheError, RecipeError
 from pkd.recipe.spelling import set_to
-from pkd.storage.fingerprint import differences
-from pkd.storage.run_folder import VIEWS, RunFolder
-from pkd.storage.seal import (
+from pkd.runs.fingerprint import differences
+from pkd.runs.folder import VIEWS, RunFolder
+from pkd.runs.seal import (
     MANIFEST,
     Manifest,
     find_damage,

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from pkd.storage.seal import MANIFEST, PARTIAL, partial_of, was_set_aside
+from pkd.runs.seal import MANIFEST, PARTIAL, partial_of, was_set_aside
 
 CARD = "README.md"
 RESULTS = "results.jsonl"

@@ -1,1 +1,0 @@
-"""Sealed folders, fingerprints, locks and disk space; independent of models."""
