@@ -11,7 +11,6 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from pkd.errors import Stopped
 
@@ -45,11 +44,10 @@ class Stage:
         return time.monotonic() - self.started
 
 
-class Watcher(Protocol):
-    """Draws progress; every method is called from the job's own thread only.
+class Watcher:
+    """Receives the progress of jobs, from the job's own thread only; a subclass draws what it overrides."""
 
-    A watcher that shows only warnings has an attribute `shows_notes = False`: nothing is measured for it.
-    """
+    shows_notes = True  # False if only warnings are shown: nothing is measured for notes alone
 
     def planned(self, stages: Sequence[tuple[str, float]]) -> None:
         """Receive the names of the stages to come, in order, each with its relative cost."""
@@ -67,17 +65,13 @@ class Watcher(Protocol):
         """Show the user a sentence; `level` is "info" or "warning"."""
 
 
-class _Nobody:
+class Silent(Watcher):
+    """Draws nothing."""
+
     shows_notes = False
 
-    def planned(self, stages: Sequence[tuple[str, float]]) -> None: ...
-    def stage_began(self, stage: Stage) -> None: ...
-    def stage_moved(self, stage: Stage) -> None: ...
-    def stage_ended(self, stage: Stage) -> None: ...
-    def noted(self, message: str, level: str) -> None: ...
 
-
-_watcher: Watcher = _Nobody()
+_watcher: Watcher = Silent()
 _stop_exit_code: int | None = None
 _saving_blocks = 0
 _something_is_saved = False
@@ -96,12 +90,12 @@ def watch(watcher: Watcher) -> Iterator[None]:
 
 def unheard() -> contextlib.AbstractContextManager[None]:
     """Silence progress and notes inside the block."""
-    return watch(_Nobody())
+    return watch(Silent())
 
 
 def shows_notes() -> bool:
     """Whether notes are shown, so that they are worth computing."""
-    return bool(getattr(_watcher, "shows_notes", True))
+    return _watcher.shows_notes
 
 
 def plan(stages: Sequence[tuple[str, float]]) -> None:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pytest
 
 from pkd import progress
 
 
-class Listener:
+class Listener(progress.Watcher):
     """Keeps what a user would read."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.warnings: list[str] = []
-
-    def planned(self, stages: Sequence[tuple[str, float]]) -> None: ...
-    def stage_began(self, stage: progress.Stage) -> None: ...
-    def stage_moved(self, stage: progress.Stage) -> None: ...
-    def stage_ended(self, stage: progress.Stage) -> None: ...
 
     def noted(self, message: str, level: str) -> None:
         (self.warnings if level == "warning" else self.notes).append(message)

@@ -25,16 +25,12 @@ from pkd.runs.seal import Manifest, partial_of, read_manifest, seal
 from pkd.serving.classifier import Classifier
 
 
-class Notes:
+class Notes(progress.Watcher):
     """A watcher that keeps what it is told."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    def planned(self, stages: Any) -> None: ...
-    def stage_began(self, stage: Any) -> None: ...
-    def stage_moved(self, stage: Any) -> None: ...
-    def stage_ended(self, stage: Any) -> None: ...
     def noted(self, message: str, level: str) -> None:
         self.told.append(message)
 

@@ -184,16 +184,11 @@ def test_more_variants_keep_the_answers_to_the_first_ones(workspace: Path, tmp_p
     assert learnt.augmented_rows == sum(map(len, first))
 
 
-class StopsAt:
+class StopsAt(progress.Watcher):
     """Asks for a stop when a stage has got so far."""
 
     def __init__(self, stage: str, rows: int) -> None:
         self.stage, self.rows, self.asked = stage, rows, False
-
-    def planned(self, stages: Any) -> None: ...
-    def stage_began(self, stage: Any) -> None: ...
-    def stage_ended(self, stage: Any) -> None: ...
-    def noted(self, message: str, level: str) -> None: ...
 
     def stage_moved(self, stage: Any) -> None:
         if stage.name == self.stage and stage.done >= self.rows and not self.asked:

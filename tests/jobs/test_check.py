@@ -18,16 +18,11 @@ from pkd.recipe.reading import recipe_from
 from pkd.recipe.settings import TrainingSettings
 
 
-class Notes:
+class Notes(progress.Watcher):
     """Keeps what a job tells."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
-
-    def planned(self, stages: Any) -> None: ...
-    def stage_began(self, stage: Any) -> None: ...
-    def stage_moved(self, stage: Any) -> None: ...
-    def stage_ended(self, stage: Any) -> None: ...
 
     def noted(self, message: str, level: str) -> None:
         self.notes.append(message)

@@ -31,16 +31,13 @@ from pkd.training.checkpoints import checkpoint_folders, newest_sealed
 STOPPED_AT = 9
 
 
-class StopsAt:
+class StopsAt(progress.Watcher):
     """A watcher that asks for a stop when a training has come to a step, and keeps what it is told."""
 
     def __init__(self, step: int = 0) -> None:
         self.step = step
         self.told: list[str] = []
 
-    def planned(self, stages: Any) -> None: ...
-    def stage_began(self, stage: Any) -> None: ...
-    def stage_ended(self, stage: Any) -> None: ...
     def stage_moved(self, stage: Any) -> None:
         if self.step and stage.unit == "steps" and stage.done == self.step:
             progress.request_stop(75)
@@ -70,7 +67,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(place: Path, output: Path) -> list[str]:
     """Fine-tune, or go on; what was noted."""
-    watcher = StopsAt() if progress._watcher.__class__ is progress._Nobody else progress._watcher
+    watcher = StopsAt() if progress._watcher.__class__ is progress.Silent else progress._watcher
     with progress.watch(watcher):
         finetune(
             model=str(place / "encoder"), train=str(place / "train.csv"), eval=str(place / "dev.csv"), output=str(output),

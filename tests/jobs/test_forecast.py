@@ -30,7 +30,7 @@ from pkd.runs.space import rough_bytes
 TRAINING = {"num_train_epochs": 2, "learning_rate": 1e-3, "precision": "float32"}
 
 
-class Listener:
+class Listener(progress.Watcher):
     """Keeps the stages that were planned and those that ran, the outermost alone, and what was said."""
 
     def __init__(self, *, shows_notes: bool = True) -> None:
@@ -48,8 +48,6 @@ class Listener:
         if not self._depth:
             self.ran.append(stage.name)
         self._depth += 1
-
-    def stage_moved(self, stage: progress.Stage) -> None: ...
 
     def stage_ended(self, stage: progress.Stage) -> None:
         self._depth -= 1

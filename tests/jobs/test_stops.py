@@ -18,7 +18,7 @@ from pkd.recipe.reading import recipe_from
 TRAINING = {"num_train_epochs": 1, "learning_rate": 1e-3, "per_device_train_batch_size": 40, "precision": "float32"}
 
 
-class Stops:
+class Stops(progress.Watcher):
     """Asks for a stop at the so many-th stage or note, and keeps what was told."""
 
     def __init__(self, at: int) -> None:
@@ -32,9 +32,6 @@ class Stops:
         if self.at == 0:
             self.stopped_in = stage
             progress.request_stop(75)
-
-    def planned(self, stages: Any) -> None: ...
-    def stage_moved(self, stage: Any) -> None: ...
 
     def stage_began(self, stage: Any) -> None:
         self._count(stage.name)

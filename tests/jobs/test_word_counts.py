@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +39,8 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class InOrder(list[str]):
+class InOrder(list[str], progress.Watcher):
     """What a job says, and the names of its stages as they begin."""
-
-    def planned(self, stages: Sequence[tuple[str, float]]) -> None: ...
-    def stage_moved(self, stage: progress.Stage) -> None: ...
-    def stage_ended(self, stage: progress.Stage) -> None: ...
 
     def stage_began(self, stage: progress.Stage) -> None:
         self.append(stage.name)

@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from pkd.cli.forecast import Forecast, about, duration
-from pkd.progress import Stage
+from pkd.progress import Silent, Stage, Watcher
 
 _SECONDS_BETWEEN_LINES = 10.0
 
 
-class QuietDisplay:
+class QuietDisplay(Silent):
     """Shows warnings alone."""
-
-    shows_notes = False
 
     def __init__(self, console: Console) -> None:
         self.console = console
-
-    def planned(self, stages: Sequence[tuple[str, float]]) -> None:
-        """Show nothing."""
-
-    def stage_began(self, stage: Stage) -> None:
-        """Show nothing."""
-
-    def stage_moved(self, stage: Stage) -> None:
-        """Show nothing."""
-
-    def stage_ended(self, stage: Stage) -> None:
-        """Show nothing."""
 
     def noted(self, message: str, level: str) -> None:
         """Show a warning."""
@@ -43,7 +28,7 @@ class QuietDisplay:
             _print(self.console, f"warning: {message}")
 
 
-class PlainDisplay:
+class PlainDisplay(Watcher):
     """Lines for logs and pipes: at a stage's start and end, and periodically between."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
@@ -87,14 +72,14 @@ class PlainDisplay:
         _print(self.console, f"warning: {message}" if level == "warning" else message)
 
 
-class RichDisplay:
+class RichDisplay(Watcher):
     """One live display: finished stages above, the current one with its bar, the whole job below."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self.console = console
         self._forecast = Forecast(clock)
-        self._stages: list[Stage] = []  # running ones, the outermost first
-        self._live: Live | None = None
+        self._bars = _Bars(console, self._forecast)
+        self._tasks: dict[int, TaskID] = {}  # of running stages, by id()
 
     def planned(self, stages: Sequence[tuple[str, float]]) -> None:
         """Take the stages to come."""
@@ -103,25 +88,23 @@ class RichDisplay:
     def stage_began(self, stage: Stage) -> None:
         """Draw a stage that begins."""
         self._forecast.begin(stage)
-        self._stages.append(stage)
-        if self._live is None:
-            self._live = Live(
-                console=self.console, get_renderable=self.render, refresh_per_second=4, transient=True,
-                redirect_stdout=False, redirect_stderr=False,
-            )  # fmt: skip
-            self._live.start()
+        self._tasks[id(stage)] = self._bars.add_task(stage.name, total=stage.total or None, stage=stage)
+        self._bars.start()
 
     def stage_moved(self, stage: Stage) -> None:
-        """Do nothing: the display redraws itself four times a second."""
+        """Move a stage's bar; it is redrawn four times a second."""
         self._forecast.move(stage)
+        if (task := self._tasks.get(id(stage))) is not None:
+            self._bars.update(task, total=stage.total or None, completed=stage.done)
 
     def stage_ended(self, stage: Stage) -> None:
         """Replace a finished stage by a line."""
         seconds = self._forecast.end(stage)
-        self._stages = [one for one in self._stages if one is not stage]
-        if not self._stages and self._live is not None:
-            self._live.stop()
-            self._live = None
+        if (task := self._tasks.pop(id(stage), None)) is not None:
+            self._bars.remove_task(task)
+        if not self._tasks:
+            self._bars.stop()
+            self._bars = _Bars(self.console, self._forecast)  # rich's, started again, would erase the lines above it
         mark = Text("✗ ", "red") if stage.failed else Text("✓ ", "green")
         self.console.print(mark + Text(stage.name) + Text(f"  {duration(seconds)}", "dim"))
 
@@ -130,31 +113,48 @@ class RichDisplay:
         text = Text("! ", "yellow") + Text(message) if level == "warning" else Text(f"  {message}", "dim")
         self.console.print(text, soft_wrap=True)
 
-    def render(self) -> RenderableType:
-        """The live lines as they are now."""
-        lines: list[RenderableType] = [self._line(stage) for stage in self._stages]
-        if self._stages and (number := self._forecast.number(self._stages[0])) is not None:
-            left = self._forecast.seconds_left(self._stages[0])
-            whole = f"stage {number} of {self._forecast.stages}"
-            lines.append(Text(whole + (f" · {about(left)} left" if left is not None else ""), "dim"))
-        return Group(*lines)
 
-    def _line(self, stage: Stage) -> RenderableType:
-        row = Table.grid(padding=(0, 1))
-        cells: list[RenderableType] = [Text(stage.name, "bold", overflow="ellipsis", no_wrap=True)]
-        if stage.total:
-            cells.append(ProgressBar(total=stage.total, completed=stage.done, width=24))
-        else:
-            cells.append(Text("…"))
+class _Bars(Progress):
+    """A line per running stage, the outermost first, and one for the whole job."""
+
+    def __init__(self, console: Console, forecast: Forecast) -> None:
+        name = TextColumn("{task.description}", style="bold", markup=False)
+        super().__init__(
+            name, BarColumn(24), _Facts(forecast), console=console, refresh_per_second=4, transient=True,
+            redirect_stdout=False, redirect_stderr=False,
+        )  # fmt: skip
+        self._forecast = forecast
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return the lines as they are now."""
+        yield from super().get_renderables()
+        outermost = self.tasks[0].fields["stage"] if self.tasks else None
+        if outermost and (number := self._forecast.number(outermost)) is not None:
+            left = self._forecast.seconds_left(outermost)
+            whole = f"stage {number} of {self._forecast.stages}"
+            yield Text(whole + (f" · {about(left)} left" if left is not None else ""), "dim")
+
+
+class _Facts(ProgressColumn):
+    """How far a stage is, how fast, how long it takes yet, and what it reports.
+
+    The forecast's speed is the mean since the stage first advanced; rich's leaves out the first advance, which here
+    may be a tenth of a stage.
+    """
+
+    def __init__(self, forecast: Forecast) -> None:
+        super().__init__(Column(no_wrap=True))
+        self._forecast = forecast
+
+    def render(self, task: Task) -> Text:
+        """Return the facts of a stage as one text."""
+        stage: Stage = task.fields["stage"]
         facts = [f"{stage.done:,}/{stage.total:,} {stage.unit}".strip()] if stage.total else []
         if (rate := self._forecast.rate(stage)) is not None:
             facts.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s")
         if (left := self._forecast.stage_seconds_left(stage)) is not None:
             facts.append(f"{duration(left)} to go")
-        if stage.detail:
-            facts.append(stage.detail)
-        row.add_row(*cells, Text(" · ".join(facts), no_wrap=True, overflow="ellipsis"))
-        return row
+        return Text(" · ".join([*facts, stage.detail] if stage.detail else facts))
 
 
 def headline(forecast: Forecast, stage: Stage) -> str:
