@@ -24,7 +24,7 @@ from benchmarks.contenders import Clock, grouped_batches, patient_trainer, pkd_t
 from benchmarks.material import BATCH, SIZES, Setup, half_map, load_teacher, read_texts, rows_of_length
 from benchmarks.workers import measure_in_turns, ratios, spread, write_figures
 from pkd.data.tokenize import occurring_pieces
-from pkd.distillation.annotation import annotate_rows, open_shards
+from pkd.distillation.annotation import TeacherPass, annotate_rows, open_shards
 from pkd.encoder.shortcut import cls_only
 from pkd.encoder.vocabulary import occurring_only
 from pkd.recipe.settings import TrainingSettings
@@ -104,10 +104,11 @@ def _annotate(given: argparse.Namespace, place: Path, setup: Setup) -> tuple[str
         sources["long"] = rows_of_length(_LONG, min(given.rows, 2048))
     for name, rows in sources.items():
         (place / name).mkdir()
-        annotate_rows(
-            rows, teacher.model.to(device), teacher.tokenizer, place / name,  # type: ignore[arg-type]
-            teacher_layers=half_map(teacher).teacher, max_length=_LONG, autocast_dtype=autocast_dtype("auto", device),
+        answering = TeacherPass(
+            teacher.model.to(device), teacher.tokenizer, half_map(teacher).teacher, _LONG,  # type: ignore[arg-type]
+            autocast_dtype=autocast_dtype("auto", device),
         )  # fmt: skip
+        annotate_rows(rows, answering, place / name)
     return str(place / "short"), str(place / "long")
 
 

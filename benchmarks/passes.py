@@ -16,7 +16,7 @@ from pkd.data.arrays import column_array
 from pkd.data.batches_by_length import batches_by_length
 from pkd.data.batching import Collator, TokenRows
 from pkd.data.tokenize import encode
-from pkd.distillation.annotation import annotate_rows
+from pkd.distillation.annotation import TeacherPass, annotate_rows
 from pkd.encoder.inference import TOKENS_PER_BATCH, model_inputs, request_layers
 from pkd.encoder.shortcut import cls_only
 from pkd.training.hardware import autocast_dtype, keep_freed_memory, resolve_device
@@ -36,12 +36,14 @@ def teacher_pass(texts: str, setup: Setup) -> Callable[[], float]:
         began = now()
         annotate_rows(
             rows,
-            teacher.model,
-            teacher.tokenizer,
+            TeacherPass(
+                teacher.model,
+                teacher.tokenizer,
+                half_map(teacher).teacher,
+                _LONGEST,
+                autocast_dtype=autocast_dtype("auto", device),
+            ),
             folder,
-            teacher_layers=half_map(teacher).teacher,
-            max_length=_LONGEST,
-            autocast_dtype=autocast_dtype("auto", device),
         )
         seconds = now() - began
         shutil.rmtree(folder)

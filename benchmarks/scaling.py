@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.contenders import patient_trainer
 from benchmarks.material import BATCH, half_map, load_demo_teacher, random_teacher, read_texts, rows_of_length
 from benchmarks.workers import stopwatch
-from pkd.distillation.annotation import annotate_rows
+from pkd.distillation.annotation import TeacherPass, annotate_rows
 from pkd.encoder.load import LoadedClassifier
 from pkd.recipe.settings import TrainingSettings
 from pkd.training.hardware import autocast_dtype, resolve_device
@@ -61,12 +61,7 @@ def _by_rows(rows: int, now: Callable[[], float]) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         began = now()
         annotated = annotate_rows(
-            texts,
-            teacher.model,
-            teacher.tokenizer,
-            Path(folder),
-            teacher_layers=half_map(teacher).teacher,
-            max_length=128,
+            texts, TeacherPass(teacher.model, teacher.tokenizer, half_map(teacher).teacher, 128), Path(folder)
         )
         between = now()
         patient_trainer(teacher, annotated, TrainingSettings(num_train_epochs=1, precision="float32")).train()
@@ -82,8 +77,12 @@ def _by_length(length: int, now: Callable[[], float], batches: int = 3) -> tuple
         with tempfile.TemporaryDirectory() as folder:
             began = now()
             annotated = annotate_rows(
-                rows, teacher.model, teacher.tokenizer, Path(folder), teacher_layers=half_map(teacher).teacher,
-                max_length=length, autocast_dtype=autocast_dtype("auto", resolve_device("cpu")),
+                rows,
+                TeacherPass(
+                    teacher.model, teacher.tokenizer, half_map(teacher).teacher, length,
+                    autocast_dtype=autocast_dtype("auto", resolve_device("cpu")),
+                ),
+                Path(folder),
             )  # fmt: skip
             between = now()
             patient_trainer(teacher, annotated, TrainingSettings(num_train_epochs=1)).train()

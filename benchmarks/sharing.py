@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.contenders import patient_trainer, warm_up
 from benchmarks.material import BATCH, SIZES, half_map, load_teacher, read_texts
 from benchmarks.workers import ratios, spread, write_figures
-from pkd.distillation.annotation import annotate_rows, open_shards
+from pkd.distillation.annotation import TeacherPass, annotate_rows, open_shards
 from pkd.distillation.trainer import PatientTrainer
 from pkd.recipe.settings import TrainingSettings
 from pkd.training.hardware import autocast_dtype, describe_hardware, resolve_device
@@ -46,11 +46,12 @@ def main() -> None:
     values: dict[int, list[float]] = {count: [] for count in (1, *given.at_once)}
     with tempfile.TemporaryDirectory() as folder:
         teacher = load_teacher(given.teacher)
-        annotate_rows(
-            read_texts(given.train, given.rows), teacher.model.to(device), teacher.tokenizer,  # type: ignore[arg-type]
-            Path(folder), teacher_layers=half_map(teacher).teacher, max_length=128,
+        answering = TeacherPass(
+            teacher.model.to(device), teacher.tokenizer, half_map(teacher).teacher, 128,  # type: ignore[arg-type]
             autocast_dtype=autocast_dtype("auto", device),
         )  # fmt: skip
+        annotate_rows(read_texts(given.train, given.rows), answering, Path(folder))
+        del answering
         del teacher
         trainings = [_Training(folder, given) for _ in range(max(values))]
         for training in trainings:

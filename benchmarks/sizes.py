@@ -25,7 +25,7 @@ from benchmarks.material import BATCH, SIZES, Setup, half_map, load_teacher, row
 from benchmarks.passes import bare_forward
 from benchmarks.workers import stopwatch, write_figures
 from pkd.data.batching import Collator, TokenRows
-from pkd.distillation.annotation import annotate_rows
+from pkd.distillation.annotation import TeacherPass, annotate_rows
 from pkd.encoder.inference import model_inputs
 from pkd.encoder.shortcut import cls_only
 from pkd.recipe.settings import TrainingSettings
@@ -90,10 +90,9 @@ def _measure(
 
         def annotate(some: datasets.Dataset, name: str) -> datasets.Dataset:
             (Path(folder) / name).mkdir()
-            return annotate_rows(
-                some, teacher.model, teacher.tokenizer, Path(folder) / name, teacher_layers=layer_map.teacher,
-                max_length=length, autocast_dtype=autocast_dtype("auto", device),
-            )  # fmt: skip
+            dtype = autocast_dtype("auto", device)
+            answering = TeacherPass(teacher.model, teacher.tokenizer, layer_map.teacher, length, autocast_dtype=dtype)
+            return annotate_rows(some, answering, Path(folder) / name)
 
         now = stopwatch(alone=False)
         annotate(rows.select(range(BATCH)), "warm-up")

@@ -32,7 +32,7 @@ from benchmarks.workers import measure_in_turns, ratios, spread, write_figures
 from pkd.data.arrays import column_array
 from pkd.data.batching import grouped_order
 from pkd.data.tokenize import occurring_pieces
-from pkd.distillation.annotation import annotate_rows
+from pkd.distillation.annotation import TeacherPass, annotate_rows
 from pkd.training.hardware import autocast_dtype, describe_hardware, resolve_device
 
 _STEPS = {
@@ -152,12 +152,14 @@ def _annotate(rows: datasets.Dataset, folder: Path, setup: Setup) -> datasets.Da
     folder.mkdir()
     return annotate_rows(
         rows,
-        teacher.model.to(device),  # type: ignore[arg-type]
-        teacher.tokenizer,
+        TeacherPass(
+            teacher.model.to(device),  # type: ignore[arg-type]
+            teacher.tokenizer,
+            half_map(teacher).teacher,
+            128,
+            autocast_dtype=autocast_dtype("auto", device),
+        ),
         folder,
-        teacher_layers=half_map(teacher).teacher,
-        max_length=128,
-        autocast_dtype=autocast_dtype("auto", device),
     )
 
 

@@ -13,7 +13,7 @@ from benchmarks.contenders import loop_trainer, patient_trainer
 from benchmarks.material import Setup, half_map, load_teacher
 from benchmarks.workers import stopwatch
 from pkd.data.tokenize import encode
-from pkd.distillation.annotation import annotate_rows
+from pkd.distillation.annotation import TeacherPass, annotate_rows
 from pkd.recipe.settings import TrainingSettings
 from pkd.training.hardware import autocast_dtype, resolve_device
 
@@ -32,12 +32,14 @@ def pkd_job(texts: str, setup: Setup) -> Callable[[], float]:
         began = now()
         annotated = annotate_rows(
             rows,
-            teacher.model.to(device),  # type: ignore[arg-type]
-            teacher.tokenizer,
+            TeacherPass(
+                teacher.model.to(device),  # type: ignore[arg-type]
+                teacher.tokenizer,
+                half_map(teacher).teacher,
+                _LONGEST,
+                autocast_dtype=autocast_dtype("auto", device),
+            ),
             folder,
-            teacher_layers=half_map(teacher).teacher,
-            max_length=_LONGEST,
-            autocast_dtype=autocast_dtype("auto", device),
         )
         patient_trainer(teacher, annotated, TrainingSettings(num_train_epochs=EPOCHS), device=setup.device).train()
         seconds = now() - began

@@ -26,9 +26,9 @@ from pkd.data.batching import Collator, TokenRows, is_labelled
 from pkd.data.examples import with_unlabelled
 from pkd.data.outputs import Outputs
 from pkd.data.tokenize import encode
-from pkd.distillation.annotation import annotate_rows, open_shards
+from pkd.distillation.annotation import TeacherPass, annotate_rows, open_shards
 from pkd.distillation.layers import LayerMap
-from pkd.distillation.ledger import term_rows
+from pkd.distillation.ledger import PatientLoss, term_rows
 from pkd.distillation.student import student_from
 from pkd.distillation.terms import TERMS, Term, TermInputs, objective_of, weighted
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
@@ -172,10 +172,9 @@ def annotate(study: Study, teacher: Teacher, variants: int, *, everything: bool)
         folder = study.answers_folder(teacher.task, teacher.seed, part)
         folder.mkdir(parents=True, exist_ok=True)
         counts[part] = len(table)
-        annotate_rows(
-            table, loaded.model, loaded.tokenizer, folder, teacher_layers=list(layers), max_length=MAX_LENGTH,
-            autocast_dtype=autocast_dtype("auto", study.device),
-        )  # fmt: skip
+        dtype = autocast_dtype("auto", study.device)
+        answering = TeacherPass(loaded.model, loaded.tokenizer, list(layers), MAX_LENGTH, autocast_dtype=dtype)
+        annotate_rows(table, answering, folder)
     return {
         "kind": "answers", "task": teacher.task, "seed": teacher.seed, "rows": counts,
         "seconds": time.monotonic() - began, **_hardware(study),
@@ -394,7 +393,7 @@ def _gradient_norms(
     model.eval()
     for batch in batches:
         moved = {name: column.to(model.device) for name, column in batch.items()}
-        values = term_rows(model, moved, terms, settings, layer_map, SINGLE_LABEL)
+        values = term_rows(model, moved, terms, PatientLoss(settings, layer_map), SINGLE_LABEL)
         labelled = is_labelled(moved["labels"]) if unlabelled else None
         for term in terms:
             part = weighted(term, values[term.name], settings, labelled).mean()

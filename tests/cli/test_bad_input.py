@@ -610,7 +610,7 @@ def test_a_hub_that_refuses_or_cannot_be_reached_is_told_in_one_line_with_a_hint
         case(["--layers", 3, "--layer-map", "1:1,2:9"], ["teacher layers [1, 9]; they must be from 1 to 3"],
              id="C43-beyond-the-teacher"),
         case(["--layers", 2, "--layer-map", "1:0"], ["[[1, 0]]; its teacher layers must count from 1"], id="C44-embeddings"),
-        case(["--layers", 2, "--layer-map", "1:4"], ["must be from 1 to 3", "the last layer is never a patient one"],
+        case(["--layers", 2, "--layer-map", "1:4"], ["must be from 1 to 3", "the last layer is no patient layer"],
              id="C44-last-layer"),
         case(["--layers", 2, "--layer-map", "1:-1"], ["teacher layers must count from 1"], id="C44-negative"),
         case(["--layers", 3, "--layer-map", "1:2,2:2"], ["increase from pair to pair"], id="C44-repeated"),

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from conftest import make_reviews, make_teacher, make_tokenizer
 from pkd import progress
 from pkd.data.batching import Collator, TokenRows, stored_teacher_layers
-from pkd.distillation.annotation import annotate_rows, finished_shards
+from pkd.distillation.annotation import TeacherPass, annotate_rows, finished_shards
 from pkd.encoder.inference import cls_states_of
 from pkd.errors import Stopped, TeacherError
 
@@ -19,7 +19,7 @@ from pkd.errors import Stopped, TeacherError
 def annotate(rows: datasets.Dataset, folder: Path, **keywords: object) -> datasets.Dataset:
     options = {"teacher_layers": [1, 3], "max_length": 64, "states_dtype": "float32", "rows_per_shard": 16, **keywords}
     folder.mkdir(exist_ok=True)
-    return annotate_rows(rows, make_teacher().eval(), make_tokenizer(), folder, **options)  # type: ignore[arg-type]
+    return annotate_rows(rows, TeacherPass(make_teacher().eval(), make_tokenizer(), **options), folder)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_an_answer_that_is_not_finite_is_refused(
     with torch.no_grad():
         teacher.classifier.bias[0] = float("inf")
     with pytest.raises(TeacherError, match=r"row 0 \(and 39 more\).*not finite"):
-        annotate_rows(rows, teacher, tokenizer, tmp_path, teacher_layers=[], max_length=64)
+        annotate_rows(rows, TeacherPass(teacher, tokenizer, [], 64), tmp_path)
 
 
 def test_a_state_too_large_for_float16_is_refused_and_fits_float32(
@@ -123,8 +123,6 @@ def test_a_state_too_large_for_float16_is_refused_and_fits_float32(
     with torch.no_grad():
         teacher.bert.encoder.layer[0].output.LayerNorm.weight.fill_(1e6)
     with pytest.raises(TeacherError, match="do not fit float16"):
-        annotate_rows(rows, teacher, tokenizer, tmp_path, teacher_layers=[1], max_length=64)
-    stored = annotate_rows(
-        rows, teacher, tokenizer, tmp_path, teacher_layers=[1], max_length=64, states_dtype="float32"
-    )
+        annotate_rows(rows, TeacherPass(teacher, tokenizer, [1], 64), tmp_path)
+    stored = annotate_rows(rows, TeacherPass(teacher, tokenizer, [1], 64, states_dtype="float32"), tmp_path)
     assert np.isfinite(stored[0]["teacher_cls_states"]["1"]).all()

@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from encoder.families import CONFIGS, make_classifier
-from pkd.distillation.annotation import annotate_rows
+from pkd.distillation.annotation import TeacherPass, annotate_rows
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.student import student_from
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
@@ -22,9 +22,7 @@ def test_a_student_of_each_family_comes_nearer_to_its_teacher(
     teacher = make_classifier(kind)
     (tmp_path / "rows").mkdir()
     layer_map = LayerMap.skip(6, 3)
-    annotated = annotate_rows(
-        rows, teacher, tokenizer, tmp_path / "rows", teacher_layers=layer_map.teacher, max_length=64
-    )
+    annotated = annotate_rows(rows, TeacherPass(teacher, tokenizer, layer_map.teacher, 64), tmp_path / "rows")
     args = PatientTrainingArguments(
         str(tmp_path / "out"), num_train_epochs=8, learning_rate=2e-3, alpha=1.0, beta=100.0, logging_steps=1,
         save_strategy="no", use_cpu=True, disable_tqdm=True, seed=1, data_seed=1, per_device_train_batch_size=20,

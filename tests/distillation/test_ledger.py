@@ -8,9 +8,9 @@ from transformers import PreTrainedTokenizerFast
 
 from conftest import make_teacher
 from pkd.data.batching import Collator, TokenRows
-from pkd.distillation.annotation import annotate_rows
+from pkd.distillation.annotation import TeacherPass, annotate_rows
 from pkd.distillation.layers import LayerMap
-from pkd.distillation.ledger import TermEntry, beta_elsewhere, measure_terms
+from pkd.distillation.ledger import PatientLoss, TermEntry, beta_elsewhere, measure_terms
 from pkd.distillation.student import student_from
 from pkd.distillation.units import unit_deviations
 from pkd.errors import RecipeError
@@ -22,13 +22,15 @@ from pkd.recipe.settings import LossSettings
 def batches(
     rows: datasets.Dataset, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> list[dict[str, torch.Tensor]]:
-    annotated = annotate_rows(rows, make_teacher().eval(), tokenizer, tmp_path, teacher_layers=[2], max_length=64)
+    annotated = annotate_rows(rows, TeacherPass(make_teacher().eval(), tokenizer, [2], 64), tmp_path)
     return [Collator(0, [2])(TokenRows(annotated).__getitems__(list(range(begin, begin + 20)))) for begin in (0, 20)]
 
 
 def test_a_terms_gradient_is_that_of_its_weighted_mean(batches: list[dict[str, torch.Tensor]]) -> None:
     student, settings = student_from(make_teacher(), 2), LossSettings(alpha=0.3, beta=7.0)
-    entries = {entry.name: entry for entry in measure_terms(student, batches[:1], settings, LayerMap.skip(4, 2))}
+    entries = {
+        entry.name: entry for entry in measure_terms(student, batches[:1], PatientLoss(settings, LayerMap.skip(4, 2)))
+    }
     assert sum(entry.share for entry in entries.values()) == pytest.approx(1)
     assert {name: entry.weight for name, entry in entries.items()} == pytest.approx({"ce": 0.7, "kd": 0.3, "pt": 7.0})
     student.eval()
@@ -51,7 +53,7 @@ def test_the_terms_of_few_labelled_rows_are_those_of_the_mean_over_all_rows(
         LayerMap.skip(4, 2),
     )
     batch = {**batches[0], "labels": torch.where(torch.arange(20) < 2, batches[0]["labels"], -100)}
-    entries = {entry.name: entry for entry in measure_terms(student, [batch], settings, layer_map)}
+    entries = {entry.name: entry for entry in measure_terms(student, [batch], PatientLoss(settings, layer_map))}
     weights = {"ce": 0.1 * (1 - alpha), "kd": 0.1 * alpha + 0.9, "pt": settings.beta}
     assert {name: entry.weight for name, entry in entries.items()} == pytest.approx(weights)
     output = student(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
@@ -71,7 +73,7 @@ def test_the_weight_of_a_share_is_the_one_that_gives_it(batches: list[dict[str, 
 
     def entries(**loss: object) -> dict[str, TermEntry]:
         settings = LossSettings(normalize=normalize, **loss)  # type: ignore[arg-type]
-        return {e.name: e for e in measure_terms(student, batches, settings, layer_map, deviations=deviations)}
+        return {e.name: e for e in measure_terms(student, batches, PatientLoss(settings, layer_map, deviations))}
 
     asked = entries(patience=0.3)
     beta = asked["pt"].weight
@@ -93,7 +95,7 @@ def test_a_small_term_is_told_with_the_weight_that_gives_it_a_twentieth(
     small, dial = ("pt", "beta") if "alpha" not in loss else ("kd", "alpha")
 
     def entry(**changed: float) -> TermEntry:
-        of = measure_terms(student, batches, LossSettings(**{**loss, **changed}), layer_map)
+        of = measure_terms(student, batches, PatientLoss(LossSettings(**{**loss, **changed}), layer_map))
         return next(each for each in of if each.name == small)
 
     found = entry()
@@ -112,7 +114,7 @@ def test_a_term_without_a_gradient_has_no_weight_that_gives_it_a_share(batches: 
     ).hidden_states[2][:, None, 0]
     same = {**batch, "teacher_cls_states": states.detach()}
     with pytest.raises(RecipeError, match="Patience has no gradient as the student starts"):
-        measure_terms(student, [same], LossSettings(patience=0.3, normalize="none"), LayerMap(((2, 2),)))
+        measure_terms(student, [same], PatientLoss(LossSettings(patience=0.3, normalize="none"), LayerMap(((2, 2),))))
 
 
 def test_units_that_hardly_vary_do_not_decide_the_distance(tmp_path: Path) -> None:
@@ -135,7 +137,7 @@ def test_units_that_hardly_vary_do_not_decide_the_distance(tmp_path: Path) -> No
 def test_measuring_leaves_the_student_as_it_was(batches: list[dict[str, torch.Tensor]]) -> None:
     student = student_from(make_teacher(), 2).train()
     before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
-    measure_terms(student, batches, LossSettings(), LayerMap.skip(4, 2))
+    measure_terms(student, batches, PatientLoss(LossSettings(), LayerMap.skip(4, 2)))
     assert student.training
     assert all(parameter.grad is None for parameter in student.parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in student.state_dict().items())
@@ -146,7 +148,8 @@ def test_the_same_beta_under_other_reductions_has_the_same_gradient(batches: lis
     ours = LossSettings(beta=100.0)
     paper = LossSettings(beta=beta_elsewhere(ours, 1, 16).paper_sum, pt_reduction="sum")
     norms = [
-        {e.name: e for e in measure_terms(student, batches, s, layer_map)}["pt"].gradient_norm for s in (ours, paper)
+        {e.name: e for e in measure_terms(student, batches, PatientLoss(s, layer_map))}["pt"].gradient_norm
+        for s in (ours, paper)
     ]
     assert norms[0] == pytest.approx(norms[1], rel=1e-5)
     assert beta_elsewhere(paper, 1, 16).reference_mean == pytest.approx(100)
@@ -159,8 +162,10 @@ def test_the_same_beta_under_other_reductions_has_the_same_gradient(batches: lis
 def test_a_value_is_as_sure_as_the_rows_it_was_measured_on(batches: list[dict[str, torch.Tensor]]) -> None:
     """Of many more rows the mean of forty has a standard error; of forty rows it is what it is."""
     student, settings = student_from(make_teacher(), 2), LossSettings()
-    of_many = {e.name: e for e in measure_terms(student, batches, settings, LayerMap.skip(4, 2), rows=10**6)}
-    of_all = {e.name: e for e in measure_terms(student, batches, settings, LayerMap.skip(4, 2), rows=40)}
+    of_many = {
+        e.name: e for e in measure_terms(student, batches, PatientLoss(settings, LayerMap.skip(4, 2)), rows=10**6)
+    }
+    of_all = {e.name: e for e in measure_terms(student, batches, PatientLoss(settings, LayerMap.skip(4, 2)), rows=40)}
     for name, entry in of_many.items():
         assert entry.value == of_all[name].value
         assert entry.value_error > 0 < entry.share_error
@@ -180,7 +185,7 @@ def test_the_weights_are_those_of_all_training_rows_and_not_of_the_few_measured(
     batches: list[dict[str, torch.Tensor]],
 ) -> None:
     entries = measure_terms(
-        student_from(make_teacher(), 2), batches, LossSettings(alpha=0.5, beta=0), None, labelled=0.25
+        student_from(make_teacher(), 2), batches, PatientLoss(LossSettings(alpha=0.5, beta=0)), labelled=0.25
     )
     assert {entry.name: entry.weight for entry in entries} == pytest.approx({"ce": 0.125, "kd": 0.875})
 
@@ -188,7 +193,7 @@ def test_the_weights_are_those_of_all_training_rows_and_not_of_the_few_measured(
 def test_a_batch_in_several_parts_has_the_whole_batchs_gradient(batches: list[dict[str, torch.Tensor]]) -> None:
     student = student_from(make_teacher(), 2)
     whole, parts = (
-        measure_terms(student, batches, LossSettings(patience=0.3), LayerMap.skip(4, 2), rows_at_once=size)
+        measure_terms(student, batches, PatientLoss(LossSettings(patience=0.3), LayerMap.skip(4, 2)), rows_at_once=size)
         for size in (None, 3)
     )
     for one, other in zip(whole, parts, strict=True):

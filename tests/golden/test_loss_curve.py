@@ -19,7 +19,7 @@ from transformers import TrainingArguments
 from conftest import make_reviews, make_teacher, make_tokenizer
 from pkd.data.examples import with_unlabelled
 from pkd.data.tokenize import encode
-from pkd.distillation.annotation import annotate_rows
+from pkd.distillation.annotation import TeacherPass, annotate_rows
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.student import student_from
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
@@ -56,8 +56,7 @@ def curves(folder: Path) -> dict[str, list[dict[str, float]]]:
     (folder / "unlabelled").mkdir()
     annotated = {
         split: annotate_rows(
-            rows, teacher.model.eval(), tokenizer, folder / split, teacher_layers=[2], max_length=64,
-            states_dtype="float32",
+            rows, TeacherPass(teacher.model.eval(), tokenizer, [2], 64, states_dtype="float32"), folder / split
         )
         for split, rows in (
             ("train", rows_of(train)),

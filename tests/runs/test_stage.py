@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pkd.errors import CacheError, RecipeError
-from pkd.runs.stage import run_stage
+from pkd.runs.stage import Upkeep, run_stage
 from pkd.runs.seal import MANIFEST, SCHEMA, Manifest, find_damage, partial_of, read_manifest, seal
 
 
@@ -198,7 +198,7 @@ def test_a_repair_that_was_killed_at_any_moment_is_gone_on_with(tmp_path: Path) 
         (folder / "list.json").write_text(json.dumps([file.name for file in whole.files]))
 
     folder, build = tmp_path / "stage", Pieces()
-    first = run_stage(folder, "thing", {"seed": 1}, build, repair=repair)
+    first = run_stage(folder, "thing", {"seed": 1}, build, upkeep=Upkeep(repair=repair))
     for steps in range(4):  # as a kill leaves it after so many of the repair's steps
         (folder / "two.bin").write_text("dAmaged")
         if steps > 0:
@@ -209,7 +209,7 @@ def test_a_repair_that_was_killed_at_any_moment_is_gone_on_with(tmp_path: Path) 
         if steps > 2:
             folder.rename(partial_of(folder))
         build.made.clear()
-        again = run_stage(folder, "thing", {"seed": 1}, build, repair=repair)
+        again = run_stage(folder, "thing", {"seed": 1}, build, upkeep=Upkeep(repair=repair))
         assert build.made == ["two.bin"]
         assert again.manifest == first.manifest
         assert sorted(path.name for path in folder.iterdir()) == [MANIFEST, "one.bin", "two.bin"]
@@ -221,7 +221,8 @@ def test_a_repair_that_was_killed_at_any_moment_is_gone_on_with(tmp_path: Path) 
 def test_a_stage_that_is_doubted_is_put_aside_whole_and_made_again(tmp_path: Path) -> None:
     folder, build = tmp_path / "stage", Pieces()
     run_stage(folder, "thing", {}, build)
-    done = run_stage(folder, "thing", {}, build, doubts=lambda manifest: "it looks wrong", repair=lambda *given: None)
+    doubtful = Upkeep(doubts=lambda manifest: "it looks wrong", repair=lambda *given: None)
+    done = run_stage(folder, "thing", {}, build, upkeep=doubtful)
     assert done.status == "redone"
     assert build.made == ["one.bin", "two.bin"] * 2
     assert (tmp_path / "stage.stale-1" / "one.bin").exists()

@@ -19,7 +19,7 @@ from conftest import make_reviews, make_tokenizer
 from pkd import progress
 from pkd.data.batches_by_length import round_up
 from pkd.data.batching import Collator, TokenRows
-from pkd.distillation.annotation import annotate_rows
+from pkd.distillation.annotation import TeacherPass, annotate_rows
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.student import student_from
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
@@ -43,7 +43,7 @@ def annotated(tmp_path_factory: pytest.TempPathFactory) -> datasets.Dataset:
         {"text": [text for text, _ in reviews], "label": [int(label == "positive") for _, label in reviews]}
     )
     folder = tmp_path_factory.mktemp("annotated")
-    return annotate_rows(rows, make_wide_teacher(), make_tokenizer(), folder, teacher_layers=[2], max_length=64)
+    return annotate_rows(rows, TeacherPass(make_wide_teacher(), make_tokenizer(), [2], 64), folder)
 
 
 def make_trainer(

@@ -17,7 +17,7 @@ from transformers import TrainerCallback, TrainingArguments
 from conftest import make_reviews, make_teacher, make_tokenizer
 from pkd import progress
 from pkd.data.tokenize import encode
-from pkd.distillation.annotation import annotate_rows
+from pkd.distillation.annotation import TeacherPass, annotate_rows
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.student import student_from
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
@@ -35,7 +35,7 @@ def annotated(tmp_path_factory: pytest.TempPathFactory) -> datasets.Dataset:
         {"text": [text for text, _ in reviews], "label": [int(label == "positive") for _, label in reviews]}
     )
     folder = tmp_path_factory.mktemp("annotated")
-    return annotate_rows(rows, make_teacher().eval(), make_tokenizer(), folder, teacher_layers=[2], max_length=64)
+    return annotate_rows(rows, TeacherPass(make_teacher().eval(), make_tokenizer(), [2], 64), folder)
 
 
 def arguments(output: Path, kind: type[TrainingArguments] = TrainingArguments, **changes: Any) -> TrainingArguments:

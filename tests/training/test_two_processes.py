@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from conftest import make_reviews, make_teacher, make_tokenizer
-from pkd.distillation.annotation import annotate_rows
+from pkd.distillation.annotation import TeacherPass, annotate_rows
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
 
@@ -25,7 +25,7 @@ def test_two_processes_follow_one_process_with_the_same_global_batch(tmp_path: P
         {"text": [text for text, _ in reviews], "label": [int(label == "positive") for _, label in reviews]}
     )
     (tmp_path / "rows").mkdir()
-    annotate_rows(rows, make_teacher().eval(), make_tokenizer(), tmp_path / "rows", teacher_layers=[2], max_length=64)
+    annotate_rows(rows, TeacherPass(make_teacher().eval(), make_tokenizer(), [2], 64), tmp_path / "rows")
     python_path = os.pathsep.join([str(SCRIPT.parents[1]), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": python_path, "OMP_NUM_THREADS": "1"}
 

@@ -1,16 +1,16 @@
-"""The teacher pass: the frozen teacher sees every row once, and its answers become two more columns of that row.
+"""The teacher's pass: the frozen teacher reads every row once, and its answers become two more columns of that row.
 
-Rows go in shard by shard; each shard is written whole, hashed, and listed before the next begins, so that a killed
-pass goes on where it was. Of a job in several processes each answers shards of its own. What comes out is a
-`datasets.Dataset`, memory-mapped from the shards: shuffling, filtering or concatenating it cannot part a row from its
-teacher.
+Each shard is written, hashed and listed before the next begins, so that a killed pass resumes at the next shard. Of
+several processes each answers its own shards. The result is a `datasets.Dataset`, memory-mapped from the shards:
+shuffling, filtering or concatenating it keeps each row with its answers.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,55 +28,72 @@ from pkd.recipe.spelling import set_to
 from pkd.runs.fingerprint import sha256_of_file
 from pkd.runs.seal import SealedFile, flush_file, is_inside, read_manifest, write_json
 
-_SHARDS = "shards-{}.json"  # the shards that a rank finished; the manifest takes its place when all are
+_SHARDS = "shards-{}.json"  # the finished shards of a rank; the manifest replaces it when all are finished
+
+
+@dataclass(frozen=True)
+class TeacherPass:
+    """A frozen teacher and how it answers rows.
+
+    Attributes:
+        model: the fine-tuned classifier, on the device that computes.
+        tokenizer: the teacher's.
+        teacher_layers: the layers whose [CLS] states are stored, counted from 1.
+        max_length: word pieces that a row is truncated to.
+        states_dtype: of the stored states, "float16" or "float32".
+        rows_per_shard: rows in a file.
+        autocast_dtype: the type of matrix products; None computes in float32.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    teacher_layers: Sequence[int]
+    max_length: int
+    states_dtype: str = "float16"
+    rows_per_shard: int = 4096
+    autocast_dtype: torch.dtype | None = None
+
+    def encoded(self, rows: datasets.Dataset) -> datasets.Dataset:
+        """The rows as the teacher reads them; masked words of augmented rows become its own mask token."""
+        return encode(rows, self.tokenizer, self.max_length, masks=True)
+
+    def answers(self, encoded: datasets.Dataset, on_batch: Callable[[int], None] | None = None) -> Answers:
+        """The teacher's logits and states of encoded rows."""
+        return answer_rows(
+            self.model, encoded, layers=self.teacher_layers, autocast_dtype=self.autocast_dtype, on_batch=on_batch
+        )
 
 
 def annotate_rows(
-    rows: datasets.Dataset,
-    teacher: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    folder: Path,
-    *,
-    teacher_layers: Sequence[int],
-    max_length: int,
-    states_dtype: str = "float16",
-    rows_per_shard: int = 4096,
-    autocast_dtype: torch.dtype | None = None,
-    stage: progress.Stage | None = None,
+    rows: datasets.Dataset, teacher: TeacherPass, folder: Path, *, stage: progress.Stage | None = None
 ) -> datasets.Dataset:
-    """Write `rows` with their teacher's answers as Arrow shards into `folder`; finished shards are not made again.
+    """Write `rows` with their teacher's answers as Arrow shards into `folder`, keeping finished shards.
 
-    Those that were cut otherwise, or hold other layers, are made again: only shards of one cut fit together.
+    Shards with another number of rows or other layers are made again: only shards of one cut fit together.
 
-    Under several ranks each must call this; each makes every so many-th shard, with the same bytes as one alone, and
-    whatever number of ranks was stopped, any other can go on.
+    Under several ranks each must call this and makes every Nth shard, with the same bytes as a single process; any
+    number of ranks can resume what any other number began.
 
-    Adds to each row `input_ids`, `length`, `teacher_logits` (float32 [C]) and, where layers are asked for,
-    `teacher_cls_states`: one [H] for each teacher layer, by the layer's number.
+    Adds to each row `input_ids`, `length`, `teacher_logits` (float32 [C]) and, if layers are given,
+    `teacher_cls_states`: one [H] per teacher layer, under the layer's number.
 
     Args:
         rows: text columns and perhaps `label` (class ids; null where a row has none).
-        teacher: the fine-tuned classifier, on the device to compute on.
-        tokenizer: the teacher's.
-        folder: where the shards go.
-        teacher_layers: whose [CLS] states to store, counted from 1.
-        max_length: word pieces a row is cut to.
-        states_dtype: "float16" or "float32".
-        rows_per_shard: rows a file.
-        autocast_dtype: compute matrix products in this type; None computes in float32.
-        stage: told of the rows that are done.
+        teacher: and how it answers.
+        folder: of the shards.
+        stage: receives the number of finished rows.
 
     Raises:
-        TeacherError: if the teacher answers with a value that is not finite.
+        TeacherError: if the teacher computes a value that is not finite.
         RankError: if another rank failed.
-        Stopped: if a stop was asked for; finished shards are kept.
+        Stopped: if a stop was requested; finished shards are kept.
     """
-    starts = range(0, max(len(rows), 1), rows_per_shard)
-    cut = cut_of(rows_per_shard, teacher_layers)
+    starts = range(0, max(len(rows), 1), teacher.rows_per_shard)
+    cut = cut_of(teacher.rows_per_shard, teacher.teacher_layers)
     listed = _listed(folder, cut)
     made = {file.name: file for file in _read_list(folder / _SHARDS.format(ranks.rank()), cut)}
 
-    def advance(count: int) -> None:  # what the others do meanwhile is reckoned like one's own
+    def advance(count: int) -> None:  # assumes that the other ranks are as fast
         if stage:
             stage.reach(min(stage.done + count * ranks.world_size(), len(rows)))
 
@@ -84,16 +101,14 @@ def annotate_rows(
         for number in range(ranks.rank(), len(starts), ranks.world_size()):
             begin = starts[number]
             name = _shard_name(number)
-            count = min(rows_per_shard, len(rows) - begin)
+            count = min(teacher.rows_per_shard, len(rows) - begin)
             if _is_whole(folder, name, listed):
                 advance(count)
                 continue
-            shard = encode(rows.select(range(begin, begin + count)), tokenizer, max_length, masks=True)
-            answers = answer_rows(
-                teacher, shard, layers=teacher_layers, autocast_dtype=autocast_dtype, on_batch=advance
-            )
-            _check_finite(answers, begin, states_dtype)
-            made[name] = _write_shard(_with_answers(shard, answers, teacher_layers, states_dtype), folder / name)
+            shard = teacher.encoded(rows.select(range(begin, begin + count)))
+            answers = teacher.answers(shard, advance)
+            _check_finite(answers, begin, teacher.states_dtype)
+            made[name] = _write_shard(_with_answers(shard, answers, teacher), folder / name)
             list_shards(folder, made.values(), cut)
             progress.saved()
             progress.stop_if_requested(f"{len(_listed(folder, cut))} of {len(starts)} shards are")
@@ -105,7 +120,7 @@ def annotate_rows(
 
 
 def open_shards(folder: Path) -> datasets.Dataset:
-    """The annotated rows of a folder, memory-mapped: of the shards that its manifest names, if it has one."""
+    """The annotated rows of a folder, memory-mapped from the shards in its manifest, or from all without one."""
     manifest = read_manifest(folder)
     names = [path.name for path in folder.glob("*.arrow")] if manifest is None else [f.name for f in manifest.files]
     shards = sorted(name for name in names if name.endswith(".arrow"))
@@ -113,35 +128,35 @@ def open_shards(folder: Path) -> datasets.Dataset:
 
 
 def finished_shards(folder: Path) -> list[SealedFile]:
-    """The shards of an unfinished pass that are whole; a damaged one is not among them."""
+    """The undamaged shards of an unfinished pass."""
     listed = _listed(folder)
     whole = (_is_whole(folder, name, listed) for name in sorted(listed))
     return [file for file in whole if file]
 
 
 def listed_shards(folder: Path) -> set[str]:
-    """The names of the shards of an unfinished pass that were finished once."""
+    """The names of the listed shards of an unfinished pass; their files are not read."""
     return set(_listed(folder))
 
 
 def cut_of(rows_per_shard: int, teacher_layers: Sequence[int]) -> dict[str, Any]:
-    """What shards must share to be parts of one pass, besides the inputs of their stage."""
+    """What shards of one pass must share, besides the inputs of their stage."""
     return {"rows_per_shard": rows_per_shard, "teacher_layers": sorted(teacher_layers)}
 
 
 def list_shards(folder: Path, shards: Iterable[SealedFile], cut: Mapping[str, Any]) -> None:
-    """Write down which shards this rank finished, and how they were cut."""
+    """Write this rank's list of finished shards, and their cut."""
     write_json(folder / _SHARDS.format(ranks.rank()), {**cut, "shards": [vars(shard) for shard in shards]})
 
 
 def forget_shard_lists(folder: Path) -> None:
-    """Take the lists of finished shards away, when the manifest is about to say the same."""
+    """Remove the lists of finished shards, which the manifest is about to replace."""
     for path in folder.glob(_SHARDS.format("*")):
         path.unlink(missing_ok=True)
 
 
 def fingerprint_answers(rows: datasets.Dataset) -> dict[str, str]:
-    """The sha256 of the logits of annotated rows, and of the states of each stored layer, under the layer's number."""
+    """The sha256 of the logits of annotated rows, and of each stored layer's states, under the layer's number."""
     columns = {"logits": rows.data.column("teacher_logits").chunks}
     if "teacher_cls_states" in rows.column_names:
         states = rows.data.column("teacher_cls_states")
@@ -156,7 +171,7 @@ def fingerprint_answers(rows: datasets.Dataset) -> dict[str, str]:
 
 
 def bytes_per_row(classes: int, hidden_size: int, teacher_layers: int, states_dtype: str, mean_length: float) -> int:
-    """About how many bytes an annotated row takes on the disk, text apart."""
+    """About how many bytes an annotated row takes on disk, without its text."""
     state = hidden_size * np.dtype(states_dtype).itemsize
     return int(4 * classes + teacher_layers * state + 4 * mean_length + 24)
 
@@ -166,7 +181,7 @@ def _shard_name(number: int) -> str:
 
 
 def _listed(folder: Path, cut: Mapping[str, Any] | None = None) -> dict[str, list[SealedFile]]:
-    """The shards of a cut that any rank wrote down; one that was made again after damage may stand there twice."""
+    """The shards of a cut that any rank listed; one that was made again after damage may be listed twice."""
     listed: dict[str, list[SealedFile]] = {}
     for path in folder.glob(_SHARDS.format("*")):
         for file in _read_list(path, cut):
@@ -175,7 +190,7 @@ def _listed(folder: Path, cut: Mapping[str, Any] | None = None) -> dict[str, lis
 
 
 def _read_list(path: Path, cut: Mapping[str, Any] | None) -> list[SealedFile]:
-    """A rank's list; one of another cut, or that cannot be read, is none, and its shards are made again."""
+    """A rank's list; empty, so that its shards are made again, if it is unreadable or of another cut."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         files = [SealedFile(**file) for file in values.pop("shards")]
@@ -188,7 +203,7 @@ def _read_list(path: Path, cut: Mapping[str, Any] | None) -> list[SealedFile]:
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:
-    """Remove shards of an earlier attempt that were cut into other numbers of rows."""
+    """Remove shards of an earlier attempt with other numbers of rows."""
     for path in folder.glob("*.arrow"):
         if path.name not in names:
             path.unlink()
@@ -201,15 +216,13 @@ def _is_whole(folder: Path, name: str, listed: dict[str, list[SealedFile]]) -> S
     return next((file for file in listed[name] if file.sha256 == sha256), None)
 
 
-def _with_answers(
-    shard: datasets.Dataset, answers: Answers, teacher_layers: Sequence[int], states_dtype: str
-) -> pa.Table:
+def _with_answers(shard: datasets.Dataset, answers: Answers, teacher: TeacherPass) -> pa.Table:
     table: pa.Table = shard.with_format("arrow")[:] if len(shard) else shard.data.table
     table = table.append_column("teacher_logits", _fixed_lists(answers.logits))
     if answers.cls_states is not None:
-        states = answers.cls_states.astype(states_dtype)  # [N, K, H]
-        columns = [_fixed_lists(states[:, k]) for k in range(len(teacher_layers))]
-        names = [str(layer) for layer in teacher_layers]
+        states = answers.cls_states.astype(teacher.states_dtype)  # [N, K, H]
+        names = [str(layer) for layer in teacher.teacher_layers]
+        columns = [_fixed_lists(states[:, k]) for k in range(len(names))]
         table = table.append_column("teacher_cls_states", pa.StructArray.from_arrays(columns, names))
     return table.replace_schema_metadata(None)
 

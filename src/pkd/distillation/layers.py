@@ -42,11 +42,11 @@ class LayerMap:
 
     @classmethod
     def explicit(cls, pairs: Iterable[tuple[int, int]], teacher_layers: int, student_layers: int) -> LayerMap:
-        """A map of one's own.
+        """A map given as pairs.
 
         Raises:
-            RecipeError: if a layer does not exist, comes twice or out of order, or is a last layer: the last layers'
-                states already reach the student through the logits.
+            RecipeError: if a layer does not exist, occurs twice or out of order, or is a last layer: the logits already
+                teach the last layers' states.
         """
         _check_depths(teacher_layers, student_layers)
         layer_map = cls(tuple((int(student), int(teacher)) for student, teacher in pairs))
@@ -59,11 +59,11 @@ class LayerMap:
             if any(not 1 <= layer < depth for layer in layers):
                 raise RecipeError(
                     f"{named('layer_map')} names {name} layers {list(layers)}; they must be from 1 to {depth - 1} (the "
-                    "last layer is never a patient one: its output already reaches the student through the logits)."
+                    "last layer is no patient layer: the logits already teach its output)."
                 )
             if any(before >= after for before, after in itertools.pairwise(layers)):
                 raise RecipeError(
-                    f"{named('layer_map')} names {name} layers {list(layers)}; they must rise from pair to pair."
+                    f"{named('layer_map')} names {name} layers {list(layers)}; they must increase from pair to pair."
                 )
         return layer_map
 
@@ -102,6 +102,6 @@ def _check_depths(teacher_layers: int, student_layers: int) -> None:
         )
     if student_layers < 2:
         raise RecipeError(
-            "A student of one layer has no layer below its last to be patient with (K = 0). Fine-tuning (ft) and KD "
-            "(kd) work; for patience take 2 layers or more."
+            "A student of one layer has no layer below its last for patience to teach (K = 0). Fine-tuning (ft) and "
+            "KD (kd) work; for patience take 2 layers or more."
         )

@@ -1,6 +1,6 @@
-"""Each loss term's value and its share of the gradient, before step 1: a term that moves nothing is seen at once.
+"""Each loss term's value and share of the gradient before the first step, which shows a term without effect.
 
-Where a term is asked for by its share of the gradient, as patience is, its weight follows from the same measurement.
+If a term is given as a share of the gradient, as patience is, its weight follows from the same measurement.
 """
 
 from __future__ import annotations
@@ -25,21 +25,36 @@ from pkd.recipe.settings import LossSettings
 from pkd.recipe.spelling import set_to
 from pkd.tasks import TaskKind
 
-BATCHES = 16  # that a training begins with: what shares are measured on
+BATCHES = 16  # the first of a training, on which shares are measured
+
+
+@dataclass(frozen=True)
+class PatientLoss:
+    """L_PKD of one student.
+
+    Attributes:
+        settings: weights and reductions.
+        layer_map: which layers patience compares; None without patience.
+        deviations: [K, H], of the teacher's units over the training rows, if states are compared by them.
+    """
+
+    settings: LossSettings
+    layer_map: LayerMap | None = None
+    deviations: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
 class TermEntry:
-    """One term: its unweighted value, its weight, and the norm of its gradient in the mean loss over all weights."""
+    """One term: its unweighted value, its weight, and the norm of its weighted gradient over all parameters."""
 
     name: str
-    value: float  # mean over the rows that have the term: ce is of labelled ones
-    weight: float  # mean over all rows: an unlabelled one has none of ce and kd whole
+    value: float  # mean over the rows that have the term; only labelled rows have ce
+    weight: float  # mean over all rows; an unlabelled row has no ce, and kd with weight 1
     gradient_norm: float  # mean over the batches
-    share: float  # of the norms of all terms
-    value_error: float | None = None  # standard errors: how far the training rows' own may lie from these; None of one
+    share: float  # of the sum of all terms' norms
+    value_error: float | None = None  # standard errors against the values over all training rows; None for a single one
     share_error: float | None = None
-    needed: float | None = None  # of a term whose share is WEAK: what α or β would bring it there; None if nothing does
+    needed: float | None = None  # for a share below WEAK: the α or β that would reach WEAK; None if none does
 
 
 @dataclass(frozen=True)
@@ -47,10 +62,10 @@ class Sizes:
     """How large a student's terms are as it starts.
 
     Attributes:
-        terms: an entry each.
-        rows: that they were measured on.
-        labelled: which share of all training rows has a label.
-        choices: N of a multiple choice, each of which has its states; else 1.
+        terms: one entry per term.
+        rows: number of measured rows.
+        labelled: the share of all training rows with a label.
+        choices: N of a multiple choice, each of which has its own states; else 1.
     """
 
     terms: tuple[TermEntry, ...]
@@ -61,7 +76,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class BetaElsewhere:
-    """What this β would be under other reductions, with the same gradient."""
+    """The β of the same gradient under other reductions."""
 
     paper_sum: float  # sum over layers and units (the paper's L_PT)
     reference_mean: float  # mean over rows, layers and units (the reference implementation's)
@@ -70,37 +85,34 @@ class BetaElsewhere:
 def measure_terms(
     student: PreTrainedModel,
     batches: Sequence[dict[str, torch.Tensor]],
-    settings: LossSettings,
-    layer_map: LayerMap | None,
+    loss: PatientLoss,
     *,
     labelled: float | None = None,
     rows: int | None = None,
     rows_at_once: int | None = None,
-    deviations: torch.Tensor | None = None,
     autocast_dtype: torch.dtype | None = None,
     on_batch: Callable[[], None] = lambda: None,
 ) -> list[TermEntry]:
-    """Measure each term on some batches, without dropout; weights, mode and gradients of the student stay as they were.
+    """Measure each term on some batches without dropout; the student's weights, mode and gradients do not change.
 
     Args:
-        student: as it starts, on the device to compute on.
+        student: as it starts, on the device that computes.
         batches: of annotated rows.
-        settings: of the loss.
-        layer_map: None where there is no patience.
-        labelled: which share of all training rows has a label; None where that of the batches is meant.
-        rows: how many training rows there are; None where the batches are a small part of them.
+        loss: of the student.
+        labelled: the share of all training rows with a label; None uses that of the batches.
+        rows: number of training rows; None if the batches are a small part of them.
         rows_at_once: rows in a forward pass; None: a whole batch. Gradients are those of whole batches.
-        deviations: [K, H], of the teacher's units over the training rows, where states are compared by them.
-        autocast_dtype: compute matrix products in this type, as training does; None computes in float32.
+        autocast_dtype: the type of matrix products, as in training; None computes in float32.
         on_batch: called after each batch.
 
     Returns:
-        An entry for each of ce, kd and pt that reaches the loss; shares of the sum of the gradients' norms. A term
-        that is asked for by its share has the weight, of four digits, that gives it that share.
+        An entry for each of ce, kd and pt that contributes to the loss; shares are of the sum of the gradients' norms.
+        A term given as a share has the weight, of four digits, that gives it that share.
 
     Raises:
-        RecipeError: if a term has no gradient that a weight could give a share to.
+        RecipeError: if a term given as a share has no gradient.
     """
+    settings = loss.settings
     was_training = student.training
     student.train(False)
     of_batches = torch.cat([is_labelled(batch["labels"]) for batch in batches])
@@ -108,6 +120,7 @@ def measure_terms(
     objective = objective_of(settings, unlabelled=share < 1)
     asked = {term.name: of for term in objective if (of := term.share(settings)) is not None}
     settings = weighed(settings, 1.0)
+    loss = replace(loss, settings=settings)
     kind = outputs_of(student.config).kind
     values: dict[str, list[float]] = {term.name: [] for term in objective}
     norms: dict[str, list[float]] = {term.name: [] for term in objective}
@@ -121,11 +134,11 @@ def measure_terms(
                 cls_only(student),
                 torch.autocast(student.device.type, autocast_dtype, enabled=autocast_dtype is not None),
             ):
-                of_part = term_rows(student, part, objective, settings, layer_map, kind, deviations)
+                of_part = term_rows(student, part, objective, loss, kind)
             has_label = is_labelled(part["labels"])
             for term in objective:
-                loss = weighted(term, of_part[term.name], settings, has_label if share < 1 else None).sum() / size
-                gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+                of_term = weighted(term, of_part[term.name], settings, has_label if share < 1 else None).sum() / size
+                gradients = torch.autograd.grad(of_term, parameters, retain_graph=True, allow_unused=True)
                 summed[term.name] = [_plus(*both) for both in zip(summed[term.name], gradients, strict=True)]
                 values[term.name] += rows_with(term, of_part[term.name], settings, has_label).tolist()
         for name, of_batch in summed.items():
@@ -159,7 +172,7 @@ def measure_terms(
 
 
 def without_patience(terms: Sequence[TermEntry]) -> list[TermEntry]:
-    """The entries of a student that starts as what it is taught: its patience is rounding there, and counts as 0."""
+    """The entries of a student that starts with the states it is taught: its patience, rounding error, counts as 0."""
     rest = sum(entry.gradient_norm for entry in terms if entry.name != "pt") or 1.0
     return [
         replace(entry, gradient_norm=0.0, share=0.0, share_error=0.0, needed=None)
@@ -174,7 +187,7 @@ def _plus(one: torch.Tensor | None, other: torch.Tensor | None) -> torch.Tensor 
 
 
 def _weight_of_share(share: float, norms: Sequence[float], others: Sequence[Sequence[float]]) -> float:
-    """The weight that gives a term a share of the mean gradient norms; `norms` are those of weight 1, one a batch."""
+    """The weight that gives a term a share of the mean gradient norms; `norms` are those at weight 1, one per batch."""
     own, rest = sum(norms), sum(map(sum, others))
     weight = share * rest / ((1 - share) * own) if own > 0 else math.inf
     if not math.isfinite(weight):
@@ -183,7 +196,7 @@ def _weight_of_share(share: float, norms: Sequence[float], others: Sequence[Sequ
             f"compares are the same already. Give its weight as a number ({set_to('beta', 100)}), other "
             "layers to learn from, or method kd."
         )
-    return float(f"{weight:.4g}")  # as it is told, so that the same measurement on another machine is the same loss
+    return float(f"{weight:.4g}")  # rounded, so that the same measurement on another machine gives the same loss
 
 
 def _mean_weight(term: Term, settings: LossSettings, labelled: float) -> float:
@@ -198,7 +211,7 @@ def _needed(
     labelled: float,
     asked: dict[str, float],
 ) -> float | None:
-    """What a weak term's dial would have to be for a share that is not; None where it is not weak, or nothing would."""
+    """The α or β that would raise a weak term to the share WEAK; None if the term is not weak, or no value would."""
     unit = {
         each.name: norms[each.name] / weight for each in objective if (weight := _mean_weight(each, settings, labelled))
     }
@@ -219,7 +232,7 @@ def _needed(
         middle = (low + high) / 2
         low, high = (low, middle) if share_at(middle) >= WEAK else (middle, high)
     least = min(high, 1 - high) if term.dial == "alpha" and high < 1 else high
-    decimals = 2 - math.floor(math.log10(least))  # three digits, near 1 of what is left to it: there they decide
+    decimals = 2 - math.floor(math.log10(least))  # three digits; near 1, of the distance to 1
     return round(math.ceil(high * 10.0**decimals) / 10.0**decimals, max(0, decimals))
 
 
@@ -227,16 +240,11 @@ def term_rows(
     model: torch.nn.Module,
     inputs: dict[str, torch.Tensor],
     objective: Sequence[Term],
-    settings: LossSettings,
-    layer_map: LayerMap | None,
+    loss: PatientLoss,
     kind: TaskKind,
-    deviations: torch.Tensor | None = None,
 ) -> dict[str, torch.Tensor]:
-    """Each term's value per row, [B], from one forward pass of the student over a batch.
-
-    `deviations`: [K, H], of the teacher's units, where states are compared by them.
-    """
-    student_layers = layer_map.student if layer_map else ()
+    """Each term's value per row, [B], from one forward pass of the student over a batch."""
+    student_layers, deviations = loss.layer_map.student if loss.layer_map else (), loss.deviations
     output: Any = model(**model_inputs(inputs, model), **request_layers(student_layers))
     cls_states = teacher_cls_states = None
     if student_layers:
@@ -246,7 +254,7 @@ def term_rows(
         if deviations is not None:
             deviations = deviations.repeat_interleave(cls_states.shape[1] // len(deviations), dim=0)  # [K · N, H]
     batch = TermInputs(
-        settings=settings,
+        settings=loss.settings,
         kind=kind,
         logits=output.logits,
         labels=inputs["labels"],
@@ -259,7 +267,7 @@ def term_rows(
 
 
 def _error_of_mean(values: Sequence[float], unseen: float) -> float | None:
-    """The standard error of the mean of some of many values, of which the share `unseen` is not among them."""
+    """The standard error of the mean of a sample, whose population has the share `unseen` outside it."""
     if len(values) < 2:
         return None
     mean = sum(values) / len(values)
@@ -268,13 +276,13 @@ def _error_of_mean(values: Sequence[float], unseen: float) -> float | None:
 
 
 def beta_elsewhere(settings: LossSettings, patient_layers: int, hidden_size: int, *, choices: int = 1) -> BetaElsewhere:
-    """What β is called under the paper's sum and under the reference implementation's mean.
+    """The same β under the paper's sum and under the reference implementation's mean.
 
     Args:
         settings: of the loss.
         patient_layers: K.
         hidden_size: H, the teacher's.
-        choices: N of a multiple choice, each of which has its states.
+        choices: N of a multiple choice, each of which has its own states.
 
     >>> beta_elsewhere(LossSettings(beta=100), patient_layers=5, hidden_size=768).paper_sum
     0.026041666666666668

@@ -1,7 +1,7 @@
-"""A learned linear map of the student's [CLS] states into the teacher's width: patience between unequal widths.
+"""A learned linear map of the student's [CLS] states to the teacher's width: patience between different widths.
 
-Beyond the paper, whose patience needs equal widths. The map is a part of the student while it trains, so that the
-optimiser and every checkpoint hold it; it reaches L_PT alone, and is dropped before the student is saved.
+An extension of the paper, whose patience needs equal widths. The map is part of the student during training, so that
+the optimiser and every checkpoint contain it; it contributes to L_PT alone, and is removed before the student is saved.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _NAME = "patience_projection"
 
 
 def add_projection(student: PreTrainedModel, teacher_width: int, seed: int) -> None:
-    """Give a student the map [H_student → H_teacher] that its states will go through; drawn from `seed` alone."""
+    """Add the map [H_student → H_teacher] to a student; its weights depend on `seed` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         projection = nn.Linear(int(student.config.hidden_size), teacher_width, bias=False)
@@ -24,13 +24,13 @@ def add_projection(student: PreTrainedModel, teacher_width: int, seed: int) -> N
 
 
 def drop_projection(student: PreTrainedModel) -> None:
-    """Take the map away, where there is one: what is left is an ordinary classifier."""
+    """Remove the map, if there is one, which leaves an ordinary classifier."""
     if hasattr(student, _NAME):
         delattr(student, _NAME)
 
 
 def projected(model: nn.Module, cls_states: torch.Tensor) -> torch.Tensor:
-    """The states that L_PT compares: [B, K, H_teacher] through the model's map, in float32; as they are without one."""
+    """The states that L_PT compares, [B, K, H_teacher]: mapped in float32 if the model has a map, else unchanged."""
     student: Any = getattr(model, "module", model)  # data-parallel training wraps the student
     projection: nn.Linear | None = getattr(student, _NAME, None)
     if projection is None:

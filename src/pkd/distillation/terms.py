@@ -1,7 +1,7 @@
-"""The objective as a list of terms, each of which says once what it is called, reads, weighs and computes.
+"""The objective as a list of terms; each defines its name, columns, weight and value once.
 
 L_PKD = (1 − α) L_CE + α L_DS + β L_PT (Sun et al. 2019); a row without a label has L_DS + β L_PT. The trainer sums the
-terms, diagnosis measures them, plans, cards and charts name them. A new term on stored columns is a formula in
+terms, the ledger measures them, plans, cards and charts name them. A new term on stored columns is a formula in
 `losses`, its weight in `LossSettings`, and one entry of `TERMS`. Importing this module does not import torch.
 """
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from pkd.tasks import TaskKind
 
-WEAK = 0.05  # below this share of the gradient a term moves next to nothing
+WEAK = 0.05  # below this share of the gradient a term has next to no effect
 
 
 @dataclass(frozen=True, kw_only=True)
 class TermInputs:
-    """One batch of annotated rows and the student's answers to it: B rows, C classes, K patient layers of H units.
+    """One batch of annotated rows and the student's outputs: B rows, C classes, K patient layers of H units.
 
     Attributes:
         settings: of the loss.
@@ -34,7 +34,7 @@ class TermInputs:
         teacher_logits: [B, C].
         cls_states: [B, K, H], the student's, in the teacher's width; the choices of a multiple choice count as layers.
         teacher_cls_states: [B, K, H].
-        deviations: [K, H], each unit's over the training rows in the teacher, where states are compared by it.
+        deviations: [K, H], of the teacher's units over the training rows, if states are compared by them.
     """
 
     settings: LossSettings
@@ -54,14 +54,14 @@ class Term:
     Attributes:
         name: in logs (`loss/NAME`), records and formulas.
         symbol: the paper's.
-        weight_symbol: the paper's of its weight.
+        weight_symbol: the paper's symbol of its weight.
         title: of its curve.
         reads: the teacher's columns that it compares with.
         settings: the keys of `LossSettings` that this term alone reads, besides its weight.
         weight: in the loss of a labelled row.
         unlabelled_weight: in the loss of a row without a label.
-        share: of the gradient, where that is asked for and the weight follows from it.
-        dial: the key that weighs it; the others follow from the rest.
+        share: the requested share of the gradient, if the weight follows from one.
+        dial: the key that sets its weight; empty if the weight follows from other keys.
         row_losses: its value per row, [B].
         formula: the value in words.
     """
@@ -81,29 +81,29 @@ class Term:
 
 
 def objective_of(settings: LossSettings, *, unlabelled: bool) -> list[Term]:
-    """The terms that a training computes: those of some weight, and `ce`, which costs nothing and is always logged.
+    """The terms that a training computes: those with a weight, and `ce`, which costs nothing and is always logged.
 
     Args:
         settings: of the loss.
-        unlabelled: whether rows without a label are among the training rows.
+        unlabelled: whether some training rows have no label.
     """
     return [term for term in TERMS if term is TERMS[0] or reaches_the_loss(term, settings, unlabelled=unlabelled)]
 
 
 def reaches_the_loss(term: Term, settings: LossSettings, *, unlabelled: bool) -> bool:
-    """Whether a term has some weight, or some share of the gradient, in a training."""
+    """Whether a term contributes to the loss."""
     if (share := term.share(settings)) is not None:
         return share > 0
     return term.weight(settings) > 0 or (unlabelled and term.unlabelled_weight(settings) > 0)
 
 
 def weighed(settings: LossSettings, beta: float) -> LossSettings:
-    """The settings with the β that a share of the gradient came to; those that say β stay as they are."""
+    """The settings with the β measured for a share of the gradient; settings with a β of their own do not change."""
     return settings if settings.patience_share is None else dataclasses.replace(settings, beta=beta, patience=None)
 
 
 def columns_read(terms: Sequence[Term]) -> set[str]:
-    """The teacher's columns that `terms` compare with."""
+    """The teacher's columns that `terms` read."""
     return {column for term in terms for column in term.reads}
 
 
@@ -114,9 +114,9 @@ def weighted(
 
     Args:
         term: of the objective.
-        values: [B], the term's value per row; what it holds where its weight is 0 does not matter.
+        values: [B], the term's value per row; ignored where its weight is 0.
         settings: of the loss.
-        labelled: [B] bool; None where every row has a label.
+        labelled: [B] bool; None if every row has a label.
 
     Returns:
         [B].
@@ -132,12 +132,12 @@ def weighted(
 def rows_with(
     term: Term, values: torch.Tensor, settings: LossSettings, labelled: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """The values of the rows that have the term, for logs: those of rows without a label only where they weigh."""
+    """The values of the rows that have the term, for logs; unlabelled rows count only if the term weighs there."""
     return values if labelled is None or term.unlabelled_weight(settings) > 0 else values[labelled]
 
 
 def describe_objective(settings: LossSettings, kind: TaskKind, *, unlabelled: bool = False) -> list[str]:
-    """The loss of a row with its weights, and each of its terms with its reductions, a line each.
+    """The loss of a row with its weights, then one line per term with its formula.
 
     >>> from pkd.tasks import SINGLE_LABEL
     >>> describe_objective(LossSettings(alpha=0.0, beta=0.0), SINGLE_LABEL)
@@ -162,7 +162,7 @@ def describe_objective(settings: LossSettings, kind: TaskKind, *, unlabelled: bo
 
 
 def _part(term: Term, weight: float | None) -> str:
-    """A term in a sum; without a weight that of a share which is yet to be measured."""
+    """A term in a sum; without a number, if its weight is not measured yet."""
     if weight is None:
         return f"{term.weight_symbol} · {term.name}"
     if weight == 0:
@@ -189,14 +189,14 @@ def _kd_formula(settings: LossSettings, kind: TaskKind) -> str:
 
 def _beta(settings: LossSettings) -> float:
     if settings.beta is None:
-        raise ValueError("β follows from the share of the gradient that patience asks for, and is not measured yet.")
+        raise ValueError("β follows from patience's share of the gradient, and is not measured yet.")
     return settings.beta
 
 
 def _pt_rows(batch: TermInputs) -> torch.Tensor:
     from pkd.losses import pt_loss
 
-    assert batch.cls_states is not None  # the trainer asked the student for them
+    assert batch.cls_states is not None  # the trainer requested them from the student
     assert batch.teacher_cls_states is not None  # and checked the rows' columns
     return pt_loss(
         batch.cls_states,

@@ -1,4 +1,4 @@
-"""`PatientTrainer`: a Trainer whose loss is L_PKD, on rows that carry their teacher's answers."""
+"""`PatientTrainer`: a Trainer whose loss is L_PKD, on rows with their teacher's answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pkd import progress, ranks
 from pkd.data.arrays import column_array
 from pkd.data.batching import TokenRows, first_batches, has_unlabelled, is_labelled, stored_teacher_layers
 from pkd.distillation.layers import LayerMap
-from pkd.distillation.ledger import BATCHES, measure_terms, term_rows
+from pkd.distillation.ledger import BATCHES, PatientLoss, measure_terms, term_rows
 from pkd.distillation.terms import columns_read, objective_of, rows_with, weighed, weighted
 from pkd.distillation.units import unit_deviations
 from pkd.errors import DataError, RecipeError
@@ -33,11 +33,10 @@ class PatientTrainingArguments(TrainingArguments, LossSettings):
     """`transformers.TrainingArguments` with the settings of L_PKD, and the product's defaults where they differ.
 
     The settings of the loss are keyword-only: `PatientTrainingArguments("out", temperature=10, patience=0.3)`.
-    Patience is asked for as the share of the gradient that it gets, or as a number, β; without either it gets the share
-    that is the default.
+    Patience is given as its share of the gradient, or as its weight `beta`; without either it has the default share.
 
     Raises:
-        RecipeError: if a setting of the loss is out of its range, or patience is given as a share and as a number.
+        RecipeError: if a setting of the loss is out of its range, or both `patience` and `beta` are given.
     """
 
     num_train_epochs: float = STUDENT_EPOCHS
@@ -47,7 +46,7 @@ class PatientTrainingArguments(TrainingArguments, LossSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()  # type: ignore[no-untyped-call]
-        # the Trainer's own does not call on, so the loss's ranges are checked here
+        # transformers' `__post_init__` does not call the next class's, so the ranges of the loss are checked here
         checked = validate(LossSettings, vars(loss_settings(self)), "PatientTrainingArguments")
         self.normalize = checked.normalize
         if self.patience is not None and self.beta is not None:
@@ -58,30 +57,30 @@ class PatientTrainingArguments(TrainingArguments, LossSettings):
 
 
 def loss_settings(values: LossSettings) -> LossSettings:
-    """The settings of the loss alone, out of anything that has them."""
+    """The settings of the loss alone, from any object that has them."""
     return LossSettings(**{name: getattr(values, name) for name in LossSettings.__dataclass_fields__})
 
 
 class PatientTrainer(RowMeanTrainer):
     """Trains a student on annotated rows by L_PKD = (1 − α) L_CE + α L_DS + β L_PT.
 
-    A row without a label learns by L_DS + β L_PT alone. Only terms that reach the loss are computed: with β = 0 there
-    is no patience, with α = 0 as well it is plain fine-tuning. Each is logged: `loss/ce`, `loss/kd`, `loss/pt`. Where
-    patience is asked for as a share, β is measured before the first step, on the first batches without dropout; it is
-    kept with the checkpoints, so that a resumed training goes on with the same.
+    A row without a label has L_DS + β L_PT alone. Only terms that contribute to the loss are computed: β = 0 leaves
+    out patience, and with α = 0 as well it is plain fine-tuning. Each is logged: `loss/ce`, `loss/kd`, `loss/pt`. If
+    patience is given as a share, β is measured before the first step, on the first batches without dropout, and stored
+    with the checkpoints, so that a resumed training uses the same β.
 
     Args:
         model: the student.
         args: `PatientTrainingArguments`.
         layer_map: which teacher layers teach which student layers; not needed without patience.
-        train_dataset: rows of `pkd.annotate`. Evaluated rows that are still text are cut to the length that these were
-            cut to, and so are, for `save_model` saves it, those that the trained student will read.
+        train_dataset: rows of `pkd.annotate`. Evaluated rows that are still text are truncated to the same length, and
+            `save_model` saves that length with the tokenizer.
         processing_class: the teacher's tokenizer.
 
     Other arguments are the Trainer's.
 
     Raises:
-        DataError: if the rows do not carry the answers that the loss needs.
+        DataError: if the rows lack answers that the loss needs.
         RecipeError: if there is patience and no layer map.
     """
 
@@ -111,14 +110,12 @@ class PatientTrainer(RowMeanTrainer):
 
     @property
     def teacher_layers(self) -> tuple[int, ...]:
-        """The teacher layers whose [CLS] states reach the loss, in the order of the student's."""
+        """The teacher layers whose [CLS] states are compared, in the order of the student's."""
         return self.layer_map.teacher if self.layer_map else ()
 
     def row_losses(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> RowLosses:
         """L_PKD of each row [B], and its terms."""
-        values = term_rows(
-            model, inputs, self.terms, self.loss_settings, self.layer_map, self.outputs.kind, self._deviations
-        )
+        values = term_rows(model, inputs, self.terms, self._loss(), self.outputs.kind)
         labelled = is_labelled(inputs["labels"]) if self._has_unlabelled else None
         loss = torch.zeros_like(values[self.terms[0].name])  # [B]
         for term in self.terms:
@@ -126,9 +123,12 @@ class PatientTrainer(RowMeanTrainer):
         logged = {term.name: rows_with(term, values[term.name], self.loss_settings, labelled) for term in self.terms}
         return loss, logged
 
+    def _loss(self) -> PatientLoss:
+        return PatientLoss(self.loss_settings, self.layer_map, self._deviations)
+
     @cached_property
     def _deviations(self) -> torch.Tensor | None:
-        """[K, H], of the teacher's units over the training rows; None where states are not compared by them."""
+        """[K, H], of the teacher's units over the training rows; None if states are not compared by them."""
         rows: Any = self.train_dataset
         if self.layer_map is None or self.loss_settings.normalize != "units":
             return None
@@ -159,10 +159,8 @@ class PatientTrainer(RowMeanTrainer):
         terms = measure_terms(
             self.accelerator.unwrap_model(self.model),
             [collate(table.__getitems__(batch.tolist())) for batch in order],
-            self.loss_settings,
-            self.layer_map,
+            self._loss(),
             rows_at_once=self._train_batch_size,
-            deviations=self._deviations,
             autocast_dtype=torch.bfloat16 if self.args.bf16 else None,
         )
         return next(entry.weight for entry in terms if entry.name == "pt")
@@ -181,12 +179,12 @@ class PatientTrainer(RowMeanTrainer):
 
 
 def _cutting_alike(tokenizer: Any, rows: datasets.Dataset) -> Any:
-    """The tokenizer, cutting texts to the length that annotated rows were cut to, where their folders say it."""
+    """The tokenizer, truncating texts to the length of annotated rows if the manifests of their folders give it."""
     manifests = [read_manifest(folder) for folder in {Path(file["filename"]).parent for file in rows.cache_files}]
     lengths = [manifest.inputs["max_length"] for manifest in manifests if manifest and "max_length" in manifest.inputs]
     if tokenizer is None or not lengths:
         return tokenizer
-    tokenizer = copy(tokenizer)  # the caller's stays as it is
+    tokenizer = copy(tokenizer)  # leaves the caller's unchanged
     tokenizer.model_max_length = max(lengths)
     return tokenizer
 

@@ -1,4 +1,4 @@
-"""How far the units of the teacher's [CLS] states vary over the training rows: what `normalize: units` compares by."""
+"""The deviations of the teacher's [CLS] units over the training rows, by which `normalize: units` scales states."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ import torch
 
 from pkd.data.batching import stored_states
 
-_LEAST = 0.01  # of a layer's typical deviation: a unit that hardly moves must not decide the distance
+_LEAST = 0.01  # of a layer's typical deviation: a unit that hardly varies must not dominate the distance
 
 
 def unit_deviations(rows: datasets.Dataset, teacher_layers: Sequence[int]) -> torch.Tensor:
     """The standard deviation of each unit over annotated rows, [K, H]; of a multiple choice over its choices too.
 
-    In float64 and in the order of the rows, so that every process comes to the same bits. A unit that varies less than
-    a hundredth as much as its layer does, in the root mean square, is given that hundredth; where no unit of a layer
-    varies, all are given 1.
+    Computed in float64 and in the order of the rows, so that every process gets the same bits. The smallest deviation
+    is a hundredth of the layer's root mean square; if no unit of a layer varies, all are 1.
 
     Args:
         rows: with the states of `teacher_layers`.
-        teacher_layers: K of them, in the order wanted.
+        teacher_layers: K of them, in the order of the result.
     """
     count, first, sums, squares = 0, None, np.zeros(()), np.zeros(())
     for states in stored_states(rows, teacher_layers):  # [B, K, H]
         states = states.astype(np.float64)
-        if first is None:  # distances from some row: squares of a large mean would lose what varies
+        if first is None:  # from the first row: squares of a large mean would lose precision
             first, sums, squares = states[0].copy(), np.zeros(states.shape[1:]), np.zeros(states.shape[1:])
         away = states - first
         count += len(away)

@@ -17,6 +17,7 @@ from pkd.data.examples import check_texts, load_examples
 from pkd.data.streaming import spooled
 from pkd.data.tokenize import count_choices, fingerprint_rows
 from pkd.distillation.annotation import (
+    TeacherPass,
     annotate_rows,
     bytes_per_row,
     cut_of,
@@ -44,11 +45,49 @@ from pkd.recipe.settings import AnnotationSettings
 from pkd.runs.lock import one_writer
 from pkd.runs.seal import Manifest, partial_of, read_manifest
 from pkd.runs.space import require_space
-from pkd.runs.stage import Done, is_begun, library_versions, run_stage, standing
+from pkd.runs.stage import Done, Upkeep, is_begun, library_versions, run_stage, standing
 from pkd.training.hardware import autocast_dtype, computing_on, device_text, resolve_device
 
 KIND = asking.ANNOTATED
 STAGE = "annotate"
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotator:
+    """A teacher, and how its answers are computed and stored.
+
+    Attributes:
+        teacher: the fine-tuned classifier.
+        settings: of the stored answers.
+        max_length: word pieces that a row is truncated to.
+        device: that computes, as in a recipe.
+    """
+
+    teacher: LoadedClassifier
+    settings: AnnotationSettings
+    max_length: int
+    device: str
+
+    @classmethod
+    def of(cls, teacher: LoadedClassifier, recipe: Recipe) -> Annotator:
+        """As a recipe annotates the rows that teach."""
+        return cls(teacher, recipe.annotation, recipe.data.max_length, recipe.device)
+
+    def exactly(self) -> Annotator:
+        """As the rows that only measure are annotated: their logits are computed in float32."""
+        return dataclasses.replace(self, settings=exactly(self.settings))
+
+    def teacher_pass(self, layers: Sequence[int]) -> TeacherPass:
+        """The teacher as it answers rows, with the states of these layers."""
+        return TeacherPass(
+            model=self.teacher.model,
+            tokenizer=self.teacher.tokenizer,
+            teacher_layers=layers,
+            max_length=self.max_length,
+            states_dtype=self.settings.states_dtype,
+            rows_per_shard=self.settings.rows_per_shard,
+            autocast_dtype=autocast_dtype(self.settings.precision, resolve_device(self.device)),
+        )
 
 
 def annotate(
@@ -92,63 +131,50 @@ def annotate(
     given: dict[str, Any] = {"teacher_layers": teacher_layers, "layers": layers, "streaming": streaming, **keys}
     with asking.annotate(train, teacher, tokenizer, output=output, overwrite=overwrite, **given) as recipe:
         folder = output_folder(output)
-        return _annotate(
-            recipe, train, teacher, tokenizer, folder, teacher_layers=teacher_layers, layers=layers,
-            streaming=streaming, overwrite=overwrite,
-        )  # fmt: skip
-
-
-def _annotate(
-    recipe: Recipe,
-    train: Any,
-    teacher: AnyPath | PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase | None,
-    folder: Path,
-    *,
-    teacher_layers: Sequence[int] | None,
-    layers: int | None,
-    streaming: bool,
-    overwrite: bool,
-) -> datasets.Dataset:
-    if isinstance(train, datasets.Dataset):
-        _check_columns(train)
-    resolve_device(recipe.device)  # report a missing device before anything is loaded
-    if not isinstance(teacher, torch.nn.Module):
-        loaded = load_teacher(teacher)
-    else:
-        assert tokenizer is not None  # checked above
-        loaded = LoadedClassifier(teacher, tokenizer_for(teacher.config, tokenizer), str(teacher.config.name_or_path))
-    check_max_length(loaded.model.config, recipe.data.max_length)
-    depth = depth_of(loaded.model.config)
-    if teacher_layers is None:
-        student_layers = layers or max(1, depth // 2)
-        teacher_layers = layer_map_of(recipe.students[0].layer_map, depth, student_layers).teacher
-    stream: Any = train if isinstance(train, datasets.IterableDataset) else recipe.data.train if streaming else None
-    with one_writer(folder), contextlib.ExitStack() as until_annotated:
         if isinstance(train, datasets.Dataset):
-            rows = train
-        elif stream is not None:
-            rows = until_annotated.enter_context(spooled(stream, recipe.data, loaded.outputs, folder))
-        else:
-            rows = load_examples(recipe.data, splits=("train",), teacher=loaded.outputs).splits["train"]
-        prints = fingerprint_rows(rows)
-        inputs = annotation_inputs(loaded, prints, recipe.annotation, recipe.data.max_length)
-        left = annotation_left(folder, inputs, teacher_layers, len(rows), recipe.annotation.rows_per_shard)
-        job = classifier_job(loaded, recipe, {"train": rows}, loaded.outputs)
-        announce(job, [annotating(job, STAGE, "train", teacher_layers, left=left)], folder)
-        done = annotate_stage(
-            folder,
-            STAGE,
-            rows,
-            loaded,
-            teacher_layers,
-            recipe.annotation,
-            recipe.data.max_length,
-            overwrite=overwrite,
-            device=recipe.device,
-            rows_prints=prints,
-        )
-    return open_shards(done.folder)
+            _check_columns(train)
+        resolve_device(recipe.device)  # report a missing device before anything is loaded
+        loaded = _loaded(teacher, tokenizer)
+        check_max_length(loaded.model.config, recipe.data.max_length)
+        depth = depth_of(loaded.model.config)
+        if teacher_layers is None:
+            student_layers = layers or max(1, depth // 2)
+            teacher_layers = layer_map_of(recipe.students[0].layer_map, depth, student_layers).teacher
+        stream: Any = train if isinstance(train, datasets.IterableDataset) else recipe.data.train if streaming else None
+        with one_writer(folder), contextlib.ExitStack() as until_annotated:
+            if isinstance(train, datasets.Dataset):
+                rows = train
+            elif stream is not None:
+                rows = until_annotated.enter_context(spooled(stream, recipe.data, loaded.outputs, folder))
+            else:
+                rows = load_examples(recipe.data, splits=("train",), teacher=loaded.outputs).splits["train"]
+            done = _announced(folder, rows, Annotator.of(loaded, recipe), recipe, teacher_layers, overwrite=overwrite)
+        return open_shards(done.folder)
+
+
+def _loaded(teacher: AnyPath | PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> LoadedClassifier:
+    if not isinstance(teacher, torch.nn.Module):
+        return load_teacher(teacher)
+    assert tokenizer is not None  # checked before
+    return LoadedClassifier(teacher, tokenizer_for(teacher.config, tokenizer), str(teacher.config.name_or_path))
+
+
+def _announced(
+    folder: Path,
+    rows: datasets.Dataset,
+    annotator: Annotator,
+    recipe: Recipe,
+    layers: Sequence[int],
+    *,
+    overwrite: bool,
+) -> Done:
+    """The teacher's pass, after its forecast."""
+    prints, teacher = fingerprint_rows(rows), annotator.teacher
+    inputs = annotation_inputs(teacher, prints, annotator.settings, annotator.max_length)
+    left = annotation_left(folder, inputs, layers, len(rows), annotator.settings.rows_per_shard)
+    job = classifier_job(teacher, recipe, {"train": rows}, teacher.outputs)
+    announce(job, [annotating(job, STAGE, "train", layers, left=left)], folder)
+    return annotate_stage(folder, STAGE, rows, annotator, layers, overwrite=overwrite, rows_prints=prints)
 
 
 def _check_columns(rows: datasets.Dataset) -> None:
@@ -198,16 +224,14 @@ def annotate_stage(
     folder: Path,
     name: str,
     rows: datasets.Dataset,
-    teacher: LoadedClassifier,
+    annotator: Annotator,
     teacher_layers: Sequence[int],
-    settings: AnnotationSettings,
-    max_length: int,
     *,
     overwrite: bool,
-    device: str,
     rows_prints: Mapping[str, str] | None = None,
 ) -> Done:
     """The stage that makes annotated rows; stored layers beyond those needed now are kept."""
+    teacher, settings, max_length = annotator.teacher, annotator.settings, annotator.max_length
     depth = depth_of(teacher.model.config)
     if wrong := [layer for layer in teacher_layers if not 1 <= layer <= depth]:
         raise RecipeError(f"The teacher has layers 1 to {depth}; {wrong} cannot be stored.")
@@ -220,19 +244,14 @@ def annotate_stage(
         wanted.update(stored)
         return f"the states of teacher layers {missing} are wanted too" if missing else None
 
-    where = resolve_device(device)
-    computed_in = autocast_dtype(settings.precision, where)
+    where = resolve_device(annotator.device)
 
     def doubts(manifest: Manifest) -> str | None:
         with computing_on(where, [teacher.model]):
             return doubt_answers(
                 folder,
                 rows,
-                teacher.model,
-                teacher.tokenizer,
-                teacher_layers=manifest.facts["teacher_layers"],
-                max_length=max_length,
-                autocast_dtype=computed_in,
+                annotator.teacher_pass(manifest.facts["teacher_layers"]),
                 stored_dtype=torch.bfloat16 if manifest.facts["computed_in"] == "bfloat16" else None,
                 seed=int(manifest.fingerprint[:8], 16),
             )
@@ -248,19 +267,9 @@ def annotate_stage(
             max_length / 2,
         )
         require_space(partial, row * len(rows), f"Annotating {len(rows):,} rows")
+        answering = annotator.teacher_pass(stored)
         with computing_on(where, [teacher.model]), progress.stage(name, len(rows), "rows") as stage:
-            annotated = annotate_rows(
-                rows,
-                teacher.model,
-                teacher.tokenizer,
-                partial,
-                teacher_layers=stored,
-                max_length=max_length,
-                states_dtype=settings.states_dtype,
-                rows_per_shard=settings.rows_per_shard,
-                autocast_dtype=computed_in,
-                stage=stage,
-            )
+            annotated = annotate_rows(rows, answering, partial, stage=stage)
         warn_if_truncated(annotated, max_length)
         answers = ranks.on_first(lambda: fingerprint_answers(annotated))
         ranks.on_first(lambda: forget_shard_lists(partial))
@@ -270,11 +279,11 @@ def annotate_stage(
             "answers": answers,
             "settings": dataclasses.asdict(settings),
             "device": device_text(where),
-            "computed_in": "bfloat16" if computed_in is torch.bfloat16 else "float32",
+            "computed_in": "bfloat16" if answering.autocast_dtype is torch.bfloat16 else "float32",
         }
 
     def repair(damaged: Path, manifest: Manifest) -> None:
         cut = cut_of(manifest.facts["settings"]["rows_per_shard"], manifest.facts["teacher_layers"])
         list_shards(damaged, manifest.files, cut)
 
-    return run_stage(folder, KIND, inputs, build, overwrite=overwrite, lacks=lacks, doubts=doubts, repair=repair)
+    return run_stage(folder, KIND, inputs, build, overwrite=overwrite, upkeep=Upkeep(lacks, doubts, repair))

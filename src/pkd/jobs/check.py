@@ -31,6 +31,7 @@ from pkd.errors import TeacherError
 from pkd.evaluation.skill import measure_skill
 from pkd.jobs import asking
 from pkd.jobs.ahead import Left, stages_of_run
+from pkd.jobs.annotate import Annotator
 from pkd.jobs.evaluate import describe_rows, measuring_split
 from pkd.jobs.finetune import KIND as TEACHER
 from pkd.jobs.finetune import finetuning_left, schedule_words, settle, why_finetune_again
@@ -53,7 +54,7 @@ from pkd.runs.seal import read_manifest
 from pkd.runs.stage import refuse_what_is_in_the_way
 from pkd.tasks import TaskKind
 from pkd.training.arguments import check_training
-from pkd.training.hardware import autocast_dtype, computing_on, device_text, resolve_device
+from pkd.training.hardware import computing_on, device_text, resolve_device
 
 _TEACHER_ROWS = 512
 _IN_ANOTHER_ORDER = "Its labels may be in another order than"
@@ -370,17 +371,8 @@ def _check_before_annotating(
             computing_on(device, [teacher.model]),
             progress.stage("annotate the first rows of training", len(picked), "rows") as stage,
         ):
-            annotated = annotate_rows(
-                everything.select(picked),
-                teacher.model,
-                teacher.tokenizer,
-                Path(folder),
-                teacher_layers=layers,
-                max_length=recipe.data.max_length,
-                states_dtype=recipe.annotation.states_dtype,
-                autocast_dtype=autocast_dtype(recipe.annotation.precision, device),
-                stage=stage,
-            )
+            answering = Annotator.of(teacher, recipe).teacher_pass(layers)
+            annotated = annotate_rows(everything.select(picked), answering, Path(folder), stage=stage)
         checks = []
         for plan, order, rows in zip(plans, orders, counts, strict=True):
             of_annotated = [np.searchsorted(picked, batch) for batch in order]

@@ -23,7 +23,7 @@ from pkd.errors import DataError, RecipeError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
 from pkd.jobs.ahead import Left, stages_of_run
-from pkd.jobs.annotate import annotate_stage, exactly
+from pkd.jobs.annotate import Annotator, annotate_stage
 from pkd.jobs.check import blindness_of, check_student, check_teacher_score, check_trainings
 from pkd.jobs.evaluate import measuring_split
 from pkd.jobs.finetune import finetune_stage, finetuning_left, level_of, settle, warn_if_few
@@ -246,6 +246,7 @@ def _annotate(
     Each variant of augmented rows is a stage of its own, so that more variants need no new pass over the first ones.
     """
     done: dict[str, Done] = {}
+    annotator = Annotator.of(teacher, recipe)
     made = augmented_splits(examples.splits, recipe.transfer.augment, recipe.seed)
     for split, rows in itertools.chain(examples.splits.items(), made):
         teaches = split not in MEASURING
@@ -253,12 +254,9 @@ def _annotate(
             RunFolder(folder).annotated(split),
             f"annotate {split}",
             rows,
-            teacher,
+            annotator if teaches else annotator.exactly(),
             layers if teaches else (),
-            recipe.annotation if teaches else exactly(recipe.annotation),
-            recipe.data.max_length,
             overwrite=overwrite,
-            device=recipe.device,
             rows_prints=examples.fingerprints.get(split) or fingerprint_rows(rows),
         )
     eval_logits = None

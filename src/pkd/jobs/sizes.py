@@ -17,7 +17,7 @@ import torch
 from pkd import progress, ranks
 from pkd.data.arrays import column_array
 from pkd.data.batching import Collator, TokenRows, first_batches
-from pkd.distillation.ledger import BATCHES, Sizes, TermEntry, measure_terms, without_patience
+from pkd.distillation.ledger import BATCHES, PatientLoss, Sizes, TermEntry, measure_terms, without_patience
 from pkd.distillation.plan import StudentPlan
 from pkd.distillation.units import unit_deviations
 from pkd.encoder.load import LoadedClassifier
@@ -135,16 +135,15 @@ def measure_student(
     batches = [collate(table.__getitems__(batch.tolist())) for batch in order]
     student = move_model(build_student(plan, seed, teacher), device)
     by_unit = bool(layers) and plan.loss.normalize == "units"
+    deviations = unit_deviations(annotated, layers).to(device) if by_unit else None
     with progress.stage(sizing_name(plan), len(batches), "batches") as stage:
         terms = measure_terms(
             student,
             batches,
-            plan.loss,
-            plan.layer_map,
+            PatientLoss(plan.loss, plan.layer_map, deviations),
             labelled=labelled,
             rows=rows,
             rows_at_once=plan.training.per_device_train_batch_size,
-            deviations=unit_deviations(annotated, layers).to(device) if by_unit else None,
             autocast_dtype=autocast_dtype(plan.training.precision, device),
             on_batch=stage.advance,
         )

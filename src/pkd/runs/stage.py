@@ -53,6 +53,26 @@ class Done:
     status: Status
 
 
+def _nothing(manifest: Manifest) -> str | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """How the complete, unchanged stage of an earlier call is checked before it is kept, and how it is mended.
+
+    Attributes:
+        lacks: returns what it lacks that is needed now.
+        doubts: spot-checks it if it is undamaged; returns a reason to distrust it.
+        repair: gets its folder without the damaged files, and its manifest without them, so that only these are built;
+            without `repair` a damaged stage is redone completely.
+    """
+
+    lacks: Callable[[Manifest], str | None] = _nothing
+    doubts: Callable[[Manifest], str | None] = _nothing
+    repair: Callable[[Path, Manifest], None] | None = None
+
+
 def run_stage(
     folder: Path,
     kind: str,
@@ -60,9 +80,7 @@ def run_stage(
     build: Callable[[Path], Mapping[str, Any]],
     *,
     overwrite: bool = False,
-    lacks: Callable[[Manifest], str | None] = lambda manifest: None,
-    doubts: Callable[[Manifest], str | None] = lambda manifest: None,
-    repair: Callable[[Path, Manifest], None] | None = None,
+    upkeep: Upkeep = Upkeep(),
     resumes: bool = True,
 ) -> Done:
     """Bring a stage's folder up to date.
@@ -73,10 +91,7 @@ def run_stage(
         inputs: everything that can change its output.
         build: fills a folder, resuming from its content, and returns facts for the manifest, of which rank 0's count.
         overwrite: start an unfinished stage afresh, and move aside a folder in the way.
-        lacks: returns what an unchanged stage lacks that is needed now.
-        doubts: spot-checks an unchanged, undamaged stage; returns a reason to distrust it.
-        repair: gets a folder without its damaged files, and its manifest without them, so that `build` makes only
-            these; without `repair` a damaged stage is redone completely.
+        upkeep: of a stage that an earlier call completed.
         resumes: whether `build` resumes; else an unfinished folder is removed first.
 
     Raises:
@@ -88,7 +103,7 @@ def run_stage(
     def prepare() -> dict[str, Any]:
         refuse_what_is_in_the_way(folder, kind, overwrite=overwrite)
         before = _manifest_of(folder)
-        status, sealed = _prepare(folder, before, inputs, overwrite, lacks, doubts, repair, resumes)
+        status, sealed = _prepare(folder, before, inputs, overwrite, upkeep, resumes)
         return {
             "status": status,
             "before": before and asdict(before),
@@ -111,7 +126,7 @@ def run_stage(
     if decided["before"] and not ranks.is_first():
         before = manifest_from(decided["before"])
         if not differences(before.inputs, inputs):
-            lacks(before)  # it may set what else `build` makes, which every rank must know
+            upkeep.lacks(before)  # it may set what else `build` makes, which every rank must know
     if decided["status"] in ("kept", "resumed") or decided["sealed"]:
         progress.saved()
     if decided["status"] == "kept":
@@ -142,21 +157,19 @@ def _prepare(
     manifest: Manifest | None,
     inputs: Mapping[str, Any],
     overwrite: bool,
-    lacks: Callable[[Manifest], str | None],
-    doubts: Callable[[Manifest], str | None],
-    repair: Callable[[Path, Manifest], None] | None,
+    upkeep: Upkeep,
     resumes: bool,
 ) -> tuple[Status, Manifest | None]:
     """Decide what to do and prepare the folder; return the seal too if nothing is to be built."""
     status: Status = "made"
     if manifest is not None:
-        why = _why_redo(folder, manifest, inputs, lacks) or doubts(manifest)
+        why = _why_redo(folder, manifest, inputs, upkeep.lacks) or upkeep.doubts(manifest)
         if why is None:
             progress.note(f"kept {folder}")
             return "kept", manifest
         progress.note(f"redoing {folder}: {why}")
         status = "redone"
-        _make_way(folder, manifest, inputs, lacks, repair)
+        _make_way(folder, manifest, inputs, upkeep)
     elif _is_in_the_way(folder):
         progress.note(f"{folder} is now {set_aside(folder, 'before').name}")
     elif folder.exists():
@@ -211,7 +224,7 @@ def why_redo(folder: Path, inputs: Mapping[str, Any]) -> str | None:
     """Why a complete stage would be made again from these inputs, "damaged: ..." or what changed; else None."""
     manifest = read_manifest(folder)
     assert manifest is not None  # it is complete
-    return _why_redo(folder, manifest, json.loads(json.dumps(dict(inputs))), lambda manifest: None)
+    return _why_redo(folder, manifest, json.loads(json.dumps(dict(inputs))), _nothing)
 
 
 def refuse_what_is_in_the_way(folder: Path, kind: str, *, overwrite: bool) -> None:
@@ -297,16 +310,10 @@ def _why_redo(
     return "damaged: " + "; ".join(map(str, damage)) if damage else None
 
 
-def _make_way(
-    folder: Path,
-    manifest: Manifest,
-    inputs: Mapping[str, Any],
-    lacks: Callable[[Manifest], str | None],
-    repair: Callable[[Path, Manifest], None] | None,
-) -> None:
-    unchanged = not differences(manifest.inputs, inputs) and lacks(manifest) is None
+def _make_way(folder: Path, manifest: Manifest, inputs: Mapping[str, Any], upkeep: Upkeep) -> None:
+    unchanged = not differences(manifest.inputs, inputs) and upkeep.lacks(manifest) is None
     damage = find_damage(folder, manifest, deep=True)
-    if not (unchanged and damage and repair):
+    if not (unchanged and damage and upkeep.repair):
         aside = set_aside(folder, "damaged" if unchanged and damage else "stale")
         progress.note(f"the old {folder} is now {aside.name}")
         return
@@ -316,7 +323,7 @@ def _make_way(
     damaged = {each.file for each in damage}
     for name in damaged:
         (folder / name).unlink(missing_ok=True)
-    repair(folder, replace(manifest, files=[file for file in manifest.files if file.name not in damaged]))
+    upkeep.repair(folder, replace(manifest, files=[file for file in manifest.files if file.name not in damaged]))
     write_json(folder / _INPUTS, dict(inputs))
     publish(folder, partial)  # its seal is removed next: under its own name without one it would seem a foreign folder
 
