@@ -27,8 +27,8 @@ def test_one_layer_leaves_nothing_to_be_patient_about() -> None:
         ([(1, 12)], "must be from 1 to 11"),
         ([(0, 2)], "student layers"),
         ([(6, 2)], "must be from 1 to 5"),
-        ([(1, 4), (2, 4)], "must rise"),
-        ([(2, 4), (1, 6)], "must rise"),
+        ([(1, 4), (2, 4)], "must increase"),
+        ([(2, 4), (1, 6)], "must increase"),
         ([], "is empty"),
     ],
 )
