@@ -5,7 +5,8 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, hamming_loss, log_loss
 
 from pkd.errors import DataError
-from pkd.evaluation.multilabel import bootstrap_intervals, compare_with_teacher, gain_by_row, score
+from pkd.evaluation.multilabel import compare_with_teacher, gain_by_row, score
+from pkd.tasks import MULTI_LABEL
 
 
 @pytest.fixture
@@ -31,7 +32,9 @@ def test_scores_are_those_of_scikit_learn(answers: tuple[np.ndarray, ...]) -> No
 def test_intervals_hold_the_scores(answers: tuple[np.ndarray, ...]) -> None:
     student, teacher, labels = answers
     found = score(student, labels) | compare_with_teacher(student, teacher)
-    intervals = bootstrap_intervals(student, labels, resamples=500, confidence=0.95, seed=1, teacher_logits=teacher)
+    intervals = MULTI_LABEL.scoring.bootstrap_intervals(
+        student, labels, resamples=500, confidence=0.95, seed=1, teacher_logits=teacher
+    )
     assert set(intervals) == set(found)
     assert all(low <= found[name] <= high for name, (low, high) in intervals.items())
     random = np.random.default_rng(1)

@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import pearsonr, spearmanr
 
 from pkd.errors import DataError, TeacherError
-from pkd.evaluation.regression import bootstrap_intervals, compare_with_teacher, gain_by_row, score
+from pkd.evaluation.regression import compare_with_teacher, gain_by_row, score
+from pkd.tasks import REGRESSION
 
 
 @pytest.fixture
@@ -28,7 +29,9 @@ def test_scores_are_those_of_scipy(answers: tuple[np.ndarray, ...]) -> None:
 def test_intervals_hold_the_scores_and_are_those_of_rows_drawn_one_by_one(answers: tuple[np.ndarray, ...]) -> None:
     student, teacher, labels = answers
     found = score(student, labels) | compare_with_teacher(student, teacher)
-    intervals = bootstrap_intervals(student, labels, resamples=800, confidence=0.95, seed=3, teacher_logits=teacher)
+    intervals = REGRESSION.scoring.bootstrap_intervals(
+        student, labels, resamples=800, confidence=0.95, seed=3, teacher_logits=teacher
+    )
     assert set(intervals) == set(found)
     assert all(low < found[name] < high for name, (low, high) in intervals.items())
     random = np.random.default_rng(3)

@@ -9,7 +9,8 @@ from scipy.stats import norm
 from pkd.errors import DataError
 from pkd.evaluation.fidelity import compare_with_teacher
 from pkd.evaluation.metrics import score
-from pkd.evaluation.significance import bootstrap_intervals, exact_mcnemar
+from pkd.evaluation.significance import exact_mcnemar
+from pkd.tasks import SINGLE_LABEL
 
 
 def some_answers(rows: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -33,7 +34,9 @@ def naive_intervals(
 @pytest.mark.parametrize(("rows", "classes"), [(57, 2), (40, 4), (3, 3), (1, 2)])
 def test_intervals_equal_those_of_scoring_each_resample_anew(rows: int, classes: int) -> None:
     labels, logits, teacher = some_answers(rows, classes)
-    fast = bootstrap_intervals(logits, labels, resamples=60, confidence=0.9, seed=3, teacher_logits=teacher)
+    fast = SINGLE_LABEL.scoring.bootstrap_intervals(
+        logits, labels, resamples=60, confidence=0.9, seed=3, teacher_logits=teacher
+    )
     naive = naive_intervals(logits, labels, teacher, 60, 0.9, 3)
     assert fast.keys() == naive.keys()
     for metric, interval in naive.items():
@@ -42,27 +45,32 @@ def test_intervals_equal_those_of_scoring_each_resample_anew(rows: int, classes:
 
 def test_resamples_taken_in_several_chunks_are_all_there(monkeypatch: pytest.MonkeyPatch) -> None:
     labels, logits, _ = some_answers(50, 3)
-    whole = bootstrap_intervals(logits, labels, resamples=101, confidence=0.95, seed=1)
+    whole = SINGLE_LABEL.scoring.bootstrap_intervals(logits, labels, resamples=101, confidence=0.95, seed=1)
     monkeypatch.setattr("pkd.evaluation.resampling._DRAWS_AT_ONCE", 500)
-    assert bootstrap_intervals(logits, labels, resamples=101, confidence=0.95, seed=1) == whole
+    assert SINGLE_LABEL.scoring.bootstrap_intervals(logits, labels, resamples=101, confidence=0.95, seed=1) == whole
 
 
 def test_without_a_teacher_there_is_no_interval_of_fidelity() -> None:
     labels, logits, _ = some_answers(20, 2)
-    intervals = bootstrap_intervals(logits, labels, resamples=10, confidence=0.95, seed=0)
+    intervals = SINGLE_LABEL.scoring.bootstrap_intervals(logits, labels, resamples=10, confidence=0.95, seed=0)
     assert set(intervals) == set(score(logits, labels))
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_seed_another() -> None:
     labels, logits, _ = some_answers(200, 2)
-    of_seed = [bootstrap_intervals(logits, labels, resamples=50, confidence=0.95, seed=seed) for seed in (1, 1, 2)]
+    of_seed = [
+        SINGLE_LABEL.scoring.bootstrap_intervals(logits, labels, resamples=50, confidence=0.95, seed=seed)
+        for seed in (1, 1, 2)
+    ]
     assert of_seed[0] == of_seed[1] != of_seed[2]
 
 
 def test_the_accuracys_interval_is_as_wide_as_the_binomials() -> None:
     labels, logits, _ = some_answers(2000, 2)
     accuracy = score(logits, labels)["accuracy"]
-    low, high = bootstrap_intervals(logits, labels, resamples=4000, confidence=0.95, seed=0)["accuracy"]
+    low, high = SINGLE_LABEL.scoring.bootstrap_intervals(logits, labels, resamples=4000, confidence=0.95, seed=0)[
+        "accuracy"
+    ]
     wanted = 2 * norm.ppf(0.975) * np.sqrt(accuracy * (1 - accuracy) / 2000)
     assert high - low == pytest.approx(wanted, rel=0.06)
     assert low < accuracy < high
@@ -71,7 +79,9 @@ def test_the_accuracys_interval_is_as_wide_as_the_binomials() -> None:
 def test_ten_thousand_rows_and_two_thousand_resamples_take_seconds() -> None:
     labels, logits, teacher = some_answers(10_000, 20)
     began = time.perf_counter()
-    bootstrap_intervals(logits, labels, resamples=2000, confidence=0.95, seed=0, teacher_logits=teacher)
+    SINGLE_LABEL.scoring.bootstrap_intervals(
+        logits, labels, resamples=2000, confidence=0.95, seed=0, teacher_logits=teacher
+    )
     assert time.perf_counter() - began < 10
 
 

@@ -201,6 +201,7 @@ def test_what_does_not_fit_the_teacher_is_refused(workspace: Path) -> None:
     [
         ({"report_to": ["foo"]}, "report_to names 'foo', which is no tracker that is installed here"),
         ({"report_to": [""]}, "report_to names ''"),
+        ({"report_to": ["numpy"]}, "report_to names 'numpy', which is no tracker that is installed here"),  # a module
         pytest.param(
             {"device": "cuda"},
             "torch sees no GPU",

@@ -9,8 +9,7 @@ import pytest
 from pkd.distillation.plan import plan_students
 from pkd.errors import RecipeError
 from pkd.recipe.keywords import place_keywords
-from pkd.recipe.reading import read_recipe, recipe_from, recipe_of
-from pkd.recipe.schema import Recipe
+from pkd.recipe.reading import read_file, read_recipe, recipe_from
 from pkd.recipe.spelling import AsFlags, named, offers, set_to, spelled_as
 
 FLAGS = AsFlags(
@@ -72,8 +71,9 @@ def test_faults_of_keywords_name_the_flags_while_a_command_runs() -> None:
 def test_in_a_recipe_file_keys_have_their_line(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text("teacher: {model: t}\ndata:\n  train: a.csv\n  sep: ';'\ntraining: {device: cpu}\n")
-    with recipe_of(path, ["students.0.beta=5"]) as recipe:
-        assert recipe.students[0].beta == 5
+    reading = read_file(path, ["students.0.beta=5"])
+    assert reading.checked().students[0].beta == 5
+    with spelled_as(reading.spelling):
         assert named("data.sep") == "data.sep (recipe.yaml:4)"
         assert named("data.eval") == "data.eval"
         assert named("device") == "training.device (recipe.yaml:5)"  # where it once stood
@@ -83,15 +83,14 @@ def test_in_a_recipe_file_keys_have_their_line(tmp_path: Path) -> None:
         assert set_to("data.label_names", ["a", "b"]) == "data.label_names: [a, b]"
         assert set_to("overwrite", True) == "overwrite=True"  # a job's own, and no key of a recipe
     assert named("data.sep") == "sep"
-    with recipe_of(Recipe()) as same:
-        assert same == Recipe()
 
 
 def test_a_students_keys_are_named_by_its_number(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text("teacher: {model: t}\ndata: {train: a.csv}\nstudents:\n  - beta: 1\n  - layers: 9\n")
-    with recipe_of(path) as recipe, pytest.raises(RecipeError) as caught:
-        plan_students(recipe, teacher_layers=4)
+    reading = read_file(path)
+    with spelled_as(reading.spelling), pytest.raises(RecipeError) as caught:
+        plan_students(reading.checked(), teacher_layers=4)
     assert str(caught.value).startswith(
         "students.1.layers (recipe.yaml:5) is 9: a student of 9 layers cannot come from"
     )

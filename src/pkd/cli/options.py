@@ -10,6 +10,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal, Union
 
 import typer
@@ -27,6 +28,11 @@ from pkd.recipe.yaml_text import parse_setting
 
 RESULT_PANEL = "Output and more"
 
+RecipeFile = Annotated[
+    FilePath, typer.Argument(metavar="RECIPE.yaml", help="the recipe, as `pkd recipe` writes one", show_default=False)
+]
+Classifier = Annotated[str, typer.Argument(metavar="MODEL", help="folder of a classifier", show_default=False)]
+Output = Annotated[str, typer.Option("--output", metavar="DIR", help="folder for the result", show_default=False)]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="start an unfinished stage afresh", rich_help_panel=RESULT_PANEL)
 ]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pkd.cli.options import COLUMNS, Device, Json, Overwrite, with_flags
+from pkd.cli.options import COLUMNS, Classifier, Device, Json, Output, Overwrite, with_flags
 from pkd.cli.session import ask, loading, start, with_progress
 from pkd.cli.showing import show, show_json
 from pkd.serving.limits import Limits
@@ -14,14 +14,12 @@ from pkd.serving.limits import Limits
 _LIMITS = Limits()
 _MOST = 10**9  # of any limit
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="folder of a classifier", show_default=False)]
-
 
 @with_progress
 @with_flags(COLUMNS)
 def export(
-    model: Model,
-    output: Annotated[str, typer.Option("--output", metavar="DIR", help="folder for the result", show_default=False)],
+    model: Classifier,
+    output: Output,
     format: Annotated[
         str, typer.Option("--format", metavar="onnx", help="format of the result; there is no other yet")
     ] = "onnx",
@@ -66,7 +64,7 @@ def _limit(flag: str, help: str) -> Any:
 
 @with_progress
 def serve(
-    model: Model,
+    model: Classifier,
     host: Annotated[
         str, typer.Option("--host", metavar="ADDRESS", help="address to listen at; 0.0.0.0 for all")
     ] = "127.0.0.1",
@@ -104,7 +102,7 @@ def serve(
 
 @with_progress
 def push(
-    model: Model,
+    model: Classifier,
     repo: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="repository on the hub", show_default=False)],
     private: Annotated[
         bool | None,

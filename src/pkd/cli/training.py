@@ -23,7 +23,9 @@ from pkd.cli.options import (
     EffortOf,
     Flags,
     Json,
+    Output,
     Overwrite,
+    RecipeFile,
     SetInRecipe,
     numbers,
     parameters_of,
@@ -38,9 +40,6 @@ from pkd.recipe.spelling import current_spelling, spelled_as
 
 FINETUNING_DATA = Flags("Data", DataSettings, ("eval", *(COLUMNS.named or ())))
 
-RecipeFile = Annotated[
-    Path, typer.Argument(metavar="RECIPE.yaml", help="the recipe, as `pkd recipe` writes one", show_default=False)
-]
 Teacher = Annotated[
     str, typer.Option("--teacher", metavar="MODEL", help="fine-tuned folder or hub name", show_default=False)
 ]
@@ -49,14 +48,14 @@ Train = Annotated[
     typer.Option(
         "--train",
         metavar="FILE",
-        help="training examples: CSV, TSV, JSONL, Parquet or hub name",
+        help=help_of(fields_of(DataSettings)["train"]),
         show_default=False,
         rich_help_panel=DATA.panel,
     ),
 ]
+Streaming = Annotated[bool, typer.Option("--streaming", help="read a chunk at a time: files larger than the memory")]
 _SEEDS = typer.Option("--seeds", metavar="N", min=1, help=help_of(fields_of(RUN.settings)["seeds"]))
 Seeds = Annotated[int, _SEEDS]
-Output = Annotated[str, typer.Option("--output", metavar="DIR", help="folder for the result", show_default=False)]
 
 
 @with_progress
@@ -238,9 +237,7 @@ def annotate(
             show_default=False,
         ),
     ] = None,
-    streaming: Annotated[
-        bool, typer.Option("--streaming", help="read a chunk at a time: files larger than the memory")
-    ] = False,
+    streaming: Streaming = False,
     overwrite: Overwrite = False,
     json: Json = False,
     **keys: Any,
@@ -281,9 +278,7 @@ def augment(
             "--test", metavar="FILE", help="test texts; none is made", show_default=False, rich_help_panel=DATA.panel
         ),
     ] = None,
-    streaming: Annotated[
-        bool, typer.Option("--streaming", help="read a chunk at a time: files larger than the memory")
-    ] = False,
+    streaming: Streaming = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="replace the file if it is there", rich_help_panel=RESULT_PANEL)
     ] = False,

@@ -8,7 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from pkd.cli.gathering import note_usage
-from pkd.cli.options import COLUMNS, TEXTS, WHERE, Device, Json, SetInRecipe, numbers, with_flags
+from pkd.cli.options import (
+    COLUMNS,
+    TEXTS,
+    WHERE,
+    Classifier,
+    Device,
+    Json,
+    RecipeFile,
+    SetInRecipe,
+    numbers,
+    with_flags,
+)
 from pkd.cli.session import ask, loading, start, with_progress
 from pkd.cli.showing import show, show_json, show_records, show_speeds
 from pkd.cli.texts import as_json, is_lines, one_line, texts_of
@@ -75,9 +86,7 @@ def verify(
 
 @with_progress
 def check(
-    recipe: Annotated[
-        Path, typer.Argument(metavar="RECIPE.yaml", help="the recipe, as `pkd recipe` writes one", show_default=False)
-    ],
+    recipe: RecipeFile,
     set: SetInRecipe = None,
     device: Device = None,
     json: Json = False,
@@ -193,7 +202,7 @@ def submit(
 @with_progress
 @with_flags(TEXTS)
 def predict(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="folder of a classifier", show_default=False)],
+    model: Classifier,
     texts: Annotated[
         list[str] | None,
         typer.Argument(

@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from pkd.errors import DataError
 from pkd.evaluation.metrics import Floats, require_finite
-from pkd.evaluation.resampling import percentile_interval, resampled_sums
+from pkd.evaluation.resampling import resampled_sums
 
 
 def score(logits: Floats, labels: Floats) -> dict[str, float]:
@@ -41,24 +41,10 @@ def compare_with_teacher(logits: Floats, teacher_logits: Floats) -> dict[str, fl
     return {"agreement": float(beside[:, 0].mean()), "kl": float(beside[:, 1].mean())}
 
 
-def bootstrap_intervals(
-    logits: Floats,
-    labels: Floats,
-    *,
-    resamples: int,
-    confidence: float,
-    seed: int,
-    teacher_logits: Floats | None = None,
-) -> dict[str, tuple[float, float]]:
-    """Percentile bootstrap interval over rows of every metric of `score` and `compare_with_teacher`."""
-    samples = bootstrap_samples(logits, labels, resamples=resamples, seed=seed, teacher_logits=teacher_logits)
-    return {metric: percentile_interval(values, confidence) for metric, values in samples.items()}
-
-
 def bootstrap_samples(
     logits: Floats, labels: Floats, *, resamples: int, seed: int, teacher_logits: Floats | None = None
 ) -> dict[str, NDArray[np.float64]]:
-    """Every metric of `bootstrap_intervals` in each resample, [R]."""
+    """Every metric of `score` and `compare_with_teacher` in each resample of the rows, [R]."""
     require_sets(logits, labels)
     samples = _metrics(resampled_sums(_contributions(logits, labels), resamples, seed), *logits.shape)
     if teacher_logits is not None:

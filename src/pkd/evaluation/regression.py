@@ -13,7 +13,7 @@ from scipy.stats import pearsonr, rankdata, spearmanr
 
 from pkd.errors import DataError
 from pkd.evaluation.metrics import Floats, require_finite
-from pkd.evaluation.resampling import percentile_interval, resampled_sums
+from pkd.evaluation.resampling import resampled_sums
 
 
 def score(outputs: Floats, labels: Floats) -> dict[str, float]:
@@ -44,24 +44,10 @@ def compare_with_teacher(outputs: Floats, teacher_outputs: Floats) -> dict[str, 
     }
 
 
-def bootstrap_intervals(
-    outputs: Floats,
-    labels: Floats,
-    *,
-    resamples: int,
-    confidence: float,
-    seed: int,
-    teacher_logits: Floats | None = None,
-) -> dict[str, tuple[float, float]]:
-    """Percentile bootstrap interval over rows of every metric of `score` and `compare_with_teacher`."""
-    samples = bootstrap_samples(outputs, labels, resamples=resamples, seed=seed, teacher_logits=teacher_logits)
-    return {metric: percentile_interval(values, confidence) for metric, values in samples.items()}
-
-
 def bootstrap_samples(
     outputs: Floats, labels: Floats, *, resamples: int, seed: int, teacher_logits: Floats | None = None
 ) -> dict[str, NDArray[np.float64]]:
-    """Every metric of `bootstrap_intervals` in each resample, [R].
+    """Every metric of `score` and `compare_with_teacher` in each resample of the rows, [R].
 
     Spearman's ranks are those among all rows: ranking each resample again would differ only by ties.
     """

@@ -6,7 +6,7 @@ and what it contributes gives all sums at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,13 @@ def resampled_sums(contributions: Any, resamples: int, seed: int) -> NDArray[np.
     return np.concatenate([drawn @ contributions for drawn in counts])
 
 
-def percentile_interval(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
-    """The interval that leaves (1 − confidence) / 2 of the resampled values on either side."""
+def percentile_intervals(
+    samples: Mapping[str, NDArray[np.float64]], confidence: float
+) -> dict[str, tuple[float, float]]:
+    """The interval of each metric that leaves (1 − confidence) / 2 of its resampled values on either side."""
     tail = (1 - confidence) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)
+    ends = {metric: np.quantile(values, [tail, 1 - tail]) for metric, values in samples.items()}
+    return {metric: (float(low), float(high)) for metric, (low, high) in ends.items()}
 
 
 def _draw_counts(rows: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pkd.evaluation.by_class import BlindSpots, ByClass
+from pkd.evaluation.resampling import percentile_intervals
 from pkd.recipe.settings import Metric
 
 Array = NDArray[Any]
@@ -27,8 +28,7 @@ class Scoring:
         gain: the metric that is the mean of `gain_by_row`; its differences are tested.
         score: every metric of one model.
         compare_with_teacher: every measure of fidelity.
-        bootstrap_intervals: the intervals of both.
-        bootstrap_samples: each metric in each resample of the rows, from which the intervals are made.
+        bootstrap_samples: every number of both in each resample of the rows, from which intervals are made.
         gain_by_row: the quality of the prediction per row, [N]; more is better.
         negative_flips: the rows that the teacher predicts better, the worst first; from both logits and the labels.
         constant: the best constant prediction by a metric, as logits [N, C]; from labels, C and metric.
@@ -49,7 +49,6 @@ class Scoring:
     gain: str
     score: Callable[[Array, Array], dict[str, float]]
     compare_with_teacher: Callable[[Array, Array], dict[str, float]]
-    bootstrap_intervals: Callable[..., dict[str, tuple[float, float]]]
     bootstrap_samples: Callable[..., dict[str, NDArray[np.float64]]]
     gain_by_row: Callable[[Array, Array], NDArray[np.float64]]
     negative_flips: Callable[[Array, Array, Array], NDArray[np.int64]]
@@ -61,6 +60,12 @@ class Scoring:
     label_counts: Callable[[Array, tuple[str, ...]], dict[str, int]] | None
     by_class: Callable[..., ByClass] | None
     blind_spots: Callable[[Array, Array, tuple[str, ...]], BlindSpots]
+
+    def bootstrap_intervals(
+        self, logits: Array, labels: Array, *, confidence: float, **drawn: Any
+    ) -> dict[str, tuple[float, float]]:
+        """Percentile bootstrap interval over rows of every metric; `drawn` is for `bootstrap_samples`."""
+        return percentile_intervals(self.bootstrap_samples(logits, labels, **drawn), confidence)
 
     def metrics_that_choose(self, classes: int) -> tuple[Metric, ...]:
         """The metrics that can choose an epoch with so many classes; F1 is defined only for two."""

@@ -23,25 +23,18 @@ from pkd.evaluation.metrics import (
     require_scorable,
 )
 from pkd.evaluation.probabilities import predictions
-from pkd.evaluation.resampling import percentile_interval, resampled_sums
+from pkd.evaluation.resampling import resampled_sums
 
 
-def bootstrap_intervals(
-    logits: Floats,
-    labels: Integers,
-    *,
-    resamples: int,
-    confidence: float,
-    seed: int,
-    teacher_logits: Floats | None = None,
-) -> dict[str, tuple[float, float]]:
-    """Percentile bootstrap interval over rows of every metric of `score`, and of agreement and kl with a teacher.
+def bootstrap_samples(
+    logits: Floats, labels: Integers, *, resamples: int, seed: int, teacher_logits: Floats | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """Every metric of `score`, and agreement and kl with a teacher, in each resample of the rows, [R].
 
     Args:
         logits: [N, C] of the model.
         labels: [N] class ids.
         resamples: number of resamples of the N rows.
-        confidence: share of resamples inside the interval, e.g. 0.95.
         seed: of the draws; the same seed draws the same rows for every model.
         teacher_logits: [N, C] of the teacher, for `agreement` and `kl`.
 
@@ -49,14 +42,6 @@ def bootstrap_intervals(
         DataError: if the shapes do not fit or a label is not a class id.
         TeacherError: if a logit is not finite.
     """
-    samples = bootstrap_samples(logits, labels, resamples=resamples, seed=seed, teacher_logits=teacher_logits)
-    return {metric: percentile_interval(values, confidence) for metric, values in samples.items()}
-
-
-def bootstrap_samples(
-    logits: Floats, labels: Integers, *, resamples: int, seed: int, teacher_logits: Floats | None = None
-) -> dict[str, NDArray[np.float64]]:
-    """Every metric of `bootstrap_intervals` in each resample, [R]; arguments and errors are the same."""
     require_scorable(logits, labels)
     by_row: dict[str, NDArray[np.float64]] = {"cross_entropy": cross_entropy_by_row(logits, labels)}
     if teacher_logits is not None:

@@ -9,7 +9,7 @@ import ctypes
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path as FilePath
 from typing import Any
@@ -17,17 +17,13 @@ from typing import Any
 from pkd.recipe.faults import Fault
 from pkd.recipe.naming import Path
 from pkd.recipe.schema import Recipe
+from pkd.training.trackers import is_missing, refusal
 
 _LIBRARIES = {  # of the extra with the command's name
     "export": ("onnx", "onnx_ir", "onnxruntime", "onnxscript"),
     "serve": ("fastapi", "fastapi_offline", "prometheus_client", "uvicorn"),
     "sweep": ("ray",),
 }
-_MODULES_OF_TRACKERS = {  # one of which is enough; others have the tracker's name
-    "azure_ml": ("azureml",),
-    "tensorboard": ("tensorboard", "tensorboardX"),
-}
-_WITHOUT_MODULE = ("all", "none", "kubeflow")  # the last is there where a variable names its server
 _DRIVERS = {"win32": "nvcuda.dll"}
 
 
@@ -59,20 +55,13 @@ def missing_trackers(recipe: Recipe) -> Iterator[Fault]:
         places.append((("students", index, "training"), student.training.get("report_to", [])))
     for at, trackers in places:
         for tracker in trackers if isinstance(trackers, list) else ():
-            if tracker not in _WITHOUT_MODULE and not any(map(is_installed, _modules_of(tracker))):
-                yield Fault(
-                    (*at, "report_to"),
-                    f"names {tracker!r}, which is no tracker that is installed here. Install it, or leave it out",
-                )
+            if not isinstance(tracker, str) or is_missing(tracker):
+                yield Fault((*at, "report_to"), refusal(tracker))
 
 
 def is_installed(name: str) -> bool:
     """Whether a module of this name is installed, without importing it."""
     return name.isidentifier() and find_spec(name) is not None
-
-
-def _modules_of(tracker: Any) -> Iterable[str]:
-    return _MODULES_OF_TRACKERS.get(tracker, (tracker,)) if isinstance(tracker, str) else ()
 
 
 def _sees_no_gpu() -> bool:

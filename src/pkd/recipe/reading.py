@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
@@ -54,25 +53,6 @@ def read_recipe(path: AnyPath, set: str | Sequence[str] = (), *, required: Seque
         RecipeError: with every fault, each with its line and key.
     """
     return read_file(path, set, required=required).checked()
-
-
-@contextlib.contextmanager
-def recipe_of(
-    recipe: Recipe | AnyPath, set: str | Sequence[str] = (), *, device: str | None = None
-) -> Iterator[Recipe]:
-    """Yield a recipe, read if it is a file; messages inside the block name its keys with their lines.
-
-    `device` is a command's flag, which overrides the file as `set` does.
-
-    Raises:
-        RecipeError: with every fault, each with its line and key.
-    """
-    if isinstance(recipe, Recipe):
-        yield recipe
-        return
-    reading = read_file(recipe, set, flags={} if device is None else {"device": device})
-    with spelled_as(reading.spelling):
-        yield reading.checked()
 
 
 def read_file(

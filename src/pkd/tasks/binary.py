@@ -76,7 +76,6 @@ def _scoring() -> Scoring:
         of_two,
         score=_of_two(of_two.score),
         compare_with_teacher=_of_two(of_two.compare_with_teacher),
-        bootstrap_intervals=_of_two(of_two.bootstrap_intervals),
         bootstrap_samples=_of_two(of_two.bootstrap_samples),
         gain_by_row=_of_two(of_two.gain_by_row),
         negative_flips=_of_two(of_two.negative_flips),

@@ -46,7 +46,6 @@ def _scoring() -> Scoring:
         gain="label_accuracy",
         score=multilabel.score,
         compare_with_teacher=multilabel.compare_with_teacher,
-        bootstrap_intervals=multilabel.bootstrap_intervals,
         bootstrap_samples=multilabel.bootstrap_samples,
         gain_by_row=multilabel.gain_by_row,
         negative_flips=worse_rows(multilabel.gain_by_row),

@@ -51,7 +51,6 @@ def _scoring() -> Scoring:
         gain="mse",
         score=regression.score,
         compare_with_teacher=regression.compare_with_teacher,
-        bootstrap_intervals=regression.bootstrap_intervals,
         bootstrap_samples=regression.bootstrap_samples,
         gain_by_row=regression.gain_by_row,
         negative_flips=worse_rows(regression.gain_by_row),

@@ -51,7 +51,6 @@ def scoring() -> Scoring:
         gain="accuracy",
         score=metrics.score,
         compare_with_teacher=fidelity.compare_with_teacher,
-        bootstrap_intervals=significance.bootstrap_intervals,
         bootstrap_samples=significance.bootstrap_samples,
         gain_by_row=_right_by_row,
         negative_flips=fidelity.negative_flips,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pkd.errors import RecipeError
 from pkd.recipe.settings import TrainingSettings
-from pkd.recipe.spelling import named
 from pkd.training.hardware import autocast_dtype, resolve_device
+from pkd.training.trackers import refuse_unknown
 
 
 def check_training(settings: TrainingSettings, device: str) -> None:
@@ -18,17 +17,7 @@ def check_training(settings: TrainingSettings, device: str) -> None:
         RecipeError: if one is missing.
     """
     autocast_dtype(settings.precision, resolve_device(device))
-    if settings.report_to in ([], ["none"], ["all"]):
-        return
-    from transformers import integrations
-
-    there: list[str] = integrations.get_available_reporting_integrations()  # type: ignore[attr-defined,no-untyped-call]
-    for tracker in settings.report_to:
-        if tracker not in there:
-            raise RecipeError(
-                f"{named('training.report_to')} names {tracker!r}, which is no installed tracker (installed: "
-                f"{', '.join(there) or 'none'}). Install it, or leave it out."
-            )
+    refuse_unknown(settings.report_to)
 
 
 def trainer_arguments(
