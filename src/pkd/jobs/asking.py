@@ -7,39 +7,45 @@ itself as its first step.
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
-from pkd.data.check_source import has_labels, head_fault
+from pkd.data.check_source import has_labels
 from pkd.data.sources import sources_of
 from pkd.data.write_rows import FORMATS
-from pkd.encoder.hub import check_model_name
-from pkd.errors import DataError, PKDError, RecipeError, ResourceError
-from pkd.jobs.lacking import is_installed, missing_gpu, missing_libraries, missing_trackers
+from pkd.errors import ResourceError
+from pkd.jobs.input_faults import (
+    SPLITS,
+    Asked,
+    asked,
+    device_faults,
+    faults_of_models,
+    file_faults,
+    lacking_faults,
+    model_faults,
+    number_faults,
+    output_faults,
+    raised_by,
+    run_folder_faults,
+    share_faults,
+    source_faults,
+    texts_faults,
+)
+from pkd.jobs.lacking import is_installed, missing_libraries
 from pkd.jobs.origin import reading_of_run, recipe_of_run
-from pkd.recipe.devices import check_device
-from pkd.recipe.faults import Fault, raise_faults, shown
+from pkd.recipe.faults import Fault
 from pkd.recipe.keywords import path_of_keyword, place_keywords
 from pkd.recipe.naming import Path
 from pkd.recipe.places import AnyPath, AnyPaths, local_path, output_fault, path_text, path_texts
 from pkd.recipe.reading import Reading, read_file, read_values
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import MOST_VARIANTS
-from pkd.recipe.spelling import current_spelling, named, set_to, spelled_as
-from pkd.runs.stage import refuse_other_files, refuse_what_is_in_the_way
+from pkd.recipe.spelling import current_spelling, named, set_to
 from pkd.serving.limits import check_threads
-from pkd.serving.onnx_model import graph_of
 
 TEACHER, ANNOTATED, DISTILLED, EXPORTED = "teacher", "annotated", "distilled student", "onnx export"  # kinds of stages
 CHART_SUFFIXES = (".png", ".html", ".json")  # of `pkd speed`'s chart
-_MOST = 10**6  # of any number given to `pkd speed`
-_SPLITS = ("train", "eval", "test", "unlabelled")
-
-Asked = AbstractContextManager[Recipe]
 
 
 def finetune(
@@ -60,10 +66,10 @@ def finetune(
     reading = read_values(given, where="finetune", required=("data.train",))
     return asked(
         reading,
-        _source_faults(reading, ("train", "eval")),
+        source_faults(reading, ("train", "eval")),
         model_faults(("model",), path_text(model, "model"), "encoder"),
-        _lacking(reading),
-        _output_faults(output, TEACHER, overwrite=overwrite),
+        lacking_faults(reading),
+        output_faults(output, TEACHER, overwrite=overwrite),
     )
 
 
@@ -84,11 +90,11 @@ def annotate(
     reading = read_values(given, where="annotate", required=("data.train",) if is_source else ())
     return asked(
         reading,
-        _source_faults(reading, ("train",), read_as="unlabelled" if streaming else None),
+        source_faults(reading, ("train",), read_as="unlabelled" if streaming else None),
         _teacher_faults(teacher, tokenizer),
-        _lacking(reading, trains=False),
+        lacking_faults(reading, trains=False),
         () if teacher_layers is None else _layer_faults(teacher_layers),
-        _output_faults(output, ANNOTATED, overwrite=overwrite),
+        output_faults(output, ANNOTATED, overwrite=overwrite),
     )
 
 
@@ -114,7 +120,7 @@ def augment(
         reading,
         number_faults("variants", variants, 1, MOST_VARIANTS),
         _rows_faults(reading),
-        _source_faults(reading, ("eval", "test"), read_as="unlabelled"),
+        source_faults(reading, ("eval", "test"), read_as="unlabelled"),
         _row_file_faults(reading, output, streaming=streaming, overwrite=overwrite),
     )
 
@@ -123,7 +129,7 @@ def _rows_faults(reading: Reading) -> Iterator[Fault]:
     if reading.recipe is None or not reading.recipe.data.train:
         return
     labelled = has_labels(reading.recipe.data.train, reading.recipe.data)
-    yield from _source_faults(reading, ("train",), read_as=None if labelled else "unlabelled")
+    yield from source_faults(reading, ("train",), read_as=None if labelled else "unlabelled")
 
 
 def _row_file_faults(reading: Reading, output: AnyPath | None, *, streaming: bool, overwrite: bool) -> Iterator[Fault]:
@@ -133,18 +139,13 @@ def _row_file_faults(reading: Reading, output: AnyPath | None, *, streaming: boo
         return
     name = path_text(output, "output")
     path, data = local_path(name), reading.recipe.data if reading.recipe is not None else None
+    found = list(file_faults(("output",), name, holds="rows are", suffixes=FORMATS, overwrite=overwrite))
     if fault := output_fault(name):
         yield Fault(("output",), fault)
-    elif path.suffix.lower() not in FORMATS:
-        yield Fault(("output",), f"is {path}; rows are written as {', '.join(FORMATS)}; name such a file")
-    elif not path.absolute().parent.is_dir():
-        yield Fault(("output",), f"is {path}, but the folder {path.absolute().parent} does not exist")
-    elif path.is_dir():
-        yield Fault(("output",), f"is {path}, a folder; name a file")
-    elif data and any(_is_same_file(path, source) for split in _SPLITS for source in sources_of(data, split)):
+    elif data and any(_is_same_file(path, source) for split in SPLITS for source in sources_of(data, split)):
         yield Fault(("output",), f"is {path}, which is read too; name another file")
-    elif path.exists() and not overwrite:
-        yield Fault(("output",), f"is {path}, which exists; name another file, or give {set_to('overwrite', True)}")
+    elif found:
+        yield from found
     elif data and data.column_names and path.suffix.lower() == ".csv":
         yield Fault(
             ("output",),
@@ -186,10 +187,10 @@ def distill(
     reading = read_values(given, where="distill", spends=True)
     return asked(
         reading,
-        _source_faults(reading, _SPLITS),
-        _faults_of_models(reading),
-        _lacking(reading),
-        _output_faults(output, DISTILLED, overwrite=overwrite),
+        source_faults(reading, SPLITS),
+        faults_of_models(reading),
+        lacking_faults(reading),
+        output_faults(output, DISTILLED, overwrite=overwrite),
     )
 
 
@@ -205,9 +206,9 @@ def evaluate(models: AnyPaths, *, test: AnyPath | None = None, teacher: AnyPath 
         reading,
         () if names else [Fault(("models",), "is empty; name one classifier or several")],
         _rows_to_evaluate_on(reading),
-        _source_faults(reading, ("test",) if data is not None and data.test else ("eval",)),
+        source_faults(reading, ("test",) if data is not None and data.test else ("eval",)),
         *(model_faults(path, model, "classifier") for path, model in places),
-        _lacking(reading, trains=False),
+        lacking_faults(reading, trains=False),
     )
 
 
@@ -217,7 +218,7 @@ def predict(model: AnyPath, *, file: AnyPath | None = None, device: str = "auto"
     return asked(
         reading,
         device_faults(device, path_texts(model, "model")),
-        _texts_faults(reading, ("file",), file),
+        texts_faults(reading, ("file",), file),
         model_faults(("model",), path_text(model, "model"), "classifier"),
     )
 
@@ -251,67 +252,21 @@ def speed(
         *(number_faults(*number) for number in numbers),
         raised_by(lambda: check_threads(threads)),
         device_faults(device, places),
-        _texts_faults(reading, ("data", "test"), test),
+        texts_faults(reading, ("data", "test"), test),
         () if chart is None else _chart_faults(path_text(chart, "chart")),
         *(model_faults(("models",), model, "model") for model in places),
     )
 
 
 def _chart_faults(name: str) -> Iterator[Fault]:
-    path = local_path(name)
-    if path.suffix not in CHART_SUFFIXES:
-        yield Fault(("chart",), f"is {path}; a chart is written as {', '.join(CHART_SUFFIXES)}; name such a file")
-    elif not path.absolute().parent.is_dir():
-        yield Fault(("chart",), f"is {path}, but the folder {path.absolute().parent} does not exist")
-    elif path.is_dir():
-        yield Fault(("chart",), f"is {path}, a folder; name a file")
-    elif path.suffix == ".png" and not is_installed("vl_convert"):
+    yield from file_faults(("chart",), name, holds="a chart is", suffixes=CHART_SUFFIXES)
+    if local_path(name).suffix.lower() == ".png" and not is_installed("vl_convert"):
         yield Fault(
             ("chart",),
-            f"is {path}; a .png is drawn by vl-convert-python, which is not installed: pip install vl-convert-python, "
-            "or name an .html",
+            f"is {local_path(name)}; a .png is drawn by vl-convert-python, which is not installed: pip install "
+            "vl-convert-python, or name an .html",
             ResourceError,
         )
-
-
-def raised_by(check: Callable[[], object], path: Path = ()) -> Iterator[Fault]:
-    """The error of a check as a fault; a sentence that names its key itself has no path."""
-    try:
-        check()
-    except PKDError as error:
-        yield Fault(path, str(error), type(error), whole=True)
-
-
-def device_faults(device: str, models: Sequence[str] = ()) -> Iterator[Fault]:
-    """Faults of a device for all of `models`; ONNX Runtime, which runs exported ones, checks its own."""
-    try:
-        check_device(device)
-    except RecipeError as error:
-        yield Fault((), str(error))
-    else:
-        if not models or not all(map(graph_of, models)):
-            yield from missing_gpu(device)
-
-
-def _lacking(reading: Reading, *, trains: bool = True) -> Iterator[Fault]:
-    """What a recipe needs and this machine lacks."""
-    if reading.recipe is not None:
-        yield from missing_gpu(reading.recipe.device)
-        if trains:
-            yield from missing_trackers(reading.recipe)
-
-
-def number_faults(name: str, value: int, least: int, most: int = _MOST) -> Iterator[Fault]:
-    """Faults of a whole number."""
-    if not least <= value <= most:
-        yield Fault((name,), f"is {value}; it must be from {least} to {most:,}")
-
-
-def _texts_faults(reading: Reading, path: Path, file: AnyPath | None) -> Iterator[Fault]:
-    if file is None or file == "-" or reading.recipe is None:
-        return
-    if (sentence := head_fault(path_text(file, "file"), "predict", reading.recipe.data)) is not None:
-        yield Fault(path, sentence, DataError, whole=True)
 
 
 def export(
@@ -336,7 +291,7 @@ def export(
     if place is not None and not from_task:
         read_as = "unlabelled" if local_path(place).suffix.lower() == ".txt" else None
         as_in_run = read_values(place_keywords(_beside(reading_of_run(model), given)), where="export", required=())
-        if not [*as_in_run.faults, *_source_faults(as_in_run, ("eval",), read_as)]:
+        if not [*as_in_run.faults, *source_faults(as_in_run, ("eval",), read_as)]:
             reading = as_in_run
     elif int8 and not from_task and not keys and (of_run := recipe_of_run(model)) is not None:
         reading = Reading(of_run, [], reading.spelling)
@@ -344,18 +299,13 @@ def export(
         reading,
         missing_libraries("export"),
         [] if format == "onnx" else [Fault(("format",), f"is {format}; onnx is the only format there is")],
-        _share_faults("max_drop", max_drop, -1),
-        _share_faults("min_agreement", min_agreement, 0),
+        share_faults("max_drop", max_drop, -1),
+        share_faults("min_agreement", min_agreement, 0),
         _nothing_for_int8(reading, keys) if int8 else (),
-        _source_faults(reading, ("eval",), read_as),
+        source_faults(reading, ("eval",), read_as),
         model_faults(("model",), model, "classifier"),
-        _output_faults(output, EXPORTED, overwrite=overwrite),
+        output_faults(output, EXPORTED, overwrite=overwrite),
     )
-
-
-def _share_faults(name: str, share: float, least: int) -> Iterator[Fault]:
-    if not least <= share <= 1:  # also refuses NaN
-        yield Fault((name,), f"is {shown(share)}; it must be a share, from {least} to 1, as 0.01 for one in a hundred")
 
 
 def _nothing_for_int8(reading: Reading, keys: Collection[str]) -> Iterator[Fault]:
@@ -394,10 +344,10 @@ def run(
     return asked(
         reading,
         _sweep_is_not_run(reading),
-        _source_faults(reading, _SPLITS),
-        _faults_of_models(reading),
-        _lacking(reading),
-        _run_folder_faults(reading, overwrite=overwrite),
+        source_faults(reading, SPLITS),
+        faults_of_models(reading),
+        lacking_faults(reading),
+        run_folder_faults(reading, overwrite=overwrite),
     )
 
 
@@ -410,95 +360,23 @@ def sweep(
         reading,
         _needs_a_sweep(reading),
         missing_libraries("sweep"),
-        _source_faults(reading, _SPLITS),
-        _faults_of_models(reading),
-        _lacking(reading),
-        _run_folder_faults(reading, overwrite=overwrite),
+        source_faults(reading, SPLITS),
+        faults_of_models(reading),
+        lacking_faults(reading),
+        run_folder_faults(reading, overwrite=overwrite),
     )
 
 
 def check(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), device: str | None = None) -> Asked:
     """Check the input of `pkd check`."""
     reading = _of_file(recipe, set, device=device)
-    return asked(reading, _source_faults(reading, _SPLITS), _faults_of_models(reading), _lacking(reading))
+    return asked(reading, source_faults(reading, SPLITS), faults_of_models(reading), lacking_faults(reading))
 
 
 def _of_file(recipe: Recipe | AnyPath, set: str | Sequence[str], **flags: int | str | None) -> Reading:
     if isinstance(recipe, Recipe):
         return Reading(recipe, [], current_spelling())
     return read_file(recipe, set, flags={key: value for key, value in flags.items() if value is not None})
-
-
-@contextlib.contextmanager
-def asked(reading: Reading, *more: Iterable[Fault]) -> Iterator[Recipe]:
-    """Raise all faults at once; without any, yield the recipe, with messages inside the block in its spelling."""
-    with spelled_as(reading.spelling):
-        faults = [*reading.faults, *itertools.chain(*more)]
-        raise_faults(faults, reading.spelling.place)
-        assert reading.recipe is not None  # without faults there is a recipe
-        yield reading.recipe
-
-
-def _source_faults(reading: Reading, splits: Sequence[str], read_as: str | None = None) -> Iterator[Fault]:
-    """Faults of the sources of `splits`; with faulty settings, columns are not checked."""
-    if reading.recipe is None:
-        return
-    data, broken = reading.recipe.data, {fault.path for fault in reading.faults}
-    sources: set[Path] = {("data", split) for split in _SPLITS}
-    in_order = not any(path[:1] == ("data",) and path[1:2] != ("max_length",) for path in broken - sources)
-    for split in splits:
-        several = isinstance(getattr(data, split), list)
-        for index, source in enumerate(sources_of(data, split)):
-            path: Path = ("data", split, index) if several else ("data", split)
-            if data.folder is not None and source.startswith(data.folder):
-                path = ("data", "folder")  # whose task filled it in
-            if path in broken or not isinstance(source, str):
-                continue
-            if (sentence := head_fault(source, read_as or split, data, columns=in_order)) is not None:
-                yield Fault(path, sentence, DataError, whole=True)
-
-
-def _faults_of_models(reading: Reading) -> Iterator[Fault]:
-    if reading.recipe is None:
-        return
-    teacher = reading.recipe.teacher
-    if teacher.model:  # else it was already reported as missing
-        yield from model_faults(("teacher", "model"), teacher.model, "encoder" if teacher.finetune else "teacher")
-    for index, student in enumerate(reading.recipe.students):
-        if student.pretrained is not None:
-            yield from model_faults(("students", index, "pretrained"), student.pretrained, "encoder")
-
-
-def model_faults(path: Path, name: str, role: str) -> Iterator[Fault]:
-    """Faults of a model's name."""
-    if not name:
-        yield Fault(path, f"is empty; name the {role}, a folder or a hub name")
-        return
-    yield from raised_by(lambda: check_model_name(name, role), path)
-    if role in ("classifier", "model") and graph_of(name) is not None and not is_installed("onnxruntime"):
-        yield Fault(
-            path, f"{name} is run by ONNX Runtime, which is not installed: pip install 'pkd[serve]'", whole=True
-        )
-
-
-def _output_faults(output: AnyPath, kind: str, *, overwrite: bool) -> Iterator[Fault]:
-    name = path_text(output, "output")
-    if fault := output_fault(name):
-        yield Fault(("output",), fault)
-        return
-    try:
-        refuse_what_is_in_the_way(local_path(name), kind, overwrite=overwrite)
-    except PKDError as error:
-        yield Fault(("output",), str(error), type(error), whole=True)
-
-
-def _run_folder_faults(reading: Reading, *, overwrite: bool) -> Iterator[Fault]:
-    if reading.recipe is None or any(fault.path[0] in ("output", "name") for fault in reading.faults):
-        return
-    try:
-        refuse_other_files(local_path(reading.recipe.folder), overwrite=overwrite)
-    except PKDError as error:
-        yield Fault(("output",) if reading.recipe.output else ("name",), str(error), type(error), whole=True)
 
 
 def _rows_to_evaluate_on(reading: Reading) -> Iterator[Fault]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pkd.data.check_source import head_fault
 from pkd.data.demo import check_demo_packages
 from pkd.errors import CacheError, DataError, RecipeError, TeacherError
-from pkd.jobs.asking import Asked, asked, device_faults, model_faults, number_faults, raised_by
+from pkd.jobs.input_faults import Asked, asked, device_faults, file_faults, model_faults, number_faults, raised_by
 from pkd.jobs.lacking import missing_libraries
 from pkd.recipe.benchmarks import TASKS, leaderboard_sources, task_of
 from pkd.recipe.faults import Fault
@@ -17,7 +17,7 @@ from pkd.recipe.places import AnyPath, local_path, output_fault, output_folder, 
 from pkd.recipe.reading import Reading, read_file, read_values
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import DataSettings
-from pkd.recipe.spelling import current_spelling, named, set_to
+from pkd.recipe.spelling import current_spelling, named
 from pkd.reporting.published import TABLES, tasks_of
 from pkd.reporting.results import read_results
 from pkd.runs.folder import places_at
@@ -244,20 +244,7 @@ def _override_faults(table: str, overrides: str | Sequence[str]) -> Iterator[Fau
 
 def recipe(*, output: AnyPath | None = None, overwrite: bool = False) -> Asked:
     """Check the input of `pkd recipe`."""
-    return _asked(() if output is None else _file_faults(path_text(output, "output"), overwrite=overwrite))
-
-
-def _file_faults(name: str, *, overwrite: bool) -> Iterator[Fault]:
-    path = local_path(name)
-    if not name:
-        yield Fault(("output",), "is empty; name a file")
-    elif path.is_dir():
-        yield Fault(("output",), f"is {path}, a folder; name a file")
-    elif not path.absolute().parent.is_dir():
-        yield Fault(("output",), f"is {path}, but the folder {path.absolute().parent} does not exist")
-    elif path.exists() and not overwrite:
-        sentence = f"{path} exists. Name another file, or give {set_to('overwrite', True)} to replace it"
-        yield Fault(("output",), sentence, whole=True)
+    return _asked(() if output is None else file_faults(("output",), path_text(output, "output"), overwrite=overwrite))
 
 
 def _asked(*faults: Iterable[Fault]) -> Asked:

@@ -275,11 +275,12 @@ def write_speed_chart(records: Sequence[SpeedRecord], path: Path) -> None:
         bars = {name: _Bar(median(each), min(each), max(each)) for name, each in rates.items()}
         panels.append(_panel(f"rows per second, {cell.title}", bars))
     chart = alt.concat(*panels, columns=2)
-    if path.suffix == ".png":
+    kind = path.suffix.lower().removeprefix(".")
+    if kind == "png":
         path.write_bytes(chart_png(chart))
     else:
         themed = chart.properties(config=THEMES["light"] | {"background": "white"})
-        themed.save(str(path), inline=True) if path.suffix == ".html" else themed.save(str(path))
+        themed.save(str(path), format=kind, inline=kind == "html")
 
 
 @dataclass(frozen=True)
