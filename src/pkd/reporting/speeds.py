@@ -280,7 +280,7 @@ def write_speed_chart(records: Sequence[SpeedRecord], path: Path) -> None:
         path.write_bytes(chart_png(chart))
     else:
         themed = chart.properties(config=THEMES["light"] | {"background": "white"})
-        themed.save(str(path), format=kind, inline=kind == "html")
+        path.write_text(themed.to_html(inline=True) if kind == "html" else themed.to_json(), encoding="utf-8")
 
 
 @dataclass(frozen=True)
