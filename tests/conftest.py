@@ -14,6 +14,7 @@ import random
 import socket
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pytest
@@ -147,3 +148,17 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(folder / "teacher")
     tokenizer.save_pretrained(folder / "teacher")
     return folder
+
+
+def recipe_values(workspace: Path, output: Path) -> dict[str, Any]:
+    """A recipe's values for the teacher and the rows of `workspace`."""
+    return {
+        "output": str(output),
+        "teacher": {"model": str(workspace / "teacher")},
+        "data": {
+            "train": str(workspace / "train.csv"),
+            "eval": str(workspace / "dev.csv"),
+            "test": str(workspace / "test.csv"),
+            "max_length": 32,
+        },
+    }

@@ -13,7 +13,7 @@ import pytest
 
 import pkd
 import pkd.data.streaming as streaming
-from conftest import make_tokenizer
+from conftest import make_tokenizer, recipe_values
 from pkd import progress
 from pkd.cli.main import main
 from pkd.data import augmentation
@@ -28,14 +28,7 @@ TRAINING = {"num_train_epochs": 1, "learning_rate": 1e-3, "per_device_train_batc
 
 def values(workspace: Path, output: Path, variants: int, **more: Any) -> dict[str, Any]:
     return {
-        "output": str(output),
-        "teacher": {"model": str(workspace / "teacher")},
-        "data": {
-            "train": str(workspace / "train.csv"),
-            "eval": str(workspace / "dev.csv"),
-            "test": str(workspace / "test.csv"),
-            "max_length": 32,
-        },
+        **recipe_values(workspace, output),
         "transfer": {"augment": variants},
         "annotation": {"rows_per_shard": 32},
         "students": [{"layers": 2}],

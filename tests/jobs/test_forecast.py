@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import pkd
+from conftest import recipe_values
 from pkd import progress
 from pkd.cli.main import main
 from pkd.encoder.load import load_teacher
@@ -58,15 +59,8 @@ class Listener(progress.Watcher):
 
 def values(workspace: Path, output: Path, **more: Any) -> dict[str, Any]:
     return {
-        "output": str(output),
+        **recipe_values(workspace, output),
         "device": "cpu",
-        "teacher": {"model": str(workspace / "teacher")},
-        "data": {
-            "train": str(workspace / "train.csv"),
-            "eval": str(workspace / "dev.csv"),
-            "test": str(workspace / "test.csv"),
-            "max_length": 32,
-        },
         "training": TRAINING,
         "students": [{"layers": 2}],
         "controls": False,

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
+from conftest import recipe_values
 from pkd.distillation import annotation
 from pkd.distillation.student import student_from
 from pkd.encoder.inference import Answers
@@ -30,14 +31,7 @@ TRAINING = {"num_train_epochs": 2, "learning_rate": 1e-3, "device": "cpu", "prec
 
 def values(workspace: Path, output: Path, **more: Any) -> dict[str, Any]:
     return {
-        "output": str(output),
-        "teacher": {"model": str(workspace / "teacher")},
-        "data": {
-            "train": str(workspace / "train.csv"),
-            "eval": str(workspace / "dev.csv"),
-            "test": str(workspace / "test.csv"),
-            "max_length": 32,
-        },
+        **recipe_values(workspace, output),
         "training": TRAINING,
         "evaluation": {"resamples": 200},
         **more,

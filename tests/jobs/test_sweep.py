@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from conftest import recipe_values
 from pkd.errors import RecipeError, ResourceError
 from pkd.jobs.run import run
 from pkd.jobs.sweep import SweepResult, sweep
@@ -28,14 +29,7 @@ TRAINING = {"num_train_epochs": 2, "learning_rate": 1e-3, "device": "cpu", "prec
 
 def values(workspace: Path, output: Path, **more: Any) -> dict[str, Any]:
     return {
-        "output": str(output),
-        "teacher": {"model": str(workspace / "teacher")},
-        "data": {
-            "train": str(workspace / "train.csv"),
-            "eval": str(workspace / "dev.csv"),
-            "test": str(workspace / "test.csv"),
-            "max_length": 32,
-        },
+        **recipe_values(workspace, output),
         "students": [{"layers": 2}],
         "transfer": {"augment": 1},
         "controls": False,
