@@ -19,14 +19,22 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from benchmarks.quality.cells import Cell, Study, Teacher, annotate, fit_student, fit_teacher, fit_words, run_cell
-from benchmarks.quality.plans import PLANS, Plan, best_teacher, teachers_of
+from benchmarks.quality.cells import (
+    DONE,
+    Cell,
+    Student,
+    Study,
+    Teacher,
+    annotate,
+    fit_student,
+    fit_teacher,
+    fit_words,
+    run_cell,
+)
+from benchmarks.quality.lines import RESULTS, Line, answers_key, key_of, read_lines
+from benchmarks.quality.plans import PLANS, Plan, teacher_of, teachers_of
 from benchmarks.quality.tasks import TASKS, write_tasks
-
-Line = dict[str, Any]
-RESULTS = Path(__file__).parents[1] / "quality.jsonl"
 
 
 def main() -> None:
@@ -68,7 +76,7 @@ class Runner:
     def __init__(self, given: argparse.Namespace, encoder: str) -> None:
         self.given = given
         self.setup = (given.data, given.work, encoder, given.device)
-        self.lines = _read(given.results)
+        self.lines = read_lines(given.results)
         self.deadline = time.monotonic() + 60 * given.minutes
         self.plan: Plan = PLANS[given.plan]
 
@@ -116,52 +124,44 @@ class Runner:
         for task in tasks:
             if (key := f"words/{task}") not in self.lines:
                 yield key, functools.partial(fit_words, task=task)
-        for teacher in (teacher for task in tasks for teacher in teachers_of(task)):
-            if (key := _key("teacher", teacher)) not in self.lines or not self._is_saved(teacher):
-                yield key, functools.partial(fit_teacher, teacher=teacher)
-        chosen = {task: best_teacher(self.lines, task) for task in tasks}
-        for first in chosen.values():
-            if first is not None:
-                yield from self._answers_of(dataclasses.replace(first, seed=42))
         for student in self.plan.students:
-            first = chosen.get(student.task)
-            if first is None or (key := _key("student", student)) in self.lines:
-                continue
-            needed = [dataclasses.replace(first, seed=42 + number) for number in range(student.teachers)]
-            if missing := [cell for teacher in needed for cell in self._answers_of(teacher)]:
-                yield from missing
-            else:
-                yield key, functools.partial(fit_student, student=student, teachers=needed)
+            if student.task in tasks and (key := key_of("student", student)) not in self.lines:
+                yield from self._student(key, student)
+        for teacher in self.plan.teachers:
+            if teacher.task in tasks and (key := key_of("teacher", teacher)) not in self.lines:
+                yield key, functools.partial(fit_teacher, teacher=teacher)
+
+    def _student(self, key: str, student: Student) -> Iterator[tuple[str, Cell]]:
+        """A student, or what it still needs."""
+        first = teacher_of(self.lines, student)
+        if first is None:
+            for teacher in teachers_of(student.task):
+                if (needed := key_of("teacher", teacher)) not in self.lines:
+                    yield needed, functools.partial(fit_teacher, teacher=teacher)
+            return
+        teachers = [dataclasses.replace(first, seed=42 + number) for number in range(student.teachers)]
+        if missing := [cell for teacher in teachers for cell in self._answers_of(teacher)]:
+            yield from missing
+        else:
+            yield key, functools.partial(fit_student, student=student, teachers=teachers)
 
     def _answers_of(self, teacher: Teacher) -> Iterator[tuple[str, Cell]]:
         """What is missing until a teacher's answers are there."""
-        task, seed = teacher.task, teacher.seed
-        if (key := _key("teacher", teacher)) not in self.lines or not self._is_saved(teacher):
+        if (key := key_of("teacher", teacher)) not in self.lines or not self._is_saved(teacher):
             yield key, functools.partial(fit_teacher, teacher=teacher)
-        elif (key := f"answers/{task}/{seed}") not in self.lines or not self._is_answered(task, seed):
-            yield key, functools.partial(annotate, teacher=teacher, variants=self.plan.variants, everything=seed == 42)
+        elif (key := answers_key(teacher)) not in self.lines or not self._is_answered(teacher):
+            everything = teacher.seed == 42
+            yield key, functools.partial(annotate, teacher=teacher, variants=self.plan.variants, everything=everything)
 
     def _is_saved(self, teacher: Teacher) -> bool:
         return (Study(*self.setup).teacher_folder(teacher) / "config.json").is_file()
 
-    def _is_answered(self, task: str, seed: int) -> bool:
-        return (self.given.work / task / f"answers-seed{seed}" / "train").is_dir()
-
-
-def _key(kind: str, cell: Any) -> str:
-    values = {name: value for name, value in dataclasses.asdict(cell).items() if name not in ("task", "contender")}
-    name = getattr(cell, "contender", "")
-    told = ",".join(
-        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items()
-    )
-    return f"{kind}/{cell.task}/{name}/{told}" if name else f"{kind}/{cell.task}/{told}"
-
-
-def _read(path: Path) -> dict[str, Line]:
-    if not path.is_file():
-        return {}
-    lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-    return {line["key"]: line for line in lines}
+    def _is_answered(self, teacher: Teacher) -> bool:
+        """Whether all its answers are there: the training rows come first, the last variant or other text last."""
+        study = Study(*self.setup)
+        return all(
+            (study.answers_folder(teacher, part) / DONE).is_file() for part in self.lines[answers_key(teacher)]["rows"]
+        )
 
 
 if __name__ == "__main__":

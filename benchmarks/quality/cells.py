@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import datasets
 import numpy as np
@@ -34,9 +34,12 @@ from pkd.distillation.terms import TERMS, Term, TermInputs, objective_of, weight
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
 from pkd.encoder.inference import answer_rows
 from pkd.encoder.load import LoadedClassifier, load_pretrained, load_teacher, without_bars
-from pkd.recipe.settings import LossSettings
+from pkd.evaluation.metrics import score
+from pkd.jobs.finetune import finetune
+from pkd.recipe.settings import LossSettings, TrainingSettings
 from pkd.tasks import SINGLE_LABEL
 from pkd.training.hardware import autocast_dtype, describe_hardware, resolve_device
+from pkd.training.schedule import student_schedule
 from pkd.training.trainer import RowMeanTrainer
 
 MAX_LENGTH = 128
@@ -47,6 +50,7 @@ _EMA_HORIZON = 0.1  # of the steps
 _SHARE_BATCHES = 16
 _GREEDY_ROWS = 500
 _AUGMENT_SEED = 42
+DONE = "done"  # stands in a folder of answers when all of them are there
 _HELD_OUT = {"eval": "dev", "test": "test"}  # splits whose texts are never made, by the package's and the study's names
 
 Line = dict[str, Any]
@@ -54,12 +58,23 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Teacher:
-    """A fine-tuning of the encoder."""
+    """A fine-tuning of the encoder; `auto` is what `pkd finetune` does with the task's files alone."""
 
     task: str
-    rate: float
-    epochs: float = 6
+    rate: float | Literal["auto"]
+    epochs: float | Literal["auto"] = 6
     seed: int = 42
+
+    @property
+    def is_default(self) -> bool:
+        """Whether the package chooses rate and epochs."""
+        return self.rate == "auto"
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        numbers = (each if isinstance(each, str) else f"{each:g}" for each in (self.rate, self.epochs))
+        return "-".join([*numbers, f"seed{self.seed}"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +87,7 @@ class Student:
         seed: of the order of the data, dropout and, of `reference`, the head.
         layers: its depth.
         start: "first", "spread", "greedy", "reference" (the untuned encoder's first layers and a new head) or layers.
-        rate: peak learning rate.
+        rate: peak learning rate; "auto" is the package's for effort `normal`.
         steps: how many times as many as version one's four epochs over the labelled rows.
         temperature: T.
         alpha: α.
@@ -83,6 +98,7 @@ class Student:
         augmented: variants of each training row.
         unlabelled: text of the same kind too, where the task has it.
         teachers: whose probabilities are averaged.
+        teacher: "grid", the best of the small grid, or "default", that of `pkd finetune` with the files alone.
     """
 
     task: str
@@ -90,7 +106,7 @@ class Student:
     seed: int = 42
     layers: int = 3
     start: str | tuple[int, ...] = "spread"
-    rate: float = 1e-4
+    rate: float | Literal["auto"] = 1e-4
     steps: float = 2.5
     temperature: float = 4.0
     alpha: float = 0.5
@@ -101,6 +117,7 @@ class Student:
     augmented: int = 0
     unlabelled: bool = False
     teachers: int = 1
+    teacher: Literal["grid", "default"] = "grid"
 
 
 class Study:
@@ -116,10 +133,10 @@ class Study:
         return splits, tuple(sorted({row["label"] for row in splits["train"]}))
 
     def teacher_folder(self, teacher: Teacher) -> Path:
-        return self.work / teacher.task / f"teacher-{teacher.rate:g}-{teacher.epochs:g}-seed{teacher.seed}"
+        return self.work / teacher.task / f"teacher-{teacher.name}"
 
-    def answers_folder(self, task: str, seed: int, part: str) -> Path:
-        return self.work / task / f"answers-seed{seed}" / part
+    def answers_folder(self, teacher: Teacher, part: str) -> Path:
+        return self.work / teacher.task / f"answers-{teacher.name}" / part
 
 
 Cell = Callable[[Study], Line]
@@ -127,6 +144,8 @@ Cell = Callable[[Study], Line]
 
 def fit_teacher(study: Study, teacher: Teacher) -> Line:
     """Fine-tune the encoder, keep the best of ten evaluations, save it."""
+    if teacher.is_default:
+        return _fit_default_teacher(study, teacher)
     splits, names = study.splits(teacher.task)
     set_seed(teacher.seed)  # the new head is drawn here
     loaded = load_pretrained(study.encoder, Outputs("single_label_classification", names))
@@ -139,18 +158,42 @@ def fit_teacher(study: Study, teacher: Teacher) -> Line:
         processing_class=loaded.tokenizer,
         optimizer_cls_and_kwargs=(torch.optim.AdamW, {"lr": teacher.rate, "fused": study.device.type == "cuda"}),
     )
-    keeper = _KeepBest(trainer, rows["dev"], rows["test"], steps, keep_weights=True)
-    seconds = _train(trainer, keeper)
+    keeper = _KeepBest(trainer, rows["dev"], steps)
+    spent = _train(trainer, keeper)
     best = keeper.best["raw"]
-    trainer.model.load_state_dict(best.weights)
+    logits = keeper.answer(best, rows["test"])
     folder = study.teacher_folder(teacher)
     with without_bars():
         trainer.model.cpu().save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)
     return {
         "kind": "teacher", **dataclasses.asdict(teacher), "steps": steps, "dev": best.dev, "best_step": best.step,
-        "test": _accuracy(best.test, rows["test"]), "right": _right(best.test, rows["test"]),
-        "last_dev": keeper.curve[-1], "curve": keeper.curve, "seconds": seconds, **_hardware(study),
+        **_measured(logits, rows["test"]), "last_dev": keeper.curve[-1], "curve": keeper.curve,
+        **spent, **_hardware(study),
+    }  # fmt: skip
+
+
+def _fit_default_teacher(study: Study, teacher: Teacher) -> Line:
+    """`pkd finetune` with the task's files alone; a killed one goes on where it was."""
+    splits, names = study.splits(teacher.task)
+    files = {
+        each: study.data / teacher.task / f"{split}.jsonl" for each, split in (("train", "train"), ("eval", "dev"))
+    }
+    device: Any = study.device.type
+    began = _clocks()
+    made = finetune(
+        model=study.encoder, output=study.teacher_folder(teacher), **files, seed=teacher.seed, device=device
+    )
+    spent = _spent(began)
+    loaded = _on(study, load_teacher(str(made.folder)))
+    if loaded.label_names != names:
+        raise ValueError(f"{made.folder} answers {loaded.label_names}, the study {names}.")
+    rows = _encoded(splits["test"], names, loaded)
+    used = {name: made.training[name] for name in ("learning_rate", "num_train_epochs", "early_stopping_patience")}
+    return {
+        "kind": "teacher", **dataclasses.asdict(teacher), "used": used, "dev": made.scores["accuracy"],
+        "best_epoch": made.selection["epoch"], **_measured(answer_rows(loaded.model, rows).logits, rows),
+        **spent, **_hardware(study),
     }  # fmt: skip
 
 
@@ -167,17 +210,18 @@ def annotate(study: Study, teacher: Teacher, variants: int, *, everything: bool)
             other = read_split(study.data, teacher.task, "unlabelled")
             tables["unlabelled"] = _dataset([row for row in other if texts_of(row) not in held_out], names)
     layers = range(1, loaded.model.config.num_hidden_layers) if everything else ()
-    began, counts = time.monotonic(), {}
+    began, counts = _clocks(), {}
     for part, table in tables.items():
-        folder = study.answers_folder(teacher.task, teacher.seed, part)
+        folder = study.answers_folder(teacher, part)
         folder.mkdir(parents=True, exist_ok=True)
         counts[part] = len(table)
         dtype = autocast_dtype("auto", study.device)
         answering = TeacherPass(loaded.model, loaded.tokenizer, list(layers), MAX_LENGTH, autocast_dtype=dtype)
         annotate_rows(table, answering, folder)
+        (folder / DONE).touch()
     return {
-        "kind": "answers", "task": teacher.task, "seed": teacher.seed, "rows": counts,
-        "seconds": time.monotonic() - began, **_hardware(study),
+        "kind": "answers", "task": teacher.task, "seed": teacher.seed, "teacher": teacher.name, "rows": counts,
+        **_spent(began), **_hardware(study),
     }  # fmt: skip
 
 
@@ -199,31 +243,41 @@ def fit_student(study: Study, student: Student, teachers: Sequence[Teacher]) -> 
     if student.alpha > 0 or patient:
         settings["beta"], shares = _weigh(study, model, first, rows, settings, layer_map, student, unit_term)
     steps = round(len(splits["train"]) / BATCH * VERSION_ONE_EPOCHS * student.steps)
+    rate = _rate(student, first, names)
     trainer = PatientTrainer(
         model.to(study.device),
-        PatientTrainingArguments(**_arguments(study, student.rate, steps, student.seed), **settings),
+        PatientTrainingArguments(**_arguments(study, rate, steps, student.seed), **settings),
         layer_map=layer_map,
         train_dataset=rows,
         processing_class=first.tokenizer,
     )
     if unit_term:
         trainer.terms = [unit_term if term.name == "pt" else term for term in trainer.terms]
-    keeper = _KeepBest(trainer, encoded["dev"], encoded["test"], steps, average=True)
-    seconds = _train(trainer, keeper)
+    keeper = _KeepBest(trainer, encoded["dev"], steps, average=True)
+    spent = _train(trainer, keeper)
     of_teacher = answer_rows(_on(study, first).model, encoded["test"]).logits
     line: Line = {
-        "kind": "student", **dataclasses.asdict(student), "steps_made": steps, "rows": len(rows),
-        "beta_used": settings["beta"], "shares": shares,
-        "start_layers": start, "curve": keeper.curve, "seconds": seconds, **_hardware(study),
+        "kind": "student", **dataclasses.asdict(student), "steps_made": steps, "rate_used": rate,
+        "rows": len(rows), "beta_used": settings["beta"], "shares": shares,
+        "start_layers": start, "curve": keeper.curve, **spent, **_hardware(study),
     }  # fmt: skip
     for name, best in keeper.best.items():
         end = "" if name == "raw" else f"_{name}"
-        line |= {
-            f"dev{end}": best.dev, f"best_step{end}": best.step, f"test{end}": _accuracy(best.test, encoded["test"]),
-            f"right{end}": _right(best.test, encoded["test"]),
-            f"agreement{end}": float((best.test.argmax(1) == of_teacher.argmax(1)).mean()),
-        }  # fmt: skip
+        logits = keeper.answer(best, encoded["test"])
+        line |= {f"dev{end}": best.dev, f"best_step{end}": best.step}
+        line |= {f"{key}{end}": value for key, value in _measured(logits, encoded["test"]).items()}
+        line |= {f"agreement{end}": float((logits.argmax(1) == of_teacher.argmax(1)).mean())}
     return line
+
+
+def _rate(student: Student, teacher: LoadedClassifier, names: tuple[str, ...]) -> float:
+    """The student's learning rate: a number, or the package's for effort `normal`."""
+    if student.rate != "auto":
+        return student.rate
+    width = teacher.model.config.hidden_size
+    rate = student_schedule(TrainingSettings(), "normal", outputs=len(names), width=width).learning_rate
+    assert rate != "auto"
+    return rate
 
 
 def fit_words(study: Study, task: str) -> Line:
@@ -254,27 +308,24 @@ def fit_words(study: Study, task: str) -> Line:
 class _Best:
     dev: float = -1.0
     step: int = 0
-    test: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))  # [N, C]
     weights: dict[str, torch.Tensor] = dataclasses.field(default_factory=dict)
 
 
 class _KeepBest(TrainerCallback):
-    """Measures the development rows ten times in a training, and the test rows where they are better than before."""
+    """Measures the development rows ten times in a training, and keeps the weights that do best on them."""
 
-    def __init__(
-        self, trainer: Any, dev: Any, test: Any, steps: int, *, average: bool = False, keep_weights: bool = False
-    ) -> None:
-        self.trainer, self.dev, self.test, self.keep_weights = trainer, dev, test, keep_weights
+    def __init__(self, trainer: Any, dev: Any, steps: int, *, average: bool = False) -> None:
+        self.trainer, self.dev = trainer, dev
         self.at = {round(steps * (number + 1) / EVALUATIONS) for number in range(EVALUATIONS)}
         self.best = {"raw": _Best(), **({"ema": _Best()} if average else {})}
         self.curve: list[float] = []
         self.average: dict[str, torch.Tensor] = {}
         self.decay = 1 - 1 / max(2.0, _EMA_HORIZON * steps)
-        self.seconds = 0.0
+        self.spent = np.zeros(2)  # by the evaluations
 
     @torch.no_grad()
     def on_step_end(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
-        began = time.monotonic()
+        began = _clocks()
         model = self.trainer.model
         if "ema" in self.best:
             now = dict(model.named_parameters())
@@ -287,16 +338,20 @@ class _KeepBest(TrainerCallback):
                 self._swap()
                 self._measure("ema", state.global_step)
                 self._swap()
-            self.seconds += time.monotonic() - began
+            self.spent += _clocks() - began
 
     def _measure(self, name: str, step: int) -> float:
         best, model = self.best[name], self.trainer.model
         dev = _accuracy(answer_rows(model, self.dev).logits, self.dev)
         if dev > best.dev:
-            best.dev, best.step, best.test = dev, step, answer_rows(model, self.test).logits
-            if self.keep_weights:
-                best.weights = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
+            best.dev, best.step = dev, step
+            best.weights = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
         return dev
+
+    def answer(self, best: _Best, rows: Any) -> np.ndarray:
+        """Put weights that were kept back into the model; return its logits, [N, C]."""
+        self.trainer.model.load_state_dict(best.weights)
+        return answer_rows(self.trainer.model, rows).logits
 
     def _swap(self) -> None:
         for name, value in self.trainer.model.named_parameters():
@@ -305,12 +360,21 @@ class _KeepBest(TrainerCallback):
             self.average[name].copy_(kept)
 
 
-def _train(trainer: Any, keeper: _KeepBest) -> float:
-    """Seconds of the training, without those of the evaluations."""
+def _train(trainer: Any, keeper: _KeepBest) -> Line:
+    """Seconds of the training, by the wall clock and of the processor, without those of the evaluations."""
     trainer.add_callback(keeper)
-    began = time.monotonic()
+    began = _clocks()
     trainer.train()
-    return time.monotonic() - began - keeper.seconds
+    return _spent(began, keeper.spent)
+
+
+def _clocks() -> np.ndarray:
+    return np.array([time.monotonic(), time.process_time()])
+
+
+def _spent(began: np.ndarray, evaluating: np.ndarray | float = 0.0) -> Line:
+    seconds, of_processor = _clocks() - began - evaluating
+    return {"seconds": float(seconds), "cpu_seconds": float(of_processor)}
 
 
 def _arguments(study: Study, rate: float, steps: int, seed: int) -> dict[str, Any]:
@@ -422,11 +486,11 @@ def _unit_term(rows: datasets.Dataset, layer_map: LayerMap) -> Term:
 
 def _training_rows(study: Study, student: Student, teachers: Sequence[Teacher]) -> datasets.Dataset:
     def stored(part: str) -> datasets.Dataset:
-        return open_shards(study.answers_folder(student.task, teachers[0].seed, part))
+        return open_shards(study.answers_folder(teachers[0], part))
 
     labelled = stored("train")
     if len(teachers) > 1:
-        each = [open_shards(study.answers_folder(student.task, teacher.seed, "train")) for teacher in teachers]
+        each = [open_shards(study.answers_folder(teacher, "train")) for teacher in teachers]
         logits = np.stack([np.asarray(rows["teacher_logits"], dtype=np.float64) for rows in each])
         mean = logsumexp(log_softmax(logits, axis=2), axis=0) - np.log(len(each))  # log of the mean probability
         feature = labelled.features["teacher_logits"]
@@ -467,6 +531,12 @@ def _accuracy(logits: np.ndarray, rows: datasets.Dataset) -> float:
 def _right(logits: np.ndarray, rows: datasets.Dataset) -> str:
     """Which rows are right, as bits in hexadecimal, so that contenders can be paired."""
     return np.packbits(logits.argmax(axis=1) == np.asarray(rows["label"])).tobytes().hex()
+
+
+def _measured(logits: np.ndarray, rows: datasets.Dataset) -> Line:
+    """What a line holds of the test rows."""
+    scores = score(logits, np.asarray(rows["label"]))
+    return {"test": scores["accuracy"], "macro_f1": scores["macro_f1"], "right": _right(logits, rows)}
 
 
 def _on(study: Study, loaded: LoadedClassifier) -> LoadedClassifier:

@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.quality.cells import Student, Teacher
+from benchmarks.quality.cells import VERSION_ONE_EPOCHS, Student, Teacher
 from benchmarks.quality.tasks import SCREENED, TASKS
+from pkd.recipe.settings import TrainingSettings
+from pkd.training.schedule import epochs_of, student_schedule
 
 RATES = (5e-5, 1e-4, 2e-4)
 VERSION_ONE: dict[str, Any] = {
     "rate": 5e-5, "steps": 1.0, "temperature": 10.0, "alpha": 0.5, "kd_reduction": "mean", "beta": 100.0,
 }  # fmt: skip
 FINE_TUNING: dict[str, Any] = {"alpha": 0.0, "beta": 0.0}
+SEEDS = (42, 43, 44)
+SMALL, LARGE = ("emotion", "irony", "mrpc"), ("reviews", "banking77", "sst2")  # the quickest first
+_PASSES = epochs_of(student_schedule(TrainingSettings(), "normal"))  # over the labelled rows
+_NORMAL: dict[str, Any] = {"rate": "auto", "steps": _PASSES / VERSION_ONE_EPOCHS}
+# the reference implementation's way, as its users tune it; the development rows choose
+REFERENCES: dict[str, dict[str, Any]] = {
+    name: {**VERSION_ONE, "start": "reference", "rate": rate, "beta": beta}
+    for name, rate, beta in (
+        ("reference", 5e-5, 100.0),
+        ("reference, 2e-5", 2e-5, 100.0),
+        ("reference, beta 1000", 5e-5, 1000.0),
+        ("reference, 2e-5, beta 1000", 2e-5, 1000.0),
+    )
+}
+FINAL: dict[str, dict[str, Any]] = {
+    "normal": {**_NORMAL, "patience": 0.1, "beta": None, "augmented": 4},
+    "ft": {**_NORMAL, **FINE_TUNING},
+    "v1": VERSION_ONE,
+    "reference": REFERENCES["reference"],
+}
 
 
 @dataclass(frozen=True)
@@ -25,11 +47,13 @@ class Plan:
         tasks: in the order in which they are begun.
         students: in the order in which they are wanted.
         variants: augmented rows for each training row.
+        teachers: wanted for themselves, after the students.
     """
 
     tasks: Sequence[str]
     students: Sequence[Student]
     variants: int = 4
+    teachers: Sequence[Teacher] = ()
 
 
 def teachers_of(task: str) -> list[Teacher]:
@@ -48,6 +72,13 @@ def best_teacher(lines: Mapping[str, Mapping[str, Any]], task: str) -> Teacher |
         return None
     best = max(trained, key=lambda line: float(line["dev"]))
     return Teacher(task=task, rate=best["rate"])
+
+
+def teacher_of(lines: Mapping[str, Mapping[str, Any]], student: Student) -> Teacher | None:
+    """The teacher that a student learns from, with the first seed; None until it is chosen."""
+    if student.teacher == "default":
+        return Teacher(task=student.task, rate="auto", epochs="auto")
+    return best_teacher(lines, student.task)
 
 
 def screening() -> Iterator[Student]:
@@ -72,7 +103,7 @@ def screening() -> Iterator[Student]:
         ("augment 4, steps 5", {"augmented": 4, "steps": 5.0}),
         ("start spread with last", {"start": (1, 3, 6)}),
         ("start first with last", {"start": (1, 2, 6)}),
-        ("reference", {**VERSION_ONE, "start": "reference", "rate": 5e-5}),
+        ("reference", REFERENCES["reference"]),
         ("patience 0.1 units", {"patience": 0.1, "units": True, "beta": None}),
         ("patience 0.1 length", {"patience": 0.1, "beta": None}),
         ("teachers 3", {"teachers": 3}),
@@ -82,8 +113,8 @@ def screening() -> Iterator[Student]:
         ("rate 2e-4, steps 5", {"rate": 2e-4, "steps": 5.0}),
         ("ft, steps 5", {**FINE_TUNING, "steps": 5.0}),
         ("steps 10", {"steps": 10.0}),
-        ("reference, 2e-5", {**VERSION_ONE, "start": "reference", "rate": 2e-5}),
-        ("reference, beta 1000", {**VERSION_ONE, "start": "reference", "beta": 1000.0}),
+        ("reference, 2e-5", REFERENCES["reference, 2e-5"]),
+        ("reference, beta 1000", REFERENCES["reference, beta 1000"]),
     ]
     for name, changed in levers:
         for task in SCREENED:
@@ -93,6 +124,27 @@ def screening() -> Iterator[Student]:
             yield Student(task="reviews", contender="unlabelled, steps 5", unlabelled=True, steps=5.0)
 
 
+def final() -> Iterator[Student]:
+    """What any user could have: six tasks, three seeds; in between the screening's cells that decide a default."""
+
+    def of(task: str, names: Iterable[str], seed: int) -> Iterator[Student]:
+        for name in names:
+            changed = FINAL.get(name) or REFERENCES[name]
+            yield Student(task=task, contender=name, seed=seed, teacher="default", **changed)
+
+    for task in SMALL:
+        yield from of(task, FINAL, SEEDS[0])
+    decide = ("base", "augment 4", "ft", "rate 2e-4")
+    yield from (student for student in screening() if student.task == "banking77" and student.contender in decide)
+    for task in LARGE:
+        yield from of(task, FINAL, SEEDS[0])
+    for task in (*SMALL, *LARGE):
+        yield from of(task, [name for name in REFERENCES if name not in FINAL], SEEDS[0])
+    for seed in SEEDS[1:]:
+        for task in (*SMALL, *LARGE):
+            yield from of(task, FINAL, seed)
+
+
 def tiny() -> Iterator[Student]:
     """A part of each kind, for a look whether all of it runs."""
     for student in screening():
@@ -100,10 +152,12 @@ def tiny() -> Iterator[Student]:
             "v1", "ft", "augment 4", "patience 0.3 units", "start greedy", "teachers 3",
         ):  # fmt: skip
             yield dataclasses.replace(student, steps=0.5)
+    yield Student(task="emotion", contender="normal", teacher="default", **{**FINAL["normal"], "steps": 0.5})
 
 
 PLANS = {
     "screening": Plan(SCREENED, list(screening())),
     "tiny": Plan(("emotion",), list(tiny())),
-    "teachers": Plan(TASKS, []),
+    "final": Plan((*SMALL, *LARGE), list(final()), teachers=[grid for task in TASKS for grid in teachers_of(task)]),
+    "teachers": Plan(TASKS, [], teachers=[grid for task in TASKS for grid in teachers_of(task)]),
 }
