@@ -2,6 +2,7 @@
 
     python -m benchmarks.quality prepare --data DATA --folder quality/data
     python -m benchmarks.quality run --data quality/data --work quality/work --device cuda --workers 12 --minutes 5
+    python -m benchmarks.quality page --output docs/quality.md
 
 Resumable: each finished cell is a line of the results, and a cell that has one is not run again. Cells run side by
 side, each in a process of its own that serves many.
@@ -16,6 +17,8 @@ import functools
 import json
 import multiprocessing
 import os
+import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +36,7 @@ from benchmarks.quality.cells import (
     run_cell,
 )
 from benchmarks.quality.lines import RESULTS, Line, answers_key, key_of, read_lines
+from benchmarks.quality.page import quality_page
 from benchmarks.quality.plans import PLANS, Plan, teacher_of, teachers_of
 from benchmarks.quality.tasks import TASKS, write_tasks
 
@@ -54,13 +58,24 @@ def main() -> None:
     run.add_argument("--workers", type=int, default=1)
     run.add_argument("--minutes", type=float, default=10**6, help="begin no cell, and wait for none, after so many")
     run.add_argument("--results", type=Path, default=RESULTS)
+    page = commands.add_parser("page", help="make docs/quality.md from the results")
+    page.add_argument("--results", type=Path, default=RESULTS)
+    page.add_argument("--output", type=Path, help="by default standard output")
     given = parser.parse_args()
     if given.command == "prepare":
         write_tasks(given.data, given.folder, given.tasks)
         return
+    if given.command == "page":
+        text = quality_page(read_lines(given.results))
+        if given.output:
+            given.output.write_text(text, encoding="utf-8")
+        else:
+            print(text, end="")
+        return
     os.environ.setdefault("OMP_NUM_THREADS", "1" if given.workers > 1 else str(os.cpu_count()))
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     encoder = given.encoder or _demo_encoder()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the processes of the pool end too
     Runner(given, encoder).run()
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.quality.cells import Teacher
+if TYPE_CHECKING:
+    from benchmarks.quality.cells import Teacher
 
 Line = dict[str, Any]
 RESULTS = Path(__file__).parents[1] / "quality.jsonl"

@@ -1,0 +1,419 @@
+"""docs/quality.md, made from the lines of the study: what was measured, what it says, what is missing."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.quality.cells import EVALUATIONS, Student, Teacher
+from benchmarks.quality.gains import Gain, gain, mean_over_tasks, right_rows
+from benchmarks.quality.lines import Line, key_of
+from benchmarks.quality.plans import FINAL, PLANS, RATES, REFERENCES, SEEDS, best_teacher, teachers_of
+from benchmarks.quality.tasks import SCREENED, TASKS
+
+RULE = 0.2  # points over the mean of the screened tasks that make a lever go on
+NONE = "–"  # in a table: not measured
+Rows = NDArray[np.float64]  # right rows: [S, N], or [N] of one fixed model
+Lines = Mapping[str, Line]
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What a lever of the screening became.
+
+    Attributes:
+        lever: what was changed, in words.
+        contender: its name in the plan; None is the averaged weights of the base.
+        became: a default, an option, or nothing.
+    """
+
+    lever: str
+    contender: str | None
+    became: str
+
+
+CONCLUSIONS = (
+    Conclusion("four augmented rows for each training row, at the same number of steps", "augment 4",
+               "option `--augment`; `best` has 8"),
+    Conclusion("20,000 sentences of the same kind without labels (reviews)", "unlabelled", "option `--unlabelled`"),
+    Conclusion("… and twice the steps", "unlabelled, steps 5", "option"),
+    Conclusion("rate 2e-4 instead of 1e-4", "rate 2e-4", "default from 20 classes on (`training/schedule.py`)"),
+    Conclusion("averaged weights (`ema`) where the development rows prefer them", None,
+               "option `training.averaging`; default of `best`"),
+    Conclusion("patience with 0.3 of the gradient, states of length 1", "patience 0.3 length",
+               "option `--patience`; the default is 0.1"),
+    Conclusion("patience with 0.3 of the gradient, states by units", "patience 0.3 units",
+               "option `normalize: units`"),
+    Conclusion("start from the first layers instead of spread ones", "start first", "option `--start`"),
+)  # fmt: skip
+
+
+def quality_page(lines: Lines) -> str:
+    """The page, in Markdown."""
+    sections = (
+        _top, _final, _teachers, _screening, _conclusions, _shares, _hardware, _missing,
+    )  # fmt: skip
+    return "\n\n".join("\n\n".join(section(lines)) for section in sections) + "\n"
+
+
+# Who is compared ----------------------------------------------------------------------------------------------------
+
+
+def student_lines(lines: Lines, task: str, contender: str, teacher: str) -> list[Line]:
+    """A contender's lines on a task, by seed."""
+    found = (
+        line for line in lines.values()
+        if line["kind"] == "student" and line["task"] == task and line["contender"] == contender
+        and line.get("teacher", "grid") == teacher
+    )  # fmt: skip
+    return sorted(found, key=lambda line: int(line["seed"]))
+
+
+def contenders(lines: Lines, task: str) -> dict[str, Rows]:
+    """Name -> right rows on a task, of what any user could have and what it is compared with."""
+    found: dict[str, Rows] = {}
+    if (words := lines.get(f"words/{task}")) is not None:
+        found["word counts"] = right_rows(words)
+    if (best := best_teacher(lines, task)) is not None:
+        found["best of the grid"] = right_rows(lines[key_of("teacher", best)])
+    default = lines.get(key_of("teacher", default_teacher(task)))
+    if default is not None:
+        found["teacher"] = right_rows(default)
+    for name in ("normal", "ft", "v1"):
+        if of_name := student_lines(lines, task, name, "default"):
+            found[name] = np.stack([right_rows(line) for line in of_name])
+    if reference := chosen_reference(lines, task):
+        found["reference"] = np.stack([right_rows(line) for line in student_lines(lines, task, reference, "default")])
+    return found
+
+
+def default_teacher(task: str) -> Teacher:
+    """That of `pkd finetune` with the task's files alone."""
+    return Teacher(task=task, rate="auto", epochs="auto")
+
+
+def chosen_reference(lines: Lines, task: str) -> str | None:
+    """The setting of the reference implementation that the development rows choose, by the first seed."""
+    scores = {
+        name: float(of_name[0]["dev"])
+        for name in REFERENCES
+        if (of_name := student_lines(lines, task, name, "default"))
+    }
+    return max(scores, key=lambda name: scores[name]) if scores else None
+
+
+def screened_gain(lines: Lines, task: str, contender: str | None) -> Gain | None:
+    """What a lever gives over the base on a task, both from one machine and so from one teacher; None if unknown."""
+    bases = student_lines(lines, task, "base", "grid")
+    if not bases:
+        return None
+    base = bases[0]
+    if contender is None:
+        end = "_ema" if base["dev_ema"] > base["dev"] else ""
+        return gain(right_rows(base, end)[None], right_rows(base)[None])
+    for line in student_lines(lines, task, contender, "grid"):
+        if _machine(line) == _machine(base):
+            return gain(right_rows(line)[None], right_rows(base)[None])
+    return None
+
+
+def screened_time(lines: Lines, contender: str) -> float | None:
+    """How many times as long as the base's a lever's training takes, over the tasks where both ran on a GPU."""
+    took, of_base = 0.0, 0.0
+    for task in SCREENED:
+        bases, with_lever = (student_lines(lines, task, name, "grid") for name in ("base", contender))
+        if bases and with_lever and {_device(bases[0]), _device(with_lever[0])} == {"cuda"}:
+            took, of_base = took + with_lever[0]["seconds"], of_base + bases[0]["seconds"]
+    return took / of_base if of_base else None
+
+
+# Sections -----------------------------------------------------------------------------------------------------------
+
+
+def _top(lines: Lines) -> Iterator[str]:
+    yield "# What does each lever give a student?"
+    yield _paragraph(
+        "Made from the lines of `benchmarks/quality.jsonl` by `python -m benchmarks.quality page`: a line for each "
+        "finished cell, with its settings, seed, seconds, hardware and which test rows it answers right. The encoder "
+        "is the demo's (all-MiniLM-L6-v2: 6 layers, 384 hidden units), students have 3 layers, batches 32 rows. The "
+        f"development rows choose the best of {EVALUATIONS} evaluations; the test rows measure, once. All figures are "
+        "points of accuracy on test rows; intervals are 95 %, over rows and seeds ([verdicts.md](verdicts.md)), of one "
+        "seed over rows alone. A mean over tasks is the plain mean, its interval from the tasks' own standard errors "
+        "as independent ones."
+    )
+    rows = {"reviews": "3,600 / 400 / 4,530 sentences of film reviews, 2 classes",
+            "sst2": "9,000 / 1,000 / 4,872 phrases, 2 classes",
+            "mrpc": "3,300 / 367 / 408 pairs, 2 classes",
+            "banking77": "9,003 / 1,000 / 3,080 messages, 77 classes",
+            "emotion": "3,257 / 374 / 1,421 tweets, 4 classes",
+            "irony": "2,862 / 955 / 784 tweets, 2 classes"}  # fmt: skip
+    yield _table(["task", "training / development / test rows"], [[task, rows[task]] for task in TASKS])
+
+
+def _final(lines: Lines) -> Iterator[str]:
+    yield "## What any user could have"
+    yield _paragraph(
+        "`teacher`: `pkd finetune` with the files alone. From its answers, three seeds: `normal`: spread start, T 4, α "
+        "0.5, KD summed over classes, patience 0.1 of the gradient, the package's rate, 10 passes, four augmented rows "
+        "for each training row at the same number of steps. `ft`: the labels alone, same start, rate and steps. `v1`: "
+        "version one's defaults (4 epochs at 5e-5, T 10, β 100). `reference`: the reference implementation's way (the "
+        "untuned encoder's first layers and a new head, 4 epochs, T 10, the best of β 100 or 1,000 and rate 2e-5 or "
+        "5e-5 on development rows). `word counts`: TF-IDF of one and two words with logistic regression."
+    )
+    found = {task: contenders(lines, task) for task in TASKS}
+    names = ("word counts", "best of the grid", "teacher", "reference", "v1", "ft", "normal")
+    yield "Test accuracy, the mean over seeds (number of seeds in brackets, if there is more than one):"
+    yield _table(["task", *names], [[task, *(_accuracy(found[task].get(name)) for name in names)] for task in TASKS])
+    if macro := [(task, [_macro_f1(lines, task, name) for name in names]) for task in ("emotion",)]:
+        yield _table(["macro F1", *names], [[task, *cells] for task, cells in macro])
+    settings = {task: sum(bool(student_lines(lines, task, name, "default")) for name in REFERENCES) for task in TASKS}
+    few = [f"{task} {count}" for task, count in settings.items() if 0 < count < len(REFERENCES)]
+    if few:
+        yield _paragraph(f"Of the four settings of `reference`, so many are measured: {', '.join(few)}.")
+    yield "Differences, and what is aimed at for the mean of six tasks:"
+    pairs = (
+        ("normal", "teacher", "−0.8 or above"), ("ft", "teacher", ""), ("v1", "teacher", ""),
+        ("reference", "teacher", ""), ("normal", "ft", "+0.5"), ("normal", "v1", ""), ("normal", "reference", "+1.5"),
+        ("teacher", "best of the grid", "−0.5 or above"), ("teacher", "word counts", ""),
+    )  # fmt: skip
+    rows = []
+    for name, other, aim in pairs:
+        gains = {task: gain(each[name], each[other]) for task, each in found.items() if name in each and other in each}
+        cells = [_gain(gains.get(task)) for task in TASKS]
+        rows.append([f"{name} − {other}", *cells, _mean(list(gains.values()), len(TASKS)), aim])
+    yield _table(["", *TASKS, "mean", "aim"], rows)
+    times = [f"{task} {ratio:.1f}" for task in TASKS if (ratio := _time_ratio(lines, task, "normal", "v1")) is not None]
+    if times:
+        yield _paragraph(
+            f"The training of `normal` takes as many times as long as that of `v1`: {', '.join(times)} (processor time "
+            "where it ran on a CPU; at most 4 is aimed at, the teacher's answers included)."
+        )
+
+
+def _teachers(lines: Lines) -> Iterator[str]:
+    yield "## Teachers"
+    yield _paragraph(
+        "The small grid, six epochs with the best of ten evaluations kept, beside the default. The development rows "
+        "choose the grid's best, which is marked."
+    )
+    rows = []
+    for task in TASKS:
+        best = best_teacher(lines, task)
+        cells = []
+        for teacher in teachers_of(task):
+            line = lines.get(key_of("teacher", teacher))
+            cells.append(NONE if line is None else f"{100 * line['test']:.1f}" + (" *" if teacher == best else ""))
+        line = lines.get(key_of("teacher", default_teacher(task)))
+        told = NONE
+        if line is not None:
+            used = line["used"]
+            told = (
+                f"{100 * line['test']:.1f} (rate {used['learning_rate']:g}, epoch {line['best_epoch']:g} of at most "
+                f"{used['num_train_epochs']:g})"
+            )
+        rows.append([task, *cells, told])
+    yield _table(["task", *(f"rate {rate:g}" for rate in RATES), "default"], rows)
+
+
+def _screening(lines: Lines) -> Iterator[str]:
+    yield "## Each lever alone"
+    yield _paragraph(
+        "One seed on four tasks, from the grid's best teacher. The base: KD summed over classes at T 4, α 0.5, no "
+        "patience, spread start, ten epochs at 1e-4. Gains over it; only cells of the same machine are compared, for "
+        "they had the same teacher. Of one seed each interval is over rows alone: another seed moves a figure by about "
+        "half a point too."
+    )
+    names = list(dict.fromkeys(student.contender for student in PLANS["screening"].students))
+    rows = []
+    for name in [None, *names]:
+        gains = {task: got for task in SCREENED if (got := screened_gain(lines, task, name)) is not None}
+        if not gains or name == "base":
+            continue
+        rows.append([
+            name or "averaging (ema)", *(_gain(gains.get(task)) for task in SCREENED),
+            _mean(list(gains.values()), len(SCREENED)), _cost(lines, name),
+        ])  # fmt: skip
+    bases = [student_lines(lines, task, "base", "grid") for task in SCREENED]
+    scores = [f"{100 * of_task[0]['test']:.1f} %" if of_task else NONE for of_task in bases]
+    seconds = [of_task[0]["seconds"] for of_task in bases if of_task and _device(of_task[0]) == "cuda"]
+    timed = f"{sum(seconds) / len(seconds):.0f} s" if seconds else NONE
+    yield _table(["", *SCREENED, "mean", "time"], [["base", *scores, "", timed], *rows])
+
+
+def _conclusions(lines: Lines) -> Iterator[str]:
+    yield "## Conclusions"
+    yield _paragraph(
+        f"A lever goes on if its mean over the four tasks is {RULE} points or more, or if it gives one kind of task a "
+        "point and a rule or a race can choose it."
+    )
+    rows = []
+    for each in CONCLUSIONS:
+        gains = [got for task in SCREENED if (got := screened_gain(lines, task, each.contender)) is not None]
+        wanted = sum(student.contender == (each.contender or "base") for student in PLANS["screening"].students)
+        cost = _cost(lines, each.contender)
+        rows.append([each.lever, _mean(gains, wanted), cost, _rule(gains, wanted), each.became])
+    yield _table(["lever", "gain", "time", f"{RULE} points or more", "became"], rows)
+
+
+def _cost(lines: Lines, contender: str | None) -> str:
+    if contender is None:
+        return "one evaluation more each time"
+    ratio = screened_time(lines, contender)
+    return NONE if ratio is None else f"{ratio:.1f} ×"
+
+
+def _rule(gains: Sequence[Gain], wanted: int) -> str:
+    """Whether a lever's mean reaches the rule; with tasks missing, what they would have to give."""
+    if not gains:
+        return "not measured"
+    mean = mean_over_tasks(gains).points
+    if wanted < len(SCREENED):
+        return "one kind of task: " + ("yes" if mean >= 1 else "no")
+    if len(gains) == wanted:
+        return "yes" if mean >= RULE else "no"
+    left = wanted - len(gains)
+    least = (RULE * wanted - mean * len(gains)) / left
+    of = "the one left" if left == 1 else f"the {left} left"
+    return f"open: yes if {of} {'gives' if left == 1 else 'give'} {_signed(least)} or more"
+
+
+def _shares(lines: Lines) -> Iterator[str]:
+    yield "## The terms' shares of the gradient"
+    yield _paragraph(
+        "As the student starts, in per cent; 5 at least is aimed at. `v1` divides KD by the number of classes."
+    )
+    rows = []
+    for task in TASKS:
+        cells = []
+        for name in ("v1", "normal"):
+            found = student_lines(lines, task, name, "default") or student_lines(lines, task, name, "grid")
+            shares = found[0]["shares"] if found else {}
+            cells += [f"{100 * shares[term]:.1f}" if term in shares else NONE for term in ("ce", "kd", "pt")]
+        rows.append([task, *cells])
+    yield _table(["task", *(f"{name}: {term}" for name in ("v1", "normal") for term in ("CE", "KD", "patience"))], rows)
+
+
+def _hardware(lines: Lines) -> Iterator[str]:
+    yield "## Which machine"
+    yield _paragraph(
+        "A cell that ran on a CPU shared it with other work: its seconds are no measure, and times are taken from the "
+        "GPU alone, or are processor time."
+    )
+    counts = Counter((_machine(line), line["kind"]) for line in lines.values() if "hardware" in line)
+    machines = sorted({hardware for hardware, _ in counts})
+    kinds = ("teacher", "answers", "student")
+    yield _table(
+        ["machine", *kinds], [[machine, *(str(counts[machine, kind]) for kind in kinds)] for machine in machines]
+    )
+
+
+def _missing(lines: Lines) -> Iterator[str]:
+    yield "## Not measured yet"
+    for plan, words in (("final", "what any user could have"), ("screening", "each lever alone")):
+        students = [student for student in PLANS[plan].students if plan == "screening" or student.teacher == "default"]
+        missing = [student for student in students if key_of("student", student) not in lines]
+        yield _paragraph(
+            f"`{plan}`, {words}: {len(students) - len(missing)} of {len(students)} students are measured."
+            + (" Missing:" if missing else "")
+        )
+        if missing:
+            yield "\n".join(_missing_words(missing))
+    without = [task for task in TASKS if best_teacher(lines, task) is None]
+    if without:
+        yield _paragraph(f"The grid of teachers on {' and '.join(without)}.")
+    yield _paragraph(
+        "Not in a plan yet: `best`, students of 2 layers, `averaging: swa`, `start: auto`, 12 augmented rows, and a "
+        "full-size encoder."
+    )
+
+
+def _missing_words(missing: Iterable[Student]) -> Iterator[str]:
+    """A line for each contender: tasks and seeds without a cell."""
+    by_name: dict[str, dict[int, list[str]]] = {}
+    for student in missing:
+        by_name.setdefault(student.contender, {}).setdefault(student.seed, []).append(student.task)
+    by_words: dict[str, list[str]] = {}
+    for name, by_seed in by_name.items():
+        seeds: dict[str, list[int]] = {}
+        for seed, tasks in by_seed.items():
+            seeds.setdefault(", ".join(task for task in TASKS if task in tasks), []).append(seed)
+        told = "; ".join(
+            tasks + (f" (seed {', '.join(map(str, of))})" if len(SEEDS) > len(of) or seeds.keys() - {tasks} else "")
+            for tasks, of in seeds.items()
+        )
+        by_words.setdefault(told, []).append(f"`{name}`")
+    for told, of_words in by_words.items():
+        yield f"- {', '.join(of_words)}: {told}"
+
+
+# Words --------------------------------------------------------------------------------------------------------------
+
+
+def _accuracy(rows: Rows | None) -> str:
+    if rows is None:
+        return NONE
+    of = np.atleast_2d(rows)
+    return f"{100 * of.mean():.1f}" + (f" ({len(of)})" if len(of) > 1 else "")
+
+
+def _macro_f1(lines: Lines, task: str, name: str) -> str:
+    """Of the lines that have it; the first of the study do not."""
+    if name == "teacher":
+        found = [lines.get(key_of("teacher", default_teacher(task)), {})]
+    elif name in FINAL:
+        chosen = (chosen_reference(lines, task) or name) if name == "reference" else name
+        found = student_lines(lines, task, chosen, "default")
+    else:
+        return NONE
+    values = [line["macro_f1"] for line in found if "macro_f1" in line]
+    return f"{100 * sum(values) / len(values):.1f}" if values else NONE
+
+
+def _gain(of: Gain | None) -> str:
+    return NONE if of is None else f"{_signed(of.points)} ({_signed(of.low)} to {_signed(of.high)})"
+
+
+def _mean(gains: Sequence[Gain], wanted: int) -> str:
+    """The mean over tasks; fewer than are wanted are counted beside it."""
+    if not gains:
+        return NONE
+    of = f", {len(gains)} of {wanted} tasks" if len(gains) < wanted else ""
+    return _gain(mean_over_tasks(gains)) + of
+
+
+def _signed(points: float) -> str:
+    rounded = f"{abs(points):.1f}"
+    return rounded if float(rounded) == 0 else ("+" if points > 0 else "−") + rounded
+
+
+def _time_ratio(lines: Lines, task: str, name: str, other: str) -> float | None:
+    """How many times as long a training takes as another, both on the same machine."""
+    pair = [student_lines(lines, task, each, "default")[:1] for each in (name, other)]
+    if not all(pair) or _machine(pair[0][0]) != _machine(pair[1][0]):
+        return None
+    clock = "seconds" if _device(pair[0][0]) == "cuda" else "cpu_seconds"
+    return float(pair[0][0][clock] / pair[1][0][clock])
+
+
+def _device(line: Line) -> str:
+    return str(line["hardware"]).split()[0].rstrip(",")
+
+
+def _machine(line: Line) -> str:
+    """Without the number of processes, which is 1."""
+    return str(line["hardware"]).rpartition(", ")[0]
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *rows])
+
+
+def _paragraph(text: str, width: int = 120) -> str:
+    """A paragraph in lines; a number and its % stay together."""
+    filled = textwrap.fill(text.replace(" %", "\0%"), width, break_on_hyphens=False, break_long_words=False)
+    return filled.replace("\0", " ")
