@@ -271,7 +271,7 @@ def _rule(gains: Sequence[Gain], wanted: int) -> str:
     """Whether a lever's mean reaches the rule; with tasks missing, what they would have to give."""
     if not gains:
         return "not measured"
-    mean = mean_over_tasks(gains).points
+    mean = round(mean_over_tasks(gains).points, 9)
     if wanted < len(SCREENED):
         return "one kind of task: " + ("yes" if mean >= 1 else "no")
     if len(gains) == wanted:

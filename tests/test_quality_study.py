@@ -1,0 +1,153 @@
+"""The study's page (docs/quality.md): its arithmetic by hand, and that it is what the committed lines say."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The package `benchmarks.quality` with its modules."""
+    monkeypatch.syspath_prepend(ROOT)
+    for name in ("gains", "lines", "page", "plans", "__main__"):
+        importlib.import_module(f"benchmarks.quality.{name}")
+    return importlib.import_module("benchmarks.quality")
+
+
+def line_of(study: Any, cell: Any, right: Sequence[int], **more: Any) -> dict[str, Any]:
+    """A line as a finished cell writes it; `right` are 0 and 1 by test row."""
+    kind = "teacher" if type(cell).__name__ == "Teacher" else "student"
+    bits = np.packbits(np.array(right, dtype=bool)).tobytes().hex()
+    values = {
+        "key": study.lines.key_of(kind, cell), "kind": kind, **vars(cell), "dev": 0.5, "dev_ema": 0.5,
+        "test": sum(right) / len(right), "right": bits, "test_ema": sum(right) / len(right), "right_ema": bits,
+        "seconds": 10.0, "cpu_seconds": 10.0, "shares": {"ce": 1.0}, "hardware": "cuda (H100), 1",
+    }  # fmt: skip
+    return values | more
+
+
+def by_key(*lines: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {line["key"]: line for line in lines}
+
+
+def test_the_right_rows_come_back_from_bits_that_are_padded_to_bytes(study: Any) -> None:
+    # 1101 0 is padded to d0; 3 right of a share of 0.6 are 5 rows
+    assert study.gains.right_rows({"right": "d0", "test": 0.6}).tolist() == [1, 1, 0, 1, 0]
+    right = (np.arange(1421) % 7 > 0).astype(int)
+    bits = np.packbits(right.astype(bool)).tobytes().hex()
+    assert study.gains.right_rows({"right": bits, "test": right.sum() / 1421}).tolist() == right.tolist()
+
+
+def test_a_gain_of_one_seed_has_the_interval_of_its_rows(study: Any) -> None:
+    """98 rows, of which the first method has ten more right, and two that are counted beside them.
+
+    The mean difference of the 100 is 0.1, of the squares (10 + 2) / 100; the variance of the mean
+    (0.12 − 0.01) / 100 = 0.0011, its root 0.033166; Student's t with 97 degrees of freedom 1.98472: 0.1 ± 0.065826.
+    """
+    more, base = np.zeros((1, 98)), np.zeros((1, 98))
+    more[0, :10] = 1
+    gain = study.gains.gain(more, base)
+    assert gain.points == pytest.approx(1000 / 98)
+    assert (gain.low, gain.high) == (pytest.approx(3.4174, abs=1e-3), pytest.approx(16.5826, abs=1e-3))
+    assert gain.seeds == 1
+
+
+def test_a_mean_over_tasks_is_plain_and_its_interval_of_independent_tasks(study: Any) -> None:
+    # half intervals 3, 4 and 12 points: √(9 + 16 + 144) / 3 = 13 / 3
+    gains = [study.gains.Gain(1, -2, 4), study.gains.Gain(2, -2, 6), study.gains.Gain(6, -6, 18)]
+    mean = study.gains.mean_over_tasks(gains)
+    assert (mean.points, mean.tasks) == (3, 3)
+    assert (mean.low, mean.high) == (pytest.approx(3 - 13 / 3), pytest.approx(3 + 13 / 3))
+
+
+def test_a_lever_is_compared_with_the_base_of_its_own_machine_alone(study: Any) -> None:
+    base = study.cells.Student(task="emotion", contender="base")
+    lever = study.cells.Student(task="emotion", contender="augment 4", augmented=4)
+    of_base = line_of(study, base, [1, 0, 0, 0] * 10)
+    same = by_key(of_base, line_of(study, lever, [1, 1, 0, 0] * 10))
+    assert study.page.screened_gain(same, "emotion", "augment 4").points == pytest.approx(25)
+    other = by_key(of_base, line_of(study, lever, [1, 1, 0, 0] * 10, hardware="cpu, AVX2, 1"))
+    assert study.page.screened_gain(other, "emotion", "augment 4") is None
+    assert study.page.screened_gain(same, "mrpc", "augment 4") is None
+
+
+def test_averaged_weights_count_where_the_development_rows_prefer_them(study: Any) -> None:
+    base = study.cells.Student(task="emotion", contender="base")
+    average = {"right_ema": np.packbits([1, 1, 1, 0] * 2).tobytes().hex(), "test_ema": 0.75}
+    better = line_of(study, base, [1, 0, 0, 0] * 2, **average, dev=0.5, dev_ema=0.6)
+    assert study.page.screened_gain(by_key(better), "emotion", None).points == pytest.approx(50)
+    equal = line_of(study, base, [1, 0, 0, 0] * 2, **average, dev=0.5, dev_ema=0.5)
+    assert study.page.screened_gain(by_key(equal), "emotion", None).points == 0
+
+
+def test_the_rule_says_what_the_tasks_that_are_left_would_have_to_give(study: Any) -> None:
+    def of(*points: float) -> list[Any]:
+        return [study.gains.Gain(each, each - 1, each + 1) for each in points]
+
+    assert study.page._rule(of(0.5, 0.1, 0.1, 0.1), 4) == "yes"  # the mean is 0.2
+    assert study.page._rule(of(0.5, 0.1, 0.1, 0.0), 4) == "no"
+    # 4 · 0.2 − (0.5 + 0.1 + 1.2) = −1
+    assert study.page._rule(of(0.5, 0.1, 1.2), 4) == "open: yes if the one left gives −1.0 or more"
+    assert study.page._rule(of(-0.2, 0.0), 4) == "open: yes if the 2 left give +0.5 or more"
+    assert study.page._rule(of(0.9), 1) == "one kind of task: no"
+    assert study.page._rule([], 4) == "not measured"
+
+
+def test_the_development_rows_choose_among_the_settings_of_the_reference_implementation(study: Any) -> None:
+    def line(name: str, dev: float, right: list[int]) -> dict[str, Any]:
+        student = study.cells.Student(task="mrpc", contender=name, teacher="default", **study.plans.REFERENCES[name])
+        return line_of(study, student, right, dev=dev)
+
+    lines = by_key(line("reference", 0.7, [1, 1, 1, 1]), line("reference, 2e-5", 0.8, [1, 0, 0, 0]))
+    assert study.page.chosen_reference(lines, "mrpc") == "reference, 2e-5"
+    assert study.page.contenders(lines, "mrpc")["reference"].tolist() == [[1, 0, 0, 0]]
+
+
+def test_the_page_has_what_was_measured_and_names_what_was_not(
+    study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = [student for student in study.plans.PLANS["final"].students if student.task == "irony"]
+    right = {"normal": [1, 1, 1, 0], "ft": [1, 1, 0, 0]}
+    students = [
+        line_of(study, student, right[student.contender] * 50)
+        for student in plan
+        if student.contender in right and student.seed == 42
+    ]
+    used = {"learning_rate": 1e-4, "num_train_epochs": 10.0, "early_stopping_patience": 4}
+    teacher = line_of(study, study.page.default_teacher("irony"), [1, 1, 1, 1] * 50, used=used, best_epoch=3.0)
+    results = tmp_path / "quality.jsonl"
+    results.write_text("".join(json.dumps(line) + "\n" for line in [*students, teacher]), encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["benchmarks.quality", "page", "--results", str(results)])
+    study.__main__.main()
+    page = capsys.readouterr().out
+    assert "| irony | – | – | 100.0 | – | – | 50.0 | 75.0 |" in page
+    rows = {row.split(" | ")[0]: row.split(" | ") for row in page.splitlines() if row.startswith("| normal −")}
+    assert rows["| normal − teacher"][6].startswith("−25.0 (−")
+    assert rows["| normal − ft"][7].endswith(", 1 of 6 tasks")
+    assert "| irony | – | – | – | 100.0 (rate 0.0001, epoch 3 of at most 10) |" in page
+    assert "2 of 90 students are measured" in page
+    assert "- `normal`, `ft`: reviews, sst2, mrpc, banking77, emotion (seed 42); " in page
+
+
+def test_every_committed_student_is_one_of_a_plan_so_that_it_is_not_run_again(study: Any) -> None:
+    planned = {study.lines.key_of("student", each) for plan in study.plans.PLANS.values() for each in plan.students}
+    lines = study.lines.read_lines(study.lines.RESULTS)
+    assert {key for key, line in lines.items() if line["kind"] == "student"} <= planned
+
+
+def test_the_committed_page_is_what_the_committed_lines_say(study: Any) -> None:
+    lines = study.lines.read_lines(study.lines.RESULTS)
+    assert (ROOT / "docs" / "quality.md").read_text(encoding="utf-8") == study.page.quality_page(lines), (
+        "run python -m benchmarks.quality page --output docs/quality.md"
+    )
