@@ -1,11 +1,11 @@
-"""Rows made from training texts, for the teacher to answer: a function of the rows, the seed, the row and the variant.
+"""Make rows from training texts for the teacher to label: a function of the rows, the seed, the row and the variant.
 
-As Tang et al. 2019 (arXiv 1903.12136) make them: spans, words masked, words replaced by others of the same texts; and
-two rows crossed. Of a pair one side changes at a time, or the sides are swapped, or recombined with another row's; of a
-question with choices a choice changes, or another row's takes its place. Nothing but the columns decides which. A
-masked word is written `[MASK]`: `encode` puts a reader's own mask token there.
+The changes are those of Tang et al. 2019 (arXiv 1903.12136), spans, masked words, and words replaced by others of the
+same texts; and crossing two rows. In a pair one side is changed, or the sides are swapped, or one is taken from another
+row; in a question one choice is changed, or taken from another row. The columns alone decide which applies. A masked
+word is written `[MASK]`, for which `encode` writes the tokenizer's own mask token.
 
-Whatever is drawn comes from `random.Random.random`, the one sequence that Python promises not to change.
+Random numbers come from `random.Random.random`, the one method whose sequence Python promises not to change.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from pkd.data.tokenize import MASK, count_choices, text_columns
 if TYPE_CHECKING:
     import datasets
 
-ROW, VARIANT = "row", "variant"  # columns of a made row: the training row that it was made from, and the variant
-POOL_ROWS = 100_000  # partners and words come from so many of the first rows
+ROW, VARIANT = "row", "variant"  # columns of a made row: the training row it came from, and its variant
+POOL_ROWS = 100_000  # partners and words are drawn from the first rows alone, to bound the memory
 AUGMENTED = "augmented-{}"  # the split of a variant
 
-Texts = tuple[str, ...]  # of a row: a text, the two of a pair, or what is asked and the choices
+Texts = tuple[str, ...]  # of a row: one text, the two of a pair, or a question and its choices
 
-_SPAN, _CROSSED = 0.25, 0.25  # shares of the changes of a text; the others are changes of words
+_SPAN, _CROSSED = 0.25, 0.25  # shares of the changes of a text; the rest change words
 _MASKED, _REPLACED = 0.1, 0.1  # shares of a text's words
 _SWAPPED, _RECOMBINED = 0.2, 0.2  # shares of the changes of a pair
-_CHOICE_TAKEN = 0.5  # share of the changes of a question: another row's choice instead of a changed one
-_TRIES = 4  # a change may leave a short text as it was
+_CHOICE_TAKEN = 0.5  # share of the changes of a question that take another row's choice; the rest change one
+_TRIES = 4  # a change may leave a short text unchanged
 _ROWS_AT_A_TIME = 10_000
 
-# scripts that part no words by spaces, of which each character is a word, with the marks that stand on it
+# scripts written without spaces: each character counts as a word, together with its combining marks
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
@@ -58,12 +58,12 @@ _WORDS = re.compile(rf"\s*(?:[{_UNSPACED}][{_MARKS}]*|[^\s{_UNSPACED}]+)")  # ea
 def augmented_splits(
     splits: Mapping[str, datasets.Dataset], variants: int, seed: int
 ) -> Iterator[tuple[str, datasets.Dataset]]:
-    """The variants of the training rows as splits `augmented-1`, `augmented-2`, ..., one after the other.
+    """Yield the variants of the training rows as splits `augmented-1`, `augmented-2`, ...
 
     Args:
-        splits: with `train` and, where there are any, `eval` and `test`, whose texts are never made.
-        variants: how many rows to make from each training row.
-        seed: of the recipe.
+        splits: `train`, and `eval` and `test` if there are any, whose texts are never made.
+        variants: rows to make from each training row.
+        seed: the recipe's first.
     """
     import datasets
 
@@ -77,22 +77,21 @@ def augmented_splits(
 def augment_rows(
     rows: datasets.Dataset, variants: int, seed: int, held_out: Sequence[datasets.Dataset] = ()
 ) -> Iterator[tuple[int, pa.Table]]:
-    """Make `variants` rows from each row, the variants one after the other, some thousand rows at a time.
+    """Make `variants` rows from each row, one variant after the other, in chunks of 10,000 rows.
 
-    What is made is no row that is there already or was made before, and no text of `held_out` that the rows do not have
-    themselves. Upper and lower case, kinds of spaces and masks make no other text. A row of which nothing new can be
-    made has no row in a variant.
+    Duplicates of existing or made rows are dropped, and so are texts of `held_out` that `rows` do not contain. Texts
+    that differ only in case, spaces or masks count as equal. A row from which nothing new can be made is missing from
+    that variant.
 
     Args:
-        rows: with text columns; they may be memory-mapped, for of their texts only some are in the memory at a time,
-            besides those of the first 100,000.
-        variants: how many rows to make from each row, at most.
-        seed: other numbers make other rows.
+        rows: with text columns; may be memory-mapped: besides the first 100,000 rows' texts only a chunk is in memory.
+        variants: rows to make from each row, at most.
+        seed: another seed makes other rows.
         held_out: development and test rows, with the same columns.
 
     Yields:
-        The variant, from 1, and a table of its rows: the text columns, `row` (from 1) and `variant`. Each variant has a
-        table for every so many rows, if only an empty one.
+        The variant, from 1, and a table of its rows: the text columns, `row` (from 1) and `variant`; one table, maybe
+        empty, per chunk.
     """
     columns = text_columns(rows)
     pool = _pool_of(rows, columns)
@@ -118,12 +117,12 @@ def augment_rows(
 
 @dataclass(frozen=True)
 class _Pool:
-    """Where partners and words come from.
+    """What partners and words are drawn from.
 
     Attributes:
-        rows: their texts.
-        words: in the order in which they first occur.
-        ends: [V] how many words of the texts are one of the first so many; words are drawn as often as they occur.
+        rows: the texts of the rows.
+        words: in order of their first occurrence.
+        ends: [V] cumulative counts of `words`, so that a word is drawn as often as it occurs.
         has_choices: whether a row is a question with choices.
     """
 
@@ -146,12 +145,12 @@ def _pool_of(rows: datasets.Dataset, columns: Sequence[str]) -> _Pool:
         for word in map(str.strip, _words(text)):
             counts[word] = counts.get(word, 0) + 1
     counts.pop(MASK, None)
-    counts = counts or {"": 1}  # of texts that are all empty, of which nothing can be made
+    counts = counts or {"": 1}  # all texts are empty
     return _Pool(texts, list(counts), list(itertools.accumulate(counts.values())), count_choices(columns) > 0)
 
 
 def _new_row(texts: Texts, pool: _Pool, chooser: Random) -> Texts | None:
-    """A row that is not the one it is made from, and has a text everywhere; None where some tries give none."""
+    """A row that differs from `texts` and has no empty text; None if no try gives one."""
     own = tuple(map(_plain, texts))
     for _ in range(_TRIES):
         new = _changed(texts, pool, chooser)
@@ -183,7 +182,7 @@ def _with(texts: Texts, side: int, text: str) -> Texts:
 
 
 def _changed_text(text: str, partner: str, pool: _Pool, chooser: Random) -> str:
-    """A span of the text; spans of it and of another one, in either order; or the text with some words changed."""
+    """A span of the text, spans of it and of `partner` in either order, or the text with some words changed."""
     drawn = chooser.random()
     if drawn < _SPAN:
         return _span(text, chooser)
@@ -194,7 +193,7 @@ def _changed_text(text: str, partner: str, pool: _Pool, chooser: Random) -> str:
 
 
 def _changed_word(word: str, pool: _Pool, chooser: Random) -> str:
-    """A word as it is, masked, or replaced by another one, with the space before it."""
+    """The word unchanged, masked or replaced, with the space before it."""
     drawn = chooser.random()
     if drawn >= _MASKED + _REPLACED:
         return word
@@ -203,7 +202,7 @@ def _changed_word(word: str, pool: _Pool, chooser: Random) -> str:
 
 
 def _span(text: str, chooser: Random) -> str:
-    """A run of words: half of them at least."""
+    """A run of at least half of the words."""
     words = _words(text)
     least = (len(words) + 1) // 2
     count = least + _below(chooser, len(words) - least + 1)
@@ -226,7 +225,7 @@ def _below(chooser: Random, count: int) -> int:
 
 
 def _plain(text: str) -> str:
-    """What makes two texts the same: a reader may know no upper case, and leave masked words out."""
+    """The text by which duplicates are found: a tokenizer may ignore case, and masks may be left out."""
     return " ".join(text.casefold().replace(MASK.casefold(), " ").split())
 
 
@@ -236,12 +235,12 @@ def _hash(*texts: str) -> int:
 
 
 def _row_hashes(rows: Sequence[Texts]) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """A number for each row's texts, [N]; that of a single text is the text's."""
+    """The hash of each row's texts, [N]; of a single text, the text's."""
     return np.fromiter((_hash(*texts) for texts in rows), dtype=np.uint64, count=len(rows))
 
 
 def _text_hashes(parts: Sequence[datasets.Dataset], columns: Sequence[str]) -> frozenset[int]:
-    """The numbers of all texts; of single texts none, for a row's number is its text's."""
+    """The hashes of all texts; empty for single texts, whose rows' hashes are the same."""
     if len(columns) == 1:
         return frozenset()
     chunks = (chunk for rows in parts for chunk in _chunks(rows, columns))
@@ -249,16 +248,16 @@ def _text_hashes(parts: Sequence[datasets.Dataset], columns: Sequence[str]) -> f
 
 
 class _Seen:
-    """The rows that there are so far, as sorted runs of 8 bytes a row, which are merged as they become many.
+    """Hashes of all rows so far, 8 bytes each, in sorted runs that are merged as they grow.
 
-    Two rows of one number by chance cost a row that is not made.
+    If two rows have the same hash by chance, one row is not made.
     """
 
     def __init__(self) -> None:
         self._runs: list[np.ndarray[Any, np.dtype[np.uint64]]] = []
 
     def first_times(self, hashes: np.ndarray[Any, np.dtype[np.uint64]]) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Which of them were never seen before, [N]; now they are seen."""
+        """Which hashes are new, [N]; they are added."""
         first = np.zeros(len(hashes), dtype=bool)
         first[np.unique(hashes, return_index=True)[1]] = True
         for run in self._runs:

@@ -1,4 +1,4 @@
-"""`pkd augment`: the rows that `transfer.augment` makes of training texts, as a file to look at."""
+"""`pkd augment`: write the rows that `transfer.augment` makes from training texts to a file, to look at."""
 
 from __future__ import annotations
 
@@ -29,18 +29,16 @@ from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import DataSettings
 from pkd.recipe.spelling import set_to
 
-Tables = Iterator[tuple[int, pa.Table]]  # of a variant
-
 
 @dataclass(frozen=True, repr=False)
 class AugmentResult:
-    """The rows that were made; printed, how many and where they are.
+    """The rows that were made; printed as their number and file.
 
     Attributes:
-        rows: the text columns, `row` (the training row, from 1) and `variant`; of a stream, a stream of the file.
-        variants: how many rows each variant has.
-        made_from: how many training rows there are.
-        output: the file, if one was asked for.
+        rows: the text columns, `row` (the training row, from 1) and `variant`; for a stream, a stream of the file.
+        variants: number of rows in each variant.
+        made_from: number of training rows.
+        output: the file, if there is one.
     """
 
     rows: datasets.Dataset | datasets.IterableDataset
@@ -66,22 +64,22 @@ def augment(
     overwrite: bool = False,
     **keys: Unpack[AugmentKeywords],
 ) -> AugmentResult:
-    """Make rows of training texts, without labels, as a job with `augment=...` makes them for its teacher to answer.
+    """Make rows without labels from training texts, the same rows that a job with `augment=...` makes for its teacher.
 
-    Each is a function of the training rows, the seed, its row and its variant: more variants begin with the same ones.
-    Rows that are there already, or were made before, are left out.
+    A row depends on the training rows, the seed, its row and its variant alone, so that more variants begin with the
+    same ones. Duplicates are left out.
 
     Args:
         train: examples as a file, folder or hub name, rows of `pkd.load_data`, or a stream
-            (`datasets.load_dataset(..., streaming=True)`); None where `task` names a benchmark's. Labels are not
+            (`datasets.load_dataset(..., streaming=True)`); None if `task` names a benchmark. Labels are not
             needed.
-        variants: how many rows to make of each training row, at most.
-        output: a .csv, .jsonl or .parquet file for them; None for none.
-        eval: development examples, whose texts are never made.
-        test: test examples, whose texts are never made.
-        streaming: read the source a chunk at a time, for files larger than the memory; needs `output`.
-        overwrite: replace the file if it is there.
-        keys: keys of the recipe that say how files are read, e.g. `text_columns`, and `seed`.
+        variants: rows to make from each training row, at most.
+        output: a .csv, .jsonl or .parquet file for them, or None.
+        eval: development examples; their texts are never made.
+        test: test examples; their texts are never made.
+        streaming: read the source in chunks, for files larger than the memory; needs `output`.
+        overwrite: replace the file if it exists.
+        keys: recipe keys that say how files are read, e.g. `text_columns`, and `seed`.
 
     Raises:
         DataError: if the examples cannot be used, or `eval` or `test` have other text columns.
@@ -100,12 +98,12 @@ def _augment(
     data = recipe.data
     found: list[Columns] = []
     held_out = [each for each in measuring if isinstance(each, datasets.Dataset)]
-    with progress.unheard():  # of these files the texts alone are looked at
+    with progress.unheard():  # only their texts are used, so notes on their labels would confuse
         for split in ("eval", "test"):
             held_out += [read_split(source, "unlabelled", data) for source in sources_of(data, split)]
     with contextlib.ExitStack() as while_made:
         if streaming:
-            assert path is not None  # it was asked for
+            assert path is not None  # asking.augment requires it
             source = train if isinstance(train, datasets.IterableDataset) else str(data.train)
             rows = while_made.enter_context(spooled(source, data, None, path, found.append))
         elif isinstance(train, datasets.Dataset):
@@ -142,13 +140,13 @@ def _check_same_columns(rows: datasets.Dataset, held_out: Iterable[datasets.Data
         check_texts(each)
         if text_columns(each) != text_columns(rows):
             raise DataError(
-                f"The training rows have {', '.join(text_columns(rows))}, but those whose texts are not to be made "
+                f"The training rows have {', '.join(text_columns(rows))}, but the development or test rows "
                 f"{', '.join(text_columns(each))}. Name the same columns with {set_to('data.text_columns')}."
             )
 
 
 def _names(found: Iterable[Columns], columns: tuple[str, ...]) -> dict[str, str]:
-    """The text columns by their names in the source; those of questions, which are put together, keep ours."""
+    """Our text columns → their names in the source; columns of questions keep ours."""
     of_source = next((each.text for each in found if not each.has_choices), columns)
     names = dict(zip(columns, of_source, strict=True)) if len(of_source) == len(columns) else {}
     return names | {name: f"{name}_" for name in (ROW, VARIANT) if name in of_source}
@@ -159,6 +157,6 @@ def _stream_of(path: Path | None, data: DataSettings) -> datasets.IterableDatase
     assert path is not None
     kind = FORMATS[path.suffix.lower()]
     options: dict[str, Any] = {"encoding": data.encoding} if kind == "json" else {}
-    if kind == "csv":  # pandas would read the text NA as nothing
+    if kind == "csv":  # pandas would read the text NA as missing
         options = {**csv_options(data), "encoding": data.encoding, "keep_default_na": False}
     return datasets.load_dataset(kind, data_files=str(path), split="train", streaming=True, **options)

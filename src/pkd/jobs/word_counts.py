@@ -1,4 +1,4 @@
-"""The word-count baseline of a job's examples, and the teacher beside it on the development rows."""
+"""The word-count baseline of a job's examples, and the teacher's score beside it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def measure_word_counts(examples: Examples, metric: str, rows: datasets.Dataset 
     """Fit the baseline to the training rows and score it on the development rows.
 
     Args:
-        examples: of the job; they have development rows.
-        metric: that chooses the best epoch.
+        examples: of the job, with development rows.
+        metric: the one that chooses the best epoch.
         rows: the development rows to score; all by default.
 
     Returns:
@@ -47,7 +47,7 @@ def measure_word_counts(examples: Examples, metric: str, rows: datasets.Dataset 
 
 
 def word_counts_stage(folder: Path, examples: Examples, metric: str, *, overwrite: bool) -> Done:
-    """The baseline of a run, measured once; its manifest holds it."""
+    """The stage of a run that measures the baseline; its manifest holds the score."""
     inputs = {
         "data": {split: examples.fingerprints[split] for split in ("train", "eval")},
         "label_names": list(examples.label_names),
@@ -65,14 +65,14 @@ def word_counts_stage(folder: Path, examples: Examples, metric: str, *, overwrit
 def teacher_level(
     metric: str, score: float, rows: int, baseline: Mapping[str, Any], history: Sequence[Mapping[str, float]] = ()
 ) -> TeacherLevel:
-    """How good a teacher is on the development rows, beside word counts, and whether it was still rising.
+    """The teacher's score beside that of word counts, and whether it was still rising when training ended.
 
     Args:
-        metric: that chooses the best epoch.
-        score: the teacher's.
-        rows: development rows.
+        metric: the one that chooses the best epoch.
+        score: the teacher's on the development rows.
+        rows: number of development rows.
         baseline: from `measure_word_counts`.
-        history: of its training, if known.
+        history: the log of its training, if known.
     """
     scores = [entry[f"eval_{metric}"] for entry in history if f"eval_{metric}" in entry]
     return TeacherLevel(

@@ -1,4 +1,4 @@
-"""Sizes and speeds of models timed side by side: the record of each, and their tables and chart."""
+"""The record of a model's size and speed, and the tables and chart of several."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pkd.reporting.wording import NONE, count_text
 if TYPE_CHECKING:
     import altair as alt
 
-_FREE = 0.9  # from this share of the cores on a machine counts as idle
-_DISAGREE = 1.3  # the largest of the rounds' ratios by the smallest
+_FREE = 0.9  # with at least this share of the cores free, a machine counts as idle
+_DISAGREE = 1.3  # largest ratio of the rounds divided by the smallest
 _COLOUR = "#4269d0"  # of all models but the first
 
 
 class Latency(BaseModel):
-    """Milliseconds from one text to its answer, over `calls` calls one after the other."""
+    """Milliseconds from one text to its prediction, over `calls` consecutive calls."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -42,23 +42,23 @@ class Latency(BaseModel):
 
 
 class Throughput(BaseModel):
-    """Rows per second at one batch size and length, one value a round."""
+    """Rows per second at one batch size and length, one value per round."""
 
     model_config = ConfigDict(extra="forbid")
 
     batch: int
     length: int | None  # None: the texts' own
     rows_per_second: list[float]
-    faster: list[float]  # divided by the first model's of the same round
+    faster: list[float]  # divided by the first model's in the same round
 
     @property
     def title(self) -> str:
-        """What it was measured at, in words."""
+        """Batch size and length, in words."""
         return f"{self.batch} × {self.length}" if self.length else f"{self.batch} texts"
 
 
 class SpeedRecord(BaseModel):
-    """One model: its parameters by part, the seconds of each round, and how it compares with the first model."""
+    """One model: its parameters by part, its seconds per round, and its ratios to the first model."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -70,27 +70,27 @@ class SpeedRecord(BaseModel):
     head: int  # pooler, norms and classes: all that is neither embedding nor layer
     parameters: int
     bytes: int  # of the weights, on disk
-    peak_memory_bytes: int | None  # of a process of its own that answers one batch; None where not measured
+    peak_memory_bytes: int | None  # of a fresh process that classifies one batch; None if not measured
     rows: int
-    on: str  # the file, or what was made up
+    on: str  # the file, or "random word pieces, ..."
     device: str
     threads: int
-    cpu_shares: list[float] = []  # of so many cores, what this process got before each round; 1 where nothing else ran
-    seconds: list[float]  # one a round, all rows
+    cpu_shares: list[float] = []  # of `threads` cores, free before each round; 1 on an idle machine
+    seconds: list[float]  # per round, for all rows
     latency: Latency
     throughput: list[Throughput]
     smaller: float  # the first model's parameters divided by this one's
-    faster: list[float]  # the first model's seconds divided by this one's, one a round
+    faster: list[float]  # the first model's seconds divided by this one's, per round
 
     @property
     def median_seconds(self) -> float:
-        """Seconds of the middle round."""
+        """The median over rounds."""
         return median(self.seconds)
 
 
 @dataclass(frozen=True)
 class SpeedRow:
-    """A line of the table, as text; where something is published it stands behind ours, in brackets."""
+    """A line of the table, as text; published values follow ours in brackets."""
 
     name: str
     layers: str
@@ -101,16 +101,16 @@ class SpeedRow:
     smaller: str
     seconds: str
     faster: str
-    faster_rounds: str  # the least and the most over rounds; "" of the first model
+    faster_rounds: str  # lowest and highest over rounds; "" for the first model
 
 
 def rounds_disagree(ratios: Sequence[float]) -> bool:
-    """Whether the ratios of paired rounds are too far apart for their median to stand for them."""
+    """Whether the ratios of paired rounds are too far apart for their median to mean anything."""
     return max(ratios) > _DISAGREE * min(ratios)
 
 
 def load_sentence(cpu_shares: Sequence[float], threads: int) -> str:
-    """That something else ran while models were timed, and how much it took; empty where nothing did."""
+    """A sentence on the load by other jobs while models were timed; empty if there was none."""
     if not cpu_shares or min(cpu_shares) >= _FREE:
         return ""
     low, high = (f"{100 * share:.0f}" for share in (min(cpu_shares), max(cpu_shares)))
@@ -119,7 +119,7 @@ def load_sentence(cpu_shares: Sequence[float], threads: int) -> str:
 
 
 def speed_doubts(records: Sequence[SpeedRecord]) -> list[str]:
-    """Why the figures should not be relied on, a sentence each: the machine was busy, or rounds disagree."""
+    """Why the figures are unreliable, one sentence per reason: the machine was busy, or rounds disagree."""
     first = records[0]
     doubts = []
     if busy := load_sentence(first.cpu_shares, first.threads):
@@ -140,11 +140,11 @@ def speed_doubts(records: Sequence[SpeedRecord]) -> list[str]:
 
 
 def speed_rows(records: Sequence[SpeedRecord], depths: Sequence[int] = ()) -> list[SpeedRow]:
-    """The table: the median over rounds, and the least and the most.
+    """The lines of the table: the median over rounds, with the lowest and the highest.
 
     Args:
-        records: the first is what the others are compared with.
-        depths: of each record, the depth of the published BERT that stands beside it; without them none does.
+        records: the others are compared with the first.
+        depths: of each record, the depth of the published BERT to compare it with; empty: no published values.
     """
     facts = published()
     sizes: dict[int | None, float | None] = {one.layers: one.smaller for one in facts.sizes}
@@ -170,7 +170,7 @@ def speed_rows(records: Sequence[SpeedRecord], depths: Sequence[int] = ()) -> li
 
 
 def speed_title(records: Sequence[SpeedRecord]) -> str:
-    """What was timed, in a sentence."""
+    """What was timed, as the table's title."""
     first = records[0]
     return (
         f"{first.rows:,} rows ({first.on}) on {first.device}, {first.threads} threads, {len(first.seconds)} rounds in "
@@ -180,7 +180,7 @@ def speed_title(records: Sequence[SpeedRecord]) -> str:
 
 @dataclass(frozen=True)
 class ServingTable:
-    """Bytes, memory, latency and throughput as text: a heading a column, a line a model."""
+    """Bytes, memory, latency and throughput as text: a heading per column, a row per model."""
 
     headings: list[str]
     rows: list[list[str]]
@@ -188,7 +188,7 @@ class ServingTable:
 
 
 def serving_table(records: Sequence[SpeedRecord]) -> ServingTable:
-    """What serving a model costs: the median over rounds, and how many times the first model's."""
+    """What serving each model costs: medians over rounds, and ratios to the first model."""
     cells = [cell.title for cell in records[0].throughput]
     headings = ["model", "on disk", "memory", "one text, ms", "p95", "p99", *(f"rows/s {title}" for title in cells)]
     rows = []
@@ -225,7 +225,7 @@ def _times(faster: float, shown: bool) -> str:
 
 
 def speed_notes(records: Sequence[SpeedRecord], depths: Sequence[int]) -> list[str]:
-    """What must be known to read the table beside the published numbers, a sentence each."""
+    """Notes on the published numbers beside ours."""
     if not any(depths):
         return []
     facts = published()
@@ -253,12 +253,11 @@ def _beside(published: float | None) -> str:
 
 
 def write_speed_chart(records: Sequence[SpeedRecord], path: Path) -> None:
-    """Draw what serving each model costs, a small panel a figure, the first model in grey.
+    """Draw what serving each model costs, one small panel per figure, the first model in grey.
 
     Args:
-        records: whose size, memory, latency (to its 99th percentile) and throughput (least to most of the rounds) it
-            is.
-        path: its ending says what is written: a .png, a .html that needs no network, or the Vega-Lite .json.
+        records: their size, memory, latency (to the 99th percentile) and throughput (lowest to highest round).
+        path: a .png, a .html that needs no network, or the Vega-Lite .json.
     """
     import altair as alt  # it takes a second
 
@@ -285,7 +284,7 @@ def write_speed_chart(records: Sequence[SpeedRecord], path: Path) -> None:
 
 @dataclass(frozen=True)
 class _Bar:
-    """A bar, and the line over its end, if it has one."""
+    """A bar, and its error line if it has one."""
 
     value: float
     low: float | None = None

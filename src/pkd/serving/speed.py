@@ -1,10 +1,10 @@
-"""How fast models answer beside one another, and how much memory each takes in a process of its own.
+"""Time models in turns, and measure the peak memory of each in a process of its own.
 
-Another job slows threaded libraries by far more than its share, and not all of them alike: two threads that wait for
-one another on one free core can take a hundred times as long. So models take turns in small pieces, and it hurts them
-at the same moments; what turns cannot mend is looked at (`cpu_share`) and told.
+Another job on the machine slows threaded libraries by far more than its share, and some more than others: two threads
+that wait for each other on one free core can take a hundred times as long. So the models take turns in small pieces,
+and a disturbance hits all of them. `cpu_share` measures what turns cannot cancel, and the report shows it.
 
-The peak memory of a process that loads a classifier on 2 cores and answers 32 rows of 128 word pieces:
+To measure the peak memory of a process that loads a classifier on 2 cores and classifies 32 rows of 128 word pieces:
 
 python -m pkd.serving.speed student/ cpu 2 32 128
 """
@@ -33,20 +33,20 @@ from pkd.serving.texts import Batch, Text, rows_of
 Call = Callable[[], object]
 
 STAGE = "time the models side by side"
-_PARTS = 8  # of all rows
-_MOST_SECONDS = 3.0  # of single texts a round and model
-_SINGLES_A_TURN = 10  # one alone would find the caches full of the other models' weights
+_PARTS = 8  # that all rows are timed in
+_MOST_SECONDS = 3.0  # for single texts, per round and model
+_SINGLES_A_TURN = 10  # with 1, the caches would always hold another model's weights
 _BATCHES_A_CELL = 8
-_LEAST_SECONDS, _MOST_CALLS = 0.1, 10  # of a cell a round
+_LEAST_SECONDS, _MOST_CALLS = 0.1, 10  # per cell and round
 _PROBE_SECONDS = 0.1
-_SETTLE_SECONDS = 0.02  # for threads of a library that still spin after its last call
-_BLOCK = bytes(1 << 20)  # hashing so much lets go of Python's lock
+_SETTLE_SECONDS = 0.02  # a library's threads spin for a while after its last call
+_BLOCK = bytes(1 << 20)  # hashlib releases Python's global lock for large inputs
 _MEMORY_SECONDS = 600
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A batch size and a length; length 0 stands for the user's own texts as they come."""
+    """A batch size and a length; length 0: the user's own texts."""
 
     batch: int
     length: int
@@ -54,17 +54,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Work:
-    """What a model is timed at: all rows, single texts one after the other, and the cells of batch and length."""
+    """What a model is timed on: all rows, single texts, and cells of batch size and length."""
 
     rows: int
-    all_rows: Sequence[Call]  # in parts, each giving numbers back, so that a GPU has finished
+    all_rows: Sequence[Call]  # in parts; each returns numpy arrays, so that a GPU has finished
     singles: Sequence[Call] = ()
-    cells: Mapping[Cell, tuple[int, Call]] = field(default_factory=dict)  # how many rows a call answers, and the call
+    cells: Mapping[Cell, tuple[int, Call]] = field(default_factory=dict)  # the number of rows of a call, and the call
 
 
 @dataclass(frozen=True)
 class Times:
-    """Of one model the seconds of all rows, a value a round, and of single texts, one a text; rows/s of each cell."""
+    """One model: seconds for all rows per round, seconds per single text, rows per second of each cell per round."""
 
     rows: list[float] = field(default_factory=list)
     singles: list[float] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Timed:
-    """Every model's times, and the share of so many cores that was to be had before each round."""
+    """Every model's times, and the share of `threads` cores that was free before each round."""
 
     times: dict[str, Times]
     cpu_shares: list[float]
@@ -81,12 +81,12 @@ class Timed:
 
 
 def time_models(works: Mapping[str, Work], rounds: int, threads: int) -> Timed:
-    """Time all models at all of their work; in each round they take turns, piece by piece.
+    """Time all models on all of their work; in each round they take turns, piece by piece.
 
     Args:
-        works: of each model, by its name; all with the same cells.
-        rounds: how often.
-        threads: how many cores each of them uses, whose load is looked at before every round.
+        works: by model name; all have the same cells.
+        rounds: how often everything is timed.
+        threads: cores each model uses; their load is measured before every round.
     """
     times = {name: Times(cells={cell: [] for cell in work.cells}) for name, work in works.items()}
     for work in works.values():  # the first calls allocate
@@ -108,11 +108,11 @@ def time_models(works: Mapping[str, Work], rounds: int, threads: int) -> Timed:
 
 
 def take_turns(parts: Mapping[str, Sequence[Call]], first: int = 0) -> dict[str, float]:
-    """Seconds that each model takes for all of its parts: one part after the other, each model's before the next part.
+    """Time each model on all of its parts, in seconds: part 0 of every model, then part 1 of every model, ...
 
     Args:
-        parts: of each model, about as many and alike in size; the order of the models turns round with each part.
-        first: whose turn it is to begin: an even number begins in the order given.
+        parts: by model name; models have about as many parts, of similar size. Their order is reversed for every part.
+        first: even: begin in the given order, odd: in reverse.
     """
     seconds = dict.fromkeys(parts, 0.0)
     for number in range(max(map(len, parts.values()), default=0)):
@@ -123,10 +123,9 @@ def take_turns(parts: Mapping[str, Sequence[Call]], first: int = 0) -> dict[str,
 
 
 def cpu_share(threads: int, seconds: float = _PROBE_SECONDS) -> float:
-    """The share of `threads` cores that this process gets: about 1 where nothing else wants them.
+    """The share of `threads` cores that this process gets: about 1 if no other job uses them.
 
-    Measured, by so many threads that do nothing but compute: it holds in containers and under limits too, of which
-    the system's load says nothing.
+    It is measured by threads that only compute, because the system's load average ignores containers and CPU limits.
     """
     time.sleep(_SETTLE_SECONDS)
     together, shares = threading.Barrier(threads), []
@@ -149,9 +148,9 @@ def cpu_share(threads: int, seconds: float = _PROBE_SECONDS) -> float:
 def work_on_texts(
     model: LoadedModel, texts: Sequence[Text], max_length: int, cells: Sequence[Cell] = (), singles: int = 0
 ) -> Work:
-    """The work of real texts: a single one is timed from text to logits, the others from word pieces to logits."""
+    """Work on real texts: single texts are timed from text to logits, batches from word pieces to logits."""
     encoder = model.encoder.limited(max_length)
-    encodings = [encoder.encode(rows_of(text)) for text in texts]  # of a question one a choice
+    encodings = [encoder.encode(rows_of(text)) for text in texts]  # for a question, one per choice
     rows = list(itertools.chain(*encodings))
     lengths = np.array([len(row) for row in rows])
     numbers = [batch.tolist() for batch in batches_by_length(lengths, model.tokens_per_batch)]
@@ -173,7 +172,7 @@ def work_on_texts(
 
 
 def work_on_random(model: LoadedModel, rows: int, length: int, cells: Sequence[Cell] = (), singles: int = 0) -> Work:
-    """The work of random word pieces, all rows of one length."""
+    """Work on random word pieces, all rows of one length."""
     vocabulary, size = model.encoder.vocabulary, max(1, model.tokens_per_batch // length)
     batches = [random_batch(min(size, rows - begin), length, vocabulary, seed=begin) for begin in range(0, rows, size)]
     return Work(
@@ -191,13 +190,13 @@ def random_batch(rows: int, length: int, vocabulary: int, seed: int = 0) -> Batc
 
 
 def measure_memory(folder: str, device: str, threads: int, shape: tuple[int, int]) -> int:
-    """Peak resident bytes of a fresh process that loads a classifier and answers one batch.
+    """Peak resident bytes of a fresh process that loads a classifier and classifies one batch.
 
-    What else a process holds would count with it, so it is one of its own.
+    In this process everything else in memory would count too.
 
     Args:
         folder: of the classifier, exported or not.
-        device: "cpu" or "cuda"; memory of a GPU is not counted.
+        device: "cpu" or "cuda"; GPU memory is not counted.
         threads: cores to use.
         shape: (rows, word pieces) of the batch.
 
@@ -213,7 +212,7 @@ def measure_memory(folder: str, device: str, threads: int, shape: tuple[int, int
         check=False,
     )
     if done.returncode:
-        told = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        told = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ResourceError(f"The process that measures the memory of {folder} failed ({done.returncode}): {told}")
     peak: int = json.loads(done.stdout.splitlines()[-1])["peak_bytes"]
     return peak
@@ -224,7 +223,7 @@ def _made_up(model: LoadedModel, cell: Cell) -> tuple[int, Call]:
 
 
 def _in_parts(model: LoadedModel, batches: Sequence[Batch]) -> list[Call]:
-    """The calls that answer all batches, in as many parts for each model as there can be."""
+    """Split all batches into at most `_PARTS` calls."""
     edges = np.linspace(0, len(batches), min(_PARTS, len(batches)) + 1).astype(int)
     return [_all(model, batches[begin:end]) for begin, end in itertools.pairwise(edges)]
 
@@ -238,7 +237,7 @@ def _all(model: LoadedModel, batches: Sequence[Batch]) -> Call:
 
 
 def _time_singles(works: Mapping[str, Work], times: Mapping[str, Times]) -> None:
-    """Time single texts, some of each model in turn, as many of each."""
+    """Time single texts, a few of each model in turn, equally many of each."""
     spent, begin = 0.0, 0
     most = min(len(work.singles) for work in works.values())
     while begin < most and spent < _MOST_SECONDS * len(works):
@@ -250,7 +249,7 @@ def _time_singles(works: Mapping[str, Work], times: Mapping[str, Times]) -> None
 
 
 def _repeated(call: Call) -> float:
-    """Seconds of a call, the mean of several where it is short."""
+    """Seconds of a call; of a short one, the mean over several."""
     seconds: list[float] = []
     while not seconds or (sum(seconds) < _LEAST_SECONDS and len(seconds) < _MOST_CALLS):
         seconds.append(_seconds_of(call))
@@ -264,7 +263,7 @@ def _seconds_of(call: Call) -> float:
 
 
 def _peak_bytes() -> int:
-    """The most this process ever held; the kernel's count of its own, for getrusage's includes the parent's."""
+    """Peak resident bytes of this process by the kernel's count; getrusage's includes the parent's."""
     status = Path("/proc/self/status")
     if status.is_file():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
