@@ -131,7 +131,8 @@ def test_the_page_has_what_was_measured_and_names_what_was_not(
     monkeypatch.setattr(sys, "argv", ["benchmarks.quality", "page", "--results", str(results)])
     study.__main__.main()
     page = capsys.readouterr().out
-    assert "| irony | – | – | 100.0 | – | – | 50.0 | 75.0 |" in page
+    # 100 of 200 right: √((102 / 202 − (100 / 202)²) / 202) = 0.035868, Student's t with 199 degrees 1.97196
+    assert "| irony | – | – | 100.0 ± 1.9 | – | – | 50.0 ± 7.1 | 75.0 ± 6.2 |" in page
     rows = {row.split(" | ")[0]: row.split(" | ") for row in page.splitlines() if row.startswith("| normal −")}
     assert rows["| normal − teacher"][6].startswith("−25.0 (−")
     assert rows["| normal − ft"][7].endswith(", 1 of 6 tasks")

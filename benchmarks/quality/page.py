@@ -167,15 +167,15 @@ def _final(lines: Lines) -> Iterator[str]:
     )
     found = {task: contenders(lines, task) for task in TASKS}
     names = ("word counts", "best of the grid", "teacher", "reference", "v1", "ft", "normal")
-    yield "Test accuracy, the mean over seeds (number of seeds in brackets, if there is more than one):"
+    yield "Test accuracy with its interval, the mean over seeds (number of seeds in brackets, if more than one):"
     yield _table(["task", *names], [[task, *(_accuracy(found[task].get(name)) for name in names)] for task in TASKS])
-    if macro := [(task, [_macro_f1(lines, task, name) for name in names]) for task in ("emotion",)]:
-        yield _table(["macro F1", *names], [[task, *cells] for task, cells in macro])
+    macro = [_macro_f1(lines, "emotion", name) for name in names]
+    if set(macro) != {NONE}:
+        yield _table(["macro F1", *names], [["emotion", *macro]])
     settings = {task: sum(bool(student_lines(lines, task, name, "default")) for name in REFERENCES) for task in TASKS}
     few = [f"{task} {count}" for task, count in settings.items() if 0 < count < len(REFERENCES)]
     if few:
         yield _paragraph(f"Of the four settings of `reference`, so many are measured: {', '.join(few)}.")
-    yield "Differences, and what is aimed at for the mean of six tasks:"
     pairs = (
         ("normal", "teacher", "−0.8 or above"), ("ft", "teacher", ""), ("v1", "teacher", ""),
         ("reference", "teacher", ""), ("normal", "ft", "+0.5"), ("normal", "v1", ""), ("normal", "reference", "+1.5"),
@@ -184,9 +184,14 @@ def _final(lines: Lines) -> Iterator[str]:
     rows = []
     for name, other, aim in pairs:
         gains = {task: gain(each[name], each[other]) for task, each in found.items() if name in each and other in each}
-        cells = [_gain(gains.get(task)) for task in TASKS]
-        rows.append([f"{name} − {other}", *cells, _mean(list(gains.values()), len(TASKS)), aim])
-    yield _table(["", *TASKS, "mean", "aim"], rows)
+        if gains:
+            cells = [_gain(gains.get(task)) for task in TASKS]
+            rows.append([f"{name} − {other}", *cells, _mean(list(gains.values()), len(TASKS)), aim])
+    if rows:
+        yield "Differences, and what is aimed at for the mean of six tasks:"
+        yield _table(["", *TASKS, "mean", "aim"], rows)
+    else:
+        yield "None of these teachers and students is measured yet."
     times = [f"{task} {ratio:.1f}" for task in TASKS if (ratio := _time_ratio(lines, task, "normal", "v1")) is not None]
     if times:
         yield _paragraph(
@@ -225,8 +230,7 @@ def _screening(lines: Lines) -> Iterator[str]:
     yield _paragraph(
         "One seed on four tasks, from the grid's best teacher. The base: KD summed over classes at T 4, α 0.5, no "
         "patience, spread start, ten epochs at 1e-4. Gains over it; only cells of the same machine are compared, for "
-        "they had the same teacher. Of one seed each interval is over rows alone: another seed moves a figure by about "
-        "half a point too."
+        "they had the same teacher. The intervals are over rows alone: another seed would move each figure too."
     )
     names = list(dict.fromkeys(student.contender for student in PLANS["screening"].students))
     rows = []
@@ -357,8 +361,9 @@ def _missing_words(missing: Iterable[Student]) -> Iterator[str]:
 def _accuracy(rows: Rows | None) -> str:
     if rows is None:
         return NONE
-    of = np.atleast_2d(rows)
-    return f"{100 * of.mean():.1f}" + (f" ({len(of)})" if len(of) > 1 else "")
+    of = gain(rows, np.zeros(rows.shape[-1]))
+    told = f"{of.points:.1f} ± {(of.high - of.low) / 2:.1f}"
+    return told + (f" ({of.seeds})" if of.seeds > 1 else "")
 
 
 def _macro_f1(lines: Lines, task: str, name: str) -> str:
