@@ -21,9 +21,9 @@ from pkd.jobs import forecast as forecasting
 from pkd.jobs.ahead import Ahead, Left, points_ahead, stages_of_run
 from pkd.jobs.forecast import JobForecast, announce, forecast, roughly
 from pkd.jobs.pilot import PILOT, Prices
-from pkd.jobs.workload import classifier_job
+from pkd.jobs.plan import plan_run
+from pkd.jobs.workload import classifier_job, job_of_run
 from pkd.recipe.reading import recipe_from
-from pkd.recipe.sweeping import points_of, recipe_at
 from pkd.runs.fingerprint import sha256_of_file
 from pkd.runs.folder import RunFolder
 from pkd.runs.space import rough_bytes
@@ -143,24 +143,19 @@ def test_an_unfinished_training_is_forecast_by_the_steps_that_are_left(workspace
     left = values(workspace, tmp_path / "run")
     left["teacher"]["finetune"] = TRAINING
     whole = costs(recipe_from(left, where="test"))
-    job = classifier_job(
-        load_teacher(workspace / "teacher"),
-        recipe_from(left, where="test"),
-        {"train": pkd.load_data(train=workspace / "train.csv", max_length=32)["train"]},
-        load_teacher(workspace / "teacher").outputs,
-    )
-    half = forecast(job, stages_of_run(job, Left(finetuning=0.5)), tmp_path, None)
-    full = forecast(job, stages_of_run(job, Left(finetuning=1.0)), tmp_path, None)
+    plan = plan_run(recipe_from(left, where="test"))
+    job = job_of_run(plan)
+    half = forecast(job, stages_of_run(plan, job, Left(finetuning=0.5)), tmp_path, None)
+    full = forecast(job, stages_of_run(plan, job, Left(finetuning=1.0)), tmp_path, None)
     assert half.parts[0].seconds == pytest.approx(full.parts[0].seconds / 2)
     assert whole.trainings == 2
 
 
 def test_the_disk_of_weights_and_answers_is_known_to_a_tenth(workspace: Path, tmp_path: Path) -> None:
     given = recipe(workspace, tmp_path / "run")
-    teacher = load_teacher(workspace / "teacher")
-    splits = pkd.load_data(train=workspace / "train.csv", eval=workspace / "dev.csv", max_length=32)
-    job = classifier_job(teacher, given, splits, teacher.outputs)
-    found = next(stage for stage in stages_of_run(job) if stage.name == "annotate train")
+    plan = plan_run(given)
+    job = job_of_run(plan)
+    found = next(stage for stage in stages_of_run(plan, job) if stage.name == "annotate train")
     pkd.run(given)
     shards = sum(path.stat().st_size for path in RunFolder(tmp_path / "run").annotated("train").glob("*.arrow"))
     assert found.bytes == pytest.approx(shards, rel=0.1)
@@ -188,24 +183,19 @@ def test_a_sweep_is_told_as_so_many_trainings_of_which_asha_may_stop_some(worksp
 def test_points_that_come_to_the_same_training_are_counted_once(workspace: Path, tmp_path: Path) -> None:
     keys = {"students.0.method": ["kd"], "beta": [10, 100]}
     given = recipe(workspace, tmp_path, sweep={"keys": keys, "best_seeds": 2})
-    teacher = load_teacher(workspace / "teacher")
-    splits = pkd.load_data(train=workspace / "train.csv", eval=workspace / "dev.csv", max_length=32)
-    job = classifier_job(teacher, given, splits, teacher.outputs)
-    stage = points_ahead(job, [recipe_at(given, point) for point in points_of(given)], given.sweep)
+    plan = plan_run(given)
+    stage = points_ahead(job_of_run(plan), plan.points, given.sweep)
     assert stage.trainings == 1
 
 
 def test_a_pilot_is_made_where_somebody_listens_and_the_work_is_worth_it(
     workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    teacher = load_teacher(workspace / "teacher")
-    splits = pkd.load_data(train=workspace / "train.csv", eval=workspace / "dev.csv", max_length=32)
-
     def told(listener: Listener, epochs: int) -> Listener:
-        given = recipe(workspace, tmp_path, training={**TRAINING, "num_train_epochs": epochs})
-        job = classifier_job(teacher, given, splits, teacher.outputs)
+        plan = plan_run(recipe(workspace, tmp_path, training={**TRAINING, "num_train_epochs": epochs}))
+        job = job_of_run(plan)
         with progress.watch(listener):
-            announce(job, stages_of_run(job), tmp_path)
+            announce(job, stages_of_run(plan, job), tmp_path)
         return listener
 
     little = told(Listener(), epochs=1)

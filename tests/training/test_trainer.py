@@ -22,9 +22,9 @@ from pkd.distillation.layers import LayerMap
 from pkd.distillation.student import student_from
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
 from pkd.errors import CheckpointError, DataError, DivergedError, RecipeError, Stopped
-from pkd.jobs.finetune import training_facts
 from pkd.runs.seal import read_manifest
 from pkd.training.hardware import deterministic_algorithms
+from pkd.training.saving import training_facts
 from pkd.training.trainer import RowMeanTrainer
 
 

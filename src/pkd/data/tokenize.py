@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from pkd import progress
 from pkd.data.arrays import column_array, column_values
 from pkd.data.batches_by_length import CHARACTERS_A_WORD_PIECE
 from pkd.data.choices import Question
+from pkd.recipe.spelling import named
 from pkd.runs.fingerprint import fingerprint, sha256_of_texts
 
 if TYPE_CHECKING:
@@ -135,6 +137,12 @@ def share_truncated(dataset: datasets.Dataset, max_length: int) -> float:
     """The share of encoded rows that have the length `max_length`, and so were probably cut."""
     lengths = column_array(dataset, "length")
     return float(np.mean(lengths >= max_length)) if len(lengths) else 0.0
+
+
+def warn_if_truncated(rows: datasets.Dataset, max_length: int) -> None:
+    """Warn if many rows are truncated."""
+    if (share := share_truncated(rows, max_length)) > 0.1:
+        progress.warn(f"{share:.0%} of the rows are cut at {max_length} word pieces ({named('data.max_length')}).")
 
 
 def fingerprint_rows(dataset: datasets.Dataset) -> dict[str, str]:

@@ -133,16 +133,6 @@ def plan_students(recipe: Recipe, teacher_layers: int) -> list[list[StudentPlan]
     return planned
 
 
-def patient_layers(variants: Sequence[Recipe], depth: int) -> list[int]:
-    """The teacher layers that the students of all variants learn from.
-
-    Raises:
-        RecipeError: if one of them does not fit the teacher.
-    """
-    plans = [plan for each in variants for candidates in plan_students(each, depth) for plan in candidates]
-    return sorted({layer for plan in plans if plan.layer_map for layer in plan.layer_map.teacher})
-
-
 def plan_controls(students: Sequence[StudentPlan], rows: RowCounts) -> list[StudentPlan]:
     """The controls that are not among the students already: KD and plain fine-tuning from the same start and data.
 

@@ -17,14 +17,15 @@ import torch
 from pkd import ranks
 from pkd.distillation.annotation import bytes_per_row
 from pkd.distillation.ledger import BATCHES
-from pkd.distillation.plan import StudentPlan, patient_layers, plan_controls, plan_students
+from pkd.distillation.plan import StudentPlan, plan_controls
 from pkd.distillation.terms import objective_of
 from pkd.evaluation.word_counts import MOST_ROWS
 from pkd.jobs.pilot import Shape, Work
+from pkd.jobs.plan import RunPlan
 from pkd.jobs.workload import MEASURING, Job, Split
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import SweepSettings, TrainingSettings
-from pkd.recipe.sweeping import Point, best_recipe, points_of, recipe_at
+from pkd.recipe.sweeping import Point, best_recipe, points_of
 from pkd.runs.fingerprint import fingerprint
 from pkd.serving import speed
 from pkd.training.checkpoints import checkpoint_bytes, checkpoint_folders
@@ -115,32 +116,31 @@ ALL = Left()
 # Stages -------------------------------------------------------------------------------------------------------------
 
 
-def stages_of_run(job: Job, left: Left = ALL, *, copies: int = 0) -> list[Ahead]:
-    """All stages of a recipe's run or sweep, in their order.
+def stages_of_run(plan: RunPlan, job: Job, left: Left = ALL, *, copies: int = 0) -> list[Ahead]:
+    """All stages of a run or a sweep, in their order.
 
     Args:
-        job: with the recipe.
+        plan: of the run.
+        job: its amount of work.
         left: what an earlier call has left of them.
         copies: how many copies of the best student are made at the end.
     """
-    recipe = job.recipe
+    finetune, sweep = plan.recipe.teacher.finetune, plan.recipe.sweep
     stages: list[Ahead] = []
-    if recipe.teacher.finetune is not None:
-        stages += finetuning(job, recipe.teacher.finetune, left=left.finetuning)
-    points = points_of(recipe) if recipe.sweep is not None else []
-    variants = [recipe_at(recipe, point) for point in points] or [recipe]
-    layers = patient_layers(variants, job.shape.layers)
+    if finetune is not None:
+        stages += finetuning(job, finetune, left=left.finetuning)
+    layers = plan.stored_layers
     stages += [
         annotating(job, f"annotate {split}", split, layers, left=left.annotation(split, layers)) for split in job.splits
     ]
-    if recipe.teacher.finetune is None:
+    if finetune is None:
         stages += _counting_words(job, left.word_counts)
-    if recipe.sweep is not None:
-        tried = points_ahead(job, variants, recipe.sweep, left)
+    if sweep is not None:
+        tried = points_ahead(job, plan.points, sweep, left)
         best = left.best() if not tried.left else None  # until all are trained another may win
         stages.append(tried)
-        recipe = best_recipe(recipe, best or points[0])
-    return [*stages, *students_ahead(job, recipe, left, copies=copies)]
+        plan = plan.at(best_recipe(plan.recipe, best or points_of(plan.recipe)[0]))
+    return [*stages, *students_ahead(plan, job, left, copies=copies)]
 
 
 def finetuning(job: Job, settings: TrainingSettings, *, left: float = 1.0) -> list[Ahead]:
@@ -173,15 +173,15 @@ def annotating(job: Job, name: str, split: str, layers: Sequence[int], *, left: 
     )
 
 
-def students_ahead(job: Job, recipe: Recipe, left: Left = ALL, *, copies: int = 0) -> list[Ahead]:
-    """Training and measuring a recipe's students and controls.
+def students_ahead(plan: RunPlan, job: Job, left: Left = ALL, *, copies: int = 0) -> list[Ahead]:
+    """Training and measuring a run's students and controls.
 
     Of several starts all are trained, and one, not known yet, is measured and has controls.
     """
-    planned = plan_students(recipe, job.shape.layers)
+    recipe = plan.recipe
     rows, seeds = job.rows, recipe.all_seeds
-    students = [plan for candidates in planned for plan in candidates]
-    chosen = [candidates[0] for candidates in planned]
+    students = plan.candidates
+    chosen = [candidates[0] for candidates in plan.students]
     controls = plan_controls(students, rows) if recipe.controls else []
     controls_needed = len(plan_controls(chosen, rows)) if recipe.controls else 0
 
@@ -222,13 +222,13 @@ def _as_many(models: Sequence[list[Ahead]], needed: int) -> list[Ahead]:
     ]
 
 
-def points_ahead(job: Job, variants: Sequence[Recipe], sweep: SweepSettings, left: Left = ALL) -> Ahead:
+def points_ahead(job: Job, points: Sequence[RunPlan], sweep: SweepSettings, left: Left = ALL) -> Ahead:
     """The untrained points of a sweep, as many at a time as fit on the machine; no weights are kept."""
     twins: dict[str, tuple[Recipe, StudentPlan]] = {}  # points that lead to the same training are trained once
-    for variant in variants:
-        plan = plan_students(variant, job.shape.layers)[0][0]
-        twins.setdefault(fingerprint({"training": plan.inputs(), "metric": variant.evaluation.metric}), (variant, plan))
-    shares = [(plan, left.point(variant, plan)) for variant, plan in twins.values()]
+    for point in points:
+        plan, recipe = point.candidates[0], point.recipe
+        twins.setdefault(fingerprint({"training": plan.inputs(), "metric": recipe.evaluation.metric}), (recipe, plan))
+    shares = [(plan, left.point(recipe, plan)) for recipe, plan in twins.values()]
     waiting = [(_student(job, plan, 0), plan, share) for plan, share in shares if share]
     if not waiting:
         return Ahead(SWEEP, "points", left=0.0)

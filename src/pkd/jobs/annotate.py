@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from pkd import progress, ranks
 from pkd.data.examples import check_texts, load_examples
 from pkd.data.streaming import spooled
-from pkd.data.tokenize import count_choices, fingerprint_rows
+from pkd.data.tokenize import count_choices, fingerprint_rows, warn_if_truncated
 from pkd.distillation.annotation import (
     TeacherPass,
     annotate_rows,
@@ -35,7 +35,6 @@ from pkd.encoder.load import LoadedClassifier, check_max_length, load_teacher
 from pkd.errors import DataError, RecipeError
 from pkd.jobs import asking
 from pkd.jobs.ahead import annotating
-from pkd.jobs.finetune import warn_if_truncated
 from pkd.jobs.forecast import announce
 from pkd.jobs.workload import classifier_job
 from pkd.recipe.keyword_types import AnnotateKeywords

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,16 @@ import torch
 
 from pkd import progress
 from pkd.data.arrays import column_array
-from pkd.data.augmentation import augmented_splits
-from pkd.data.examples import Examples, load_examples, with_unlabelled
+from pkd.data.examples import Examples, with_unlabelled
 from pkd.data.labels import label_array
 from pkd.data.outputs import Outputs
 from pkd.data.tokenize import encode
 from pkd.distillation.annotation import annotate_rows
 from pkd.distillation.ledger import BetaElsewhere, TermEntry, beta_elsewhere
-from pkd.distillation.plan import StudentPlan, plan_students, training_of
+from pkd.distillation.plan import StudentPlan
 from pkd.distillation.terms import describe_objective
-from pkd.encoder.families import depth_of
 from pkd.encoder.inference import answer_rows
-from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_teacher, with_outputs
+from pkd.encoder.load import LoadedClassifier, load_teacher
 from pkd.errors import TeacherError
 from pkd.evaluation.skill import measure_skill
 from pkd.jobs import asking
@@ -34,26 +32,24 @@ from pkd.jobs.ahead import Left, stages_of_run
 from pkd.jobs.annotate import Annotator
 from pkd.jobs.evaluate import describe_rows, measuring_split
 from pkd.jobs.finetune import KIND as TEACHER
-from pkd.jobs.finetune import finetuning_left, schedule_words, settle, why_finetune_again
+from pkd.jobs.finetune import finetuning_left, schedule_words, why_finetune_again
 from pkd.jobs.finished import left_of
 from pkd.jobs.forecast import JobForecast, forecast, prices_for, sweep_sentences
+from pkd.jobs.plan import RunPlan, plan_run
 from pkd.jobs.sizes import first_rows, measure_student, rows_of_a_step, term_shares
 from pkd.jobs.word_counts import measure_word_counts, teacher_level
-from pkd.jobs.workload import Job, classifier_job, encoder_job
+from pkd.jobs.workload import job_of_run
 from pkd.recipe.places import AnyPath
 from pkd.recipe.schema import Recipe
-from pkd.recipe.settings import TrainingSettings
 from pkd.recipe.spelling import set_to
 from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.evaluated_rows import rows_in_words
 from pkd.reporting.teacher_level import level_sentence, under_trained
 from pkd.reporting.term_sizes import weak_sentences
 from pkd.reporting.wording import amount, is_share, metric_title, with_error
-from pkd.runs.folder import RunFolder
 from pkd.runs.seal import read_manifest
 from pkd.runs.stage import refuse_what_is_in_the_way
 from pkd.tasks import TaskKind
-from pkd.training.arguments import check_training
 from pkd.training.hardware import computing_on, device_text, resolve_device
 
 _TEACHER_ROWS = 512
@@ -140,28 +136,15 @@ def check(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), device: st
 
 
 def _check(recipe: Recipe) -> CheckResult:
-    check_trainings(recipe)
-    finetuning = recipe.teacher.finetune
-    if finetuning is None:
-        teacher = load_teacher(recipe.teacher.model)
-        check_max_length(teacher.model.config, recipe.data.max_length)
-        examples = load_examples(recipe.data, teacher=teacher.outputs, seed=recipe.seed)
-        teacher = with_outputs(teacher, examples.outputs)
-        recipe = settle(recipe, examples, teacher.model.config)
-    else:
-        examples = load_examples(recipe.data, seed=recipe.seed)
-        recipe = settle(recipe, examples, load_config(recipe.teacher.model))
-        finetuning = recipe.teacher.finetune or finetuning
-        finished = RunFolder(Path(recipe.folder)).teacher
-        if (missing := _why_no_teacher(recipe, finetuning, examples, finished)) is not None:
-            return _check_without_teacher(recipe, finetuning, examples, missing)
-        teacher = load_teacher(str(finished))
-    told: list[str] = []
-    augmented = _augmented(examples, recipe)
-    plans = [plan for candidates in plan_students(recipe, depth_of(teacher.model.config)) for plan in candidates]
-    told += _data_sentences(examples, {split: len(rows) for split, rows in augmented.items()})
+    plan = plan_run(recipe)
+    if recipe.teacher.finetune is not None:
+        if (missing := _why_no_teacher(plan)) is not None:
+            return _check_without_teacher(plan, missing)
+        plan = plan.with_teacher(load_teacher(str(plan.folder.teacher)))
+    recipe, teacher, examples = plan.recipe, plan.teacher, plan.examples
+    told = _data_sentences(plan)
     told.append(
-        f"The teacher {teacher.name} has {depth_of(teacher.model.config)} layers and a trained head for "
+        f"The teacher {teacher.name} has {plan.teacher_layers} layers and a trained head for "
         f"{', '.join(examples.label_names)}; labels are matched by name."
     )
     score = constant = None
@@ -180,11 +163,10 @@ def _check(recipe: Recipe) -> CheckResult:
         told += _level_sentences(examples, rows, logits, recipe.evaluation.metric)
         if blind := blindness_of(logits, label_array(rows), examples.outputs):
             told.append(f"It {blind}.")
-    students = _check_before_annotating(plans, teacher, examples, augmented, recipe, device)
+    students = _check_before_annotating(plan, device)
     for student in students:
         told += student.sentences()
-    job = classifier_job(teacher, recipe, examples.splits, examples.outputs)
-    costs = _costs(job, left_of(recipe, RunFolder(Path(recipe.folder)), teacher, examples))
+    costs = _costs(plan, left_of(plan))
     return CheckResult([*told, *_cost_sentences(recipe, costs)], students, score, constant, device_text(device), costs)
 
 
@@ -198,16 +180,15 @@ def _level_sentences(examples: Examples, rows: datasets.Dataset, logits: np.ndar
     return [level_sentence(level), *([doubt] if (doubt := under_trained(level)) else [])]
 
 
-def _why_no_teacher(recipe: Recipe, settings: TrainingSettings, examples: Examples, finished: Path) -> str | None:
+def _why_no_teacher(plan: RunPlan) -> str | None:
     """What a run must do before it has a teacher; None if it keeps the one it has."""
-    config = load_config(recipe.teacher.model)
-    check_max_length(config, recipe.data.max_length)
+    settings, encoder, finished = plan.recipe.teacher.finetune, plan.recipe.teacher.model, plan.folder.teacher
+    assert settings is not None  # else the teacher is loaded
     refuse_what_is_in_the_way(finished, TEACHER, overwrite=False)
-    how = f"{recipe.teacher.model} ({schedule_words(settings)})"
-    made = f"of {depth_of(config)} layers, is yet to be fine-tuned from {how}"
+    made = f"of {plan.teacher_layers} layers, is yet to be fine-tuned from {encoder} ({schedule_words(settings)})"
     if read_manifest(finished) is None:
         return f"The teacher, {made}; the loss terms can be measured when {finished} is there."
-    if (why := why_finetune_again(finished, recipe.teacher.model, recipe, settings, examples)) is not None:
+    if (why := why_finetune_again(finished, encoder, plan.recipe, settings, plan.examples)) is not None:
         is_what = why if why.startswith("damaged") else f"stale: {why}"
         return (
             f"{finished} is {is_what}. A run sets it aside, so the teacher, {made}; the loss terms can be measured "
@@ -216,47 +197,32 @@ def _why_no_teacher(recipe: Recipe, settings: TrainingSettings, examples: Exampl
     return None
 
 
-def _check_without_teacher(
-    recipe: Recipe, finetuning: TrainingSettings, examples: Examples, missing: str
-) -> CheckResult:
-    """What can be known of a recipe without its teacher."""
-    planned = plan_students(recipe, depth_of(load_config(recipe.teacher.model)))
-    has_transfer = "unlabelled" in examples.splits or recipe.transfer.augment > 0
+def _check_without_teacher(plan: RunPlan, missing: str) -> CheckResult:
+    """What can be known of a run without its teacher."""
+    recipe, examples, settings = plan.recipe, plan.examples, plan.recipe.teacher.finetune
+    assert settings is not None  # else the teacher is loaded
+    has_transfer = plan.counts.transfer > 0
     students = [
-        _unmeasured(plan, examples.outputs.kind, unlabelled=plan.unlabelled and has_transfer)
-        for candidates in planned
-        for plan in candidates
+        _unmeasured(each, examples.outputs.kind, unlabelled=each.unlabelled and has_transfer)
+        for each in plan.candidates
     ]
-    made = {split: len(rows) for split, rows in _augmented(examples, recipe).items()}
-    told = [*_data_sentences(examples, made), missing, *(line for student in students for line in student.sentences())]
-    folder, encoder = RunFolder(Path(recipe.folder)).teacher, recipe.teacher.model
-    left = Left(finetuning=finetuning_left(folder, encoder, recipe, finetuning, examples))
-    costs = _costs(encoder_job(encoder, recipe, examples.splits, examples.outputs), left)
+    told = [*_data_sentences(plan), missing, *(line for student in students for line in student.sentences())]
+    left = finetuning_left(plan.folder.teacher, recipe.teacher.model, recipe, settings, examples)
+    costs = _costs(plan, Left(finetuning=left))
     return CheckResult([*told, *_cost_sentences(recipe, costs)], students, forecast=costs)
 
 
-def _costs(job: Job, left: Left) -> JobForecast:
+def _costs(plan: RunPlan, left: Left) -> JobForecast:
     """What is left of the run or sweep will take."""
-    stages = stages_of_run(job, left)
-    return forecast(job, stages, Path(job.recipe.folder), prices_for(job, stages))
+    job = job_of_run(plan)
+    stages = stages_of_run(plan, job, left)
+    return forecast(job, stages, plan.folder.path, prices_for(job, stages))
 
 
 def _cost_sentences(recipe: Recipe, costs: JobForecast) -> list[str]:
     """How many trainings a recipe is, how long they take, and whether there is room for them."""
     warning = costs.warning()
     return [*sweep_sentences(recipe), costs.sentence(), *([warning] if warning else [])]
-
-
-def check_trainings(recipe: Recipe) -> None:
-    """Check that this machine has what every training of a recipe needs, before the first of them.
-
-    Raises:
-        RecipeError: if a device or a tracker is missing.
-    """
-    students = [training_of(recipe, student) for student in recipe.students]
-    for settings in (recipe.training, recipe.teacher.finetune, *students):
-        if settings is not None:
-            check_training(settings, recipe.device)
 
 
 def _unmeasured(plan: StudentPlan, kind: TaskKind, *, unlabelled: bool) -> StudentCheck:
@@ -335,21 +301,15 @@ def check_student(plan: StudentPlan, teacher: LoadedClassifier) -> StudentCheck:
     )
 
 
-def _check_before_annotating(
-    plans: Sequence[StudentPlan],
-    teacher: LoadedClassifier,
-    examples: Examples,
-    augmented: Mapping[str, datasets.Dataset],
-    recipe: Recipe,
-    device: torch.device,
-) -> list[StudentCheck]:
+def _check_before_annotating(plan: RunPlan, device: torch.device) -> list[StudentCheck]:
     """Measure the terms where nothing is annotated yet, by running the teacher on the rows needed.
 
     The deviations of its units also come from those rows, while a run computes them over all training rows.
     """
-    train = examples.splits["train"]
+    recipe, teacher, students = plan.recipe, plan.teacher, plan.candidates
+    train = plan.examples.splits["train"]
     # a student of labelled rows alone starts with the first of them
-    everything = with_unlabelled(train, examples.splits.get("unlabelled"), *augmented.values())
+    everything = with_unlabelled(train, plan.examples.splits.get("unlabelled"), *plan.augmented.values())
     lengths = np.full(len(everything), -1)
 
     def lengths_of(picked: np.ndarray) -> np.ndarray:
@@ -359,13 +319,13 @@ def _check_before_annotating(
         known: np.ndarray = lengths[picked]
         return known
 
-    counts = [len(everything) if plan.unlabelled else len(train) for plan in plans]
+    counts = [len(everything) if each.unlabelled else len(train) for each in students]
     orders = [
-        first_rows(rows_of_a_step(plan.training), rows, lengths_of, recipe.seed)
-        for plan, rows in zip(plans, counts, strict=True)
+        first_rows(rows_of_a_step(each.training), rows, lengths_of, recipe.seed)
+        for each, rows in zip(students, counts, strict=True)
     ]
     picked = np.unique(np.concatenate([batch for order in orders for batch in order]))
-    layers = sorted({layer for plan in plans if plan.layer_map for layer in plan.layer_map.teacher})
+    layers = sorted({layer for each in students if each.layer_map for layer in each.layer_map.teacher})
     with tempfile.TemporaryDirectory() as folder:
         with (
             computing_on(device, [teacher.model]),
@@ -374,23 +334,19 @@ def _check_before_annotating(
             answering = Annotator.of(teacher, recipe).teacher_pass(layers)
             annotated = annotate_rows(everything.select(picked), answering, Path(folder), stage=stage)
         checks = []
-        for plan, order, rows in zip(plans, orders, counts, strict=True):
+        for each, order, rows in zip(students, orders, counts, strict=True):
             of_annotated = [np.searchsorted(picked, batch) for batch in order]
             sizes = measure_student(
-                plan, teacher, annotated, of_annotated, rows, len(train) / rows, recipe.seed, device
+                each, teacher, annotated, of_annotated, rows, len(train) / rows, recipe.seed, device
             )
-            checks.append(check_student(dataclasses.replace(plan, sizes=sizes), teacher))
+            checks.append(check_student(dataclasses.replace(each, sizes=sizes), teacher))
         return checks
 
 
-def _augmented(examples: Examples, recipe: Recipe) -> dict[str, datasets.Dataset]:
-    """The augmented rows as a run will make them, by variant."""
-    return dict(augmented_splits(examples.splits, recipe.transfer.augment, recipe.seed))
-
-
-def _data_sentences(examples: Examples, augmented: Mapping[str, int]) -> list[str]:
+def _data_sentences(plan: RunPlan) -> list[str]:
+    examples, augmented = plan.examples, plan.augmented
     rows = {split: len(rows) for split, rows in examples.splits.items()}
-    made = {"augmented": sum(augmented.values())} if augmented else {}
+    made = {"augmented": sum(map(len, augmented.values()))} if augmented else {}
     counts = ", ".join(f"{split} {count:,}" for split, count in (rows | made).items())
     measured = ""
     if split := measuring_split(examples):

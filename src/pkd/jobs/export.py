@@ -22,7 +22,7 @@ from pkd.encoder.load import LoadedClassifier, load_teacher, with_outputs
 from pkd.encoder.parameters import parameters_of
 from pkd.errors import DataError, TeacherError
 from pkd.jobs import asking
-from pkd.jobs.finetune import settle_metric
+from pkd.jobs.plan import settle_metric
 from pkd.recipe.keyword_types import ExportKeywords
 from pkd.recipe.places import AnyPath, local_path, output_folder, path_text
 from pkd.recipe.schema import Recipe

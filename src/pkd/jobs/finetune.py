@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
-from transformers import PretrainedConfig, TrainingArguments, set_seed
+from transformers import TrainingArguments, set_seed
 
 from pkd import progress, ranks
 from pkd.data.examples import Examples, load_examples
-from pkd.data.outputs import Outputs
 from pkd.data.sources import Source
-from pkd.data.tokenize import encode, share_truncated
-from pkd.distillation.plan import planned_rows, settings_that_count
+from pkd.data.tokenize import encode, warn_if_truncated
+from pkd.distillation.plan import settings_that_count
 from pkd.encoder.hub import model_source
 from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_pretrained
-from pkd.errors import RecipeError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
 from pkd.jobs.ahead import FINETUNING, finetuning, steps_of, training_left
 from pkd.jobs.evaluate import describe_rows
 from pkd.jobs.forecast import announce
+from pkd.jobs.plan import settle_metric, settle_teacher, warn_if_few
 from pkd.jobs.word_counts import measure_word_counts, teacher_level
 from pkd.jobs.workload import encoder_job
 from pkd.recipe.faults import value_text
@@ -42,8 +41,8 @@ from pkd.runs.space import require_space
 from pkd.runs.stage import Done, is_begun, library_versions, run_stage, standing, why_redo
 from pkd.training.arguments import check_training, trainer_arguments
 from pkd.training.checkpoints import checkpoint_bytes
-from pkd.training.hardware import device_text
-from pkd.training.schedule import patience_of, student_schedule, teacher_schedule
+from pkd.training.saving import save_trained
+from pkd.training.schedule import patience_of
 from pkd.training.trainer import RowMeanTrainer
 
 KIND = asking.TEACHER
@@ -253,43 +252,6 @@ def level_of(teacher: Done) -> TeacherLevel | None:
     return level and TeacherLevel(**level)
 
 
-def settle_teacher(settings: TrainingSettings, examples: Examples, config: PretrainedConfig) -> TrainingSettings:
-    """The settings of a teacher's fine-tuning, with numbers in place of `auto`."""
-    return teacher_schedule(
-        settings,
-        rows=len(examples.splits["train"]),
-        outputs=len(examples.label_names),
-        width=config.hidden_size,
-    )
-
-
-def settle(recipe: Recipe, examples: Examples, config: PretrainedConfig) -> Recipe:
-    """The recipe of a run with its metric, and with numbers for the rates and epochs that are `auto`.
-
-    Args:
-        recipe: of the run.
-        examples: that it reads.
-        config: of the teacher, or of the encoder that becomes it.
-
-    Raises:
-        RecipeError: as `settle_metric` does.
-    """
-    recipe = settle_metric(recipe, examples.outputs)
-    finetune = recipe.teacher.finetune
-    if finetune is not None:
-        finetune = settle_teacher(finetune, examples, config)
-    teacher = replace(recipe.teacher, finetune=finetune)
-    counts = planned_rows(recipe, {split: len(rows) for split, rows in examples.splits.items()})
-    training = student_schedule(
-        recipe.training,
-        recipe.effort,
-        outputs=len(examples.label_names),
-        width=config.hidden_size,
-        rows_a_label=counts.rows_a_label,
-    )
-    return replace(recipe, teacher=teacher, training=training)
-
-
 def schedule_words(settings: TrainingSettings) -> str:
     """A teacher's learning rate and epochs, in words."""
     patience = patience_of(settings)
@@ -298,78 +260,3 @@ def schedule_words(settings: TrainingSettings) -> str:
         f"learning rate {value_text(settings.learning_rate)}, {value_text(settings.num_train_epochs)} epochs of "
         f"batches of {settings.per_device_train_batch_size * settings.gradient_accumulation_steps:,}{ends}"
     )
-
-
-def settle_metric(recipe: Recipe, outputs: Outputs) -> Recipe:
-    """The recipe with a metric in place of `auto`.
-
-    Args:
-        recipe: of any job that trains or measures.
-        outputs: what is learned, as the examples say it.
-
-    Raises:
-        RecipeError: if the metric does not suit the kind of problem, or the number of classes.
-    """
-    metric, scoring, classes = recipe.evaluation.metric, outputs.kind.scoring, len(outputs.label_names)
-    if metric == "auto":
-        return replace(recipe, evaluation=replace(recipe.evaluation, metric=scoring.metric))
-    if metric not in (known := scoring.metrics_that_choose(classes)):
-        of = outputs.problem_type + (f" of {classes} classes" if metric in scoring.metrics_that_choose(2) else "")
-        raise RecipeError(
-            f"{named('evaluation.metric')} is {metric}, which {of} has not. Give one of {', '.join(known)}, or auto."
-        )
-    return recipe
-
-
-def save_trained(trainer: RowMeanTrainer, folder: Path, max_length: int, metric: str) -> dict[str, Any]:
-    """Save a trained model as an ordinary folder and return the facts of its training; rank 0 writes."""
-    tokenizer = trainer.processing_class
-    tokenizer.model_max_length = max_length  # so that users of the folder truncate as in training
-    if trainer.is_fsdp_enabled:  # the Trainer saves no model where each rank is to save its part
-        trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
-    trainer.save_model(str(folder), _internal_call=True)  # all ranks take part: weights may be sharded
-    ranks.on_first(lambda: tokenizer.save_pretrained(folder) and None)  # a failed write is raised on all ranks
-    return training_facts(trainer, metric)
-
-
-def training_facts(trainer: RowMeanTrainer, metric: str) -> dict[str, Any]:
-    """What a finished training measured: the kept epoch and its scores, every logged step, the time it took."""
-    # a resumed training has read its first entries from a file, in which keys are sorted
-    history = [{key: float(entry[key]) for key in sorted(entry)} for entry in trainer.state.log_history]
-    history = [entry for entry in history if "train_runtime" not in entry]
-    evaluated = [entry for entry in history if f"eval_{metric}" in entry]
-    if evaluated:
-        best = max(evaluated, key=lambda entry: entry[f"eval_{metric}"])  # the first of equals, as the Trainer keeps
-        selection = {"on": "eval", "metric": metric, "score": best[f"eval_{metric}"], "epoch": best["epoch"]}
-        scores = {name.removeprefix("eval_"): value for name, value in best.items() if name.startswith("eval_")}
-    else:
-        selection = {"on": "nothing: the last epoch is kept", "epoch": float(trainer.state.epoch or 0)}
-        scores = {}
-    if trainer.averaging != "none":
-        selection["weights"] = trainer.averaging if not evaluated or best.get("averaged") else "raw"
-    blind = trainer.blind_spots_at(best["step"]) if evaluated else BlindSpots()
-    return {
-        "scores": scores,
-        "selection": selection,
-        "blind_spots": asdict(blind),
-        "history": history,
-        "train_seconds": trainer.train_seconds,
-        "device": device_text(trainer.args.device),
-        "processes": trainer.args.world_size,
-    }
-
-
-def warn_if_truncated(rows: Any, max_length: int) -> None:
-    """Warn if many rows are truncated."""
-    if (share := share_truncated(rows, max_length)) > 0.1:
-        progress.warn(f"{share:.0%} of the rows are cut at {max_length} word pieces ({named('data.max_length')}).")
-
-
-def warn_if_few(rows: int, settings: TrainingSettings) -> None:
-    """Warn if an epoch is a single step of less than a batch."""
-    batch = settings.per_device_train_batch_size * settings.gradient_accumulation_steps
-    if rows < batch:
-        progress.warn(
-            f"{rows:,} training rows are fewer than one batch of {batch:,}: each epoch is a single step. More rows or "
-            f"a smaller {named('training.per_device_train_batch_size')} teach more."
-        )

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pkd.data.augmentation import AUGMENTED, augmented_splits
-from pkd.data.examples import Examples
+from pkd.data.augmentation import AUGMENTED
 from pkd.data.tokenize import fingerprint_rows
 from pkd.distillation.plan import StudentPlan
-from pkd.encoder.load import LoadedClassifier
 from pkd.jobs.ahead import Left, steps_of, training_left
 from pkd.jobs.annotate import annotation_inputs, annotation_left, exactly
+from pkd.jobs.plan import RunPlan
 from pkd.jobs.sizes import size_inputs, with_sizes
-from pkd.jobs.train import TrainingRows, training_inputs, training_rows
+from pkd.jobs.train import Teaching, TrainingRows, training_inputs, training_rows
 from pkd.jobs.workload import MEASURING
 from pkd.recipe.schema import Recipe
 from pkd.recipe.sweeping import Point
@@ -31,19 +30,27 @@ from pkd.runs.stage import is_begun, standing
 class _Run:
     """A run and the inputs of its stages; `rows` is None without the teacher's outputs."""
 
-    recipe: Recipe
-    folder: RunFolder
-    teacher: LoadedClassifier
-    examples: Examples
+    plan: RunPlan
     prints: Mapping[str, Mapping[str, str]]  # split -> of the rows that the teacher answers
     counts: Mapping[str, int]  # of rows
     rows: TrainingRows | None
 
+    @property
+    def folder(self) -> RunFolder:
+        """Where it runs."""
+        return self.plan.folder
 
-def left_of(recipe: Recipe, folder: RunFolder, teacher: LoadedClassifier, examples: Examples) -> Left:
+    def teaching(self, recipe: Recipe) -> Teaching:
+        """What students of a recipe, as of a sweep's point, learn from."""
+        assert self.rows is not None
+        return Teaching(recipe, self.plan.teacher, self.rows)
+
+
+def left_of(plan: RunPlan) -> Left:
     """What is left of a run's stages, given its teacher."""
-    run = _begun(recipe, folder, teacher, examples)
+    run = _begun(plan)
     run = dataclasses.replace(run, rows=_rows_of(run))
+    folder = plan.folder
     return Left(
         finetuning=0.0,
         word_counts=0.0 if is_begun(folder.word_counts) else 1.0,
@@ -62,27 +69,30 @@ def _annotation(run: _Run, split: str, layers: Sequence[int]) -> float:
         return 1.0
     inputs = _inputs_of_answers(run, split)
     rows, wanted = run.counts[split], () if split in MEASURING else layers
-    return annotation_left(run.folder.annotated(split), inputs, wanted, rows, run.recipe.annotation.rows_per_shard)
+    rows_per_shard = run.plan.recipe.annotation.rows_per_shard
+    return annotation_left(run.folder.annotated(split), inputs, wanted, rows, rows_per_shard)
 
 
-def _begun(recipe: Recipe, folder: RunFolder, teacher: LoadedClassifier, examples: Examples) -> _Run:
+def _begun(plan: RunPlan) -> _Run:
     """The run with its annotated inputs; augmented rows are made here if some of them may be annotated."""
+    examples = plan.examples
     prints, counts = dict(examples.fingerprints), {split: len(rows) for split, rows in examples.splits.items()}
-    if is_begun(folder.annotated(AUGMENTED.format(1))):
-        for split, rows in augmented_splits(examples.splits, recipe.transfer.augment, recipe.seed):
+    if is_begun(plan.folder.annotated(AUGMENTED.format(1))):
+        for split, rows in plan.augmented.items():
             prints[split], counts[split] = fingerprint_rows(rows), len(rows)
-    return _Run(recipe, folder, teacher, examples, prints, counts, None)
+    return _Run(plan, prints, counts, None)
 
 
 def _inputs_of_answers(run: _Run, split: str) -> Mapping[str, Any]:
-    settings = exactly(run.recipe.annotation) if split in MEASURING else run.recipe.annotation
-    return annotation_inputs(run.teacher, run.prints[split], settings, run.recipe.data.max_length)
+    recipe = run.plan.recipe
+    settings = exactly(recipe.annotation) if split in MEASURING else recipe.annotation
+    return annotation_inputs(run.plan.teacher, run.prints[split], settings, recipe.data.max_length)
 
 
 def _rows_of(run: _Run) -> TrainingRows | None:
     """The training rows, if exactly these are annotated, perhaps for fewer layers."""
     manifests: dict[str, Manifest] = {}
-    if run.recipe.transfer.augment and AUGMENTED.format(1) not in run.prints:
+    if run.plan.recipe.transfer.augment and AUGMENTED.format(1) not in run.prints:
         return None
     for split in run.prints:
         if split not in MEASURING:
@@ -92,7 +102,7 @@ def _rows_of(run: _Run) -> TrainingRows | None:
             manifest = read_manifest(folder)
             assert manifest is not None  # it is kept
             manifests[split] = manifest
-    return training_rows(run.folder, manifests, run.examples)
+    return training_rows(run.folder, manifests, run.plan.examples)
 
 
 def _training(run: _Run, recipe: Recipe, plan: StudentPlan, seed: int) -> float:
@@ -102,7 +112,7 @@ def _training(run: _Run, recipe: Recipe, plan: StudentPlan, seed: int) -> float:
     weighed = _weighed(run, recipe, plan, run.folder.sizes(plan.name))
     if weighed is None:
         return 1.0
-    return _share_left(run.rows, folder, plan, training_inputs(weighed, seed, recipe, run.teacher, run.rows))
+    return _share_left(run.rows, folder, plan, training_inputs(weighed, seed, run.teaching(recipe)))
 
 
 def _weighed(run: _Run, recipe: Recipe, plan: StudentPlan, folder: Path) -> StudentPlan | None:
@@ -114,7 +124,7 @@ def _sized(run: _Run, recipe: Recipe, plan: StudentPlan, folder: Path) -> Studen
     """The plan with the sizes of its terms, if an earlier call measured them."""
     if run.rows is None or not is_begun(folder) or not _has_answers(run.rows, plan):
         return None
-    if standing(folder, size_inputs(plan, recipe, run.teacher, run.rows)) != "kept":
+    if standing(folder, size_inputs(plan, run.teaching(recipe))) != "kept":
         return None
     manifest = read_manifest(folder)
     return with_sizes(plan, manifest.facts) if manifest is not None else None
@@ -135,12 +145,12 @@ def _measuring(run: _Run, recipe: Recipe, plan: StudentPlan, seed: int) -> float
 def _point(run: _Run, recipe: Recipe, plan: StudentPlan) -> float:
     if run.rows is None or not run.folder.trial("").is_dir() or not _has_answers(run.rows, plan):
         return 1.0
-    place = run.folder.sizes(fingerprint(size_inputs(plan, recipe, run.teacher, run.rows))[:16])
+    place = run.folder.sizes(fingerprint(size_inputs(plan, run.teaching(recipe)))[:16])
     if (weighed := _weighed(run, recipe, plan, place)) is None:
         return 1.0
-    inputs = training_inputs(weighed, recipe.seed, recipe, run.teacher, run.rows)
-    print_ = fingerprint(inputs)
-    ended = ("diverged", "stopped") if run.recipe.sweep and run.recipe.sweep.early_stopping == "asha" else ("diverged",)
+    inputs = training_inputs(weighed, recipe.seed, run.teaching(recipe))
+    print_, sweep = fingerprint(inputs), run.plan.recipe.sweep
+    ended = ("diverged", "stopped") if sweep and sweep.early_stopping == "asha" else ("diverged",)
     if any(trial.fingerprint == print_ and trial.status in ended for trial in read_trials(run.folder.path)):
         return 0.0
     return _share_left(run.rows, run.folder.trial(print_), plan, inputs)

@@ -16,12 +16,11 @@ import torch
 from pkd import progress
 from pkd._version import __version__
 from pkd.data.arrays import column_array
-from pkd.data.examples import Examples
 from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import RowCounts, StudentPlan, is_control_of
 from pkd.encoder.families import depth_of
 from pkd.encoder.hub import ModelSource, model_source
-from pkd.encoder.load import LoadedClassifier, count_parameters, load_teacher, shape_of
+from pkd.encoder.load import count_parameters, load_teacher, shape_of
 from pkd.jobs.ahead import REPORTING
 from pkd.jobs.evaluate import (
     EvaluatedRows,
@@ -36,6 +35,7 @@ from pkd.jobs.evaluate import (
     read_logits,
 )
 from pkd.jobs.lineup import measure_speeds
+from pkd.jobs.plan import RunPlan
 from pkd.jobs.report import kept_results, write_views
 from pkd.jobs.sizes import term_shares
 from pkd.recipe.schema import Recipe
@@ -43,7 +43,6 @@ from pkd.recipe.writing import recipe_values, without_places
 from pkd.reporting.results import ComparisonRecord, Record, RunRecord, TeacherLevel, write_results
 from pkd.reporting.wording import AGAINST_TEACHER, TRANSFER
 from pkd.runs.fingerprint import fingerprint
-from pkd.runs.folder import RunFolder
 from pkd.runs.seal import read_manifest, unseal
 from pkd.runs.stage import Done
 from pkd.training.hardware import describe_hardware, device_text, resolve_device
@@ -60,20 +59,29 @@ class Trained:
     done: Done
 
 
-def judge_run(
-    recipe: Recipe,
-    folder: Path,
-    teacher: LoadedClassifier,
-    examples: Examples,
-    learnt: RowCounts,
-    trained: Sequence[Trained],
-    starts_tried: Mapping[str, dict[str, float]],
-    level: TeacherLevel | None,
-) -> tuple[list[Record], Path]:
-    """Measure every model, write `results.jsonl` and the report; both are kept if nothing has changed.
+@dataclass(frozen=True)
+class Outcome:
+    """A run whose training is over.
 
-    `learnt` are the numbers of training rows.
+    Attributes:
+        plan: of the run.
+        trained: its students and controls.
+        starts_tried: student -> start -> its score on the development rows, where several were tried.
+        learnt: the numbers of training rows.
+        level: how good the teacher is; None without development rows.
     """
+
+    plan: RunPlan
+    trained: Sequence[Trained]
+    starts_tried: Mapping[str, dict[str, float]]
+    learnt: RowCounts
+    level: TeacherLevel | None
+
+
+def judge_run(outcome: Outcome) -> tuple[list[Record], Path]:
+    """Measure every model, write `results.jsonl` and the report; both are kept if nothing has changed."""
+    plan, trained, starts_tried = outcome.plan, outcome.trained, outcome.starts_tried
+    recipe, teacher, examples, run = plan.recipe, plan.teacher, plan.examples, plan.folder
     split = measuring_split(examples)
     assert split is not None  # a run that could measure nothing was refused
     chose = ["epoch", *(["start"] if starts_tried else []), *(["hyper-parameters"] if recipe.sweep else [])]
@@ -81,7 +89,6 @@ def judge_run(
     kind = examples.outputs.kind
     on = EvaluatedRows(split, examples.splits[split], examples.label_names, kind, described)
     manifests = {f"{each.plan.name}-seed{each.seed}": each.done.manifest for each in trained}
-    run = RunFolder(folder)
     answered = read_manifest(run.annotated(split))
     assert answered is not None  # a finished stage has one
     depends = {
@@ -95,29 +102,27 @@ def judge_run(
         "sources": {split: [vars(source) for source in of] for split, of in examples.sources.items()},
         "models": [vars(source) for source in (model_source(recipe.teacher.model), *_starts(recipe))],
         "recipe": without_places(recipe_values(recipe)),
-        "level": level and level.model_dump(),
+        "level": outcome.level and outcome.level.model_dump(),
         "pkd": __version__,
     }
     page = run.report
-    if known := kept_results(folder, fingerprint(depends)):
+    if known := kept_results(run.path, fingerprint(depends)):
         progress.note(f"kept {run.results} and {page}")
         return known, page
-    unseal(folder)  # until the new page is complete, the old one does not match the new records
+    unseal(run.path)  # until the new page is complete, the old one does not match the new records
     teacher_logits = column_array(open_shards(run.annotated(split)), "teacher_logits")
     answers = (kind.of_classes(teacher_logits), answered.facts["device"])
-    measured = _measure(recipe, folder, teacher, answers, examples, on, trained, starts_tried)
+    measured = _measure(outcome, answers, on)
     with progress.stage(REPORTING):
         records: list[Record] = [
-            _run_record(
-                recipe, recipe.name or run.title, teacher, examples, learnt, split, fingerprint(depends), level
-            ),
+            _run_record(outcome, split, fingerprint(depends)),
             *model_records(measured, on, recipe.evaluation),
             *class_records(measured, on),
-            *([] if described.drawn else _comparisons(measured, trained, on, recipe, learnt)),
+            *([] if described.drawn else _comparisons(outcome, measured, on)),
             *flip_records(measured, on, recipe.evaluation),
         ]
-        write_results(records, folder)
-        return records, write_views(folder)
+        write_results(records, run.path)
+        return records, write_views(run.path)
 
 
 @dataclass(frozen=True)
@@ -130,12 +135,10 @@ class _Answered:
     shape: str  # students of one shape are equally fast, so one of them is timed
 
 
-def _answered(
-    each: Trained, folder: Path, on: EvaluatedRows, prints: Mapping[str, str], max_length: int, device: torch.device
-) -> _Answered:
+def _answered(each: Trained, plan: RunPlan, on: EvaluatedRows, device: torch.device) -> _Answered:
     model = load_teacher(str(each.done.folder))
-    place = RunFolder(folder).predictions(each.plan.name, each.seed)
-    done = predict_stage(place, model, on.rows, prints, max_length, device)
+    place, prints = plan.folder.predictions(each.plan.name, each.seed), plan.examples.fingerprints[on.split]
+    done = predict_stage(place, model, on.rows, prints, plan.recipe.data.max_length, device)
     return _Answered(
         model.outputs.kind.of_classes(read_logits(done.folder)),
         done.manifest.facts["device"],
@@ -144,30 +147,22 @@ def _answered(
     )
 
 
-def _measure(
-    recipe: Recipe,
-    folder: Path,
-    teacher: LoadedClassifier,
-    answers: tuple[np.ndarray, str],
-    examples: Examples,
-    on: EvaluatedRows,
-    trained: Sequence[Trained],
-    starts_tried: Mapping[str, dict[str, float]],
-) -> list[Measured]:
+def _measure(outcome: Outcome, answers: tuple[np.ndarray, str], on: EvaluatedRows) -> list[Measured]:
     """Each model's logits and speed; `answers` are the teacher's logits and what computed them.
 
     Students are loaded one after the other: only their logits stay in memory, and one student of each shape while it is
     timed.
     """
+    plan, trained = outcome.plan, outcome.trained
+    recipe, teacher = plan.recipe, plan.teacher
     device = resolve_device(recipe.device)
-    prints, max_length = examples.fingerprints[on.split], recipe.data.max_length
-    answered = [_answered(each, folder, on, prints, max_length, device) for each in trained]
+    answered = [_answered(each, plan, on, device) for each in trained]
     speeds: dict[str, float] = {}
     if recipe.evaluation.measure_speed:
         of_shape: dict[str, str] = {}
         for one, each in zip(answered, trained, strict=True):
             of_shape.setdefault(one.shape, str(each.done.folder))
-        speeds = measure_speeds({"teacher": teacher, **of_shape}, on.rows, max_length, device)
+        speeds = measure_speeds({"teacher": teacher, **of_shape}, on.rows, recipe.data.max_length, device)
     timed_on = {"rows_per_second": device_text(device)} if speeds else {}
     measured = [
         Measured(
@@ -188,7 +183,7 @@ def _measure(
             Measured(
                 name=each.plan.name,
                 role=each.plan.role,
-                folder=str(each.done.folder.relative_to(folder)),
+                folder=plan.folder.name_of(each.done.folder),
                 logits=one.logits,
                 layers=each.plan.layers,
                 parameters=one.parameters,
@@ -212,7 +207,7 @@ def _measure(
                     if each.plan.sizes
                     else [],
                     "selection": facts["selection"],
-                    "starts_tried": starts_tried.get(each.plan.name, {}),
+                    "starts_tried": outcome.starts_tried.get(each.plan.name, {}),
                     "train_seconds": facts["train_seconds"],
                     "history": facts["history"],
                 },
@@ -221,22 +216,21 @@ def _measure(
     return measured
 
 
-def _comparisons(
-    measured: Sequence[Measured], trained: Sequence[Trained], on: EvaluatedRows, recipe: Recipe, learnt: RowCounts
-) -> list[ComparisonRecord]:
+def _comparisons(outcome: Outcome, measured: Sequence[Measured], on: EvaluatedRows) -> list[ComparisonRecord]:
     """Every pair of students that differ in one respect, and each student against the teacher."""
     models: dict[str, list[Measured]] = {}
     for model in measured:
         models.setdefault(model.name, []).append(model)
-    plans = {each.plan.name: each.plan for each in trained}
+    plans = {each.plan.name: each.plan for each in outcome.trained}
     asked: list[tuple[str, str, str]] = []
     for one in plans.values():
         for other in plans.values():
-            if question := _question(one, other, learnt):
+            if question := _question(one, other, outcome.learnt):
                 asked.append((question, one.name, other.name))
     asked += [(AGAINST_TEACHER, plan.name, "teacher") for plan in plans.values() if plan.role == "student"]
+    evaluation = outcome.plan.recipe.evaluation
     return [  # against its teacher a student of one seed is the model that would be deployed, and not a method
-        compare(question, models[a], models[b], on, recipe.evaluation, as_models=question == AGAINST_TEACHER)
+        compare(question, models[a], models[b], on, evaluation, as_models=question == AGAINST_TEACHER)
         for question, a, b in asked
     ]
 
@@ -266,19 +260,12 @@ def _starts(recipe: Recipe) -> list[ModelSource]:
     return [model_source(name) for name in names]
 
 
-def _run_record(
-    recipe: Recipe,
-    title: str,
-    teacher: LoadedClassifier,
-    examples: Examples,
-    learnt: RowCounts,
-    split: Literal["test", "eval"],
-    results_print: str,
-    level: TeacherLevel | None,
-) -> RunRecord:
+def _run_record(outcome: Outcome, split: Literal["test", "eval"], results_print: str) -> RunRecord:
+    plan, learnt = outcome.plan, outcome.learnt
+    recipe, teacher, examples = plan.recipe, plan.teacher, plan.examples
     prints = {f"data {name}": fingerprint(prints) for name, prints in examples.fingerprints.items()}
     return RunRecord(
-        name=title,
+        name=recipe.name or plan.folder.title,
         created=datetime.now(UTC).isoformat("T", "seconds"),
         recipe=recipe_values(recipe),
         rows={
@@ -294,6 +281,6 @@ def _run_record(
         labels=list(examples.label_names),
         problem_type=examples.problem_type,
         evaluated_on=split,
-        teacher_level=level,
+        teacher_level=outcome.level,
         warnings=examples.warnings,
     )

@@ -9,15 +9,13 @@ from typing import Any
 
 from pkd import progress
 from pkd.data.examples import load_examples
-from pkd.distillation.plan import plan_students
 from pkd.encoder.load import load_config
 from pkd.jobs.ahead import stages_of_run, steps_of
-from pkd.jobs.finetune import settle
 from pkd.jobs.forecast import forecast, prices_for
-from pkd.jobs.workload import encoder_job
+from pkd.jobs.plan import plan_of, settle_teacher
+from pkd.jobs.workload import job_of_run
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
-from pkd.training.schedule import teacher_schedule
 
 
 @dataclass(frozen=True)
@@ -55,27 +53,22 @@ def estimate(task: str, recipe: Recipe) -> TaskEstimate:
         TeacherError: if the encoder cannot be loaded.
     """
     examples = load_examples(recipe.data)
-    recipe = settle(recipe, examples, load_config(recipe.teacher.model))
+    plan = plan_of(recipe, examples, load_config(recipe.teacher.model))
+    recipe = plan.recipe
     train, measured = examples.splits["train"], examples.splits["eval"]
-    job = encoder_job(recipe.teacher.model, recipe, examples.splits, examples.outputs)
-    stages = stages_of_run(job)
+    job = job_of_run(plan)
+    stages = stages_of_run(plan, job)
     progress.note(f"{task}:")
     seconds = forecast(job, stages, Path(recipe.folder), prices_for(job, stages)).seconds
-    plans = [plan for candidates in plan_students(recipe, job.shape.layers) for plan in candidates]
-    finetune = recipe.teacher.finetune or teacher_schedule(
-        TrainingSettings(),
-        rows=len(train),
-        outputs=len(examples.label_names),
-        width=job.shape.config.hidden_size,
-    )
+    finetune = recipe.teacher.finetune or settle_teacher(TrainingSettings(), examples, plan.config)
     return TaskEstimate(
         task=task,
         train_rows=len(train),
         eval_rows=len(measured),
         teacher_steps=steps_of(len(train), finetune),
         teacher_passes=1,
-        students=[plan.name for plan in plans],
-        trainings=len(plans) * recipe.seeds,
-        student_steps=recipe.seeds * sum(steps_of(len(train), plan.training) for plan in plans),
+        students=[each.name for each in plan.candidates],
+        trainings=len(plan.candidates) * recipe.seeds,
+        student_steps=recipe.seeds * sum(steps_of(len(train), each.training) for each in plan.candidates),
         seconds=seconds,
     )

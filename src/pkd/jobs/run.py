@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,31 +12,28 @@ import numpy as np
 
 from pkd import progress, ranks
 from pkd.data.arrays import column_array
-from pkd.data.augmentation import augmented_splits
-from pkd.data.examples import Examples, load_examples
 from pkd.data.labels import label_array
 from pkd.data.tokenize import fingerprint_rows
 from pkd.distillation.annotation import open_shards
-from pkd.distillation.plan import StudentPlan, patient_layers, plan_controls, plan_students, planned_rows
-from pkd.encoder.families import depth_of
-from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_teacher, with_outputs
+from pkd.distillation.plan import StudentPlan, plan_controls
+from pkd.encoder.load import load_teacher
 from pkd.errors import DataError, RecipeError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
 from pkd.jobs.ahead import Left, stages_of_run
 from pkd.jobs.annotate import Annotator, annotate_stage
-from pkd.jobs.check import blindness_of, check_student, check_teacher_score, check_trainings
+from pkd.jobs.check import blindness_of, check_student, check_teacher_score
 from pkd.jobs.evaluate import measuring_split
-from pkd.jobs.finetune import finetune_stage, finetuning_left, level_of, settle, warn_if_few
+from pkd.jobs.finetune import finetune_stage, finetuning_left, level_of
 from pkd.jobs.finished import left_of
 from pkd.jobs.forecast import announce
-from pkd.jobs.judge import Trained, judge_run
+from pkd.jobs.judge import Outcome, Trained, judge_run
+from pkd.jobs.plan import RunPlan, plan_run, warn_if_few
 from pkd.jobs.sizes import sized
-from pkd.jobs.train import TrainingRows, load_start, train_stage, training_rows
+from pkd.jobs.train import Teaching, TrainingRows, load_start, train_stage, training_rows
 from pkd.jobs.word_counts import teacher_level, word_counts_stage
-from pkd.jobs.workload import MEASURING, classifier_job, encoder_job
+from pkd.jobs.workload import MEASURING, job_of_run
 from pkd.recipe.places import AnyPath
-from pkd.recipe.rules import starts_of
 from pkd.recipe.schema import Recipe
 from pkd.recipe.spelling import named
 from pkd.recipe.writing import write_recipe
@@ -50,12 +48,20 @@ from pkd.runs.stage import Done, refuse_other_files, refuse_other_version
 
 @dataclass(frozen=True)
 class Prepared:
-    """What students need before training: a teacher, examples, and the annotated rows."""
+    """A run whose students can be trained: it has its teacher and the annotated rows."""
 
-    teacher: LoadedClassifier
-    examples: Examples
+    plan: RunPlan
     rows: TrainingRows
-    level: TeacherLevel | None = None  # the teacher's; None without development rows
+    level: TeacherLevel | None  # the teacher's; None without development rows
+
+    @property
+    def teaching(self) -> Teaching:
+        """What the students learn from."""
+        return Teaching(self.plan.recipe, self.plan.teacher, self.rows)
+
+    def at(self, recipe: Recipe) -> Prepared:
+        """Another recipe with the same teacher and rows, as a sweep's best point."""
+        return dataclasses.replace(self, plan=self.plan.at(recipe))
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,95 +125,89 @@ def run_asked(recipe: Recipe, *, copies: int = 0, overwrite: bool) -> RunResult:
         copies: how many copies of the best student are made afterwards.
         overwrite: start an unfinished stage with other inputs afresh.
     """
-    folder = Path(recipe.folder)
-    with one_writer(folder):
-        refuse_other_files(folder, overwrite=overwrite)
-        prepared = prepare(recipe, folder, copies=copies, overwrite=overwrite)
-        return finish(recipe, folder, prepared, overwrite=overwrite)
+    folder = RunFolder(Path(recipe.folder))
+    with one_writer(folder.path):
+        refuse_other_files(folder.path, overwrite=overwrite)
+        return finish(prepare(recipe, copies=copies, overwrite=overwrite), overwrite=overwrite)
 
 
-def prepare(
-    recipe: Recipe, folder: Path, *, variants: Sequence[Recipe] = (), copies: int = 0, overwrite: bool
-) -> Prepared:
+def prepare(recipe: Recipe, *, copies: int = 0, overwrite: bool) -> Prepared:
     """Bring the teacher and its one pass over the examples up to date.
 
     Args:
-        recipe: of the run, or of a sweep.
-        folder: of the run; the caller holds its lock.
-        variants: recipes with other students for the same pass; the recipe's own by default.
+        recipe: of a run, or of a sweep; the caller holds the lock of its folder.
         copies: how many copies of the best student are made at the end.
         overwrite: start an unfinished stage with other inputs afresh.
     """
-    run_folder = RunFolder(folder)
+    folder = RunFolder(Path(recipe.folder))
     if not overwrite:
-        refuse_other_version(run_folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    variants = variants or [recipe]
-    for each in variants:
-        check_trainings(each)
-    settings, announced = recipe.teacher.finetune, False
-    level: TeacherLevel | None = None
-    if settings is None:  # find a wrong teacher before long files are read
-        teacher = load_teacher(recipe.teacher.model)
-        check_max_length(teacher.model.config, recipe.data.max_length)
-        patient_layers(variants, depth_of(teacher.model.config))
-        examples = load_examples(recipe.data, teacher=teacher.outputs, seed=recipe.seed)
-        teacher = with_outputs(teacher, examples.outputs)
-        recipe = settle(recipe, examples, teacher.model.config)
-    else:
-        examples = load_examples(recipe.data, seed=recipe.seed)
-        config = load_config(recipe.teacher.model)
-        recipe = settle(recipe, examples, config)
-        settings = recipe.teacher.finetune or settings
-        patient_layers(variants, depth_of(config))  # find what does not fit before the teacher is trained
-        made = run_folder.teacher
-        left = finetuning_left(made, recipe.teacher.model, recipe, settings, examples)
-        if left:
-            job = encoder_job(recipe.teacher.model, recipe, examples.splits, examples.outputs)
-            announce(job, stages_of_run(job, Left(finetuning=left), copies=copies), folder)
-        done = finetune_stage(made, recipe.teacher.model, recipe, settings, examples, overwrite=overwrite)
-        teacher, announced = load_teacher(str(done.folder)), bool(left)
-        level = level_of(done)
-    _require_development_rows(variants, examples)
+        refuse_other_version(folder)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    plan = plan_run(recipe)
+    _require_development_rows(plan)
+    plan, level, announced = _with_teacher(plan, copies=copies, overwrite=overwrite)
     if not announced:
-        job = classifier_job(teacher, recipe, examples.splits, examples.outputs)
-        announce(job, stages_of_run(job, left_of(recipe, run_folder, teacher, examples), copies=copies), folder)
-    for each in variants:
-        _check_starts(each, teacher)
-    counts = planned_rows(recipe, {split: len(rows) for split, rows in examples.splits.items()})
-    warn_if_few(counts.labelled + counts.transfer, recipe.training)
-    ranks.on_first(lambda: write_recipe(recipe, run_folder.recipe))
-    layers = patient_layers(variants, depth_of(teacher.model.config))
-    rows, eval_logits = _annotate(recipe, folder, teacher, examples, layers, overwrite)
+        announce(job := job_of_run(plan), stages_of_run(plan, job, left_of(plan), copies=copies), folder.path)
+    for each in (plan, *plan.points):
+        _check_starts(each)
+    warn_if_few(plan.counts.labelled + plan.counts.transfer, plan.recipe.training)
+    ranks.on_first(lambda: write_recipe(plan.recipe, folder.recipe))
+    rows, eval_logits = _annotate(plan, overwrite)
     if eval_logits is not None:
-        labels, metric = label_array(examples.splits["eval"]), recipe.evaluation.metric
-        check_teacher_score(eval_logits, labels, teacher.name, examples.outputs.kind, metric)
-        if blind := blindness_of(eval_logits, labels, examples.outputs):
-            progress.warn(f"On the development rows {teacher.name} {blind}. Its students learn that from it.")
-        if level is None:
-            baseline = word_counts_stage(run_folder.word_counts, examples, metric, overwrite=overwrite).manifest.facts
-            score = float(examples.outputs.kind.scoring.score(eval_logits, labels)[metric])
-            level = teacher_level(metric, score, len(labels), baseline)
-        progress.note(level_sentence(level))
-        if doubt := under_trained(level):
-            progress.warn(doubt)
-    return Prepared(teacher, examples, rows, level)
+        level = _measured_level(plan, eval_logits, level, overwrite)
+    return Prepared(plan, rows, level)
 
 
-def finish(recipe: Recipe, folder: Path, prepared: Prepared, *, overwrite: bool) -> RunResult:
-    """Train the recipe's students and their controls, measure them, and write the records and the report."""
-    teacher = prepared.teacher
-    recipe = settle(recipe, prepared.examples, teacher.model.config)
-    trained, starts_tried = _train(recipe, folder, teacher, prepared.rows, overwrite)
+def finish(prepared: Prepared, *, overwrite: bool) -> RunResult:
+    """Train the students and their controls, measure them, and write the records and the report."""
+    trained, starts_tried = _train(prepared, overwrite)
+    plan, counts, level = prepared.plan, prepared.rows.counts, prepared.level
+    outcome = Outcome(plan, trained, starts_tried, counts, level)
     # a small share of the work, most of it writing: rank 0 measures alone
-    examples, level, counts = prepared.examples, prepared.level, prepared.rows.counts
-    page = ranks.on_first(
-        lambda: str(judge_run(recipe, folder, teacher, examples, counts, trained, starts_tried, level)[1])
-    )
-    return RunResult(folder, read_results(folder), Path(page))
+    page = ranks.on_first(lambda: str(judge_run(outcome)[1]))
+    return RunResult(plan.folder.path, read_results(plan.folder.path), Path(page))
 
 
-def _require_development_rows(variants: Sequence[Recipe], examples: Examples) -> None:
+def _with_teacher(plan: RunPlan, *, copies: int, overwrite: bool) -> tuple[RunPlan, TeacherLevel | None, bool]:
+    """Fine-tune the teacher if that is asked for; also how good it is, and whether the job was announced."""
+    settings, encoder = plan.recipe.teacher.finetune, plan.recipe.teacher.model
+    if settings is None:
+        return plan, None, False
+    place, recipe, examples = plan.folder.teacher, plan.recipe, plan.examples
+    left = finetuning_left(place, encoder, recipe, settings, examples)
+    if left:
+        stages = stages_of_run(plan, job := job_of_run(plan), Left(finetuning=left), copies=copies)
+        announce(job, stages, plan.folder.path)
+    done = finetune_stage(place, encoder, recipe, settings, examples, overwrite=overwrite)
+    return plan.with_teacher(load_teacher(str(done.folder))), level_of(done), bool(left)
+
+
+def _measured_level(plan: RunPlan, logits: np.ndarray, level: TeacherLevel | None, overwrite: bool) -> TeacherLevel:
+    """How good the teacher is by its logits on the development rows; what is wrong with it is told or raised.
+
+    Args:
+        plan: of the run.
+        logits: [N, C], the teacher's on the development rows.
+        level: as its fine-tuning measured it, if it was fine-tuned here.
+        overwrite: start an unfinished stage with other inputs afresh.
+    """
+    teacher, examples, metric = plan.teacher, plan.examples, plan.recipe.evaluation.metric
+    labels = label_array(examples.splits["eval"])
+    check_teacher_score(logits, labels, teacher.name, examples.outputs.kind, metric)
+    if blind := blindness_of(logits, labels, examples.outputs):
+        progress.warn(f"On the development rows {teacher.name} {blind}. Its students learn that from it.")
+    if level is None:
+        place = plan.folder.word_counts
+        baseline = word_counts_stage(place, examples, metric, overwrite=overwrite).manifest.facts
+        score = float(examples.outputs.kind.scoring.score(logits, labels)[metric])
+        level = teacher_level(metric, score, len(labels), baseline)
+    progress.note(level_sentence(level))
+    if doubt := under_trained(level):
+        progress.warn(doubt)
+    return level
+
+
+def _require_development_rows(plan: RunPlan) -> None:
     """Check that there are rows to measure on and to choose starts by, where none could be held out.
 
     Raises:
@@ -215,47 +215,39 @@ def _require_development_rows(variants: Sequence[Recipe], examples: Examples) ->
         RecipeError: if a start could not be chosen.
     """
     missing = f"{named('data.eval')} is missing, and there are too few training rows to hold some of them out"
-    if measuring_split(examples) is None:
+    if measuring_split(plan.examples) is None:
         raise DataError(f"{missing} to measure on. Name development rows.")
-    several = any(len(starts_of(student)) > 1 for each in variants for student in each.students)
-    if several and "eval" not in examples.splits:
+    several = any(len(candidates) > 1 for each in (plan, *plan.points) for candidates in each.students)
+    if several and "eval" not in plan.examples.splits:
         raise RecipeError(
             f"{named('students.0.start')} names several starts, but {missing} to choose by. Name development rows, or "
             "one start."
         )
 
 
-def _check_starts(recipe: Recipe, teacher: LoadedClassifier) -> None:
+def _check_starts(plan: RunPlan) -> None:
     """Find an encoder that a student cannot start from before the teacher's pass."""
-    for candidates in plan_students(recipe, depth_of(teacher.model.config)):
-        for plan in candidates:
-            if plan.pretrained is not None:
-                load_start(plan, plan.pretrained, teacher)
+    for each in plan.candidates:
+        if each.pretrained is not None:
+            load_start(each, each.pretrained, plan.teacher)
 
 
-def _annotate(
-    recipe: Recipe,
-    folder: Path,
-    teacher: LoadedClassifier,
-    examples: Examples,
-    layers: Sequence[int],
-    overwrite: bool,
-) -> tuple[TrainingRows, np.ndarray | None]:
+def _annotate(plan: RunPlan, overwrite: bool) -> tuple[TrainingRows, np.ndarray | None]:
     """The one teacher pass: states for the rows that teach, logits alone for the others, those in float32.
 
     Each variant of augmented rows is a stage of its own, so that more variants need no new pass over the first ones.
     """
     done: dict[str, Done] = {}
-    annotator = Annotator.of(teacher, recipe)
-    made = augmented_splits(examples.splits, recipe.transfer.augment, recipe.seed)
-    for split, rows in itertools.chain(examples.splits.items(), made):
+    recipe, examples = plan.recipe, plan.examples
+    annotator = Annotator.of(plan.teacher, recipe)
+    for split, rows in itertools.chain(examples.splits.items(), plan.augmented.items()):
         teaches = split not in MEASURING
         done[split] = annotate_stage(
-            RunFolder(folder).annotated(split),
+            plan.folder.annotated(split),
             f"annotate {split}",
             rows,
             annotator if teaches else annotator.exactly(),
-            layers if teaches else (),
+            plan.stored_layers if teaches else (),
             overwrite=overwrite,
             rows_prints=examples.fingerprints.get(split) or fingerprint_rows(rows),
         )
@@ -263,44 +255,33 @@ def _annotate(
     if "eval" in done:
         eval_logits = column_array(open_shards(done["eval"].folder), "teacher_logits")
     manifests = {split: each.manifest for split, each in done.items() if split not in MEASURING}
-    return training_rows(RunFolder(folder), manifests, examples), eval_logits
+    return training_rows(plan.folder, manifests, examples), eval_logits
 
 
-def _train(
-    recipe: Recipe, folder: Path, teacher: LoadedClassifier, rows: TrainingRows, overwrite: bool
-) -> tuple[list[Trained], Mapping[str, dict[str, float]]]:
+def _train(prepared: Prepared, overwrite: bool) -> tuple[list[Trained], Mapping[str, dict[str, float]]]:
     """Train the students, choose among their starts by the dev score, then train the controls of those chosen."""
+    folder, recipe, teaching = prepared.plan.folder, prepared.plan.recipe, prepared.teaching
 
     def measured(plan: StudentPlan) -> StudentPlan:
         if plan.method == "ft":
             return plan  # its labels have all of the gradient
-        return sized(plan, RunFolder(folder).sizes(plan.name), recipe, teacher, rows, overwrite=overwrite)
+        return sized(plan, folder.sizes(plan.name), teaching, overwrite=overwrite)
 
     def train_seeds(plan: StudentPlan) -> list[Trained]:
         return [
             Trained(
                 plan,
                 seed,
-                train_stage(
-                    RunFolder(folder).student(plan.name, seed),
-                    plan,
-                    seed,
-                    recipe,
-                    teacher,
-                    rows,
-                    overwrite=overwrite,
-                ),
+                train_stage(folder.student(plan.name, seed), plan, seed, teaching, overwrite=overwrite),
             )
             for seed in recipe.all_seeds
         ]
 
     trained: list[Trained] = []
     starts_tried: dict[str, dict[str, float]] = {}
-    planned = [
-        [measured(plan) for plan in candidates] for candidates in plan_students(recipe, depth_of(teacher.model.config))
-    ]
+    planned = [[measured(plan) for plan in candidates] for candidates in prepared.plan.students]
     if ranks.is_first():
-        _say_check([plan for candidates in planned for plan in candidates], recipe, folder, teacher)
+        _say_check([plan for candidates in planned for plan in candidates], prepared.plan)
     for candidates in planned:
         tried = {plan.start: train_seeds(plan) for plan in candidates}
         scores = {start: _mean_dev_score(each) for start, each in tried.items()} if len(tried) > 1 else {}
@@ -309,23 +290,23 @@ def _train(
             told = ", ".join(f"{start} {score:.4f}" for start, score in scores.items())
             progress.note(f"of the starts {told} on the development rows; {chosen} is kept")
             for each in (one for of_start in tried.values() for one in of_start):
-                _warn_if_blind(each, len(rows.eval or ()))
+                _warn_if_blind(each, len(prepared.rows.eval or ()))
             starts_tried[tried[chosen][0].plan.name] = scores
         trained += tried[chosen]
     if recipe.controls:
         students = list(dict.fromkeys(each.plan.name for each in trained))
         plans = [next(each.plan for each in trained if each.plan.name == name) for name in students]
-        for control in plan_controls(plans, rows.counts):
+        for control in plan_controls(plans, prepared.rows.counts):
             trained += train_seeds(measured(control))
     return trained, starts_tried
 
 
-def _say_check(plans: Sequence[StudentPlan], recipe: Recipe, folder: Path, teacher: LoadedClassifier) -> None:
+def _say_check(plans: Sequence[StudentPlan], run: RunPlan) -> None:
     """Log before the first step what each untrained student will learn from."""
     for plan in plans:
-        is_waiting = not RunFolder(folder).student(plan.name, recipe.seed).exists()
+        is_waiting = not run.folder.student(plan.name, run.recipe.seed).exists()
         if plan.role == "student" and plan.sizes and is_waiting:  # controls are the same with a term left out
-            for sentence in check_student(plan, teacher).sentences():
+            for sentence in check_student(plan, run.teacher).sentences():
                 progress.note(sentence)
 
 

@@ -22,8 +22,7 @@ from pkd.distillation.plan import StudentPlan
 from pkd.distillation.units import unit_deviations
 from pkd.encoder.load import LoadedClassifier
 from pkd.jobs.ahead import sizing_name
-from pkd.jobs.train import TrainingRows, build_student, training_inputs
-from pkd.recipe.schema import Recipe
+from pkd.jobs.train import Teaching, build_student, training_inputs
 from pkd.recipe.settings import TrainingSettings
 from pkd.reporting.results import TermShare
 from pkd.runs.stage import run_stage
@@ -32,19 +31,18 @@ from pkd.training.hardware import autocast_dtype, move_model, resolve_device
 KIND = "sizes"
 
 
-def sized(
-    plan: StudentPlan, folder: Path, recipe: Recipe, teacher: LoadedClassifier, rows: TrainingRows, *, overwrite: bool
-) -> StudentPlan:
+def sized(plan: StudentPlan, folder: Path, teaching: Teaching, *, overwrite: bool) -> StudentPlan:
     """The plan with the sizes of its terms, measured or kept, and the β of its share.
+
+    The recipe's first seed draws the order of the rows, and a new head.
 
     Args:
         plan: of a student with a teacher's term.
         folder: of the stage.
-        recipe: of the run, whose first seed draws the order of the rows and a new head.
-        teacher: what the student starts from.
-        rows: what it will learn from.
+        teaching: what it will learn from.
         overwrite: start an unfinished stage with other inputs afresh.
     """
+    recipe, teacher, rows = teaching.recipe, teaching.teacher, teaching.rows
 
     def build(partial: Path) -> Mapping[str, Any]:
         device = resolve_device(recipe.device)
@@ -59,7 +57,7 @@ def sized(
         )
 
     step_rows = rows_of_a_step(plan.training)  # of all ranks: inside `on_first` there is one
-    inputs = size_inputs(plan, recipe, teacher, rows)
+    inputs = size_inputs(plan, teaching)
     done = run_stage(folder, KIND, inputs, build, overwrite=overwrite, resumes=False)
     return with_sizes(plan, done.manifest.facts)
 
@@ -70,9 +68,9 @@ def with_sizes(plan: StudentPlan, facts: Mapping[str, Any]) -> StudentPlan:
     return dataclasses.replace(plan, sizes=Sizes(**{**facts, "terms": terms}))
 
 
-def size_inputs(plan: StudentPlan, recipe: Recipe, teacher: LoadedClassifier, rows: TrainingRows) -> dict[str, Any]:
+def size_inputs(plan: StudentPlan, teaching: Teaching) -> dict[str, Any]:
     """Everything that the sizes depend on: the inputs of a training, except its length and learning rate."""
-    inputs = training_inputs(dataclasses.replace(plan, sizes=None), recipe.seed, recipe, teacher, rows)
+    inputs = training_inputs(dataclasses.replace(plan, sizes=None), teaching.recipe.seed, teaching)
     training = inputs["student"]["training"]
     inputs["student"] = {
         **inputs["student"],

@@ -9,21 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from pkd import progress
-from pkd.distillation.plan import StudentPlan, plan_students
-from pkd.encoder.families import depth_of
+from pkd.distillation.plan import StudentPlan
 from pkd.errors import ResourceError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
 from pkd.jobs.cluster import Outcome, ray_started, require_ray
-from pkd.jobs.finetune import settle_metric
 from pkd.jobs.report import write_views
 from pkd.jobs.run import Prepared, finish, prepare
 from pkd.jobs.sizes import size_inputs, sized
-from pkd.jobs.train import TRIAL, training_inputs
+from pkd.jobs.train import TRIAL, Teaching, training_inputs
 from pkd.jobs.trials import Shared, Trial, forget_unfinished, run_trials
 from pkd.recipe.places import AnyPath
 from pkd.recipe.schema import Recipe
-from pkd.recipe.sweeping import Point, best_recipe, point_text, points_of, recipe_at
+from pkd.recipe.sweeping import Point, best_recipe, point_text, points_of
 from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.printed import main_score, run_lines
 from pkd.reporting.results import ModelRecord, Record, Score, best_student
@@ -93,18 +91,9 @@ def _sweep(recipe: Recipe, *, overwrite: bool) -> SweepResult:
     assert recipe.sweep is not None  # it was asked for
     require_ray()
     folder = Path(recipe.folder)
-    points = points_of(recipe)
-    variants = [recipe_at(recipe, point) for point in points]
     with one_writer(folder):
-        prepared = prepare(recipe, folder, variants=variants, overwrite=overwrite)
-        outputs = prepared.examples.outputs
-        trials = _train_points(
-            settle_metric(recipe, outputs),
-            folder,
-            prepared,
-            points,
-            [settle_metric(variant, outputs) for variant in variants],
-        )
+        prepared = prepare(recipe, overwrite=overwrite)
+        trials = _train_points(prepared)
         best = leaderboard(trials)[0]
         if best.status != "done":
             raise ResourceError(
@@ -114,26 +103,25 @@ def _sweep(recipe: Recipe, *, overwrite: bool) -> SweepResult:
         progress.note(f"the best point is {point_text(best.point)}; now with {recipe.sweep.best_seeds} fresh seeds")
         if blind := blind_words(best.blind_spots, best.rows):
             progress.warn(f"on the development rows the best point {blind}")
-        result = finish(best_recipe(recipe, best.point), folder, prepared, overwrite=True)
+        result = finish(prepared.at(best_recipe(recipe, best.point)), overwrite=True)
         page = write_views(folder)  # with the trials, which may have changed since the best was measured
     sentences = luck_sentences(trials, result.records, recipe.evaluation.confidence)
     return SweepResult(folder, leaderboard(trials), result.records, page, sentences)
 
 
-def _train_points(
-    recipe: Recipe, folder: Path, prepared: Prepared, points: Sequence[Point], variants: Sequence[Recipe]
-) -> list[TrialRecord]:
+def _train_points(prepared: Prepared) -> list[TrialRecord]:
     """Bring every point up to date; `sweep.jsonl` always holds the finished ones."""
+    recipe, run, examples = prepared.plan.recipe, prepared.plan.folder, prepared.plan.examples
     assert recipe.sweep is not None
-    run = RunFolder(folder)
-    depth = depth_of(prepared.teacher.model.config)
-    plans = [_sized(plan_students(variant, depth)[0][0], variant, run, prepared) for variant in variants]
-    inputs = [
-        training_inputs(plan, recipe.seed, variant, prepared.teacher, prepared.rows)
-        for plan, variant in zip(plans, variants, strict=True)
+    folder, points = run.path, points_of(recipe)
+    teachings = [dataclasses.replace(prepared.teaching, recipe=each.recipe) for each in prepared.plan.points]
+    plans = [
+        _sized(each.candidates[0], run, teaching)
+        for each, teaching in zip(prepared.plan.points, teachings, strict=True)
     ]
+    inputs = [training_inputs(plan, recipe.seed, teaching) for plan, teaching in zip(plans, teachings, strict=True)]
     prints = [fingerprint(each) for each in inputs]
-    scored_on = len(prepared.examples.splits["eval"])
+    scored_on = len(examples.splits["eval"])
     before = {trial.fingerprint: trial for trial in read_trials(folder)}
     ended: dict[int, TrialRecord] = {}
     for number, (point, print_) in enumerate(zip(points, prints, strict=True)):
@@ -177,7 +165,7 @@ def _train_points(
 
     trials = [
         Trial(
-            dataclasses.replace(variants[number], sweep=None),
+            teachings[number].recipe,
             (folder / _place(prints[number])).absolute(),
             plans[number].sizes,
         )
@@ -189,20 +177,19 @@ def _train_points(
         annotated=run.annotated("train").parent.absolute(),
         fingerprints=prepared.rows.fingerprints,
         answers=prepared.rows.answers,
-        outputs=prepared.examples.outputs,
+        outputs=examples.outputs,
     )
     with ray_started():
         run_trials(trials, shared, folder, recipe.sweep, on_end)
     return [ended[number] for number in sorted(ended)]
 
 
-def _sized(plan: StudentPlan, recipe: Recipe, run: RunFolder, prepared: Prepared) -> StudentPlan:
+def _sized(plan: StudentPlan, run: RunFolder, teaching: Teaching) -> StudentPlan:
     """The plan of a point whose patience is a share, with its β; points of one start and loss share it."""
     if not plan.loss.patience_share:
         return plan
-    inputs = size_inputs(plan, recipe, prepared.teacher, prepared.rows)
-    place = run.sizes(fingerprint(inputs)[:16])
-    return sized(plan, place, recipe, prepared.teacher, prepared.rows, overwrite=True)
+    place = run.sizes(fingerprint(size_inputs(plan, teaching))[:16])
+    return sized(plan, place, teaching, overwrite=True)
 
 
 def _finished(

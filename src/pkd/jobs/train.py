@@ -22,7 +22,6 @@ from pkd.encoder.families import depth_of
 from pkd.encoder.load import LoadedClassifier, check_same_tokenizer, load_pretrained
 from pkd.errors import RecipeError
 from pkd.jobs.ahead import stage_name
-from pkd.jobs.finetune import save_trained, training_facts
 from pkd.recipe.schema import Recipe
 from pkd.runs.folder import RunFolder
 from pkd.runs.seal import Manifest
@@ -30,6 +29,7 @@ from pkd.runs.space import require_space
 from pkd.runs.stage import Done, library_versions, run_stage
 from pkd.training.arguments import trainer_arguments
 from pkd.training.checkpoints import checkpoint_bytes
+from pkd.training.saving import save_trained, training_facts
 from pkd.training.schedule import patience_of
 
 KIND = "student"
@@ -75,21 +75,22 @@ def training_rows(run: RunFolder, annotated: Mapping[str, Manifest], examples: E
     )
 
 
-def train_stage(
-    folder: Path,
-    plan: StudentPlan,
-    seed: int,
-    recipe: Recipe,
-    teacher: LoadedClassifier,
-    rows: TrainingRows,
-    *,
-    overwrite: bool,
-) -> Done:
+@dataclasses.dataclass(frozen=True)
+class Teaching:
+    """What every student of a run learns from, and by: the teacher, its annotated rows, the recipe's settings."""
+
+    recipe: Recipe
+    teacher: LoadedClassifier
+    rows: TrainingRows
+
+
+def train_stage(folder: Path, plan: StudentPlan, seed: int, teaching: Teaching, *, overwrite: bool) -> Done:
     """Train one student with one seed, keep its best epoch, and save it as an ordinary folder."""
-    inputs = training_inputs(plan, seed, recipe, teacher, rows)
+    recipe, rows = teaching.recipe, teaching.rows
+    inputs = training_inputs(plan, seed, teaching)
 
     def build(partial: Path) -> Mapping[str, Any]:
-        trainer = _trained(partial, plan, seed, recipe, teacher, rows, inputs, overwrite=overwrite)
+        trainer = _trained(partial, plan, seed, teaching, inputs, overwrite=overwrite)
         facts = save_trained(trainer, partial, recipe.data.max_length, recipe.evaluation.metric)
         counts = rows.counts if plan.unlabelled else RowCounts(rows.counts.labelled)
         learnt = {f"{kind}_rows": count for kind, count in vars(counts).items()}
@@ -99,29 +100,21 @@ def train_stage(
     return run_stage(folder, KIND, inputs, build, overwrite=overwrite)
 
 
-def trial_stage(
-    folder: Path,
-    plan: StudentPlan,
-    seed: int,
-    recipe: Recipe,
-    teacher: LoadedClassifier,
-    rows: TrainingRows,
-    callbacks: Sequence[TrainerCallback] = (),
-) -> Done:
+def trial_stage(folder: Path, plan: StudentPlan, teaching: Teaching, callbacks: Sequence[TrainerCallback] = ()) -> Done:
     """Train as `train_stage` does, but keep the scores and not the weights: a sweep has hundreds of these."""
-    inputs = training_inputs(plan, seed, recipe, teacher, rows)
+    seed = teaching.recipe.seed
+    inputs = training_inputs(plan, seed, teaching)
 
     def build(partial: Path) -> Mapping[str, Any]:
-        trainer = _trained(partial, plan, seed, recipe, teacher, rows, inputs, callbacks, overwrite=True)
-        return training_facts(trainer, recipe.evaluation.metric)
+        trainer = _trained(partial, plan, seed, teaching, inputs, callbacks, overwrite=True)
+        return training_facts(trainer, teaching.recipe.evaluation.metric)
 
     return run_stage(folder, TRIAL, inputs, build, overwrite=True)
 
 
-def training_inputs(
-    plan: StudentPlan, seed: int, recipe: Recipe, teacher: LoadedClassifier, rows: TrainingRows
-) -> dict[str, Any]:
+def training_inputs(plan: StudentPlan, seed: int, teaching: Teaching) -> dict[str, Any]:
     """Everything that a trained student depends on; of the teacher's outputs those in its loss."""
+    recipe, teacher, rows = teaching.recipe, teaching.teacher, teaching.rows
     learnt = [split for split in rows.answers if split == "train" or plan.unlabelled]
     columns = columns_read(objective_of(plan.loss, unlabelled=len(learnt) > 1))
     read = ["logits"] if "teacher_logits" in columns else []
@@ -150,15 +143,14 @@ def _trained(
     folder: Path,
     plan: StudentPlan,
     seed: int,
-    recipe: Recipe,
-    teacher: LoadedClassifier,
-    rows: TrainingRows,
+    teaching: Teaching,
     inputs: dict[str, Any],
     callbacks: Sequence[TrainerCallback] = (),
     *,
     overwrite: bool,
 ) -> PatientTrainer:
     """Train, resuming from the checkpoints in `folder`; return the trainer with the best epoch's weights."""
+    recipe, teacher, rows = teaching.recipe, teaching.teacher, teaching.rows
     student = build_student(plan, seed, teacher)
     require_space(folder, checkpoint_bytes(student.num_parameters(), plan.training), f"Training {plan.name}")
     metric = recipe.evaluation.metric if rows.eval is not None else None

@@ -27,7 +27,7 @@ from pkd.encoder.load import LoadedClassifier, load_teacher, with_outputs
 from pkd.errors import ResourceError
 from pkd.jobs.ahead import SWEEP
 from pkd.jobs.cluster import Outcome, Tell, resources_of, train_on_ray
-from pkd.jobs.train import TrainingRows, trial_stage
+from pkd.jobs.train import Teaching, TrainingRows, trial_stage
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import SweepSettings
 from pkd.runs.folder import RunFolder
@@ -105,7 +105,7 @@ def _score_of(number: int, tell: Tell, trials: Sequence[Trial], shared: Shared) 
     plan = dataclasses.replace(plan, sizes=trial.sizes)
     teller = _TellEpochs(trial.recipe.evaluation.metric, tell)
     with one_writer(trial.folder, wait_seconds=_WAIT_FOR_LOCK):
-        done = trial_stage(trial.folder, plan, trial.recipe.seed, trial.recipe, teacher, rows, [teller])
+        done = trial_stage(trial.folder, plan, Teaching(trial.recipe, teacher, rows), [teller])
     return float(done.manifest.facts["selection"]["score"])
 
 

@@ -18,6 +18,7 @@ from pkd.distillation.plan import RowCounts, StudentPlan, planned_rows
 from pkd.encoder.families import depth_of
 from pkd.encoder.load import LoadedClassifier, count_parameters, load_config, load_tokenizer, untrained
 from pkd.jobs.pilot import Shape
+from pkd.jobs.plan import RunPlan
 from pkd.recipe.schema import Recipe
 from pkd.training.hardware import autocast_dtype, resolve_device
 
@@ -110,6 +111,13 @@ def classifier_job(
     """The work of a job that has its teacher."""
     shape = Shape(teacher.name, depth_of(teacher.model.config), teacher.model.config)
     return job_of(recipe, splits, shape, teacher.tokenizer, outputs)
+
+
+def job_of_run(plan: RunPlan) -> Job:
+    """The work of a run, of whose teacher the configuration is enough."""
+    if plan.loaded is not None:
+        return classifier_job(plan.loaded, plan.recipe, plan.examples.splits, plan.examples.outputs)
+    return encoder_job(plan.recipe.teacher.model, plan.recipe, plan.examples.splits, plan.examples.outputs)
 
 
 def job_of(

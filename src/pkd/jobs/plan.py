@@ -1,0 +1,221 @@
+"""What a recipe comes to once its teacher and its examples are known, before anything is computed."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import datasets
+from transformers import PretrainedConfig
+
+from pkd import progress
+from pkd.data.augmentation import augmented_splits
+from pkd.data.examples import Examples, load_examples
+from pkd.data.outputs import Outputs
+from pkd.distillation.plan import RowCounts, StudentPlan, plan_students, planned_rows, training_of
+from pkd.encoder.families import depth_of
+from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_teacher, with_outputs
+from pkd.errors import RecipeError
+from pkd.recipe.schema import Recipe
+from pkd.recipe.settings import TrainingSettings
+from pkd.recipe.spelling import named
+from pkd.recipe.sweeping import points_of, recipe_at
+from pkd.runs.folder import RunFolder
+from pkd.training.arguments import check_training
+from pkd.training.schedule import student_schedule, teacher_schedule
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A run, as far as it is known before its first step.
+
+    Attributes:
+        recipe: with its metric, and with numbers for the rates and epochs that were `auto`.
+        examples: that it reads.
+        config: of the teacher, or of the encoder that becomes it.
+        students: each as its candidates, one for each start that it names.
+        points: of a sweep, in order, each as a plan of its own.
+        loaded: the teacher; None until it is fine-tuned.
+    """
+
+    recipe: Recipe
+    examples: Examples
+    config: PretrainedConfig
+    students: tuple[tuple[StudentPlan, ...], ...]
+    points: tuple[RunPlan, ...] = ()
+    loaded: LoadedClassifier | None = None
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where it runs."""
+        return RunFolder(Path(self.recipe.folder))
+
+    @property
+    def teacher(self) -> LoadedClassifier:
+        """The teacher, once there is one."""
+        assert self.loaded is not None
+        return self.loaded
+
+    @property
+    def teacher_name(self) -> str:
+        """The folder or hub name that the teacher, or the encoder that becomes it, is loaded from."""
+        return self.recipe.teacher.model if self.loaded is None else self.loaded.name
+
+    @property
+    def teacher_layers(self) -> int:
+        """The teacher's depth."""
+        return depth_of(self.config)
+
+    @property
+    def candidates(self) -> list[StudentPlan]:
+        """Every student from every start."""
+        return [plan for candidates in self.students for plan in candidates]
+
+    @cached_property
+    def stored_layers(self) -> list[int]:
+        """The teacher layers that the students, of all points, learn from."""
+        plans = [plan for each in (self.points or (self,)) for plan in each.candidates]
+        return sorted({layer for plan in plans if plan.layer_map for layer in plan.layer_map.teacher})
+
+    @property
+    def counts(self) -> RowCounts:
+        """The numbers of training rows; of augmented ones a few less may be new."""
+        return planned_rows(self.recipe, {split: len(rows) for split, rows in self.examples.splits.items()})
+
+    @cached_property
+    def augmented(self) -> dict[str, datasets.Dataset]:
+        """The augmented rows by variant; made when they are first asked for."""
+        return dict(augmented_splits(self.examples.splits, self.recipe.transfer.augment, self.recipe.seed))
+
+    def with_teacher(self, teacher: LoadedClassifier) -> RunPlan:
+        """The plan with its fine-tuned teacher."""
+        points = tuple(dataclasses.replace(each, loaded=teacher) for each in self.points)
+        return dataclasses.replace(self, points=points, loaded=teacher)
+
+    def at(self, recipe: Recipe) -> RunPlan:
+        """The plan of another recipe for the same teacher and examples, as of a sweep's best point."""
+        return plan_of(recipe, self.examples, self.config, self.loaded)
+
+
+def plan_run(recipe: Recipe) -> RunPlan:
+    """Load a recipe's teacher and its examples, and plan its run or its sweep.
+
+    Of a teacher that is yet to be fine-tuned only the configuration is loaded. Whatever does not fit together is found
+    here, before the first step.
+
+    Raises:
+        RecipeError: if a device, a tracker, a metric, a layer or a start does not fit.
+        DataError: if the examples cannot be used, or their labels are not the teacher's.
+        TeacherError: if the teacher cannot be used.
+    """
+    variants = [recipe_at(recipe, point) for point in points_of(recipe)]
+    for each in variants or [recipe]:
+        check_trainings(each)
+    teacher = None
+    if recipe.teacher.finetune is None:  # find a wrong teacher before long files are read
+        teacher = load_teacher(recipe.teacher.model)
+        config = teacher.model.config
+        check_max_length(config, recipe.data.max_length)
+    else:
+        config = load_config(recipe.teacher.model)
+    for each in variants or [recipe]:
+        plan_students(each, depth_of(config))
+    examples = load_examples(recipe.data, teacher=teacher.outputs if teacher else None, seed=recipe.seed)
+    if teacher is not None:
+        teacher = with_outputs(teacher, examples.outputs)
+    plan = plan_of(recipe, examples, config, teacher)
+    return dataclasses.replace(plan, points=tuple(plan.at(each) for each in variants))
+
+
+def plan_of(
+    recipe: Recipe, examples: Examples, config: PretrainedConfig, teacher: LoadedClassifier | None = None
+) -> RunPlan:
+    """Plan a recipe without a sweep.
+
+    Args:
+        recipe: as it was asked for.
+        examples: that it reads.
+        config: of the teacher, or of the encoder that becomes it.
+        teacher: if there is one yet.
+
+    Raises:
+        RecipeError: if the metric does not suit the problem, or a student does not fit the teacher.
+    """
+    recipe = _settled(recipe, examples, config)
+    students = plan_students(recipe, depth_of(config))
+    return RunPlan(recipe, examples, config, tuple(map(tuple, students)), loaded=teacher)
+
+
+def check_trainings(recipe: Recipe) -> None:
+    """Check that this machine has what every training of a recipe needs, before the first of them.
+
+    Raises:
+        RecipeError: if a device or a tracker is missing.
+    """
+    students = [training_of(recipe, student) for student in recipe.students]
+    for settings in (recipe.training, recipe.teacher.finetune, *students):
+        if settings is not None:
+            check_training(settings, recipe.device)
+
+
+def settle_metric(recipe: Recipe, outputs: Outputs) -> Recipe:
+    """The recipe with a metric in place of `auto`.
+
+    Args:
+        recipe: of any job that trains or measures.
+        outputs: what is learned, as the examples say it.
+
+    Raises:
+        RecipeError: if the metric does not suit the kind of problem, or the number of classes.
+    """
+    metric, scoring, classes = recipe.evaluation.metric, outputs.kind.scoring, len(outputs.label_names)
+    if metric == "auto":
+        evaluation = dataclasses.replace(recipe.evaluation, metric=scoring.metric)
+        return dataclasses.replace(recipe, evaluation=evaluation)
+    if metric not in (known := scoring.metrics_that_choose(classes)):
+        of = outputs.problem_type + (f" of {classes} classes" if metric in scoring.metrics_that_choose(2) else "")
+        raise RecipeError(
+            f"{named('evaluation.metric')} is {metric}, which {of} has not. Give one of {', '.join(known)}, or auto."
+        )
+    return recipe
+
+
+def settle_teacher(settings: TrainingSettings, examples: Examples, config: PretrainedConfig) -> TrainingSettings:
+    """The settings of a teacher's fine-tuning, with numbers in place of `auto`."""
+    return teacher_schedule(
+        settings,
+        rows=len(examples.splits["train"]),
+        outputs=len(examples.label_names),
+        width=config.hidden_size,
+    )
+
+
+def warn_if_few(rows: int, settings: TrainingSettings) -> None:
+    """Warn if an epoch is a single step of less than a batch."""
+    batch = settings.per_device_train_batch_size * settings.gradient_accumulation_steps
+    if rows < batch:
+        progress.warn(
+            f"{rows:,} training rows are fewer than one batch of {batch:,}: each epoch is a single step. More rows or "
+            f"a smaller {named('training.per_device_train_batch_size')} teach more."
+        )
+
+
+def _settled(recipe: Recipe, examples: Examples, config: PretrainedConfig) -> Recipe:
+    """The recipe of a run with its metric, and with numbers for the rates and epochs that are `auto`."""
+    recipe = settle_metric(recipe, examples.outputs)
+    finetune = recipe.teacher.finetune
+    if finetune is not None:
+        finetune = settle_teacher(finetune, examples, config)
+    counts = planned_rows(recipe, {split: len(rows) for split, rows in examples.splits.items()})
+    training = student_schedule(
+        recipe.training,
+        recipe.effort,
+        outputs=len(examples.label_names),
+        width=config.hidden_size,
+        rows_a_label=counts.rows_a_label,
+    )
+    return dataclasses.replace(
+        recipe, teacher=dataclasses.replace(recipe.teacher, finetune=finetune), training=training
+    )
