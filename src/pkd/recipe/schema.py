@@ -96,9 +96,7 @@ def loss_of(student: StudentSettings) -> LossSettings:
     A student with neither patience nor β gets the default share.
     """
     values = {field.name: getattr(student, field.name) for field in dataclasses.fields(LossSettings)}
-    values["patience"] = student.patience_share
-    if student.method in ("kd", "ft") or not student.has_patience:
-        values |= {"beta": 0.0, "patience": None}
+    loss = LossSettings(**values | {"patience": student.patience_share})
     if student.method == "ft":
-        values["alpha"] = 0.0
-    return LossSettings(**values)
+        return loss.without_teacher()
+    return loss.without_states() if student.method == "kd" or not student.has_patience else loss

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field
 
@@ -98,8 +98,16 @@ class LossSettings:
 
     @property
     def has_patience(self) -> bool:
-        """Whether L_PT contributes to the loss."""
+        """Whether the teacher's states contribute to the loss."""
         return (self.beta or self.patience_share or 0.0) > 0
+
+    def without_states(self) -> Self:
+        """The loss of method kd, without the terms that read the teacher's states."""
+        return dataclasses.replace(self, beta=0.0, patience=None)
+
+    def without_teacher(self) -> Self:
+        """The loss of method ft, of labels alone."""
+        return dataclasses.replace(self.without_states(), alpha=0.0)
 
 
 @dataclass(kw_only=True)
