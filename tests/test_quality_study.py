@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import sys
@@ -139,6 +140,39 @@ def test_the_page_has_what_was_measured_and_names_what_was_not(
     assert "| irony | – | – | – | 100.0 (rate 0.0001, epoch 3 of at most 10) |" in page
     assert "2 of 90 students are measured" in page
     assert "- `normal`, `ft`: reviews, sst2, mrpc, banking77, emotion (seed 42); " in page
+
+
+def test_a_student_waits_for_its_teacher_and_for_the_answers_that_it_learns_from(study: Any, tmp_path: Path) -> None:
+    given = argparse.Namespace(
+        data=tmp_path, work=tmp_path, device="cpu", results=tmp_path / "none", minutes=1, plan="final", tasks=["irony"]
+    )
+    runner = study.__main__.Runner(given, "encoder")
+    folder = study.cells.Study(*runner.setup)
+    teacher = study.page.default_teacher("irony")
+
+    def wanted() -> list[str]:
+        return list(dict.fromkeys(key for key, _ in runner._ready()))
+
+    runner.lines = {"words/irony": {}}
+    assert wanted()[0] == "teacher/irony/rate=auto,epochs=auto,seed=42"
+    runner.lines[study.lines.key_of("teacher", teacher)] = {
+        "kind": "teacher",
+        "task": "irony",
+        "rate": "auto",
+        "seed": 42,
+    }
+    assert wanted()[0] == "teacher/irony/rate=auto,epochs=auto,seed=42"  # its line came from another machine
+    folder.teacher_folder(teacher).mkdir(parents=True)
+    (folder.teacher_folder(teacher) / "config.json").touch()
+    assert wanted()[0] == "answers/irony/default-42"
+    runner.lines[study.lines.answers_key(teacher)] = {"kind": "answers", "rows": {"train": 2, "augmented-1": 2}}
+    for part in ("train", "augmented-1"):
+        assert wanted()[0] == "answers/irony/default-42"
+        folder.answers_folder(teacher, part).mkdir(parents=True)
+        (folder.answers_folder(teacher, part) / study.cells.DONE).touch()
+    names = [key.split("/")[2] for key in wanted() if key.startswith("student/")]
+    assert names[:4] == ["normal", "ft", "v1", "reference"]
+    assert len(names) == 15  # four contenders of three seeds, and three more settings of the last of one
 
 
 def test_every_committed_student_is_one_of_a_plan_so_that_it_is_not_run_again(study: Any) -> None:

@@ -106,7 +106,7 @@ class Runner:
             while time.monotonic() < self.deadline:
                 waiting = [(key, work) for key, work in self._ready() if key not in begun]
                 for key, work in waiting:
-                    if key not in begun and len(running) < self.given.workers + 2:
+                    if key not in begun and len(running) < self.given.workers:
                         begun.add(key)
                         running[pool.submit(run_cell, self.setup, work)] = key
                 if not running:
