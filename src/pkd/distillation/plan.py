@@ -15,7 +15,7 @@ from pkd.errors import RecipeError
 from pkd.recipe.reading import validate
 from pkd.recipe.rules import starts_of
 from pkd.recipe.schema import Recipe, loss_of, method_label, start_label
-from pkd.recipe.settings import LossSettings, StudentSettings, TrainingSettings
+from pkd.recipe.settings import LossSettings, Method, StudentSettings, TrainingSettings
 from pkd.recipe.spelling import about_student, named, set_to
 from pkd.training.schedule import student_schedule
 
@@ -149,7 +149,7 @@ def plan_controls(students: Sequence[StudentPlan], rows: RowCounts) -> list[Stud
     return known[len(students) :]
 
 
-def is_control_of(control: StudentPlan, student: StudentPlan, method: Literal["kd", "ft"], rows: RowCounts) -> bool:
+def is_control_of(control: StudentPlan, student: StudentPlan, method: Method, rows: RowCounts) -> bool:
     """Whether `control` is what `method` gives from the student's start, seeds, training and data."""
     return _same_but_name(_control(student, method, rows), control, rows)
 
@@ -200,7 +200,7 @@ def training_of(recipe: Recipe, student: StudentSettings) -> TrainingSettings:
     return student_schedule(validate(TrainingSettings, values, "students.training"))
 
 
-def _control(student: StudentPlan, method: str, rows: RowCounts) -> StudentPlan:
+def _control(student: StudentPlan, method: Method, rows: RowCounts) -> StudentPlan:
     repeats = method == "ft" and student.unlabelled and rows.transfer > 0
     return dataclasses.replace(
         student,
@@ -209,9 +209,7 @@ def _control(student: StudentPlan, method: str, rows: RowCounts) -> StudentPlan:
         method=method,
         layer_map=None,
         projection=False,
-        loss=dataclasses.replace(
-            student.loss, beta=0.0, patience=None, alpha=student.loss.alpha if method == "kd" else 0.0
-        ),
+        loss=student.loss.of_method(method),
         sizes=None,
         unlabelled=student.unlabelled and method != "ft",
         rows_an_epoch=student.learns_from(rows) if repeats else student.rows_an_epoch,

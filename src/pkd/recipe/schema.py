@@ -96,7 +96,4 @@ def loss_of(student: StudentSettings) -> LossSettings:
     A student with neither patience nor β gets the default share.
     """
     values = {field.name: getattr(student, field.name) for field in dataclasses.fields(LossSettings)}
-    loss = LossSettings(**values | {"patience": student.patience_share})
-    if student.method == "ft":
-        return loss.without_teacher()
-    return loss.without_states() if student.method == "kd" or not student.has_patience else loss
+    return LossSettings(**values | {"patience": student.patience_share}).of_method(student.method)

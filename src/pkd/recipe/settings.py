@@ -35,6 +35,7 @@ ProblemType = Literal[
 ]
 Comparison = Literal["length", "none", "units"]
 PATIENCE = 0.1  # patience's default share of the gradient; docs/guide.md explains why
+Method = Literal["pkd", "kd", "ft"]
 Effort = Literal["quick", "normal", "best"]
 Metric = Literal["accuracy", "f1", "macro_f1", "micro_f1", "mcc", "pearson", "spearman"]
 
@@ -101,13 +102,10 @@ class LossSettings:
         """Whether the teacher's states contribute to the loss."""
         return (self.beta or self.patience_share or 0.0) > 0
 
-    def without_states(self) -> Self:
-        """The loss of method kd, without the terms that read the teacher's states."""
-        return dataclasses.replace(self, beta=0.0, patience=None)
-
-    def without_teacher(self) -> Self:
-        """The loss of method ft, of labels alone."""
-        return dataclasses.replace(self.without_states(), alpha=0.0)
+    def of_method(self, method: Method) -> Self:
+        """These settings as a method uses them: kd ignores the teacher's states, ft its logits too."""
+        loss = self if method == "pkd" and self.has_patience else dataclasses.replace(self, beta=0.0, patience=None)
+        return dataclasses.replace(loss, alpha=0.0) if method == "ft" else loss
 
 
 @dataclass(kw_only=True)
@@ -238,9 +236,7 @@ class StudentSettings(LossSettings):
     __pydantic_config__ = STRICT
 
     name: str | None = setting(None, "unique name (default: METHOD-Lk-START)")
-    method: Literal["pkd", "kd", "ft"] = setting(
-        "pkd", "pkd: labels, logits, states; kd: labels, logits; ft: labels alone", common=True
-    )
+    method: Method = setting("pkd", "pkd: labels, logits, states; kd: labels, logits; ft: labels alone", common=True)
     layers: PositiveInt | None = setting(None, "depth (default: half the teacher's)", common=True)
     layer_map: Literal["skip", "last"] | LayerPairs = setting(
         "skip", "skip, last, or pairs [student layer, teacher layer]", common=True
