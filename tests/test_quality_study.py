@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from transformers import AutoModel
+
+from conftest import make_reviews, make_teacher, make_tokenizer
 
 ROOT = Path(__file__).parents[1]
 
@@ -173,6 +176,44 @@ def test_a_student_waits_for_its_teacher_and_for_the_answers_that_it_learns_from
     names = [key.split("/")[2] for key in wanted() if key.startswith("student/")]
     assert names[:4] == ["normal", "ft", "v1", "reference"]
     assert len(names) == 15  # four contenders of three seeds, and three more settings of the last of one
+
+
+@pytest.mark.slow
+def test_cells_train_and_measure_with_the_package_as_it_is(study: Any, tmp_path: Path) -> None:
+    """A default teacher, its answers, and students of the kinds that the plans have, of a tiny encoder."""
+    model = make_teacher(layers=4)
+    model.config.max_position_embeddings = 128
+    encoder = tmp_path / "encoder"
+    AutoModel.from_config(model.config).save_pretrained(encoder)
+    make_tokenizer().save_pretrained(encoder)
+    (tmp_path / "irony").mkdir()
+    for seed, (split, count) in enumerate({"train": 1280, "dev": 60, "test": 60}.items()):
+        rows = [json.dumps({"text": text, "label": label}) for text, label in make_reviews(count, seed)]
+        (tmp_path / "irony" / f"{split}.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    folder, teacher = study.cells.Study(tmp_path, tmp_path, str(encoder), "cpu"), study.page.default_teacher("irony")
+    lines = [study.cells.fit_teacher(folder, teacher), study.cells.annotate(folder, teacher, 4, everything=True)]
+    assert lines[1]["rows"].keys() == {"train", *(f"augmented-{number}" for number in range(1, 5))}
+    final = study.plans.FINAL
+    kinds = {name: final[name] for name in ("normal", "ft", "reference")}
+    kinds["units"] = {"start": "greedy", "patience": 0.3, "units": True, "beta": None}
+    for name, changed in kinds.items():
+        few = {**changed, "steps": 0.125}
+        student = study.cells.Student(task="irony", contender=name, layers=2, teacher="default", **few)
+        lines.append(study.cells.fit_student(folder, student, [teacher]))
+    lines = [{"key": f"{number}", **line} for number, line in enumerate(json.loads(json.dumps(lines)))]
+    lines[0]["key"] = study.lines.key_of("teacher", teacher)
+    of = study.page.contenders(by_key(*lines), "irony")
+    assert {name: rows.shape for name, rows in of.items()} == {
+        "teacher": (60,), "normal": (1, 60), "ft": (1, 60), "reference": (1, 60),
+    }  # fmt: skip
+    assert lines[0]["used"]["learning_rate"] == 2e-4  # twice 1e-4 for an encoder as narrow as this
+    by_name = {line["contender"]: line for line in lines[2:]}
+    assert by_name["normal"]["shares"]["pt"] == pytest.approx(0.1)
+    assert by_name["units"]["shares"]["pt"] == pytest.approx(0.3)
+    assert len(by_name["units"]["start_layers"]) == 2
+    # 1,280 rows make 40 steps a pass: four passes and an eighth of them
+    assert (by_name["normal"]["steps_made"], by_name["normal"]["rate_used"]) == (20, 2e-4)
+    assert by_name["normal"]["rows"] > 4 * by_name["ft"]["rows"] == 4 * 1280
 
 
 def test_every_committed_student_is_one_of_a_plan_so_that_it_is_not_run_again(study: Any) -> None:
