@@ -118,6 +118,23 @@ def test_the_development_rows_choose_among_the_settings_of_the_reference_impleme
     assert study.page.contenders(lines, "mrpc")["reference"].tolist() == [[1, 0, 0, 0]]
 
 
+def test_a_students_time_is_its_training_and_the_answers_to_the_rows_that_it_reads(study: Any) -> None:
+    def student(name: str, **more: Any) -> dict[str, Any]:
+        cell = study.cells.Student(task="irony", contender=name, teacher="default")
+        return line_of(study, cell, [1, 0], **more)
+
+    answers = {
+        "key": study.lines.answers_key(study.page.default_teacher("irony")), "kind": "answers",
+        "rows": {"train": 100, "augmented-1": 100}, "seconds": 999.0, "cpu_seconds": 20.0, "hardware": "cpu, AVX2, 1",
+    }  # fmt: skip
+    cpu = {"hardware": "cpu, AVX2, 1"}
+    normal, v1 = student("normal", rows=200, cpu_seconds=100.0, **cpu), student("v1", rows=100, cpu_seconds=40.0, **cpu)
+    # 100 and all 20 seconds of the answers, over 40 and half of them
+    assert study.page.time_ratio(by_key(normal, v1, answers), "irony", "normal", "v1") == pytest.approx(2.4)
+    of_a_gpu = student("v1", rows=100, cpu_seconds=40.0)
+    assert study.page.time_ratio(by_key(normal, of_a_gpu, answers), "irony", "normal", "v1") is None
+
+
 def test_the_page_has_what_was_measured_and_names_what_was_not(
     study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.cells import EVALUATIONS, Student, Teacher
 from benchmarks.quality.gains import Gain, gain, mean_over_tasks, right_rows
-from benchmarks.quality.lines import Line, key_of
+from benchmarks.quality.lines import Line, answers_key, key_of
 from benchmarks.quality.plans import FINAL, PLANS, RATES, REFERENCES, SEEDS, best_teacher, teachers_of
 from benchmarks.quality.tasks import SCREENED, TASKS
 
@@ -192,11 +192,11 @@ def _final(lines: Lines) -> Iterator[str]:
         yield _table(["", *TASKS, "mean", "aim"], rows)
     else:
         yield "None of these teachers and students is measured yet."
-    times = [f"{task} {ratio:.1f}" for task in TASKS if (ratio := _time_ratio(lines, task, "normal", "v1")) is not None]
+    times = [f"{task} {ratio:.1f}" for task in TASKS if (ratio := time_ratio(lines, task, "normal", "v1")) is not None]
     if times:
         yield _paragraph(
-            f"The training of `normal` takes as many times as long as that of `v1`: {', '.join(times)} (processor time "
-            "where it ran on a CPU; at most 4 is aimed at, the teacher's answers included)."
+            f"Answers and training of `normal` take as many times as long as those of `v1`: {', '.join(times)} "
+            "(processor time where they ran on a CPU); at most 4 is aimed at."
         )
 
 
@@ -240,7 +240,7 @@ def _screening(lines: Lines) -> Iterator[str]:
             continue
         rows.append([
             name or "averaging (ema)", *(_gain(gains.get(task)) for task in SCREENED),
-            _mean(list(gains.values()), len(SCREENED)), _cost(lines, name),
+            _mean(list(gains.values()), _planned(name)), _cost(lines, name),
         ])  # fmt: skip
     bases = [student_lines(lines, task, "base", "grid") for task in SCREENED]
     scores = [f"{100 * of_task[0]['test']:.1f} %" if of_task else NONE for of_task in bases]
@@ -258,10 +258,15 @@ def _conclusions(lines: Lines) -> Iterator[str]:
     rows = []
     for each in CONCLUSIONS:
         gains = [got for task in SCREENED if (got := screened_gain(lines, task, each.contender)) is not None]
-        wanted = sum(student.contender == (each.contender or "base") for student in PLANS["screening"].students)
+        wanted = _planned(each.contender)
         cost = _cost(lines, each.contender)
         rows.append([each.lever, _mean(gains, wanted), cost, _rule(gains, wanted), each.became])
     yield _table(["lever", "gain", "time", f"{RULE} points or more", "became"], rows)
+
+
+def _planned(contender: str | None) -> int:
+    """On how many tasks a lever is to be screened."""
+    return sum(student.contender == (contender or "base") for student in PLANS["screening"].students)
 
 
 def _cost(lines: Lines, contender: str | None) -> str:
@@ -396,13 +401,22 @@ def _signed(points: float) -> str:
     return rounded if float(rounded) == 0 else ("+" if points > 0 else "−") + rounded
 
 
-def _time_ratio(lines: Lines, task: str, name: str, other: str) -> float | None:
-    """How many times as long a training takes as another, both on the same machine."""
+def time_ratio(lines: Lines, task: str, name: str, other: str) -> float | None:
+    """How many times as long a student takes as another of the same machine: answers and training."""
     pair = [student_lines(lines, task, each, "default")[:1] for each in (name, other)]
-    if not all(pair) or _machine(pair[0][0]) != _machine(pair[1][0]):
+    answers = lines.get(answers_key(default_teacher(task)))
+    if answers is None or not all(pair):
         return None
-    clock = "seconds" if _device(pair[0][0]) == "cuda" else "cpu_seconds"
-    return float(pair[0][0][clock] / pair[1][0][clock])
+    (line,), (other_line,) = pair
+    if len({_machine(each) for each in (answers, line, other_line)}) > 1:
+        return None
+    return _time_of(line, answers) / _time_of(other_line, answers)
+
+
+def _time_of(line: Line, answers: Line) -> float:
+    """Of a student's training and of the answers to the rows that it reads."""
+    clock = "seconds" if _device(line) == "cuda" else "cpu_seconds"
+    return float(line[clock] + answers[clock] * line["rows"] / sum(answers["rows"].values()))
 
 
 def _device(line: Line) -> str:
