@@ -312,7 +312,7 @@ def test_without_development_rows_those_that_finetuning_held_out_choose_again_an
     ]
     assert texts[0] == texts[1]
     run = next(record for record in result.records if isinstance(record, RunRecord))
-    assert (run.rows, run.evaluated_on) == ({"train": 144, "eval": 16}, "eval")
+    assert (run.rows, run.evaluated_on) == ({"train": 144, "eval": 16, "augmented": 568}, "eval")
     assert not [record for record in result.records if isinstance(record, ComparisonRecord)]
     assert set(result.student.starts_tried) == {"spread", "first"}
     assert "on 16 development rows (held out of the training rows; which chose the epoch and the start)" in str(result)

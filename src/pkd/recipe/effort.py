@@ -14,7 +14,7 @@ from pkd.recipe.settings import Effort
 DEFAULT: Effort = "normal"
 EFFORTS: Mapping[Effort, Mapping[Path, Any]] = {
     "quick": {},
-    "normal": {},
+    "normal": {("transfer", "augment"): 4},
     "best": {("transfer", "augment"): 8, ("training", "averaging"): "ema", ("seeds",): 3},
 }
 _EACH_STUDENT: Mapping[Effort, Mapping[str, Any]] = {
