@@ -9,6 +9,7 @@ import typer
 from pkd.cli.options import COLUMNS, Classifier, Device, Json, Output, Overwrite, with_flags
 from pkd.cli.session import ask, loading, start, with_progress
 from pkd.cli.showing import show, show_json
+from pkd.serving.formats import GRAPH_FORMATS
 from pkd.serving.limits import Limits
 
 _LIMITS = Limits()
@@ -21,9 +22,11 @@ def export(
     model: Classifier,
     output: Output,
     format: Annotated[
-        str, typer.Option("--format", metavar="onnx", help="format of the result; there is no other yet")
+        str, typer.Option("--format", metavar="|".join(GRAPH_FORMATS), help="format of the result")
     ] = "onnx",
-    int8: Annotated[bool, typer.Option("--int8", help="int8 weights: a quarter of the size, and faster")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="onnx-int8, int8 weights: a quarter of the size, and faster")
+    ] = False,
     eval: Annotated[
         str | None,
         typer.Option(

@@ -42,6 +42,7 @@ from pkd.recipe.reading import Reading, read_file, read_values
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import MOST_VARIANTS
 from pkd.recipe.spelling import current_spelling, named, set_to
+from pkd.serving.formats import GRAPH_FORMATS, INT8
 from pkd.serving.limits import check_threads
 
 TEACHER, ANNOTATED, DISTILLED, EXPORTED = "teacher", "annotated", "distilled student", "onnx export"  # kinds of stages
@@ -281,11 +282,12 @@ def export(
     overwrite: bool = False,
     **keys: Any,
 ) -> Asked:
-    """Check the input of `pkd export`: a recipe whose `data.eval`, if it has one, int8 is measured on.
+    """Check the input of `pkd export`: a recipe whose `data.eval` the changes of int8 are measured on.
 
     It is read with the settings of the run that made the model, if they fit; by default it is the run's own file.
     """
-    model, place = path_text(model, "model"), path_text(eval, "eval")
+    model, place, into = path_text(model, "model"), path_text(eval, "eval"), INT8 if int8 else GRAPH_FORMATS.get(format)
+    is_converted = into is not None and into.is_converted
     given, from_task = {"eval": place, **keys}, "task" in keys
     reading, read_as = read_values(place_keywords(given), where="export", required=()), None
     if place is not None and not from_task:
@@ -293,22 +295,22 @@ def export(
         as_in_run = read_values(place_keywords(_beside(reading_of_run(model), given)), where="export", required=())
         if not [*as_in_run.faults, *source_faults(as_in_run, ("eval",), read_as)]:
             reading = as_in_run
-    elif int8 and not from_task and not keys and (of_run := recipe_of_run(model)) is not None:
+    elif is_converted and not from_task and not keys and (of_run := recipe_of_run(model)) is not None:
         reading = Reading(of_run, [], reading.spelling)
     return asked(
         reading,
         missing_libraries("export"),
-        [] if format == "onnx" else [Fault(("format",), f"is {format}; onnx is the only format there is")],
+        () if into is not None else [Fault(("format",), f"is {format}; choose {' or '.join(GRAPH_FORMATS)}")],
         share_faults("max_drop", max_drop, -1),
         share_faults("min_agreement", min_agreement, 0),
-        _nothing_for_int8(reading, keys) if int8 else (),
+        _nothing_to_measure_on(reading, keys, into.precision) if into is not None and into.is_converted else (),
         source_faults(reading, ("eval",), read_as),
         model_faults(("model",), model, "classifier"),
         output_faults(output, EXPORTED, overwrite=overwrite),
     )
 
 
-def _nothing_for_int8(reading: Reading, keys: Collection[str]) -> Iterator[Fault]:
+def _nothing_to_measure_on(reading: Reading, keys: Collection[str], precision: str) -> Iterator[Fault]:
     if reading.recipe is None or reading.recipe.data.eval is not None:
         return
     if keys:
@@ -316,9 +318,9 @@ def _nothing_for_int8(reading: Reading, keys: Collection[str]) -> Iterator[Fault
         yield Fault(("data", "eval"), f"is not given, and {told} say how it is read. Give it, or leave them out")
     yield Fault(
         ("data", "eval"),
-        "is missing: int8 changes answers, and there is nothing to measure how much. Give labelled examples, or a .txt "
-        "of texts, which shows how many answers stay the same. Beside a student that `pkd distill` made, its own "
-        "development data would be found",
+        f"is missing: {precision} changes answers, and there is nothing to measure how much. Give labelled examples, "
+        "or a .txt of texts, which shows how many answers stay the same. Beside a student that `pkd distill` made, its "
+        "own development data would be found",
     )
 
 

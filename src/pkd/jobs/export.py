@@ -26,13 +26,13 @@ from pkd.jobs.plan import settle_metric
 from pkd.recipe.keyword_types import ExportKeywords
 from pkd.recipe.places import AnyPath, local_path, output_folder, path_text
 from pkd.recipe.schema import Recipe
-from pkd.recipe.spelling import named
 from pkd.reporting.export_card import export_sentences, exported_card
 from pkd.runs.lock import one_writer
 from pkd.runs.seal import write_text
 from pkd.runs.stage import library_versions, run_stage
 from pkd.serving.classifier import Classifier
-from pkd.serving.export import graph_path, quantise, require_exporter, trace, write_companions, write_graph
+from pkd.serving.export import convert, require_exporter, trace, write_companions, write_graph
+from pkd.serving.formats import FLOAT32, GRAPH_FORMATS, INT8, Format
 from pkd.serving.onnx_model import graph_of, load_onnx
 from pkd.serving.proof import TOLERANCE, Change, Parity, measure_change, prove, refusals
 from pkd.serving.texts import Text
@@ -40,7 +40,7 @@ from pkd.serving.torch_model import max_length_of, taken_over
 from pkd.training.hardware import resolve_device
 
 KIND = asking.EXPORTED
-_MOST_ALONE = 2000  # texts that int8 predicts one at a time, evenly spread over all
+_MOST_ALONE = 2000  # texts that the changed model predicts one at a time, evenly spread over all
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,8 +57,16 @@ class ExportResult:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """How much a format may change: the metric's largest fall, and the least share of equal predictions."""
+
+    max_drop: float
+    min_agreement: float
+
+
+@dataclass(frozen=True)
 class _Texts:
-    """The texts that int8 is measured on."""
+    """The texts that a change is measured on."""
 
     on: str
     texts: list[Text]
@@ -83,13 +91,13 @@ def export(
     """Export a classifier to a folder that ONNX Runtime alone can serve: graph, tokenizer, config and model card.
 
     Nothing is written unless the float32 graph's logits are within 1e-4 of PyTorch's over shapes from 1 × 1 to
-    32 × 512 and, with `int8`, its predictions on the development texts are good enough.
+    32 × 512 and, in int8, its predictions on the development texts are good enough.
 
     Args:
         model: folder or hub name of a classifier.
         output: the folder to create.
-        format: "onnx", the only one.
-        int8: quantise the weights, and the activations dynamically.
+        format: "onnx" or "onnx-int8", which quantises the weights, and the activations dynamically.
+        int8: short for the second.
         eval: labelled examples or a .txt of texts to measure int8 on. By default the development data of the recipe
             beside the student, if `pkd distill` or `pkd run` made it.
         max_drop: refuse int8 if the metric falls by more, as a share (0.005 is half a point).
@@ -105,42 +113,37 @@ def export(
     given: dict[str, Any] = {"eval": eval, "max_drop": max_drop, "min_agreement": min_agreement, **keys}
     with asking.export(model, output=output, format=format, int8=int8, overwrite=overwrite, **given) as recipe:
         require_exporter()
-        model = path_text(model, "model")
-        if int8 and eval is None:
-            progress.note(f"int8 is measured on {recipe.data.eval}, the development data of the run that made {model}")
-        return _export(
-            model, output_folder(output), recipe if int8 else None,
-            max_drop=max_drop, min_agreement=min_agreement, overwrite=overwrite,
-        )  # fmt: skip
+        model, into = path_text(model, "model"), INT8 if int8 else GRAPH_FORMATS[format]
+        if into.is_converted and eval is None:
+            progress.note(
+                f"{into.precision} is measured on {recipe.data.eval}, the development data of the run that made {model}"
+            )
+        return _export(model, output_folder(output), into, recipe, Limits(max_drop, min_agreement), overwrite=overwrite)
 
 
-def _export(
-    model: str, folder: Path, measured_on: Recipe | None, *, max_drop: float, min_agreement: float, overwrite: bool
-) -> ExportResult:
-    """Export, in int8 if `measured_on` is given."""
+def _export(model: str, folder: Path, into: Format, recipe: Recipe, limits: Limits, *, overwrite: bool) -> ExportResult:
     if graph_of(model) is not None:
         raise TeacherError(f"{model} is an exported folder already. Export the classifier that it was made from.")
     loaded = load_teacher(model)
-    measured = None if measured_on is None else _texts_of(measured_on, loaded)
+    measured = _texts_of(recipe, loaded) if into.is_converted else None
     if measured is not None:
         loaded = with_outputs(loaded, measured.outputs)
     inputs = {
         "model": loaded.fingerprints,
         "max_length": max_length_of(loaded),
-        "precision": "float32" if measured is None else "int8",
+        "precision": into.precision,
         "tolerance": TOLERANCE,
         "measured": measured
         and {
             "rows": measured.fingerprint,
             "metric": measured.metric,
-            "max_drop": max_drop,
-            "min_agreement": min_agreement,
+            **dataclasses.asdict(limits),
         },
         "versions": library_versions(),
     }
 
     def build(partial: Path) -> Mapping[str, Any]:
-        return _build(partial, loaded, measured, max_drop, min_agreement)
+        return _build(partial, loaded, into, measured, limits)
 
     with one_writer(folder):
         done = run_stage(folder, KIND, inputs, build, overwrite=overwrite, resumes=False)
@@ -149,54 +152,53 @@ def _export(
 
 
 def _build(
-    partial: Path, loaded: LoadedClassifier, measured: _Texts | None, max_drop: float, min_agreement: float
+    partial: Path, loaded: LoadedClassifier, into: Format, measured: _Texts | None, limits: Limits
 ) -> dict[str, Any]:
     """Fill the folder; remove it on a refusal."""
-    precision = "float32" if measured is None else "int8"
     try:
         with progress.stage("trace the model into a graph"):
             program = trace(loaded)
-            plain = graph_path(partial, "float32")
+            plain = partial / FLOAT32.graph
             write_graph(program, plain)
         parity = prove(loaded, plain)
         change = None
-        write_companions(loaded, partial, precision)
+        write_companions(loaded, partial, into)
         if measured is not None:
-            with progress.stage("quantise the weights"):
-                write_graph(quantise(program, loaded), graph_path(partial, "int8"))
+            with progress.stage(f"convert the weights to {into.precision}"):
+                write_graph(convert(program, loaded, into), partial / into.graph)
             plain.unlink()
-            change = _change(partial, loaded, measured)
-            _require_good_enough(loaded.name, change, max_drop, min_agreement)
+            change = _change(partial, loaded, into, measured)
+            _require_good_enough(loaded.name, into, change, limits)
     except (TeacherError, DataError):
         shutil.rmtree(partial)
         raise
-    return _facts(loaded, partial, precision, parity, change)
+    return _facts(loaded, partial, into, parity, change)
 
 
 def _facts(
-    loaded: LoadedClassifier, partial: Path, precision: str, parity: Parity, change: Change | None
+    loaded: LoadedClassifier, partial: Path, into: Format, parity: Parity, change: Change | None
 ) -> dict[str, Any]:
     import onnx
 
-    graph = graph_path(partial, precision)
+    graph = partial / into.graph
     opsets = onnx.load(str(graph), load_external_data=False).opset_import
     return {
         "format": "onnx",
-        "precision": precision,
+        "precision": into.precision,
         "problem_type": loaded.outputs.problem_type,
         "opset": next(each.version for each in opsets if not each.domain),
         "layers": depth_of(loaded.model.config),
         "parameters": dataclasses.asdict(parameters_of(loaded.model)),
         "bytes": graph.stat().st_size,
         "parity": parity.to_dict(),
-        "int8": change and change.to_dict(),
+        **({into.precision: change.to_dict()} if change else {}),
     }
 
 
-def _change(partial: Path, loaded: LoadedClassifier, measured: _Texts) -> Change:
+def _change(partial: Path, loaded: LoadedClassifier, into: Format, measured: _Texts) -> Change:
     texts = measured.texts
     asked_alone = np.unique(np.linspace(0, len(texts) - 1, min(_MOST_ALONE, len(texts))).astype(int))
-    with progress.stage("measure what int8 changes", 2 * len(texts) + len(asked_alone), "texts") as stage:
+    with progress.stage(f"measure what {into.precision} changes", 2 * len(texts) + len(asked_alone), "texts") as stage:
         logits = []
         for model in (taken_over(loaded, resolve_device("cpu")), load_onnx(partial, device="cpu")):
             logits.append(Classifier(model).logits(texts))
@@ -211,16 +213,16 @@ def _change(partial: Path, loaded: LoadedClassifier, measured: _Texts) -> Change
     )
 
 
-def _require_good_enough(name: str, change: Change, max_drop: float, min_agreement: float) -> None:
-    if reasons := refusals(change, max_drop, min_agreement):
+def _require_good_enough(name: str, into: Format, change: Change, limits: Limits) -> None:
+    if reasons := refusals(change, limits.max_drop, limits.min_agreement):
         raise TeacherError(
-            f"int8 is not good enough for {name}: {'; '.join(reasons)}. Export it without {named('int8')}, or allow "
+            f"{into.precision} is not good enough for {name}: {'; '.join(reasons)}. Export it in float32, or allow "
             "more."
         )
 
 
 def _texts_of(recipe: Recipe, loaded: LoadedClassifier) -> _Texts:
-    """The texts that int8 is measured on: the recipe's development data."""
+    """The texts that a change is measured on: the recipe's development data."""
     metric: str = loaded.outputs.kind.scoring.metric
     source = str(recipe.data.eval)
     if local_path(source).suffix.lower() == ".txt":

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Literal
 
 import datasets
 import numpy as np
@@ -30,8 +29,9 @@ from pkd.errors import TeacherError
 from pkd.reporting.speeds import load_sentence, rounds_disagree
 from pkd.runs.seal import read_manifest
 from pkd.serving.classifier import Classifier
+from pkd.serving.formats import GRAPH_FORMATS
 from pkd.serving.loaded import LoadedModel, Runtime
-from pkd.serving.onnx_model import GRAPHS, graph_of, load_onnx
+from pkd.serving.onnx_model import graph_of, load_onnx
 from pkd.serving.speed import Timed, Work, time_models, work_on_texts
 from pkd.training.hardware import computing_on, device_text
 
@@ -48,7 +48,7 @@ class Known:
     parameters: Parameters
     bytes: int  # of its weights: in PyTorch as float32, exported as its graph holds them
     runtime: Runtime
-    precision: Literal["float32", "int8"]  # what it computes with, of int8 in most of its products
+    precision: str  # what most of its products are computed in: float32, int8
     shape: str  # models of one shape are equally fast
 
 
@@ -124,7 +124,7 @@ def exported_as(folder: str) -> Known:
         parameters=Parameters(**manifest.facts["parameters"]),
         bytes=graph.stat().st_size,
         runtime="onnx",
-        precision="int8" if graph == Path(folder) / GRAPHS["int8"] else "float32",
+        precision=next(each.precision for each in GRAPH_FORMATS.values() if graph == Path(folder) / each.graph),
         shape=f"onnx {os.path.realpath(folder)}",
     )
 

@@ -33,8 +33,8 @@ def exported_card(card: str | None, title: str, facts: Mapping[str, Any]) -> str
         facts: the export's facts in the folder's manifest.
 
     Returns:
-        The card with the hub's tags for ONNX and a section on the export instead of that on use in PyTorch; for an
-        int8 graph without the scores that the hub lists, which belong to the classifier.
+        The card with the hub's tags for ONNX and a section on the export instead of that on use in PyTorch; for a
+        graph that answers otherwise, as int8, without the scores that the hub lists, which belong to the classifier.
     """
     kind = kind_of(facts.get("problem_type", SINGLE_LABEL.name))
     tag, what = kind.pipeline_tag, "A text classifier."
@@ -47,7 +47,7 @@ def exported_card(card: str | None, title: str, facts: Mapping[str, Any]) -> str
     data.pipeline_tag = data.pipeline_tag or tag
     tags = ["onnx", "onnxruntime", *([] if kind.has_choices else ["transformers.js"]), "pkd"]
     data.tags = list(dict.fromkeys([*(data.tags or []), *tags]))
-    if facts["precision"] == "int8":
+    if facts.get(facts["precision"]):  # its answers are not quite the classifier's
         data.eval_results = None
     parsed.text = _USE.sub("", parsed.text)
     text = re.sub(rf"{re.escape(_BEGIN)}.*?{re.escape(_END)}\n*", "", parsed.text, flags=re.DOTALL).strip()
@@ -64,23 +64,23 @@ def _yaml(data: ModelCardData) -> str:
 
 def export_sentences(facts: Mapping[str, Any]) -> list[str]:
     """The measurements of an export, one sentence per figure."""
-    parity, change = facts["parity"], facts["int8"]
+    parity, precision = facts["parity"], facts["precision"]
     largest = max(parity["shapes"], key=prod)
     sentences = [
         f"float32 graph: logits within {parity['largest_difference']:.1e} of PyTorch's over {len(parity['shapes'])} "
         f"shapes up to {' × '.join(map(str, largest))} word pieces ({parity['tolerance']:g} was allowed)."
     ]
-    if change:
+    if change := facts.get(precision):
         agreed = f"{change['agreement']:.2%} of the answers to {change['rows']:,} rows of {change['on']} stay the same"
         scores = "the rows have no labels"
         if change["metric"]:
             scores = f"{metric_title(change['metric'])} {change['before']:.4f} → {change['after']:.4f}"
         blind = blind_words(BlindSpots(**change["blind_spots"]), change["rows"])
-        sentences.append(f"int8: {agreed}; {scores}.{f' It {blind}.' if blind else ''}")
+        sentences.append(f"{precision}: {agreed}; {scores}.{f' It {blind}.' if blind else ''}")
         if alone := change.get("alone"):
             scores = f", {metric_title(change['metric'])} {alone['after']:.4f}" if change["metric"] else ""
             sentences.append(
-                f"int8, one text at a time: {alone['agreement']:.2%} of {alone['rows']:,} answers stay the same"
+                f"{precision}, one text at a time: {alone['agreement']:.2%} of {alone['rows']:,} answers stay the same"
                 f"{scores}. Against the same texts in batches {alone['differ']:,} answers differ; a text's neighbours "
                 f"move its probabilities by {alone['median']:.2g} in the median and {alone['largest']:.2g} at most."
             )

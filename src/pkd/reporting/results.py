@@ -116,7 +116,7 @@ class ModelRecord(_Line):
     parameters: int
     bytes: int  # of the saved weights
     runtime: Literal["torch", "onnx"] = "torch"  # what answered: PyTorch, or ONNX Runtime an exported folder
-    precision: Literal["float32", "int8"] = "float32"  # what most products of these answers are computed in
+    precision: str = "float32"  # what most products of these answers are computed in: float32, int8
     rows_per_second: float | None = None  # side by side in one run
     train_seconds: float | None = None
     devices: dict[str, str] = {}  # figure ("scores", "rows_per_second", "train_seconds") -> what computed it
@@ -253,7 +253,7 @@ class Summary(_Line):
     unlabelled_rows: int
     parameters: int
     bytes: int
-    precision: Literal["float32", "int8"]
+    precision: str
     rows_per_second: float | None
 
 

@@ -19,13 +19,13 @@ from pkd.data.outputs import config_values
 from pkd.encoder.load import LoadedClassifier
 from pkd.encoder.shortcut import cls_only
 from pkd.errors import RecipeError, ResourceError, TeacherError
-from pkd.serving.onnx_model import GRAPHS, TOKENIZER_FILE
+from pkd.serving.formats import Format
+from pkd.serving.onnx_model import TOKENIZER_FILE
 from pkd.serving.texts import backend_of
 from pkd.serving.torch_model import max_length_of, names_read
 from pkd.training.hardware import move_model
 
 _MOST_BYTES = (1 << 31) - (1 << 24)  # a protobuf file cannot be larger, and some runtimes cannot load weights beside it
-_TRANSFORMERS_JS = {"int8": "q8", "float32": "fp32"}  # its names of precisions
 
 
 def trace(loaded: LoadedClassifier) -> Any:
@@ -65,7 +65,12 @@ def trace(loaded: LoadedClassifier) -> Any:
         ) from error
 
 
-def quantise(program: Any, loaded: LoadedClassifier) -> Any:
+def convert(program: Any, loaded: LoadedClassifier, format: Format) -> Any:
+    """The graph of another format, from the float32 one."""
+    return _CONVERSIONS[format.precision](program, loaded)
+
+
+def _quantised(program: Any, loaded: LoadedClassifier) -> Any:
     """The graph with int8 weights; activations are quantised at run time, by the range of each tensor.
 
     Each output channel of a weight has a scale of its own. Measured on a 3-layer student of the demo's encoder and
@@ -79,6 +84,9 @@ def quantise(program: Any, loaded: LoadedClassifier) -> Any:
         return quantizer.quantize(program, example_inputs(loaded, rows=2, length=8), ExportFormat.ONNX)
 
 
+_CONVERSIONS = {"int8": _quantised}
+
+
 def write_graph(program: Any, path: Path) -> None:
     """Write a graph and its weights into one file."""
     import onnx_ir
@@ -87,13 +95,13 @@ def write_graph(program: Any, path: Path) -> None:
     onnx_ir.save(program, str(path))
 
 
-def write_companions(loaded: LoadedClassifier, folder: Path, precision: str) -> None:
+def write_companions(loaded: LoadedClassifier, folder: Path, format: Format) -> None:
     """Write a graph's companions: the tokenizer with its limit, and a complete configuration."""
     config: Any = loaded.model.config
     if loaded.label_names:  # a model for multiple choice may not say how many choices there are
         for key, value in config_values(loaded.outputs).items():
             setattr(config, key, value)
-    setattr(config, "transformers.js_config", {"dtype": _TRANSFORMERS_JS[precision]})
+    setattr(config, "transformers.js_config", {"dtype": format.transformers_js})
     config.save_pretrained(folder)
     loaded.tokenizer.model_max_length = max_length_of(loaded)
     loaded.tokenizer.save_pretrained(folder)
@@ -101,11 +109,6 @@ def write_companions(loaded: LoadedClassifier, folder: Path, precision: str) -> 
     tokenizer.no_padding()
     tokenizer.no_truncation()
     tokenizer.save(str(folder / TOKENIZER_FILE))
-
-
-def graph_path(folder: Path, precision: str) -> Path:
-    """The path of the graph of a precision, "int8" or "float32"."""
-    return folder / GRAPHS[precision]
 
 
 def example_inputs(

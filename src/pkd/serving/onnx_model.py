@@ -15,11 +15,12 @@ from pkd.data.class_names import names_by_id
 from pkd.errors import RecipeError, TeacherError
 from pkd.recipe.devices import check_device
 from pkd.recipe.spelling import named
+from pkd.serving.formats import GRAPH_FORMATS
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.texts import Batch, TextEncoder
 from pkd.tasks import MULTIPLE_CHOICE, TaskKind, is_multiple_choice, kind_of_head, names_in_config
 
-GRAPHS = {"int8": "onnx/model_quantized.onnx", "float32": "onnx/model.onnx"}  # the names transformers.js looks for
+_GRAPHS = [each.graph for each in GRAPH_FORMATS.values()]
 TOKENIZER_FILE = "tokenizer.json"
 _TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
 _EXPORTED = b'"transformers.js_config"'  # every export's config.json has this key
@@ -37,11 +38,11 @@ def graph_of(folder: str | Path) -> Path | None:
     place = Path(folder)
     if any(place.glob("*.safetensors")):
         return None
-    graph = next((place / name for name in GRAPHS.values() if (place / name).is_file()), None)
+    graph = next((place / name for name in _GRAPHS if (place / name).is_file()), None)
     config = place / "config.json"
     if graph is None and config.is_file() and _EXPORTED in config.read_bytes() and not any(place.glob("*.bin")):
         raise TeacherError(
-            f"{place.absolute()} was exported, but its graph ({' or '.join(GRAPHS.values())}) is missing. {_AGAIN}"
+            f"{place.absolute()} was exported, but its graph ({' or '.join(_GRAPHS)}) is missing. {_AGAIN}"
         )
     return graph
 
@@ -61,7 +62,7 @@ def load_onnx(folder: str | Path, device: str = "auto", threads: int | None = No
     place = Path(folder)
     graph = graph_of(place)
     if graph is None:
-        raise TeacherError(f"{place.absolute()} holds no ONNX graph ({' or '.join(GRAPHS.values())}).")
+        raise TeacherError(f"{place.absolute()} holds no ONNX graph ({' or '.join(_GRAPHS)}).")
     path = place / "config.json"
     config = _read_json(path)
     several = is_multiple_choice(config.get("architectures"))

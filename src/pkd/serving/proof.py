@@ -44,13 +44,13 @@ class Parity:
 
 @dataclass(frozen=True)
 class Alone:
-    """int8 on one text at a time, which differs as the scale of activations depends on the whole batch.
+    """The changed model on one text at a time; int8 differs there, as its scales depend on the whole batch.
 
     Attributes:
         rows: how many texts were run alone.
         agreement: share of predictions equal to the unchanged model's; for scores the correlation.
         before: the metric of the unchanged model on them; None without labels.
-        after: the metric of int8, one text at a time.
+        after: the metric of the changed one, one text at a time.
         differ: how many predictions differ from those in batches.
         median: how far a text's neighbours change its probabilities (or score): the largest change per text, the median
             over texts.
@@ -73,7 +73,7 @@ class Alone:
 
 @dataclass(frozen=True)
 class Change:
-    """What int8 changes in the predictions for real texts.
+    """What a format changes in the predictions for real texts.
 
     Attributes:
         on: the source of the texts.
@@ -215,7 +215,7 @@ def _agreement(scoring: Scoring, after: np.ndarray, before: np.ndarray) -> float
 
 
 def refusals(change: Change, max_drop: float, min_agreement: float) -> Sequence[str]:
-    """Why int8 is not good enough, one clause per reason; empty if it is."""
+    """Why a changed model is not good enough, one clause per reason; empty if it is."""
     reasons = []
     for each, how in ((change, ""), (change.alone, " one at a time")):
         if each is None:
