@@ -115,7 +115,7 @@ def test_a_share_of_the_gradient_stands_in_the_words_until_its_weight_is_measure
 
 
 def test_naming_the_terms_does_not_import_torch() -> None:
-    code = "import sys, pkd.distillation.terms as t; assert len(t.TERMS) == 3; sys.exit('torch' in sys.modules)"
+    code = "import sys, pkd.distillation.terms as t; assert t.TERMS; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -132,7 +132,7 @@ def test_one_output_learns_by_the_losses_of_two_classes_and_so_of_a_bernoulli_va
         labels=labels,
         teacher_logits=teacher_logits,
     )
-    ce, kd, _ = TERMS
+    ce, kd = TERMS[:2]
     expected = torch.nn.functional.binary_cross_entropy_with_logits(
         logits[:5, 0], labels[:5].double(), reduction="none"
     )
