@@ -130,4 +130,7 @@ def test_no_other_module_compares_with_the_name_of_a_kind() -> None:
                 texts = {each.value for each in ast.walk(node) if isinstance(each, ast.Constant)}
                 if names & texts:
                     found.append(f"{path.relative_to(package)}:{getattr(node, 'lineno', '')}")
+    templates = sorted(package.rglob("*.jinja"))
+    found += [str(path.relative_to(package)) for path in templates if any(name in path.read_text() for name in names)]
+    assert templates
     assert found == []

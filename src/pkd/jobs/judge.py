@@ -168,7 +168,9 @@ def _measure(outcome: Outcome, answers: tuple[np.ndarray, str], on: EvaluatedRow
         Measured(
             name="teacher",
             role="teacher",
-            folder="teacher" if recipe.teacher.finetune is not None else model_source(recipe.teacher.model).name,
+            folder=model_source(recipe.teacher.model).name
+            if recipe.teacher.finetune is None
+            else plan.folder.name_of(plan.folder.teacher),
             logits=answers[0],
             layers=depth_of(teacher.model.config),
             parameters=count_parameters(teacher.model),

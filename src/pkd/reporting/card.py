@@ -75,7 +75,7 @@ def model_card(
     card: str = environment.get_template("card.md.jinja").render(
         front_matter=_front_matter(run, model, title),
         model=model,
-        problem_type=_kind_of(run).name,
+        kind=_kind_of(run),
         title=title,
         is_pair=_is_pair(run),
         chart=CHART_FILE if chart else "",
