@@ -11,13 +11,13 @@ from typing import Any, Unpack
 from pkd import ranks
 from pkd.jobs import asking
 from pkd.jobs.push import push
-from pkd.jobs.run import run_asked
+from pkd.jobs.run import RunResult, run_asked
 from pkd.recipe.keyword_types import DistillKeywords
 from pkd.recipe.places import AnyPath, output_folder
 from pkd.recipe.schema import Recipe
 from pkd.reporting.card import model_card
-from pkd.reporting.printed import main_score, run_lines
-from pkd.reporting.results import ModelRecord, Record, Score, best_student, folder_in_run
+from pkd.reporting.printed import run_lines
+from pkd.reporting.results import best_student, folder_in_run
 from pkd.runs.folder import CARD, RunFolder
 from pkd.runs.lock import one_writer
 from pkd.runs.seal import MANIFEST, copy_folder, read_manifest, write_text
@@ -28,28 +28,13 @@ KIND = asking.DISTILLED
 
 
 @dataclass(frozen=True, repr=False)
-class DistillResult:
-    """A finished student: its folder, that of the work behind it, its records and the report; printed, a few lines."""
+class DistillResult(RunResult):
+    """A finished student: its folder, the records and the report of its run, and that run's folder, `work`."""
 
-    folder: Path
     work: Path
-    records: list[Record]
-    report: Path
-
-    @property
-    def student(self) -> ModelRecord:
-        """The record of the student: its name, its scores with their intervals, its blind spots."""
-        return best_student(self.records)
-
-    @property
-    def score(self) -> Score:
-        """Its score by the metric that chose it: value, low and high."""
-        return main_score(self.records)
 
     def __str__(self) -> str:
         return run_lines(self.records, student=self.folder, report=self.report)
-
-    __repr__ = __str__
 
 
 def distill(
@@ -116,4 +101,4 @@ def _distill(
         ranks.on_first(lambda: write_text(student / CARD, model_card(result.records, chosen, title=student.name)))
     if push_to_hub:
         ranks.on_first(lambda: push(student, repo).where)
-    return DistillResult(student, work, result.records, result.report)
+    return DistillResult(student, result.records, result.report, work)

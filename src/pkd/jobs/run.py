@@ -85,7 +85,8 @@ class RunResult:
     def __str__(self) -> str:
         return run_lines(self.records, folder=self.folder, report=self.report)
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def run(
