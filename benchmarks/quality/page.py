@@ -39,7 +39,7 @@ class Conclusion:
 
 CONCLUSIONS = (
     Conclusion("four augmented rows for each training row, at the same number of steps", "augment 4",
-               "option `--augment`; `best` has 8"),
+               "default of `normal`; `best` has 8"),
     Conclusion("20,000 sentences of the same kind without labels (reviews)", "unlabelled", "option `--unlabelled`"),
     Conclusion("… and twice the steps", "unlabelled, steps 5", "option"),
     Conclusion("rate 2e-4 instead of 1e-4", "rate 2e-4", "default from 20 classes on (`training/schedule.py`)"),
