@@ -23,6 +23,7 @@ from pkd.reporting.blind_spots import blind_sentences, blind_words
 from pkd.reporting.classes import MEASURES, TITLES, class_rows, losses_heading
 from pkd.reporting.evaluated_rows import rows_warning
 from pkd.reporting.results import ClassesRecord, ModelRecord, Record, RunRecord
+from pkd.reporting.start_race import start_sentence
 from pkd.reporting.teacher_level import teacher_sentences
 from pkd.reporting.term_sizes import shares_text, weak_sentences
 from pkd.tasks import SINGLE_LABEL, TaskKind, kind_of
@@ -100,6 +101,7 @@ def model_card(
         settings=model.settings,
         shares=shares_text(model.terms),
         weak=weak_sentences(model.terms),
+        start_chosen=start_sentence(model),
     )
     return card
 

@@ -27,6 +27,7 @@ from pkd.reporting.blind_spots import blind_sentences, blind_words, blindness
 from pkd.reporting.classes import MEASURES, TITLES, class_rows, confusion_of, has_classes, set_counts_of
 from pkd.reporting.confusion import MOST, confusion_chart, set_chart
 from pkd.reporting.results import FlipRecord, Record, RunRecord, read_results
+from pkd.reporting.start_race import race_tables, start_lines
 from pkd.reporting.teacher_level import teacher_sentences
 from pkd.reporting.term_sizes import term_lines
 from pkd.reporting.trials import TrialRecord, leaderboard, luck_sentences, read_trials, swept
@@ -142,6 +143,8 @@ def _results(records: Sequence[Record]) -> dict[str, Any]:
         "warnings": run.warnings if run else [],
         "term_lines": term_lines(records),
         "weights_lines": wording.weights_lines(records),
+        "races": race_tables(records),
+        "start_lines": start_lines(records),
     }
 
 

@@ -88,6 +88,22 @@ class TermShare(_Line):
     needed: float | None = None  # of a small one: the α or β that would give it 5 %
 
 
+class RaceHeat(_Line):
+    """One round of a race between a student's starts."""
+
+    epochs: float  # of each training
+    scores: dict[str, float | None]  # start -> dev score; None for a training that diverged
+    kept: list[str]  # the starts that went on, the better first; of the last round the start that is kept
+
+
+class Race(_Line):
+    """How `start: auto` chose a student's start; controls share their student's start and have no race."""
+
+    seed: int  # that all its trainings had
+    starts: dict[str, str]  # start -> how it was made, in words
+    heats: list[RaceHeat]
+
+
 class ModelRecord(_Line):
     """The teacher, or one student with one seed."""
 
@@ -112,7 +128,8 @@ class ModelRecord(_Line):
     scores: dict[str, Score]  # accuracy, macro_f1, mcc, cross_entropy, ece; agreement and kl for students
     blind_spots: BlindSpots = BlindSpots()  # one answer for all rows, classes that are never found
     selection: dict[str, Any] = {}  # {"metric", "score", "epoch", "on"}: which epoch was kept, and why
-    starts_tried: dict[str, float] = {}  # start -> dev score, where several were tried
+    starts_tried: dict[str, float] = {}  # start -> dev score, where several were named and trained in full
+    race: Race | None = None  # how the start was chosen, where it was `auto`
     parameters: int
     bytes: int  # of the saved weights
     runtime: Literal["torch", "onnx"] = "torch"  # what answered: PyTorch, or ONNX Runtime an exported folder

@@ -17,6 +17,7 @@ from pkd.reporting.grid import grid
 from pkd.reporting.paper import TaskResult, paper_notes, paper_rows, rows_by_task, task_title
 from pkd.reporting.results import ComparisonRecord, ModelRecord, Record
 from pkd.reporting.speeds import SpeedRecord, serving_table, speed_doubts, speed_notes, speed_rows, speed_title
+from pkd.reporting.start_race import start_lines
 from pkd.reporting.teacher_level import teacher_sentences
 from pkd.reporting.trials import TrialRecord, effect_sentences, leaderboard, swept
 from pkd.reporting.wording import (
@@ -141,6 +142,7 @@ def _blocks(records: Sequence[Record], console: Console) -> Iterator[RenderableT
         yield Text(level, style="dim")
     if doubt:
         yield Text(doubt, style="yellow")
+    yield from (Text(line, style="dim") for line in start_lines(records))
     for sentence in _of_others(records, blind_sentences(records)):
         yield Text(sentence, style="yellow")
     yield from _class_losses(records, console)
