@@ -27,6 +27,7 @@ from pkd.data.examples import with_unlabelled
 from pkd.data.outputs import Outputs
 from pkd.data.tokenize import encode
 from pkd.distillation.annotation import TeacherPass, annotate_rows, open_shards
+from pkd.distillation.dropping import least_missed
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.ledger import PatientLoss, term_rows
 from pkd.distillation.student import student_from
@@ -409,16 +410,11 @@ def _started(
 def _greedy(study: Study, teacher: LoadedClassifier, layers: int, rows: datasets.Dataset) -> list[int]:
     """Drop the layer whose removal moves the stored logits least, one after the other."""
     some = rows.select(range(min(_GREEDY_ROWS, len(rows))))
-    stored = log_softmax(np.asarray(some["teacher_logits"], dtype=np.float64), axis=1)
     kept = list(range(1, teacher.model.config.num_hidden_layers + 1))
-
-    def moved(start: list[int]) -> float:
-        model: Any = student_from(teacher.model, len(start), start).to(study.device)
-        now = log_softmax(answer_rows(model, some).logits.astype(np.float64), axis=1)
-        return float((np.exp(stored) * (stored - now)).sum(axis=1).mean())
-
+    model: Any = teacher.model
+    model.to(study.device)
     while len(kept) > layers:
-        kept = min(([layer for layer in kept if layer != dropped] for dropped in kept), key=moved)
+        kept.remove(least_missed(model, kept, some, SINGLE_LABEL)[0])
     return kept
 
 

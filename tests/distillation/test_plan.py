@@ -33,6 +33,27 @@ def test_several_starts_are_candidates_of_one_student() -> None:
     ]
 
 
+def test_auto_has_a_candidate_for_each_start_that_differs() -> None:
+    tried = ["pkd-skip-L3-first", "pkd-skip-L3-spread", "pkd-skip-L3-1.3.6", "pkd-skip-L3-1.2.6"]
+    assert names(recipe({"start": "auto"})) == [tried]
+    [with_greedy] = plan_students(recipe({"start": "auto"}), 6, dropped=[4, 3, 2, 5, 6])
+    assert [plan.name for plan in with_greedy] == [*tried, "pkd-skip-L3-1.5.6"]
+    assert names(recipe({"start": "auto", "layers": 6})) == [["pkd-skip-L6-first"]]
+    assert names(recipe({"start": "auto", "layers": 1, "method": "kd"})) == [["kd-L1-first", "kd-L1-6"]]
+    assert names(recipe({"start": "auto", "name": "small", "layers": 6})) == [["small"]]
+
+
+def test_a_start_that_patience_teaches_itself_is_not_tried_with_a_share_of_the_gradient() -> None:
+    """Of 4 layers, 3: patience teaches layers 1 and 2 what they are already, from every start."""
+    with pytest.raises(RecipeError, match="no distance yet"):
+        plan_students(recipe({"start": "auto", "layers": 3, "patience": 0.3}), 4)
+    of_the_first = {"start": "auto", "layer_map": [[1, 1], [2, 2]], "patience": 0.3}  # which spread is far from
+    assert "pkd-map-L3-first" not in names(recipe(of_the_first))[0]
+    assert "pkd-map-L3-spread" in names(recipe(of_the_first))[0]
+    [plans] = plan_students(recipe({"start": "auto", "layers": 3}), 4)
+    assert [plan.loss.beta for plan in plans] == [100, 100]
+
+
 def test_controls_share_the_students_start_and_are_not_made_twice() -> None:
     plans = [
         plan for candidates in plan_students(recipe({}, {"start": "first"}, {"method": "kd"}), 6) for plan in candidates

@@ -204,3 +204,29 @@ def test_accelerate_launch_runs_a_recipe_too(place: Path) -> None:
     manifest = read_manifest(place / "accelerated" / "students" / "pkd-skip-L2-spread-seed42")
     assert manifest is not None
     assert manifest.facts["processes"] == 2
+
+
+def test_two_processes_drop_the_same_layers_and_race_the_same_starts(place: Path) -> None:
+    """Each process trains half of a batch, and the one that drops layers tells the other which."""
+    folders = []
+    for name, batch, command in (("raced-alone", 32, ALONE), ("raced-shared", 16, TORCHRUN)):
+        path = Path(recipe(place, name, batch))
+        text = (
+            path.read_text()
+            .replace("{layers: 2}", "{layers: 2, start: auto, method: kd}")
+            .replace("augment: 1", "augment: 0")
+        )
+        path.write_text(text + "controls: false\n")
+        done = call(*command, "run", str(path))
+        assert done.returncode == 0, done.stderr[-3000:]
+        folders.append(place / name)
+    alone, shared = (json.loads((folder / "dropping" / "order.json").read_text()) for folder in folders)
+    assert alone == shared
+    one, other = (next(record for record in read_results(folder) if isinstance(record, ModelRecord) and record.seed)
+                  for folder in folders)  # fmt: skip
+    assert one.race is not None
+    assert other.race is not None
+    assert one.race.starts == other.race.starts
+    assert [heat.epochs for heat in one.race.heats] == [heat.epochs for heat in other.race.heats]
+    assert one.race.heats[0].scores == pytest.approx(other.race.heats[0].scores, abs=0.05)
+    assert other.start == other.race.heats[-1].kept[0]

@@ -111,6 +111,7 @@ def test_what_cannot_be_swept_is_told(sweep: dict[str, Any], words: list[str]) -
     [
         ([{"layers": 2}, {"layers": 3}], "exactly one student"),
         ([{"start": ["spread", "first"]}], "names several starts"),
+        ([{"start": "auto"}], "a race of several starts"),
         ([{"training": {"learning_rate": 1e-4}}], "would change nothing"),
     ],
 )

@@ -9,15 +9,16 @@ from typing import Any, Literal
 
 from pkd.distillation.layers import LayerMap, layer_map_of
 from pkd.distillation.ledger import Sizes
+from pkd.distillation.race import heat_epochs, tried_starts
 from pkd.distillation.student import start_layers
 from pkd.distillation.terms import TERMS, objective_of, weighed
 from pkd.errors import RecipeError
 from pkd.recipe.reading import validate
 from pkd.recipe.rules import starts_of
 from pkd.recipe.schema import Recipe, loss_of, method_label, start_label
-from pkd.recipe.settings import LossSettings, Method, StudentSettings, TrainingSettings
+from pkd.recipe.settings import AUTO_START, LossSettings, Method, StudentSettings, TrainingSettings
 from pkd.recipe.spelling import about_student, named, set_to
-from pkd.training.schedule import student_schedule
+from pkd.training.schedule import epochs_of, student_schedule
 
 PUBLISHED_BETA = 100.0  # the weight of patience where a share says nothing, and nobody gives a number
 
@@ -55,6 +56,7 @@ class StudentPlan:
         unlabelled: whether it learns from unlabelled text and augmented rows too.
         rows_an_epoch: of a control that learns from labelled rows alone while its student has others too, as many:
             its rows come again until it has taken its student's number of steps.
+        wins_as: its name if it wins the race between starts that it is in; None if it is in none.
     """
 
     name: str
@@ -71,6 +73,7 @@ class StudentPlan:
     projection: bool = False
     rows_an_epoch: int | None = None
     sizes: Sizes | None = None  # of its terms, measured as it starts
+    wins_as: str | None = None
 
     @property
     def starts_taught(self) -> bool:
@@ -88,6 +91,15 @@ class StudentPlan:
     def weighed_loss(self) -> LossSettings:
         """The loss with every weight a number, where it is known."""
         return self.loss if self.measured_beta is None else weighed(self.loss, self.measured_beta)
+
+    def after_race(self) -> StudentPlan:
+        """The student that is trained in full if it wins its race: the one that a recipe with its start would train."""
+        return dataclasses.replace(self, name=self.wins_as or self.name, wins_as=None, sizes=None)
+
+    def in_heat(self, heat: int) -> StudentPlan:
+        """The student as it runs in a heat of the race between its starts: with a part of its epochs."""
+        training = dataclasses.replace(self.training, num_train_epochs=heat_epochs(heat, epochs_of(self.training)))
+        return dataclasses.replace(self, name=f"{self.name}, round {heat + 1}", training=training)
 
     def learns_from(self, rows: RowCounts) -> int:
         """How many rows an epoch has."""
@@ -116,21 +128,46 @@ def settings_that_count(training: TrainingSettings) -> dict[str, Any]:
     return values
 
 
-def plan_students(recipe: Recipe, teacher_layers: int) -> list[list[StudentPlan]]:
-    """The recipe's students, each as its candidates: one for each start that it names.
+def plan_students(recipe: Recipe, teacher_layers: int, dropped: Sequence[int] = ()) -> list[list[StudentPlan]]:
+    """The recipe's students, each as its candidates: one for each start that it names, or that `auto` tries.
+
+    Args:
+        recipe: whose students.
+        teacher_layers: depth of the teacher.
+        dropped: its layers as greedy dropping orders them; without them `auto` lacks that start.
 
     Raises:
         RecipeError: if layers, a start or a map do not fit the teacher, or two students have one name.
     """
     planned: list[list[StudentPlan]] = []
     for index, student in enumerate(recipe.students):
-        starts = starts_of(student)[: 1 if student.pretrained else None]  # a pretrained encoder gives its first layers
         with about_student(index):
-            planned.append([_plan(recipe, student, start, teacher_layers) for start in starts])
-    names = [plan.name for candidates in planned for plan in candidates]
+            starts = _starts(student, teacher_layers, dropped)
+            several = len(starts) > 1
+            candidates = [_plan(recipe, student, start, teacher_layers, several=several) for start in starts]
+            if _is_raced(student, teacher_layers):
+                candidates = [dataclasses.replace(plan, wins_as=student.name or plan.name) for plan in candidates]
+            planned.append(candidates)
+    given = {plan.name: plan for candidates in planned for plan in candidates if plan.wins_as is None}
+    planned = [[_beside(given, plan) for plan in candidates] for candidates in planned]
+    names = [plan.name for candidates in planned for plan in candidates if not _is_the_same(given.get(plan.name), plan)]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise RecipeError(f"Two students are called {twice[0]}; give each a `name` of its own.")
     return planned
+
+
+def _beside(given: Mapping[str, StudentPlan], plan: StudentPlan) -> StudentPlan:
+    """A candidate of a race with a name of its own, if another student from this start is called so already."""
+    other = given.get(plan.name)
+    if plan.wins_as is None or other is None or _is_the_same(other, plan):
+        return plan
+    name = f"{plan.name}-auto"
+    return dataclasses.replace(plan, name=name, wins_as=name if plan.wins_as == plan.name else plan.wins_as)
+
+
+def _is_the_same(given: StudentPlan | None, plan: StudentPlan) -> bool:
+    """Whether a candidate of a race is a student that is trained anyway: if it wins, the two are one."""
+    return plan.wins_as is not None and given is not None and given.inputs() == plan.inputs()
 
 
 def plan_controls(students: Sequence[StudentPlan], rows: RowCounts) -> list[StudentPlan]:
@@ -154,12 +191,36 @@ def is_control_of(control: StudentPlan, student: StudentPlan, method: Method, ro
     return _same_but_name(_control(student, method, rows), control, rows)
 
 
-def _plan(recipe: Recipe, student: StudentSettings, start: str | list[int], teacher_layers: int) -> StudentPlan:
-    layers = student.layers or max(1, teacher_layers // 2)
+def _is_raced(student: StudentSettings, teacher_layers: int) -> bool:
+    """Whether the student's start is chosen by a race; at the teacher's depth there is one start."""
+    return student.start == AUTO_START and depth_asked(student, teacher_layers) < teacher_layers
+
+
+def depth_asked(student: StudentSettings, teacher_layers: int) -> int:
+    """The student's depth; half the teacher's by default."""
+    return student.layers or max(1, teacher_layers // 2)
+
+
+def _starts(student: StudentSettings, teacher_layers: int, dropped: Sequence[int]) -> list[str | list[int]]:
+    if student.start != AUTO_START:
+        return starts_of(student)[: 1 if student.pretrained else None]  # a pretrained encoder gives its first layers
+    layers = depth_asked(student, teacher_layers)
+    starts = list(tried_starts(teacher_layers, layers, dropped).values())
+    if student.method != "pkd" or student.patience is None:
+        return starts
+    taught = layer_map_of(student.layer_map, teacher_layers, layers)  # a start that is taught itself can have no share
+    return [
+        start for start in starts if not _starts_taught(taught, start_layers(start, teacher_layers, layers))
+    ] or starts
+
+
+def _plan(
+    recipe: Recipe, student: StudentSettings, start: str | list[int], teacher_layers: int, *, several: bool
+) -> StudentPlan:
+    layers = depth_asked(student, teacher_layers)
     one_start = dataclasses.replace(student, start=start)  # type: ignore[arg-type]  # a name or layers
     label = start_label(one_start)
     loss = loss_of(student)
-    several = len(starts_of(student)) > 1
     has_patience = any(other.method == "pkd" for other in recipe.students)
     default_name = f"{method_label(student)}-L{layers}-{label}"
     started = tuple(range(1, layers + 1) if student.pretrained else start_layers(start, teacher_layers, layers))

@@ -16,8 +16,10 @@ import torch
 
 from pkd import ranks
 from pkd.distillation.annotation import bytes_per_row
+from pkd.distillation.dropping import ROWS
 from pkd.distillation.ledger import BATCHES
-from pkd.distillation.plan import StudentPlan, plan_controls
+from pkd.distillation.plan import StudentPlan, plan_controls, plan_students
+from pkd.distillation.race import FINALISTS, heats_of, race, winner
 from pkd.distillation.terms import objective_of
 from pkd.evaluation.word_counts import MOST_ROWS
 from pkd.jobs.pilot import Shape, Work
@@ -45,9 +47,10 @@ _ASHA_KEEPS = 3  # one in so many goes on, after one epoch, three, nine
 FINETUNING = "fine-tune the teacher"
 SWEEP = "sweep"
 WORD_COUNTS = "measure the word-count baseline"
+DROPPING = "drop layers one by one"
 REPORTING = "compare and report"
 
-Part = Literal["teacher", "pass", "points", "students", "measuring"]
+Part = Literal["teacher", "pass", "points", "race", "students", "measuring"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,10 @@ class Left:
         finetuning: of the teacher's.
         word_counts: of the baseline that the teacher is compared with.
         annotation: of the teacher's pass over a split, for these layers.
+        dropping: of greedy dropping.
+        dropped: its order of the teacher's layers, if known.
+        heat: of a student's training in a heat of the race between its starts.
+        heat_score: the score of that training, if known.
         sizing: of the measure of a student's loss terms.
         training: of a student with a seed.
         measuring: of its logits on the measured rows.
@@ -102,6 +109,10 @@ class Left:
     finetuning: float = 1.0
     word_counts: float = 1.0
     annotation: Callable[[str, Sequence[int]], float] = lambda split, layers: 1.0
+    dropping: Callable[[], float] = lambda: 1.0
+    dropped: Callable[[], Sequence[int]] = lambda: ()
+    heat: Callable[[StudentPlan, int], float] = lambda plan, heat: 1.0
+    heat_score: Callable[[StudentPlan, int], float | None] = lambda plan, heat: None
     sizing: Callable[[Recipe, StudentPlan], float] = lambda recipe, plan: 1.0
     training: Callable[[Recipe, StudentPlan, int], float] = lambda recipe, plan, seed: 1.0
     measuring: Callable[[Recipe, StudentPlan, int], float] = lambda recipe, plan, seed: 1.0
@@ -140,7 +151,8 @@ def stages_of_run(plan: RunPlan, job: Job, left: Left = ALL, *, copies: int = 0)
         best = left.best() if not tried.left else None  # until all are trained another may win
         stages.append(tried)
         plan = plan.at(best_recipe(plan.recipe, best or points_of(plan.recipe)[0]))
-    return [*stages, *students_ahead(plan, job, left, copies=copies)]
+    races, plan = races_ahead(plan, job, left)
+    return [*stages, *races, *students_ahead(plan, job, left, copies=copies)]
 
 
 def finetuning(job: Job, settings: TrainingSettings, *, left: float = 1.0) -> list[Ahead]:
@@ -173,15 +185,62 @@ def annotating(job: Job, name: str, split: str, layers: Sequence[int], *, left: 
     )
 
 
+def races_ahead(plan: RunPlan, job: Job, left: Left = ALL) -> tuple[list[Ahead], RunPlan]:
+    """The races between starts, and the plan with the starts that won, as far as these are known."""
+    if not plan.has_races:
+        return [], plan
+    dropped, layers = left.dropped(), plan.teacher_layers
+    stages = [replace(_dropping(job, layers), left=left.dropping())]
+    students: list[Sequence[StudentPlan]] = []
+    for candidates in plan_students(plan.recipe, layers, dropped):
+        if candidates[0].wins_as is None:
+            students.append(candidates)
+            continue
+        if not dropped:  # one more, whose layers are not known yet
+            unknown = f"{candidates[0].name} by greedy dropping"
+            candidates = [*candidates, replace(candidates[0], name=unknown, start=unknown)]
+        starts = {candidate.start: candidate for candidate in candidates}
+
+        def heat_score(start: str, heat: int, starts: dict[str, StudentPlan] = starts) -> float | None:
+            return left.heat_score(starts[start], heat)
+
+        heats = list(race(list(starts), heat_score, epochs_of(candidates[0].training)))
+        for number, heat in enumerate(heats_of(len(starts))):
+            going = [starts[start] for start in heats[number - 1].kept] if 0 < number <= len(heats) else candidates
+            trainings = [_in_heat(job, plan.recipe, candidate, heat, left, sizes=not number) for candidate in going]
+            stages += _as_many(trainings, FINALISTS if number else len(going))
+        chosen = winner(list(starts), heats)
+        students.append([starts[chosen].after_race()] if chosen is not None else candidates)
+    return stages, plan.started(students)
+
+
+def _in_heat(job: Job, recipe: Recipe, plan: StudentPlan, heat: int, left: Left, *, sizes: bool) -> list[Ahead]:
+    """A start in a heat of its race; before the first its loss terms are measured."""
+    stages = [replace(_sizing(job, plan), left=left.sizing(recipe, plan))] if sizes and plan.method != "ft" else []
+    training = replace(_student(job, plan.in_heat(heat), recipe.seed), bytes=0.0, left=left.heat(plan, heat))
+    return [replace(stage, part="race") for stage in [*stages, training]]
+
+
+def _dropping(job: Job, layers: int) -> Ahead:
+    """Greedy dropping: a forward pass of each model that lacks one more layer, over some rows."""
+    rows = min(ROWS, job.splits["train"].rows)
+    passes = sum(kept * (kept - 1) for kept in range(2, layers + 1)) / layers  # of the whole teacher
+    models = layers * (layers + 1) / 2 - 1
+    work = Work(job.shape, "pass", passes * rows * job.splits["train"].tokens, exact=True)
+    return Ahead(DROPPING, "race", (work,), seconds=models * _MODEL_SECONDS)
+
+
 def students_ahead(plan: RunPlan, job: Job, left: Left = ALL, *, copies: int = 0) -> list[Ahead]:
     """Training and measuring a run's students and controls.
 
-    Of several starts all are trained, and one, not known yet, is measured and has controls.
+    Of several starts that are named all are trained, and of those in a race one; which one is measured and has controls
+    is not known yet.
     """
     recipe = plan.recipe
     rows, seeds = job.rows, recipe.all_seeds
-    students = plan.candidates
-    chosen = [candidates[0] for candidates in plan.students]
+    planned = [_finalists(candidates) for candidates in plan.students]
+    students = [plan for candidates in planned for plan in candidates]
+    chosen = [candidates[0] for candidates in planned]
     controls = plan_controls(students, rows) if recipe.controls else []
     controls_needed = len(plan_controls(chosen, rows)) if recipe.controls else 0
 
@@ -192,7 +251,12 @@ def students_ahead(plan: RunPlan, job: Job, left: Left = ALL, *, copies: int = 0
         told = [plan for plan in plans if plan.method != "ft"]  # its labels have all of the gradient
         return [replace(_sizing(job, plan), left=left.sizing(recipe, plan)) for plan in told]
 
-    trainings = [*sizing(students), *(stage for plan in students for stage in learning(plan))]
+    trainings = []
+    for candidates, named in zip(planned, plan.students, strict=True):
+        measured = {plan.name for plan in named if plan.wins_as is not None}  # in the race, under their own names
+        trainings += _as_many([sizing([plan]) for plan in candidates if plan.name not in measured], _needed(named))
+    for candidates, named in zip(planned, plan.students, strict=True):
+        trainings += _as_many([learning(plan) for plan in candidates], _needed(named))
     trainings += _as_many([[*sizing([plan]), *learning(plan)] for plan in controls], controls_needed)
     answers = _as_many(
         [
@@ -209,6 +273,16 @@ def students_ahead(plan: RunPlan, job: Job, left: Left = ALL, *, copies: int = 0
     ]
     of_ending = 1.0 if is_new else left.report()
     return [*trainings, *answers, *(replace(stage, left=of_ending) for stage in ending)]
+
+
+def _finalists(candidates: Sequence[StudentPlan]) -> list[StudentPlan]:
+    """The students that may be trained in full, under the names that they then have."""
+    return list({plan.after_race().name: plan.after_race() for plan in candidates}.values())
+
+
+def _needed(candidates: Sequence[StudentPlan]) -> int:
+    """How many of a student's starts are trained in full: all that it names, or the winner of their race."""
+    return len(candidates) if candidates[0].wins_as is None else 1
 
 
 def _as_many(models: Sequence[list[Ahead]], needed: int) -> list[Ahead]:

@@ -35,7 +35,8 @@ from pkd.jobs.finetune import KIND as TEACHER
 from pkd.jobs.finetune import finetuning_left, schedule_words, why_finetune_again
 from pkd.jobs.finished import left_of
 from pkd.jobs.forecast import JobForecast, forecast, prices_for, sweep_sentences
-from pkd.jobs.plan import RunPlan, plan_run
+from pkd.jobs.plan import RunPlan, plan_run, require_rows_to_choose_by
+from pkd.jobs.race import race_sentences
 from pkd.jobs.sizes import first_rows, measure_student, rows_of_a_step, term_shares
 from pkd.jobs.word_counts import measure_word_counts, teacher_level
 from pkd.jobs.workload import job_of_run
@@ -143,6 +144,7 @@ def _check(recipe: Recipe) -> CheckResult:
         plan = plan.with_teacher(load_teacher(str(plan.folder.teacher)))
     recipe, teacher, examples = plan.recipe, plan.teacher, plan.examples
     told = _data_sentences(plan)
+    require_rows_to_choose_by(plan)
     told.append(
         f"The teacher {teacher.name} has {plan.teacher_layers} layers and a trained head for "
         f"{', '.join(examples.label_names)}; labels are matched by name."
@@ -163,6 +165,7 @@ def _check(recipe: Recipe) -> CheckResult:
         told += _level_sentences(examples, rows, logits, recipe.evaluation.metric)
         if blind := blindness_of(logits, label_array(rows), examples.outputs):
             told.append(f"It {blind}.")
+    told += race_sentences(plan)
     students = _check_before_annotating(plan, device)
     for student in students:
         told += student.sentences()
@@ -206,7 +209,12 @@ def _check_without_teacher(plan: RunPlan, missing: str) -> CheckResult:
         _unmeasured(each, examples.outputs.kind, unlabelled=each.unlabelled and has_transfer)
         for each in plan.candidates
     ]
-    told = [*_data_sentences(plan), missing, *(line for student in students for line in student.sentences())]
+    told = [
+        *_data_sentences(plan),
+        missing,
+        *race_sentences(plan),
+        *(line for student in students for line in student.sentences()),
+    ]
     left = finetuning_left(plan.folder.teacher, recipe.teacher.model, recipe, settings, examples)
     costs = _costs(plan, Left(finetuning=left))
     return CheckResult([*told, *_cost_sentences(recipe, costs)], students, forecast=costs)

@@ -14,6 +14,7 @@ from pkd.distillation.plan import StudentPlan
 from pkd.jobs.ahead import Left, steps_of, training_left
 from pkd.jobs.annotate import annotation_inputs, annotation_left, exactly
 from pkd.jobs.plan import RunPlan
+from pkd.jobs.race import dropping_left
 from pkd.jobs.sizes import size_inputs, with_sizes
 from pkd.jobs.train import Teaching, TrainingRows, training_inputs, training_rows
 from pkd.jobs.workload import MEASURING
@@ -55,6 +56,10 @@ def left_of(plan: RunPlan) -> Left:
         finetuning=0.0,
         word_counts=0.0 if is_begun(folder.word_counts) else 1.0,
         annotation=lambda split, layers: _annotation(run, split, layers),
+        dropping=lambda: _dropping(run),
+        dropped=lambda: _dropped(run),
+        heat=lambda plan, heat: _heat(run, plan, heat),
+        heat_score=lambda plan, heat: _heat_score(run, plan, heat),
         sizing=lambda recipe, plan: 1.0 if _sized(run, recipe, plan, folder.sizes(plan.name)) is None else 0.0,
         training=lambda recipe, plan, seed: _training(run, recipe, plan, seed),
         measuring=lambda recipe, plan, seed: _measuring(run, recipe, plan, seed),
@@ -113,6 +118,34 @@ def _training(run: _Run, recipe: Recipe, plan: StudentPlan, seed: int) -> float:
     if weighed is None:
         return 1.0
     return _share_left(run.rows, folder, plan, training_inputs(weighed, seed, run.teaching(recipe)))
+
+
+def _dropping(run: _Run) -> float:
+    return 1.0 if run.rows is None else dropping_left(run.plan, run.teaching(run.plan.recipe))
+
+
+def _dropped(run: _Run) -> Sequence[int]:
+    if _dropping(run):
+        return ()
+    manifest = read_manifest(run.folder.dropping)
+    return list(manifest.facts["order"]) if manifest is not None else ()
+
+
+def _heat(run: _Run, plan: StudentPlan, heat: int) -> float:
+    folder = run.folder.race(plan.name, heat + 1)
+    if run.rows is None or not is_begun(folder) or not _has_answers(run.rows, plan):
+        return 1.0
+    recipe = run.plan.recipe
+    weighed = _weighed(run, recipe, plan, run.folder.sizes(plan.name))
+    if weighed is None:
+        return 1.0
+    entrant = weighed.in_heat(heat)
+    return _share_left(run.rows, folder, entrant, training_inputs(entrant, recipe.seed, run.teaching(recipe)))
+
+
+def _heat_score(run: _Run, plan: StudentPlan, heat: int) -> float | None:
+    manifest = None if _heat(run, plan, heat) else read_manifest(run.folder.race(plan.name, heat + 1))
+    return None if manifest is None else float(manifest.facts["selection"]["score"])
 
 
 def _weighed(run: _Run, recipe: Recipe, plan: StudentPlan, folder: Path) -> StudentPlan | None:

@@ -197,13 +197,17 @@ def _words(part: Part, stages: Sequence[Ahead]) -> str:
         return "the teacher's pass"
     if part == "points":
         return f"{count} point{'s' * (count != 1)} of the sweep"
+    if part == "race":
+        return "the race of starts"
     if part == "measuring":
         return "measuring"
     models = list(dict.fromkeys(stage.model for stage in left))
     if count == len(models):
         return f"{count} student{'s' * (count != 1)}"
     seeds, rest = divmod(count, len(models) or 1)
-    return f"{count} trainings" if rest else f"{len(models)} student{'s' * (len(models) != 1)} × {seeds} seeds"
+    if rest:
+        return f"{count} training{'s' * (count != 1)}"
+    return f"{len(models)} student{'s' * (len(models) != 1)} × {seeds} seeds"
 
 
 def _range(least: float, most: float) -> str:

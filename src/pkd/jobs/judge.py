@@ -40,7 +40,7 @@ from pkd.jobs.report import kept_results, write_views
 from pkd.jobs.sizes import term_shares
 from pkd.recipe.schema import Recipe
 from pkd.recipe.writing import recipe_values, without_places
-from pkd.reporting.results import ComparisonRecord, Record, RunRecord, TeacherLevel, write_results
+from pkd.reporting.results import ComparisonRecord, Race, Record, RunRecord, TeacherLevel, write_results
 from pkd.reporting.wording import AGAINST_TEACHER, TRANSFER
 from pkd.runs.fingerprint import fingerprint
 from pkd.runs.seal import read_manifest, unseal
@@ -66,7 +66,8 @@ class Outcome:
     Attributes:
         plan: of the run.
         trained: its students and controls.
-        starts_tried: student -> start -> its score on the development rows, where several were tried.
+        starts_tried: student -> start -> its score on the development rows, where several were trained in full.
+        races: student -> the race between its starts, where there was one.
         learnt: the numbers of training rows.
         level: how good the teacher is; None without development rows.
     """
@@ -74,6 +75,7 @@ class Outcome:
     plan: RunPlan
     trained: Sequence[Trained]
     starts_tried: Mapping[str, dict[str, float]]
+    races: Mapping[str, Race]
     learnt: RowCounts
     level: TeacherLevel | None
 
@@ -84,7 +86,11 @@ def judge_run(outcome: Outcome) -> tuple[list[Record], Path]:
     recipe, teacher, examples, run = plan.recipe, plan.teacher, plan.examples, plan.folder
     split = measuring_split(examples)
     assert split is not None  # a run that could measure nothing was refused
-    chose = ["epoch", *(["start"] if starts_tried else []), *(["hyper-parameters"] if recipe.sweep else [])]
+    chose = [
+        "epoch",
+        *(["start"] if starts_tried or outcome.races else []),
+        *(["hyper-parameters"] if recipe.sweep else []),
+    ]
     described = describe_rows(examples, split, trained_here=True, chose=chose)
     kind = examples.outputs.kind
     on = EvaluatedRows(split, examples.splits[split], examples.label_names, kind, described)
@@ -97,6 +103,7 @@ def judge_run(outcome: Outcome) -> tuple[list[Record], Path]:
         "students": {name: [manifest.fingerprint, manifest.content] for name, manifest in manifests.items()},
         "roles": {each.plan.name: each.plan.role for each in trained},
         "starts_tried": starts_tried,
+        "races": {name: race.model_dump() for name, race in outcome.races.items()},
         "rows": examples.fingerprints[split],
         "measured_on": described.model_dump(),
         "sources": {split: [vars(source) for source in of] for split, of in examples.sources.items()},
@@ -210,6 +217,7 @@ def _measure(outcome: Outcome, answers: tuple[np.ndarray, str], on: EvaluatedRow
                     else [],
                     "selection": facts["selection"],
                     "starts_tried": outcome.starts_tried.get(each.plan.name, {}),
+                    "race": outcome.races.get(each.plan.name),
                     "train_seconds": facts["train_seconds"],
                     "history": facts["history"],
                 },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -70,8 +71,8 @@ class RunPlan:
 
     @property
     def candidates(self) -> list[StudentPlan]:
-        """Every student from every start."""
-        return [plan for candidates in self.students for plan in candidates]
+        """Every student from every start; a start in a race may be another student's too."""
+        return list({plan.name: plan for candidates in self.students for plan in candidates}.values())
 
     @cached_property
     def stored_layers(self) -> list[int]:
@@ -88,6 +89,16 @@ class RunPlan:
     def augmented(self) -> dict[str, datasets.Dataset]:
         """The augmented rows by variant; made when they are first asked for."""
         return dict(augmented_splits(self.examples.splits, self.recipe.transfer.augment, self.recipe.seed))
+
+    @property
+    def has_races(self) -> bool:
+        """Whether a student's start is yet to be chosen by a race."""
+        return any(plan.wins_as is not None for candidates in self.students for plan in candidates)
+
+    def started(self, students: Iterable[Sequence[StudentPlan]]) -> RunPlan:
+        """The plan with these students, those of one name once: the winner of a race may be another student too."""
+        unique = {candidates[0].name: tuple(candidates) for candidates in students}
+        return dataclasses.replace(self, students=tuple(unique.values()))
 
     def with_teacher(self, teacher: LoadedClassifier) -> RunPlan:
         """The plan with its fine-tuned teacher."""
@@ -146,6 +157,21 @@ def plan_of(
     recipe = _settled(recipe, examples, config)
     students = plan_students(recipe, depth_of(config))
     return RunPlan(recipe, examples, config, tuple(map(tuple, students)), loaded=teacher)
+
+
+def require_rows_to_choose_by(plan: RunPlan) -> None:
+    """Check that there are development rows, named or held out, if they choose a start.
+
+    Raises:
+        RecipeError: if there are none.
+    """
+    several = [candidates[0] for candidates in plan.students if len(candidates) > 1]
+    if several and "eval" not in plan.examples.splits:
+        has = "names several starts" if several[0].wins_as is None else "is auto, a race of several starts"
+        raise RecipeError(
+            f"{named('students.0.start')} {has}, but {named('data.eval')} is missing, and there are too few training "
+            "rows to hold some of them out to choose by. Name development rows, or one start."
+        )
 
 
 def check_trainings(recipe: Recipe) -> None:

@@ -17,7 +17,7 @@ from pkd.data.tokenize import fingerprint_rows
 from pkd.distillation.annotation import open_shards
 from pkd.distillation.plan import StudentPlan, plan_controls
 from pkd.encoder.load import load_teacher
-from pkd.errors import DataError, RecipeError
+from pkd.errors import DataError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
 from pkd.jobs.ahead import Left, stages_of_run
@@ -28,7 +28,8 @@ from pkd.jobs.finetune import finetune_stage, finetuning_left, level_of
 from pkd.jobs.finished import left_of
 from pkd.jobs.forecast import announce
 from pkd.jobs.judge import Outcome, Trained, judge_run
-from pkd.jobs.plan import RunPlan, plan_run, warn_if_few
+from pkd.jobs.plan import RunPlan, plan_run, require_rows_to_choose_by, warn_if_few
+from pkd.jobs.race import race_starts
 from pkd.jobs.sizes import sized
 from pkd.jobs.train import Teaching, TrainingRows, load_start, train_stage, training_rows
 from pkd.jobs.word_counts import teacher_level, word_counts_stage
@@ -161,9 +162,11 @@ def prepare(recipe: Recipe, *, copies: int = 0, overwrite: bool) -> Prepared:
 
 def finish(prepared: Prepared, *, overwrite: bool) -> RunResult:
     """Train the students and their controls, measure them, and write the records and the report."""
+    plan, races = race_starts(prepared.plan, prepared.teaching, overwrite=overwrite)
+    prepared = dataclasses.replace(prepared, plan=plan)
     trained, starts_tried = _train(prepared, overwrite)
     plan, counts, level = prepared.plan, prepared.rows.counts, prepared.level
-    outcome = Outcome(plan, trained, starts_tried, counts, level)
+    outcome = Outcome(plan, trained, starts_tried, races, counts, level)
     # a small share of the work, most of it writing: rank 0 measures alone
     page = ranks.on_first(lambda: str(judge_run(outcome)[1]))
     return RunResult(plan.folder.path, read_results(plan.folder.path), Path(page))
@@ -215,15 +218,12 @@ def _require_development_rows(plan: RunPlan) -> None:
         DataError: if nothing could be measured.
         RecipeError: if a start could not be chosen.
     """
-    missing = f"{named('data.eval')} is missing, and there are too few training rows to hold some of them out"
     if measuring_split(plan.examples) is None:
-        raise DataError(f"{missing} to measure on. Name development rows.")
-    several = any(len(candidates) > 1 for each in (plan, *plan.points) for candidates in each.students)
-    if several and "eval" not in plan.examples.splits:
-        raise RecipeError(
-            f"{named('students.0.start')} names several starts, but {missing} to choose by. Name development rows, or "
-            "one start."
+        raise DataError(
+            f"{named('data.eval')} is missing, and there are too few training rows to hold some of them out to measure "
+            "on. Name development rows."
         )
+    require_rows_to_choose_by(plan)
 
 
 def _check_starts(plan: RunPlan) -> None:

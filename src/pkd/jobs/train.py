@@ -100,16 +100,26 @@ def train_stage(folder: Path, plan: StudentPlan, seed: int, teaching: Teaching, 
     return run_stage(folder, KIND, inputs, build, overwrite=overwrite)
 
 
-def trial_stage(folder: Path, plan: StudentPlan, teaching: Teaching, callbacks: Sequence[TrainerCallback] = ()) -> Done:
-    """Train as `train_stage` does, but keep the scores and not the weights: a sweep has hundreds of these."""
+def trial_stage(
+    folder: Path,
+    plan: StudentPlan,
+    teaching: Teaching,
+    callbacks: Sequence[TrainerCallback] = (),
+    *,
+    overwrite: bool = True,
+) -> Done:
+    """Train with the first seed as `train_stage` does, but keep the scores and not the weights.
+
+    A sweep has hundreds of these, and a race of starts a few.
+    """
     seed = teaching.recipe.seed
     inputs = training_inputs(plan, seed, teaching)
 
     def build(partial: Path) -> Mapping[str, Any]:
-        trainer = _trained(partial, plan, seed, teaching, inputs, callbacks, overwrite=True)
+        trainer = _trained(partial, plan, seed, teaching, inputs, callbacks, overwrite=overwrite)
         return training_facts(trainer, teaching.recipe.evaluation.metric)
 
-    return run_stage(folder, TRIAL, inputs, build, overwrite=True)
+    return run_stage(folder, TRIAL, inputs, build, overwrite=overwrite)
 
 
 def training_inputs(plan: StudentPlan, seed: int, teaching: Teaching) -> dict[str, Any]:

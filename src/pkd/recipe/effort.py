@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pkd.recipe.naming import Path
-from pkd.recipe.settings import Effort
+from pkd.recipe.settings import AUTO_START, Effort
 
 DEFAULT: Effort = "normal"
 EFFORTS: Mapping[Effort, Mapping[Path, Any]] = {
@@ -20,7 +20,7 @@ EFFORTS: Mapping[Effort, Mapping[Path, Any]] = {
 _EACH_STUDENT: Mapping[Effort, Mapping[str, Any]] = {
     "quick": {},
     "normal": {"temperature": 4.0},
-    "best": {"temperature": 4.0},
+    "best": {"temperature": 4.0, "start": AUTO_START},
 }
 
 
@@ -41,7 +41,13 @@ def spend(values: dict[str, Any]) -> None:
     for student in students if isinstance(students, list) else []:
         if isinstance(student, dict):
             for key, value in _EACH_STUDENT[effort].items():
-                student.setdefault(key, value)
+                if key != "start" or _can_race(values, student):
+                    student.setdefault(key, value)
+
+
+def _can_race(values: Mapping[str, Any], student: Mapping[str, Any]) -> bool:
+    """Whether a student's start can be chosen by a race: a sweep has one start, and so has another encoder."""
+    return values.get("sweep") is None and student.get("pretrained") is None
 
 
 def _fill_in(values: dict[str, Any], path: Path, value: Any) -> None:

@@ -161,8 +161,8 @@ class StudentKeywords(TypedDict, total=False):
     method: Literal["pkd", "kd", "ft"] | None
     """pkd: labels, logits, states; kd: labels, logits; ft: labels alone"""
 
-    start: Sequence[int] | Sequence[Sequence[int] | Literal["spread", "first"]] | Literal["spread", "first"] | None
-    """teacher layers copied: spread, first or a list; several: the dev score chooses"""
+    start: Sequence[int] | Sequence[Sequence[int] | Literal["spread", "first"]] | Literal["auto", "spread", "first"] | None
+    """teacher layers copied: spread, first, a list; several or auto: the dev score chooses"""
 
     pretrained: AnyPath | None
     """start from this encoder's first layers and a new head instead"""

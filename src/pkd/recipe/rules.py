@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pkd.recipe.faults import Fault, shown
 from pkd.recipe.naming import Path, dotted
 from pkd.recipe.schema import Recipe, loss_of, method_label, start_label
-from pkd.recipe.settings import DataSettings, StudentSettings
+from pkd.recipe.settings import AUTO_START, DataSettings, StudentSettings
 from pkd.recipe.spelling import named, set_to
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -113,6 +113,12 @@ def _projection_faults(student: StudentSettings, at: Path) -> Iterator[Fault]:
 def _start_faults(student: StudentSettings, at: Path) -> Iterator[Fault]:
     path = (*at, "start")
     starts = starts_of(student)
+    if student.start == AUTO_START and student.pretrained is not None:
+        yield Fault(
+            path,
+            f"is auto, which chooses among the teacher's layers, but {named(dotted((*at, 'pretrained')))} starts from "
+            "another encoder; leave one of the two out",
+        )
     if not starts:
         yield Fault(path, "is an empty list; write spread, first or the teacher layers to copy, as [1, 3, 5]")
     if len(starts) != len({str(start) for start in starts}):
@@ -131,7 +137,7 @@ def _start_faults(student: StudentSettings, at: Path) -> Iterator[Fault]:
 
 
 def starts_of(student: StudentSettings) -> list[str | list[int]]:
-    """The student's starts as a list, one or several."""
+    """The student's starts as a list, one or several; those of `auto` follow from the teacher."""
     start = student.start
     if isinstance(start, str):
         return [start]

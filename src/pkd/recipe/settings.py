@@ -227,6 +227,7 @@ class AnnotationSettings:
 
 LayerPairs = list[tuple[int, int]]
 Start = Literal["spread", "first"] | list[int]
+AUTO_START = "auto"  # several starts race on the development rows
 
 
 @dataclass(kw_only=True)
@@ -241,8 +242,10 @@ class StudentSettings(LossSettings):
     layer_map: Literal["skip", "last"] | LayerPairs = setting(
         "skip", "skip, last, or pairs [student layer, teacher layer]", common=True
     )
-    start: Start | list[Start] = setting(
-        "spread", "teacher layers copied: spread, first or a list; several: the dev score chooses", common=True
+    start: Literal["auto"] | Start | list[Start] = setting(
+        "spread",
+        "teacher layers copied: spread, first, a list; several or auto: the dev score chooses",
+        common=True,
     )
     pretrained: str | None = setting(None, "start from this encoder's first layers and a new head instead")
     projection: bool = setting(False, "L_PT through a learned map, dropped later: for a `pretrained` of another width")

@@ -29,7 +29,7 @@ from pkd.recipe.naming import (
 from pkd.recipe.overriding import override
 from pkd.recipe.rules import broken_rules, starts_of
 from pkd.recipe.schema import Recipe
-from pkd.recipe.settings import SweepRange, SweepSettings
+from pkd.recipe.settings import AUTO_START, SweepRange, SweepSettings
 from pkd.recipe.suggestions import hint_for
 from pkd.recipe.writing import recipe_values
 
@@ -88,8 +88,7 @@ def sweep_faults(recipe: Recipe) -> Iterator[Fault]:
     if len(recipe.students) != 1:
         yield Fault(("sweep",), f"needs exactly one student, and students has {len(recipe.students)}; keep one")
         return
-    if len(starts_of(recipe.students[0])) > 1:
-        yield Fault(("students", 0, "start"), "names several starts; in a sweep name one, and sweep start instead")
+    yield from _several_starts(recipe)
     if not sweep.keys and sweep.grid is None:
         yield Fault(("sweep",), "names nothing to try; write {grid: published}, or keys, as {keys: {beta: [10, 100]}}")
     if recipe.seed + sweep.best_seeds >= 2**32:
@@ -98,6 +97,15 @@ def sweep_faults(recipe: Recipe) -> Iterator[Fault]:
     yield from faults
     if not faults:
         yield from _size_faults(recipe, sweep)
+
+
+def _several_starts(recipe: Recipe) -> Iterator[Fault]:
+    """The fault of a student whose start the development score chooses: a point has one start, as its line says."""
+    at: Path = ("students", 0, "start")
+    if recipe.students[0].start == AUTO_START:
+        yield Fault(at, "is auto, a race of several starts; in a sweep name one, and sweep `start` over others")
+    elif len(starts_of(recipe.students[0])) > 1:
+        yield Fault(at, "names several starts; in a sweep name one, and sweep start instead")
 
 
 def _key_faults(recipe: Recipe, sweep: SweepSettings) -> Iterator[Fault]:
@@ -208,8 +216,9 @@ def _with_values(recipe: Recipe, point: Mapping[str, Any]) -> tuple[Recipe | Non
     changed, found = settings_from(Recipe, values)
     faults += found
     if changed is not None and not faults:
-        known = {(fault.path, fault.sentence) for fault in broken_rules(recipe)}
-        faults += [fault for fault in broken_rules(changed) if (fault.path, fault.sentence) not in known]
+        known = {(fault.path, fault.sentence) for fault in [*broken_rules(recipe), *_several_starts(recipe)]}
+        now = [*broken_rules(changed), *_several_starts(changed)]
+        faults += [fault for fault in now if (fault.path, fault.sentence) not in known]
     return changed, faults
 
 

@@ -6,6 +6,8 @@ RUN/
   teacher/                      a transformers folder
   word-counts/                  the word-count baseline's score
   annotated/SPLIT/              the teacher's answers
+  dropping/                     the order in which greedy dropping takes the teacher's layers
+  races/NAME-roundR/            the score of a start in a round of its race
   sizes/NAME/                   how large each term of a student's loss is as it starts
   students/NAME-seedS/          transformers folders
   predictions/NAME-seedS/       logits on the evaluated rows
@@ -29,7 +31,10 @@ RESULTS = "results.jsonl"
 REPORT = "report.html"
 VIEWS = (CARD, RESULTS, REPORT)  # rewritten when results change, so not sealed with a stage
 _STUDENTS, _WORK = "students", ".work"
-_STAGES = ("teacher", "word-counts", "annotated/*", "sizes/*", f"{_STUDENTS}/*", "predictions/*", "trials/*")
+_STAGES = (
+    "teacher", "word-counts", "annotated/*", "dropping", "races/*", "sizes/*", f"{_STUDENTS}/*", "predictions/*",
+    "trials/*",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,15 @@ class RunFolder:
     def annotated(self, split: str) -> Path:
         """A split with the teacher's logits and states."""
         return self.path / "annotated" / split
+
+    @property
+    def dropping(self) -> Path:
+        """The order in which greedy dropping takes the teacher's layers."""
+        return self.path / "dropping"
+
+    def race(self, name: str, number: int) -> Path:
+        """The score of a student from one start in a round of the race between its starts."""
+        return self.path / "races" / f"{name}-round{number}"
 
     def sizes(self, name: str) -> Path:
         """How large each term of a student's loss is as it starts."""
