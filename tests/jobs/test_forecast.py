@@ -145,8 +145,8 @@ def test_an_unfinished_training_is_forecast_by_the_steps_that_are_left(workspace
     whole = costs(recipe_from(left, where="test"))
     plan = plan_run(recipe_from(left, where="test"))
     job = job_of_run(plan)
-    half = forecast(job, stages_of_run(plan, job, Left(finetuning=0.5)), tmp_path, None)
-    full = forecast(job, stages_of_run(plan, job, Left(finetuning=1.0)), tmp_path, None)
+    half = forecast(job, stages_of_run(plan, job, Left(finetuning=lambda number: 0.5)), tmp_path, None)
+    full = forecast(job, stages_of_run(plan, job, Left(finetuning=lambda number: 1.0)), tmp_path, None)
     assert half.parts[0].seconds == pytest.approx(full.parts[0].seconds / 2)
     assert whole.trainings == 2
 

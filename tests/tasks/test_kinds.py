@@ -134,3 +134,25 @@ def test_no_other_module_compares_with_the_name_of_a_kind() -> None:
     found += [str(path.relative_to(package)) for path in templates if any(name in path.read_text() for name in names)]
     assert templates
     assert found == []
+
+
+def test_the_mean_of_two_teachers_is_that_of_their_probabilities_at_temperature_1() -> None:
+    """Worked by hand: (0.9, 0.1) and (0.5, 0.5) → (0.7, 0.3); odds of 4 and 2/3, that is 0.8 and 0.4, → 0.6; 1 and 4."""
+    one, other = np.log([[0.9, 0.1]]) + 5.0, np.log([[0.5, 0.5]]) - 1.0  # a constant more in all logits changes nothing
+    for kind in (SINGLE_LABEL, KINDS["multiple_choice"]):
+        np.testing.assert_allclose(kind.mean_logits([one, other]), np.log([[0.7, 0.3]]), rtol=1e-6)
+    for kind in (MULTI_LABEL, KINDS["binary_classification"]):
+        odds = kind.mean_logits([np.log([[4.0]]), np.log([[2 / 3]])])
+        np.testing.assert_allclose(odds, np.log([[0.6 / 0.4]]), rtol=1e-6)
+    np.testing.assert_allclose(REGRESSION.mean_logits([np.array([[1.0]]), np.array([[4.0]])]), [[2.5]])
+
+
+@pytest.mark.parametrize("problem_type", get_args(ProblemType))
+def test_a_mean_is_finite_of_sure_teachers_and_of_one_its_own_probabilities(problem_type: ProblemType) -> None:
+    kind, width = kind_of(problem_type), WIDTH.get(problem_type, 3)
+    logits = np.random.default_rng(0).normal(size=(5, width)).astype(np.float32)
+    np.testing.assert_allclose(kind.probabilities(kind.mean_logits([logits])), kind.probabilities(logits), rtol=1e-5)
+    sure = np.where(np.arange(width) == 0, 3000.0, -3000.0)[None].astype(np.float32)
+    mean = kind.mean_logits([sure, sure])
+    assert mean.dtype == np.float32
+    assert np.isfinite(mean).all()

@@ -41,7 +41,16 @@ from pkd.recipe.spelling import current_spelling, spelled_as
 FINETUNING_DATA = Flags("Data", DataSettings, ("eval", *(COLUMNS.named or ())))
 
 Teacher = Annotated[
-    str, typer.Option("--teacher", metavar="MODEL", help="fine-tuned folder or hub name", show_default=False)
+    list[str], typer.Option("--teacher", metavar="MODEL", help="fine-tuned folder or hub name", show_default=False)
+]
+Teachers = Annotated[
+    list[str],
+    typer.Option(
+        "--teacher",
+        metavar="MODEL",
+        help="fine-tuned folder or hub name; several: their mean teaches",
+        show_default=False,
+    ),
 ]
 Train = Annotated[
     str | None,
@@ -297,7 +306,7 @@ def augment(
 @with_progress
 @with_flags(DATA, TRANSFER, STUDENT, TRAINING, Flags("Run", RUN.settings, defaults={"controls": False}))
 def distill(
-    teacher: Teacher,
+    teacher: Teachers,
     output: Output,
     train: Train = None,
     overwrite: Overwrite = False,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pkd import progress
 from pkd.data.class_names import names_by_id
-from pkd.data.match_names import match_names
+from pkd.data.match_names import covers, match_names
 from pkd.errors import RecipeError, TeacherError
-from pkd.recipe.spelling import named
+from pkd.recipe.spelling import named, set_to
 from pkd.tasks import (
     BINARY,
     MULTI_LABEL,
@@ -155,7 +155,42 @@ def as_problem(outputs: Outputs, asked: ProblemType) -> Outputs:
 
 def order_of(outputs: Outputs, wanted: Outputs) -> list[int]:
     """The index in `outputs` of each wanted output, by name: models of one task may order them differently."""
-    return [(outputs.output_names or wanted.output_names).index(name) for name in wanted.output_names]
+    names = match_names(wanted.output_names, outputs.output_names or wanted.output_names)
+    return [names[name] for name in wanted.output_names]
+
+
+def order_among(name: str, outputs: Outputs, first: tuple[str, Outputs], settings: DataSettings) -> list[int]:
+    """The index in a model's outputs of each output of the first model of several.
+
+    A configuration without problem_type or names takes those of the first model.
+
+    Args:
+        name: of the model.
+        outputs: its own.
+        first: the name and the outputs of the first model.
+        settings: which may name the outputs.
+
+    Raises:
+        TeacherError: if the model has learned another kind of problem or other classes.
+    """
+    other, wanted = first
+    outputs = wanted if name == other else with_settings(outputs, settings)
+    if not outputs.is_declared and len(outputs.output_names) == len(wanted.output_names):
+        outputs = as_problem(outputs, wanted.problem_type)
+    if outputs.kind is not wanted.kind:
+        raise TeacherError(
+            f"{name} has learned {outputs.problem_type}, but {other} {wanted.problem_type}; they do not go together."
+        )
+    names = outputs.output_names
+    if names and (len(names) != len(wanted.output_names) or not covers(names, wanted.output_names)):
+        advice = ""
+        if not (outputs.is_named and wanted.is_named):
+            advice = f" If these are the same in this order, name them all with {set_to('data.label_names')}."
+        raise TeacherError(
+            f"{name} has the classes {sorted(names)}, but {other} has {sorted(wanted.output_names)}; "
+            f"they do not go together.{advice}"
+        )
+    return order_of(outputs, wanted)
 
 
 def _named(outputs: Outputs, names: Sequence[str], key: str) -> Outputs:

@@ -100,7 +100,7 @@ def annotate_rows(
     with progress.saves_on_stop():
         for number in range(ranks.rank(), len(starts), ranks.world_size()):
             begin = starts[number]
-            name = _shard_name(number)
+            name = shard_name(number)
             count = min(teacher.rows_per_shard, len(rows) - begin)
             if _is_whole(folder, name, listed):
                 advance(count)
@@ -108,12 +108,12 @@ def annotate_rows(
             shard = teacher.encoded(rows.select(range(begin, begin + count)))
             answers = teacher.answers(shard, advance)
             _check_finite(answers, begin, teacher.states_dtype)
-            made[name] = _write_shard(_with_answers(shard, answers, teacher), folder / name)
+            made[name] = write_shard(_with_answers(shard, answers, teacher), folder / name)
             list_shards(folder, made.values(), cut)
             progress.saved()
             progress.stop_if_requested(f"{len(_listed(folder, cut))} of {len(starts)} shards are")
     ranks.meet()
-    ranks.on_first(lambda: _remove_others(folder, {_shard_name(number) for number in range(len(starts))}))
+    ranks.on_first(lambda: _remove_others(folder, {shard_name(number) for number in range(len(starts))}))
     if stage:
         stage.reach(len(rows))
     return open_shards(folder)
@@ -176,7 +176,8 @@ def bytes_per_row(classes: int, hidden_size: int, teacher_layers: int, states_dt
     return int(4 * classes + teacher_layers * state + 4 * mean_length + 24)
 
 
-def _shard_name(number: int) -> str:
+def shard_name(number: int) -> str:
+    """The name of a shard's file, by its number from 0."""
     return f"shard-{number:05d}.arrow"
 
 
@@ -218,20 +219,22 @@ def _is_whole(folder: Path, name: str, listed: dict[str, list[SealedFile]]) -> S
 
 def _with_answers(shard: datasets.Dataset, answers: Answers, teacher: TeacherPass) -> pa.Table:
     table: pa.Table = shard.with_format("arrow")[:] if len(shard) else shard.data.table
-    table = table.append_column("teacher_logits", _fixed_lists(answers.logits))
+    table = table.append_column("teacher_logits", fixed_lists(answers.logits))
     if answers.cls_states is not None:
         states = answers.cls_states.astype(teacher.states_dtype)  # [N, K, H]
         names = [str(layer) for layer in teacher.teacher_layers]
-        columns = [_fixed_lists(states[:, k]) for k in range(len(names))]
+        columns = [fixed_lists(states[:, k]) for k in range(len(names))]
         table = table.append_column("teacher_cls_states", pa.StructArray.from_arrays(columns, names))
     return table.replace_schema_metadata(None)
 
 
-def _fixed_lists(matrix: np.ndarray) -> pa.FixedSizeListArray:
+def fixed_lists(matrix: np.ndarray) -> pa.FixedSizeListArray:
+    """A column of a row's values each, of a matrix [N, C]."""
     return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(matrix).reshape(-1)), matrix.shape[1])
 
 
-def _write_shard(table: pa.Table, path: Path) -> SealedFile:
+def write_shard(table: pa.Table, path: Path) -> SealedFile:
+    """Write rows as a shard, whole or not at all."""
     partial = path.with_name(path.name + ".partial")
     with pa.OSFile(str(partial), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
         writer.write_table(table.combine_chunks())

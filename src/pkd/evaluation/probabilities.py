@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,3 +35,25 @@ def set_words(logits: Array, names: tuple[str, ...]) -> list[str]:
 def sigmoid(logits: Array) -> NDArray[np.float64]:
     """1 / (1 + exp(−x)) in float64, without overflow."""
     return np.asarray(0.5 * (1 + np.tanh(logits.astype(np.float64) / 2)))
+
+
+def log_mean_probability(logits: Sequence[Array]) -> NDArray[np.float32]:
+    """The logarithm of the mean probability of K classifiers, each [N, C]: logits of their mean.
+
+    Computed with logarithms, so that a probability that float64 rounds to 0 still has a finite logarithm.
+    """
+    each = np.stack(logits).astype(np.float64)  # [K, N, C]
+    log_probabilities = each - np.logaddexp.reduce(each, axis=2, keepdims=True)
+    return np.asarray(np.logaddexp.reduce(log_probabilities, axis=0) - np.log(len(each)), dtype=np.float32)
+
+
+def logit_of_mean_sigmoid(logits: Sequence[Array]) -> NDArray[np.float32]:
+    """The logit of the mean sigmoid of K classifiers, each [N, C]; finite, as `log_mean_probability` is."""
+    each = np.stack(logits).astype(np.float64)  # [K, N, C]
+    holds, does_not = -np.logaddexp(0, -each), -np.logaddexp(0, each)  # log σ(z), log(1 − σ(z))
+    return np.asarray(np.logaddexp.reduce(holds, axis=0) - np.logaddexp.reduce(does_not, axis=0), dtype=np.float32)
+
+
+def mean_output(outputs: Sequence[Array]) -> NDArray[np.float32]:
+    """The mean output of K models, each [N, C]."""
+    return np.asarray(np.stack(outputs).astype(np.float64).mean(axis=0), dtype=np.float32)

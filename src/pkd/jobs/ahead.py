@@ -21,6 +21,8 @@ from pkd.distillation.ledger import BATCHES
 from pkd.distillation.plan import StudentPlan, plan_controls, plan_students
 from pkd.distillation.race import FINALISTS, heats_of, race, winner
 from pkd.distillation.terms import objective_of
+from pkd.encoder.families import depth_of
+from pkd.encoder.load import shape_of
 from pkd.evaluation.word_counts import MOST_ROWS
 from pkd.jobs.pilot import Shape, Work
 from pkd.jobs.plan import RunPlan
@@ -91,9 +93,10 @@ class Left:
     """The share of each stage that is left after an earlier call; without one, all of it.
 
     Attributes:
-        finetuning: of the teacher's.
+        finetuning: of the teacher of a number.
         word_counts: of the baseline that the teacher is compared with.
-        annotation: of the teacher's pass over a split, for these layers.
+        annotation: of the pass of the teacher of a number over a split, for these layers.
+        averaging: of several teachers' answers to a split, for these layers.
         dropping: of greedy dropping.
         dropped: its order of the teacher's layers, if known.
         heat: of a student's training in a heat of the race between its starts.
@@ -106,9 +109,10 @@ class Left:
         best: the best point of a sweep, if known.
     """
 
-    finetuning: float = 1.0
+    finetuning: Callable[[int], float] = lambda number: 1.0
     word_counts: float = 1.0
-    annotation: Callable[[str, Sequence[int]], float] = lambda split, layers: 1.0
+    annotation: Callable[[int, str, Sequence[int]], float] = lambda number, split, layers: 1.0
+    averaging: Callable[[str, Sequence[int]], float] = lambda split, layers: 1.0
     dropping: Callable[[], float] = lambda: 1.0
     dropped: Callable[[], Sequence[int]] = lambda: ()
     heat: Callable[[StudentPlan, int], float] = lambda plan, heat: 1.0
@@ -139,11 +143,9 @@ def stages_of_run(plan: RunPlan, job: Job, left: Left = ALL, *, copies: int = 0)
     finetune, sweep = plan.recipe.teacher.finetune, plan.recipe.sweep
     stages: list[Ahead] = []
     if finetune is not None:
-        stages += finetuning(job, finetune, left=left.finetuning)
-    layers = plan.stored_layers
-    stages += [
-        annotating(job, f"annotate {split}", split, layers, left=left.annotation(split, layers)) for split in job.splits
-    ]
+        for number in plan.teacher_numbers:
+            stages += finetuning(job, finetune, left=left.finetuning(number), number=number)
+    stages += _passes(plan, job, left)
     if finetune is None:
         stages += _counting_words(job, left.word_counts)
     if sweep is not None:
@@ -155,20 +157,40 @@ def stages_of_run(plan: RunPlan, job: Job, left: Left = ALL, *, copies: int = 0)
     return [*stages, *races, *students_ahead(plan, job, left, copies=copies)]
 
 
-def finetuning(job: Job, settings: TrainingSettings, *, left: float = 1.0) -> list[Ahead]:
-    """Fine-tuning the teacher, and the baseline that it is compared with."""
-    works = _training(job, job.shape, settings)
-    trained = _training_stage(job, FINETUNING, "teacher", job.shape, settings, works, model="teacher", left=left)
+def finetuning_name(number: int) -> str:
+    """The name of the fine-tuning of the teacher of a number in the progress."""
+    return FINETUNING if number == 1 else f"fine-tune teacher {number}"
+
+
+def finetuning(job: Job, settings: TrainingSettings, *, left: float = 1.0, number: int = 1) -> list[Ahead]:
+    """Fine-tuning the teacher of a number, and the baseline that it is compared with."""
+    works, name = _training(job, job.shape, settings), finetuning_name(number)
+    trained = _training_stage(job, name, "teacher", job.shape, settings, works, model="teacher", left=left)
     return [trained, *_counting_words(job, left)]
 
 
-def annotating(job: Job, name: str, split: str, layers: Sequence[int], *, left: float = 1.0) -> Ahead:
-    """The teacher's pass over a split; for rows that only measure, logits alone, in float32."""
-    settings, rows = job.recipe.annotation, job.splits[split]
+def annotating_name(split: str, number: int) -> str:
+    """The name of a teacher's pass over a split in the progress."""
+    return f"annotate {split}" if number == 1 else f"annotate {split} by teacher {number}"
+
+
+def averaging_name(split: str) -> str:
+    """The name of averaging several teachers' answers to a split in the progress."""
+    return f"average the answers to {split}"
+
+
+def annotating(
+    job: Job, name: str, split: str, layers: Sequence[int], *, left: float = 1.0, shape: Shape | None = None
+) -> Ahead:
+    """A teacher's pass over a split; for rows that only measure, logits alone, in float32.
+
+    `shape` is the teacher's, by default the job's.
+    """
+    settings, rows, shape = job.recipe.annotation, job.splits[split], shape or job.shape
     teaches = split not in MEASURING
     a_row = rows.text_bytes + bytes_per_row(
         max(1, len(job.outputs.output_names)),
-        job.shape.config.hidden_size * job.choices,
+        shape.config.hidden_size * job.choices,
         len(layers) if teaches else 0,
         settings.states_dtype,
         rows.tokens,
@@ -177,12 +199,38 @@ def annotating(job: Job, name: str, split: str, layers: Sequence[int], *, left: 
     return Ahead(
         name=name,
         part="pass",
-        works=(Work(job.shape, "pass", rows.all_tokens, exact=exact),),
+        works=(Work(shape, "pass", rows.all_tokens, exact=exact),),
         seconds=rows.rows * _ROW_SECONDS,
         bytes=rows.rows * a_row,
         written=rows.rows * a_row,
         left=left,
     )
+
+
+def _passes(plan: RunPlan, job: Job, left: Left) -> list[Ahead]:
+    """Each teacher's pass over every split, and the mean of several teachers' answers."""
+    layers, stages = plan.stored_layers, []
+    for number in plan.teacher_numbers:
+        stored = layers if number == plan.recipe.teacher.lead + 1 else []
+        shape = _shape_of_teacher(plan, job, number)
+        for split in job.splits:
+            name, of_pass = annotating_name(split, number), left.annotation(number, split, stored)
+            stages.append(annotating(job, name, split, stored, left=of_pass, shape=shape))
+    if len(plan.teacher_numbers) > 1:
+        for split in job.splits:
+            of_mean = annotating(job, averaging_name(split), split, layers, left=left.averaging(split, layers))
+            stages.append(replace(of_mean, works=()))
+    return stages
+
+
+def _shape_of_teacher(plan: RunPlan, job: Job, number: int) -> Shape:
+    """The shape of a teacher; the job's own where they have the same, of which one is timed."""
+    if plan.loaded is None:
+        return job.shape
+    teacher = plan.loaded.each[number - 1]
+    if shape_of(teacher) == shape_of(plan.teacher):
+        return job.shape
+    return Shape(teacher.name, depth_of(teacher.model.config), teacher.model.config)
 
 
 def races_ahead(plan: RunPlan, job: Job, left: Left = ALL) -> tuple[list[Ahead], RunPlan]:

@@ -133,7 +133,7 @@ def annotate(
         if isinstance(train, datasets.Dataset):
             _check_columns(train)
         resolve_device(recipe.device)  # report a missing device before anything is loaded
-        loaded = _loaded(teacher, tokenizer)
+        loaded = _loaded(teacher[0] if isinstance(teacher, list | tuple) else teacher, tokenizer)
         check_max_length(loaded.model.config, recipe.data.max_length)
         depth = depth_of(loaded.model.config)
         if teacher_layers is None:

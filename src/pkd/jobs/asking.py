@@ -161,7 +161,15 @@ def _is_same_file(path: FilePath, source: str) -> bool:
 
 
 def _teacher_faults(teacher: Any, tokenizer: Any) -> Iterator[Fault]:
-    if not hasattr(teacher, "config"):
+    if isinstance(teacher, list | tuple) and len(teacher) > 1:
+        yield Fault(
+            ("teacher", "model"),
+            f"names {len(teacher)} teachers, but annotated rows hold the answers of one; annotate with each, into "
+            "folders of their own. `pkd distill` and `pkd run` take several",
+        )
+    elif isinstance(teacher, list | tuple):
+        yield from _teacher_faults(teacher[0] if teacher else "", tokenizer)
+    elif not hasattr(teacher, "config"):
         yield from model_faults(("teacher", "model"), path_text(teacher, "teacher"), "teacher")
     elif tokenizer is None:
         yield Fault(("tokenizer",), "is missing: the teacher is given as a model; give its tokenizer too")
@@ -174,7 +182,7 @@ def _layer_faults(layers: Any) -> Iterator[Fault]:
 
 def distill(
     *,
-    teacher: AnyPath,
+    teacher: AnyPaths,
     output: AnyPath,
     train: AnyPath | None = None,
     controls: bool = False,

@@ -20,11 +20,13 @@ from pkd.data.labels import label_array
 from pkd.data.outputs import Outputs
 from pkd.data.tokenize import encode
 from pkd.distillation.annotation import annotate_rows
+from pkd.distillation.ensemble import StoredAnswers, average_answers
 from pkd.distillation.ledger import BetaElsewhere, TermEntry, beta_elsewhere
 from pkd.distillation.plan import StudentPlan
 from pkd.distillation.terms import describe_objective
+from pkd.encoder.families import depth_of
 from pkd.encoder.inference import answer_rows
-from pkd.encoder.load import LoadedClassifier, load_teacher
+from pkd.encoder.load import LoadedClassifier
 from pkd.errors import TeacherError
 from pkd.evaluation.skill import measure_skill
 from pkd.jobs import asking
@@ -141,36 +143,57 @@ def _check(recipe: Recipe) -> CheckResult:
     if recipe.teacher.finetune is not None:
         if (missing := _why_no_teacher(plan)) is not None:
             return _check_without_teacher(plan, missing)
-        plan = plan.with_teacher(load_teacher(str(plan.folder.teacher)))
-    recipe, teacher, examples = plan.recipe, plan.teacher, plan.examples
+        plan = plan.with_fine_tuned()
+    recipe = plan.recipe
     told = _data_sentences(plan)
     require_rows_to_choose_by(plan)
-    told.append(
-        f"The teacher {teacher.name} has {plan.teacher_layers} layers and a trained head for "
-        f"{', '.join(examples.label_names)}; labels are matched by name."
-    )
-    score = constant = None
     device = resolve_device(recipe.device)
-    if "eval" in examples.splits:
-        rows = _sample(examples.splits["eval"], _TEACHER_ROWS)
-        with computing_on(device, [teacher.model]):
-            logits = answer_rows(teacher.model, encode(rows, teacher.tokenizer, recipe.data.max_length)).logits
-        scoring = teacher.outputs.kind.scoring
-        metric = "mse" if scoring.by_error else recipe.evaluation.metric
-        score, constant = check_teacher_score(logits, label_array(rows), teacher.name, teacher.outputs.kind, metric)
-        told.append(
-            f"On {len(rows):,} development rows its {metric_title(metric)} is {_with_unit(metric, score)}; always "
-            f"giving the same best answer has {_with_unit(metric, constant)}."
-        )
-        told += _level_sentences(examples, rows, logits, recipe.evaluation.metric)
-        if blind := blindness_of(logits, label_array(rows), examples.outputs):
-            told.append(f"It {blind}.")
+    of_teachers, scores = _check_teachers(plan, device)
+    told += of_teachers
+    score, constant = scores or (None, None)
     told += race_sentences(plan)
     students = _check_before_annotating(plan, device)
     for student in students:
         told += student.sentences()
     costs = _costs(plan, left_of(plan))
     return CheckResult([*told, *_cost_sentences(recipe, costs)], students, score, constant, device_text(device), costs)
+
+
+def _check_teachers(plan: RunPlan, device: torch.device) -> tuple[list[str], tuple[float, float] | None]:
+    """What each teacher is and how good; also the first one's score and that of the best constant prediction."""
+    recipe, examples, teachers, kind = plan.recipe, plan.examples, plan.teachers, plan.examples.outputs.kind
+    metric = "mse" if kind.scoring.by_error else recipe.evaluation.metric
+    rows = _sample(examples.splits["eval"], _TEACHER_ROWS) if "eval" in examples.splits else None
+    told: list[str] = []
+    scores: list[tuple[float, float]] = []
+    answers: list[np.ndarray] = []
+    for number, teacher, order in zip(plan.teacher_numbers, teachers.each, teachers.orders, strict=True):
+        which = f"Teacher {number}, {teacher.name}," if teachers.are_several else f"The teacher {teacher.name}"
+        told.append(
+            f"{which} has {depth_of(teacher.model.config)} layers and a trained head for "
+            f"{', '.join(examples.label_names)}; labels are matched by name."
+        )
+        if rows is None:
+            continue
+        with computing_on(device, [teacher.model]):
+            logits = answer_rows(teacher.model, encode(rows, teacher.tokenizer, recipe.data.max_length)).logits
+        logits = logits if order is None else logits[:, list(order)]
+        answers.append(logits)
+        scores.append(check_teacher_score(logits, label_array(rows), teacher.name, kind, metric))
+        told.append(
+            f"On {len(rows):,} development rows its {metric_title(metric)} is {_with_unit(metric, scores[-1][0])}; "
+            f"always giving the same best answer has {_with_unit(metric, scores[-1][1])}."
+        )
+        told += _level_sentences(examples, rows, logits, recipe.evaluation.metric)
+        if blind := blindness_of(logits, label_array(rows), examples.outputs):
+            told.append(f"It {blind}.")
+    if teachers.are_several:
+        mean = "Students learn from their mean"
+        if rows is not None:
+            found = measure_skill(kind.mean_logits(answers), label_array(rows), kind.scoring, metric)
+            mean += f", whose {metric_title(metric)} on these rows is {_with_unit(metric, found.score)}"
+        told.append(f"{mean} ({kind.mean_formula}); layers and states are those of teacher {teachers.lead + 1}.")
+    return told, scores[0] if scores else None
 
 
 def _level_sentences(examples: Examples, rows: datasets.Dataset, logits: np.ndarray, metric: str) -> list[str]:
@@ -184,19 +207,22 @@ def _level_sentences(examples: Examples, rows: datasets.Dataset, logits: np.ndar
 
 
 def _why_no_teacher(plan: RunPlan) -> str | None:
-    """What a run must do before it has a teacher; None if it keeps the one it has."""
-    settings, encoder, finished = plan.recipe.teacher.finetune, plan.recipe.teacher.model, plan.folder.teacher
-    assert settings is not None  # else the teacher is loaded
-    refuse_what_is_in_the_way(finished, TEACHER, overwrite=False)
+    """What a run must do before it has its teachers; None if it keeps those it has."""
+    settings, encoder = plan.recipe.teacher.finetune, plan.recipe.teacher.encoder
+    assert settings is not None  # else the teachers are loaded
     made = f"of {plan.teacher_layers} layers, is yet to be fine-tuned from {encoder} ({schedule_words(settings)})"
-    if read_manifest(finished) is None:
-        return f"The teacher, {made}; the loss terms can be measured when {finished} is there."
-    if (why := why_finetune_again(finished, encoder, plan.recipe, settings, plan.examples)) is not None:
-        is_what = why if why.startswith("damaged") else f"stale: {why}"
-        return (
-            f"{finished} is {is_what}. A run sets it aside, so the teacher, {made}; the loss terms can be measured "
-            "when that is done."
-        )
+    for number in plan.teacher_numbers:
+        finished, recipe = plan.folder.teacher_of(number), plan.of_teacher(number)
+        which = "teacher" if number == 1 else f"teacher {number}"
+        refuse_what_is_in_the_way(finished, TEACHER, overwrite=False)
+        if read_manifest(finished) is None:
+            return f"The {which}, {made}; the loss terms can be measured when {finished} is there."
+        if (why := why_finetune_again(finished, encoder, recipe, settings, plan.examples)) is not None:
+            is_what = why if why.startswith("damaged") else f"stale: {why}"
+            return (
+                f"{finished} is {is_what}. A run sets it aside, so the {which}, {made}; the loss terms can be measured "
+                "when that is done."
+            )
     return None
 
 
@@ -215,8 +241,13 @@ def _check_without_teacher(plan: RunPlan, missing: str) -> CheckResult:
         *race_sentences(plan),
         *(line for student in students for line in student.sentences()),
     ]
-    left = finetuning_left(plan.folder.teacher, recipe.teacher.model, recipe, settings, examples)
-    costs = _costs(plan, Left(finetuning=left))
+    left = {
+        number: finetuning_left(
+            plan.folder.teacher_of(number), recipe.teacher.encoder, plan.of_teacher(number), settings, examples
+        )
+        for number in plan.teacher_numbers
+    }
+    costs = _costs(plan, Left(finetuning=left.__getitem__))
     return CheckResult([*told, *_cost_sentences(recipe, costs)], students, forecast=costs)
 
 
@@ -335,12 +366,7 @@ def _check_before_annotating(plan: RunPlan, device: torch.device) -> list[Studen
     picked = np.unique(np.concatenate([batch for order in orders for batch in order]))
     layers = sorted({layer for each in students if each.layer_map for layer in each.layer_map.teacher})
     with tempfile.TemporaryDirectory() as folder:
-        with (
-            computing_on(device, [teacher.model]),
-            progress.stage("annotate the first rows of training", len(picked), "rows") as stage,
-        ):
-            answering = Annotator.of(teacher, recipe).teacher_pass(layers)
-            annotated = annotate_rows(everything.select(picked), answering, Path(folder), stage=stage)
+        annotated = _annotated(plan, everything.select(picked), layers, Path(folder), device)
         checks = []
         for each, order, rows in zip(students, orders, counts, strict=True):
             of_annotated = [np.searchsorted(picked, batch) for batch in order]
@@ -349,6 +375,29 @@ def _check_before_annotating(plan: RunPlan, device: torch.device) -> list[Studen
             )
             checks.append(check_student(dataclasses.replace(each, sizes=sizes), teacher))
         return checks
+
+
+def _annotated(
+    plan: RunPlan, rows: datasets.Dataset, layers: Sequence[int], folder: Path, device: torch.device
+) -> datasets.Dataset:
+    """Rows with the teacher's answers, or the mean of several."""
+    teachers, stored = plan.teachers, []
+    for number, teacher, order in zip(plan.teacher_numbers, teachers.each, teachers.orders, strict=True):
+        place = folder / str(number)
+        place.mkdir()
+        by = f" by teacher {number}" * teachers.are_several
+        with (
+            computing_on(device, [teacher.model]),
+            progress.stage(f"annotate the first rows of training{by}", len(rows), "rows") as stage,
+        ):
+            answering = Annotator.of(teacher, plan.recipe).teacher_pass(layers if teacher is plan.teacher else ())
+            annotated = annotate_rows(rows, answering, place, stage=stage)
+        stored.append(StoredAnswers(place, order))
+    if not teachers.are_several:
+        return annotated
+    (mean := folder / "mean").mkdir()
+    kind, size = plan.examples.outputs.kind, plan.recipe.annotation.rows_per_shard
+    return average_answers(stored, teachers.lead, kind, mean, rows_per_shard=size)
 
 
 def _data_sentences(plan: RunPlan) -> list[str]:

@@ -13,7 +13,7 @@ from pkd.jobs import asking
 from pkd.jobs.push import push
 from pkd.jobs.run import RunResult, run_asked
 from pkd.recipe.keyword_types import DistillKeywords
-from pkd.recipe.places import AnyPath, output_folder
+from pkd.recipe.places import AnyPath, AnyPaths, output_folder
 from pkd.recipe.schema import Recipe
 from pkd.reporting.card import model_card
 from pkd.reporting.printed import run_lines
@@ -39,7 +39,7 @@ class DistillResult(RunResult):
 
 def distill(
     *,
-    teacher: AnyPath,
+    teacher: AnyPaths,
     output: AnyPath,
     train: AnyPath | None = None,
     controls: bool = False,
@@ -54,7 +54,7 @@ def distill(
     The annotated data, the report and every seed's student are beside the output, in OUTPUT.work.
 
     Args:
-        teacher: folder or hub name of the fine-tuned classifier.
+        teacher: folder or hub name of the fine-tuned classifier, or of several, whose mean teaches.
         output: folder for the student.
         train: training examples; not needed where `task` names a benchmark's.
         controls: also train plain fine-tuning and KD from the same start, and say whether patience helped.

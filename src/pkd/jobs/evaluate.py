@@ -17,11 +17,11 @@ from pkd import progress
 from pkd.data.arrays import column_values
 from pkd.data.examples import Examples, load_examples
 from pkd.data.labels import label_array
-from pkd.data.outputs import Outputs, as_problem, order_of, with_settings
+from pkd.data.outputs import order_among
 from pkd.data.tokenize import encode, text_columns
 from pkd.encoder.inference import answer_rows
 from pkd.encoder.load import LoadedClassifier
-from pkd.errors import CacheError, TeacherError
+from pkd.errors import CacheError
 from pkd.evaluation.scoring import Scoring
 from pkd.evaluation.significance import exact_mcnemar
 from pkd.evaluation.verdict import judge
@@ -31,7 +31,6 @@ from pkd.recipe.keyword_types import EvaluateKeywords
 from pkd.recipe.places import AnyPath, AnyPaths, path_text, path_texts
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import EvaluationSettings
-from pkd.recipe.spelling import set_to
 from pkd.reporting.printed import Records
 from pkd.reporting.results import (
     ClassesRecord,
@@ -133,7 +132,9 @@ def _evaluate(recipe: Recipe, models: Sequence[str], teacher: str | None) -> Rec
     known = {name: look_at(model) for name, model in lineup.items()}
     first = next(iter(known))
     examples = load_examples(recipe.data, splits=(split,), teacher=known[first].outputs)
-    orders = {name: _order_of(name, one.outputs, first, examples.outputs, recipe) for name, one in known.items()}
+    orders = {
+        name: order_among(name, one.outputs, (first, examples.outputs), recipe.data) for name, one in known.items()
+    }
     rows, label_names = examples.splits[split], examples.label_names
     max_length = recipe.data.max_length
     speeds: dict[str, float] = {}
@@ -210,32 +211,6 @@ def _known_again(folder: Path, described: MeasuredOn, texts: str, rows: int) -> 
     shared = {split: rows for split, print_ in seen.items() if print_ == texts}
     chose = ["epoch"] if "eval" in shared else []
     return described.model_copy(update={"held_out": False, "shared": shared, "chose": chose}) if shared else described
-
-
-def _order_of(name: str, outputs: Outputs, first: str, of_first: Outputs, recipe: Recipe) -> list[int]:
-    """The index in a model's outputs of each output of the first model.
-
-    A configuration without problem_type or names takes those of the first model.
-
-    Raises:
-        TeacherError: if the model has learned another kind of problem or other classes.
-    """
-    outputs = of_first if name == first else with_settings(outputs, recipe.data)
-    if not outputs.is_declared and len(outputs.output_names) == len(of_first.output_names):
-        outputs = as_problem(outputs, of_first.problem_type)
-    if outputs.kind is not of_first.kind:
-        raise TeacherError(
-            f"{name} has learned {outputs.problem_type}, but {first} {of_first.problem_type}; they cannot be compared."
-        )
-    if outputs.output_names and set(outputs.output_names) != set(of_first.output_names):
-        advice = ""
-        if not (outputs.is_named and of_first.is_named):
-            advice = f" If these are the same in this order, name them all with {set_to('data.label_names')}."
-        raise TeacherError(
-            f"{name} has the classes {sorted(outputs.output_names)}, but {first} has {sorted(of_first.output_names)}; "
-            f"they cannot be compared.{advice}"
-        )
-    return order_of(outputs, of_first)
 
 
 def predict_stage(

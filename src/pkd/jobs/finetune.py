@@ -18,7 +18,7 @@ from pkd.encoder.hub import model_source
 from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_pretrained
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
-from pkd.jobs.ahead import FINETUNING, finetuning, steps_of, training_left
+from pkd.jobs.ahead import finetuning, finetuning_name, steps_of, training_left
 from pkd.jobs.evaluate import describe_rows
 from pkd.jobs.forecast import announce
 from pkd.jobs.plan import settle_metric, settle_teacher, warn_if_few
@@ -164,9 +164,16 @@ def finetune(
 
 
 def finetune_stage(
-    folder: Path, model: str, recipe: Recipe, settings: TrainingSettings, examples: Examples, *, overwrite: bool
+    folder: Path,
+    model: str,
+    recipe: Recipe,
+    settings: TrainingSettings,
+    examples: Examples,
+    *,
+    number: int = 1,
+    overwrite: bool,
 ) -> Done:
-    """The stage that makes a teacher."""
+    """The stage that makes a teacher; `number` is its own among several."""
     loaded, inputs = _encoder_and_inputs(model, recipe, settings, examples)
 
     def build(partial: Path) -> Mapping[str, Any]:
@@ -177,7 +184,9 @@ def finetune_stage(
             if split in examples.splits
         }
         warn_if_truncated(rows["train"], recipe.data.max_length)
-        progress.note(f"fine-tuning the teacher: {schedule_words(settings)}")
+        progress.note(
+            f"fine-tuning {'the teacher' if number == 1 else f'teacher {number}'}: {schedule_words(settings)}"
+        )
         metric = recipe.evaluation.metric if "eval" in rows else None
         trainer = RowMeanTrainer(
             loaded.model,
@@ -187,7 +196,7 @@ def finetune_stage(
             train_dataset=rows["train"],
             eval_dataset=rows.get("eval"),
             processing_class=loaded.tokenizer,
-            stage_name=FINETUNING,
+            stage_name=finetuning_name(number),
             averaging=settings.averaging,
             patience=patience_of(settings),
             resumed_with=inputs,

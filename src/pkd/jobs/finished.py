@@ -13,6 +13,7 @@ from pkd.data.tokenize import fingerprint_rows
 from pkd.distillation.plan import StudentPlan
 from pkd.jobs.ahead import Left, steps_of, training_left
 from pkd.jobs.annotate import annotation_inputs, annotation_left, exactly
+from pkd.jobs.ensemble import mean_inputs
 from pkd.jobs.plan import RunPlan
 from pkd.jobs.race import dropping_left
 from pkd.jobs.sizes import size_inputs, with_sizes
@@ -53,9 +54,10 @@ def left_of(plan: RunPlan) -> Left:
     run = dataclasses.replace(run, rows=_rows_of(run))
     folder = plan.folder
     return Left(
-        finetuning=0.0,
+        finetuning=lambda number: 0.0,
         word_counts=0.0 if is_begun(folder.word_counts) else 1.0,
-        annotation=lambda split, layers: _annotation(run, split, layers),
+        annotation=lambda number, split, layers: _annotation(run, number, split, layers),
+        averaging=lambda split, layers: _averaging(run, split, layers),
         dropping=lambda: _dropping(run),
         dropped=lambda: _dropped(run),
         heat=lambda plan, heat: _heat(run, plan, heat),
@@ -69,13 +71,19 @@ def left_of(plan: RunPlan) -> Left:
     )
 
 
-def _annotation(run: _Run, split: str, layers: Sequence[int]) -> float:
+def _annotation(run: _Run, number: int, split: str, layers: Sequence[int]) -> float:
     if split not in run.prints:
         return 1.0
-    inputs = _inputs_of_answers(run, split)
+    inputs = _inputs_of_answers(run, number, split)
     rows, wanted = run.counts[split], () if split in MEASURING else layers
     rows_per_shard = run.plan.recipe.annotation.rows_per_shard
-    return annotation_left(run.folder.annotated(split), inputs, wanted, rows, rows_per_shard)
+    return annotation_left(run.folder.annotated(split, number), inputs, wanted, rows, rows_per_shard)
+
+
+def _averaging(run: _Run, split: str, layers: Sequence[int]) -> float:
+    manifest = _answers_to(run, split)
+    wanted = set() if split in MEASURING else set(layers)
+    return 0.0 if manifest and wanted <= set(manifest.facts["teacher_layers"]) else 1.0
 
 
 def _begun(plan: RunPlan) -> _Run:
@@ -88,10 +96,29 @@ def _begun(plan: RunPlan) -> _Run:
     return _Run(plan, prints, counts, None)
 
 
-def _inputs_of_answers(run: _Run, split: str) -> Mapping[str, Any]:
-    recipe = run.plan.recipe
+def _inputs_of_answers(run: _Run, number: int, split: str) -> Mapping[str, Any]:
+    recipe, teacher = run.plan.recipe, run.plan.teachers.each[number - 1]
     settings = exactly(recipe.annotation) if split in MEASURING else recipe.annotation
-    return annotation_inputs(run.plan.teacher, run.prints[split], settings, recipe.data.max_length)
+    return annotation_inputs(teacher, run.prints[split], settings, recipe.data.max_length)
+
+
+def _answers_to(run: _Run, split: str) -> Manifest | None:
+    """The manifest of the answers that students learn from, the teacher's or the mean of several; None if not kept."""
+    parts: list[Manifest] = []
+    for number in run.plan.teacher_numbers:
+        folder = run.folder.annotated(split, number)
+        if split not in run.prints or not is_begun(folder):
+            return None
+        if standing(folder, _inputs_of_answers(run, number, split)) != "kept":
+            return None
+        manifest = read_manifest(folder)
+        assert manifest is not None  # it is kept
+        parts.append(manifest)
+    if len(parts) == 1:
+        return parts[0]
+    mean, teachers = run.folder.ensemble(split), run.plan.teachers
+    inputs = mean_inputs(parts, teachers, run.plan.examples.outputs.kind)
+    return read_manifest(mean) if is_begun(mean) and standing(mean, inputs) == "kept" else None
 
 
 def _rows_of(run: _Run) -> TrainingRows | None:
@@ -101,13 +128,10 @@ def _rows_of(run: _Run) -> TrainingRows | None:
         return None
     for split in run.prints:
         if split not in MEASURING:
-            folder = run.folder.annotated(split)
-            if not is_begun(folder) or standing(folder, _inputs_of_answers(run, split)) != "kept":
+            if (manifest := _answers_to(run, split)) is None:
                 return None
-            manifest = read_manifest(folder)
-            assert manifest is not None  # it is kept
             manifests[split] = manifest
-    return training_rows(run.folder, manifests, run.plan.examples)
+    return training_rows(run.plan.answers, manifests, run.plan.examples)
 
 
 def _training(run: _Run, recipe: Recipe, plan: StudentPlan, seed: int) -> float:

@@ -110,7 +110,8 @@ def faults_of_models(reading: Reading) -> Iterator[Fault]:
         return
     teacher = reading.recipe.teacher
     if teacher.model:  # else it was already reported as missing
-        yield from model_faults(("teacher", "model"), teacher.model, "encoder" if teacher.finetune else "teacher")
+        for model in dict.fromkeys(teacher.models):
+            yield from model_faults(("teacher", "model"), model, "encoder" if teacher.finetune else "teacher")
     for index, student in enumerate(reading.recipe.students):
         if student.pretrained is not None:
             yield from model_faults(("students", index, "pretrained"), student.pretrained, "encoder")

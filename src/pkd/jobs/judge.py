@@ -15,12 +15,11 @@ import torch
 
 from pkd import progress
 from pkd._version import __version__
-from pkd.data.arrays import column_array
-from pkd.distillation.annotation import open_shards
+from pkd.distillation.ensemble import StoredAnswers
 from pkd.distillation.plan import RowCounts, StudentPlan, is_control_of
 from pkd.encoder.families import depth_of
 from pkd.encoder.hub import ModelSource, model_source
-from pkd.encoder.load import count_parameters, load_teacher, shape_of
+from pkd.encoder.load import LoadedClassifier, count_parameters, load_teacher, shape_of
 from pkd.jobs.ahead import REPORTING
 from pkd.jobs.evaluate import (
     EvaluatedRows,
@@ -41,9 +40,9 @@ from pkd.jobs.sizes import term_shares
 from pkd.recipe.schema import Recipe
 from pkd.recipe.writing import recipe_values, without_places
 from pkd.reporting.results import ComparisonRecord, Race, Record, RunRecord, TeacherLevel, write_results
-from pkd.reporting.wording import AGAINST_TEACHER, TRANSFER
+from pkd.reporting.wording import AGAINST_TEACHER, TEACHER, TEACHERS_MEAN, TRANSFER
 from pkd.runs.fingerprint import fingerprint
-from pkd.runs.seal import read_manifest, unseal
+from pkd.runs.seal import Manifest, read_manifest, unseal
 from pkd.runs.stage import Done
 from pkd.training.hardware import describe_hardware, device_text, resolve_device
 
@@ -83,7 +82,7 @@ class Outcome:
 def judge_run(outcome: Outcome) -> tuple[list[Record], Path]:
     """Measure every model, write `results.jsonl` and the report; both are kept if nothing has changed."""
     plan, trained, starts_tried = outcome.plan, outcome.trained, outcome.starts_tried
-    recipe, teacher, examples, run = plan.recipe, plan.teacher, plan.examples, plan.folder
+    recipe, examples, run = plan.recipe, plan.examples, plan.folder
     split = measuring_split(examples)
     assert split is not None  # a run that could measure nothing was refused
     chose = [
@@ -95,11 +94,9 @@ def judge_run(outcome: Outcome) -> tuple[list[Record], Path]:
     kind = examples.outputs.kind
     on = EvaluatedRows(split, examples.splits[split], examples.label_names, kind, described)
     manifests = {f"{each.plan.name}-seed{each.seed}": each.done.manifest for each in trained}
-    answered = read_manifest(run.annotated(split))
-    assert answered is not None  # a finished stage has one
     depends = {
-        "teacher": teacher.fingerprints["model"],
-        "answers": answered.facts["answers"],
+        "teachers": [teacher.fingerprints["model"] for teacher in plan.teachers.each],
+        "answers": [manifest.facts["answers"] for manifest in _answered_by(plan, split)],
         "students": {name: [manifest.fingerprint, manifest.content] for name, manifest in manifests.items()},
         "roles": {each.plan.name: each.plan.role for each in trained},
         "starts_tried": starts_tried,
@@ -107,7 +104,7 @@ def judge_run(outcome: Outcome) -> tuple[list[Record], Path]:
         "rows": examples.fingerprints[split],
         "measured_on": described.model_dump(),
         "sources": {split: [vars(source) for source in of] for split, of in examples.sources.items()},
-        "models": [vars(source) for source in (model_source(recipe.teacher.model), *_starts(recipe))],
+        "models": [vars(source) for source in (*map(model_source, recipe.teacher.models), *_starts(recipe))],
         "recipe": without_places(recipe_values(recipe)),
         "level": outcome.level and outcome.level.model_dump(),
         "pkd": __version__,
@@ -117,9 +114,7 @@ def judge_run(outcome: Outcome) -> tuple[list[Record], Path]:
         progress.note(f"kept {run.results} and {page}")
         return known, page
     unseal(run.path)  # until the new page is complete, the old one does not match the new records
-    teacher_logits = column_array(open_shards(run.annotated(split)), "teacher_logits")
-    answers = (kind.of_classes(teacher_logits), answered.facts["device"])
-    measured = _measure(outcome, answers, on)
+    measured = _measure(outcome, on)
     with progress.stage(REPORTING):
         records: list[Record] = [
             _run_record(outcome, split, fingerprint(depends)),
@@ -154,38 +149,81 @@ def _answered(each: Trained, plan: RunPlan, on: EvaluatedRows, device: torch.dev
     )
 
 
-def _measure(outcome: Outcome, answers: tuple[np.ndarray, str], on: EvaluatedRows) -> list[Measured]:
-    """Each model's logits and speed; `answers` are the teacher's logits and what computed them.
+def _answered_by(plan: RunPlan, split: str) -> list[Manifest]:
+    """The manifest of each teacher's answers to a split."""
+    manifests = [read_manifest(answers.folder) for answers in plan.answers_of_each(split)]
+    return [manifest for manifest in manifests if manifest is not None]  # a finished stage has one
+
+
+def _measured_teachers(
+    plan: RunPlan, on: EvaluatedRows, speeds: Mapping[str, float], timed_on: Mapping[str, str]
+) -> list[Measured]:
+    """The teacher; of several each, and their mean."""
+    settings, measured = plan.recipe.teacher, []
+    computed_on = [manifest.facts["device"] for manifest in _answered_by(plan, on.split)]
+    for number, teacher, answers, device in zip(
+        plan.teacher_numbers, plan.teachers.each, plan.answers_of_each(on.split), computed_on, strict=True
+    ):
+        made_here = settings.finetune is not None
+        parameters = count_parameters(teacher.model)
+        measured.append(
+            Measured(
+                name=_teacher_name(number),
+                role="teacher",
+                folder=plan.folder.name_of(plan.folder.teacher_of(number))
+                if made_here
+                else model_source(teacher.name).name,
+                logits=on.kind.of_classes(answers.logits()),
+                layers=depth_of(teacher.model.config),
+                parameters=parameters,
+                bytes=4 * parameters,
+                rows_per_second=speeds.get(shape_of(teacher)),
+                devices={"scores": device, **timed_on},
+            )
+        )
+    if plan.teachers.are_several:
+        paces = [each.rows_per_second for each in measured]
+        measured.append(
+            Measured(
+                name=TEACHERS_MEAN,
+                role="teacher",
+                folder=plan.folder.name_of(plan.answers(on.split)),
+                logits=on.kind.of_classes(StoredAnswers(plan.answers(on.split)).logits()),
+                layers=depth_of(plan.config),
+                parameters=sum(each.parameters for each in measured),
+                bytes=sum(each.bytes for each in measured),
+                rows_per_second=1 / sum(1 / pace for pace in paces if pace) if all(paces) else None,  # one by one
+                devices={"scores": " and ".join(dict.fromkeys(computed_on)), **timed_on},
+            )
+        )
+    return measured
+
+
+def _teacher_name(number: int) -> str:
+    return TEACHER if number == 1 else f"{TEACHER} {number}"
+
+
+def _measure(outcome: Outcome, on: EvaluatedRows) -> list[Measured]:
+    """Each model's logits and speed.
 
     Students are loaded one after the other: only their logits stay in memory, and one student of each shape while it is
     timed.
     """
     plan, trained = outcome.plan, outcome.trained
-    recipe, teacher = plan.recipe, plan.teacher
+    recipe = plan.recipe
     device = resolve_device(recipe.device)
     answered = [_answered(each, plan, on, device) for each in trained]
     speeds: dict[str, float] = {}
     if recipe.evaluation.measure_speed:
-        of_shape: dict[str, str] = {}
+        of_shape: dict[str, tuple[str, str | LoadedClassifier]] = {}  # the name and the model of one of each
+        for number, teacher in zip(plan.teacher_numbers, plan.teachers.each, strict=True):
+            of_shape.setdefault(shape_of(teacher), (_teacher_name(number), teacher))
         for one, each in zip(answered, trained, strict=True):
-            of_shape.setdefault(one.shape, str(each.done.folder))
-        speeds = measure_speeds({"teacher": teacher, **of_shape}, on.rows, recipe.data.max_length, device)
+            of_shape.setdefault(one.shape, (each.plan.name, str(each.done.folder)))
+        by_name = measure_speeds(dict(of_shape.values()), on.rows, recipe.data.max_length, device)
+        speeds = {shape: by_name[name] for shape, (name, _) in of_shape.items()}
     timed_on = {"rows_per_second": device_text(device)} if speeds else {}
-    measured = [
-        Measured(
-            name="teacher",
-            role="teacher",
-            folder=model_source(recipe.teacher.model).name
-            if recipe.teacher.finetune is None
-            else plan.folder.name_of(plan.folder.teacher),
-            logits=answers[0],
-            layers=depth_of(teacher.model.config),
-            parameters=count_parameters(teacher.model),
-            bytes=4 * count_parameters(teacher.model),
-            rows_per_second=speeds.get("teacher"),
-            devices={"scores": answers[1], **timed_on},
-        )
-    ]
+    measured = _measured_teachers(plan, on, speeds, timed_on)
     for each, one in zip(trained, answered, strict=True):
         facts = each.done.manifest.facts
         measured.append(
@@ -237,7 +275,7 @@ def _comparisons(outcome: Outcome, measured: Sequence[Measured], on: EvaluatedRo
         for other in plans.values():
             if question := _question(one, other, outcome.learnt):
                 asked.append((question, one.name, other.name))
-    asked += [(AGAINST_TEACHER, plan.name, "teacher") for plan in plans.values() if plan.role == "student"]
+    asked += [(AGAINST_TEACHER, plan.name, TEACHER) for plan in plans.values() if plan.role == "student"]
     evaluation = outcome.plan.recipe.evaluation
     return [  # against its teacher a student of one seed is the model that would be deployed, and not a method
         compare(question, models[a], models[b], on, evaluation, as_models=question == AGAINST_TEACHER)
@@ -272,7 +310,12 @@ def _starts(recipe: Recipe) -> list[ModelSource]:
 
 def _run_record(outcome: Outcome, split: Literal["test", "eval"], results_print: str) -> RunRecord:
     plan, learnt = outcome.plan, outcome.learnt
-    recipe, teacher, examples = plan.recipe, plan.teacher, plan.examples
+    recipe, examples = plan.recipe, plan.examples
+    models = [model_source(name) for name in recipe.teacher.models]
+    teachers = {
+        _teacher_name(number): teacher.fingerprints["model"]
+        for number, teacher in zip(plan.teacher_numbers, plan.teachers.each, strict=True)
+    }
     prints = {f"data {name}": fingerprint(prints) for name, prints in examples.fingerprints.items()}
     return RunRecord(
         name=recipe.name or plan.folder.title,
@@ -282,10 +325,12 @@ def _run_record(outcome: Outcome, split: Literal["test", "eval"], results_print:
             **{name: len(rows) for name, rows in examples.splits.items()},
             **({"augmented": learnt.augmented} if recipe.transfer.augment else {}),
         },
-        teacher=model_source(recipe.teacher.model),
+        teacher=models[0],
+        teachers=models if plan.teachers.are_several else [],
+        lead=plan.teachers.lead,
         starts=_starts(recipe),
         sources=examples.sources,
-        fingerprints={"teacher": teacher.fingerprints["model"], **prints, "results": results_print},
+        fingerprints={**teachers, **prints, "results": results_print},
         versions={"pkd": __version__, **{name: version(name) for name in _LIBRARIES}},  # a tree need not be installed
         hardware=describe_hardware(resolve_device(recipe.device)),
         labels=list(examples.label_names),

@@ -163,7 +163,7 @@ def _teacher(table: str, given: str | None) -> Encoder:
     """The given encoder, the recipe's, or the demo's if that one is out of reach."""
     if given is not None:
         return Encoder(given, load_config(given))
-    name = table_recipe(table).teacher.model
+    name = table_recipe(table).teacher.encoder
     if is_reachable(name):
         return Encoder(name, load_config(name))
     try:

@@ -53,7 +53,7 @@ def estimate(task: str, recipe: Recipe) -> TaskEstimate:
         TeacherError: if the encoder cannot be loaded.
     """
     examples = load_examples(recipe.data)
-    plan = plan_of(recipe, examples, load_config(recipe.teacher.model))
+    plan = plan_of(recipe, examples, load_config(recipe.teacher.encoder))
     recipe = plan.recipe
     train, measured = examples.splits["train"], examples.splits["eval"]
     job = job_of_run(plan)

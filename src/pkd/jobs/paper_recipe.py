@@ -141,7 +141,7 @@ def paper_run(settings: TableSettings, task: str, folder: Path) -> PaperRun:
 
 def _teacher_depth(recipe: Recipe) -> int:
     """The number of layers of the paper's teacher in this table."""
-    return 24 if "large" in recipe.teacher.model else PAPER_LAYERS
+    return 24 if "large" in recipe.teacher.encoder else PAPER_LAYERS
 
 
 def _students(

@@ -15,10 +15,12 @@ from pkd import progress
 from pkd.data.augmentation import augmented_splits
 from pkd.data.examples import Examples, load_examples
 from pkd.data.outputs import Outputs
+from pkd.distillation.ensemble import StoredAnswers
 from pkd.distillation.plan import RowCounts, StudentPlan, plan_students, planned_rows, training_of
 from pkd.encoder.families import depth_of
-from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_teacher, with_outputs
+from pkd.encoder.load import LoadedClassifier, load_config, load_teacher
 from pkd.errors import RecipeError
+from pkd.jobs.ensemble import Teachers, load_teachers
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
 from pkd.recipe.spelling import named
@@ -35,10 +37,10 @@ class RunPlan:
     Attributes:
         recipe: with its metric, and with numbers for the rates and epochs that were `auto`.
         examples: that it reads.
-        config: of the teacher, or of the encoder that becomes it.
+        config: of the teacher whose layers students start from, or of the encoder that becomes it.
         students: each as its candidates, one for each start that it names.
         points: of a sweep, in order, each as a plan of its own.
-        loaded: the teacher; None until it is fine-tuned.
+        loaded: the teachers; None until they are fine-tuned.
     """
 
     recipe: Recipe
@@ -46,7 +48,7 @@ class RunPlan:
     config: PretrainedConfig
     students: tuple[tuple[StudentPlan, ...], ...]
     points: tuple[RunPlan, ...] = ()
-    loaded: LoadedClassifier | None = None
+    loaded: Teachers | None = None
 
     @property
     def folder(self) -> RunFolder:
@@ -54,15 +56,25 @@ class RunPlan:
         return RunFolder(Path(self.recipe.folder))
 
     @property
-    def teacher(self) -> LoadedClassifier:
-        """The teacher, once there is one."""
+    def teachers(self) -> Teachers:
+        """The teachers, once they are there."""
         assert self.loaded is not None
         return self.loaded
 
     @property
+    def teacher(self) -> LoadedClassifier:
+        """The teacher whose layers students start from and whose states they learn, once it is there."""
+        return self.teachers.leading
+
+    @property
+    def teacher_numbers(self) -> range:
+        """The numbers of the teachers, from 1."""
+        return range(1, len(self.recipe.teacher.models) + 1)
+
+    @property
     def teacher_name(self) -> str:
-        """The folder or hub name that the teacher, or the encoder that becomes it, is loaded from."""
-        return self.recipe.teacher.model if self.loaded is None else self.loaded.name
+        """The folder or hub name that the teacher of `config`, or the encoder that becomes it, is loaded from."""
+        return self.recipe.teacher.encoder if self.loaded is None else self.teacher.name
 
     @property
     def teacher_layers(self) -> int:
@@ -100,10 +112,25 @@ class RunPlan:
         unique = {candidates[0].name: tuple(candidates) for candidates in students}
         return dataclasses.replace(self, students=tuple(unique.values()))
 
-    def with_teacher(self, teacher: LoadedClassifier) -> RunPlan:
-        """The plan with its fine-tuned teacher."""
-        points = tuple(dataclasses.replace(each, loaded=teacher) for each in self.points)
-        return dataclasses.replace(self, points=points, loaded=teacher)
+    def of_teacher(self, number: int) -> Recipe:
+        """The recipe by which the teacher of a number is fine-tuned: each has a seed of its own."""
+        return dataclasses.replace(self.recipe, seed=self.recipe.seed + number - 1)
+
+    def answers(self, split: str) -> Path:
+        """The folder of a split's rows with what students learn: the teacher's answers, or the mean of several."""
+        return self.folder.annotated(split) if len(self.teacher_numbers) == 1 else self.folder.ensemble(split)
+
+    def answers_of_each(self, split: str) -> list[StoredAnswers]:
+        """Each teacher's answers to a split, in the order of the outputs of the one that students start from."""
+        orders = zip(self.teacher_numbers, self.teachers.orders, strict=True)
+        return [StoredAnswers(self.folder.annotated(split, number), order) for number, order in orders]
+
+    def with_fine_tuned(self) -> RunPlan:
+        """The plan with its teachers, which are fine-tuned."""
+        each = tuple(load_teacher(str(self.folder.teacher_of(number))) for number in self.teacher_numbers)
+        loaded = Teachers(each, self.recipe.teacher.lead, (None,) * len(each))  # their labels are in one order
+        points = tuple(dataclasses.replace(each, loaded=loaded) for each in self.points)
+        return dataclasses.replace(self, points=points, loaded=loaded)
 
     def at(self, recipe: Recipe) -> RunPlan:
         """The plan of another recipe for the same teacher and examples, as of a sweep's best point."""
@@ -111,7 +138,7 @@ class RunPlan:
 
 
 def plan_run(recipe: Recipe) -> RunPlan:
-    """Load a recipe's teacher and its examples, and plan its run or its sweep.
+    """Load a recipe's teachers and its examples, and plan its run or its sweep.
 
     Of a teacher that is yet to be fine-tuned only the configuration is loaded. Whatever does not fit together is found
     here, before the first step.
@@ -124,39 +151,37 @@ def plan_run(recipe: Recipe) -> RunPlan:
     variants = [recipe_at(recipe, point) for point in points_of(recipe)]
     for each in variants or [recipe]:
         check_trainings(each)
-    teacher = None
+    teachers = None
     if recipe.teacher.finetune is None:  # find a wrong teacher before long files are read
-        teacher = load_teacher(recipe.teacher.model)
-        config = teacher.model.config
-        check_max_length(config, recipe.data.max_length)
+        teachers = load_teachers(recipe.teacher.models, recipe.teacher.lead, recipe.data.max_length)
+        config = teachers.leading.model.config
     else:
-        config = load_config(recipe.teacher.model)
+        config = load_config(recipe.teacher.encoder)
     for each in variants or [recipe]:
         plan_students(each, depth_of(config))
-    examples = load_examples(recipe.data, teacher=teacher.outputs if teacher else None, seed=recipe.seed)
-    if teacher is not None:
-        teacher = with_outputs(teacher, examples.outputs)
-    plan = plan_of(recipe, examples, config, teacher)
+    outputs = teachers.leading.outputs if teachers else None
+    examples = load_examples(recipe.data, teacher=outputs, seed=recipe.seed)
+    if teachers is not None:
+        teachers = teachers.matched(examples.outputs, recipe.data)
+    plan = plan_of(recipe, examples, config, teachers)
     return dataclasses.replace(plan, points=tuple(plan.at(each) for each in variants))
 
 
-def plan_of(
-    recipe: Recipe, examples: Examples, config: PretrainedConfig, teacher: LoadedClassifier | None = None
-) -> RunPlan:
+def plan_of(recipe: Recipe, examples: Examples, config: PretrainedConfig, teachers: Teachers | None = None) -> RunPlan:
     """Plan a recipe without a sweep.
 
     Args:
         recipe: as it was asked for.
         examples: that it reads.
-        config: of the teacher, or of the encoder that becomes it.
-        teacher: if there is one yet.
+        config: of the teacher whose layers students start from, or of the encoder that becomes it.
+        teachers: if they are there yet.
 
     Raises:
         RecipeError: if the metric does not suit the problem, or a student does not fit the teacher.
     """
     recipe = _settled(recipe, examples, config)
     students = plan_students(recipe, depth_of(config))
-    return RunPlan(recipe, examples, config, tuple(map(tuple, students)), loaded=teacher)
+    return RunPlan(recipe, examples, config, tuple(map(tuple, students)), loaded=teachers)
 
 
 def require_rows_to_choose_by(plan: RunPlan) -> None:

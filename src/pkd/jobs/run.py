@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from pkd import progress, ranks
-from pkd.data.arrays import column_array
 from pkd.data.labels import label_array
 from pkd.data.tokenize import fingerprint_rows
-from pkd.distillation.annotation import open_shards
+from pkd.distillation.ensemble import StoredAnswers
 from pkd.distillation.plan import StudentPlan, plan_controls
-from pkd.encoder.load import load_teacher
 from pkd.errors import DataError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
-from pkd.jobs.ahead import Left, stages_of_run
+from pkd.jobs.ahead import Left, annotating_name, averaging_name, stages_of_run
 from pkd.jobs.annotate import Annotator, annotate_stage
 from pkd.jobs.check import blindness_of, check_student, check_teacher_score
+from pkd.jobs.ensemble import mean_stage
 from pkd.jobs.evaluate import measuring_split
 from pkd.jobs.finetune import finetune_stage, finetuning_left, level_of
 from pkd.jobs.finished import left_of
@@ -42,6 +39,7 @@ from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.printed import main_score, run_lines
 from pkd.reporting.results import ModelRecord, Record, Score, TeacherLevel, best_student, read_results
 from pkd.reporting.teacher_level import level_sentence, under_trained
+from pkd.reporting.wording import score_words
 from pkd.runs.folder import RunFolder
 from pkd.runs.lock import one_writer
 from pkd.runs.stage import Done, refuse_other_files, refuse_other_version
@@ -147,17 +145,15 @@ def prepare(recipe: Recipe, *, copies: int = 0, overwrite: bool) -> Prepared:
     folder.path.mkdir(parents=True, exist_ok=True)
     plan = plan_run(recipe)
     _require_development_rows(plan)
-    plan, level, announced = _with_teacher(plan, copies=copies, overwrite=overwrite)
+    plan, levels, announced = _with_teachers(plan, copies=copies, overwrite=overwrite)
     if not announced:
         announce(job := job_of_run(plan), stages_of_run(plan, job, left_of(plan), copies=copies), folder.path)
     for each in (plan, *plan.points):
         _check_starts(each)
     warn_if_few(plan.counts.labelled + plan.counts.transfer, plan.recipe.training)
     ranks.on_first(lambda: write_recipe(plan.recipe, folder.recipe))
-    rows, eval_logits = _annotate(plan, overwrite)
-    if eval_logits is not None:
-        level = _measured_level(plan, eval_logits, level, overwrite)
-    return Prepared(plan, rows, level)
+    rows = _annotate(plan, overwrite)
+    return Prepared(plan, rows, _measured_level(plan, levels, overwrite))
 
 
 def finish(prepared: Prepared, *, overwrite: bool) -> RunResult:
@@ -172,43 +168,65 @@ def finish(prepared: Prepared, *, overwrite: bool) -> RunResult:
     return RunResult(plan.folder.path, read_results(plan.folder.path), Path(page))
 
 
-def _with_teacher(plan: RunPlan, *, copies: int, overwrite: bool) -> tuple[RunPlan, TeacherLevel | None, bool]:
-    """Fine-tune the teacher if that is asked for; also how good it is, and whether the job was announced."""
-    settings, encoder = plan.recipe.teacher.finetune, plan.recipe.teacher.model
+def _with_teachers(plan: RunPlan, *, copies: int, overwrite: bool) -> tuple[RunPlan, list[TeacherLevel | None], bool]:
+    """Fine-tune the teachers if that is asked for; also how good each is, and whether the job was announced."""
+    settings, encoder = plan.recipe.teacher.finetune, plan.recipe.teacher.encoder
     if settings is None:
-        return plan, None, False
-    place, recipe, examples = plan.folder.teacher, plan.recipe, plan.examples
-    left = finetuning_left(place, encoder, recipe, settings, examples)
-    if left:
-        stages = stages_of_run(plan, job := job_of_run(plan), Left(finetuning=left), copies=copies)
-        announce(job, stages, plan.folder.path)
-    done = finetune_stage(place, encoder, recipe, settings, examples, overwrite=overwrite)
-    return plan.with_teacher(load_teacher(str(done.folder))), level_of(done), bool(left)
+        return plan, [None for _ in plan.teacher_numbers], False
+    folder, examples = plan.folder, plan.examples
+    left = {
+        number: finetuning_left(folder.teacher_of(number), encoder, plan.of_teacher(number), settings, examples)
+        for number in plan.teacher_numbers
+    }
+    if any(left.values()):
+        stages = stages_of_run(plan, job := job_of_run(plan), Left(finetuning=left.__getitem__), copies=copies)
+        announce(job, stages, folder.path)
+    levels = []
+    for number in plan.teacher_numbers:
+        recipe = plan.of_teacher(number)
+        place = folder.teacher_of(number)
+        done = finetune_stage(place, encoder, recipe, settings, examples, number=number, overwrite=overwrite)
+        levels.append(level_of(done))
+    return plan.with_fine_tuned(), levels, any(left.values())
 
 
-def _measured_level(plan: RunPlan, logits: np.ndarray, level: TeacherLevel | None, overwrite: bool) -> TeacherLevel:
-    """How good the teacher is by its logits on the development rows; what is wrong with it is told or raised.
+def _measured_level(plan: RunPlan, levels: Sequence[TeacherLevel | None], overwrite: bool) -> TeacherLevel | None:
+    """How good the first teacher is on the development rows; what is wrong with any is told or raised.
 
     Args:
         plan: of the run.
-        logits: [N, C], the teacher's on the development rows.
-        level: as its fine-tuning measured it, if it was fine-tuned here.
+        levels: as each one's fine-tuning measured it, if it was fine-tuned here.
         overwrite: start an unfinished stage with other inputs afresh.
     """
-    teacher, examples, metric = plan.teacher, plan.examples, plan.recipe.evaluation.metric
-    labels = label_array(examples.splits["eval"])
-    check_teacher_score(logits, labels, teacher.name, examples.outputs.kind, metric)
-    if blind := blindness_of(logits, labels, examples.outputs):
-        progress.warn(f"On the development rows {teacher.name} {blind}. Its students learn that from it.")
-    if level is None:
-        place = plan.folder.word_counts
-        baseline = word_counts_stage(place, examples, metric, overwrite=overwrite).manifest.facts
-        score = float(examples.outputs.kind.scoring.score(logits, labels)[metric])
-        level = teacher_level(metric, score, len(labels), baseline)
-    progress.note(level_sentence(level))
-    if doubt := under_trained(level):
-        progress.warn(doubt)
-    return level
+    examples, metric = plan.examples, plan.recipe.evaluation.metric
+    if "eval" not in examples.splits:
+        return levels[0]
+    labels, scoring = label_array(examples.splits["eval"]), examples.outputs.kind.scoring
+    measured: list[TeacherLevel] = []
+    baseline: Mapping[str, Any] = {}
+    for teacher, answers, known in zip(plan.teachers.each, plan.answers_of_each("eval"), levels, strict=True):
+        level, logits = known, answers.logits()
+        check_teacher_score(logits, labels, teacher.name, examples.outputs.kind, metric)
+        if blind := blindness_of(logits, labels, examples.outputs):
+            progress.warn(f"On the development rows {teacher.name} {blind}. Its students learn that from it.")
+        if level is None:
+            baseline = baseline or _word_counts(plan, overwrite)
+            level = teacher_level(metric, float(scoring.score(logits, labels)[metric]), len(labels), baseline)
+        whose = f"{teacher.name}: " * plan.teachers.are_several
+        progress.note(f"{whose}{level_sentence(level)}")
+        if doubt := under_trained(level):
+            progress.warn(f"{whose}{doubt}")
+        measured.append(level)
+    if plan.teachers.are_several:
+        mean = StoredAnswers(plan.answers("eval")).logits()
+        score = float(scoring.score(mean, labels)[metric])
+        progress.note(f"The mean of the {len(measured)} teachers has {score_words(metric, score)} on these rows.")
+    return measured[0]
+
+
+def _word_counts(plan: RunPlan, overwrite: bool) -> Mapping[str, Any]:
+    place, metric = plan.folder.word_counts, plan.recipe.evaluation.metric
+    return word_counts_stage(place, plan.examples, metric, overwrite=overwrite).manifest.facts
 
 
 def _require_development_rows(plan: RunPlan) -> None:
@@ -233,30 +251,37 @@ def _check_starts(plan: RunPlan) -> None:
             load_start(each, each.pretrained, plan.teacher)
 
 
-def _annotate(plan: RunPlan, overwrite: bool) -> tuple[TrainingRows, np.ndarray | None]:
-    """The one teacher pass: states for the rows that teach, logits alone for the others, those in float32.
+def _annotate(plan: RunPlan, overwrite: bool) -> TrainingRows:
+    """Each teacher's one pass: states for the rows that teach, logits alone for the others, those in float32.
 
-    Each variant of augmented rows is a stage of its own, so that more variants need no new pass over the first ones.
+    Each variant of augmented rows is a stage of its own, so that more variants need no new pass over the first ones; so
+    is the mean of several teachers' answers, so that a further teacher needs its own pass alone.
     """
-    done: dict[str, Done] = {}
-    recipe, examples = plan.recipe, plan.examples
-    annotator = Annotator.of(plan.teacher, recipe)
-    for split, rows in itertools.chain(examples.splits.items(), plan.augmented.items()):
-        teaches = split not in MEASURING
-        done[split] = annotate_stage(
-            plan.folder.annotated(split),
-            f"annotate {split}",
-            rows,
-            annotator if teaches else annotator.exactly(),
-            plan.stored_layers if teaches else (),
-            overwrite=overwrite,
-            rows_prints=examples.fingerprints.get(split) or fingerprint_rows(rows),
-        )
-    eval_logits = None
-    if "eval" in done:
-        eval_logits = column_array(open_shards(done["eval"].folder), "teacher_logits")
-    manifests = {split: each.manifest for split, each in done.items() if split not in MEASURING}
-    return training_rows(plan.folder, manifests, examples), eval_logits
+    parts: dict[str, list[Done]] = {}
+    examples, teachers = plan.examples, plan.teachers
+    splits = {**examples.splits, **plan.augmented}
+    prints = {split: examples.fingerprints.get(split) or fingerprint_rows(rows) for split, rows in splits.items()}
+    for number, teacher in zip(plan.teacher_numbers, teachers.each, strict=True):
+        annotator = Annotator.of(teacher, plan.recipe)
+        for split, rows in splits.items():
+            teaches = split not in MEASURING
+            done = annotate_stage(
+                plan.folder.annotated(split, number),
+                annotating_name(split, number),
+                rows,
+                annotator if teaches else annotator.exactly(),
+                plan.stored_layers if teaches and teacher is plan.teacher else (),
+                overwrite=overwrite,
+                rows_prints=prints[split],
+            )
+            parts.setdefault(split, []).append(done)
+    if teachers.are_several:
+        kind = examples.outputs.kind
+        for split, of_split in parts.items():
+            place, name = plan.answers(split), averaging_name(split)
+            parts[split] = [mean_stage(place, name, of_split, teachers, kind, overwrite=overwrite)]
+    manifests = {split: done.manifest for split, (done,) in parts.items() if split not in MEASURING}
+    return training_rows(plan.answers, manifests, examples)
 
 
 def _train(prepared: Prepared, overwrite: bool) -> tuple[list[Trained], Mapping[str, dict[str, float]]]:

@@ -173,8 +173,10 @@ def _train_points(prepared: Prepared) -> list[TrialRecord]:
     ]
     shared = Shared(
         cwd=Path.cwd(),
-        teacher=str(run.teacher.absolute()) if recipe.teacher.finetune is not None else recipe.teacher.model,
-        annotated=run.annotated("train").parent.absolute(),
+        teacher=prepared.plan.teacher_name
+        if recipe.teacher.finetune is None
+        else str(run.teacher_of(recipe.teacher.lead + 1).absolute()),
+        annotated=prepared.plan.answers("train").parent.absolute(),
         fingerprints=prepared.rows.fingerprints,
         answers=prepared.rows.answers,
         outputs=examples.outputs,

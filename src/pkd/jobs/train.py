@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from pkd.encoder.load import LoadedClassifier, check_same_tokenizer, load_pretra
 from pkd.errors import RecipeError
 from pkd.jobs.ahead import stage_name
 from pkd.recipe.schema import Recipe
-from pkd.runs.folder import RunFolder
 from pkd.runs.seal import Manifest
 from pkd.runs.space import require_space
 from pkd.runs.stage import Done, library_versions, run_stage
@@ -60,14 +59,14 @@ class TrainingRows:
         return with_unlabelled(self.train, *(self.transfer.values() if plan.unlabelled else ()))
 
 
-def training_rows(run: RunFolder, annotated: Mapping[str, Manifest], examples: Examples) -> TrainingRows:
-    """The training rows of a run, by the manifests of its annotated training splits."""
+def training_rows(place: Callable[[str], Path], annotated: Mapping[str, Manifest], examples: Examples) -> TrainingRows:
+    """The training rows of a run, by the folders and the manifests of its annotated training splits."""
     prints: dict[str, Any] = {split: manifest.fingerprint for split, manifest in annotated.items()}
     if "eval" in examples.splits:
         prints["eval"] = examples.fingerprints["eval"]
     return TrainingRows(
-        train=open_shards(run.annotated("train")),
-        transfer={split: open_shards(run.annotated(split)) for split in annotated if split != "train"},
+        train=open_shards(place("train")),
+        transfer={split: open_shards(place(split)) for split in annotated if split != "train"},
         eval=examples.splits.get("eval"),
         fingerprints=prints,
         answers={split: manifest.facts["answers"] for split, manifest in annotated.items()},

@@ -220,10 +220,11 @@ def _verify_record(
             f"{run.results} is out of date: {place} has another {' and '.join(differing)}. `pkd run` makes it anew."
         )
     for split, answers in student.inputs.get("answers", {}).items():
-        annotated = manifests.get(run.annotated(split))
-        if annotated and (
-            student.inputs.get("rows", {}).get(split) != annotated.fingerprint
-            or not answers.items() <= annotated.facts["answers"].items()
+        stored = [rows for each in (run.ensemble(split), run.annotated(split)) if (rows := manifests.get(each))]
+        if stored and not any(
+            student.inputs.get("rows", {}).get(split) == rows.fingerprint
+            and answers.items() <= rows.facts["answers"].items()
+            for rows in stored
         ):
             found.notes.append(
                 f"{place} is out of date: it learned from other annotated rows. `pkd run` makes it anew."

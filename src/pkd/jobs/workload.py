@@ -116,8 +116,8 @@ def classifier_job(
 def job_of_run(plan: RunPlan) -> Job:
     """The work of a run, of whose teacher the configuration is enough."""
     if plan.loaded is not None:
-        return classifier_job(plan.loaded, plan.recipe, plan.examples.splits, plan.examples.outputs)
-    return encoder_job(plan.recipe.teacher.model, plan.recipe, plan.examples.splits, plan.examples.outputs)
+        return classifier_job(plan.teacher, plan.recipe, plan.examples.splits, plan.examples.outputs)
+    return encoder_job(plan.recipe.teacher.encoder, plan.recipe, plan.examples.splits, plan.examples.outputs)
 
 
 def job_of(

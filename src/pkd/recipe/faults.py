@@ -193,7 +193,11 @@ def _expected(value: Any, details: list[Any], reached: Spot) -> str:
         words.append(number)
     if lists := [arm for arm in typing.get_args(hint) if typing.get_origin(arm) is list]:
         items = typing.get_args(lists[0])[0]
-        words.append("a list of pairs" if typing.get_origin(items) is tuple else "a list of layers")
+        if items is str:
+            words += ["text", "a list of texts"]
+        else:
+            words.append("a list of pairs" if typing.get_origin(items) is tuple else "a list of layers")
+    words = words or list(dict.fromkeys(_expectation(detail, value) for detail in details))
     sentence = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
     near = meant(value, options, cutoff=0.6) if isinstance(value, str) else None
     return f"{sentence}, did you mean {near}?" if near else sentence

@@ -27,7 +27,20 @@ _OF_VERBS = ("train", "eval", "test", "unlabelled", "layers", "layer_map")
 _VERBS: dict[str, tuple[Collection[str], Collection[str]]] = {  # the parts that a verb reads, and further keywords
     "Distill": (
         tuple(_PARTS),
-        ("eval", "test", "unlabelled", "layers", "layer_map", "name", "effort", "device", "seed", "seeds", *_PARTS),
+        (
+            "eval",
+            "test",
+            "unlabelled",
+            "layers",
+            "layer_map",
+            "name",
+            "effort",
+            "device",
+            "seed",
+            "seeds",
+            "patience_from",
+            *_PARTS,
+        ),
     ),
     "Finetune": (("data", "training", "evaluation"), ("test", "device", "seed")),
     "Annotate": (("data", "annotation"), ("layer_map", "device")),

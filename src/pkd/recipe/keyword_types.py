@@ -223,6 +223,9 @@ class DistillKeywords(DataKeywords, TransferKeywords, AnnotationKeywords, Traini
     seeds: int | None
     """repeat each student; one seed gives no verdict"""
 
+    patience_from: int | str | None
+    """of several teachers the one that gives layers and states, by number or name (default: the first)"""
+
     data: Mapping[str, Any] | None
     """the examples"""
 

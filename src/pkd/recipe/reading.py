@@ -14,10 +14,10 @@ from pkd.recipe.faults import Fault, raise_faults, settings_from, shown
 from pkd.recipe.keywords import PlacedKeywords
 from pkd.recipe.naming import Path, dotted, key_of_today, undotted
 from pkd.recipe.overriding import lift_device, override
-from pkd.recipe.places import AnyPath, output_fault, output_folder, path_text
+from pkd.recipe.places import AnyPath, output_fault, output_folder, path_text, path_texts
 from pkd.recipe.rules import broken_rules, missing_values
 from pkd.recipe.schema import Recipe, named_after
-from pkd.recipe.settings import TrainingSettings
+from pkd.recipe.settings import TrainingSettings, one_or_several
 from pkd.recipe.spelling import AsFlags, AsKeywords, AsLines, AsValues, Spelling, current_spelling, spelled_as
 from pkd.recipe.sweeping import sweep_faults
 from pkd.recipe.yaml_text import parse_setting, parse_yaml, plain_copy, recipe_text
@@ -179,8 +179,11 @@ def _related(one: Path, other: Path) -> bool:
 
 def _local_names(recipe: Recipe) -> list[Fault]:
     """Expand `~` in the paths of models and the output; a hub name stays as it is."""
-    if recipe.teacher.model:
-        recipe.teacher.model = path_text(recipe.teacher.model, "teacher.model")
+    teacher = recipe.teacher
+    if teacher.model:
+        teacher.model = one_or_several(path_texts(teacher.model, "teacher.model"))
+    if isinstance(teacher.patience_from, str):
+        teacher.patience_from = path_text(teacher.patience_from, "teacher.patience_from")
     for student in recipe.students:
         if student.pretrained:
             student.pretrained = path_text(student.pretrained, "pretrained")

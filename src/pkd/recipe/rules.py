@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pkd.recipe.faults import Fault, shown
 from pkd.recipe.naming import Path, dotted
 from pkd.recipe.schema import Recipe, loss_of, method_label, start_label
-from pkd.recipe.settings import AUTO_START, DataSettings, StudentSettings
+from pkd.recipe.settings import AUTO_START, DataSettings, StudentSettings, TeacherSettings, plain_name
 from pkd.recipe.spelling import named, set_to
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -20,6 +20,7 @@ def broken_rules(recipe: Recipe) -> Iterator[Fault]:
     """Every rule that `recipe` breaks."""
     if not recipe.students:
         yield Fault(("students",), "is empty; name at least one student ([{}] takes the defaults)")
+    yield from _teacher_faults(recipe.teacher)
     for index, student in enumerate(recipe.students):
         at: Path = ("students", index)
         yield from _method_faults(student, at)
@@ -38,6 +39,40 @@ def broken_rules(recipe: Recipe) -> Iterator[Fault]:
             f"is {shown(recipe.data.text_columns)}; name the column of the text, or the two of a pair",
         )
     yield from _separator_faults(recipe.data)
+
+
+def _teacher_faults(teacher: TeacherSettings) -> Iterator[Fault]:
+    several = isinstance(teacher.model, list)
+    plain = [plain_name(model) for model in teacher.models]
+    if several and (twice := [model for model in teacher.models if plain.count(plain_name(model)) > 1]):
+        yield Fault(("teacher", "model"), f"names {shown(twice[0])} twice; each teacher counts once")
+    elif several and teacher.model and not all(teacher.models):
+        yield Fault(("teacher", "model"), "has an empty name; name each teacher: a fine-tuned folder or a hub name")
+    if several and teacher.finetune is not None:
+        yield Fault(
+            ("teacher", "finetune"),
+            f"is given with {len(plain)} models; one encoder is fine-tuned: name one, and how many teachers to make of "
+            f"it, as count: {len(plain)}",
+        )
+    if teacher.count > 1 and teacher.finetune is None:
+        yield Fault(
+            ("teacher", "count"),
+            f"is {teacher.count}, but no teacher is fine-tuned here (finetune: {{}}); several that are fine-tuned "
+            "already are named one by one",
+        )
+    yield from _patience_from_faults(teacher, plain)
+
+
+def _patience_from_faults(teacher: TeacherSettings, plain: list[str]) -> Iterator[Fault]:
+    chosen, path = teacher.patience_from, ("teacher", "patience_from")
+    if isinstance(chosen, int) and chosen > max(1, len(plain)):
+        yield Fault(
+            path, f"is {chosen}, but there {'is 1 teacher' if len(plain) < 2 else f'are {len(plain)} teachers'}"
+        )
+    elif isinstance(chosen, str) and teacher.count > 1:
+        yield Fault(path, f"is {shown(chosen)}; name a fine-tuned teacher by its number, from 1 to {teacher.count}")
+    elif isinstance(chosen, str) and plain_name(chosen) not in plain:
+        yield Fault(path, f"is {shown(chosen)}, which is none of the teachers: {', '.join(teacher.models)}")
 
 
 def _separator_faults(data: DataSettings) -> Iterator[Fault]:

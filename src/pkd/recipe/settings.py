@@ -7,6 +7,7 @@ for `LossSettings`, as fields of `PatientTrainingArguments`. Ranges are pydantic
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -17,6 +18,7 @@ STRICT = ConfigDict(extra="forbid")
 # far above any useful value; beyond it libraries overflow, some of them after hours
 _MOST = 10**9
 MOST_VARIANTS = 1000  # augmented rows of each training row
+MOST_TEACHERS = 100
 
 TABS = ("\\t", "tab")  # a tab, where it cannot be typed
 Separator = Annotated[str, AfterValidator(lambda text: "\t" if text in TABS else text)]
@@ -204,14 +206,53 @@ class TransferSettings:
     )
 
 
+def one_or_several(given: str | list[str]) -> str | list[str]:
+    """One name as text, however it was given."""
+    return given[0] if isinstance(given, list) and len(given) == 1 else given
+
+
+def plain_name(model: str) -> str:
+    """A folder's or hub name, the same for all its spellings.
+
+    >>> plain_name("./teachers/a/"), plain_name("owner/name")
+    ('teachers/a', 'owner/name')
+    """
+    return os.path.normpath(model)
+
+
 @dataclass(kw_only=True)
 class TeacherSettings:
     """The classifier to learn from."""
 
     __pydantic_config__ = STRICT
 
-    model: str = setting("", "a fine-tuned folder or hub name; with `finetune`, a pretrained one")
+    model: Annotated[str | list[str], AfterValidator(one_or_several)] = setting(
+        "", "a fine-tuned folder or hub name, or several, whose mean teaches; with `finetune`, a pretrained one"
+    )
     finetune: TrainingSettings | None = setting(None, "fine-tune it first with these settings ({} for the defaults)")
+    count: Annotated[int, Field(ge=1, le=MOST_TEACHERS)] = setting(
+        1, "with `finetune`: so many teachers, of the seeds seed, seed + 1, ..., whose mean teaches"
+    )
+    patience_from: PositiveInt | str | None = setting(
+        None, "of several teachers the one that gives layers and states, by number or name (default: the first)"
+    )
+
+    @property
+    def models(self) -> list[str]:
+        """The folder or hub name of each teacher; of fine-tuned ones, of the encoder that each is made of."""
+        return [self.model] * self.count if isinstance(self.model, str) else list(self.model)
+
+    @property
+    def lead(self) -> int:
+        """The index of the teacher that gives layers and states."""
+        if isinstance(self.patience_from, str):
+            return [plain_name(model) for model in self.models].index(plain_name(self.patience_from))
+        return (self.patience_from or 1) - 1
+
+    @property
+    def encoder(self) -> str:
+        """The model that gives layers and states, or the encoder that is fine-tuned."""
+        return self.models[self.lead]
 
 
 @dataclass(kw_only=True)

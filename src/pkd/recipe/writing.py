@@ -32,7 +32,7 @@ def without_places(values: Mapping[str, Any]) -> dict[str, Any]:
     students = [{**student, "pretrained": None} for student in values["students"]]
     return {
         **{name: value for name, value in values.items() if name not in ("output", "name")},
-        "teacher": {**values["teacher"], "model": None},
+        "teacher": {**values["teacher"], "model": None, "patience_from": None},
         "data": {**values["data"], **dict.fromkeys(("train", "eval", "test", "unlabelled", "folder"))},
         "students": students,
     }

@@ -94,7 +94,9 @@ def model_card(
         teacher_level=[sentence for sentence in teacher_sentences(records) if sentence],
         not_held_out=rows_warning(model.split, model.rows, model.measured_on),
         devices=wording.device_sentence(records),
-        teacher=run.teacher.name if run and run.teacher else "",
+        teachers=wording.teachers_named(run),
+        lead=run.lead if run else 0,
+        mean=_kind_of(run).mean_formula,
         sources=_sources(run, model),
         objective=_objective(_kind_of(run), model),
         seeds=_seeds(records, model),
@@ -157,7 +159,7 @@ def _front_matter(run: RunRecord | None, model: ModelRecord, name: str) -> str:
     ]
     named = [source for of in run.sources.values() for source in of] if run else []
     metadata = ModelCardData(
-        base_model=run.teacher.name if run and run.teacher and run.teacher.hub else None,
+        base_model=_base_models(run),
         datasets=list(dict.fromkeys(_dataset_of(source.name) for source in named if source.kind == "hub")) or None,
         library_name="transformers",
         pipeline_tag=task,
@@ -167,6 +169,13 @@ def _front_matter(run: RunRecord | None, model: ModelRecord, name: str) -> str:
         eval_results=results or None,
     )
     return str(metadata.to_yaml()).strip()
+
+
+def _base_models(run: RunRecord | None) -> str | list[str] | None:
+    """The teachers' names on the hub."""
+    sources = [run.teacher, *run.teachers] if run else []
+    names = list(dict.fromkeys(source.name for source in sources if source is not None and source.hub))
+    return names[0] if len(names) == 1 else names or None
 
 
 def _kind_of(run: RunRecord | None) -> TaskKind:
@@ -211,7 +220,7 @@ def shareable_recipe(run: RunRecord) -> str:
     """The recipe of a run as YAML, local paths cut to their last part, to keep this machine's paths private."""
     file = io.StringIO()
     of_data = {source.name for of in run.sources.values() for source in of if source.kind == "hub"}
-    models = {model.name for model in (run.teacher, *run.starts) if model is not None and model.hub}
+    models = {model.name for model in (run.teacher, *run.teachers, *run.starts) if model is not None and model.hub}
     YAML().dump(_without_paths(run.recipe, of_data | models), file)
     return file.getvalue()
 

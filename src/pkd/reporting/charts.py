@@ -18,10 +18,11 @@ from pkd.distillation.terms import TERMS
 from pkd.errors import ResourceError
 from pkd.reporting.placement import HEIGHT, place_labels
 from pkd.reporting.results import ModelRecord, Record, Summary, summarise
-from pkd.reporting.wording import amount, main_metric, metric_title, shown
+from pkd.reporting.wording import TEACHER, amount, main_metric, metric_title, shown
 
 AnyChart: TypeAlias = alt.LayerChart | alt.Chart | alt.ConcatChart | alt.FacetChart
 
+_IS_TEACHER = f"datum.role == 'teacher' && datum.name == '{TEACHER}'"  # the first of several
 NEUTRAL = "#868e9b"  # the teacher; readable on light and on dark
 _COLOURS = ["#4269d0", "#ef8b18", "#3ca951", "#a463f2", "#e5484d", "#12a5a5", "#d6409f", "#9c6b4e"]
 _WIDTH = 720  # pixels, outside a page
@@ -94,7 +95,7 @@ def kept_chart(records: Sequence[Record]) -> AnyChart:
         alt.Tooltip("high:Q", format=".2f"),
         alt.Tooltip("x:Q", title=x_title, format=",.1f"),
     ]
-    teacher = base.transform_filter("datum.role == 'teacher'")
+    teacher = base.transform_filter(_IS_TEACHER)
     hollow = alt.condition("datum.role == 'control'", alt.value("transparent"), alt.Fill("colour:N", scale=None))
     return alt.layer(
         base.mark_point(opacity=0, size=0).encode(x, y("score:Q")),  # gives the plot its x axis
@@ -113,7 +114,7 @@ def kept_chart(records: Sequence[Record]) -> AnyChart:
 
 
 def scores_chart(records: Sequence[Record]) -> AnyChart:
-    """The score of each model with each seed, with its bootstrap interval; the teacher's is the dashed line."""
+    """The score of each model with each seed, with its bootstrap interval; the first teacher's is the dashed line."""
     metric, colours = main_metric(records), _colours(summarise(records))
     models = [record for record in records if isinstance(record, ModelRecord)]
     rows = [
@@ -156,7 +157,7 @@ def scores_chart(records: Sequence[Record]) -> AnyChart:
         alt.Tooltip("low:Q", format=".2f"),
         alt.Tooltip("high:Q", format=".2f"),
     ]
-    line = base.transform_filter("datum.role == 'teacher'").mark_rule(strokeDash=[5, 4], opacity=0.7)
+    line = base.transform_filter(_IS_TEACHER).mark_rule(strokeDash=[5, 4], opacity=0.7)
     return alt.layer(
         line.encode(x=x_of("score:Q"), color=colour),
         base.mark_rule(strokeWidth=2.5, opacity=0.4).encode(

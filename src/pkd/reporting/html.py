@@ -131,6 +131,7 @@ def _results(records: Sequence[Record]) -> dict[str, Any]:
         "teacher_level": teacher_sentences(records),
         "not_held_out": wording.warning_of_rows(records),
         "rows": wording.table(records),
+        "several_teachers": bool(run and run.teachers),
         "metrics": [(metric, wording.metric_title(metric, unit=True)) for metric in metrics if metric in first],
         "more_metrics": [
             (metric, wording.metric_title(metric, unit=True)) for metric in metrics if metric not in first
@@ -285,6 +286,16 @@ def _rows_of(run: RunRecord, split: str) -> str:
     return ", ".join(map(str, run.sources.get(split, []))) or f"{run.rows[split]:,}"
 
 
+def _teachers(run: RunRecord) -> dict[str, str]:
+    """Where each teacher is from."""
+    sources = run.teachers or ([run.teacher] if run.teacher else [])
+    names = [name + " (the hub)" * of.hub for name, of in zip(wording.teachers_named(run), sources, strict=True)]
+    if len(names) < 2:
+        return {"from": "".join(names)} if names else {}
+    told = {str(number): name for number, name in enumerate(names, start=1)}
+    return {**told, "layers and states": f"of {run.lead + 1}"}
+
+
 def _provenance(records: Sequence[Record]) -> dict[str, Any]:
     run = wording.run_of(records)
     if run is None:
@@ -294,7 +305,7 @@ def _provenance(records: Sequence[Record]) -> dict[str, Any]:
     yaml.default_flow_style = False
     yaml.dump(run.recipe, text)
     facts = [
-        ("Teacher", {"from": f"{run.teacher.name}{' (the hub)' if run.teacher.hub else ''}"} if run.teacher else {}),
+        ("Teacher", _teachers(run)),
         ("Rows", {split: _rows_of(run, split) for split in run.rows}),
         ("Labels", {str(index): label for index, label in enumerate(run.labels)}),
         ("Versions", run.versions),

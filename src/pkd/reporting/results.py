@@ -66,6 +66,8 @@ class RunRecord(_Line):
     recipe: dict[str, Any]
     rows: dict[str, int]  # split -> rows
     teacher: ModelSource | None = None  # the recipe's model: the teacher, or the encoder that was fine-tuned
+    teachers: list[ModelSource] = []  # of several teachers each, the first among them
+    lead: int = 0  # the index of the one whose layers students start from and whose states they learn
     starts: list[ModelSource] = []  # encoders that students start from
     sources: dict[str, list[Source]] = {}  # split -> sources of its rows
     fingerprints: dict[str, str]  # "teacher", "data train", ... -> sha256
@@ -105,11 +107,11 @@ class Race(_Line):
 
 
 class ModelRecord(_Line):
-    """The teacher, or one student with one seed."""
+    """The teacher, a further teacher or the mean of several, or one student with one seed."""
 
     record: Literal["model"] = "model"
     role: Literal["teacher", "student", "control"]
-    name: str  # unique among roles: "teacher", "pkd-skip-L3-spread", ...
+    name: str  # "teacher", which is the first of several, "teacher 2", "teachers' mean", "pkd-skip-L3-spread", ...
     folder: str  # relative to the run folder where it lies in it
     seed: int | None = None
     method: str | None = None  # "pkd-skip", "pkd-last", "pkd-map", "kd", "ft"
@@ -275,7 +277,7 @@ class Summary(_Line):
 
 
 def summarise(records: Sequence[Record]) -> list[Summary]:
-    """Summarise the model records by name, in their order, the teacher's first."""
+    """Summarise the model records by name, in their order, the teachers' first."""
     by_name: dict[str, list[ModelRecord]] = {}
     for record in records:
         if isinstance(record, ModelRecord):

@@ -16,6 +16,7 @@ from pkd.reporting.evaluated_rows import rows_in_words, rows_warning
 from pkd.reporting.results import ComparisonRecord, ModelRecord, Record, RunRecord, Summary, summarise
 
 AGAINST_TEACHER = "against the teacher"
+TEACHER, TEACHERS_MEAN = "teacher", "teachers' mean"  # in results
 NONE = "–"  # an empty cell
 
 # (unlabelled text, augmented rows) -> what a student without them is compared for
@@ -96,8 +97,18 @@ def confidence_of(records: Sequence[Record]) -> float:
     return float((run.recipe.get("evaluation") or {}).get("confidence", 0.95)) if run else 0.95
 
 
+def teachers_named(run: RunRecord | None) -> list[str]:
+    """The names of a run's teachers, of fine-tuned ones with their numbers; empty if unknown."""
+    if run is None or run.teacher is None:
+        return []
+    names = [source.name for source in run.teachers]
+    if len(set(names)) < len(names):
+        return [f"{name}, fine-tuning {number}" for number, name in enumerate(names, start=1)]
+    return names or [run.teacher.name]
+
+
 def teacher_of(records: Sequence[Record]) -> Summary | None:
-    """The teacher; None if it was not measured."""
+    """The teacher, the first of several; None if it was not measured."""
     return next((summary for summary in summarise(records) if summary.role == "teacher"), None)
 
 

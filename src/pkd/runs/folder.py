@@ -3,9 +3,10 @@
 RUN/
   recipe.yaml                   the recipe as it ran
   data/                         rows that the demo, or a quick look at a table, took
-  teacher/                      a transformers folder
+  teacher/, teacher-2/, ...     transformers folders
   word-counts/                  the word-count baseline's score
-  annotated/SPLIT/              the teacher's answers
+  annotated/SPLIT/              the teacher's answers; annotated-2/SPLIT/, ... those of further teachers
+  ensemble/SPLIT/               the rows with the mean of several teachers' answers
   dropping/                     the order in which greedy dropping takes the teacher's layers
   races/NAME-roundR/            the score of a start in a round of its race
   sizes/NAME/                   how large each term of a student's loss is as it starts
@@ -32,9 +33,19 @@ REPORT = "report.html"
 VIEWS = (CARD, RESULTS, REPORT)  # rewritten when results change, so not sealed with a stage
 _STUDENTS, _WORK = "students", ".work"
 _STAGES = (
-    "teacher", "word-counts", "annotated/*", "dropping", "races/*", "sizes/*", f"{_STUDENTS}/*", "predictions/*",
+    "teacher",
+    "teacher-[0-9]*",
+    "word-counts",
+    "annotated/*",
+    "annotated-[0-9]*/*",
+    "ensemble/*",
+    "dropping",
+    "races/*",
+    "sizes/*",
+    f"{_STUDENTS}/*",
+    "predictions/*",
     "trials/*",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -88,9 +99,17 @@ class RunFolder:
         """The word-count baseline, beside which a teacher that was not fine-tuned here is held."""
         return self.path / "word-counts"
 
-    def annotated(self, split: str) -> Path:
-        """A split with the teacher's logits and states."""
-        return self.path / "annotated" / split
+    def teacher_of(self, number: int) -> Path:
+        """The teacher of a number, from 1, if the run fine-tuned it."""
+        return _numbered(self.teacher, number)
+
+    def annotated(self, split: str, number: int = 1) -> Path:
+        """A split with the logits and states of the teacher of a number, from 1."""
+        return _numbered(self.path / "annotated", number) / split
+
+    def ensemble(self, split: str) -> Path:
+        """A split with the mean of several teachers' logits, and the states of one of them."""
+        return self.path / "ensemble" / split
 
     @property
     def dropping(self) -> Path:
@@ -162,6 +181,11 @@ class RunFolder:
     def is_sealed(self) -> bool:
         """Whether the run is finished: record and page are sealed."""
         return (self.path / MANIFEST).is_file()
+
+
+def _numbered(path: Path, number: int) -> Path:
+    """The path of the first of several has no number, as that of a single one."""
+    return path if number == 1 else path.with_name(f"{path.name}-{number}")
 
 
 def places_at(place: Path) -> Iterator[Path]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pkd.evaluation.probabilities import sigmoid, two_logits
+from pkd.evaluation.probabilities import logit_of_mean_sigmoid, sigmoid, two_logits
 from pkd.evaluation.word_counts import fit_one_output
 from pkd.tasks.kind import TaskKind
 from pkd.tasks.single_label import SINGLE_LABEL
@@ -103,6 +103,8 @@ BINARY = TaskKind(
     ce_formula="BCE(σ(z_student), label)",
     kd_formula="T² · KL(Bernoulli(σ(z_teacher / T)) ‖ Bernoulli(σ(z_student / T)))",
     make_scoring=_scoring,
+    mean_logits=logit_of_mean_sigmoid,
+    mean_formula="logit of the teachers' mean σ(z)",
     fit_word_counts=fit_one_output,
     of_classes=two_logits,
 )

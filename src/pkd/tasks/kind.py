@@ -6,7 +6,7 @@ N rows, B rows of a batch, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pkd.evaluation.probabilities import log_mean_probability
 from pkd.evaluation.word_counts import Fit
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ class TaskKind:
         make_scoring: makes `scoring`.
         of_classes: the outputs as logits of classes [N, C].
         fit_word_counts: the linear model of the word-count baseline; None if there is none.
+        mean_logits: logits [N, C] of several classifiers → the logits of their mean probability at T = 1; of scores
+            their mean.
+        mean_formula: `mean_logits` in words.
     """
 
     name: ProblemType
@@ -76,6 +80,8 @@ class TaskKind:
     make_scoring: Callable[[], Scoring]
     of_classes: Callable[[Array], Array] = _same
     fit_word_counts: Fit | None = None
+    mean_logits: Callable[[Sequence[Array]], Array] = log_mean_probability
+    mean_formula: str = "log of the teachers' mean softmax(z)"
 
     @cached_property
     def scoring(self) -> Scoring:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pkd.evaluation.probabilities import set_words, sigmoid
+from pkd.evaluation.probabilities import logit_of_mean_sigmoid, set_words, sigmoid
 from pkd.evaluation.word_counts import fit_sets
 from pkd.tasks.kind import TaskKind
 
@@ -91,5 +91,7 @@ MULTI_LABEL = TaskKind(
     ce_formula="BCE(σ(z_student), labels) / C (mean over the C classes)",
     kd_formula="T² · BCE(σ(z_student / T), σ(z_teacher / T))",
     make_scoring=_scoring,
+    mean_logits=logit_of_mean_sigmoid,
+    mean_formula="logit of the teachers' mean σ(z)",
     fit_word_counts=fit_sets,
 )

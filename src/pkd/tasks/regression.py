@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pkd.evaluation.probabilities import mean_output
 from pkd.evaluation.word_counts import fit_scores
 from pkd.tasks.kind import TaskKind
 
@@ -82,5 +83,7 @@ REGRESSION = TaskKind(
     ce_formula="(z_student − label)²",
     kd_formula="(z_student − z_teacher)²",
     make_scoring=_scoring,
+    mean_logits=mean_output,
+    mean_formula="mean of the teachers' z",
     fit_word_counts=fit_scores,
 )
