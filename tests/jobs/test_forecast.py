@@ -245,7 +245,7 @@ def test_the_command_line_says_it_before_the_work_and_check_gives_the_figures(
     file = tmp_path / "recipe.yaml"
     file.write_text(json.dumps(values(workspace, tmp_path / "run", seeds=2)))
     assert main(["check", str(file)]) == 0
-    assert "This will take less than a minute here and 3.2 MB of disk" in capsys.readouterr().out
+    assert "This will take less than a minute here and 3.3 MB of disk" in capsys.readouterr().out
     assert main(["check", str(file), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["forecast"]
     assert found["trainings"] == 2
@@ -263,7 +263,7 @@ def test_a_disk_that_will_not_hold_it_is_told_before_the_work_even_where_quiet(
     disk_of(monkeypatch, (64 << 20) + 1_000_000)  # what is always left, and enough for the teacher's answers
     assert main(["check", str(file)]) == 0
     out = capsys.readouterr().out
-    assert "The disk will not hold it: this job writes about 3.2 MB" in out
+    assert "The disk will not hold it: this job writes about 3.3 MB" in out
     assert "Free some space, choose another output folder, or train fewer students or seeds." in out
     assert main(["check", str(file), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["forecast"]["fits"] is False
