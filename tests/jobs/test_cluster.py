@@ -8,15 +8,15 @@ import pytest
 
 from pkd import progress
 from pkd.errors import DivergedError
-from pkd.jobs.cluster import Outcome, Tell, ray_started, require_ray, resources_of, train_on_ray
+from pkd.jobs.cluster import Outcome, Report, ray_started, require_ray, resources_of, train_on_ray
 from pkd.recipe.settings import SweepSettings
 
 
 @pytest.mark.slow
 def test_every_training_ends_once_with_its_scores_or_with_why_it_has_none(tmp_path: Path) -> None:
-    def train(number: int, tell: Tell) -> float:
+    def train(number: int, report: Report) -> float:
         for epoch in (1, 2):
-            tell(number + epoch / 10, epoch)
+            report(number + epoch / 10, epoch)
         if number == 1:
             raise DivergedError("The loss is not finite.")
         if number == 2:

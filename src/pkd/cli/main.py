@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from pkd._version import __version__
-from pkd.cli import serving, training, using
+from pkd.cli import inspecting, serving, training
 from pkd.cli.help import OneScreenCommand, OneScreenGroup
 from pkd.cli.session import complain, explain, silence_libraries, stopping_on_signals
 from pkd.cli.usage import usage_sentence
@@ -46,17 +46,17 @@ _EXAMPLES = {
     ],
 }
 _GROUPS: dict[str, list[Callable[..., None]]] = {
-    "Start here": [training.demo, training.finetune, training.distill, using.predict],
+    "Start here": [training.demo, training.finetune, training.distill, inspecting.predict],
     "Whole jobs": [
         training.recipe,
-        using.check,
+        inspecting.check,
         training.run,
         training.sweep,
         training.annotate,
         training.augment,
         training.paper,
     ],
-    "Look closely": [using.evaluate, using.speed, using.report, using.verify, using.submit],
+    "Look closely": [inspecting.evaluate, inspecting.speed, inspecting.report, inspecting.verify, inspecting.submit],
     "Bring to production": [serving.export, serving.serve, serving.push],
 }
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from pkd.cli.options import COLUMNS, Classifier, Device, Json, Output, Overwrite, with_flags
+from pkd.cli.output import show, show_json
 from pkd.cli.session import ask, loading, start, with_progress
-from pkd.cli.showing import show, show_json
 from pkd.serving.formats import GRAPH_FORMATS
 from pkd.serving.limits import Limits
 

@@ -32,8 +32,8 @@ from pkd.cli.options import (
     spelling_of,
     with_flags,
 )
+from pkd.cli.output import show, show_estimates, show_json, show_paper, show_records, show_sweep
 from pkd.cli.session import ask, loading, start, with_progress
-from pkd.cli.showing import show, show_estimates, show_json, show_paper, show_records, show_sweep
 from pkd.recipe.naming import fields_of, help_of
 from pkd.recipe.settings import DataSettings, StudentSettings
 from pkd.recipe.spelling import current_spelling, spelled_as

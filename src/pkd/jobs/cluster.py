@@ -1,7 +1,7 @@
-"""Ray: start it or join the cluster of RAY_ADDRESS, and run trainings on it, as many at once as fit.
+"""Start Ray or join the cluster at RAY_ADDRESS, and run as many trainings at once as fit.
 
-Ray places trainings, ends them early and repeats them; each training seals its own output. So Ray's own records are
-scratch: nothing is ever restored from them, and they are removed at the end.
+Ray places trainings, ends them early and restarts them; each training seals its own output. So Ray's own records are
+scratch: nothing is restored from them, and they are removed at the end.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from pkd.errors import DivergedError, PKDError, RecipeError, ResourceError, firs
 from pkd.recipe.settings import SweepSettings
 from pkd.recipe.spelling import named, set_to
 
-Tell: TypeAlias = Callable[[float, float], None]  # the score after an epoch, and how many epochs that is
-Train: TypeAlias = Callable[[int, Tell], float]  # number of a training -> its score
+Report: TypeAlias = Callable[[float, float], None]  # takes the score after an epoch, and the number of epochs
+Train: TypeAlias = Callable[[int, Report], float]  # takes the number of a training, returns its score
 
-_DEATHS = 3  # of nodes or processes that a training survives
+_DEATHS = 3  # of its node or process, after which a training is given up
 _WAIT_FOR_CLUSTER = 10.0  # seconds
-_BETWEEN_LOOKS = 0.01
-_ROOM_FOR_AN_ACTION = 1024  # bytes, more than a `struct sigaction` has anywhere
+_BETWEEN_LOOKS = 0.01  # seconds
+_ROOM_FOR_AN_ACTION = 1024  # bytes; a `struct sigaction` is smaller on every platform
 
-_QUIET = {  # read by Ray when it is imported; what the user set stays
+_QUIET = {  # read by Ray on import; values that the user set are kept
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -46,17 +46,17 @@ _QUIET = {  # read by Ray when it is imported; what the user set stays
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended for Ray; its measurements are in its folder."""
+    """How Ray saw a training end; its measurements are in its folder."""
 
     number: int
-    scores: list[float]  # after each epoch that this attempt trained
+    scores: list[float]  # after each epoch of this attempt
     status: str  # "done", "stopped", "diverged" or "failed"
     why: str | None
     retries: int
 
 
 def require_ray() -> None:
-    """Check that Ray is there.
+    """Check that Ray is installed.
 
     Raises:
         RecipeError: if it is not installed.
@@ -67,13 +67,13 @@ def require_ray() -> None:
         from ray import tune  # noqa: F401
     except ImportError as error:
         raise RecipeError(
-            f"pkd sweep needs Ray Tune, which is not here: pip install 'pkd[sweep]'. ({error})"
+            f"pkd sweep needs Ray Tune, which is not installed: pip install 'pkd[sweep]'. ({error})"
         ) from error
 
 
 @contextlib.contextmanager
 def ray_started() -> Iterator[None]:
-    """Start Ray in this process, or join the cluster of RAY_ADDRESS; a running Ray is reused."""
+    """Start Ray in this process, or join the cluster at RAY_ADDRESS; reuse a running Ray."""
     import ray
 
     if ray.is_initialized():
@@ -82,13 +82,13 @@ def ray_started() -> Iterator[None]:
     with _own_signals():
         try:
             _start_ray()
-        except BaseException:  # stopped half-way: its processes are already running
+        except BaseException:  # its processes may be running already
             ray.shutdown()
             raise
     try:
         yield
     finally:
-        with progress.saves_on_stop(), _own_signals():  # a stop meanwhile would leave processes behind
+        with progress.saves_on_stop(), _own_signals():  # a stop here would leave processes behind
             ray.shutdown()
 
 
@@ -99,7 +99,7 @@ def _start_ray() -> None:
     if address := os.environ.get("RAY_ADDRESS"):
         try:
             host, _, port = address.rpartition(":")
-            if host and port.isdecimal() and "/" not in host:  # Ray itself tries for minutes if there is no cluster
+            if host and port.isdecimal() and "/" not in host:  # without a cluster Ray itself retries for minutes
                 socket.create_connection((host.strip("[]"), int(port)), timeout=_WAIT_FOR_CLUSTER).close()
             ray.init(address=address, **quiet)
         except (OSError, OverflowError, RuntimeError, ValueError) as error:
@@ -116,8 +116,8 @@ def _start_ray() -> None:
 def _own_signals() -> Iterator[None]:
     """Keep this process's handlers of SIGINT and SIGTERM while Ray starts or ends.
 
-    Ray's Python code sets a handler of SIGTERM that exits at once, its C++ code another, and removes that at its end
-    together with Python's own: during the last second, SIGTERM would kill the process without a message.
+    Ray's Python code installs a SIGTERM handler that exits at once. Its C++ code installs another, and at its end
+    removes Python's with it, so that a SIGTERM in the last second would kill the process without a message.
     """
     import ray._private.utils as of_ray
 
@@ -137,7 +137,7 @@ def _own_signals() -> Iterator[None]:
         keeper.join()
         of_ray.set_sigterm_handler = sets
         for number, handler in before.items():
-            if handler is not None:  # one that Python did not install cannot be put back
+            if handler is not None:  # None: not installed by Python, which cannot restore it
                 signal.signal(number, handler)
 
 
@@ -150,18 +150,18 @@ def _actions(numbers: Sequence[int]) -> dict[int, Any]:
 
 
 def _keep_actions(actions: Mapping[int, Any], over: threading.Event) -> None:
-    """Keep restoring the C library's handlers, whoever changes them, until it is over."""
+    """Restore the C library's handlers again and again until `over` is set."""
     while not over.wait(_BETWEEN_LOOKS):
         for number, action in actions.items():
             ctypes.CDLL(None).sigaction(number, action, None)
 
 
 def resources_of(sweep: SweepSettings, device: str) -> tuple[dict[str, float], int]:
-    """The resources of a trial, and how many trials fit at once on Ray's current nodes.
+    """The resources of one training, and how many fit at once on Ray's current nodes.
 
     Raises:
-        ResourceError: if not one fits.
-        RecipeError: if trials need a GPU but are given no share of one.
+        ResourceError: if none fits.
+        RecipeError: if `device` is cuda and a training gets no GPU.
     """
     import ray
 
@@ -197,19 +197,19 @@ def train_on_ray(
     *,
     early_stopping: bool,
 ) -> None:
-    """Run all trainings as Ray has room; `on_end` is called for each, in this thread, as soon as it ends.
+    """Run all trainings, as many at once as fit, and call `on_end` in this thread as soon as each ends.
 
-    Under ASHA (Li et al. 2020) the best third continues after each epoch. A training whose process or node dies is
-    restarted on any node with room. All end when a stop is requested.
+    With early stopping (ASHA, Li et al. 2020) the best third continues after each epoch. A training whose process or
+    node dies is restarted on any node with room. All end when a stop is requested.
 
     Args:
-        train: sent to and run in a process of Ray's: trains one, reports the score after each epoch except the last,
-            and returns the last one. It seals its output, and resumes from what was sealed before.
-        epochs: of each training.
+        train: runs one training in a process of Ray's, reports the score after each epoch but the last, and returns the
+            last one. It seals its output, and resumes from what was sealed before.
+        epochs: number of epochs of each training.
         resources: of one training, from `resources_of`.
-        scratch: a folder for Ray's records, which is removed.
-        stage: of progress, advanced by one at each end.
-        on_end: called with the outcome of each.
+        scratch: a folder for Ray's records; removed at the end.
+        stage: the progress stage; advanced by one as each training ends.
+        on_end: called with the outcome of each training.
         early_stopping: whether to end the worst early.
     """
     from ray import tune
@@ -227,7 +227,7 @@ def train_on_ray(
             name="trials",
             storage_path=str(scratch.absolute()),
             verbose=0,
-            callbacks=[_teller(stage, on_end)],
+            callbacks=[_listener(stage, on_end)],
             stop=_stopper(),
             failure_config=tune.FailureConfig(max_failures=_DEATHS),
         ),
@@ -239,29 +239,29 @@ def train_on_ray(
 
 
 def _train_one(config: dict[str, Any], train: Train, epochs: Sequence[int]) -> None:
-    """Train one in a process of Ray's, and report its score after each epoch."""
+    """Run one training in a process of Ray's, and report its score after each epoch."""
     from ray import tune
 
-    def tell(score: float, epoch: float) -> None:
+    def report(score: float, epoch: float) -> None:
         tune.report({"score": score, "epoch": epoch, "status": "trains", "why": None})
 
     number = config["number"]
     last: dict[str, Any] = {"score": 0.0, "epoch": 0.0, "status": "failed", "why": None}
     try:
-        last |= {"score": train(number, tell), "epoch": float(epochs[number]), "status": "done"}
+        last |= {"score": train(number, report), "epoch": float(epochs[number]), "status": "done"}
     except PKDError as error:
         last |= {"status": "diverged" if isinstance(error, DivergedError) else "failed", "why": str(error)}
-    except Exception as error:  # recorded; Ray repeats a training only if its process died
+    except Exception as error:  # recorded; Ray restarts a training only if its process died
         last["why"] = f"{type(error).__name__}: {first_line(error)}"
         logging.getLogger(__name__).exception("a trial failed")
     tune.report(last)
 
 
-def _teller(stage: progress.Stage, on_end: Callable[[Outcome], None]) -> Any:
+def _listener(stage: progress.Stage, on_end: Callable[[Outcome], None]) -> Any:
     from ray import tune
 
-    class Teller(tune.Callback):
-        """Receives every report and every end, in the driver's own thread."""
+    class Listener(tune.Callback):
+        """Receives reports and ends of trainings, in the driver's thread."""
 
         def __init__(self) -> None:
             self._scores: dict[int, list[float]] = {}
@@ -276,7 +276,7 @@ def _teller(stage: progress.Stage, on_end: Callable[[Outcome], None]) -> Any:
         def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
             status = str(trial.last_result.get("status"))
             if progress.stop_requested() and status == "trains":
-                return  # stopped with the whole sweep, not for its score
+                return  # ended with the whole sweep, not for its score
             self._end(trial, "stopped" if status == "trains" else status, trial.last_result.get("why"))
 
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
@@ -288,7 +288,7 @@ def _teller(stage: progress.Stage, on_end: Callable[[Outcome], None]) -> Any:
             on_end(Outcome(number, self._scores.get(number, []), status, why, int(trial.num_failures)))
             stage.advance()
 
-    return Teller()
+    return Listener()
 
 
 def _stopper() -> Any:

@@ -1,6 +1,6 @@
-"""The stage that measures the size of each term of a student's loss, once per student and start, before training.
+"""The stage that measures each loss term's share of the gradient, once per student and start, before training.
 
-If patience is given as a share of the gradient, β follows from it: the same for every seed, process and resume.
+If patience is given as a share of the gradient, β follows from it, the same for every seed, process and resume.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ KIND = "sizes"
 
 
 def sized(plan: StudentPlan, folder: Path, teaching: Teaching, *, overwrite: bool) -> StudentPlan:
-    """The plan with the sizes of its terms, measured or kept, and the β of its share.
+    """Return the plan with the sizes of its terms, measured or kept from before, and the β of its share.
 
-    The recipe's first seed draws the order of the rows, and a new head.
+    The recipe's first seed draws the order of the rows and a new head.
 
     Args:
-        plan: of a student with a teacher's term.
+        plan: of a student whose loss has a teacher's term.
         folder: of the stage.
-        teaching: what it will learn from.
+        teaching: what the student learns from.
         overwrite: start an unfinished stage with other inputs afresh.
     """
     recipe, teacher, rows = teaching.recipe, teaching.teacher, teaching.rows
@@ -56,20 +56,20 @@ def sized(plan: StudentPlan, folder: Path, teaching: Teaching, *, overwrite: boo
             plan, teacher, learnt, order, len(learnt), len(rows.train) / len(learnt), recipe.seed, device
         )
 
-    step_rows = rows_of_a_step(plan.training)  # of all ranks: inside `on_first` there is one
+    step_rows = rows_of_a_step(plan.training)  # over all ranks; inside `on_first` the world size is 1
     inputs = size_inputs(plan, teaching)
     done = run_stage(folder, KIND, inputs, build, overwrite=overwrite, resumes=False)
     return with_sizes(plan, done.manifest.facts)
 
 
 def with_sizes(plan: StudentPlan, facts: Mapping[str, Any]) -> StudentPlan:
-    """The plan with the sizes that the stage's manifest holds as facts."""
+    """The plan with the sizes in the facts of the stage's manifest."""
     terms = tuple(TermEntry(**entry) for entry in facts["terms"])
     return dataclasses.replace(plan, sizes=Sizes(**{**facts, "terms": terms}))
 
 
 def size_inputs(plan: StudentPlan, teaching: Teaching) -> dict[str, Any]:
-    """Everything that the sizes depend on: the inputs of a training, except its length and learning rate."""
+    """Everything that the sizes depend on: the inputs of a training except its length and learning rate."""
     inputs = training_inputs(dataclasses.replace(plan, sizes=None), teaching.recipe.seed, teaching)
     training = inputs["student"]["training"]
     inputs["student"] = {
@@ -97,12 +97,12 @@ def term_shares(entries: Sequence[TermEntry], patience_share: float | None) -> l
 def first_rows(
     step_rows: int, rows: int, lengths_of: Callable[[np.ndarray], np.ndarray], seed: int
 ) -> list[np.ndarray]:
-    """The rows of the optimiser steps that a training begins with, however many processes share them."""
+    """The rows of a training's first optimiser steps, the same for any number of processes."""
     return first_batches(rows, lengths_of, step_rows, seed, accumulation=1, most=BATCHES)
 
 
 def rows_of_a_step(training: TrainingSettings) -> int:
-    """How many rows an optimiser step has, over accumulation and over processes."""
+    """The rows of an optimiser step, over accumulation and processes."""
     return training.per_device_train_batch_size * training.gradient_accumulation_steps * ranks.world_size()
 
 
@@ -116,14 +116,14 @@ def measure_student(
     seed: int,
     device: torch.device,
 ) -> Sizes:
-    """Measure a student's terms on the batches whose indices among the annotated rows are in `order`.
+    """Measure a student's terms on some batches of annotated rows.
 
     Args:
         plan: of the student.
-        teacher: what it starts from.
-        annotated: the rows of the batches, perhaps with others.
-        order: the rows of each batch.
-        rows: how many it learns from in all.
+        teacher: the teacher, from which the student starts.
+        annotated: annotated rows that include those of the batches.
+        order: the indices of each batch's rows in `annotated`.
+        rows: the number of rows the student learns from in all.
         labelled: the share of those with a label.
         seed: of its training.
         device: where to compute.

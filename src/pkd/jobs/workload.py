@@ -1,4 +1,4 @@
-"""The amount of a job's work: its models' shapes and sizes, and the lengths of its rows."""
+"""How much work a job is: its models' shapes and sizes, and the lengths of its rows."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ _SAMPLE = 2048  # rows that are tokenised to estimate the others
 
 @dataclass(frozen=True)
 class Split:
-    """The costs of rows, as means over some of them."""
+    """The rows of a split, with means over a sample of them."""
 
     rows: int
-    tokens: float  # a row
-    text_bytes: float  # a row
+    tokens: float  # per row
+    text_bytes: float  # per row
 
     @property
     def all_tokens(self) -> float:
-        """The word pieces of all rows."""
+        """Word pieces of all rows."""
         return self.rows * self.tokens
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the stages of a job are computed from.
+    """What the costs of a job's stages are computed from.
 
     Attributes:
-        recipe: what was asked for.
+        recipe: of the job.
         shape: of the teacher.
-        outputs: what it answers.
+        outputs: of the teacher.
         splits: the rows.
-        sample: some of the training rows, encoded, as models take them.
-        occurs: [V] bool, how many word pieces the training rows hold, by those of the sample.
-        choices: sequences a row.
+        sample: some encoded training rows.
+        occurs: [V] bool, an estimate from the sample of the word pieces in all training rows.
+        choices: sequences per row.
     """
 
     recipe: Recipe
@@ -66,17 +66,17 @@ class Job:
 
     @property
     def transfer(self) -> list[str]:
-        """The splits that teach by the teacher's outputs alone."""
+        """The splits without labels, which teach by the teacher's outputs alone."""
         return [split for split in self.splits if split != "train" and split not in MEASURING]
 
     @property
     def rows(self) -> RowCounts:
-        """The numbers of training rows; of augmented ones a few less may be new."""
+        """The numbers of training rows; a few augmented ones may turn out to be duplicates."""
         return planned_rows(self.recipe, {split: rows.rows for split, rows in self.splits.items()})
 
     @property
     def device(self) -> torch.device:
-        """Where the job computes."""
+        """The job's device."""
         return resolve_device(self.recipe.device)
 
     def shape_of(self, plan: StudentPlan) -> Shape:
@@ -95,12 +95,12 @@ class Job:
         return self._weights[shape]
 
     def is_exact(self, precision: str) -> bool:
-        """Whether a precision means float32 here."""
+        """Whether a precision computes in float32 on this device."""
         return autocast_dtype(precision, self.device) is None
 
 
 def encoder_job(name: str, recipe: Recipe, splits: Mapping[str, datasets.Dataset], outputs: Outputs) -> Job:
-    """The work of a job that first fine-tunes an encoder, of which only the configuration is loaded."""
+    """The work of a job that first fine-tunes an encoder; loads its configuration alone."""
     config = load_config(name)
     return job_of(recipe, splits, Shape(name, depth_of(config), config), load_tokenizer(name, config), outputs)
 
@@ -108,13 +108,13 @@ def encoder_job(name: str, recipe: Recipe, splits: Mapping[str, datasets.Dataset
 def classifier_job(
     teacher: LoadedClassifier, recipe: Recipe, splits: Mapping[str, datasets.Dataset], outputs: Outputs
 ) -> Job:
-    """The work of a job that has its teacher."""
+    """The work of a job whose teacher exists."""
     shape = Shape(teacher.name, depth_of(teacher.model.config), teacher.model.config)
     return job_of(recipe, splits, shape, teacher.tokenizer, outputs)
 
 
 def job_of_run(plan: RunPlan) -> Job:
-    """The work of a run, of whose teacher the configuration is enough."""
+    """The work of a run."""
     if plan.loaded is not None:
         return classifier_job(plan.teacher, plan.recipe, plan.examples.splits, plan.examples.outputs)
     return encoder_job(plan.recipe.teacher.encoder, plan.recipe, plan.examples.splits, plan.examples.outputs)
@@ -126,18 +126,18 @@ def job_of(
     """Tokenise some rows of every split.
 
     Args:
-        recipe: what was asked for.
-        splits: the rows, `train` among them.
+        recipe: of the job.
+        splits: the rows, with `train`.
         shape: of the teacher.
-        tokenizer: its own.
-        outputs: what it answers, as the examples settled it.
+        tokenizer: of the teacher.
+        outputs: of the teacher, as the examples settled them.
     """
     encoded = {split: encode(_some(rows), tokenizer, recipe.data.max_length) for split, rows in splits.items()}
     sample = encoded["train"]
     kept = [name for name in ("input_ids", "token_type_ids", "choice_lengths", "length") if name in sample.column_names]
     learnt = sum(len(splits[split]) for split in ("train", "unlabelled") if split in splits)
     sizes = {split: _size(len(splits[split]), some) for split, some in encoded.items()}
-    variants = range(1, recipe.transfer.augment + 1)  # of rows about as long as those that they are made of
+    variants = range(1, recipe.transfer.augment + 1)  # about as long as the rows they are made from
     made = {AUGMENTED.format(variant): sizes["train"] for variant in variants}
     return Job(
         recipe=recipe,
@@ -165,7 +165,7 @@ def _size(rows: int, some: datasets.Dataset) -> Split:
 
 
 def _occurring(sample: datasets.Dataset, rows: int, vocabulary: int) -> np.ndarray:
-    """[V] bool, an estimate of the word pieces in all rows: their number grows as a power of the number of rows."""
+    """[V] bool, an estimate of the word pieces in all rows, whose number grows as a power of the number of rows."""
     occurs = occurring_pieces(sample, vocabulary)
     if not occurs.any():
         return occurs

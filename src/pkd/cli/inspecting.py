@@ -20,10 +20,12 @@ from pkd.cli.options import (
     numbers,
     with_flags,
 )
+from pkd.cli.output import show, show_json, show_records, show_speeds
 from pkd.cli.session import ask, loading, start, with_progress
-from pkd.cli.showing import show, show_json, show_records, show_speeds
 from pkd.cli.texts import as_json, is_lines, one_line, texts_of
 from pkd.errors import CacheError
+from pkd.recipe.naming import fields_of, help_of
+from pkd.recipe.settings import DataSettings
 from pkd.runs.space import readable_bytes
 
 
@@ -181,7 +183,7 @@ def submit(
             "--max-length",
             metavar="N",
             min=3,
-            help="word pieces a text (or pair) is cut to (default: as the model was trained)",
+            help=f"{help_of(fields_of(DataSettings)['max_length'])} (default: as the model was trained)",
             show_default=False,
         ),
     ] = None,
