@@ -16,7 +16,8 @@ from pkd.encoder.load import LoadedClassifier, load_teacher
 from pkd.errors import TeacherError
 from pkd.reporting.export_card import exported_card
 from pkd.serving.classifier import Classifier
-from pkd.serving.export import trace, write_graph
+from pkd.serving.export import CONVERSIONS, trace, write_graph
+from pkd.serving.formats import GRAPH_FORMATS
 from pkd.serving.proof import Change, measure_change, prove, refusals, shapes_for
 from serving.exported import Exported, manifest
 
@@ -114,3 +115,9 @@ def test_an_export_to_int8_tells_what_a_texts_neighbours_move(exported: Exported
     assert facts["alone"]["median"] == pytest.approx(np.median(moved), abs=1e-6)  # type: ignore[index]
     assert facts["alone"]["differ"] == (alone.argmax(axis=1) != among.argmax(axis=1)).sum()  # type: ignore[index]
     assert "int8, one text at a time: " in (exported.int8 / "README.md").read_text()
+
+
+def test_every_format_has_a_file_of_its_own_and_a_conversion_unless_it_is_exact() -> None:
+    formats = GRAPH_FORMATS.values()
+    assert len({each.graph for each in formats}) == len({each.transformers_js for each in formats}) == len(formats)
+    assert {each.precision for each in formats if each.is_converted} == set(CONVERSIONS)

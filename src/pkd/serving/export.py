@@ -67,7 +67,7 @@ def trace(loaded: LoadedClassifier) -> Any:
 
 def convert(program: Any, loaded: LoadedClassifier, format: Format) -> Any:
     """The graph of another format, from the float32 one."""
-    return _CONVERSIONS[format.precision](program, loaded)
+    return CONVERSIONS[format.precision](program, loaded)
 
 
 def _quantised(program: Any, loaded: LoadedClassifier) -> Any:
@@ -84,7 +84,7 @@ def _quantised(program: Any, loaded: LoadedClassifier) -> Any:
         return quantizer.quantize(program, example_inputs(loaded, rows=2, length=8), ExportFormat.ONNX)
 
 
-_CONVERSIONS = {"int8": _quantised}
+CONVERSIONS = {"int8": _quantised}
 
 
 def write_graph(program: Any, path: Path) -> None:
