@@ -69,6 +69,19 @@ def test_the_card_and_the_terminal_name_it(raced: Sequence[Record]) -> None:
     assert LINE in " ".join(console.export_text().split())
 
 
+def test_the_race_of_a_student_that_is_another_ones_control_is_shown_too(records: Sequence[Record]) -> None:
+    """As `kd` beside `pkd`, named by the recipe with a race of its own."""
+    raced = [
+        record.model_copy(update={"race": RACE})
+        if isinstance(record, ModelRecord) and record.name == "kd-L3-spread"
+        else record
+        for record in records
+    ]
+    assert [line.partition(":")[0] for line in start_lines(raced)] == [
+        "pkd-skip-L3-spread", "kd-L3-spread", "pkd-skip-L3-first"
+    ]  # fmt: skip
+
+
 def test_without_a_choice_nothing_is_said(raced: Sequence[Record]) -> None:
     given = [
         record.model_copy(update={"race": None}) if isinstance(record, ModelRecord) else record for record in raced

@@ -53,7 +53,7 @@ def _chosen(records: Sequence[Record]) -> Iterator[ModelRecord]:
     """The first seed's record of each student whose start was chosen."""
     students: dict[str, ModelRecord] = {}
     for record in records:
-        if isinstance(record, ModelRecord) and record.role != "control" and (record.race or record.starts_tried):
+        if isinstance(record, ModelRecord) and (record.race or record.starts_tried):
             students.setdefault(record.name, record)
     yield from students.values()
 
