@@ -43,6 +43,17 @@ def test_auto_has_a_candidate_for_each_start_that_differs() -> None:
     assert names(recipe({"start": "auto", "name": "small", "layers": 6})) == [["small"]]
 
 
+def test_a_start_in_a_race_may_be_another_students_too_but_another_loss_has_another_name() -> None:
+    [raced, [given]] = plan_students(recipe({"start": "auto"}, {"start": "first"}), 6)
+    assert raced[0].after_race() == given
+    [raced, [given]] = plan_students(recipe({"start": "auto", "beta": 10}, {"start": "first", "beta": 100}), 6)
+    assert (raced[0].name, raced[0].after_race().name, given.name) == (
+        "pkd-skip-L3-first-auto", "pkd-skip-L3-first-auto", "pkd-skip-L3-first"
+    )  # fmt: skip
+    with pytest.raises(RecipeError, match="Two students are called pkd-skip-L3-"):
+        plan_students(recipe({"start": "auto"}, {"start": "auto", "layers": 3}), 6)
+
+
 def test_a_start_that_patience_teaches_itself_is_not_tried_with_a_share_of_the_gradient() -> None:
     """Of 4 layers, 3: patience teaches layers 1 and 2 what they are already, from every start."""
     with pytest.raises(RecipeError, match="no distance yet"):
