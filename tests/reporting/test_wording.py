@@ -2,21 +2,16 @@ from __future__ import annotations
 
 import pytest
 
+from pkd.reporting.amounts import amount, count_text, difference_text, examples_text, metric_title, p_text
 from pkd.reporting.results import ComparisonRecord, ModelRecord, PairedTest, Record, RunRecord, Score
 from pkd.reporting.wording import (
-    amount,
     comparison_sentence,
     comparisons_of,
-    count_text,
     device_sentence,
-    difference_text,
-    examples_text,
     featured,
     finding,
     headline,
     main_metric,
-    metric_title,
-    p_text,
     table,
 )
 

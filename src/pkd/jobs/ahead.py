@@ -1,6 +1,6 @@
-"""The stages to come of a job: what each computes, what it writes, and how much of it is left.
+"""The stages of a job before it begins: what each computes and writes, and how much of it is left.
 
-One list serves both the progress display and the forecast. What an earlier call finished is in it with nothing left.
+One list serves the progress display and the forecast; a stage that an earlier call finished has nothing left.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from pkd.serving import speed
 from pkd.training.checkpoints import checkpoint_bytes, checkpoint_folders
 from pkd.training.schedule import epochs_of, patience_of
 
-_FOLDER_BYTES = 1 << 20  # of a saved model beside its weights: tokenizer, configuration, manifest
-_PAGE_BYTES = 1 << 20  # of records and report
-_TRAINING_SECONDS = 1.0  # what a training takes beside its steps: building, saving, its first batch
+_FOLDER_BYTES = 1 << 20  # a saved model without its weights: tokenizer, configuration, manifest
+_PAGE_BYTES = 1 << 20  # records and report
+_TRAINING_SECONDS = 1.0  # a training without its steps: building, saving, the first batch
 _MODEL_SECONDS = 0.3  # to load a model that is measured
 _PAGE_SECONDS = 4.0  # to compare, and to draw the report
-_RAY_SECONDS = 15.0  # until trials train: Ray starts, and each of its processes loads torch and the teacher
+_RAY_SECONDS = 15.0  # starting Ray, and loading torch and the teacher in each of its processes
 _ROW_SECONDS = 6e-5  # to read and tokenise a row
 _COUNTED_ROW_SECONDS = 2e-4  # to fit word counts to it
-_TIMED_ROUNDS, _TIMED_ROWS = 3, 256  # of the models side by side, about
-_ASHA_KEEPS = 3  # one in so many goes on, after one epoch, three, nine
+_TIMED_ROUNDS, _TIMED_ROWS = 3, 256  # approximate, for timing the models side by side
+_ASHA_KEEPS = 3  # a third of the trials continues after 1, 3, 9, ... epochs
 
 FINETUNING = "fine-tune the teacher"
 SWEEP = "sweep"
@@ -57,19 +57,19 @@ Part = Literal["teacher", "pass", "points", "race", "students", "measuring"]
 
 @dataclass(frozen=True)
 class Ahead:
-    """One stage to come.
+    """One stage of a job that is about to run.
 
     Attributes:
-        name: as in the progress.
-        part: of the job.
+        name: as in the progress display.
+        part: the part of the job it belongs to.
         works: what its models compute.
-        seconds: for everything else.
-        bytes: left on the disk.
-        meanwhile: most bytes used beside these until it is finished.
+        seconds: everything else.
+        bytes: what it leaves on the disk.
+        meanwhile: the most bytes it uses besides, until it is finished.
         written: bytes written in all.
         trainings: their number, of points for a sweep.
         left: the share that is not done yet.
-        least: the share of what is left that may suffice if a scheduler stops the worst.
+        least: the share of what is left that may suffice if training ends early.
         model: the name of the trained model.
         at_once: how many processes share its work.
     """
@@ -90,7 +90,7 @@ class Ahead:
 
 @dataclass(frozen=True)
 class Left:
-    """The share of each stage that is left after an earlier call; without one, all of it.
+    """The share of each stage that an earlier call has left; 1 without one.
 
     Attributes:
         finetuning: of the teacher of a number.
@@ -296,7 +296,7 @@ def students_ahead(plan: RunPlan, job: Job, left: Left = ALL, *, copies: int = 0
         return [replace(_student(job, plan, seed), left=left.training(recipe, plan, seed)) for seed in seeds]
 
     def sizing(plans: Sequence[StudentPlan]) -> list[Ahead]:
-        told = [plan for plan in plans if plan.method != "ft"]  # its labels have all of the gradient
+        told = [plan for plan in plans if plan.method != "ft"]  # of ft, the labels have the whole gradient
         return [replace(_sizing(job, plan), left=left.sizing(recipe, plan)) for plan in told]
 
     trainings = []
@@ -334,7 +334,7 @@ def _needed(candidates: Sequence[StudentPlan]) -> int:
 
 
 def _as_many(models: Sequence[list[Ahead]], needed: int) -> list[Ahead]:
-    """The stages of models of which some number, not known which, are needed: finished ones count, the rest share."""
+    """The stages of models of which `needed` will run; which is not known yet, so unfinished ones share the rest."""
     waiting = sum(any(stage.left > 0 for stage in stages) for stages in models)
     share = min(1.0, max(0, needed - (len(models) - waiting)) / max(1, waiting))
     return [
@@ -345,7 +345,7 @@ def _as_many(models: Sequence[list[Ahead]], needed: int) -> list[Ahead]:
 
 
 def points_ahead(job: Job, points: Sequence[RunPlan], sweep: SweepSettings, left: Left = ALL) -> Ahead:
-    """The untrained points of a sweep, as many at a time as fit on the machine; no weights are kept."""
+    """The untrained points of a sweep as one stage; as many run at once as fit on the machine, no weights are kept."""
     twins: dict[str, tuple[Recipe, StudentPlan]] = {}  # points that lead to the same training are trained once
     for point in points:
         plan, recipe = point.candidates[0], point.recipe
@@ -355,7 +355,7 @@ def points_ahead(job: Job, points: Sequence[RunPlan], sweep: SweepSettings, left
     if not waiting:
         return Ahead(SWEEP, "points", left=0.0)
     slots = max(1, min(_slots(job, sweep), len(waiting)))
-    threads = max(1, int(sweep.cpus_per_trial))  # as Ray gives them, where OMP_NUM_THREADS does not say otherwise
+    threads = max(1, int(sweep.cpus_per_trial))  # as Ray sets them unless OMP_NUM_THREADS is set
     if os.environ.get("OMP_NUM_THREADS") or threads == torch.get_num_threads():
         threads = 0
     longest = max(epochs_of(plan.training) for _, plan, _ in waiting)
@@ -377,12 +377,12 @@ def points_ahead(job: Job, points: Sequence[RunPlan], sweep: SweepSettings, left
 
 
 def stage_name(plan: StudentPlan, seed: int) -> str:
-    """The name of this student's training in the progress."""
+    """The name of a student's training in the progress display."""
     return f"train {plan.name} seed {seed}"
 
 
 def sizing_name(plan: StudentPlan) -> str:
-    """The name of measuring this student's loss terms in the progress."""
+    """The name of measuring a student's loss terms in the progress display."""
     return f"measure the loss terms of {plan.name}"
 
 
@@ -496,13 +496,13 @@ def _tokenising(job: Job, *splits: str) -> float:
 
 
 def _patient_share(settings: TrainingSettings) -> float:
-    """Which share of its epochs a training has at least that ends where scores no longer rise."""
+    """The least share of its epochs that a training with early stopping runs."""
     patience = patience_of(settings)
     return 1.0 if patience is None else min(1.0, (1 + patience) / epochs_of(settings))
 
 
 def _asha_share(epochs: float) -> float:
-    """Which share of their epochs many trials train, of which one in three goes on after one epoch, three, nine."""
+    """The share of their epochs that trials run on average, if a third continues after 1, 3, 9, ... epochs."""
     trained, rung, going, sum_ = 0.0, 1.0, 1.0, 0.0
     while trained < epochs:
         until = min(rung, epochs)
@@ -512,7 +512,7 @@ def _asha_share(epochs: float) -> float:
 
 
 def _slots(job: Job, sweep: SweepSettings) -> int:
-    """How many trials run on this machine at a time, as Ray counts."""
+    """The number of trials that run at once on this machine, as Ray counts."""
     if job.device.type == "cuda":
         return int(torch.cuda.device_count() / (sweep.gpus_per_trial or 1.0))
     return int((os.cpu_count() or 1) / sweep.cpus_per_trial)

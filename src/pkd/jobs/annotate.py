@@ -1,4 +1,4 @@
-"""`pkd annotate`: the frozen teacher sees every example once; its logits and states are stored in the text's row."""
+"""`pkd annotate`: run the frozen teacher once on every example; store its logits and states in the row of the text."""
 
 from __future__ import annotations
 
@@ -69,15 +69,15 @@ class Annotator:
 
     @classmethod
     def of(cls, teacher: LoadedClassifier, recipe: Recipe) -> Annotator:
-        """As a recipe annotates the rows that teach."""
+        """The annotator of a recipe's training rows."""
         return cls(teacher, recipe.annotation, recipe.data.max_length, recipe.device)
 
     def exactly(self) -> Annotator:
-        """As the rows that only measure are annotated: their logits are computed in float32."""
+        """The annotator of rows that only measure, whose logits are computed in float32."""
         return dataclasses.replace(self, settings=exactly(self.settings))
 
     def teacher_pass(self, layers: Sequence[int]) -> TeacherPass:
-        """The teacher as it answers rows, with the states of these layers."""
+        """The teacher's pass over rows, storing the states of `layers`."""
         return TeacherPass(
             model=self.teacher.model,
             tokenizer=self.teacher.tokenizer,
@@ -103,19 +103,19 @@ def annotate(
 ) -> datasets.Dataset:
     """Run the teacher once on every row, and store its logits and [CLS] states beside the text.
 
-    The same call again reads what is stored; one that needs more layers makes one pass and stores the union. Under
-    `torchrun` every rank must call it; each computes a share of the rows, and all return all of them.
+    The same call again reads what is stored; a call that needs more layers makes one more pass and stores the union.
+    Under `torchrun` every rank must call it: each computes a share of the rows, and all return all rows.
 
     Args:
         train: examples as a file, folder or hub name, rows of `pkd.load_data`, or a stream
-            (`datasets.load_dataset(..., streaming=True)`); None where `task` names a benchmark's.
+            (`datasets.load_dataset(..., streaming=True)`); None if `task` names a benchmark.
         teacher: a fine-tuned classifier, or its folder or hub name.
-        tokenizer: the teacher's; needed where `teacher` is a model.
+        tokenizer: the teacher's; needed if `teacher` is a model.
         output: folder for the annotated rows.
-        teacher_layers: whose [CLS] states to store, counted from 1.
+        teacher_layers: the layers whose [CLS] states to store, counted from 1.
         layers: instead of `teacher_layers`, the depth of the student, whose `layer_map` names them.
-        streaming: read the source a chunk at a time, for files larger than the memory; a source without labels is
-            unlabelled text then.
+        streaming: read the source in chunks, for files larger than the memory; a source without labels is then
+            unlabelled text.
         overwrite: start an unfinished pass with other inputs afresh.
         keys: any other key of the recipe, e.g. `max_length=256` or `states_dtype="float32"`.
 
@@ -167,7 +167,7 @@ def _announced(
     *,
     overwrite: bool,
 ) -> Done:
-    """The teacher's pass, after its forecast."""
+    """Forecast and run the teacher's pass."""
     prints, teacher = fingerprint_rows(rows), annotator.teacher
     inputs = annotation_inputs(teacher, prints, annotator.settings, annotator.max_length)
     left = annotation_left(folder, inputs, layers, len(rows), annotator.settings.rows_per_shard)
@@ -177,7 +177,7 @@ def _announced(
 
 
 def _check_columns(rows: datasets.Dataset) -> None:
-    """Refuse rows that were not made by `pkd.load_data` and differ from its form."""
+    """Refuse rows whose labels are not class ids, as `pkd.load_data` makes them."""
     check_texts(rows)
     if "label" in rows.column_names and str(getattr(rows.features["label"], "dtype", "")) in ("string", "large_string"):
         raise DataError(
@@ -187,14 +187,14 @@ def _check_columns(rows: datasets.Dataset) -> None:
 
 
 def exactly(settings: AnnotationSettings) -> AnnotationSettings:
-    """The settings for rows that only measure: their logits are computed in float32."""
+    """The settings for rows that only measure, whose logits are computed in float32."""
     return dataclasses.replace(settings, precision="float32")
 
 
 def annotation_inputs(
     teacher: LoadedClassifier, rows_prints: Mapping[str, str], settings: AnnotationSettings, max_length: int
 ) -> dict[str, Any]:
-    """Everything that can change a teacher's stored outputs, except which layers are stored."""
+    """Everything that a teacher's stored outputs depend on, except which layers are stored."""
     return {
         "teacher": teacher.fingerprints,
         "rows": dict(rows_prints),
@@ -208,7 +208,7 @@ def annotation_inputs(
 def annotation_left(
     folder: Path, inputs: Mapping[str, Any], layers: Sequence[int], rows: int, rows_per_shard: int
 ) -> float:
-    """The share of a teacher's pass over `rows` rows that is left after an earlier call."""
+    """The share of a teacher's pass over `rows` rows that an earlier call has left."""
     if not is_begun(folder):
         return 1.0
     stands = standing(folder, inputs)
@@ -229,7 +229,7 @@ def annotate_stage(
     overwrite: bool,
     rows_prints: Mapping[str, str] | None = None,
 ) -> Done:
-    """The stage that makes annotated rows; stored layers beyond those needed now are kept."""
+    """The stage that annotates rows; stored layers that are not needed now are kept."""
     teacher, settings, max_length = annotator.teacher, annotator.settings, annotator.max_length
     depth = depth_of(teacher.model.config)
     if wrong := [layer for layer in teacher_layers if not 1 <= layer <= depth]:

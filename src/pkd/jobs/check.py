@@ -45,11 +45,11 @@ from pkd.jobs.workload import job_of_run
 from pkd.recipe.places import AnyPath
 from pkd.recipe.schema import Recipe
 from pkd.recipe.spelling import set_to
+from pkd.reporting.amounts import amount, is_share, metric_title, with_error
 from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.evaluated_rows import rows_in_words
 from pkd.reporting.teacher_level import level_sentence, under_trained
 from pkd.reporting.term_sizes import weak_sentences
-from pkd.reporting.wording import amount, is_share, metric_title, with_error
 from pkd.runs.seal import read_manifest
 from pkd.runs.stage import refuse_what_is_in_the_way
 from pkd.tasks import TaskKind
@@ -61,7 +61,7 @@ _IN_ANOTHER_ORDER = "Its labels may be in another order than"
 
 @dataclass(frozen=True)
 class StudentCheck:
-    """What one student will learn from, measured as it starts."""
+    """What one student will learn from, with its loss terms measured before training."""
 
     name: str
     pairs: tuple[tuple[int, int], ...]
@@ -70,8 +70,8 @@ class StudentCheck:
     objective: list[str]  # the loss in words
     terms: list[TermEntry]
     beta: BetaElsewhere | None
-    share: float | None = None  # of the gradient, requested for patience
-    rows: int = 0  # that the terms were measured on
+    share: float | None = None  # the share of the gradient requested for patience
+    rows: int = 0  # the terms were measured on
 
     def sentences(self) -> list[str]:
         """The check in words."""
@@ -108,8 +108,8 @@ class CheckResult:
     students: list[StudentCheck] = field(default_factory=list)
     teacher_score: float | None = None  # by the recipe's metric; for scores the squared error
     constant_score: float | None = None  # of the best constant prediction
-    device: str | None = None  # what computed the figures
-    forecast: JobForecast | None = None  # of what is left of the run or sweep
+    device: str | None = None  # that computed the figures
+    forecast: JobForecast | None = None  # of the rest of the run or sweep
 
     def __str__(self) -> str:
         return "\n".join(self.sentences)

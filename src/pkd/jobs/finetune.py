@@ -1,4 +1,4 @@
-"""`pkd finetune`: a pretrained encoder and labelled examples become a classifier, the teacher to be."""
+"""`pkd finetune`: fine-tune a pretrained encoder on labelled examples into a classifier, the future teacher."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ from pkd.recipe.places import AnyPath, output_folder, path_text
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
 from pkd.recipe.spelling import named
+from pkd.reporting.amounts import metric_title, score_words
 from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.evaluated_rows import overlap_warning, rows_in_words
 from pkd.reporting.results import MeasuredOn, TeacherLevel
 from pkd.reporting.teacher_level import level_sentence, under_trained
-from pkd.reporting.wording import metric_title, score_words, weights_words
+from pkd.reporting.wording import weights_words
 from pkd.runs.lock import one_writer
 from pkd.runs.seal import partial_of
 from pkd.runs.space import require_space
@@ -78,7 +79,7 @@ class FinetuneResult:
     level: TeacherLevel | None = None
 
     def sentences(self) -> list[str]:
-        """How good it is, on which rows, of which epoch, and what it was trained on."""
+        """Its score, on which rows and of which epoch, and what it was trained on."""
         kept = f"epoch {self.selection['epoch']:g}{weights_words(self.selection)}"
         if not self.scores:
             none = f"No development rows were named ({named('data.eval')}), and there are too few training rows"
@@ -217,7 +218,7 @@ def finetune_stage(
 
 
 def finetuning_left(folder: Path, model: str, recipe: Recipe, settings: TrainingSettings, examples: Examples) -> float:
-    """The share of the fine-tuning of a recipe's teacher that is left after an earlier call."""
+    """The share of the fine-tuning of a recipe's teacher that an earlier call has left."""
     if not is_begun(folder):
         return 1.0
     stands = standing(folder, _encoder_and_inputs(model, recipe, settings, examples)[1])
@@ -230,14 +231,14 @@ def finetuning_left(folder: Path, model: str, recipe: Recipe, settings: Training
 def why_finetune_again(
     folder: Path, model: str, recipe: Recipe, settings: TrainingSettings, examples: Examples
 ) -> str | None:
-    """Why a fine-tuned teacher differs from what the recipe makes now; None if it would be kept."""
+    """Why a fine-tuned teacher is stale; None if it would be kept."""
     return why_redo(folder, _encoder_and_inputs(model, recipe, settings, examples)[1])
 
 
 def _encoder_and_inputs(
     model: str, recipe: Recipe, settings: TrainingSettings, examples: Examples
 ) -> tuple[LoadedClassifier, dict[str, Any]]:
-    """The encoder with its new head, and everything that can change its training."""
+    """The encoder with its new head, and everything that its training depends on."""
     set_seed(recipe.seed)  # the new head is drawn here
     loaded = load_pretrained(model, examples.outputs)
     check_max_length(loaded.model.config, recipe.data.max_length)
@@ -256,13 +257,13 @@ def _encoder_and_inputs(
 
 
 def level_of(teacher: Done) -> TeacherLevel | None:
-    """How good a fine-tuned teacher is; None without development rows."""
+    """A fine-tuned teacher's score on the development rows; None without such rows."""
     level = teacher.manifest.facts.get("level")
     return level and TeacherLevel(**level)
 
 
 def schedule_words(settings: TrainingSettings) -> str:
-    """A teacher's learning rate and epochs, in words."""
+    """A teacher's learning rate and epochs in words."""
     patience = patience_of(settings)
     ends = f", fewer if {patience} in a row bring no better development score" if patience else ""
     return (

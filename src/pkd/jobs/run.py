@@ -35,11 +35,11 @@ from pkd.recipe.places import AnyPath
 from pkd.recipe.schema import Recipe
 from pkd.recipe.spelling import named
 from pkd.recipe.writing import write_recipe
+from pkd.reporting.amounts import score_words
 from pkd.reporting.blind_spots import blind_words
 from pkd.reporting.printed import main_score, run_lines
 from pkd.reporting.results import ModelRecord, Record, Score, TeacherLevel, best_student, read_results
 from pkd.reporting.teacher_level import level_sentence, under_trained
-from pkd.reporting.wording import score_words
 from pkd.runs.folder import RunFolder
 from pkd.runs.lock import one_writer
 from pkd.runs.stage import Done, refuse_other_files, refuse_other_version

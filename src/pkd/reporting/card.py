@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from pkd.distillation.terms import describe_objective
 from pkd.evaluation.metric_facts import METRICS
 from pkd.recipe.settings import LossSettings
-from pkd.reporting import wording
+from pkd.reporting import amounts, wording
 from pkd.reporting.blind_spots import blind_sentences, blind_words
 from pkd.reporting.classes import MEASURES, TITLES, class_rows, losses_heading
 from pkd.reporting.evaluated_rows import rows_warning
@@ -86,10 +86,10 @@ def model_card(
         limits=_limits(run, model, wording.main_metric(records)),
         labels=run.labels if run else [],
         rows=wording.table(records),
-        columns=[(metric, wording.metric_title(metric, unit=True)) for metric in metrics],
+        columns=[(metric, amounts.metric_title(metric, unit=True)) for metric in metrics],
         verdicts=[wording.comparison_sentence(comparison, confidence) for comparison in mine],
         findings=[text for comparison in mine if (text := wording.finding(comparison))],
-        confidence=wording.confidence_text(confidence),
+        confidence=amounts.confidence_text(confidence),
         rows_measured=wording.rows_of(model),
         teacher_level=[sentence for sentence in teacher_sentences(records) if sentence],
         not_held_out=rows_warning(model.split, model.rows, model.measured_on),
@@ -151,7 +151,7 @@ def _front_matter(run: RunRecord | None, model: ModelRecord, name: str) -> str:
             dataset_name=_dataset_name(model),
             dataset_split=model.split,
             metric_type=hub_name,
-            metric_name=wording.metric_title(metric),
+            metric_name=amounts.metric_title(metric),
             metric_value=round(model.scores[metric].value, 4),
             metric_args=arguments,
         )
@@ -242,13 +242,13 @@ def _limits(run: RunRecord | None, model: ModelRecord, metric: str) -> list[str]
     if max_length := data.get("max_length"):
         told.append(f"Texts are cut at {max_length} word pieces, as in training; what stands behind them is not read.")
     if metric in model.scores:
-        title = wording.metric_title(metric)
+        title = amounts.metric_title(metric)
         told.append(
             f"Its {title} was measured on {wording.rows_of(model)}{_source(model)}. On other kinds of text it is "
             "unknown; measure it on your own with pkd evaluate."
         )
     if agreement := model.scores.get("agreement"):
-        otherwise = wording.amount("agreement", wording.shown_difference("agreement", 1.0, agreement.value))
+        otherwise = amounts.amount("agreement", amounts.shown_difference("agreement", 1.0, agreement.value))
         told.append(f"It answers otherwise than its teacher in {otherwise} % of those rows.")
     if words := blind_words(model.blind_spots, model.rows):
         told.append(f"On these rows it {words}.")

@@ -16,9 +16,10 @@ import altair as alt
 
 from pkd.distillation.terms import TERMS
 from pkd.errors import ResourceError
+from pkd.reporting.amounts import amount, metric_title, shown
 from pkd.reporting.placement import HEIGHT, place_labels
 from pkd.reporting.results import ModelRecord, Record, Summary, summarise
-from pkd.reporting.wording import TEACHER, amount, main_metric, metric_title, shown
+from pkd.reporting.wording import TEACHER, main_metric
 
 AnyChart: TypeAlias = alt.LayerChart | alt.Chart | alt.ConcatChart | alt.FacetChart
 

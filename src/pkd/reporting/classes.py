@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pkd.evaluation.by_class import Cells, ClassFigures
+from pkd.reporting.amounts import NONE, amount, difference_text, shown_difference
 from pkd.reporting.results import ClassesRecord, Record
-from pkd.reporting.wording import NONE, amount, difference_text, shown_difference, teacher_of
+from pkd.reporting.wording import teacher_of
 
 MEASURES = ("precision", "recall", "f1")
 TITLES = {"precision": "precision, %", "recall": "recall, %", "f1": "F1, %"}

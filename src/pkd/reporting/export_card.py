@@ -12,8 +12,8 @@ from typing import Any
 from huggingface_hub import ModelCard, ModelCardData
 
 from pkd.evaluation.by_class import BlindSpots
+from pkd.reporting.amounts import count_text, metric_title
 from pkd.reporting.blind_spots import blind_words
-from pkd.reporting.wording import count_text, metric_title
 from pkd.tasks import SINGLE_LABEL, kind_of
 
 # the section in our own cards; a hand-written one is kept

@@ -11,9 +11,9 @@ import altair as alt
 
 from pkd.recipe.faults import value_text
 from pkd.recipe.sweeping import short_name
+from pkd.reporting.amounts import amount, metric_title, shown
 from pkd.reporting.charts import AnyChart
 from pkd.reporting.trials import TrialRecord, scores_by, swept
-from pkd.reporting.wording import amount, metric_title, shown
 
 _PAIRS = [("beta", "temperature"), ("alpha", "learning_rate")]  # those of interest in the published grid
 _MOST_VALUES = 12  # of an axis; more were drawn from a range

@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 from pkd import progress
 from pkd.recipe.faults import value_text
 from pkd.recipe.sweeping import short_name
-from pkd.reporting import charts, heatmaps, wording
+from pkd.reporting import amounts, charts, heatmaps, wording
 from pkd.reporting.blind_spots import blind_sentences, blind_words, blindness
 from pkd.reporting.classes import MEASURES, TITLES, class_rows, confusion_of, has_classes, set_counts_of
 from pkd.reporting.confusion import MOST, confusion_chart, set_chart
@@ -132,15 +132,15 @@ def _results(records: Sequence[Record]) -> dict[str, Any]:
         "not_held_out": wording.warning_of_rows(records),
         "rows": wording.table(records),
         "several_teachers": bool(run and run.teachers),
-        "metrics": [(metric, wording.metric_title(metric, unit=True)) for metric in metrics if metric in first],
+        "metrics": [(metric, amounts.metric_title(metric, unit=True)) for metric in metrics if metric in first],
         "more_metrics": [
-            (metric, wording.metric_title(metric, unit=True)) for metric in metrics if metric not in first
+            (metric, amounts.metric_title(metric, unit=True)) for metric in metrics if metric not in first
         ],
         "featured": featured.name if featured else "",
-        "confidence": wording.confidence_text(confidence),
+        "confidence": amounts.confidence_text(confidence),
         "devices": wording.device_sentence(records),
         "one_seed": any(wording.is_of_one_seed(one) for one in wording.comparisons_of(records)),
-        "gain": next((wording.metric_title(one.metric) for one in wording.comparisons_of(records)), ""),
+        "gain": next((amounts.metric_title(one.metric) for one in wording.comparisons_of(records)), ""),
         "warnings": run.warnings if run else [],
         "term_lines": term_lines(records),
         "weights_lines": wording.weights_lines(records),
@@ -155,13 +155,13 @@ def _key_figures(records: Sequence[Record]) -> list[tuple[str, str]]:
     row = next((row for row in wording.table(records) if student and row.name == student.name), None)
     if row is None or student is None:
         return []
-    unit = " %" if wording.metric_title(metric, unit=True).endswith("%") else ""
-    figures = [(row.means[metric] + unit, wording.metric_title(metric))]
+    unit = " %" if amounts.metric_title(metric, unit=True).endswith("%") else ""
+    figures = [(row.means[metric] + unit, amounts.metric_title(metric))]
     if teacher is not None and teacher.name != student.name:
         if teacher.mean[metric] > 0:  # no share of a correlation of 0 or less
-            kept = wording.shown_ratio(metric, student.mean[metric], teacher.mean[metric])
-            figures.append((f"{kept * 100:.1f} %", f"of the teacher's {wording.metric_title(metric)}"))
-        if row.speed != wording.NONE:
+            kept = amounts.shown_ratio(metric, student.mean[metric], teacher.mean[metric])
+            figures.append((f"{kept * 100:.1f} %", f"of the teacher's {amounts.metric_title(metric)}"))
+        if row.speed != amounts.NONE:
             figures.append((row.speed, "the teacher's speed"))
         figures.append((row.share, "of its parameters"))
     return figures
@@ -235,7 +235,7 @@ def _sweep(records: Sequence[Record], trials: Sequence[TrialRecord]) -> dict[str
     keys = swept(trials)
     rows = [
         (
-            wording.NONE if trial.score is None else wording.amount(trial.metric, trial.score),
+            amounts.NONE if trial.score is None else amounts.amount(trial.metric, trial.score),
             [value_text(trial.point[key]) for key in keys],
             len(trial.epochs),
             trial.status,
@@ -245,7 +245,7 @@ def _sweep(records: Sequence[Record], trials: Sequence[TrialRecord]) -> dict[str
     ]
     return {
         "sentences": luck_sentences(trials, records, wording.confidence_of(records)),
-        "metric": wording.metric_title(trials[0].metric, unit=True),
+        "metric": amounts.metric_title(trials[0].metric, unit=True),
         "names": [short_name(key) for key in keys],
         "first": rows[:_FIRST_POINTS],
         "rest": rows[_FIRST_POINTS:],
@@ -255,17 +255,17 @@ def _sweep(records: Sequence[Record], trials: Sequence[TrialRecord]) -> dict[str
 
 
 def _comparison(comparison: Any) -> dict[str, Any]:
-    tests = [(test.seed, test.only_a, test.only_b, wording.p_text(test.p)) for test in comparison.tests]
+    tests = [(test.seed, test.only_a, test.only_b, amounts.p_text(test.p)) for test in comparison.tests]
     return {
         "subject": wording.subject(comparison),
         "a": comparison.a,
         "b": comparison.b,
         "verdict": wording.verdict_text(comparison),
         "kind": {"HELPS": "good", "DOES NOT": "bad"}.get(comparison.verdict, "open"),
-        "difference": wording.difference_text(comparison.metric, comparison.difference.value, sign=True),
-        "interval": wording.interval_of(comparison) or wording.NONE,
+        "difference": amounts.difference_text(comparison.metric, comparison.difference.value, sign=True),
+        "interval": amounts.interval_of(comparison) or amounts.NONE,
         "over": wording.interval_over(comparison),
-        "examples": wording.examples_text(comparison.examples) if comparison.metric == "accuracy" else wording.NONE,
+        "examples": amounts.examples_text(comparison.examples) if comparison.metric == "accuracy" else amounts.NONE,
         "rows": f"{comparison.rows:,}",
         "tests": tests,
     }

@@ -10,19 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pkd.reporting.amounts import NONE, difference_text, metric_title, score_text, shown, shown_difference
 from pkd.reporting.blind_spots import blind_sentences
 from pkd.reporting.published import ModelKey, Published, PublishedScore, published
 from pkd.reporting.results import ModelRecord, Record, Summary, summarise
-from pkd.reporting.wording import (
-    NONE,
-    difference_text,
-    main_metric,
-    metric_title,
-    rows_of,
-    score_text,
-    shown,
-    shown_difference,
-)
+from pkd.reporting.wording import main_metric, rows_of
 
 METHODS = {"teacher": "teacher", "ft": "FT", "kd": "KD", "pkd-last": "PKD-Last", "pkd-skip": "PKD-Skip"}
 

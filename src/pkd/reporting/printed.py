@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pkd.reporting.amounts import is_share, metric_title, score_text
 from pkd.reporting.blind_spots import blindness
 from pkd.reporting.results import ModelRecord, Record, Score, best_student, summarise
-from pkd.reporting.wording import headline_sentences, is_share, main_metric, metric_title, rows_of, score_text
+from pkd.reporting.wording import headline_sentences, main_metric, rows_of
 
 
 class Records(list[Record]):

@@ -12,8 +12,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from pkd.recipe.spelling import named, set_to
+from pkd.reporting.amounts import NONE, count_text
 from pkd.reporting.published import published
-from pkd.reporting.wording import NONE, count_text
 
 if TYPE_CHECKING:
     import altair as alt

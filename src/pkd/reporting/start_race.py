@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pkd.reporting.amounts import NONE, amount, is_share, metric_title
 from pkd.reporting.results import ModelRecord, Race, Record
-from pkd.reporting.wording import NONE, amount, is_share, metric_title
 
 
 def start_lines(records: Sequence[Record]) -> list[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pkd.reporting.amounts import score_words
 from pkd.reporting.results import Record, TeacherLevel
-from pkd.reporting.wording import run_of, score_words
+from pkd.reporting.wording import run_of
 
 
 def level_sentence(level: TeacherLevel) -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 from pkd.evaluation.metric_facts import METRICS
 from pkd.recipe.faults import value_text
 from pkd.recipe.sweeping import short_name
+from pkd.reporting.amounts import NONE, amount, metric_title
 from pkd.reporting.blind_spots import blind_sentences
 from pkd.reporting.classes import MEASURES, TITLES, class_rows, losses_heading, losses_sentence
 from pkd.reporting.grid import grid
@@ -21,9 +22,7 @@ from pkd.reporting.start_race import start_lines
 from pkd.reporting.teacher_level import teacher_sentences
 from pkd.reporting.trials import TrialRecord, effect_sentences, leaderboard, swept
 from pkd.reporting.wording import (
-    NONE,
     Row,
-    amount,
     comparison_sentence,
     comparisons_of,
     confidence_of,
@@ -32,7 +31,6 @@ from pkd.reporting.wording import (
     headline_sentences,
     main_metric,
     metric_columns,
-    metric_title,
     table,
     warning_of_rows,
 )

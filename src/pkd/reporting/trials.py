@@ -19,9 +19,10 @@ from pkd.errors import CacheError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.recipe.faults import value_text
 from pkd.recipe.sweeping import point_text, short_name
+from pkd.reporting.amounts import amount, metric_title
 from pkd.reporting.blind_spots import blind_words, blindness
 from pkd.reporting.results import ModelRecord, Record
-from pkd.reporting.wording import amount, metric_title, rows_of
+from pkd.reporting.wording import rows_of
 from pkd.runs.folder import RunFolder
 from pkd.runs.seal import write_text
 
