@@ -88,6 +88,8 @@ def test_a_flag_without_its_value_does_not_swallow_the_next_flag(capsys: pytest.
     assert told(capsys, "distill", "--teacher", "--train", "no.csv", "--output", "o", "--eval") == [
         "--eval needs a value", "--teacher needs a value", "--train",
     ]  # fmt: skip
+    given = ["distill", "--teacher", "no", "--train", "no.csv", "--output", "o"]
+    assert "--unlabelled needs a value" in told(capsys, *given, "--unlabelled", "--overwrite")[0]
 
 
 def test_a_recipe_file_that_is_not_there_is_told_beside_a_wrong_flag(capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,7 +93,8 @@ class GatheringCommand(TyperCommand):
                     del args[here + 1]
                 del args[here]
                 continue
-            swallowed = [at for at, value in enumerate(args[1:]) if value in options.values() and value in flags]
+            taken = [text for each in options.values() for text in (each if isinstance(each, list) else [each])]
+            swallowed = [at for at, value in enumerate(args[1:]) if value in taken and value in flags]
             if not swallowed:
                 return options, rest
             flag, value = args[swallowed[0] : swallowed[0] + 2]
