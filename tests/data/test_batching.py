@@ -1,7 +1,9 @@
 from functools import partial
+from typing import Any
 
 import datasets
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +16,7 @@ from pkd.data.batching import (
     first_batches,
     grouped_order,
     has_unlabelled,
+    is_labelled,
     stand_in,
 )
 
@@ -72,6 +75,26 @@ def test_a_batch_is_padded_on_the_right_and_a_missing_label_is_ignored() -> None
     assert batch["attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 0]]
     assert batch["token_type_ids"].tolist() == [[0, 0, 0, 0], [0, 1, 1, 0]]
     assert batch["labels"].tolist() == [-100, 1]
+
+
+@pytest.mark.parametrize(
+    ("label", "width"),
+    [
+        (datasets.Value("int64"), ()),
+        (datasets.Value("float32"), ()),
+        (datasets.Sequence(datasets.Value("float32"), length=3), (3,)),
+    ],
+)
+def test_a_batch_may_have_no_label_at_all(label: Any, width: tuple[int, ...]) -> None:
+    features = datasets.Features(
+        {"input_ids": datasets.Sequence(datasets.Value("int32")), "length": datasets.Value("int64"), "label": label}
+    )
+    rows = datasets.Dataset.from_dict(
+        {"input_ids": [[1, 2], [3]], "length": [2, 1], "label": [None, None]}, features=features
+    )
+    batch = Collator(pad_token_id=0)(TokenRows(rows).__getitems__([0, 1]))
+    assert batch["labels"].shape == (2, *width)
+    assert not is_labelled(batch["labels"]).any()
 
 
 def test_a_row_has_no_label_where_that_is_null_or_negative_and_only_chosen_rows_count() -> None:

@@ -248,7 +248,7 @@ def test_check_says_how_many_there_will_be_and_measures_with_them(workspace: Pat
         (["--output", "train.csv", "--overwrite"], "--output is train.csv, which is read too; name another file"),
         (["--output", "o.csv", "--variants", "0"], "--variants is 0; it must be from 1 to 1,000"),
         (["--output", "o.csv", "--set", "column_names=[text, label]"], "name a .jsonl or .parquet file"),
-        (["--output", "o.csv", "--eval", "pairs.csv"], "The training rows have text, but those whose texts are not to be"),
+        (["--output", "o.csv", "--eval", "pairs.csv"], "The training rows have text, but the development or test rows"),
         (["--output", "o.csv", "--test", "missing.csv"], "missing.csv does not exist"),
     ],
 )  # fmt: skip

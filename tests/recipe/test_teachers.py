@@ -45,7 +45,7 @@ def test_one_teacher_is_written_as_text_however_it_was_given() -> None:
     [
         ({"model": []}, "teacher.model is missing"),
         ({"model": ["a", ""]}, "teacher.model has an empty name"),
-        ({"model": ["a", "./a/"]}, "teacher.model names 'a' twice"),
+        ({"model": ["a", "./a/"]}, "teacher.model names a twice"),
         ({"model": 5}, "teacher.model is 5; it must be text or a list of texts"),
         ({"model": ["a", 5]}, "teacher.model is .'a', 5.; it must be text or a list of texts"),
         ({"model": ["a", "b"], "finetune": {}}, "finetune is given with 2 models; one encoder is fine-tuned"),

@@ -127,7 +127,7 @@ def test_a_served_folder_needs_neither_torch_nor_transformers_nor_datasets(expor
         ("config.json", "config.json is missing"),
         ("tokenizer.json", "tokenizer.json cannot be read"),
         ("id2label", "problem_type is None"),
-        ("no graph", r"its graph \(onnx/model_quantized.onnx or onnx/model.onnx\) is missing"),
+        ("no graph", r"its graph \(onnx/model.onnx or onnx/model_quantized.onnx\) is missing"),
         ("graph", "cannot be loaded by ONNX Runtime"),
     ],
 )

@@ -310,7 +310,7 @@ def _cls_states(table: pa.Table, layers: Sequence[int]) -> np.ndarray:
 
 def _matrix(column: pa.FixedSizeListArray) -> np.ndarray:
     values: np.ndarray = column.flatten().to_numpy(zero_copy_only=False)
-    return values.reshape(len(column), -1).copy()  # torch wants memory it may write to
+    return values.reshape(len(column), column.type.list_size).copy()  # torch wants memory it may write to
 
 
 def _one_chunk(column: pa.ChunkedArray) -> pa.Array:

@@ -308,7 +308,7 @@ def export(
     return asked(
         reading,
         missing_libraries("export"),
-        () if into is not None else [Fault(("format",), f"is {format}; choose {' or '.join(GRAPH_FORMATS)}")],
+        () if format in GRAPH_FORMATS else [Fault(("format",), f"is {format}; choose {' or '.join(GRAPH_FORMATS)}")],
         share_faults("max_drop", max_drop, -1),
         share_faults("min_agreement", min_agreement, 0),
         _nothing_to_measure_on(reading, keys, into.precision) if into is not None and into.is_converted else (),

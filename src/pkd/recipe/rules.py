@@ -45,7 +45,7 @@ def _teacher_faults(teacher: TeacherSettings) -> Iterator[Fault]:
     several = isinstance(teacher.model, list)
     plain = [plain_name(model) for model in teacher.models]
     if several and (twice := [model for model in teacher.models if plain.count(plain_name(model)) > 1]):
-        yield Fault(("teacher", "model"), f"names {shown(twice[0])} twice; each teacher counts once")
+        yield Fault(("teacher", "model"), f"names {twice[0]} twice; each teacher counts once")
     elif several and teacher.model and not all(teacher.models):
         yield Fault(("teacher", "model"), "has an empty name; name each teacher: a fine-tuned folder or a hub name")
     if several and teacher.finetune is not None:
