@@ -22,6 +22,7 @@ from pkd.runs.fingerprint import fingerprint
 if TYPE_CHECKING:
     import datasets
 
+TEACHER = "teacher_"  # begins the names of the columns that hold its answers
 STAND_IN = "stand_in"  # marks padding rows, which the loss ignores
 _BATCHES_A_GROUP = 50
 _ROWS_AT_A_TIME = 10_000
@@ -202,6 +203,11 @@ def fingerprint_batches(dataset: datasets.Dataset) -> str:
     return fingerprint({name: digest.hexdigest() for name, digest in digests.items()})
 
 
+def is_answer(column: str) -> bool:
+    """Whether a column of annotated rows holds answers of the teacher."""
+    return column.startswith(TEACHER)
+
+
 class Collator:
     """Pad a table of rows to a batch of tensors.
 
@@ -224,7 +230,8 @@ class Collator:
         Returns:
             input_ids, attention_mask and, if the model uses them, token_type_ids [B, L] or [B, N, L]; labels, if there
             are any: class ids [B] (-100 for an unlabelled row), scores [B] or sets [B, C] (NaN for an unlabelled row);
-            for annotated rows teacher_logits [B, C] and teacher_cls_states [B, K, H], or [B, K, N · H].
+            for annotated rows every column of the teacher's: teacher_logits [B, C], and of those that hold a vector
+            per layer the requested layers: teacher_cls_states [B, K, H], or [B, K, N · H].
         """
         several = "choice_lengths" in table.column_names
         lengths = (
@@ -244,10 +251,12 @@ class Collator:
             batch["token_type_ids"] = _pad(table["token_type_ids"], filled, 0)
         if "label" in table.column_names:
             batch["labels"] = torch.from_numpy(_labels(_one_chunk(table["label"])))
-        if "teacher_logits" in table.column_names:
-            batch["teacher_logits"] = torch.from_numpy(_matrix(_one_chunk(table["teacher_logits"])))
-        if self.teacher_layers:
-            batch["teacher_cls_states"] = torch.from_numpy(_cls_states(table, self.teacher_layers))
+        for name in filter(is_answer, table.column_names):
+            kind = table.schema.field(name).type
+            if pa.types.is_fixed_size_list(kind):
+                batch[name] = torch.from_numpy(_matrix(_one_chunk(table[name])))
+            elif pa.types.is_struct(kind) and self.teacher_layers:
+                batch[name] = torch.from_numpy(_by_layer(table, name, self.teacher_layers))
         return batch
 
 
@@ -262,9 +271,10 @@ def stored_states(dataset: datasets.Dataset, layers: Sequence[int]) -> Iterator[
     rows = dataset.with_format("arrow")
     several = "choice_lengths" in dataset.column_names
     choices = int(dataset.features["choice_lengths"].length) if several else 1
-    names = ["teacher_cls_states"]
+    name = "teacher_cls_states"
     for begin in range(0, len(dataset), _ROWS_AT_A_TIME):
-        states = _cls_states(rows.select_columns(names)[begin : begin + _ROWS_AT_A_TIME], layers)  # [B, K, N · H]
+        table = rows.select_columns([name])[begin : begin + _ROWS_AT_A_TIME]
+        states = _by_layer(table, name, layers)  # [B, K, N · H]
         of_choices = states.reshape(*states.shape[:2], choices, -1)  # [B, K, N, H]
         yield of_choices.swapaxes(1, 2).reshape(-1, len(layers), of_choices.shape[-1])
 
@@ -303,8 +313,8 @@ def _pad(column: pa.ChunkedArray, filled: np.ndarray, fill: int) -> torch.Tensor
     return torch.from_numpy(padded)
 
 
-def _cls_states(table: pa.Table, layers: Sequence[int]) -> np.ndarray:
-    states = _one_chunk(table["teacher_cls_states"])
+def _by_layer(table: pa.Table, name: str, layers: Sequence[int]) -> np.ndarray:
+    states = _one_chunk(table[name])
     return np.stack([_matrix(pc.struct_field(states, str(layer))) for layer in layers], axis=1)  # [B, K, H]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pkd import progress, ranks
+from pkd.data.batching import TEACHER, is_answer
 from pkd.data.tokenize import encode
 from pkd.encoder.inference import Answers, answer_rows
 from pkd.errors import TeacherError
@@ -156,18 +157,38 @@ def forget_shard_lists(folder: Path) -> None:
 
 
 def fingerprint_answers(rows: datasets.Dataset) -> dict[str, str]:
-    """The sha256 of the logits of annotated rows, and of each stored layer's states, under the layer's number."""
-    columns = {"logits": rows.data.column("teacher_logits").chunks}
-    if "teacher_cls_states" in rows.column_names:
-        states = rows.data.column("teacher_cls_states")
-        columns |= {field.name: [chunk.field(field.name) for chunk in states.chunks] for field in states.type}
+    """The sha256 of each part of annotated rows' answers, as `parts_read` names them."""
+    parts: dict[str, list[pa.Array]] = {}
+    for column in filter(is_answer, rows.column_names):
+        values = rows.data.column(column)
+        if pa.types.is_struct(values.type):
+            for layer in values.type:
+                parts[_part(column, layer.name)] = [chunk.field(layer.name) for chunk in values.chunks]
+        else:
+            parts[_part(column)] = values.chunks
     prints = {}
-    for name, chunks in columns.items():
+    for name, chunks in parts.items():
         digest = hashlib.sha256()
         for chunk in chunks:
             digest.update(chunk.flatten().to_numpy().tobytes())
         prints[name] = digest.hexdigest()
     return prints
+
+
+def parts_read(columns: Collection[str], layers: Sequence[int], stored: Iterable[str]) -> list[str]:
+    """The stored parts of answers that a loss reads: whole columns, and its layers of those that have layers.
+
+    >>> parts_read({"teacher_logits", "teacher_cls_states"}, [2], ["logits", "cls_states.2", "cls_states.4"])
+    ['logits', 'cls_states.2']
+    """
+    read = {_part(column) for column in columns} | {_part(column, layer) for column in columns for layer in layers}
+    return [part for part in stored if part in read]
+
+
+def _part(column: str, layer: int | str | None = None) -> str:
+    """The name of a column of answers, or of one layer in it."""
+    name = column.removeprefix(TEACHER)
+    return name if layer is None else f"{name}.{layer}"
 
 
 def bytes_per_row(classes: int, hidden_size: int, teacher_layers: int, states_dtype: str, mean_length: float) -> int:
@@ -219,12 +240,13 @@ def _is_whole(folder: Path, name: str, listed: dict[str, list[SealedFile]]) -> S
 
 def _with_answers(shard: datasets.Dataset, answers: Answers, teacher: TeacherPass) -> pa.Table:
     table: pa.Table = shard.with_format("arrow")[:] if len(shard) else shard.data.table
-    table = table.append_column("teacher_logits", fixed_lists(answers.logits))
-    if answers.cls_states is not None:
-        states = answers.cls_states.astype(teacher.states_dtype)  # [N, K, H]
-        names = [str(layer) for layer in teacher.teacher_layers]
-        columns = [fixed_lists(states[:, k]) for k in range(len(names))]
-        table = table.append_column("teacher_cls_states", pa.StructArray.from_arrays(columns, names))
+    layers = [str(layer) for layer in teacher.teacher_layers]
+    for name, values in answers.columns.items():
+        if values.ndim == 2:  # [N, C]
+            table = table.append_column(name, fixed_lists(values))
+        else:  # [N, K, H]
+            by_layer = [fixed_lists(values[:, k].astype(teacher.states_dtype)) for k in range(len(layers))]
+            table = table.append_column(name, pa.StructArray.from_arrays(by_layer, layers))
     return table.replace_schema_metadata(None)
 
 
@@ -245,11 +267,11 @@ def write_shard(table: pa.Table, path: Path) -> SealedFile:
 
 
 def _check_finite(answers: Answers, begin: int, states_dtype: str) -> None:
-    bad = ~np.isfinite(answers.logits).all(axis=1)
-    if answers.cls_states is not None:
-        bad |= ~np.isfinite(answers.cls_states).all(axis=(1, 2))
-        # a state beyond what the type holds (65504 for float16) would be stored as infinity
-        bad |= np.abs(answers.cls_states).max(axis=(1, 2)) > np.finfo(states_dtype).max
+    bad = np.zeros(len(answers.logits), dtype=bool)
+    for values in answers.columns.values():
+        bad |= ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+        if values.ndim > 2:  # a state beyond what the type holds (65504 for float16) would be stored as infinity
+            bad |= np.abs(values).max(axis=(1, 2)) > np.finfo(states_dtype).max
     if bad.any():
         raise TeacherError(
             f"The teacher answers row {begin + int(np.argmax(bad)):,} (and {int(bad.sum()) - 1} more) with values that "

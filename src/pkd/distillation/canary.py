@@ -12,6 +12,7 @@ import datasets
 import numpy as np
 import torch
 
+from pkd.data.batching import TEACHER
 from pkd.distillation.annotation import TeacherPass, open_shards
 
 ROWS = 32
@@ -46,18 +47,21 @@ def doubt_answers(
     answers = teacher.answers(teacher.encoded(rows.select(picked)))
     before = stored.select(picked)
     allowed = max(_ALLOWED.get(dtype, _ALLOWED[torch.bfloat16]) for dtype in (teacher.autocast_dtype, stored_dtype))
-    pairs = {"its logits": (answers.logits, np.asarray(before["teacher_logits"], dtype=np.float32))}
-    if answers.cls_states is not None:
-        states = before["teacher_cls_states"]
-        for index, layer in enumerate(teacher.teacher_layers):
-            of_layer = np.asarray([row[str(layer)] for row in states], dtype=np.float32)
-            pairs[f"the [CLS] state of layer {layer}"] = (answers.cls_states[:, index], of_layer)
+    pairs: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for name, values in answers.columns.items():
+        column, called = before[name], name.removeprefix(TEACHER)
+        if values.ndim == 2:  # [N, C]
+            pairs[called] = (values, np.asarray(column, dtype=np.float32))
+            continue
+        for index, layer in enumerate(teacher.teacher_layers):  # [N, K, H]
+            of_layer = np.asarray([row[str(layer)] for row in column], dtype=np.float32)
+            pairs[f"{called} of layer {layer}"] = (values[:, index], of_layer)
     for what, (now, then) in pairs.items():
         far = np.linalg.norm(now - then, axis=1) / np.maximum(np.linalg.norm(then, axis=1), 1.0)
         worst = int(np.argmax(far))
         if is_doubtful(far, allowed):
             return (
-                f"asked again, the teacher answers row {picked[worst] + 1:,} otherwise: {what} is off by "
+                f"asked again, the teacher answers row {picked[worst] + 1:,} otherwise: its {what} is off by "
                 f"{far[worst]:.2g} of its length, where {allowed:g} may come of the arithmetic"
             )
     return None

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from pkd.data.arrays import column_array
 from pkd.data.batches_by_length import batches_by_length, coarse_length, gpu_length
-from pkd.data.batching import Collator, TokenRows
+from pkd.data.batching import TEACHER, Collator, TokenRows
 from pkd.data.tokenize import count_choices
 from pkd.encoder.families import has_token_types, longest_input
 from pkd.encoder.shortcut import cls_only
@@ -37,6 +37,12 @@ class Answers:
 
     logits: np.ndarray
     cls_states: np.ndarray | None = None
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """As the columns of annotated rows: a vector per row, [N, C], or one per row and requested layer, [N, K, H]."""
+        states = {} if self.cls_states is None else {TEACHER + "cls_states": self.cls_states}
+        return {TEACHER + "logits": self.logits, **states}
 
 
 def answer_rows(

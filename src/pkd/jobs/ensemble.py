@@ -114,8 +114,8 @@ def mean_stage(
     def lacks(manifest: Manifest) -> str | None:
         stored = manifest.facts["answers"]
         prints = lead.facts["answers"].items()
-        missing = [layer for layer, print_ in prints if layer != "logits" and stored.get(layer) != print_]
-        return f"the states of teacher layers {missing} are wanted too" if missing else None
+        missing = [part for part, print_ in prints if part != "logits" and stored.get(part) != print_]
+        return f"the lead's {', '.join(missing)} are wanted too" if missing else None
 
     def build(partial: Path) -> Mapping[str, Any]:
         return ranks.on_first(lambda: averaged(partial))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pkd.data.augmentation import AUGMENTED
+from pkd.data.batching import stored_teacher_layers
 from pkd.data.tokenize import fingerprint_rows
 from pkd.distillation.plan import StudentPlan
 from pkd.jobs.ahead import Left, steps_of, training_left
@@ -220,5 +221,5 @@ def _best_point(folder: RunFolder) -> Point | None:
 
 def _has_answers(rows: TrainingRows, plan: StudentPlan) -> bool:
     """Whether the states of all layers that a student learns from are stored."""
-    layers = {str(layer) for layer in plan.layer_map.teacher} if plan.layer_map else set()
-    return all(layers <= set(answers) for answers in rows.answers.values())
+    layers = plan.layer_map.teacher if plan.layer_map else ()
+    return all(set(layers) <= set(stored_teacher_layers(each)) for each in (rows.train, *rows.transfer.values()))

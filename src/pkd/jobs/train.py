@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, TrainerCallback, set_seed
 
 from pkd.data.examples import Examples, repeated, with_unlabelled
 from pkd.data.tokenize import encode
-from pkd.distillation.annotation import open_shards
+from pkd.distillation.annotation import open_shards, parts_read
 from pkd.distillation.plan import RowCounts, StudentPlan
 from pkd.distillation.projection import add_projection, drop_projection
 from pkd.distillation.student import student_from
@@ -43,7 +43,7 @@ class TrainingRows:
     transfer: Mapping[str, datasets.Dataset]  # split -> rows without a label: the user's, and the augmented ones
     eval: datasets.Dataset | None  # with class ids; not annotated
     fingerprints: Mapping[str, Any]
-    answers: Mapping[str, Mapping[str, str]]  # split -> "logits" or a teacher layer's number -> sha256
+    answers: Mapping[str, Mapping[str, str]]  # split -> part, as "logits" or "cls_states.2" -> sha256
     texts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # split -> sha256, to recognise the rows
 
     @property
@@ -126,13 +126,14 @@ def training_inputs(plan: StudentPlan, seed: int, teaching: Teaching) -> dict[st
     recipe, teacher, rows = teaching.recipe, teaching.teacher, teaching.rows
     learnt = [split for split in rows.answers if split == "train" or plan.unlabelled]
     columns = columns_read(objective_of(plan.loss, unlabelled=len(learnt) > 1))
-    read = ["logits"] if "teacher_logits" in columns else []
-    if plan.layer_map and "teacher_cls_states" in columns:
-        read += [str(layer) for layer in plan.layer_map.teacher]
+    layers = plan.layer_map.teacher if plan.layer_map else ()
     inputs = {
         "teacher": teacher.fingerprints,
         "rows": {split: value for split, value in rows.fingerprints.items() if split in (*learnt, "eval")},
-        "answers": {split: {name: rows.answers[split][name] for name in read} for split in learnt},
+        "answers": {
+            split: {part: rows.answers[split][part] for part in parts_read(columns, layers, rows.answers[split])}
+            for split in learnt
+        },
         "max_length": recipe.data.max_length,
         # an encoder's path does not matter: its content has a fingerprint of its own
         "student": {**plan.inputs(), "pretrained": plan.pretrained is not None},
