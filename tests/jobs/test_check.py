@@ -194,6 +194,9 @@ def test_what_does_not_fit_the_teacher_is_refused(workspace: Path) -> None:
         given = recipe(workspace)
         given.data.max_length = 128
         check(given)
+    with pytest.raises(RecipeError, match="max_length is 128, but this bert model reads at most 64"):
+        given.teacher.finetune = given.training  # of an encoder that is yet to be fine-tuned
+        check(given)
 
 
 @pytest.mark.parametrize(

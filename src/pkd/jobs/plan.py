@@ -18,7 +18,7 @@ from pkd.data.outputs import Outputs
 from pkd.distillation.ensemble import StoredAnswers
 from pkd.distillation.plan import RowCounts, StudentPlan, plan_students, planned_rows, training_of
 from pkd.encoder.families import depth_of
-from pkd.encoder.load import LoadedClassifier, load_config, load_teacher
+from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_teacher
 from pkd.errors import RecipeError
 from pkd.jobs.ensemble import Teachers, load_teachers
 from pkd.recipe.schema import Recipe
@@ -157,6 +157,7 @@ def plan_run(recipe: Recipe) -> RunPlan:
         config = teachers.leading.model.config
     else:
         config = load_config(recipe.teacher.encoder)
+        check_max_length(config, recipe.data.max_length)
     for each in variants or [recipe]:
         plan_students(each, depth_of(config))
     outputs = teachers.leading.outputs if teachers else None
