@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import pkd
+from conftest import recipe_values
 from pkd import progress
 from pkd.distillation.race import tried_starts
 from pkd.errors import RecipeError, Stopped
@@ -48,15 +49,8 @@ class Listener(progress.Watcher):
 
 def values(workspace: Path, output: Path, *students: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {
-        "output": str(output),
+        **recipe_values(workspace, output),
         "device": "cpu",
-        "teacher": {"model": str(workspace / "teacher")},
-        "data": {
-            "train": str(workspace / "train.csv"),
-            "eval": str(workspace / "dev.csv"),
-            "test": str(workspace / "test.csv"),
-            "max_length": 32,
-        },
         "training": TRAINING,
         "students": list(students) or [{"layers": 2, "start": "auto"}],
         "controls": False,
