@@ -125,19 +125,17 @@ def screening() -> Iterator[Student]:
 
 
 def final() -> Iterator[Student]:
-    """What any user could have: six tasks, three seeds; in between the screening's cells that decide a default."""
+    """What any user could have: six tasks, three seeds; after the first one the screening's cells that decide a default."""
 
     def of(task: str, names: Iterable[str], seed: int) -> Iterator[Student]:
         for name in names:
             changed = FINAL.get(name) or REFERENCES[name]
             yield Student(task=task, contender=name, seed=seed, teacher="default", **changed)
 
-    for task in SMALL:
+    for task in (*SMALL, *LARGE):
         yield from of(task, FINAL, SEEDS[0])
     decide = ("base", "augment 4", "ft", "rate 2e-4")
     yield from (student for student in screening() if student.task == "banking77" and student.contender in decide)
-    for task in LARGE:
-        yield from of(task, FINAL, SEEDS[0])
     for task in (*SMALL, *LARGE):
         yield from of(task, [name for name in REFERENCES if name not in FINAL], SEEDS[0])
     for seed in SEEDS[1:]:
