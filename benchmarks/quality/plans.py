@@ -125,7 +125,7 @@ def screening() -> Iterator[Student]:
 
 
 def final() -> Iterator[Student]:
-    """What any user could have: six tasks, three seeds; after the first one the screening's cells that decide a default."""
+    """What any user could have: six tasks, three seeds; after one the screening's cells that decide a default."""
 
     def of(task: str, names: Iterable[str], seed: int) -> Iterator[Student]:
         for name in names:

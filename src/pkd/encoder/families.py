@@ -17,12 +17,31 @@ from pkd.errors import TeacherError
 
 
 @dataclass(frozen=True)
+class FeedForward:
+    """The feed-forward part of a layer: a neuron is one input of `outer`.
+
+    Attributes:
+        inner: attribute path from a layer to the linear map that makes the neurons.
+        outer: attribute path from a layer to the linear map that reads them.
+        gated: whether `inner` makes each neuron twice, all values first and all gates after them, whose product `outer`
+            reads.
+        neurons: the configuration key of their number.
+    """
+
+    inner: str = "intermediate.dense"
+    outer: str = "output.dense"
+    gated: bool = False
+    neurons: str = "intermediate_size"
+
+
+@dataclass(frozen=True)
 class Family:
     """One architecture.
 
     Attributes:
         layers: attribute path from the classifier to its list of layers.
         depth: the configuration key of their number.
+        feed_forward: where a layer's neurons are.
         bert_layer: whether its layers are built like BERT's, which the [CLS] shortcut needs.
         padded_positions: whether position ids begin after the padding token's, as in RoBERTa.
         token_types: whether it embeds token types, `type_vocab_size` of them.
@@ -31,6 +50,7 @@ class Family:
 
     layers: str
     depth: str = "num_hidden_layers"
+    feed_forward: FeedForward = FeedForward()
     bert_layer: bool = False
     padded_positions: bool = False
     token_types: bool = True
@@ -58,6 +78,7 @@ FAMILIES = {
     "distilbert": Family(
         "distilbert.transformer.layer",
         depth="n_layers",
+        feed_forward=FeedForward("ffn.lin1", "ffn.lin2", neurons="hidden_dim"),
         token_types=False,
         pretrained_with=("vocab_transform.", "vocab_layer_norm.", "vocab_projector."),
     ),
@@ -70,7 +91,12 @@ FAMILIES = {
     "deberta-v2": Family(
         "deberta.encoder.layer", pretrained_with=("cls.predictions.", "lm_predictions.", "mask_predictions.")
     ),
-    "modernbert": Family("model.layers", token_types=False, pretrained_with=("decoder.",)),
+    "modernbert": Family(
+        "model.layers",
+        feed_forward=FeedForward("mlp.Wi", "mlp.Wo", gated=True),
+        token_types=False,
+        pretrained_with=("decoder.",),
+    ),
 }
 
 _REFUSED = {
@@ -114,6 +140,12 @@ def layers_of(model: PreTrainedModel) -> nn.ModuleList:
     return layers
 
 
+def neurons_of(config: PretrainedConfig) -> int:
+    """The number of feed-forward neurons of each layer."""
+    neurons: int = getattr(config, family_of(config).feed_forward.neurons)
+    return neurons
+
+
 def longest_input(config: PretrainedConfig) -> int:
     """The maximum number of word pieces, by the model's position embeddings."""
     positions: int = config.max_position_embeddings
@@ -125,14 +157,19 @@ def has_token_types(config: PretrainedConfig) -> bool:
     return family_of(config).token_types and getattr(config, "type_vocab_size", 0) >= 2
 
 
-def cut_config(config: PretrainedConfig, start: Sequence[int]) -> PretrainedConfig:
+def cut_config(config: PretrainedConfig, start: Sequence[int], neurons: int | None = None) -> PretrainedConfig:
     """The configuration of a student that has the teacher's layers `start`, counted from 1.
+
+    `neurons` is the number of feed-forward neurons of each; None keeps all.
 
     Raises:
         TeacherError: if the architecture needs one of the omitted layers.
     """
     cut: Any = copy.deepcopy(config)
-    setattr(cut, family_of(config).depth, len(start))
+    family = family_of(config)
+    setattr(cut, family.depth, len(start))
+    if neurons is not None:
+        setattr(cut, family.feed_forward.neurons, neurons)
     if config.model_type == "modernbert":
         if start[0] != 1:
             raise TeacherError(

@@ -39,6 +39,11 @@ def _ce_rows(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return losses.ce_loss(losses.two_logits(logits), labels)
 
 
+def _own_labels(logits: torch.Tensor) -> torch.Tensor:
+    """The second class where the output is positive, [B]."""
+    return (logits[:, 0] > 0).long()
+
+
 def _kd_rows(
     logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float, reduction: Literal["mean", "sum"]
 ) -> torch.Tensor:
@@ -99,6 +104,7 @@ BINARY = TaskKind(
     probabilities=sigmoid,
     words=_output_words,
     ce_rows=_ce_rows,
+    own_labels=_own_labels,
     kd_rows=_kd_rows,
     ce_formula="BCE(σ(z_student), label)",
     kd_formula="T² · KL(Bernoulli(σ(z_teacher / T)) ‖ Bernoulli(σ(z_student / T)))",

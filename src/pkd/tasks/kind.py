@@ -49,6 +49,8 @@ class TaskKind:
         probabilities: logits [N, C] → probability of each class, [N, C] in float64; for a score, the score itself.
         words: logits [N, C] and the names of the outputs → the class, the classes or the score per row.
         ce_rows: logits [B, C] and labels → the paper's L_CE per row [B].
+        own_labels: logits [B, C] → the labels that they stand for, as `ce_rows` takes them; of scores none (NaN), as a
+            score's distance to itself teaches nothing.
         kd_rows: student's and teacher's logits [B, C], T and the reduction over classes → L_DS per row [B].
         ce_formula: the formula of `ce_rows`.
         kd_formula: the formula of `kd_rows`, without the reduction.
@@ -74,6 +76,7 @@ class TaskKind:
     probabilities: Callable[[Array], NDArray[np.float64]]
     words: Callable[[Array, tuple[str, ...]], list[str]]
     ce_rows: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    own_labels: Callable[[torch.Tensor], torch.Tensor]
     kd_rows: Callable[[torch.Tensor, torch.Tensor, float, Literal["mean", "sum"]], torch.Tensor]
     ce_formula: str
     kd_formula: str

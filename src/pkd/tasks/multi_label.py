@@ -25,6 +25,11 @@ def _ce_rows(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return set_ce_loss(logits, labels)
 
 
+def _own_labels(logits: torch.Tensor) -> torch.Tensor:
+    """The labels that are more probable than not, [B, C]."""
+    return (logits > 0).to(logits.dtype)
+
+
 def _kd_rows(
     logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float, reduction: Literal["mean", "sum"]
 ) -> torch.Tensor:
@@ -87,6 +92,7 @@ MULTI_LABEL = TaskKind(
     probabilities=sigmoid,
     words=set_words,
     ce_rows=_ce_rows,
+    own_labels=_own_labels,
     kd_rows=_kd_rows,
     ce_formula="BCE(σ(z_student), labels) / C (mean over the C classes)",
     kd_formula="T² · BCE(σ(z_student / T), σ(z_teacher / T))",

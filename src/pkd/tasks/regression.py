@@ -25,6 +25,11 @@ def _ce_rows(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return score_ce_loss(logits, labels)
 
 
+def _own_labels(logits: torch.Tensor) -> torch.Tensor:
+    """None, [B]: the squared distance of a score to itself has no gradient."""
+    return logits[:, 0] * float("nan")
+
+
 def _kd_rows(
     logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float, reduction: Literal["mean", "sum"]
 ) -> torch.Tensor:
@@ -79,6 +84,7 @@ REGRESSION = TaskKind(
     probabilities=_as_they_are,
     words=_score_words,
     ce_rows=_ce_rows,
+    own_labels=_own_labels,
     kd_rows=_kd_rows,
     ce_formula="(z_student − label)²",
     kd_formula="(z_student − z_teacher)²",

@@ -29,6 +29,11 @@ def ce_rows(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return ce_loss(logits, labels)
 
 
+def own_labels(logits: torch.Tensor) -> torch.Tensor:
+    """The most probable class per row, [B]."""
+    return logits.argmax(dim=-1)
+
+
 def kd_rows(
     logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float, reduction: Literal["mean", "sum"]
 ) -> torch.Tensor:
@@ -90,6 +95,7 @@ SINGLE_LABEL = TaskKind(
     probabilities=probabilities,
     words=class_words,
     ce_rows=ce_rows,
+    own_labels=own_labels,
     kd_rows=kd_rows,
     ce_formula="−log p_student(label)",
     kd_formula="T² · KL(softmax(z_teacher / T) ‖ softmax(z_student / T))",
