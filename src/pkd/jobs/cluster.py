@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import gc
 import logging
 import os
 import shutil
@@ -16,6 +17,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,8 @@ Train: TypeAlias = Callable[[int, Report], float]  # takes the number of a train
 
 _DEATHS = 3  # of its node or process, after which a training is given up
 _WAIT_FOR_CLUSTER = 10.0  # seconds
+_STARTS = 3  # of Ray on this machine, before it is given up
+_BETWEEN_NODES = 10.0  # seconds from one look at Ray's nodes to the next
 _BETWEEN_LOOKS = 0.01  # seconds
 _ROOM_FOR_AN_ACTION = 1024  # bytes; a `struct sigaction` is smaller on every platform
 
@@ -41,6 +45,12 @@ _QUIET = {  # read by Ray on import; values that the user set are kept
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
+_ONE_MACHINE = {  # read by Ray's processes as they start on this machine alone; values that the user set are kept
+    "RAY_health_check_failure_threshold": "20",  # of some 10 s each: no other node could go on in place of this one
+    "RAY_worker_register_timeout_seconds": "600",
+    "RAY_worker_niceness": "0",  # with Ray's 15, other programs on a busy machine leave a training almost nothing
 }
 
 
@@ -83,13 +93,13 @@ def ray_started() -> Iterator[None]:
         try:
             _start_ray()
         except BaseException:  # its processes may be running already
-            ray.shutdown()
+            _end_ray()
             raise
     try:
         yield
     finally:
         with progress.saves_on_stop(), _own_signals():  # a stop here would leave processes behind
-            ray.shutdown()
+            _end_ray()
 
 
 def _start_ray() -> None:
@@ -109,7 +119,58 @@ def _start_ray() -> None:
             ) from error
     else:
         progress.note("starting Ray on this machine")
-        ray.init(include_dashboard=False, object_store_memory=100 << 20, **quiet)
+        _start_here(quiet)
+
+
+def _start_here(quiet: Mapping[str, Any]) -> None:
+    """Start Ray on this machine, where its processes may be too slow for one another while others are busy."""
+    import ray
+
+    for attempt in range(1, _STARTS + 1):
+        try:
+            with _one_machine():
+                ray.init(include_dashboard=False, object_store_memory=100 << 20, **quiet)
+        except Exception as error:  # Ray raises bare ones
+            if attempt == _STARTS:
+                raise ResourceError(
+                    f"Ray did not start on this machine, in {_STARTS} attempts: {first_line(error).rstrip('.')}. "
+                    "End other programs if the machine is busy, or start Ray yourself with `ray start --head` and set "
+                    "RAY_ADDRESS."
+                ) from error
+            _end_ray()
+            progress.note(f"Ray did not start ({first_line(error).rstrip('.')}); again")
+        else:
+            return
+
+
+@contextlib.contextmanager
+def _one_machine() -> Iterator[None]:
+    """Give Ray's processes that are started inside the block the settings of `_ONE_MACHINE`."""
+    new = [name for name in _ONE_MACHINE if name not in os.environ]
+    os.environ.update({name: _ONE_MACHINE[name] for name in new})
+    try:
+        yield
+    finally:
+        for name in new:
+            os.environ.pop(name, None)
+
+
+def _end_ray() -> None:
+    """End Ray while no garbage is collected in this process.
+
+    Ray's C++ code exits the whole process, without a message, if a reference to one of Ray's objects is freed while
+    that code ends. References in cycles are freed by whichever thread happens to allocate, so they are freed before.
+    """
+    import ray
+
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        gc.collect()
+        ray.shutdown()
+    finally:
+        if collects:
+            gc.enable()
 
 
 @contextlib.contextmanager
@@ -151,9 +212,10 @@ def _actions(numbers: Sequence[int]) -> dict[int, Any]:
 
 def _keep_actions(actions: Mapping[int, Any], over: threading.Event) -> None:
     """Restore the C library's handlers again and again until `over` is set."""
+    library = ctypes.CDLL(None)
     while not over.wait(_BETWEEN_LOOKS):
         for number, action in actions.items():
-            ctypes.CDLL(None).sigaction(number, action, None)
+            library.sigaction(number, action, None)
 
 
 def resources_of(sweep: SweepSettings, device: str) -> tuple[dict[str, float], int]:
@@ -266,6 +328,12 @@ def _listener(stage: progress.Stage, on_end: Callable[[Outcome], None]) -> Any:
         def __init__(self) -> None:
             self._scores: dict[int, list[float]] = {}
             self._best = 0.0
+            self._looked = time.monotonic()
+
+        def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
+            if time.monotonic() - self._looked > _BETWEEN_NODES:
+                _require_a_node()
+                self._looked = time.monotonic()
 
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
             if result.get("status") == "trains":
@@ -289,6 +357,20 @@ def _listener(stage: progress.Stage, on_end: Callable[[Outcome], None]) -> Any:
             stage.advance()
 
     return Listener()
+
+
+def _require_a_node() -> None:
+    """Check that one of Ray's nodes is alive: without any, Ray waits for one for ever.
+
+    Raises:
+        ResourceError: if none is.
+    """
+    import ray
+
+    if not any(node["Alive"] for node in ray.nodes()):  # type: ignore[no-untyped-call]
+        raise ResourceError(
+            f"Ray's processes on this machine ended in the middle of the sweep; {progress.what_is_saved()}"
+        )
 
 
 def _stopper() -> Any:
