@@ -34,8 +34,10 @@ from benchmarks.workers import stopwatch
 from pkd.data.arrays import column_array
 from pkd.data.batches_by_length import gpu_length, round_up
 from pkd.data.batching import Collator, LengthGroupedBatches, TokenRows
-from pkd.data.tokenize import occurring_pieces
-from pkd.distillation.annotation import open_shards
+from pkd.data.encodings import Reader, write_encoding
+from pkd.data.shards import open_shards
+from pkd.data.tokenize import joined, occurring_pieces
+from pkd.distillation.annotation import TeacherPass, annotate_rows
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.student import student_from
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
@@ -49,6 +51,7 @@ from pkd.training.hardware import autocast_dtype, keep_freed_memory, resolve_dev
 from pkd.training.schedule import student_schedule
 
 _LONGEST = 128
+_ENCODING = "encoding"  # of annotated rows, the folder of their word pieces
 
 
 def warm_up(device: torch.device) -> int:
@@ -64,7 +67,7 @@ def pkd_training(
     arguments: dict[str, Any] | None = None,
 ) -> Callable[[], float]:
     """`pkd` as a user gets it by default, or with other training settings or arguments of the Trainer."""
-    teacher, rows = load_teacher(setup.teacher), open_shards(Path(annotated))
+    teacher, rows = load_teacher(setup.teacher), open_annotated(annotated)
     chosen = TrainingSettings(**(settings or {}))
 
     def measure() -> float:
@@ -205,7 +208,7 @@ def textbrewer_distiller(annotated: str, steps: int, setup: Setup) -> Callable[[
 
 def reference_style(annotated: str, steps: int, setup: Setup) -> Callable[[], float]:
     """As the paper's own code works: annotated teacher, all padded to 128, float32, every layer whole, plain Adam."""
-    teacher, rows, device = load_teacher(setup.teacher), open_shards(Path(annotated)), resolve_device(setup.device)
+    teacher, rows, device = load_teacher(setup.teacher), open_annotated(annotated), resolve_device(setup.device)
     layer_map = half_map(teacher)
     collate = Collator(0, layer_map.teacher, partial(round_up, multiple=_LONGEST))
     student = student_from(teacher.model, student_depth(layer_map)).to(device)  # type: ignore[arg-type]
@@ -232,7 +235,7 @@ def limit(annotated: str, steps: int, setup: Setup) -> Callable[[], float]:
 
     The batches lie in memory and there are no terms of a loss to feed: the model's own cross-entropy is learned.
     """
-    teacher, rows, device = load_teacher(setup.teacher), open_shards(Path(annotated)), resolve_device(setup.device)
+    teacher, rows, device = load_teacher(setup.teacher), open_annotated(annotated), resolve_device(setup.device)
     keep_freed_memory()
     batches = grouped_batches(rows, warm_up(device) + steps, device)
     student = student_from(teacher.model, student_depth(half_map(teacher))).to(device)  # type: ignore[arg-type]
@@ -311,8 +314,22 @@ def _patient_loss(
     ).mean()
 
 
+def annotate_and_encode(rows: datasets.Dataset, teacher: TeacherPass, folder: Path) -> datasets.Dataset:
+    """Rows with the teacher's answers and word pieces, both stored in a folder as `open_annotated` finds them."""
+    place = folder / _ENCODING
+    place.mkdir(parents=True, exist_ok=True)
+    reader = Reader(teacher.tokenizer, teacher.max_length, "teacher")
+    encoding = write_encoding(rows, reader, place, rows_per_shard=teacher.rows_per_shard)
+    return joined(annotate_rows(rows, teacher, folder, encoding=encoding), encoding)
+
+
+def open_annotated(folder: str) -> datasets.Dataset:
+    """The rows that `annotate_and_encode` stored."""
+    return joined(open_shards(Path(folder)), open_shards(Path(folder) / _ENCODING))
+
+
 def _plain_rows(annotated: str) -> datasets.Dataset:
-    return open_shards(Path(annotated)).select_columns(["input_ids", "label"]).rename_column("label", "labels")
+    return open_annotated(annotated).select_columns(["input_ids", "label"]).rename_column("label", "labels")
 
 
 def _shuffled(rows: Any, collate: Any) -> torch.utils.data.DataLoader[Any]:

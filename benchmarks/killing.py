@@ -49,6 +49,7 @@ def _in(stage: str) -> Callable[..., bool]:
 
 
 _TEACHER, _STUDENT = _in("teacher.partial"), _in("students/")
+_ENCODING, _ANSWERS = _in("encodings/"), _in("annotated/")
 
 WINDOWS = [
     Window("stage: its folder made, its inputs not written", "pkd.runs.stage:write_json", fits=_named("stage.json")),
@@ -69,9 +70,12 @@ WINDOWS = [
     Window("stage: right after it got its name", "pkd.runs.stage:publish", "after"),
     Window("run: before the recipe is written", "pkd.jobs.run:write_recipe"),
     Window("run: the recipe half written", "pkd.recipe.writing:os.fsync", "midst"),
-    Window("annotation: a shard half written", "pkd.distillation.annotation:flush_file", "midst", 2),
-    Window("annotation: a shard written, not yet named", "pkd.distillation.annotation:flush_file", call=2),
-    Window("annotation: a shard named, not yet listed", "pkd.distillation.annotation:list_shards", call=2),
+    Window("encoding: a shard half written", "pkd.data.shards:flush_file", "midst", fits=_ENCODING),
+    Window("encoding: a shard named, not yet listed", "pkd.data.shards:list_shards", call=2, fits=_ENCODING),
+    Window("encoding: all shards done, their lists not removed", "pkd.jobs.encode:forget_shard_lists"),
+    Window("annotation: a shard half written", "pkd.data.shards:flush_file", "midst", 2, fits=_ANSWERS),
+    Window("annotation: a shard written, not yet named", "pkd.data.shards:flush_file", call=2, fits=_ANSWERS),
+    Window("annotation: a shard named, not yet listed", "pkd.data.shards:list_shards", call=2, fits=_ANSWERS),
     Window("annotation: all shards done, their lists not removed", "pkd.jobs.annotate:forget_shard_lists"),
     Window("distillation: the weights saved, the optimiser not", "pkd.training.resuming:save_optimizer",
            call=2, fits=_STUDENT),

@@ -20,11 +20,19 @@ from typing import Any
 import datasets
 import torch
 
-from benchmarks.contenders import Clock, grouped_batches, patient_trainer, pkd_training, warm_up
+from benchmarks.contenders import (
+    Clock,
+    annotate_and_encode,
+    grouped_batches,
+    open_annotated,
+    patient_trainer,
+    pkd_training,
+    warm_up,
+)
 from benchmarks.material import BATCH, SIZES, Setup, half_map, load_teacher, read_texts, rows_of_length
 from benchmarks.workers import measure_in_turns, ratios, spread, write_figures
 from pkd.data.tokenize import occurring_pieces
-from pkd.distillation.annotation import TeacherPass, annotate_rows, open_shards
+from pkd.distillation.annotation import TeacherPass
 from pkd.encoder.shortcut import cls_only
 from pkd.encoder.vocabulary import occurring_only
 from pkd.recipe.settings import TrainingSettings
@@ -108,7 +116,7 @@ def _annotate(given: argparse.Namespace, place: Path, setup: Setup) -> tuple[str
             teacher.model.to(device), teacher.tokenizer, half_map(teacher).teacher, _LONG,  # type: ignore[arg-type]
             autocast_dtype=autocast_dtype("auto", device),
         )  # fmt: skip
-        annotate_rows(rows, answering, place / name)
+        annotate_and_encode(rows, answering, place / name)
     return str(place / "short"), str(place / "long")
 
 
@@ -122,7 +130,7 @@ def prepare_steps(annotated: str, steps: int, setup: Setup, way: str, length: in
         way: one of the `WAYS`.
         length: only batches of this padded length; None takes all.
     """
-    teacher, rows, device = load_teacher(setup.teacher), open_shards(Path(annotated)), resolve_device(setup.device)
+    teacher, rows, device = load_teacher(setup.teacher), open_annotated(annotated), resolve_device(setup.device)
     trainer = patient_trainer(teacher, rows, TrainingSettings(), device=setup.device, max_steps=1)
     student: Any = trainer.model
     student.train()

@@ -101,17 +101,20 @@ def annotate_a_saved_dataset(folder: str, rows: int, steps: int) -> None:
 def train_a_student(folder: str, rows: int, steps: int) -> None:
     """`PatientTrainer` on the annotated rows."""
     import pkd
-    from pkd.distillation.annotation import open_shards
+    from pkd.data.shards import open_shards
 
     place = Path(folder)
-    teacher = pkd.load_teacher(str(place / "teacher")).model
+    loaded = pkd.load_teacher(str(place / "teacher"))
+    teacher = loaded.model
     arguments = pkd.PatientTrainingArguments(
         str(place / "out"), max_steps=steps, per_device_train_batch_size=BATCH, save_strategy="no", disable_tqdm=True
     )
     annotated = open_shards(place / f"annotated-{rows}")
     layer_map = pkd.LayerMap.skip(teacher_layers=_LAYERS, student_layers=2)
     student = pkd.student_from(teacher, layers=2)
-    pkd.PatientTrainer(student, arguments, layer_map=layer_map, train_dataset=annotated).train()
+    pkd.PatientTrainer(
+        student, arguments, layer_map=layer_map, train_dataset=annotated, processing_class=loaded.tokenizer
+    ).train()
 
 
 def make_a_run(folder: str, students: int) -> None:

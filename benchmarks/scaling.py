@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.contenders import patient_trainer
+from benchmarks.contenders import annotate_and_encode, patient_trainer
 from benchmarks.material import BATCH, half_map, load_demo_teacher, random_teacher, read_texts, rows_of_length
 from benchmarks.workers import stopwatch
-from pkd.distillation.annotation import TeacherPass, annotate_rows
+from pkd.distillation.annotation import TeacherPass
 from pkd.encoder.load import LoadedClassifier
 from pkd.recipe.settings import TrainingSettings
 from pkd.training.hardware import autocast_dtype, resolve_device
@@ -60,7 +60,7 @@ def _by_rows(rows: int, now: Callable[[], float]) -> tuple[float, float]:
     texts = read_texts(None, rows)
     with tempfile.TemporaryDirectory() as folder:
         began = now()
-        annotated = annotate_rows(
+        annotated = annotate_and_encode(
             texts, TeacherPass(teacher.model, teacher.tokenizer, half_map(teacher).teacher, 128), Path(folder)
         )
         between = now()
@@ -76,7 +76,7 @@ def _by_length(length: int, now: Callable[[], float], batches: int = 3) -> tuple
     for _ in range(3):
         with tempfile.TemporaryDirectory() as folder:
             began = now()
-            annotated = annotate_rows(
+            annotated = annotate_and_encode(
                 rows,
                 TeacherPass(
                     teacher.model, teacher.tokenizer, half_map(teacher).teacher, length,

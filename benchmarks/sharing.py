@@ -20,10 +20,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import patient_trainer, warm_up
+from benchmarks.contenders import annotate_and_encode, open_annotated, patient_trainer, warm_up
 from benchmarks.material import BATCH, SIZES, half_map, load_teacher, read_texts
 from benchmarks.workers import ratios, spread, write_figures
-from pkd.distillation.annotation import TeacherPass, annotate_rows, open_shards
+from pkd.distillation.annotation import TeacherPass
 from pkd.distillation.trainer import PatientTrainer
 from pkd.recipe.settings import TrainingSettings
 from pkd.training.hardware import autocast_dtype, describe_hardware, resolve_device
@@ -50,7 +50,7 @@ def main() -> None:
             teacher.model.to(device), teacher.tokenizer, half_map(teacher).teacher, 128,  # type: ignore[arg-type]
             autocast_dtype=autocast_dtype("auto", device),
         )  # fmt: skip
-        annotate_rows(read_texts(given.train, given.rows), answering, Path(folder))
+        annotate_and_encode(read_texts(given.train, given.rows), answering, Path(folder))
         del answering
         del teacher
         trainings = [_Training(folder, given) for _ in range(max(values))]
@@ -112,7 +112,7 @@ class _Training:
 def _train(folder: str, given: argparse.Namespace, pipe: Connection) -> None:
     import torch
 
-    teacher, rows = load_teacher(given.teacher), open_shards(Path(folder))
+    teacher, rows = load_teacher(given.teacher), open_annotated(folder)
 
     def make(steps: int) -> PatientTrainer:
         return patient_trainer(teacher, rows, TrainingSettings(), device=given.device, max_steps=steps)

@@ -20,12 +20,12 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.contenders import Clock, patient_trainer, warm_up
+from benchmarks.contenders import Clock, annotate_and_encode, patient_trainer, warm_up
 from benchmarks.material import BATCH, SIZES, Setup, half_map, load_teacher, rows_of_length
 from benchmarks.passes import bare_forward
 from benchmarks.workers import stopwatch, write_figures
 from pkd.data.batching import Collator, TokenRows
-from pkd.distillation.annotation import TeacherPass, annotate_rows
+from pkd.distillation.annotation import TeacherPass
 from pkd.encoder.inference import model_inputs
 from pkd.encoder.shortcut import cls_only
 from pkd.recipe.settings import TrainingSettings
@@ -92,7 +92,7 @@ def _measure(
             (Path(folder) / name).mkdir()
             dtype = autocast_dtype("auto", device)
             answering = TeacherPass(teacher.model, teacher.tokenizer, layer_map.teacher, length, autocast_dtype=dtype)
-            return annotate_rows(some, answering, Path(folder) / name)
+            return annotate_and_encode(some, answering, Path(folder) / name)
 
         now = stopwatch(alone=False)
         annotate(rows.select(range(BATCH)), "warm-up")

@@ -23,7 +23,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from benchmarks.contenders import CONTENDERS
+from benchmarks.contenders import CONTENDERS, annotate_and_encode
 from benchmarks.latency import LATENCIES, save_student
 from benchmarks.material import BATCH, SIZES, Setup, half_map, load_teacher, read_texts
 from benchmarks.passes import PASSES
@@ -32,7 +32,7 @@ from benchmarks.workers import measure_in_turns, ratios, spread, write_figures
 from pkd.data.arrays import column_array
 from pkd.data.batching import grouped_order
 from pkd.data.tokenize import occurring_pieces
-from pkd.distillation.annotation import TeacherPass, annotate_rows
+from pkd.distillation.annotation import TeacherPass
 from pkd.training.hardware import autocast_dtype, describe_hardware, resolve_device
 
 _STEPS = {
@@ -150,7 +150,7 @@ def _ratios(part: str, values: dict[str, list[float]]) -> dict[str, dict[str, fl
 def _annotate(rows: datasets.Dataset, folder: Path, setup: Setup) -> datasets.Dataset:
     teacher, device = load_teacher(setup.teacher), resolve_device(setup.device)
     folder.mkdir()
-    return annotate_rows(
+    return annotate_and_encode(
         rows,
         TeacherPass(
             teacher.model.to(device),  # type: ignore[arg-type]

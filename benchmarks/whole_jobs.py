@@ -9,11 +9,11 @@ from pathlib import Path
 
 import datasets
 
-from benchmarks.contenders import loop_trainer, patient_trainer
+from benchmarks.contenders import annotate_and_encode, loop_trainer, patient_trainer
 from benchmarks.material import Setup, half_map, load_teacher
 from benchmarks.workers import stopwatch
 from pkd.data.tokenize import encode
-from pkd.distillation.annotation import TeacherPass, annotate_rows
+from pkd.distillation.annotation import TeacherPass
 from pkd.recipe.settings import TrainingSettings
 from pkd.training.hardware import autocast_dtype, resolve_device
 
@@ -30,7 +30,7 @@ def pkd_job(texts: str, setup: Setup) -> Callable[[], float]:
         folder = Path(tempfile.mkdtemp())
         now = stopwatch(setup.alone)
         began = now()
-        annotated = annotate_rows(
+        annotated = annotate_and_encode(
             rows,
             TeacherPass(
                 teacher.model.to(device),  # type: ignore[arg-type]

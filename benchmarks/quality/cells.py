@@ -25,8 +25,9 @@ from pkd.data.augmentation import augmented_splits
 from pkd.data.batching import Collator, TokenRows, is_labelled
 from pkd.data.examples import with_unlabelled
 from pkd.data.outputs import Outputs
+from pkd.data.shards import open_shards
 from pkd.data.tokenize import encode
-from pkd.distillation.annotation import TeacherPass, annotate_rows, open_shards
+from pkd.distillation.annotation import TeacherPass, annotate_rows
 from pkd.distillation.dropping import least_missed
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.ledger import PatientLoss, term_rows
@@ -231,7 +232,7 @@ def fit_student(study: Study, student: Student, teachers: Sequence[Teacher]) -> 
     splits, names = study.splits(student.task)
     first = load_teacher(str(study.teacher_folder(teachers[0])))
     encoded = {split: _encoded(splits[split], names, first) for split in ("dev", "test")}
-    rows = _training_rows(study, student, teachers)
+    rows = encode(_training_rows(study, student, teachers), first.tokenizer, MAX_LENGTH, masks=True)
     model, start = _started(study, student, first, names, rows)
     patient = student.layers > 1 and (student.patience > 0 or bool(student.beta))
     layer_map = LayerMap.skip(first.model.config.num_hidden_layers, student.layers) if patient else None

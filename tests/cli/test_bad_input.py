@@ -40,7 +40,7 @@ from transformers import (
 
 from conftest import make_reviews, make_teacher, make_tokenizer
 from pkd.cli.main import main
-from pkd.distillation.annotation import open_shards
+from pkd.data.shards import open_shards
 from pkd.runs.lock import one_writer
 
 Run = Any
@@ -1012,7 +1012,7 @@ def test_c75_a_text_of_ten_megabytes_goes_through_within_seconds(
     long = "a great film " * 800_000
     began = time.monotonic()
     code, rows, told = annotate(f"text,label\n{long},positive\nb,negative\n")
-    assert (code, len(rows[0]["input_ids"])) == (0, 32), told
+    assert (code, len(rows)) == (0, 2), told
     has_all(
         told,
         "1 text of more than 25,600 characters cut to the first and the last 12,800 before tokenising",

@@ -21,7 +21,9 @@ def annotated(teacher: PreTrainedModel, folder: Path, count: int = 20) -> datase
     reviews = make_reviews(count)
     rows = datasets.Dataset.from_dict({"text": [text for text, _ in reviews], "label": [0] * count})
     folder.mkdir()
-    return annotate_rows(rows, TeacherPass(teacher, make_tokenizer(), (), max_length=64), folder)
+    return encode(
+        annotate_rows(rows, TeacherPass(teacher, make_tokenizer(), (), max_length=64), folder), make_tokenizer(), 64
+    )
 
 
 def without_effect(teacher: PreTrainedModel, layer: int) -> PreTrainedModel:

@@ -10,7 +10,8 @@ import pytest
 
 from conftest import make_teacher, make_tokenizer
 from pkd.data.arrays import column_array
-from pkd.distillation.annotation import TeacherPass, annotate_rows, open_shards
+from pkd.data.shards import open_shards
+from pkd.distillation.annotation import TeacherPass, annotate_rows
 from pkd.distillation.ensemble import StoredAnswers, average_answers
 from pkd.errors import CacheError
 from pkd.tasks import SINGLE_LABEL

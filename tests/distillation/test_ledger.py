@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from conftest import make_teacher
 from pkd.data.batching import Collator, TokenRows
+from pkd.data.tokenize import encode
 from pkd.distillation.annotation import TeacherPass, annotate_rows
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.ledger import PatientLoss, TermEntry, beta_elsewhere, measure_terms
@@ -23,6 +24,7 @@ def batches(
     rows: datasets.Dataset, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> list[dict[str, torch.Tensor]]:
     annotated = annotate_rows(rows, TeacherPass(make_teacher().eval(), tokenizer, [2], 64), tmp_path)
+    annotated = encode(annotated, tokenizer, 64)
     return [Collator(0, [2])(TokenRows(annotated).__getitems__(list(range(begin, begin + 20)))) for begin in (0, 20)]
 
 

@@ -15,7 +15,8 @@ import pytest
 from conftest import make_reviews, make_teacher, make_tokenizer, write_csv
 from pkd import progress
 from pkd.data.examples import load_data
-from pkd.distillation.annotation import cut_of, list_shards
+from pkd.data.shards import list_shards
+from pkd.distillation.annotation import cut_of
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.student import student_from
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
@@ -163,7 +164,7 @@ def test_a_trainer_cuts_other_rows_as_the_annotated_ones_were_cut_and_saves_that
         trainer = PatientTrainer(
             student, args, layer_map=layer_map, train_dataset=chosen, eval_dataset=rows, processing_class=tokenizer
         )
-        assert max(trainer.eval_dataset["length"]) == max(annotated["length"]) == 7
+        assert max(trainer.eval_dataset["length"]) == max(trainer.train_dataset["length"]) == 7
     trainer.save_model(str(tmp_path / "student"))
     assert Classifier.load(str(tmp_path / "student")).max_length == 7
     assert tokenizer.model_max_length == 64

@@ -17,7 +17,8 @@ from conftest import make_tokenizer, recipe_values
 from pkd import progress
 from pkd.cli.main import main
 from pkd.data import augmentation
-from pkd.distillation.annotation import open_shards
+from pkd.data.shards import open_shards
+from pkd.data.tokenize import joined
 from pkd.errors import DataError, RecipeError, Stopped
 from pkd.jobs.run import RunResult, run
 from pkd.recipe.reading import recipe_from
@@ -98,9 +99,10 @@ def test_the_fine_tuned_control_takes_its_students_number_of_steps(finished: Run
 def test_augmented_rows_have_no_label_and_the_answers_that_any_row_has(finished: RunResult) -> None:
     rows = open_shards(finished.folder / "annotated" / "augmented-1")
     assert set(rows.column_names) == {
-        "text", "input_ids", "length", "teacher_logits", "teacher_cls_states"
+        "text", "teacher_logits", "teacher_cls_states"
     }  # fmt: skip
-    masked = next(row for row in rows if "[MASK]" in row["text"])
+    (place,) = (finished.folder / "encodings").glob("augmented-1-*")
+    masked = next(row for row in joined(rows, open_shards(place)) if "[MASK]" in row["text"])
     assert make_tokenizer().mask_token_id in masked["input_ids"]
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import pkd
-from conftest import make_teacher, make_tokenizer, teach
+from conftest import SPECIAL, WORDS, make_teacher, make_tokenizer, teach
 from pkd.data.arrays import column_array
-from pkd.distillation.annotation import open_shards
+from pkd.data.shards import open_shards
+from pkd.encoder.load import load_teacher
 from pkd.errors import RecipeError, TeacherError
 from pkd.reporting.results import ModelRecord, RunRecord
 from pkd.runs.folder import RunFolder
@@ -27,9 +28,9 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A shallower teacher that has its classes the other way round, and in another case."""
+    """A shallower teacher with another tokenizer, that has its classes the other way round, and in another case."""
     folder = tmp_path_factory.mktemp("teachers") / "other"
-    model, tokenizer = make_teacher(3, seed=7), make_tokenizer()
+    model, tokenizer = make_teacher(3, seed=7), make_tokenizer((*SPECIAL, *WORDS[: len(SPECIAL) - 1 : -1]))
     teach(model, tokenizer)
     with_classes_swapped(model)
     model.eval().save_pretrained(folder)
@@ -85,6 +86,21 @@ def test_students_learn_the_mean_with_labels_matched_by_name(result) -> None:
     assert set(open_shards(run.annotated("train", 2)).column_names) == set(
         open_shards(run.annotated("eval")).column_names
     )
+
+
+def test_each_teacher_reads_its_own_word_pieces_and_the_students_those_of_the_lead(
+    result, workspace: Path, other: Path
+) -> None:
+    run, first = RunFolder(result.work), workspace / "teacher"
+    for split in ("train", "unlabelled", "eval", "test"):
+        text = open_shards(run.annotated(split))[4]["text"]
+        read = {tuple(open_shards(place)[4]["input_ids"]) for place in run.path.glob(f"encodings/{split}-*")}
+        assert read == {tuple(load_teacher(teacher).tokenizer(text)["input_ids"]) for teacher in (first, other)}
+        assert len(read) == 2
+    trained = read_manifest(result.work / result.student.folder)
+    assert trained is not None
+    tokenizer = load_teacher(first).fingerprints["tokenizer"]
+    assert trained.inputs["tokenizer"] == load_teacher(result.folder).fingerprints["tokenizer"] == tokenizer
 
 
 def test_each_teacher_and_their_mean_have_a_row_and_the_first_is_the_teacher(result) -> None:
@@ -191,20 +207,11 @@ def test_an_encoder_fine_tuned_several_times_is_several_teachers(workspace: Path
 
 
 def test_teachers_that_do_not_go_together_are_refused_before_any_pass(workspace: Path, tmp_path: Path) -> None:
-    def saved(name: str, words: tuple[str, ...] = (), **model: Any) -> Path:
-        tokenizer = make_tokenizer()
-        tokenizer.add_tokens(list(words))
-        made = make_teacher(**model)
-        made.resize_token_embeddings(len(tokenizer))
-        made.save_pretrained(tmp_path / name)
-        tokenizer.save_pretrained(tmp_path / name)
-        return tmp_path / name
-
-    teacher = workspace / "teacher"
-    with pytest.raises(TeacherError, match=r"has another tokenizer than .*must share one"):
-        distil(workspace, tmp_path / "student", [teacher, saved("words", ("unheard",))])
+    teacher, learned = workspace / "teacher", tmp_path / "classes"
+    make_teacher(labels=("no", "yes")).save_pretrained(learned)
+    make_tokenizer().save_pretrained(learned)
     with pytest.raises(TeacherError, match=r"has the classes \['no', 'yes'\], but .* do not go together"):
-        distil(workspace, tmp_path / "student", [teacher, saved("classes", labels=("no", "yes"))])
+        distil(workspace, tmp_path / "student", [teacher, learned])
     with pytest.raises(RecipeError, match=r"names .*teacher twice"):
         distil(workspace, tmp_path / "student", [teacher, f"{teacher}/"])
     with pytest.raises(RecipeError, match="names 2 teachers, but annotated rows hold the answers of one"):

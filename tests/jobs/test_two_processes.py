@@ -17,7 +17,8 @@ import torch
 from safetensors.torch import load_file
 
 from conftest import free_port, make_reviews, make_teacher, make_tokenizer, write_csv
-from pkd.distillation.annotation import cut_of, list_shards
+from pkd.data.shards import list_shards
+from pkd.distillation.annotation import cut_of
 from pkd.jobs.verify import verify
 from pkd.reporting.results import ModelRecord, read_results
 from pkd.runs.fingerprint import sha256_of_file

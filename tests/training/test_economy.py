@@ -19,6 +19,7 @@ from conftest import make_reviews, make_tokenizer
 from pkd import progress
 from pkd.data.batches_by_length import round_up
 from pkd.data.batching import Collator, TokenRows
+from pkd.data.tokenize import encode
 from pkd.distillation.annotation import TeacherPass, annotate_rows
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.student import student_from
@@ -43,7 +44,9 @@ def annotated(tmp_path_factory: pytest.TempPathFactory) -> datasets.Dataset:
         {"text": [text for text, _ in reviews], "label": [int(label == "positive") for _, label in reviews]}
     )
     folder = tmp_path_factory.mktemp("annotated")
-    return annotate_rows(rows, TeacherPass(make_wide_teacher(), make_tokenizer(), [2], 64), folder)
+    return encode(
+        annotate_rows(rows, TeacherPass(make_wide_teacher(), make_tokenizer(), [2], 64), folder), make_tokenizer(), 64
+    )
 
 
 def make_trainer(

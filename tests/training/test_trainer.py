@@ -35,7 +35,9 @@ def annotated(tmp_path_factory: pytest.TempPathFactory) -> datasets.Dataset:
         {"text": [text for text, _ in reviews], "label": [int(label == "positive") for _, label in reviews]}
     )
     folder = tmp_path_factory.mktemp("annotated")
-    return annotate_rows(rows, TeacherPass(make_teacher().eval(), make_tokenizer(), [2], 64), folder)
+    return encode(
+        annotate_rows(rows, TeacherPass(make_teacher().eval(), make_tokenizer(), [2], 64), folder), make_tokenizer(), 64
+    )
 
 
 def arguments(output: Path, kind: type[TrainingArguments] = TrainingArguments, **changes: Any) -> TrainingArguments:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from transformers import TrainerCallback
 
 from conftest import make_teacher, make_tokenizer
-from pkd.distillation.annotation import open_shards
+from pkd.data.shards import open_shards
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.student import student_from
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments

@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from pkd.data.label_kinds import IGNORED_LABEL
+from pkd.data.tokenize import count_choices
 from pkd.runs.fingerprint import fingerprint
 
 if TYPE_CHECKING:
@@ -269,8 +270,7 @@ def stored_teacher_layers(dataset: datasets.Dataset) -> tuple[int, ...]:
 def stored_states(dataset: datasets.Dataset, layers: Sequence[int]) -> Iterator[np.ndarray]:
     """Yield the teacher's [CLS] states of annotated rows in chunks, [B, K, H]; each choice is a row of its own."""
     rows = dataset.with_format("arrow")
-    several = "choice_lengths" in dataset.column_names
-    choices = int(dataset.features["choice_lengths"].length) if several else 1
+    choices = max(1, count_choices(dataset.column_names))
     name = "teacher_cls_states"
     for begin in range(0, len(dataset), _ROWS_AT_A_TIME):
         table = rows.select_columns([name])[begin : begin + _ROWS_AT_A_TIME]

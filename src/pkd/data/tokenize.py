@@ -1,10 +1,11 @@
-"""Tokenize rows with the teacher's tokenizer, without padding; each row keeps its text, label, tokens and length."""
+"""Word pieces of rows, without padding: as columns apart, or beside the text, the label and the teacher's answers."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from pkd import progress
 from pkd.data.arrays import column_array, column_values
 from pkd.data.batches_by_length import CHARACTERS_A_WORD_PIECE
 from pkd.data.choices import Question
+from pkd.errors import CacheError
 from pkd.recipe.spelling import named
 from pkd.runs.fingerprint import fingerprint, sha256_of_texts
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 TEXT_COLUMNS = ("text", "text_a", "text_b")
 CHOICE = "choice_"  # prefix of a choice's column; its index follows
+TOKEN_COLUMNS = ("input_ids", "token_type_ids", "choice_lengths", "length")  # of an encoding
 MASK = "[MASK]"  # a masked word in a text without a label
 _ROWS_AT_A_TIME = 1000
 
@@ -55,27 +58,36 @@ def rows_as_texts(dataset: datasets.Dataset) -> list[str | tuple[str, str] | Que
 def encode(
     dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, *, masks: bool = False
 ) -> datasets.Dataset:
-    """Add `input_ids`, `length` and, if the tokenizer returns them, `token_type_ids` to every row.
+    """Add the columns of `token_columns` to every row, unless it has them; what is memory-mapped stays so."""
+    import datasets
+
+    if "input_ids" in dataset.column_names:
+        return dataset
+    return joined(dataset, datasets.Dataset(token_columns(dataset, tokenizer, max_length, masks=masks)))
+
+
+def token_columns(
+    dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, *, masks: bool = False
+) -> pa.Table:
+    """The word pieces of every row: `input_ids`, `length` and, of pairs, the `token_type_ids` that it returns.
 
     A multiple-choice row has one sequence per choice: `input_ids` concatenates them, `choice_lengths` has the length of
     each, and `length` is the longest.
 
     Args:
         dataset: rows with `text`, with `text_a` and `text_b`, or with `text_a` and choices.
-        tokenizer: the teacher's.
+        tokenizer: of the model that reads them.
         max_length: maximum word pieces per row; the longer text of a pair is cut first. Characters far beyond it are
             not tokenised at all, which would be slow for texts of megabytes.
         masks: read `[MASK]` in rows without a label as the tokenizer's own mask token, or leave it out where there is
             none. The text keeps it, for other readers.
     """
-    import datasets
-
-    if "input_ids" in dataset.column_names:
-        return dataset
     columns = text_columns(dataset)
     choices = count_choices(columns)
     input_ids: list[Sequence[int]] = []
     token_type_ids: list[Sequence[int]] = []
+    dataset = dataset.select_columns([*columns, *(["label"] if masks and "label" in dataset.column_names else [])])
+    dataset = dataset.with_format(None)
     for begin in range(0, len(dataset), _ROWS_AT_A_TIME):
         rows = dataset[begin : begin + _ROWS_AT_A_TIME]
         longest = CHARACTERS_A_WORD_PIECE * max_length
@@ -107,11 +119,50 @@ def encode(
     if choices:
         added["choice_lengths"] = pa.FixedSizeListArray.from_arrays(pa.array(lengths), choices)
         lengths = lengths.reshape(-1, choices).max(axis=1, initial=0)
-    added["length"] = pa.array(lengths)
-    table = dataset.with_format("arrow")[:] if len(dataset) else dataset.data.table
-    for name, column in added.items():
-        table = table.append_column(name, column)
-    return datasets.Dataset(table.replace_schema_metadata(None))
+    return pa.table({**added, "length": pa.array(lengths)})
+
+
+def joined(rows: datasets.Dataset, encoding: datasets.Dataset) -> datasets.Dataset:
+    """Rows with the columns of their encoding, row for row, in place of any that they have; nothing is copied.
+
+    For a selection of rows the encoding is spread over the rows that it was selected from, whose others have none.
+
+    Raises:
+        CacheError: if these are not as many rows.
+    """
+    import datasets
+
+    check_row_for_row(rows, encoding)
+    rows = without_encoding(rows).with_format(None)
+    if rows._indices is None:
+        return datasets.concatenate_datasets([rows, encoding], axis=1)
+    picked = rows._indices.column(0).to_numpy()
+    source = np.full(rows.data.num_rows, -1)
+    source[picked] = np.arange(len(picked))
+    spread = encoding.with_format("arrow")[:].take(pa.array(source, mask=source < 0))
+    whole = datasets.Dataset(rows.data, info=rows.info)
+    return datasets.concatenate_datasets([whole, datasets.Dataset(spread)], axis=1).select(picked)
+
+
+def check_row_for_row(rows: datasets.Dataset, encoding: datasets.Dataset) -> None:
+    """Check that an encoding has as many rows as it is of.
+
+    Raises:
+        CacheError: if it has not.
+    """
+    if len(rows) != len(encoding):
+        files = [Path(file["filename"]).parent for file in encoding.cache_files]
+        where = f"{files[0]} holds" if files else "There are"
+        raise CacheError(
+            f"{where} the word pieces of {len(encoding):,} rows, but {len(rows):,} rows are read: not the same. "
+            "Remove the folder; the same command makes it again."
+        )
+
+
+def without_encoding(rows: datasets.Dataset) -> datasets.Dataset:
+    """The rows without the columns of an encoding."""
+    found = [name for name in TOKEN_COLUMNS if name in rows.column_names]
+    return rows.remove_columns(found) if found else rows
 
 
 def _read_mask(text: str, tokenizer: PreTrainedTokenizerBase) -> str:

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from pkd.data.batching import TEACHER
-from pkd.distillation.annotation import TeacherPass, open_shards
+from pkd.data.shards import open_shards
+from pkd.distillation.annotation import TeacherPass
 
 ROWS = 32
 # Allowed distance between a row's answer and the stored one, relative to the stored one's length (at least 1). On the

@@ -15,7 +15,7 @@ import numpy as np
 
 from pkd import progress
 from pkd.data.arrays import column_array
-from pkd.distillation.annotation import fixed_lists, open_shards, shard_name, write_shard
+from pkd.data.shards import fixed_lists, open_shards, shard_name, write_shard
 from pkd.errors import CacheError
 from pkd.tasks import TaskKind
 
@@ -75,7 +75,7 @@ def average_answers(
         if len(rows):
             mean = kind.mean_logits([each.logits(begin, end) for each in teachers])  # [N, C]
             table = whole[begin:end].set_column(column, "teacher_logits", fixed_lists(mean))
-        write_shard(table.replace_schema_metadata(None), folder / shard_name(number))
+        write_shard(table, folder / shard_name(number))
         if stage:
             stage.reach(end)
     return open_shards(folder)

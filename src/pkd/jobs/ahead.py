@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 
 from pkd import ranks
+from pkd.data.encodings import Reader, bytes_per_encoded_row
 from pkd.distillation.annotation import bytes_per_row
 from pkd.distillation.dropping import ROWS
 from pkd.distillation.ledger import BATCHES
@@ -95,6 +96,7 @@ class Left:
     Attributes:
         finetuning: of the teacher of a number.
         word_counts: of the baseline that the teacher is compared with.
+        encoding: of a split for a reader.
         annotation: of the pass of the teacher of a number over a split, for these layers.
         averaging: of several teachers' answers to a split, for these layers.
         dropping: of greedy dropping.
@@ -111,6 +113,7 @@ class Left:
 
     finetuning: Callable[[int], float] = lambda number: 1.0
     word_counts: float = 1.0
+    encoding: Callable[[Reader, str], float] = lambda reader, split: 1.0
     annotation: Callable[[int, str, Sequence[int]], float] = lambda number, split, layers: 1.0
     averaging: Callable[[str, Sequence[int]], float] = lambda split, layers: 1.0
     dropping: Callable[[], float] = lambda: 1.0
@@ -193,7 +196,6 @@ def annotating(
         shape.config.hidden_size * job.choices,
         len(layers) if teaches else 0,
         settings.states_dtype,
-        rows.tokens,
     )
     exact = not teaches or job.is_exact(settings.precision)
     return Ahead(
@@ -207,9 +209,38 @@ def annotating(
     )
 
 
+def encoding_name(split: str, number: int) -> str:
+    """The name of encoding a split for the reader of a number in the progress."""
+    return f"encode {split}" if number == 1 else f"encode {split}, tokenizer {number}"
+
+
+def _encodings(plan: RunPlan, job: Job, left: Left) -> list[Ahead]:
+    """The word pieces of every split, once for each reader."""
+    stages = []
+    for number, (reader, splits) in enumerate(plan.readings(job.splits), start=1):
+        for split in splits:
+            rows = job.splits[split]
+            size = rows.rows * bytes_per_encoded_row(
+                rows.tokens,
+                choices=job.choices if job.choices > 1 else 0,
+                token_types="token_type_ids" in job.sample.column_names,
+            )
+            stages.append(
+                Ahead(
+                    name=encoding_name(split, number),
+                    part="pass",
+                    seconds=rows.rows * _ROW_SECONDS,
+                    bytes=size,
+                    written=size,
+                    left=left.encoding(reader, split),
+                )
+            )
+    return stages
+
+
 def _passes(plan: RunPlan, job: Job, left: Left) -> list[Ahead]:
     """Each teacher's pass over every split, and the mean of several teachers' answers."""
-    layers, stages = plan.stored_layers, []
+    layers, stages = plan.stored_layers, _encodings(plan, job, left)
     for number in plan.teacher_numbers:
         stored = layers if number == plan.recipe.teacher.lead + 1 else []
         shape = _shape_of_teacher(plan, job, number)
@@ -423,7 +454,7 @@ def _training_stage(
         name=name,
         part=part,
         works=works,
-        seconds=_TRAINING_SECONDS + _tokenising(job, *(["train", "eval"] if part == "teacher" else ["eval"])),
+        seconds=_TRAINING_SECONDS + (_tokenising(job, "train", "eval") if part == "teacher" else 0.0),
         bytes=size + _FOLDER_BYTES,
         meanwhile=checkpoint_bytes(int(size) // 4, settings),
         written=size + epochs_of(settings) * 3 * size,

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pkd import progress, ranks
 from pkd.data.examples import check_texts, load_examples
+from pkd.data.shards import forget_shard_lists, list_shards, open_shards, shards_left
 from pkd.data.streaming import spooled
 from pkd.data.tokenize import count_choices, fingerprint_rows, warn_if_truncated
 from pkd.distillation.annotation import (
@@ -22,10 +23,6 @@ from pkd.distillation.annotation import (
     bytes_per_row,
     cut_of,
     fingerprint_answers,
-    forget_shard_lists,
-    list_shards,
-    listed_shards,
-    open_shards,
 )
 from pkd.distillation.canary import doubt_answers
 from pkd.distillation.layers import layer_map_of
@@ -173,6 +170,8 @@ def _announced(
     left = annotation_left(folder, inputs, layers, len(rows), annotator.settings.rows_per_shard)
     job = classifier_job(teacher, recipe, {"train": rows}, teacher.outputs)
     announce(job, [annotating(job, STAGE, "train", layers, left=left)], folder)
+    if left:
+        warn_if_truncated(job.sample, annotator.max_length)
     return annotate_stage(folder, STAGE, rows, annotator, layers, overwrite=overwrite, rows_prints=prints)
 
 
@@ -215,8 +214,7 @@ def annotation_left(
     if stands == "kept":
         manifest = read_manifest(folder)
         return 0.0 if manifest and set(layers) <= set(manifest.facts["teacher_layers"]) else 1.0
-    done = len(listed_shards(partial_of(folder))) * rows_per_shard if stands == "begun" else 0
-    return max(0.0, 1.0 - done / max(1, rows))
+    return shards_left(partial_of(folder), rows, rows_per_shard) if stands == "begun" else 1.0
 
 
 def annotate_stage(
@@ -228,8 +226,12 @@ def annotate_stage(
     *,
     overwrite: bool,
     rows_prints: Mapping[str, str] | None = None,
+    encoding: datasets.Dataset | None = None,
 ) -> Done:
-    """The stage that annotates rows; stored layers that are not needed now are kept."""
+    """The stage that annotates rows; stored layers that are not needed now are kept.
+
+    `encoding` has the rows' word pieces as the teacher reads them, if they are stored.
+    """
     teacher, settings, max_length = annotator.teacher, annotator.settings, annotator.max_length
     depth = depth_of(teacher.model.config)
     if wrong := [layer for layer in teacher_layers if not 1 <= layer <= depth]:
@@ -263,13 +265,11 @@ def annotate_stage(
             hidden * max(1, count_choices(rows.column_names)),
             len(stored),
             settings.states_dtype,
-            max_length / 2,
         )
         require_space(partial, row * len(rows), f"Annotating {len(rows):,} rows")
         answering = annotator.teacher_pass(stored)
         with computing_on(where, [teacher.model]), progress.stage(name, len(rows), "rows") as stage:
-            annotated = annotate_rows(rows, answering, partial, stage=stage)
-        warn_if_truncated(annotated, max_length)
+            annotated = annotate_rows(rows, answering, partial, encoding=encoding, stage=stage)
         answers = ranks.on_first(lambda: fingerprint_answers(annotated))
         ranks.on_first(lambda: forget_shard_lists(partial))
         return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 
 from pkd import progress
 from pkd.data.arrays import column_array
+from pkd.data.encodings import Reader
 from pkd.data.examples import Examples, with_unlabelled
 from pkd.data.labels import label_array
 from pkd.data.outputs import Outputs
@@ -349,32 +350,39 @@ def _check_before_annotating(plan: RunPlan, device: torch.device) -> list[Studen
     train = plan.examples.splits["train"]
     # a student of labelled rows alone starts with the first of them
     everything = with_unlabelled(train, plan.examples.splits.get("unlabelled"), *plan.augmented.values())
-    lengths = np.full(len(everything), -1)
-
-    def lengths_of(picked: np.ndarray) -> np.ndarray:
-        if len(unknown := picked[lengths[picked] < 0]):
-            encoded = encode(everything.select(unknown), teacher.tokenizer, recipe.data.max_length, masks=True)
-            lengths[unknown] = column_array(encoded, "length")
-        known: np.ndarray = lengths[picked]
-        return known
-
+    readers = [plan.readers[each.pretrained] for each in students]
+    lengths_of = {reader.key: _lengths_as_read(everything, reader) for reader in readers}
     counts = [len(everything) if each.unlabelled else len(train) for each in students]
     orders = [
-        first_rows(rows_of_a_step(each.training), rows, lengths_of, recipe.seed)
-        for each, rows in zip(students, counts, strict=True)
+        first_rows(rows_of_a_step(each.training), rows, lengths_of[reader.key], recipe.seed)
+        for each, reader, rows in zip(students, readers, counts, strict=True)
     ]
     picked = np.unique(np.concatenate([batch for order in orders for batch in order]))
     layers = sorted({layer for each in students if each.layer_map for layer in each.layer_map.teacher})
     with tempfile.TemporaryDirectory() as folder:
         annotated = _annotated(plan, everything.select(picked), layers, Path(folder), device)
         checks = []
-        for each, order, rows in zip(students, orders, counts, strict=True):
+        read = {reader.key: reader.encode(annotated) for reader in readers}
+        for each, reader, order, rows in zip(students, readers, orders, counts, strict=True):
             of_annotated = [np.searchsorted(picked, batch) for batch in order]
             sizes = measure_student(
-                each, teacher, annotated, of_annotated, rows, len(train) / rows, recipe.seed, device
+                each, teacher, read[reader.key], of_annotated, rows, len(train) / rows, recipe.seed, device
             )
             checks.append(check_student(dataclasses.replace(each, sizes=sizes), teacher))
         return checks
+
+
+def _lengths_as_read(rows: datasets.Dataset, reader: Reader) -> Callable[[np.ndarray], np.ndarray]:
+    """The lengths of some of the rows, of which each is encoded when it is first asked for."""
+    lengths = np.full(len(rows), -1)
+
+    def lengths_of(picked: np.ndarray) -> np.ndarray:
+        if len(unknown := picked[lengths[picked] < 0]):
+            lengths[unknown] = column_array(reader.encode(rows.select(unknown)), "length")
+        known: np.ndarray = lengths[picked]
+        return known
+
+    return lengths_of
 
 
 def _annotated(

@@ -12,7 +12,6 @@ from pkd.data.outputs import Outputs, order_among
 from pkd.distillation.annotation import fingerprint_answers
 from pkd.distillation.ensemble import StoredAnswers, average_answers
 from pkd.encoder.load import LoadedClassifier, check_max_length, load_teacher, with_outputs
-from pkd.errors import TeacherError
 from pkd.recipe.settings import DataSettings
 from pkd.runs.seal import Manifest
 from pkd.runs.space import require_space
@@ -69,10 +68,10 @@ class Teachers:
 
 
 def load_teachers(names: Sequence[str], lead: int, max_length: int) -> Teachers:
-    """Load the teachers of a run, and check that they read the same tokens.
+    """Load the teachers of a run.
 
     Raises:
-        TeacherError: if one cannot be loaded, or has another tokenizer than the first.
+        TeacherError: if one cannot be loaded.
         RecipeError: if the positions of one do not reach `max_length`.
     """
     loaded = []
@@ -80,12 +79,6 @@ def load_teachers(names: Sequence[str], lead: int, max_length: int) -> Teachers:
         teacher = load_teacher(name)
         check_max_length(teacher.model.config, max_length)
         loaded.append(teacher)
-    for other in loaded[1:]:
-        if other.fingerprints["tokenizer"] != loaded[0].fingerprints["tokenizer"]:
-            raise TeacherError(
-                f"{other.name} has another tokenizer than {loaded[0].name}; several teachers answer the same word "
-                "pieces, so they must share one. Choose teachers of one encoder, or distil from one of them."
-            )
     return Teachers(tuple(loaded), lead)
 
 

@@ -10,10 +10,12 @@ from typing import Any
 
 from pkd.data.augmentation import AUGMENTED
 from pkd.data.batching import stored_teacher_layers
+from pkd.data.encodings import Reader
 from pkd.data.tokenize import fingerprint_rows
 from pkd.distillation.plan import StudentPlan
 from pkd.jobs.ahead import Left, steps_of, training_left
 from pkd.jobs.annotate import annotation_inputs, annotation_left, exactly
+from pkd.jobs.encode import encoding_inputs, encoding_left
 from pkd.jobs.ensemble import mean_inputs
 from pkd.jobs.plan import RunPlan
 from pkd.jobs.race import dropping_left
@@ -57,6 +59,7 @@ def left_of(plan: RunPlan) -> Left:
     return Left(
         finetuning=lambda number: 0.0,
         word_counts=0.0 if is_begun(folder.word_counts) else 1.0,
+        encoding=lambda reader, split: _encoding(run, reader, split),
         annotation=lambda number, split, layers: _annotation(run, number, split, layers),
         averaging=lambda split, layers: _averaging(run, split, layers),
         dropping=lambda: _dropping(run),
@@ -70,6 +73,13 @@ def left_of(plan: RunPlan) -> Left:
         report=lambda: 0.0 if folder.is_sealed() else 1.0,
         best=lambda: _best_point(folder),
     )
+
+
+def _encoding(run: _Run, reader: Reader, split: str) -> float:
+    if split not in run.prints:
+        return 1.0
+    place, rows_per_shard = run.folder.encoding(split, reader.key), run.plan.recipe.annotation.rows_per_shard
+    return encoding_left(place, encoding_inputs(reader, run.prints[split]), run.counts[split], rows_per_shard)
 
 
 def _annotation(run: _Run, number: int, split: str, layers: Sequence[int]) -> float:
@@ -132,7 +142,7 @@ def _rows_of(run: _Run) -> TrainingRows | None:
             if (manifest := _answers_to(run, split)) is None:
                 return None
             manifests[split] = manifest
-    return training_rows(run.plan.answers, manifests, run.plan.examples)
+    return training_rows(run.plan, manifests)
 
 
 def _training(run: _Run, recipe: Recipe, plan: StudentPlan, seed: int) -> float:

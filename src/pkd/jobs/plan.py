@@ -13,12 +13,13 @@ from transformers import PretrainedConfig
 
 from pkd import progress
 from pkd.data.augmentation import augmented_splits
+from pkd.data.encodings import Reader
 from pkd.data.examples import Examples, load_examples
 from pkd.data.outputs import Outputs
 from pkd.distillation.ensemble import StoredAnswers
 from pkd.distillation.plan import RowCounts, StudentPlan, plan_students, planned_rows, training_of
-from pkd.encoder.families import depth_of
-from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_teacher
+from pkd.encoder.families import depth_of, longest_input
+from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_teacher, load_tokenizer
 from pkd.errors import RecipeError
 from pkd.jobs.ensemble import Teachers, load_teachers
 from pkd.recipe.schema import Recipe
@@ -85,6 +86,31 @@ class RunPlan:
     def candidates(self) -> list[StudentPlan]:
         """Every student from every start; a start in a race may be another student's too."""
         return list({plan.name: plan for candidates in self.students for plan in candidates}.values())
+
+    @cached_property
+    def teacher_readers(self) -> tuple[Reader, ...]:
+        """How each teacher reads text."""
+        longest, encoder = self.recipe.data.max_length, self.recipe.teacher.encoder
+        if self.loaded is None:  # all are going to be fine-tuned from one encoder
+            return (Reader(load_tokenizer(encoder, self.config), longest, encoder),) * len(self.teacher_numbers)
+        return tuple(Reader(teacher.tokenizer, longest, teacher.name) for teacher in self.loaded.each)
+
+    @cached_property
+    def readers(self) -> dict[str | None, Reader]:
+        """How students, of all points, read: by the encoder that they start from, None for a start of the teacher."""
+        teacher = self.teacher_readers[self.recipe.teacher.lead]
+        plans = [plan for each in (self.points or (self,)) for plan in each.candidates]
+        return {None: teacher, **{plan.pretrained: student_reader(plan, teacher) for plan in plans}}
+
+    def readings(self, splits: Iterable[str]) -> list[tuple[Reader, list[str]]]:
+        """Each reader of the run once, with the splits that it reads: the test rows are the teachers' alone."""
+        of_teachers = {reader.key: reader for reader in self.teacher_readers}
+        of_students = {reader.key: reader for reader in self.readers.values() if reader.key not in of_teachers}
+        learnt = [split for split in splits if split != "test"]
+        return [
+            *((each, list(splits)) for each in of_teachers.values()),
+            *((each, learnt) for each in of_students.values()),
+        ]
 
     @cached_property
     def stored_layers(self) -> list[int]:
@@ -183,6 +209,22 @@ def plan_of(recipe: Recipe, examples: Examples, config: PretrainedConfig, teache
     recipe = _settled(recipe, examples, config)
     students = plan_students(recipe, depth_of(config))
     return RunPlan(recipe, examples, config, tuple(map(tuple, students)), loaded=teachers)
+
+
+def student_reader(plan: StudentPlan, teacher: Reader) -> Reader:
+    """How a student reads: as the teacher that it starts from, or as its own encoder, to whose positions texts are cut.
+
+    An encoder that makes the same word pieces reads with the teacher's tokenizer.
+
+    Raises:
+        TeacherError: if its tokenizer cannot be loaded.
+    """
+    if plan.pretrained is None:
+        return teacher
+    config = load_config(plan.pretrained)
+    longest = min(teacher.max_length, longest_input(config))
+    reader = Reader(load_tokenizer(plan.pretrained, config), longest, plan.pretrained)
+    return teacher if reader.key == teacher.key else reader
 
 
 def require_rows_to_choose_by(plan: RunPlan) -> None:

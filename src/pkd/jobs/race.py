@@ -157,7 +157,8 @@ def _dropping_inputs(teaching: Teaching) -> dict[str, Any]:
 
 def _drop(partial: Path, plan: RunPlan, teaching: Teaching) -> dict[str, Any]:
     """Drop one layer after the other; the order so far is written after each."""
-    teacher, rows = teaching.teacher, rows_to_drop_by(teaching.rows.train)
+    teacher, learnt = teaching.teacher, teaching.rows
+    rows = rows_to_drop_by(learnt.read("train", learnt.train, learnt.readers[None]))
     order, distances = _begun(partial / _ORDER)
     kept = [layer for layer in range(1, plan.teacher_layers + 1) if layer not in order]
     whole, left = _models(plan.teacher_layers), _models(len(kept))

@@ -8,17 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import datasets
+
 from pkd import progress, ranks
 from pkd.data.labels import label_array
+from pkd.data.shards import open_shards
 from pkd.data.tokenize import fingerprint_rows
 from pkd.distillation.ensemble import StoredAnswers
 from pkd.distillation.plan import StudentPlan, plan_controls
 from pkd.errors import DataError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
-from pkd.jobs.ahead import Left, annotating_name, averaging_name, stages_of_run
+from pkd.jobs.ahead import Left, annotating_name, averaging_name, encoding_name, stages_of_run
 from pkd.jobs.annotate import Annotator, annotate_stage
 from pkd.jobs.check import blindness_of, check_student, check_teacher_score
+from pkd.jobs.encode import encoding_stage
 from pkd.jobs.ensemble import mean_stage
 from pkd.jobs.evaluate import measuring_split
 from pkd.jobs.finetune import finetune_stage, finetuning_left, level_of
@@ -261,7 +265,9 @@ def _annotate(plan: RunPlan, overwrite: bool) -> TrainingRows:
     examples, teachers = plan.examples, plan.teachers
     splits = {**examples.splits, **plan.augmented}
     prints = {split: examples.fingerprints.get(split) or fingerprint_rows(rows) for split, rows in splits.items()}
-    for number, teacher in zip(plan.teacher_numbers, teachers.each, strict=True):
+    encodings = _encode(plan, splits, prints, overwrite)
+    readers = plan.teacher_readers
+    for number, teacher, reader in zip(plan.teacher_numbers, teachers.each, readers, strict=True):
         annotator = Annotator.of(teacher, plan.recipe)
         for split, rows in splits.items():
             teaches = split not in MEASURING
@@ -273,6 +279,7 @@ def _annotate(plan: RunPlan, overwrite: bool) -> TrainingRows:
                 plan.stored_layers if teaches and teacher is plan.teacher else (),
                 overwrite=overwrite,
                 rows_prints=prints[split],
+                encoding=open_shards(encodings[split, reader.key].folder),
             )
             parts.setdefault(split, []).append(done)
     if teachers.are_several:
@@ -281,7 +288,30 @@ def _annotate(plan: RunPlan, overwrite: bool) -> TrainingRows:
             place, name = plan.answers(split), averaging_name(split)
             parts[split] = [mean_stage(place, name, of_split, teachers, kind, overwrite=overwrite)]
     manifests = {split: done.manifest for split, (done,) in parts.items() if split not in MEASURING}
-    return training_rows(plan.answers, manifests, examples)
+    return training_rows(plan, manifests)
+
+
+def _encode(
+    plan: RunPlan,
+    splits: Mapping[str, datasets.Dataset],
+    prints: Mapping[str, Mapping[str, str]],
+    overwrite: bool,
+) -> dict[tuple[str, str], Done]:
+    """The encodings of all readers of the run, by split and key."""
+    rows_per_shard = plan.recipe.annotation.rows_per_shard
+    return {
+        (split, reader.key): encoding_stage(
+            plan.folder.encoding(split, reader.key),
+            encoding_name(split, number),
+            splits[split],
+            reader,
+            rows_per_shard,
+            rows_prints=prints[split],
+            overwrite=overwrite,
+        )
+        for number, (reader, of_reader) in enumerate(plan.readings(splits), start=1)
+        for split in of_reader
+    }
 
 
 def _train(prepared: Prepared, overwrite: bool) -> tuple[list[Trained], Mapping[str, dict[str, float]]]:

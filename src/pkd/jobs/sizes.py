@@ -121,7 +121,7 @@ def measure_student(
     Args:
         plan: of the student.
         teacher: the teacher, from which the student starts.
-        annotated: annotated rows that include those of the batches.
+        annotated: annotated rows, encoded as the student reads, that include those of the batches.
         order: the indices of each batch's rows in `annotated`.
         rows: the number of rows the student learns from in all.
         labelled: the share of those with a label.
@@ -129,9 +129,9 @@ def measure_student(
         device: where to compute.
     """
     layers = plan.layer_map.teacher if plan.layer_map else ()
-    collate, table = Collator(teacher.model.config.pad_token_id or 0, layers), TokenRows(annotated)
-    batches = [collate(table.__getitems__(batch.tolist())) for batch in order]
     student = move_model(build_student(plan, seed, teacher), device)
+    collate, table = Collator(student.config.pad_token_id or 0, layers), TokenRows(annotated)
+    batches = [collate(table.__getitems__(batch.tolist())) for batch in order]
     by_unit = bool(layers) and plan.loss.normalize == "units"
     deviations = unit_deviations(annotated, layers).to(device) if by_unit else None
     with progress.stage(sizing_name(plan), len(batches), "batches") as stage:

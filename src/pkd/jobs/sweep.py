@@ -91,6 +91,7 @@ def _shared(prepared: Prepared) -> Shared:
         teacher=prepared.plan.teacher_name
         if recipe.teacher.finetune is None
         else str(run.teacher_of(recipe.teacher.lead + 1).absolute()),
+        run=run.path.absolute(),
         annotated=prepared.plan.answers("train").parent.absolute(),
         fingerprints=prepared.rows.fingerprints,
         answers=prepared.rows.answers,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
 from transformers import PreTrainedModel, TrainerCallback, set_seed
 
-from pkd.data.examples import Examples, repeated, with_unlabelled
-from pkd.data.tokenize import encode
-from pkd.distillation.annotation import open_shards, parts_read
+from pkd.data.encodings import Reader
+from pkd.data.examples import repeated, with_unlabelled
+from pkd.data.shards import open_shards
+from pkd.data.tokenize import joined
+from pkd.distillation.annotation import parts_read
 from pkd.distillation.plan import RowCounts, StudentPlan
 from pkd.distillation.projection import add_projection, drop_projection
 from pkd.distillation.student import student_from
@@ -22,7 +24,9 @@ from pkd.encoder.families import depth_of
 from pkd.encoder.load import LoadedClassifier, check_same_tokenizer, load_pretrained
 from pkd.errors import RecipeError
 from pkd.jobs.ahead import stage_name
+from pkd.jobs.plan import RunPlan
 from pkd.recipe.schema import Recipe
+from pkd.runs.folder import RunFolder
 from pkd.runs.seal import Manifest
 from pkd.runs.space import require_space
 from pkd.runs.stage import Done, library_versions, run_stage
@@ -37,14 +41,27 @@ TRIAL = "trial"
 
 @dataclasses.dataclass(frozen=True)
 class TrainingRows:
-    """A student's training rows: annotated rows, the fingerprints of their inputs, and of the teacher's outputs."""
+    """What students learn from: annotated rows, and the word pieces that each of them reads.
+
+    Attributes:
+        train: annotated rows, without word pieces.
+        transfer: split -> the same without a label: the user's, and the augmented ones.
+        eval: rows with class ids; not annotated.
+        fingerprints: split -> of the inputs of its rows.
+        answers: split -> part of the teacher's outputs, as "logits" or "cls_states.2" -> sha256.
+        readers: how students read, by the encoder that they start from; None for the teacher.
+        folder: of the run, which holds the encodings.
+        texts: split -> sha256, to recognise the rows.
+    """
 
     train: datasets.Dataset
-    transfer: Mapping[str, datasets.Dataset]  # split -> rows without a label: the user's, and the augmented ones
-    eval: datasets.Dataset | None  # with class ids; not annotated
+    transfer: Mapping[str, datasets.Dataset]
+    eval: datasets.Dataset | None
     fingerprints: Mapping[str, Any]
-    answers: Mapping[str, Mapping[str, str]]  # split -> part, as "logits" or "cls_states.2" -> sha256
-    texts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # split -> sha256, to recognise the rows
+    answers: Mapping[str, Mapping[str, str]]
+    readers: Mapping[str | None, Reader]
+    folder: RunFolder
+    texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def counts(self) -> RowCounts:
@@ -52,24 +69,42 @@ class TrainingRows:
         unlabelled = len(self.transfer.get("unlabelled", ()))
         return RowCounts(len(self.train), unlabelled, sum(map(len, self.transfer.values())) - unlabelled)
 
+    def reader(self, plan: StudentPlan) -> Reader:
+        """How a student reads."""
+        return self.readers[plan.pretrained]
+
     def of(self, plan: StudentPlan, seed: int) -> datasets.Dataset:
-        """What a student learns from in an epoch."""
+        """What a student learns from in an epoch, encoded as it reads."""
+        reader = self.reader(plan)
+        train = self.read("train", self.train, reader)
         if plan.rows_an_epoch is not None:
-            return repeated(self.train, plan.rows_an_epoch, seed)
-        return with_unlabelled(self.train, *(self.transfer.values() if plan.unlabelled else ()))
+            return repeated(train, plan.rows_an_epoch, seed)
+        learnt = self.transfer.items() if plan.unlabelled else ()
+        return with_unlabelled(train, *(self.read(split, rows, reader) for split, rows in learnt))
+
+    def development(self, plan: StudentPlan) -> datasets.Dataset | None:
+        """The development rows, encoded as a student reads; None if there are none."""
+        return self.read("eval", self.eval, self.reader(plan)) if self.eval else None
+
+    def read(self, split: str, rows: datasets.Dataset, reader: Reader) -> datasets.Dataset:
+        """Rows of a split with their stored word pieces."""
+        return joined(rows, open_shards(self.folder.encoding(split, reader.key)))
 
 
-def training_rows(place: Callable[[str], Path], annotated: Mapping[str, Manifest], examples: Examples) -> TrainingRows:
-    """The training rows of a run, by the folders and the manifests of its annotated training splits."""
+def training_rows(plan: RunPlan, annotated: Mapping[str, Manifest]) -> TrainingRows:
+    """The training rows of a run, by the manifests of its annotated training splits."""
+    examples = plan.examples
     prints: dict[str, Any] = {split: manifest.fingerprint for split, manifest in annotated.items()}
     if "eval" in examples.splits:
         prints["eval"] = examples.fingerprints["eval"]
     return TrainingRows(
-        train=open_shards(place("train")),
-        transfer={split: open_shards(place(split)) for split in annotated if split != "train"},
+        train=open_shards(plan.answers("train")),
+        transfer={split: open_shards(plan.answers(split)) for split in annotated if split != "train"},
         eval=examples.splits.get("eval"),
         fingerprints=prints,
         answers={split: manifest.facts["answers"] for split, manifest in annotated.items()},
+        readers=plan.readers,
+        folder=plan.folder,
         texts={split: prints["texts"] for split, prints in examples.fingerprints.items() if split != "test"},
     )
 
@@ -90,7 +125,7 @@ def train_stage(folder: Path, plan: StudentPlan, seed: int, teaching: Teaching, 
 
     def build(partial: Path) -> Mapping[str, Any]:
         trainer = _trained(partial, plan, seed, teaching, inputs, overwrite=overwrite)
-        facts = save_trained(trainer, partial, recipe.data.max_length, recipe.evaluation.metric)
+        facts = save_trained(trainer, partial, rows.reader(plan).max_length, recipe.evaluation.metric)
         counts = rows.counts if plan.unlabelled else RowCounts(rows.counts.labelled)
         learnt = {f"{kind}_rows": count for kind, count in vars(counts).items()}
         texts = {split: print_ for split, print_ in rows.texts.items() if split != "unlabelled" or plan.unlabelled}
@@ -134,7 +169,7 @@ def training_inputs(plan: StudentPlan, seed: int, teaching: Teaching) -> dict[st
             split: {part: rows.answers[split][part] for part in parts_read(columns, layers, rows.answers[split])}
             for split in learnt
         },
-        "max_length": recipe.data.max_length,
+        **rows.reader(plan).inputs,
         # an encoder's path does not matter: its content has a fingerprint of its own
         "student": {**plan.inputs(), "pretrained": plan.pretrained is not None},
         "metric": recipe.evaluation.metric,
@@ -173,8 +208,8 @@ def _trained(
         arguments,
         layer_map=plan.layer_map,
         train_dataset=rows.of(plan, seed),
-        eval_dataset=encode(rows.eval, teacher.tokenizer, recipe.data.max_length) if rows.eval else None,
-        processing_class=teacher.tokenizer,
+        eval_dataset=rows.development(plan),
+        processing_class=rows.reader(plan).tokenizer,
         averaging=plan.training.averaging,
         patience=patience_of(plan.training),
         stage_name=stage_name(plan, seed),

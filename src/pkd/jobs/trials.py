@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import datasets
 import torch
 from transformers import TrainerCallback
 
 from pkd import progress
+from pkd.data.encodings import Reader
 from pkd.data.outputs import Outputs
-from pkd.distillation.annotation import open_shards
+from pkd.data.shards import open_shards
 from pkd.distillation.ledger import Sizes
 from pkd.distillation.plan import StudentPlan, plan_students, training_of
 from pkd.encoder.families import depth_of
@@ -29,7 +31,7 @@ from pkd.errors import ResourceError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs.ahead import SWEEP
 from pkd.jobs.cluster import Outcome, Report, ray_started, resources_of, train_on_ray
-from pkd.jobs.plan import RunPlan
+from pkd.jobs.plan import RunPlan, student_reader
 from pkd.jobs.sizes import size_inputs, sized
 from pkd.jobs.train import TRIAL, Teaching, TrainingRows, training_inputs, trial_stage
 from pkd.recipe.schema import Recipe
@@ -76,6 +78,7 @@ class Shared:
 
     cwd: Path  # relative names in the recipe start here
     teacher: str
+    run: Path
     annotated: Path
     fingerprints: Mapping[str, Any]  # of the rows
     answers: Mapping[str, Mapping[str, str]]  # their fingerprints
@@ -224,9 +227,18 @@ def _score_of(number: int, report: Report, trials: Sequence[Trial], shared: Shar
         )
     os.chdir(shared.cwd)
     torch.set_num_threads(max(1, int(float(os.environ.get("OMP_NUM_THREADS") or 1))))
-    teacher, rows = _loaded(shared.teacher, shared.annotated, shared.outputs, tuple(shared.answers))
-    rows = dataclasses.replace(rows, fingerprints=shared.fingerprints, answers=shared.answers)
+    teacher, splits = _loaded(shared.teacher, shared.annotated, shared.outputs, tuple(shared.answers))
     plan = plan_students(trial.recipe, depth_of(teacher.model.config))[0][0]
+    reader = Reader(teacher.tokenizer, trial.recipe.data.max_length, teacher.name)
+    rows = TrainingRows(
+        train=splits["train"],
+        transfer={split: rows for split, rows in splits.items() if split not in ("train", "eval")},
+        eval=splits["eval"],
+        fingerprints=shared.fingerprints,
+        answers=shared.answers,
+        readers={plan.pretrained: student_reader(plan, reader)},
+        folder=RunFolder(shared.run),
+    )
     plan = dataclasses.replace(plan, sizes=trial.sizes)
     reporter = _ReportEpochs(trial.recipe.evaluation.metric, report)
     with one_writer(trial.folder, wait_seconds=_WAIT_FOR_LOCK):
@@ -237,12 +249,10 @@ def _score_of(number: int, report: Report, trials: Sequence[Trial], shared: Shar
 @functools.cache
 def _loaded(
     teacher: str, annotated: Path, outputs: Outputs, teaching: tuple[str, ...]
-) -> tuple[LoadedClassifier, TrainingRows]:
+) -> tuple[LoadedClassifier, dict[str, datasets.Dataset]]:
     """Load the teacher and the annotated training rows once per process."""
     splits = {split: open_shards(annotated / split) for split in (*teaching, "eval")}
-    train, development = splits.pop("train"), splits.pop("eval")
-    rows = TrainingRows(train, splits, development, {}, {})
-    return with_outputs(load_teacher(teacher), outputs), rows
+    return with_outputs(load_teacher(teacher), outputs), splits
 
 
 class _ReportEpochs(TrainerCallback):

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pkd.distillation.annotation import finished_shards, listed_shards
+from pkd.data.shards import finished_shards, listed_shards
 from pkd.errors import CacheError, RecipeError
 from pkd.jobs import asking_without_keys
 from pkd.jobs.report import KIND as RUN

@@ -5,6 +5,7 @@ RUN/
   data/                         rows that the demo, or a quick look at a table, took
   teacher/, teacher-2/, ...     transformers folders
   word-counts/                  the word-count baseline's score
+  encodings/SPLIT-KEY/          word pieces; a tokenizer has a key
   annotated/SPLIT/              the teacher's answers; annotated-2/SPLIT/, ... those of further teachers
   ensemble/SPLIT/               the rows with the mean of several teachers' answers
   dropping/                     the order in which greedy dropping takes the teacher's layers
@@ -36,6 +37,7 @@ _STAGES = (
     "teacher",
     "teacher-[0-9]*",
     "word-counts",
+    "encodings/*",
     "annotated/*",
     "annotated-[0-9]*/*",
     "ensemble/*",
@@ -106,6 +108,10 @@ class RunFolder:
     def annotated(self, split: str, number: int = 1) -> Path:
         """A split with the logits and states of the teacher of a number, from 1."""
         return _numbered(self.path / "annotated", number) / split
+
+    def encoding(self, split: str, key: str) -> Path:
+        """The word pieces of a split, as readers of a key make them."""
+        return self.path / "encodings" / f"{split}-{key}"
 
     def ensemble(self, split: str) -> Path:
         """A split with the mean of several teachers' logits, and the states of one of them."""

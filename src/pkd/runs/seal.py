@@ -21,7 +21,7 @@ from pkd.errors import CacheError
 from pkd.runs.fingerprint import fingerprint, sha256_of_file
 
 MANIFEST = "manifest.json"
-SCHEMA = 4  # raised by hand when the meaning of a manifest or of the sealed files changes
+SCHEMA = 5  # raised by hand when the meaning of a manifest or of the sealed files changes
 PARTIAL = ".partial"
 OTHER_CONTENTS = "has other contents than when it was written"
 _ASIDE = re.compile(r".*\.(stale|damaged|before)-\d+")

@@ -387,5 +387,7 @@ class _Average(TrainerCallback):
 def _encoded(rows: Any, tokenizer: Any, model: PreTrainedModel, *, masks: bool = False) -> Any:
     if rows is None or "input_ids" in rows.column_names:
         return rows
+    if tokenizer is None:
+        raise RecipeError("The rows are texts; give processing_class=tokenizer, the one of the model that is trained.")
     longest = longest_input(model.config)
     return encode(rows, tokenizer, min(tokenizer.model_max_length, longest), masks=masks)
