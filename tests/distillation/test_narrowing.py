@@ -215,6 +215,8 @@ def test_the_mean_over_rows_does_not_depend_on_their_batches_and_the_teacher_sta
     np.testing.assert_allclose(importance, np.mean(alone, axis=0), rtol=1e-4, atol=1e-9)
     assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
     assert all(not layer._forward_pre_hooks for layer in teacher.modules())
+    texts = rows.select_columns(["text", "label"])  # as `pkd.annotate` stores them
+    np.testing.assert_array_equal(neuron_importance(teacher, texts, make_tokenizer()), importance)
     assert neuron_importance(teacher.train(), rows, batches=1).shape == (6, 24)
     assert teacher.training
 
@@ -223,7 +225,7 @@ def test_rows_that_teach_nothing_are_refused() -> None:
     teacher = make_classifier("bert")
     with pytest.raises(DataError, match="neither labels nor the teacher's answers"):
         neuron_importance(teacher, annotated(4, labels=False))
-    with pytest.raises(DataError, match="no column 'input_ids'"):
+    with pytest.raises(RecipeError, match="give tokenizer="):
         neuron_importance(teacher, datasets.Dataset.from_dict({"text": ["a film"]}))
     score = make_classifier("bert")
     score.config.update({"num_labels": 1, "problem_type": "regression"})

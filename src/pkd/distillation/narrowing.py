@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pkd.data.arrays import column_array
 from pkd.data.batching import Collator, TokenRows, first_batches, is_labelled
 from pkd.data.outputs import outputs_of
-from pkd.encoder.families import depth_of, family_of, layers_of, neurons_of
+from pkd.data.tokenize import encode
+from pkd.encoder.families import depth_of, family_of, layers_of, longest_input, neurons_of
 from pkd.encoder.inference import model_inputs
 from pkd.encoder.shortcut import cls_only
 from pkd.errors import DataError, RecipeError
@@ -41,6 +42,7 @@ Importance = NDArray[np.float64]  # [teacher layers, neurons]
 def neuron_importance(
     teacher: PreTrainedModel,
     annotated: datasets.Dataset,
+    tokenizer: PreTrainedTokenizerBase | None = None,
     *,
     batches: int = BATCHES,
     on_batch: Callable[[], None] = lambda: None,
@@ -54,6 +56,7 @@ def neuron_importance(
     Args:
         teacher: a classifier of a supported family, on the device that computes; its mode and weights do not change.
         annotated: rows of `pkd.annotate`.
+        tokenizer: the teacher's; not needed for rows with their word pieces.
         batches: the maximum number of batches.
         on_batch: called after each.
 
@@ -62,16 +65,17 @@ def neuron_importance(
 
     Raises:
         DataError: if no row has anything to learn from.
+        RecipeError: if the rows have no word pieces and there is no tokenizer.
         TeacherError: if the teacher's family is not supported.
 
-    >>> importance = pkd.neuron_importance(teacher, train)  # doctest: +SKIP
+    >>> importance = pkd.neuron_importance(teacher, train, tokenizer)  # doctest: +SKIP
     >>> pkd.student_from(teacher, layers=3, width=0.5, importance=importance)  # doctest: +SKIP
     """
     if "input_ids" not in annotated.column_names:
-        raise DataError(
-            f"The rows have no column 'input_ids'; columns: {', '.join(annotated.column_names)}. Annotate them first: "
-            "train = pkd.annotate(train, teacher, output=...)."
-        )
+        if tokenizer is None:
+            raise RecipeError("The rows are texts; give tokenizer=, the teacher's.")
+        longest = min(tokenizer.model_max_length, longest_input(teacher.config))
+        annotated = encode(annotated, tokenizer, longest, masks=True)
     lengths, kind = column_array(annotated, "length"), outputs_of(teacher.config).kind
     order = first_batches(len(annotated), lambda rows: lengths[rows], BATCH_SIZE, _SEED, accumulation=1, most=batches)
     collate, table = Collator(teacher.config.pad_token_id or 0), TokenRows(annotated)

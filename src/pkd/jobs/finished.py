@@ -98,10 +98,12 @@ def _averaging(run: _Run, split: str, layers: Sequence[int]) -> float:
 
 
 def _begun(plan: RunPlan) -> _Run:
-    """The run with its annotated inputs; augmented rows are made here if some of them may be annotated."""
+    """The run with its annotated inputs; augmented rows are made here if some of them may be encoded or annotated."""
     examples = plan.examples
     prints, counts = dict(examples.fingerprints), {split: len(rows) for split, rows in examples.splits.items()}
-    if is_begun(plan.folder.annotated(AUGMENTED.format(1))):
+    first = AUGMENTED.format(1)
+    encodings = [plan.folder.encoding(first, reader.key) for reader, _ in plan.readings([first])]
+    if any(map(is_begun, (plan.folder.annotated(first), *encodings))):
         for split, rows in plan.augmented.items():
             prints[split], counts[split] = fingerprint_rows(rows), len(rows)
     return _Run(plan, prints, counts, None)
