@@ -21,7 +21,13 @@ import pytest
 import torch
 from hypothesis import settings
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
+)
 
 pytest_plugins = ["serving.exported"]  # a fixture that two rooms share, made once
 
@@ -67,6 +73,27 @@ def make_tokenizer(words: tuple[str, ...] = WORDS) -> PreTrainedTokenizerFast:
         mask_token="[MASK]",
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
         model_max_length=64,
+    )
+
+
+def make_foreign_tokenizer() -> PreTrainedTokenizerFast:
+    """A RoBERTa-like tokenizer, cased, whose word pieces are the words' first three letters and the rest."""
+    words = (*GOOD, *BAD, *FILLER)
+    pieces = sorted({word[:3] for word in words} | {f"##{word[3:]}" for word in words if word[3:]})
+    vocabulary = {piece: index for index, piece in enumerate(("<s>", "<pad>", "</s>", "<unk>", "<mask>", *pieces))}
+    backend = Tokenizer(models.WordPiece(vocabulary, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token="<s>",
+        eos_token="</s>",
+        cls_token="<s>",
+        sep_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        mask_token="<mask>",
+        model_max_length=512,
     )
 
 
@@ -133,6 +160,28 @@ def rows() -> datasets.Dataset:
     return datasets.Dataset.from_dict(
         {"text": [text for text, _ in reviews], "label": [int(label == "positive") for _, label in reviews]}
     )
+
+
+@pytest.fixture(scope="session")
+def foreign_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pretrained encoder of another family than the teacher of `workspace`: deeper, wider, with its own tokenizer."""
+    folder = tmp_path_factory.mktemp("foreign") / "little-roberta"
+    tokenizer = make_foreign_tokenizer()
+    torch.manual_seed(3)
+    config = RobertaConfig(
+        vocab_size=len(tokenizer) + 3,
+        hidden_size=24,
+        num_hidden_layers=6,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=26,  # 24 word pieces
+        type_vocab_size=1,
+        pad_token_id=1,
+    )
+    RobertaModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n# A little encoder\n")
+    return folder
 
 
 @pytest.fixture(scope="session")

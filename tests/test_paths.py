@@ -96,7 +96,7 @@ class Named(os.PathLike[str]):
 
 
 def test_the_keys_of_the_recipe_that_name_files_are_typed_as_paths() -> None:
-    assert set(path_keywords()) >= {"eval", "test", "unlabelled", "folder", "pretrained"}
+    assert set(path_keywords()) >= {"eval", "test", "unlabelled", "folder", "student"}
 
 
 def test_what_is_text_and_names_a_file_is_typed_as_a_path() -> None:

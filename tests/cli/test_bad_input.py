@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ from transformers import (
     BertConfig,
     BertForMaskedLM,
     GPT2Config,
+    GPT2LMHeadModel,
+    ModernBertConfig,
     RobertaConfig,
     ViTConfig,
     pipeline,
@@ -496,30 +498,52 @@ def test_labels_of_another_kind_than_the_teachers_are_refused(
     has_all(told, "train.csv", *words)
 
 
+def without_tokenizer(folder: Path) -> None:
+    tiny(BertConfig, max_position_embeddings=64).save_pretrained(folder)
+
+
+def of_another_language(folder: Path) -> None:
+    words = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"中文")
+    save(tiny(BertConfig, max_position_embeddings=64), folder, make_tokenizer(words))
+
+
+def generating(folder: Path) -> None:
+    config = GPT2Config(vocab_size=31, n_embd=8, n_layer=1, n_head=1, n_positions=64)
+    save(GPT2LMHeadModel(config), folder)
+
+
+def of_one_layer(folder: Path) -> None:
+    save(tiny(BertConfig, num_hidden_layers=1, max_position_embeddings=64), folder)
+
+
+def that_pools_otherwise(folder: Path) -> None:
+    save(tiny(ModernBertConfig, classifier_pooling="mean", cls_token_id=2, sep_token_id=3), folder)
+
+
 @pytest.mark.parametrize(
-    ("encoder", "tokens", "code", "words"),
+    ("make", "more", "code", "words"),
     [
-        case({"vocab_size": 34}, ["one", "two", "three"], 4,
-             ["another tokenizer than the teacher", "same word pieces"], id="C41-other-tokenizer"),
-        case({"hidden_size": 32}, [], 2, ["32 hidden units and the teacher 16", "method kd"],
-             id="C46-other-width"),
-        case({"num_hidden_layers": 1}, [], 2, ["has 1 layers, too few for a student of 2"], id="C42-too-shallow-a-start"),
+        case(without_tokenizer, "", 4, ["has no tokenizer", "tokenizer.save_pretrained"], id="no-tokenizer"),
+        case(of_another_language, "", 4, ["does not know 100% of the word pieces"], id="of-another-language"),
+        case(generating, "", 4, ["A gpt2 model that generates text is no classifier", "Take an encoder"], id="decoder"),
+        case(Path.mkdir, "", 4, ["is not a saved model", "it is empty"], id="no-model"),
+        case(of_one_layer, ", layers: 2", 2, ["layers", "is 2, but", "has 1 layers"], id="too-shallow"),
+        case(of_one_layer, "", 2, ["has no layer below its last for patience to teach"], id="of-one-layer"),
+        case(of_one_layer, ", start: [1, 2]", 2, ["start", "is an encoder of its own"], id="start"),
+        case(that_pools_otherwise, "", 4, ["pools over all positions", "method: kd"], id="pools-otherwise"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("command", ["check", "run"])
-def test_an_encoder_that_cannot_be_the_students_start_is_refused_before_the_teacher_is_asked(
-    pkd: Run, workspace: Path, tmp_path: Path, encoder: dict[str, Any], tokens: list[str], code: int, words: list[str],
+def test_an_encoder_that_cannot_be_a_student_is_refused_before_the_teacher_is_asked(
+    pkd: Run, workspace: Path, tmp_path: Path, make: Callable[[Path], None], more: str, code: int, words: list[str],
     command: str,
 ) -> None:  # fmt: skip
-    tokenizer = make_tokenizer()
-    tokenizer.add_tokens(tokens)
-    folder = save(tiny(BertConfig, max_position_embeddings=64, **encoder), tmp_path / "encoder", tokenizer)
-    students = f"[{{layers: 2, pretrained: {folder}}}]"
-    more = f"output: {tmp_path / 'run'}\n"
-    recipe = put(tmp_path, "recipe.yaml", recipe_text(workspace, more, students))
-    given, _, told = pkd(command, recipe)
+    folder = tmp_path / "encoder"
+    make(folder)
+    text = recipe_text(workspace, f"output: {tmp_path / 'run'}\n", f"[{{student: {folder}{more}}}]")
+    given, _, told = pkd(command, put(tmp_path, "recipe.yaml", text))
     assert given == code, told
-    has_all(told, str(folder), *words)
+    has_all(told, str(folder), *words) if code == 4 else has_all(told, *words)
     assert not (tmp_path / "run" / "annotated").exists()
 
 

@@ -187,7 +187,7 @@ def test_a_student_of_another_family_may_have_no_token_types_though_its_teacher_
     (tmp_path / "pairs.csv").write_text(pairs)
     code, _, told = pkd(
         "distill", "--teacher", workspace / "teacher", "--train", tmp_path / "pairs.csv", "--test", tmp_path / "pairs.csv",
-        "--layers", 1, "--method", "kd", "--set", f"students.0.pretrained={encoder}", "--output", student,
+        "--layers", 1, "--method", "kd", "--student", encoder, "--output", student,
         "--num-train-epochs", 1, "--max-length", 32, "--set", "evaluation.resamples=20", "-q",
     )  # fmt: skip
     assert code == 0, told

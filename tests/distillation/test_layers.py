@@ -42,5 +42,31 @@ def test_a_student_deeper_than_its_teacher_is_refused() -> None:
         layer_map_of("skip", 6, 7)
 
 
+@pytest.mark.parametrize(
+    ("teacher", "student", "layers"),
+    [
+        (12, 6, (2, 4, 6, 8, 10)),
+        (6, 12, (1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5)),
+        (6, 6, (1, 2, 3, 4, 5)),
+        (12, 5, (2, 5, 7, 10)),
+        (2, 4, (1, 1, 1)),
+    ],
+)
+def test_the_map_of_another_family_rounds_halves_up_and_names_no_last_layer(
+    teacher: int, student: int, layers: tuple[int, ...]
+) -> None:
+    assert layer_map_of("skip", teacher, student, is_cut=False).teacher == layers
+    assert layer_map_of("skip", teacher, student, is_cut=False).student == tuple(range(1, student))
+
+
+def test_a_map_of_another_family_may_be_given_or_the_last_layers_where_there_are_enough() -> None:
+    assert layer_map_of([(1, 1), (5, 2)], 3, 6, is_cut=False).teacher == (1, 2)
+    assert layer_map_of("last", 6, 4, is_cut=False).teacher == (3, 4, 5)
+    with pytest.raises(RecipeError, match=r"layer_map is last, but a student of 6 layers needs 5 .* which has 3"):
+        layer_map_of("last", 4, 6, is_cut=False)
+    with pytest.raises(RecipeError, match="A teacher of one layer has no layer below its last"):
+        layer_map_of("skip", 1, 6, is_cut=False)
+
+
 def test_a_map_reads_as_student_from_teacher() -> None:
     assert str(layer_map_of("skip", 6, 3)) == "1←2, 2←4"

@@ -13,7 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from conftest import make_teacher, make_tokenizer
 from pkd import progress
 from pkd.distillation.projection import add_projection, drop_projection, projected
-from pkd.errors import RecipeError, Stopped
+from pkd.errors import Stopped
 from pkd.jobs.run import run
 from pkd.recipe.reading import recipe_from
 from pkd.runs.fingerprint import sha256_of_file
@@ -39,7 +39,7 @@ def recipe(workspace: Path, output: Path, narrow: str, **student: Any) -> Any:
         "training": {"num_train_epochs": 3, "learning_rate": 1e-3, "device": "cpu", "precision": "float32"},
         "evaluation": {"resamples": 50, "measure_speed": False},
         "controls": False,
-        "students": [{"layers": 3, "pretrained": narrow, "projection": True, **student}],
+        "students": [{"layers": 3, "student": narrow, **student}],
     }
     return recipe_from(given, where="test")
 
@@ -107,13 +107,3 @@ def test_a_stopped_training_goes_on_to_the_same_bits_with_its_map(
     run(recipe(workspace, tmp_path / "stopped", narrow))
     weights = [next((tmp_path / name / "students").glob("*/model.safetensors")) for name in ("whole", "stopped")]
     assert sha256_of_file(weights[0]) == sha256_of_file(weights[1])
-
-
-def test_other_widths_are_refused_without_the_map_and_the_map_where_it_serves_nothing(
-    workspace: Path, tmp_path: Path, narrow: str
-) -> None:
-    with pytest.raises(RecipeError, match="projection: true"):
-        run(recipe(workspace, tmp_path, narrow, projection=False))
-    for wrong in ({"method": "kd"}, {"pretrained": None}):
-        with pytest.raises(RecipeError, match="projection is true"):
-            recipe(workspace, tmp_path, narrow, **wrong)

@@ -1,9 +1,17 @@
 import pytest
 import torch
-from transformers import AlbertConfig, BartConfig, ModernBertConfig, RobertaConfig
+from transformers import (
+    AlbertConfig,
+    BartConfig,
+    BertConfig,
+    FNetConfig,
+    GPT2Config,
+    ModernBertConfig,
+    RobertaConfig,
+)
 
 from encoder.families import CONFIGS, make_classifier
-from pkd.encoder.families import FAMILIES, cut_config, depth_of, family_of, layers_of, longest_input
+from pkd.encoder.families import FAMILIES, check_pooling, cut_config, depth_of, family_of, layers_of, longest_input
 from pkd.errors import TeacherError
 
 
@@ -32,10 +40,22 @@ def test_hidden_states_are_counted_from_the_embeddings(kind: str) -> None:
 def test_a_family_that_cannot_work_says_why() -> None:
     with pytest.raises(TeacherError, match="share one set of weights"):
         family_of(AlbertConfig())
-    with pytest.raises(TeacherError, match="is not supported"):
-        family_of(BartConfig())
-    with pytest.raises(TeacherError, match=r"pools over all positions.*no \[CLS\] state"):
-        family_of(ModernBertConfig(classifier_pooling="mean"))
+    with pytest.raises(TeacherError, match="A fnet model is not supported"):
+        family_of(FNetConfig())
+    for generative in (BartConfig(), GPT2Config(), BertConfig(is_decoder=True)):
+        with pytest.raises(
+            TeacherError, match=rf"A {generative.model_type} model that generates text is no classifier"
+        ):
+            family_of(generative)
+
+
+def test_a_head_that_pools_over_all_positions_is_refused_where_states_are_compared_alone() -> None:
+    config = ModernBertConfig(classifier_pooling="mean")
+    assert family_of(config).layers == "model.layers"
+    with pytest.raises(TeacherError, match=r"The head of ettin pools over all positions .* method='kd'"):
+        check_pooling("ettin", config)
+    for each in (CONFIGS["modernbert"], CONFIGS["mpnet"]):
+        check_pooling("x", each)
 
 
 def test_modernbert_needs_its_first_layer_and_keeps_each_layers_kind_of_attention() -> None:

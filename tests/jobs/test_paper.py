@@ -139,8 +139,8 @@ def test_a_student_for_whom_nothing_is_left_to_learn_from_is_left_out(glue: str,
         tmp_path, "MRPC", table="table5", glue=glue, teacher=Encoder("x", config), base=Encoder(encoder, config)
     )
     students = {student.name: student for student in with_base.recipe.students}
-    assert students["pkd-skip-L2-pretrained"].projection
-    assert (students["kd-L2-pretrained"].pretrained, students["kd-L2-first"].pretrained) == (encoder, None)
+    assert students["pkd-skip-L2-pretrained"].student == encoder
+    assert (students["kd-L2-pretrained"].student, students["kd-L2-first"].student) == (encoder, None)
     assert with_base.keys["kd-L2-pretrained"] == ModelKey(method="kd", layers=6, teacher=24, start=12)
     assert larger.keys["kd-L2-first"] == ModelKey(method="kd", layers=6, teacher=24, start=24)
 

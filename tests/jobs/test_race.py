@@ -16,6 +16,7 @@ from pkd import progress
 from pkd.distillation.race import tried_starts
 from pkd.errors import RecipeError, Stopped
 from pkd.jobs import train
+from pkd.jobs.plan import plan_run
 from pkd.jobs.run import RunResult
 from pkd.recipe.reading import recipe_from
 from pkd.reporting.results import ModelRecord
@@ -265,11 +266,14 @@ def test_without_rows_to_choose_by_it_is_refused_before_the_teachers_pass(worksp
     assert not (tmp_path / "run" / "annotated").exists()
 
 
-def test_another_encoder_has_no_starts_to_race(workspace: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"start is auto, which chooses among the teacher's layers, but .*pretrained"):
-        recipe_from(
-            values(workspace, tmp_path, {"start": "auto", "pretrained": str(workspace / "teacher")}), where="test"
-        )
+def test_another_encoder_has_one_start_and_no_race(workspace: Path, tmp_path: Path) -> None:
+    auto = {"start": "auto", "student": str(workspace / "teacher")}
+    plan = plan_run(recipe_from(values(workspace, tmp_path, auto), where="test"))
+    assert not plan.has_races
+    assert [(each.start, each.start_layers) for each in plan.candidates] == [("teacher", (1, 2, 3, 4))]
+    for start in ([1, 3], ["first", "spread"]):
+        with pytest.raises(RecipeError, match=r"start is .*, but students\.0\.student is an encoder of its own"):
+            recipe_from(values(workspace, tmp_path, {**auto, "start": start}), where="test")
 
 
 def test_a_start_whose_training_diverges_is_out_of_the_race(

@@ -299,13 +299,13 @@ def test_without_test_rows_the_results_say_what_they_were_selected_on(workspace:
     assert "development rows (which chose the epoch)" in result.report.read_text()
 
 
-def test_a_student_can_start_from_a_pretrained_encoder_of_the_same_tokenizer(workspace: Path, tmp_path: Path) -> None:
+def test_a_student_may_be_an_encoder_and_is_trained_again_when_that_changes(workspace: Path, tmp_path: Path) -> None:
     shutil.copytree(workspace / "teacher", tmp_path / "encoder")
-    students = [{"layers": 2, "pretrained": str(tmp_path / "encoder")}]
+    students = [{"layers": 2, "student": str(tmp_path / "encoder")}]
     given = values(workspace, tmp_path / "run", students=students, controls=False)
     records = go(given).records
     student = next(record for record in records if isinstance(record, ModelRecord) and record.role == "student")
-    assert (student.name, student.start, student.start_layers) == ("pkd-skip-L2-pretrained", "pretrained", [1, 2])
+    assert (student.name, student.start, student.start_layers) == ("pkd-skip-L2-encoder", "encoder", [1, 2])
     before = weights_of(tmp_path / "run")
     go(given)
     assert weights_of(tmp_path / "run") == before
@@ -315,7 +315,7 @@ def test_a_student_can_start_from_a_pretrained_encoder_of_the_same_tokenizer(wor
     )
     go(given)
     assert weights_of(tmp_path / "run").keys() - before.keys() == {
-        "students/pkd-skip-L2-pretrained-seed42.stale-1/model.safetensors"
+        "students/pkd-skip-L2-encoder-seed42.stale-1/model.safetensors"
     }
 
 

@@ -96,7 +96,7 @@ def test_the_flag_of_a_command_wins_over_the_file(tmp_path: Path) -> None:
 
 
 def test_the_most_effort_races_the_starts_of_students_that_have_several() -> None:
-    students = [{"name": "a"}, {"name": "b", "start": "first"}, {"name": "c", "pretrained": "encoder", "method": "kd"}]
+    students = [{"name": "a"}, {"name": "b", "start": "first"}, {"name": "c", "student": "encoder", "method": "kd"}]
     assert [student.start for student in read(effort="best", students=students).students] == ["auto", "first", "spread"]
     assert [read(effort=effort).students[0].start for effort in ("quick", "normal")] == ["spread", "spread"]
     swept = {"sweep": {"keys": {"students.0.alpha": [0.2, 0.7]}}, "data": {"train": "a.csv", "eval": "b.csv"}}

@@ -18,11 +18,11 @@ def test_the_home_folder_is_written_out_wherever_a_model_or_an_output_is_named(
     values = {
         "teacher": {"model": "~/teacher"},
         "output": "~/run",
-        "students": [{"pretrained": "~/encoder"}, {"name": "b", "pretrained": "owner/name"}],
+        "students": [{"student": "~/encoder"}, {"name": "b", "student": "owner/name"}],
     }
     recipe = recipe_from(values, where="here", required=())
     assert (recipe.teacher.model, recipe.output) == ("/home/ada/teacher", "/home/ada/run")
-    assert [student.pretrained for student in recipe.students] == ["/home/ada/encoder", "owner/name"]
+    assert [student.student for student in recipe.students] == ["/home/ada/encoder", "owner/name"]
     assert output_folder("~/x") == Path("/home/ada/x")
     assert local_path("~nosuchuser/x.csv") == Path("~nosuchuser/x.csv")
 

@@ -130,7 +130,7 @@ def test_the_recipe_that_is_shared_has_names_of_the_hub_and_no_paths(records: li
     recipe = {
         "teacher": {"model": "/home/someone/models/teacher"},
         "data": {"train": "owner/name:train", "eval": "data/dev.csv", "unlabelled": ["C:\\texts\\more.txt"]},
-        "students": [{"pretrained": "org/small"}, {"pretrained": "models/small"}],
+        "students": [{"student": "org/small"}, {"student": "models/small"}],
     }
     sources = {"train": [Source("owner/name:train", "hub", 9)], "eval": [Source("dev.csv", "file", 9)]}
     starts = [ModelSource("org/small", hub=True), ModelSource("small", hub=False)]
@@ -139,7 +139,7 @@ def test_the_recipe_that_is_shared_has_names_of_the_hub_and_no_paths(records: li
     assert YAML(typ="safe").load(shareable_recipe(run)) == {
         "teacher": {"model": "teacher"},
         "data": {"train": "owner/name:train", "eval": "dev.csv", "unlabelled": ["more.txt"]},
-        "students": [{"pretrained": "org/small"}, {"pretrained": "small"}],
+        "students": [{"student": "org/small"}, {"student": "small"}],
     }
 
 

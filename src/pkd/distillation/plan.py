@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pkd.distillation.layers import LayerMap, layer_map_of
@@ -56,6 +57,7 @@ class StudentPlan:
         unlabelled: whether it learns from unlabelled text and augmented rows too.
         rows_an_epoch: of a control that learns from labelled rows alone while its student has others too, as many:
             its rows come again until it has taken its student's number of steps.
+        encoder: the folder or hub name of the pretrained encoder that it is; None if it is cut from its teacher.
         wins_as: its name if it wins the race between starts that it is in; None if it is in none.
     """
 
@@ -63,14 +65,13 @@ class StudentPlan:
     role: Literal["student", "control"]
     method: str  # "pkd-skip", "pkd-last", "pkd-map", "kd" or "ft"
     layers: int
-    start: str  # "spread", "first", "1.3.5" or "pretrained"
-    start_layers: tuple[int, ...]
-    pretrained: str | None
+    start: str  # "spread", "first", "1.3.5", or the encoder's label
+    start_layers: tuple[int, ...]  # of the teacher, or of the encoder
+    encoder: str | None
     layer_map: LayerMap | None
     loss: LossSettings
     training: TrainingSettings
     unlabelled: bool
-    projection: bool = False
     rows_an_epoch: int | None = None
     sizes: Sizes | None = None  # of its terms, measured as it starts
     wins_as: str | None = None
@@ -78,7 +79,7 @@ class StudentPlan:
     @property
     def starts_taught(self) -> bool:
         """Whether patience has nothing to teach yet as the student starts."""
-        return self.pretrained is None and _starts_taught(self.layer_map, self.start_layers)
+        return self.encoder is None and _starts_taught(self.layer_map, self.start_layers)
 
     @property
     def measured_beta(self) -> float | None:
@@ -110,8 +111,7 @@ class StudentPlan:
         return {
             "method": self.method,
             "start_layers": list(self.start_layers),
-            "pretrained": self.pretrained,
-            "projection": self.projection,
+            "encoder": self.encoder,
             "layer_map": self.layer_map.pairs if self.layer_map else None,
             "loss": dataclasses.asdict(self.loss),
             "training": settings_that_count(self.training),
@@ -128,13 +128,16 @@ def settings_that_count(training: TrainingSettings) -> dict[str, Any]:
     return values
 
 
-def plan_students(recipe: Recipe, teacher_layers: int, dropped: Sequence[int] = ()) -> list[list[StudentPlan]]:
+def plan_students(
+    recipe: Recipe, teacher_layers: int, dropped: Sequence[int] = (), depths: Mapping[str, int] = MappingProxyType({})
+) -> list[list[StudentPlan]]:
     """The recipe's students, each as its candidates: one for each start that it names, or that `auto` tries.
 
     Args:
         recipe: whose students.
         teacher_layers: depth of the teacher.
         dropped: its layers as greedy dropping orders them; without them `auto` lacks that start.
+        depths: of the encoders that students are instead of teacher layers, by their names.
 
     Raises:
         RecipeError: if layers, a start or a map do not fit the teacher, or two students have one name.
@@ -142,9 +145,12 @@ def plan_students(recipe: Recipe, teacher_layers: int, dropped: Sequence[int] = 
     planned: list[list[StudentPlan]] = []
     for index, student in enumerate(recipe.students):
         with about_student(index):
+            if student.student is not None:
+                planned.append([_of_encoder(recipe, student, teacher_layers, depths.get(student.student))])
+                continue
             starts = _starts(student, teacher_layers, dropped)
             several = len(starts) > 1
-            candidates = [_plan(recipe, student, start, teacher_layers, several=several) for start in starts]
+            candidates = [_cut(recipe, student, start, teacher_layers, several=several) for start in starts]
             if _is_raced(student, teacher_layers):
                 candidates = [dataclasses.replace(plan, wins_as=student.name or plan.name) for plan in candidates]
             planned.append(candidates)
@@ -203,7 +209,7 @@ def depth_asked(student: StudentSettings, teacher_layers: int) -> int:
 
 def _starts(student: StudentSettings, teacher_layers: int, dropped: Sequence[int]) -> list[str | list[int]]:
     if student.start != AUTO_START:
-        return starts_of(student)[: 1 if student.pretrained else None]  # a pretrained encoder gives its first layers
+        return starts_of(student)
     layers = depth_asked(student, teacher_layers)
     starts = list(tried_starts(teacher_layers, layers, dropped).values())
     if student.method != "pkd" or student.patience is None:
@@ -214,18 +220,34 @@ def _starts(student: StudentSettings, teacher_layers: int, dropped: Sequence[int
     ] or starts
 
 
-def _plan(
+def _of_encoder(
+    recipe: Recipe, student: StudentSettings, teacher_layers: int, encoder_layers: int | None
+) -> StudentPlan:
+    """A student that is a pretrained encoder: its first layers, all of them by default, with a new head."""
+    layers = student.layers or encoder_layers
+    assert layers is not None  # the depth of a recipe's encoders is known before its students are planned
+    if layers > (encoder_layers or layers):
+        raise RecipeError(
+            f"{named('layers')} is {layers}, but {student.student} has {encoder_layers} layers; take up to "
+            f"{encoder_layers}, or leave it out for all of them."
+        )
+    layer_map = None
+    if student.method == "pkd":
+        layer_map = layer_map_of(student.layer_map, teacher_layers, layers, is_cut=False)
+    return _plan(recipe, student, tuple(range(1, layers + 1)), layer_map, loss_of(student))
+
+
+def _cut(
     recipe: Recipe, student: StudentSettings, start: str | list[int], teacher_layers: int, *, several: bool
 ) -> StudentPlan:
+    """A student that is cut from its teacher."""
     layers = depth_asked(student, teacher_layers)
     one_start = dataclasses.replace(student, start=start)  # type: ignore[arg-type]  # a name or layers
     label = start_label(one_start)
     loss = loss_of(student)
-    has_patience = any(other.method == "pkd" for other in recipe.students)
-    default_name = f"{method_label(student)}-L{layers}-{label}"
-    started = tuple(range(1, layers + 1) if student.pretrained else start_layers(start, teacher_layers, layers))
+    started = tuple(start_layers(start, teacher_layers, layers))
     layer_map = layer_map_of(student.layer_map, teacher_layers, layers) if student.method == "pkd" else None
-    if loss.patience_share and student.pretrained is None and _starts_taught(layer_map, started):
+    if loss.patience_share and _starts_taught(layer_map, started):
         if student.patience is not None:
             raise RecipeError(
                 f"{named('patience')} is {student.patience:g}, but the student starts with the very layers "
@@ -233,19 +255,32 @@ def _plan(
                 f"its weight as a number ({set_to('beta', 100)}), another layer map or another start."
             )
         loss = dataclasses.replace(loss, beta=PUBLISHED_BETA, patience=None)
+    plan = _plan(recipe, one_start, started, layer_map, loss)
+    return dataclasses.replace(plan, name=f"{student.name}-{label}" if several and student.name else plan.name)
+
+
+def _plan(
+    recipe: Recipe,
+    student: StudentSettings,
+    started: tuple[int, ...],
+    layer_map: LayerMap | None,
+    loss: LossSettings,
+) -> StudentPlan:
+    """A student with one start, the layers `started` of its teacher or of its encoder."""
+    method, start = method_label(student), start_label(student)
+    teaches = any(other.method == "pkd" and other.student == student.student for other in recipe.students)
     return StudentPlan(
-        name=(f"{student.name}-{label}" if several else student.name) if student.name else default_name,
-        role="control" if student.method != "pkd" and has_patience else "student",
-        method=method_label(student),
-        layers=layers,
-        start=label,
+        name=student.name or f"{method}-L{len(started)}-{start}",
+        role="control" if student.method != "pkd" and teaches else "student",
+        method=method,
+        layers=len(started),
+        start=start,
         start_layers=started,
-        pretrained=student.pretrained,
+        encoder=student.student,
         layer_map=layer_map,
         loss=loss,
         training=training_of(recipe, student),
         unlabelled=student.unlabelled and student.method != "ft",
-        projection=student.projection,
     )
 
 
@@ -269,7 +304,6 @@ def _control(student: StudentPlan, method: Method, rows: RowCounts) -> StudentPl
         role="control",
         method=method,
         layer_map=None,
-        projection=False,
         loss=student.loss.of_method(method),
         sizes=None,
         unlabelled=student.unlabelled and method != "ft",

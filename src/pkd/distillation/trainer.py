@@ -19,6 +19,7 @@ from pkd.distillation.layers import LayerMap
 from pkd.distillation.ledger import BATCHES, PatientLoss, measure_terms, term_rows
 from pkd.distillation.terms import columns_read, objective_of, rows_with, weighed, weighted
 from pkd.distillation.units import unit_deviations
+from pkd.encoder.families import check_pooling
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.reading import validate
 from pkd.recipe.settings import LossSettings, TrainingSettings
@@ -99,6 +100,8 @@ class PatientTrainer(RowMeanTrainer):
             share = args.patience_share
             told = f"{named('beta')} is {args.beta}" if share is None else f"{named('patience')} is {share}"
             raise RecipeError(f"{told}, but there is no layer map. Give layer_map=LayerMap.skip(...), or set beta=0.")
+        if args.has_patience:
+            check_pooling(str(model.config.name_or_path) or "the student", model.config)
         self.asked_settings = self.loss_settings
         self.layer_map = layer_map if args.has_patience else None
         self._has_unlabelled = train_dataset is not None and has_unlabelled(train_dataset)

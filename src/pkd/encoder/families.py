@@ -12,8 +12,10 @@ from typing import Any
 
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from pkd.errors import TeacherError
+from pkd.recipe.spelling import set_to
 
 
 @dataclass(frozen=True)
@@ -115,16 +117,38 @@ def family_of(config: PretrainedConfig) -> Family:
     kind = config.model_type
     if kind in _REFUSED:
         raise TeacherError(f"A {kind} model cannot be distilled patiently: {_REFUSED[kind]}. {_known()}")
+    if is_generative(config):
+        raise TeacherError(
+            f"A {kind} model that generates text is no classifier and cannot become one here: each of its words sees "
+            f"only those before it, so there is no [CLS] that has read the text. Take an encoder. {_known()}"
+        )
     if kind not in FAMILIES:
         raise TeacherError(
             f"A {kind} model is not supported; a BERT-like encoder with a classification head is needed. {_known()}"
         )
-    if kind == "modernbert" and getattr(config, "classifier_pooling", "cls") != "cls":
-        raise TeacherError(
-            f"This ModernBERT's head pools over all positions (classifier_pooling is {config.classifier_pooling!r}), "
-            "so there is no [CLS] state to distill. Fine-tune it with classifier_pooling='cls'."
-        )
     return FAMILIES[kind]
+
+
+def is_generative(config: PretrainedConfig) -> bool:
+    """Whether a model generates text, as GPT or T5 do, instead of reading it from both sides."""
+    kind = config.model_type
+    if getattr(config, "is_decoder", False) or getattr(config, "is_encoder_decoder", False):
+        return True
+    return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+
+def check_pooling(name: str, config: PretrainedConfig) -> None:
+    """Check that a model's head reads the first position, whose states patience compares; of ModernBERT it may not.
+
+    Raises:
+        TeacherError: if it pools over all positions.
+    """
+    if config.model_type == "modernbert" and (pooling := getattr(config, "classifier_pooling", "cls")) != "cls":
+        raise TeacherError(
+            f"The head of {name} pools over all positions (classifier_pooling is {pooling!r} in its config.json), so "
+            f"its [CLS] states say little, and patience would compare these: give {set_to('method', 'kd')}, or set "
+            "classifier_pooling to 'cls' before it is fine-tuned."
+        )
 
 
 def depth_of(config: PretrainedConfig) -> int:

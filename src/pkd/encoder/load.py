@@ -174,19 +174,6 @@ def check_max_length(config: PretrainedConfig, max_length: int) -> None:
         )
 
 
-def check_same_tokenizer(teacher: LoadedClassifier, other: LoadedClassifier) -> None:
-    """Check that a student's encoder tokenizes text as the teacher does.
-
-    Raises:
-        TeacherError: if it does not; states of different tokens cannot be compared.
-    """
-    if teacher.fingerprints["tokenizer"] != other.fingerprints["tokenizer"]:
-        raise TeacherError(
-            f"{other.name} has another tokenizer than the teacher {teacher.name}; patience compares [CLS] states of "
-            "the same word pieces. Choose an encoder of the teacher's own family."
-        )
-
-
 def fingerprint_model(model: PreTrainedModel) -> str:
     """The sha256 of a model's weights and configuration, independent of where it is stored."""
     digest = hashlib.sha256()

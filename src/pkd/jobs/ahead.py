@@ -19,7 +19,7 @@ from pkd.data.encodings import Reader, bytes_per_encoded_row
 from pkd.distillation.annotation import bytes_per_row
 from pkd.distillation.dropping import ROWS
 from pkd.distillation.ledger import BATCHES
-from pkd.distillation.plan import StudentPlan, plan_controls, plan_students
+from pkd.distillation.plan import StudentPlan, plan_controls
 from pkd.distillation.race import FINALISTS, heats_of, race, winner
 from pkd.distillation.terms import objective_of
 from pkd.encoder.families import depth_of
@@ -271,7 +271,7 @@ def races_ahead(plan: RunPlan, job: Job, left: Left = ALL) -> tuple[list[Ahead],
     dropped, layers = left.dropped(), plan.teacher_layers
     stages = [replace(_dropping(job, layers), left=left.dropping())]
     students: list[Sequence[StudentPlan]] = []
-    for candidates in plan_students(plan.recipe, layers, dropped):
+    for candidates in plan.planned(dropped):
         if candidates[0].wins_as is None:
             students.append(candidates)
             continue

@@ -26,7 +26,7 @@ from pkd.distillation.annotation import (
 )
 from pkd.distillation.canary import doubt_answers
 from pkd.distillation.layers import layer_map_of
-from pkd.encoder.families import depth_of
+from pkd.encoder.families import check_pooling, depth_of
 from pkd.encoder.inference import tokenizer_for
 from pkd.encoder.load import LoadedClassifier, check_max_length, load_teacher
 from pkd.errors import DataError, RecipeError
@@ -136,6 +136,8 @@ def annotate(
         if teacher_layers is None:
             student_layers = layers or max(1, depth // 2)
             teacher_layers = layer_map_of(recipe.students[0].layer_map, depth, student_layers).teacher
+        if teacher_layers:
+            check_pooling(loaded.name, loaded.model.config)
         stream: Any = train if isinstance(train, datasets.IterableDataset) else recipe.data.train if streaming else None
         with one_writer(folder), contextlib.ExitStack() as until_annotated:
             if isinstance(train, datasets.Dataset):

@@ -67,7 +67,7 @@ class StudentCheck:
     name: str
     pairs: tuple[tuple[int, int], ...]
     start_layers: tuple[int, ...]
-    pretrained: str | None
+    encoder: str | None
     objective: list[str]  # the loss in words
     terms: list[TermEntry]
     beta: BetaElsewhere | None
@@ -77,8 +77,8 @@ class StudentCheck:
     def sentences(self) -> list[str]:
         """The check in words."""
         start = (
-            f"the first layers of {self.pretrained}"
-            if self.pretrained
+            f"the first {len(self.start_layers)} layers of {self.encoder}, which reads with its own tokenizer"
+            if self.encoder
             else f"teacher layers {_listed(self.start_layers)}"
         )
         said = [f"{self.name} starts as {start}.", *(f"  {line}" for line in self.objective)]
@@ -271,7 +271,7 @@ def _unmeasured(plan: StudentPlan, kind: TaskKind, *, unlabelled: bool) -> Stude
         name=plan.name,
         pairs=plan.layer_map.pairs if plan.layer_map else (),
         start_layers=plan.start_layers,
-        pretrained=plan.pretrained,
+        encoder=plan.encoder,
         objective=describe_objective(plan.weighed_loss, kind, unlabelled=unlabelled),
         share=plan.loss.patience_share,
         terms=[],
@@ -350,7 +350,7 @@ def _check_before_annotating(plan: RunPlan, device: torch.device) -> list[Studen
     train = plan.examples.splits["train"]
     # a student of labelled rows alone starts with the first of them
     everything = with_unlabelled(train, plan.examples.splits.get("unlabelled"), *plan.augmented.values())
-    readers = [plan.readers[each.pretrained] for each in students]
+    readers = [plan.readers[each.encoder] for each in students]
     lengths_of = {reader.key: _lengths_as_read(everything, reader) for reader in readers}
     counts = [len(everything) if each.unlabelled else len(train) for each in students]
     orders = [

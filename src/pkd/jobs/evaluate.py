@@ -19,6 +19,7 @@ from pkd.data.examples import Examples, load_examples
 from pkd.data.labels import label_array
 from pkd.data.outputs import order_among
 from pkd.data.tokenize import encode, text_columns
+from pkd.encoder.families import longest_input
 from pkd.encoder.inference import answer_rows
 from pkd.encoder.load import LoadedClassifier
 from pkd.errors import CacheError
@@ -234,7 +235,7 @@ def predict_stage(
             computing_on(device, [model.model]),
             progress.stage(f"evaluate {folder.name}", len(rows), "rows") as stage,
         ):
-            encoded = encode(rows, model.tokenizer, max_length)
+            encoded = encode(rows, model.tokenizer, min(max_length, longest_input(model.model.config)))
             logits = answer_rows(model.model, encoded, on_batch=stage.advance).logits
         np.save(partial / _LOGITS, logits, allow_pickle=False)
         return {"rows": len(rows), "device": device_text(device)}

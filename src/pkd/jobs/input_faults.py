@@ -113,8 +113,8 @@ def faults_of_models(reading: Reading) -> Iterator[Fault]:
         for model in dict.fromkeys(teacher.models):
             yield from model_faults(("teacher", "model"), model, "encoder" if teacher.finetune else "teacher")
     for index, student in enumerate(reading.recipe.students):
-        if student.pretrained is not None:
-            yield from model_faults(("students", index, "pretrained"), student.pretrained, "encoder")
+        if student.student is not None:
+            yield from model_faults(("students", index, "student"), student.student, "student")
 
 
 def model_faults(path: Path, name: str, role: str) -> Iterator[Fault]:

@@ -40,7 +40,7 @@ from pkd.jobs.sizes import term_shares
 from pkd.recipe.schema import Recipe
 from pkd.recipe.writing import recipe_values, without_places
 from pkd.reporting.results import ComparisonRecord, Race, Record, RunRecord, TeacherLevel, write_results
-from pkd.reporting.wording import AGAINST_TEACHER, TEACHER, TEACHERS_MEAN, TRANSFER
+from pkd.reporting.wording import AGAINST_ALONE, AGAINST_TEACHER, TEACHER, TEACHERS_MEAN, TRANSFER
 from pkd.runs.fingerprint import fingerprint
 from pkd.runs.seal import Manifest, read_manifest, unseal
 from pkd.runs.stage import Done
@@ -242,13 +242,13 @@ def _measure(outcome: Outcome, on: EvaluatedRows) -> list[Measured]:
                     "method": each.plan.method,
                     "start": each.plan.start,
                     "start_layers": list(each.plan.start_layers),
+                    "encoder": model_source(each.plan.encoder).name if each.plan.encoder else None,
                     "layer_map": list(each.plan.layer_map.pairs) if each.plan.layer_map else None,
                     **{f"{kind}_rows": facts[f"{kind}_rows"] for kind in RowCounts.__dataclass_fields__},
                     "settings": {
                         **dataclasses.asdict(each.plan.loss),
                         "beta": each.plan.weighed_loss.beta,
                         **dataclasses.asdict(each.plan.training),
-                        **({"projection": True} if each.plan.projection else {}),
                     },
                     "terms": term_shares(each.plan.sizes.terms, each.plan.loss.patience_share)
                     if each.plan.sizes
@@ -277,8 +277,8 @@ def _comparisons(outcome: Outcome, measured: Sequence[Measured], on: EvaluatedRo
                 asked.append((question, one.name, other.name))
     asked += [(AGAINST_TEACHER, plan.name, TEACHER) for plan in plans.values() if plan.role == "student"]
     evaluation = outcome.plan.recipe.evaluation
-    return [  # against its teacher a student of one seed is the model that would be deployed, and not a method
-        compare(question, models[a], models[b], on, evaluation, as_models=question == AGAINST_TEACHER)
+    return [  # here a student of one seed is a model that would be deployed, and not a method
+        compare(question, models[a], models[b], on, evaluation, as_models=question in (AGAINST_TEACHER, AGAINST_ALONE))
         for question, a, b in asked
     ]
 
@@ -287,6 +287,8 @@ def _question(one: StudentPlan, other: StudentPlan, learnt: RowCounts) -> str | 
     """The question that two students answer if they differ in one respect; None otherwise."""
     if one.name == other.name:
         return None
+    if one.encoder is not None and one.role == "student" and is_control_of(other, one, "ft", learnt):
+        return AGAINST_ALONE
     if one.layer_map and is_control_of(other, one, "kd", learnt):
         return "patience"
     if one.method == "kd" and is_control_of(other, one, "ft", learnt):
@@ -303,8 +305,8 @@ def _question(one: StudentPlan, other: StudentPlan, learnt: RowCounts) -> str | 
 
 
 def _starts(recipe: Recipe) -> list[ModelSource]:
-    """The encoders that students start from instead of the teacher."""
-    names = dict.fromkeys(student.pretrained for student in recipe.students if student.pretrained)
+    """The encoders that students are, instead of layers of the teacher."""
+    names = dict.fromkeys(student.student for student in recipe.students if student.student)
     return [model_source(name) for name in names]
 
 

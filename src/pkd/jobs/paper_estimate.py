@@ -12,7 +12,7 @@ from pkd.data.examples import load_examples
 from pkd.encoder.load import load_config
 from pkd.jobs.ahead import stages_of_run, steps_of
 from pkd.jobs.forecast import forecast, prices_for
-from pkd.jobs.plan import plan_of, settle_teacher
+from pkd.jobs.plan import encoders_of, plan_of, settle_teacher
 from pkd.jobs.workload import job_of_run
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings
@@ -53,7 +53,7 @@ def estimate(task: str, recipe: Recipe) -> TaskEstimate:
         TeacherError: if the encoder cannot be loaded.
     """
     examples = load_examples(recipe.data)
-    plan = plan_of(recipe, examples, load_config(recipe.teacher.encoder))
+    plan = plan_of(recipe, examples, load_config(recipe.teacher.encoder), encoders_of([recipe]))
     recipe = plan.recipe
     train, measured = examples.splits["train"], examples.splits["eval"]
     job = job_of_run(plan)

@@ -47,7 +47,7 @@ class TableSettings:
     Attributes:
         table: "table1", "table2", "table3" or "table5".
         teacher: the pretrained encoder to fine-tune as the teacher.
-        base: the smaller encoder that table 5's `pretrained` students start from; without it they are left out.
+        base: the smaller encoder that table 5's students start from; without it they are left out.
         glue: GLUE's folder; None for the hub.
         race: RACE's.
         seeds: number of seeds per student.
@@ -154,16 +154,17 @@ def _students(
     for student, values in zip(recipe.students, recipe_values(recipe)["students"], strict=True):
         layers = student.layers or PAPER_LAYERS // 2
         depth = scaled_depth(layers, teacher_layers)
-        name = f"{method_label(student)}-L{depth}-{start_label(student)}"
-        if student.pretrained and base is None:
+        start = "pretrained" if student.student else start_label(student)  # whatever --base names
+        name = f"{method_label(student)}-L{depth}-{start}"
+        if student.student and base is None:
             progress.note(f"{name} is left out: {named('base')} names no smaller encoder for it to start from")
         elif student.method == "pkd" and depth < 2:
             progress.note(f"{name} is left out: a student of one layer has none for patience to teach")
         elif name not in keys:  # two depths of the paper may be equal for a shallow teacher
-            start = PAPER_LAYERS if student.pretrained else of_paper
+            started = PAPER_LAYERS if student.student else of_paper
             method: Any = method_label(student)
-            keys[name] = ModelKey(method=method, layers=layers, teacher=of_paper, start=start)
-            students.append({**values, "name": name, "layers": depth, "pretrained": student.pretrained and base})
+            keys[name] = ModelKey(method=method, layers=layers, teacher=of_paper, start=started)
+            students.append({**values, "name": name, "layers": depth, "student": student.student and base})
     return keys, students
 
 

@@ -21,7 +21,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from pkd.data.arrays import column_array
 from pkd.data.batching import Collator, TokenRows
 from pkd.data.outputs import Outputs
-from pkd.encoder.families import cut_config, layers_of
+from pkd.encoder.families import cut_config, layers_of, longest_input
 from pkd.encoder.inference import TOKENS_PER_BATCH, model_inputs
 from pkd.encoder.load import untrained
 from pkd.encoder.shortcut import cls_only
@@ -263,8 +263,16 @@ def _tokens(rows: datasets.Dataset) -> np.ndarray:
 
 
 def _batches(model: PreTrainedModel, rows: datasets.Dataset) -> Callable[[np.ndarray], dict[str, torch.Tensor]]:
+    """Batches of the rows; word pieces that the model lacks, as of its teacher's tokenizer, are others, as costly."""
     collate, table = Collator(model.config.pad_token_id or 0), TokenRows(rows)
-    return lambda indices: collate(table.__getitems__(indices.tolist()))
+    pieces = int(model.get_input_embeddings().num_embeddings)  # type: ignore[arg-type] # torch types it as a module
+    longest = longest_input(model.config)
+
+    def batch_of(indices: np.ndarray) -> dict[str, torch.Tensor]:
+        batch = {name: column[..., :longest] for name, column in collate(table.__getitems__(indices.tolist())).items()}
+        return {**batch, "input_ids": batch["input_ids"].clamp(max=pieces - 1)}
+
+    return batch_of
 
 
 def _fitting(occurs: np.ndarray, model: PreTrainedModel) -> np.ndarray:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -18,17 +18,19 @@ from pkd.data.examples import Examples, load_examples
 from pkd.data.outputs import Outputs
 from pkd.distillation.ensemble import StoredAnswers
 from pkd.distillation.plan import RowCounts, StudentPlan, plan_students, planned_rows, training_of
-from pkd.encoder.families import depth_of, longest_input
+from pkd.encoder.families import check_pooling, depth_of
 from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_teacher, load_tokenizer
+from pkd.encoder.pretrained import Encoder, check_reads, difference_in_reading, load_encoder
 from pkd.errors import RecipeError
 from pkd.jobs.ensemble import Teachers, load_teachers
+from pkd.recipe.reading import validate
 from pkd.recipe.schema import Recipe
-from pkd.recipe.settings import TrainingSettings
+from pkd.recipe.settings import StudentSettings, TrainingSettings
 from pkd.recipe.spelling import named
-from pkd.recipe.sweeping import points_of, recipe_at
+from pkd.recipe.sweeping import points_of, recipe_at, swept_keys
 from pkd.runs.folder import RunFolder
 from pkd.training.arguments import check_training
-from pkd.training.schedule import student_schedule, teacher_schedule
+from pkd.training.schedule import encoder_schedule, student_schedule, teacher_schedule
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class RunPlan:
         config: of the teacher whose layers students start from, or of the encoder that becomes it.
         students: each as its candidates, one for each start that it names.
         points: of a sweep, in order, each as a plan of its own.
+        encoders: the pretrained ones that students are instead of teacher layers, by name.
         loaded: the teachers; None until they are fine-tuned.
     """
 
@@ -49,6 +52,7 @@ class RunPlan:
     config: PretrainedConfig
     students: tuple[tuple[StudentPlan, ...], ...]
     points: tuple[RunPlan, ...] = ()
+    encoders: Mapping[str, Encoder] = field(default_factory=dict)
     loaded: Teachers | None = None
 
     @property
@@ -97,10 +101,9 @@ class RunPlan:
 
     @cached_property
     def readers(self) -> dict[str | None, Reader]:
-        """How students, of all points, read: by the encoder that they start from, None for a start of the teacher."""
+        """How students, of all points, read: by the encoder that they are, None for layers of the teacher."""
         teacher = self.teacher_readers[self.recipe.teacher.lead]
-        plans = [plan for each in (self.points or (self,)) for plan in each.candidates]
-        return {None: teacher, **{plan.pretrained: student_reader(plan, teacher) for plan in plans}}
+        return {None: teacher, **{name: student_reader(encoder, teacher) for name, encoder in self.encoders.items()}}
 
     def readings(self, splits: Iterable[str]) -> list[tuple[Reader, list[str]]]:
         """Each reader of the run once, with the splits that it reads: the test rows are the teachers' alone."""
@@ -133,6 +136,10 @@ class RunPlan:
         """Whether a student's start is yet to be chosen by a race."""
         return any(plan.wins_as is not None for candidates in self.students for plan in candidates)
 
+    def planned(self, dropped: Sequence[int]) -> list[list[StudentPlan]]:
+        """The students, each as its candidates, once greedy dropping has an order of the teacher's layers."""
+        return plan_students(self.recipe, self.teacher_layers, dropped, depths_of(self.encoders))
+
     def started(self, students: Iterable[Sequence[StudentPlan]]) -> RunPlan:
         """The plan with these students, those of one name once: the winner of a race may be another student too."""
         unique = {candidates[0].name: tuple(candidates) for candidates in students}
@@ -160,7 +167,7 @@ class RunPlan:
 
     def at(self, recipe: Recipe) -> RunPlan:
         """The plan of another recipe for the same teacher and examples, as of a sweep's best point."""
-        return plan_of(recipe, self.examples, self.config, self.loaded)
+        return plan_of(recipe, self.examples, self.config, self.encoders, self.loaded)
 
 
 def plan_run(recipe: Recipe) -> RunPlan:
@@ -177,6 +184,7 @@ def plan_run(recipe: Recipe) -> RunPlan:
     variants = [recipe_at(recipe, point) for point in points_of(recipe)]
     for each in variants or [recipe]:
         check_trainings(each)
+    encoders = encoders_of(variants or [recipe])
     teachers = None
     if recipe.teacher.finetune is None:  # find a wrong teacher before long files are read
         teachers = load_teachers(recipe.teacher.models, recipe.teacher.lead, recipe.data.max_length)
@@ -185,45 +193,76 @@ def plan_run(recipe: Recipe) -> RunPlan:
         config = load_config(recipe.teacher.encoder)
         check_max_length(config, recipe.data.max_length)
     for each in variants or [recipe]:
-        plan_students(each, depth_of(config))
+        for candidates in plan_students(each, depth_of(config), depths=depths_of(encoders)):
+            _check_states(candidates[0], recipe.teacher.encoder, config, encoders)
     outputs = teachers.leading.outputs if teachers else None
     examples = load_examples(recipe.data, teacher=outputs, seed=recipe.seed)
     if teachers is not None:
         teachers = teachers.matched(examples.outputs, recipe.data)
-    plan = plan_of(recipe, examples, config, teachers)
+    plan = plan_of(recipe, examples, config, encoders, teachers)
+    _check_readers(plan)
     return dataclasses.replace(plan, points=tuple(plan.at(each) for each in variants))
 
 
-def plan_of(recipe: Recipe, examples: Examples, config: PretrainedConfig, teachers: Teachers | None = None) -> RunPlan:
+def encoders_of(recipes: Iterable[Recipe]) -> dict[str, Encoder]:
+    """The pretrained encoders that students of some recipes are, by name, without their weights.
+
+    Raises:
+        TeacherError: if one cannot be a student.
+    """
+    names = [student.student for recipe in recipes for student in recipe.students]
+    return {name: load_encoder(name) for name in dict.fromkeys(names) if name is not None}
+
+
+def depths_of(encoders: Mapping[str, Encoder]) -> dict[str, int]:
+    """The depths of encoders, by name."""
+    return {name: encoder.layers for name, encoder in encoders.items()}
+
+
+def plan_of(
+    recipe: Recipe,
+    examples: Examples,
+    config: PretrainedConfig,
+    encoders: Mapping[str, Encoder],
+    teachers: Teachers | None = None,
+) -> RunPlan:
     """Plan a recipe without a sweep.
 
     Args:
         recipe: as it was asked for.
         examples: that it reads.
         config: of the teacher whose layers students start from, or of the encoder that becomes it.
+        encoders: the pretrained ones that students are, by name.
         teachers: if they are there yet.
 
     Raises:
         RecipeError: if the metric does not suit the problem, or a student does not fit the teacher.
     """
-    recipe = _settled(recipe, examples, config)
-    students = plan_students(recipe, depth_of(config))
-    return RunPlan(recipe, examples, config, tuple(map(tuple, students)), loaded=teachers)
+    recipe = _settled(recipe, examples, config, encoders)
+    students = plan_students(recipe, depth_of(config), depths=depths_of(encoders))
+    return RunPlan(recipe, examples, config, tuple(map(tuple, students)), encoders=encoders, loaded=teachers)
 
 
-def student_reader(plan: StudentPlan, teacher: Reader) -> Reader:
-    """How a student reads: as the teacher that it starts from, or as its own encoder, to whose positions texts are cut.
+def _check_states(plan: StudentPlan, teacher: str, config: PretrainedConfig, encoders: Mapping[str, Encoder]) -> None:
+    """Check that the heads of a patient student and its teacher read the states that patience compares."""
+    if plan.layer_map is not None:
+        check_pooling(teacher, config)
+        if plan.encoder is not None:
+            check_pooling(plan.encoder, encoders[plan.encoder].config)
 
-    An encoder that makes the same word pieces reads with the teacher's tokenizer.
 
-    Raises:
-        TeacherError: if its tokenizer cannot be loaded.
-    """
-    if plan.pretrained is None:
-        return teacher
-    config = load_config(plan.pretrained)
-    longest = min(teacher.max_length, longest_input(config))
-    reader = Reader(load_tokenizer(plan.pretrained, config), longest, plan.pretrained)
+def _check_readers(plan: RunPlan) -> None:
+    """Check that the encoders of students know the words of the training texts; warn if they read less or more."""
+    rows = plan.examples.splits["train"]
+    for name in plan.encoders:
+        check_reads(plan.readers[name], rows)
+        if told := difference_in_reading(plan.readers[name], plan.readers[None], rows):
+            progress.warn(told)
+
+
+def student_reader(encoder: Encoder, teacher: Reader) -> Reader:
+    """How a student reads that is an encoder: with the teacher's tokenizer if its own makes the same word pieces."""
+    reader = encoder.reader(teacher.max_length)
     return teacher if reader.key == teacher.key else reader
 
 
@@ -296,7 +335,7 @@ def warn_if_few(rows: int, settings: TrainingSettings) -> None:
         )
 
 
-def _settled(recipe: Recipe, examples: Examples, config: PretrainedConfig) -> Recipe:
+def _settled(recipe: Recipe, examples: Examples, config: PretrainedConfig, encoders: Mapping[str, Encoder]) -> Recipe:
     """The recipe of a run with its metric, and with numbers for the rates and epochs that are `auto`."""
     recipe = settle_metric(recipe, examples.outputs)
     finetune = recipe.teacher.finetune
@@ -310,6 +349,42 @@ def _settled(recipe: Recipe, examples: Examples, config: PretrainedConfig) -> Re
         width=config.hidden_size,
         rows_a_label=counts.rows_a_label,
     )
+    students = [_settled_student(recipe, student, training, examples, encoders) for student in recipe.students]
     return dataclasses.replace(
-        recipe, teacher=dataclasses.replace(recipe.teacher, finetune=finetune), training=training
+        recipe, teacher=dataclasses.replace(recipe.teacher, finetune=finetune), training=training, students=students
     )
+
+
+def _settled_student(
+    recipe: Recipe,
+    student: StudentSettings,
+    training: TrainingSettings,
+    examples: Examples,
+    encoders: Mapping[str, Encoder],
+) -> StudentSettings:
+    """A student that is an encoder of its own with the rate and epochs that are `auto`, which follow from it.
+
+    Args:
+        recipe: as it was asked for.
+        student: one of its students.
+        training: the settled settings of the others.
+        examples: of the run.
+        encoders: by name.
+    """
+    if student.student is None:
+        return student
+    counts = planned_rows(recipe, {split: len(rows) for split, rows in examples.splits.items()})
+    asked = validate(TrainingSettings, {**dataclasses.asdict(recipe.training), **student.training}, "students.training")
+    own = encoder_schedule(
+        asked,
+        recipe.effort,
+        rows=counts.labelled + (counts.transfer if student.unlabelled else 0),
+        outputs=len(examples.label_names),
+        width=encoders[student.student].config.hidden_size,
+        rows_a_label=counts.rows_a_label,
+    )
+    swept = {key.rpartition(".")[2] for key in (swept_keys(recipe.sweep) if recipe.sweep else ())}
+    names = ("learning_rate", "num_train_epochs")
+    differing = {name: getattr(own, name) for name in names if getattr(own, name) != getattr(training, name)}
+    settled = {name: value for name, value in differing.items() if name not in swept}
+    return dataclasses.replace(student, training={**student.training, **settled})

@@ -13,7 +13,7 @@ from typing import Any
 
 from pkd import progress, ranks
 from pkd.distillation.dropping import ROWS, least_missed, rows_to_drop_by
-from pkd.distillation.plan import StudentPlan, plan_students
+from pkd.distillation.plan import StudentPlan
 from pkd.distillation.race import Heat, heats_of, race, tried_starts, winner
 from pkd.distillation.student import start_layers
 from pkd.errors import DivergedError
@@ -42,7 +42,7 @@ def race_starts(plan: RunPlan, teaching: Teaching, *, overwrite: bool) -> tuple[
     dropped = dropping_stage(plan, teaching, overwrite=overwrite)
     students: list[Sequence[StudentPlan]] = []
     races: dict[str, Race] = {}
-    for candidates in plan_students(plan.recipe, plan.teacher_layers, dropped):
+    for candidates in plan.planned(dropped):
         if candidates[0].wins_as is None:
             students.append(candidates)
             continue

@@ -16,6 +16,7 @@ from pkd.data.shards import open_shards
 from pkd.data.tokenize import fingerprint_rows
 from pkd.distillation.ensemble import StoredAnswers
 from pkd.distillation.plan import StudentPlan, plan_controls
+from pkd.encoder.load import load_pretrained
 from pkd.errors import DataError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
@@ -32,7 +33,7 @@ from pkd.jobs.judge import Outcome, Trained, judge_run
 from pkd.jobs.plan import RunPlan, plan_run, require_rows_to_choose_by, warn_if_few
 from pkd.jobs.race import race_starts
 from pkd.jobs.sizes import sized
-from pkd.jobs.train import Teaching, TrainingRows, load_start, train_stage, training_rows
+from pkd.jobs.train import Teaching, TrainingRows, train_stage, training_rows
 from pkd.jobs.word_counts import teacher_level, word_counts_stage
 from pkd.jobs.workload import MEASURING, job_of_run
 from pkd.recipe.places import AnyPath
@@ -251,8 +252,8 @@ def _require_development_rows(plan: RunPlan) -> None:
 def _check_starts(plan: RunPlan) -> None:
     """Find an encoder that a student cannot start from before the teacher's pass."""
     for each in plan.candidates:
-        if each.pretrained is not None:
-            load_start(each, each.pretrained, plan.teacher)
+        if each.encoder is not None:
+            load_pretrained(each.encoder, plan.teacher.outputs)
 
 
 def _annotate(plan: RunPlan, overwrite: bool) -> TrainingRows:

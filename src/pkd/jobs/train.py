@@ -20,9 +20,7 @@ from pkd.distillation.projection import add_projection, drop_projection
 from pkd.distillation.student import student_from
 from pkd.distillation.terms import columns_read, objective_of
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
-from pkd.encoder.families import depth_of
-from pkd.encoder.load import LoadedClassifier, check_same_tokenizer, load_pretrained
-from pkd.errors import RecipeError
+from pkd.encoder.load import LoadedClassifier, load_pretrained
 from pkd.jobs.ahead import stage_name
 from pkd.jobs.plan import RunPlan
 from pkd.recipe.schema import Recipe
@@ -49,7 +47,7 @@ class TrainingRows:
         eval: rows with class ids; not annotated.
         fingerprints: split -> of the inputs of its rows.
         answers: split -> part of the teacher's outputs, as "logits" or "cls_states.2" -> sha256.
-        readers: how students read, by the encoder that they start from; None for the teacher.
+        readers: how students read, by the encoder that they are; None for layers of the teacher.
         folder: of the run, which holds the encodings.
         texts: split -> sha256, to recognise the rows.
     """
@@ -71,7 +69,7 @@ class TrainingRows:
 
     def reader(self, plan: StudentPlan) -> Reader:
         """How a student reads."""
-        return self.readers[plan.pretrained]
+        return self.readers[plan.encoder]
 
     def of(self, plan: StudentPlan, seed: int) -> datasets.Dataset:
         """What a student learns from in an epoch, encoded as it reads."""
@@ -171,16 +169,16 @@ def training_inputs(plan: StudentPlan, seed: int, teaching: Teaching) -> dict[st
         },
         **rows.reader(plan).inputs,
         # an encoder's path does not matter: its content has a fingerprint of its own
-        "student": {**plan.inputs(), "pretrained": plan.pretrained is not None},
+        "student": {**plan.inputs(), "encoder": plan.encoder is not None},
         "metric": recipe.evaluation.metric,
         "seed": seed,
         "versions": library_versions(),
     }
     if plan.measured_beta is not None:
         inputs["beta"] = plan.measured_beta
-    if plan.pretrained is not None:
+    if plan.encoder is not None:
         set_seed(seed)  # draw the same new head as for the student
-        inputs["pretrained"] = load_start(plan, plan.pretrained, teacher).fingerprints["model"]
+        inputs["encoder"] = load_pretrained(plan.encoder, teacher.outputs).fingerprints["model"]
     return inputs
 
 
@@ -225,40 +223,16 @@ def _trained(
 
 
 def build_student(plan: StudentPlan, seed: int, teacher: LoadedClassifier) -> PreTrainedModel:
-    """The student as it starts.
+    """The student as it starts; with a map for patience if its width is another than its teacher's.
 
     Raises:
-        TeacherError: if the encoder it starts from truncates text differently from the teacher.
-        RecipeError: if its width does not fit the teacher's, which patience needs.
+        TeacherError: if the encoder that it is cannot be loaded.
     """
-    if plan.pretrained is None:
+    if plan.encoder is None:
         return student_from(teacher.model, plan.layers, plan.start_layers)
     set_seed(seed)  # the new head is drawn here
-    student = student_from(load_start(plan, plan.pretrained, teacher).model, plan.layers, plan.start_layers)
-    if plan.projection:
-        add_projection(student, teacher.model.config.hidden_size, seed)
+    student = student_from(load_pretrained(plan.encoder, teacher.outputs).model, plan.layers, plan.start_layers)
+    width = teacher.model.config.hidden_size
+    if plan.layer_map is not None and student.config.hidden_size != width:
+        add_projection(student, width, seed)
     return student
-
-
-def load_start(plan: StudentPlan, pretrained: str, teacher: LoadedClassifier) -> LoadedClassifier:
-    """The encoder that a student starts from instead of the teacher, with a new head.
-
-    Raises:
-        TeacherError: if it cannot be loaded, or truncates text differently from the teacher.
-        RecipeError: if its width does not fit the teacher's, which patience needs, or it has too few layers.
-    """
-    encoder = load_pretrained(pretrained, teacher.outputs)
-    check_same_tokenizer(teacher, encoder)
-    widths = (encoder.model.config.hidden_size, teacher.model.config.hidden_size)
-    if plan.layer_map and widths[0] != widths[1] and not plan.projection:
-        raise RecipeError(
-            f"{plan.name}: {pretrained} has {widths[0]} hidden units and the teacher {widths[1]}; patience needs "
-            "the same width. Use projection: true (a learned map of the student's states), method kd, or a start of "
-            "the teacher's width."
-        )
-    if plan.layers > (depth := depth_of(encoder.model.config)):
-        raise RecipeError(
-            f"{plan.name}: {pretrained} has {depth} layers, too few for a student of {plan.layers}. Take layers up to "
-            f"{depth}, or a deeper encoder."
-        )
-    return encoder

@@ -31,7 +31,7 @@ from pkd.errors import ResourceError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs.ahead import SWEEP
 from pkd.jobs.cluster import Outcome, Report, ray_started, resources_of, train_on_ray
-from pkd.jobs.plan import RunPlan, student_reader
+from pkd.jobs.plan import RunPlan, depths_of, encoders_of, student_reader
 from pkd.jobs.sizes import size_inputs, sized
 from pkd.jobs.train import TRIAL, Teaching, TrainingRows, training_inputs, trial_stage
 from pkd.recipe.schema import Recipe
@@ -228,7 +228,8 @@ def _score_of(number: int, report: Report, trials: Sequence[Trial], shared: Shar
     os.chdir(shared.cwd)
     torch.set_num_threads(max(1, int(float(os.environ.get("OMP_NUM_THREADS") or 1))))
     teacher, splits = _loaded(shared.teacher, shared.annotated, shared.outputs, tuple(shared.answers))
-    plan = plan_students(trial.recipe, depth_of(teacher.model.config))[0][0]
+    encoders = encoders_of([trial.recipe])
+    plan = plan_students(trial.recipe, depth_of(teacher.model.config), depths=depths_of(encoders))[0][0]
     reader = Reader(teacher.tokenizer, trial.recipe.data.max_length, teacher.name)
     rows = TrainingRows(
         train=splits["train"],
@@ -236,7 +237,7 @@ def _score_of(number: int, report: Report, trials: Sequence[Trial], shared: Shar
         eval=splits["eval"],
         fingerprints=shared.fingerprints,
         answers=shared.answers,
-        readers={plan.pretrained: student_reader(plan, reader)},
+        readers={None: reader} | {name: student_reader(encoder, reader) for name, encoder in encoders.items()},
         folder=RunFolder(shared.run),
     )
     plan = dataclasses.replace(plan, sizes=trial.sizes)

@@ -81,11 +81,11 @@ class Job:
 
     def shape_of(self, plan: StudentPlan) -> Shape:
         """The shape of a student."""
-        if plan.pretrained is None:
+        if plan.encoder is None:
             return Shape(self.shape.encoder, plan.layers, self.shape.config)
-        key = (plan.pretrained, plan.layers)
+        key = (plan.encoder, plan.layers)
         if key not in self._shapes:
-            self._shapes[key] = Shape(plan.pretrained, plan.layers, load_config(plan.pretrained))
+            self._shapes[key] = Shape(plan.encoder, plan.layers, load_config(plan.encoder, "student"))
         return self._shapes[key]
 
     def weights_of(self, shape: Shape) -> float:

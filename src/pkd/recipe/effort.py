@@ -47,7 +47,7 @@ def spend(values: dict[str, Any]) -> None:
 
 def _can_race(values: Mapping[str, Any], student: Mapping[str, Any]) -> bool:
     """Whether a student's start can be chosen by a race: a sweep has one start, and so has another encoder."""
-    return values.get("sweep") is None and student.get("pretrained") is None
+    return values.get("sweep") is None and student.get("student") is None
 
 
 def _fill_in(values: dict[str, Any], path: Path, value: Any) -> None:

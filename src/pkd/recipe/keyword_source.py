@@ -48,7 +48,7 @@ _VERBS: dict[str, tuple[Collection[str], Collection[str]]] = {  # the parts that
     "Evaluate": (("data", "evaluation"), ("eval", "device")),
     "Export": (("data", "evaluation"), ()),
 }
-_FILES = ("train", "eval", "test", "folder", "output", "pretrained")
+_FILES = ("train", "eval", "test", "folder", "output", "student")
 _HEAD = '''"""The keywords of the public verbs, made by `python -m pkd.recipe.keyword_source`: not to be edited."""
 
 # fmt: off

@@ -158,17 +158,14 @@ class StudentKeywords(TypedDict, total=False):
     normalize: bool | Literal["length", "none", "units"] | None
     """how L_PT compares states: brought to length 1, none: as they are, units: by each unit's deviation"""
 
+    student: AnyPath | None
+    """a pretrained encoder, with its own tokenizer and a new head, instead of teacher layers"""
+
     method: Literal["pkd", "kd", "ft"] | None
     """pkd: labels, logits, states; kd: labels, logits; ft: labels alone"""
 
     start: Sequence[int] | Sequence[Sequence[int] | Literal["spread", "first"]] | Literal["auto", "spread", "first"] | None
     """teacher layers copied: spread, first, a list; several or auto: the dev score chooses"""
-
-    pretrained: AnyPath | None
-    """start from this encoder's first layers and a new head instead"""
-
-    projection: bool | None
-    """L_PT through a learned map, dropped later: for a `pretrained` of another width"""
 
 
 class EvaluationKeywords(TypedDict, total=False):
@@ -203,7 +200,7 @@ class DistillKeywords(DataKeywords, TransferKeywords, AnnotationKeywords, Traini
     """text without labels; teaches without L_CE"""
 
     layers: int | None
-    """depth (default: half the teacher's)"""
+    """depth (default: half the teacher's; of `student` all of its layers)"""
 
     layer_map: Sequence[tuple[int, int]] | Literal["skip", "last"] | None
     """skip, last, or pairs [student layer, teacher layer]"""

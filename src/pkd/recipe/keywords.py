@@ -8,7 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from pkd.recipe.faults import Fault
-from pkd.recipe.naming import Path, dotted, fields_of, key_of_today, keywords, spot, undotted
+from pkd.recipe.naming import (
+    Path,
+    dotted,
+    fields_of,
+    has_no_meaning_today,
+    key_of_today,
+    keywords,
+    old_keyword,
+    spot,
+    undotted,
+)
 from pkd.recipe.schema import Recipe
 from pkd.recipe.spelling import current_spelling
 from pkd.recipe.suggestions import RENAMED, gone, hint_for, meant
@@ -69,8 +79,10 @@ def path_of_keyword(keyword: str, value: Any = None) -> Path | None:
         return ("teacher",)
     if keyword in keywords():
         return keywords()[keyword]
-    path = key_of_today(undotted(keyword))
-    return path if "." in keyword and spot(path).field is not None else None
+    written = old_keyword(keyword) or undotted(keyword)
+    path = key_of_today(written)
+    is_known = spot(path).field is not None or has_no_meaning_today(path)
+    return path if len(written) > 1 and is_known else None
 
 
 def _meant(keyword: str) -> str:

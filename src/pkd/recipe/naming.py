@@ -17,6 +17,9 @@ Path = tuple[Key, ...]
 
 _NO_HYPERPARAMETERS = {"name", "training", "save_steps", "logging_steps", "report_to"}
 
+OLD_STUDENT, OLD_MAP = "pretrained", "projection"  # a student's keys in older recipes
+_OLD_KEYWORDS: dict[str, Path] = {name: ("students", 0, name) for name in (OLD_STUDENT, OLD_MAP)}
+
 PREFERRED: dict[str, Path] = {  # keywords whose name occurs twice in the recipe
     "name": ("name",),
     "precision": ("training", "precision"),
@@ -150,6 +153,11 @@ def keywords() -> dict[str, Path]:
     return places | PREFERRED
 
 
+def old_keyword(name: str) -> Path | None:
+    """The path of a keyword that older recipes have; None if it is none of these."""
+    return _OLD_KEYWORDS.get(name)
+
+
 @functools.cache
 def hyperparameters() -> dict[str, Path]:
     """Keyword → path of everything that a sweep can try."""
@@ -172,9 +180,18 @@ def undotted(text: str) -> Path:
 
 
 def key_of_today(path: Sequence[Key]) -> Path:
-    """The current path of a key: the device, once per training, is now per job.
+    """The current path of a key: the device, once per training, is now per job; a student's encoder was `pretrained`.
 
-    >>> key_of_today(("students", 0, "training", "device"))
-    ('device',)
+    >>> key_of_today(("students", 0, "training", "device")), key_of_today(("students", 0, "pretrained"))
+    (('device',), ('students', 0, 'student'))
     """
-    return ("device",) if tuple(path[-2:]) in (("training", "device"), ("finetune", "device")) else tuple(path)
+    if tuple(path[-2:]) in (("training", "device"), ("finetune", "device")):
+        return ("device",)
+    if len(path) == 3 and path[0] == "students" and path[2] == OLD_STUDENT:
+        return (*path[:2], "student")
+    return tuple(path)
+
+
+def has_no_meaning_today(path: Sequence[Key]) -> bool:
+    """Whether a key of older recipes says nothing any more: a map for patience follows from the two widths."""
+    return len(path) == 3 and path[0] == "students" and path[2] == OLD_MAP

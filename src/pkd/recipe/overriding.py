@@ -1,18 +1,33 @@
-"""Overrides of a recipe's values, as `--set students.0.beta=500`, and the one key that has moved."""
+"""Overrides of a recipe's values, as `--set students.0.beta=500`, and the keys that older recipes have."""
 
 from __future__ import annotations
 
 import itertools
 from typing import Any
 
+from pkd import progress
 from pkd.recipe.faults import Fault, shown
-from pkd.recipe.naming import Path, dotted, key_of_today, spot, undotted
+from pkd.recipe.naming import (
+    OLD_MAP,
+    OLD_STUDENT,
+    Path,
+    dotted,
+    has_no_meaning_today,
+    key_of_today,
+    spot,
+    undotted,
+)
 from pkd.recipe.suggestions import hint_for
+
+_NO_MAP = f"{OLD_MAP} is no longer a key: patience goes through a map exactly where two widths differ"
 
 
 def override(values: dict[str, Any], key: str, value: Any) -> list[Fault]:
     """Set `key`, as students.0.beta, in `values`; return the faults."""
     path = key_of_today(undotted(key))
+    if has_no_meaning_today(path):
+        progress.note(_NO_MAP)
+        return []
     reached = spot(path)
     if reached.field is None:
         return [Fault(path, f"is not known; {hint_for(reached.path)}")]
@@ -63,6 +78,29 @@ def lift_device(values: dict[str, Any], *, wins: bool = False) -> tuple[list[Fau
             other = f"but {dotted(stood or ('device',))} is {shown(values['device'])}"
             faults.append(Fault((*at, "device"), f"is {shown(device)}, {other}; all of a job computes on one device"))
     return faults, stood
+
+
+def rename_old(values: dict[str, Any]) -> tuple[list[Fault], dict[Path, Path]]:
+    """Rename a student's `pretrained` to `student`, and leave out `projection`, as older recipes have them.
+
+    Returns:
+        The faults, and where each renamed key was.
+    """
+    students, faults = values.get("students"), []
+    renamed: dict[Path, Path] = {}
+    for index, student in enumerate(students if isinstance(students, list) else ()):
+        if not isinstance(student, dict):
+            continue
+        if student.pop(OLD_MAP, False):
+            progress.note(_NO_MAP)
+        old = student.pop(OLD_STUDENT, None)
+        if old is not None and student.get("student") is not None:
+            about = f"is the older name of student, which is {shown(student['student'])}; give one of the two"
+            faults.append(Fault(("students", index, OLD_STUDENT), about))
+        elif old is not None:
+            student["student"] = old
+            renamed["students", index, "student"] = ("students", index, OLD_STUDENT)
+    return faults, renamed
 
 
 def _within(values: Any, key: str) -> Any:

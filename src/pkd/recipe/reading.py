@@ -13,7 +13,7 @@ from pkd.recipe.effort import spend
 from pkd.recipe.faults import Fault, raise_faults, settings_from, shown
 from pkd.recipe.keywords import PlacedKeywords
 from pkd.recipe.naming import Path, dotted, key_of_today, undotted
-from pkd.recipe.overriding import lift_device, override
+from pkd.recipe.overriding import lift_device, override, rename_old
 from pkd.recipe.places import AnyPath, output_fault, output_folder, path_text, path_texts
 from pkd.recipe.rules import broken_rules, missing_values
 from pkd.recipe.schema import Recipe, named_after
@@ -138,7 +138,8 @@ def _read(
     spends: bool = False,
 ) -> Reading:
     faults, device_stood = lift_device(values)
-    faults += before
+    of_students, renamed = rename_old(values)
+    faults += [*of_students, *before]
     overrides: list[tuple[str, Any, str]] = []
     for text in [set] if isinstance(set, str) else set:
         try:
@@ -153,8 +154,8 @@ def _read(
         faults += lift_device(values, wins=True)[0]
     if not isinstance(spelling, AsFlags):  # which knows them already
         spelling = replace(spelling, given={**spelling.given, **overridden})
-    if isinstance(spelling, AsLines) and device_stood:
-        spelling = replace(spelling, moved={("device",): device_stood})
+    if isinstance(spelling, AsLines):
+        spelling = replace(spelling, moved=renamed | ({("device",): device_stood} if device_stood else {}))
     if spends:
         spend(values)
     with spelled_as(spelling):
@@ -185,8 +186,8 @@ def _local_names(recipe: Recipe) -> list[Fault]:
     if isinstance(teacher.patience_from, str):
         teacher.patience_from = path_text(teacher.patience_from, "teacher.patience_from")
     for student in recipe.students:
-        if student.pretrained:
-            student.pretrained = path_text(student.pretrained, "pretrained")
+        if student.student:
+            student.student = path_text(student.student, "student")
     if not recipe.output:
         return []
     if fault := output_fault(recipe.output):

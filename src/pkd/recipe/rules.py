@@ -13,6 +13,7 @@ from pkd.recipe.schema import Recipe, loss_of, method_label, start_label
 from pkd.recipe.settings import AUTO_START, DataSettings, StudentSettings, TeacherSettings, plain_name
 from pkd.recipe.spelling import named, set_to
 
+_OF_ENCODERS = ("first", AUTO_START, StudentSettings.start)  # the only one that there is, however it is asked for
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -24,7 +25,6 @@ def broken_rules(recipe: Recipe) -> Iterator[Fault]:
     for index, student in enumerate(recipe.students):
         at: Path = ("students", index)
         yield from _method_faults(student, at)
-        yield from _projection_faults(student, at)
         yield from _start_faults(student, at)
         if student.method == "pkd" and not isinstance(student.layer_map, str):
             yield from _map_faults(student, (*at, "layer_map"))
@@ -136,24 +136,16 @@ def _method_faults(student: StudentSettings, at: Path) -> Iterator[Fault]:
         )
 
 
-def _projection_faults(student: StudentSettings, at: Path) -> Iterator[Fault]:
-    if student.projection and (student.method != "pkd" or student.pretrained is None):
-        yield Fault(
-            (*at, "projection"),
-            "is true; the map serves patience from a `pretrained` start, which may be of another width than the "
-            "teacher: give method pkd and pretrained, or leave projection out",
-        )
-
-
 def _start_faults(student: StudentSettings, at: Path) -> Iterator[Fault]:
     path = (*at, "start")
     starts = starts_of(student)
-    if student.start == AUTO_START and student.pretrained is not None:
+    if student.student is not None and student.start not in _OF_ENCODERS:
         yield Fault(
             path,
-            f"is auto, which chooses among the teacher's layers, but {named(dotted((*at, 'pretrained')))} starts from "
-            "another encoder; leave one of the two out",
+            f"is {shown(student.start)}, but {named(dotted((*at, 'student')))} is an encoder of its own, of which the "
+            f"first layers are kept, as many as {named(dotted((*at, 'layers')))} says; leave one of the two out",
         )
+        return
     if not starts:
         yield Fault(path, "is an empty list; write spread, first or the teacher layers to copy, as [1, 3, 5]")
     if len(starts) != len({str(start) for start in starts}):

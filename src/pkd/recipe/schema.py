@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from pkd.recipe.settings import (
 )
 
 _NAMELESS = "run"
+_LONGEST_LABEL = 60  # of an encoder, in a student's name, which becomes a folder's
 
 
 @dataclass(kw_only=True)
@@ -82,12 +84,22 @@ def method_label(student: StudentSettings) -> str:
 
 
 def start_label(student: StudentSettings) -> str:
-    """The student's start in tables: spread, first, 1.3.5 or pretrained."""
-    if student.pretrained:
-        return "pretrained"
+    """The student's start in tables: spread, first or 1.3.5; of another encoder its name."""
+    if student.student:
+        return encoder_label(student.student)
     if isinstance(student.start, str):
         return student.start
     return ".".join(str(layer) for layer in student.start)
+
+
+def encoder_label(name: str) -> str:
+    """The last part of an encoder's name, as part of a student's.
+
+    >>> encoder_label("microsoft/xtremedistil-l6-h256-uncased"), encoder_label("./my model (2)/")
+    ('xtremedistil-l6-h256-uncased', 'my-model-2')
+    """
+    last = Path(os.path.abspath(name)).name  # noqa: PTH100 - `resolve` follows links
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("-._")[:_LONGEST_LABEL] or "encoder"
 
 
 def loss_of(student: StudentSettings) -> LossSettings:

@@ -277,9 +277,14 @@ class StudentSettings(LossSettings):
 
     __pydantic_config__ = STRICT
 
-    name: str | None = setting(None, "unique name (default: METHOD-Lk-START)")
+    name: str | None = setting(None, "unique name (default: METHOD-Lk-START, or the encoder for START)")
+    student: str | None = setting(
+        None, "a pretrained encoder, with its own tokenizer and a new head, instead of teacher layers", common=True
+    )
     method: Method = setting("pkd", "pkd: labels, logits, states; kd: labels, logits; ft: labels alone", common=True)
-    layers: PositiveInt | None = setting(None, "depth (default: half the teacher's)", common=True)
+    layers: PositiveInt | None = setting(
+        None, "depth (default: half the teacher's; of `student` all of its layers)", common=True
+    )
     layer_map: Literal["skip", "last"] | LayerPairs = setting(
         "skip", "skip, last, or pairs [student layer, teacher layer]", common=True
     )
@@ -288,8 +293,6 @@ class StudentSettings(LossSettings):
         "teacher layers copied: spread, first, a list; several or auto: the dev score chooses",
         common=True,
     )
-    pretrained: str | None = setting(None, "start from this encoder's first layers and a new head instead")
-    projection: bool = setting(False, "L_PT through a learned map, dropped later: for a `pretrained` of another width")
     unlabelled: bool = setting(True, "learn from unlabelled text and augmented rows too (ft never does)")
     training: dict[str, Any] = setting({}, "training settings that differ for this student")
 

@@ -102,6 +102,8 @@ def sweep_faults(recipe: Recipe) -> Iterator[Fault]:
 def _several_starts(recipe: Recipe) -> Iterator[Fault]:
     """The fault of a student whose start the development score chooses: a point has one start, as its line says."""
     at: Path = ("students", 0, "start")
+    if recipe.students[0].student is not None:
+        return  # an encoder of its own has one
     if recipe.students[0].start == AUTO_START:
         yield Fault(at, "is auto, a race of several starts; in a sweep name one, and sweep `start` over others")
     elif len(starts_of(recipe.students[0])) > 1:

@@ -29,7 +29,7 @@ def recipe_values(recipe: Recipe) -> dict[str, Any]:
 
 def without_places(values: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe's values without its paths: files count by their fingerprints, and may be moved."""
-    students = [{**student, "pretrained": None} for student in values["students"]]
+    students = [{**student, "student": None} for student in values["students"]]
     return {
         **{name: value for name, value in values.items() if name not in ("output", "name")},
         "teacher": {**values["teacher"], "model": None, "patience_from": None},

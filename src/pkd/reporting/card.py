@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ruamel.yaml import YAML
 
 from pkd.distillation.terms import describe_objective
+from pkd.encoder.hub import ModelSource
 from pkd.evaluation.metric_facts import METRICS
 from pkd.recipe.settings import LossSettings
 from pkd.reporting import amounts, wording
@@ -104,6 +105,7 @@ def model_card(
         shares=shares_text(model.terms),
         weak=weak_sentences(model.terms),
         start_chosen=start_sentence(model),
+        licences=_licences(run, model),
     )
     return card
 
@@ -159,7 +161,7 @@ def _front_matter(run: RunRecord | None, model: ModelRecord, name: str) -> str:
     ]
     named = [source for of in run.sources.values() for source in of] if run else []
     metadata = ModelCardData(
-        base_model=_base_models(run),
+        base_model=_base_models(run, model),
         datasets=list(dict.fromkeys(_dataset_of(source.name) for source in named if source.kind == "hub")) or None,
         library_name="transformers",
         pipeline_tag=task,
@@ -171,11 +173,22 @@ def _front_matter(run: RunRecord | None, model: ModelRecord, name: str) -> str:
     return str(metadata.to_yaml()).strip()
 
 
-def _base_models(run: RunRecord | None) -> str | list[str] | None:
-    """The teachers' names on the hub."""
-    sources = [run.teacher, *run.teachers] if run else []
+def _base_models(run: RunRecord | None, model: ModelRecord) -> str | list[str] | None:
+    """The names on the hub of the encoder that the model is, if it is one of its own, and of its teachers."""
+    sources = [_encoder(run, model), run.teacher, *run.teachers] if run else []
     names = list(dict.fromkeys(source.name for source in sources if source is not None and source.hub))
     return names[0] if len(names) == 1 else names or None
+
+
+def _encoder(run: RunRecord | None, model: ModelRecord) -> ModelSource | None:
+    """The encoder that the model is, instead of layers of its teacher; None if it is cut from that."""
+    return next((source for source in (run.starts if run else ()) if source.name == model.encoder), None)
+
+
+def _licences(run: RunRecord | None, model: ModelRecord) -> dict[str, str]:
+    """The licences of teachers and encoder by name, where they are known."""
+    sources = [_encoder(run, model), run.teacher, *run.teachers] if run else []
+    return {source.name: source.licence for source in sources if source is not None and source.licence}
 
 
 def _kind_of(run: RunRecord | None) -> TaskKind:

@@ -68,7 +68,7 @@ class RunRecord(_Line):
     teacher: ModelSource | None = None  # the recipe's model: the teacher, or the encoder that was fine-tuned
     teachers: list[ModelSource] = []  # of several teachers each, the first among them
     lead: int = 0  # the index of the one whose layers students start from and whose states they learn
-    starts: list[ModelSource] = []  # encoders that students start from
+    starts: list[ModelSource] = []  # encoders that students are, instead of teacher layers
     sources: dict[str, list[Source]] = {}  # split -> sources of its rows
     fingerprints: dict[str, str]  # "teacher", "data train", ... -> sha256
     versions: dict[str, str]  # library -> version
@@ -116,8 +116,9 @@ class ModelRecord(_Line):
     seed: int | None = None
     method: str | None = None  # "pkd-skip", "pkd-last", "pkd-map", "kd", "ft"
     layers: int
-    start: str | None = None  # "spread", "first", "1.3.5", "pretrained"
-    start_layers: list[int] | None = None
+    start: str | None = None  # "spread", "first", "1.3.5", or the last part of the encoder's name
+    start_layers: list[int] | None = None  # of the teacher, or of the encoder
+    encoder: str | None = None  # the pretrained encoder that the student is, as in the run's `starts`
     layer_map: list[tuple[int, int]] | None = None
     labelled_rows: int = 0  # that it learned from
     unlabelled_rows: int = 0  # the user's, which it learned from besides
@@ -176,7 +177,7 @@ class ComparisonRecord(_Line):
     """
 
     record: Literal["comparison"] = "comparison"
-    question: str  # "patience", "kd", "start first against spread", "augmented rows", "against the teacher"
+    question: str  # "patience", "kd", "start first against spread", "augmented rows", "against the teacher", ...
     a: str
     b: str
     metric: str = "accuracy"

@@ -30,6 +30,7 @@ from pkd.reporting.evaluated_rows import rows_in_words, rows_warning
 from pkd.reporting.results import ComparisonRecord, ModelRecord, Record, RunRecord, Summary, summarise
 
 AGAINST_TEACHER = "against the teacher"
+AGAINST_ALONE = "against the same encoder fine-tuned alone"
 TEACHER, TEACHERS_MEAN = "teacher", "teachers' mean"  # in results
 
 # (unlabelled text, augmented rows) -> what a student without them is compared for
@@ -38,7 +39,7 @@ TRANSFER = {
     (False, True): "augmented rows",
     (True, True): "unlabelled text and augmented rows",
 }
-_SUBJECTS = {"patience": "Patience", "kd": "The teacher's softened output (KD)"}
+_SUBJECTS = {"patience": "Patience", "kd": "The teacher's softened output (KD)", AGAINST_ALONE: "Distillation"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +220,8 @@ def finding(comparison: ComparisonRecord) -> str | None:
 def subject(comparison: ComparisonRecord) -> str:
     """The subject of a comparison, as the start of a sentence."""
     question = comparison.question
-    return _SUBJECTS.get(question) or question[:1].upper() + question[1:]
+    of_methods = None if is_of_models(comparison) else _SUBJECTS.get(question)
+    return of_methods or question[:1].upper() + question[1:]
 
 
 def is_of_models(comparison: ComparisonRecord) -> bool:

@@ -98,6 +98,42 @@ def student_schedule(
     )
 
 
+def encoder_schedule(
+    settings: TrainingSettings,
+    effort: Effort = "quick",
+    *,
+    rows: int,
+    outputs: int = 2,
+    width: int = _WIDTH,
+    rows_a_label: float = 1.0,
+) -> TrainingSettings:
+    """The settings, with numbers for `auto`, of a student that is an encoder of its own.
+
+    Unlike layers of a fine-tuned teacher it has not seen the task, and its head is new. So by every effort its rate is
+    a teacher's of its width, and it takes no fewer steps than a teacher.
+
+    Args:
+        settings: as they were asked for.
+        effort: of the recipe.
+        rows: of an epoch.
+        outputs: classes, labels or scores that the head answers.
+        width: hidden units of the encoder.
+        rows_a_label: all training rows over those that have a label, at least 1.
+
+    >>> chosen = encoder_schedule(TrainingSettings(), "normal", rows=500, rows_a_label=5, width=384)
+    >>> chosen.learning_rate, chosen.num_train_epochs
+    (0.0001, 25.0)
+    """
+    rate, epochs = settings.learning_rate, settings.num_train_epochs
+    settled = student_schedule(settings, effort, outputs=outputs, width=width, rows_a_label=rows_a_label)
+    fewest = math.ceil(_FEWEST_STEPS / steps_an_epoch(rows, settings))
+    return dataclasses.replace(
+        settled,
+        learning_rate=_rate(outputs, width) if rate == "auto" else rate,
+        num_train_epochs=max(epochs_of(settled), float(fewest)) if epochs == "auto" else epochs,
+    )
+
+
 def _rate(outputs: int, width: int) -> float:
     """The learning rate: inversely proportional to the encoder's width, and twice as high for many classes."""
     return _RATE * min(_NARROW, max(_WIDE, _WIDTH / width)) * (_MANY_FACTOR if outputs >= _MANY_CLASSES else 1.0)
