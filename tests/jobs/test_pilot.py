@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from encoder.families import CONFIGS
 from pkd.data.outputs import Outputs
 from pkd.data.tokenize import encode
+from pkd.encoder.families import neurons_of
 from pkd.encoder.load import load_teacher
 from pkd.jobs.pilot import Price, Prices, Shape, Work, measure_prices
 from pkd.jobs.workload import Job, classifier_job, job_of
@@ -38,10 +39,10 @@ def test_a_pilot_measures_each_kind_of_work_at_the_outermost_depths_and_draws_no
     assert torch.equal(torch.get_rng_state(), before)
     encoder = job.shape.encoder
     assert {key: set(known) for key, known in prices.at.items()} == {
-        (encoder, "pass", False, 0): {4},
-        (encoder, "train", False, 0): {1, 3},
+        (encoder, 1.0, "pass", False, 0): {4},
+        (encoder, 1.0, "train", False, 0): {1, 3},
     }
-    passes, trained = prices.at[encoder, "pass", False, 0][4], prices.at[encoder, "train", False, 0]
+    passes, trained = prices.at[encoder, 1.0, "pass", False, 0][4], prices.at[encoder, 1.0, "train", False, 0]
     assert passes.token > 0
     assert passes.step == 0
     assert all(price.token > 0 and price.step > 0 for price in trained.values())
@@ -51,7 +52,7 @@ def test_work_between_two_depths_that_were_measured_lies_on_the_line_through_the
     workspace: Path, rows: datasets.Dataset
 ) -> None:
     shape = job_on(workspace, rows).shape
-    at = {(shape.encoder, "train", True, 0): {2: Price(token=1e-3, step=0.1), 4: Price(token=3e-3, step=0.3)}}
+    at = {(shape.encoder, 1.0, "train", True, 0): {2: Price(token=1e-3, step=0.1), 4: Price(token=3e-3, step=0.3)}}
     prices = Prices(at)  # type: ignore[arg-type]
 
     def seconds(depth: int) -> float:
@@ -88,16 +89,19 @@ def test_the_word_pieces_of_many_rows_are_reckoned_from_some_of_them(workspace: 
 
 
 @pytest.mark.parametrize("family", CONFIGS)
-def test_every_family_can_be_timed_at_any_depth(
+def test_every_family_can_be_timed_at_any_depth_and_width(
     family: str, rows: datasets.Dataset, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    shapes = [Shape("tiny", depth, CONFIGS[family]) for depth in (6, 1)]
+    shapes = [Shape("tiny", depth, CONFIGS[family], width) for depth, width in ((6, 1.0), (1, 1.0), (3, 0.5))]
+    assert neurons_of(shapes[-1].cut) == 8
     works = [Work(shape, kind, 1, 1) for shape in shapes for kind in ("train", "pass")]
     few = encode(rows.select(range(6)), tokenizer, 32)
     few = few.select_columns(["input_ids", "length"])
     cpu = torch.device("cpu")
     prices = measure_prices(works, few, OUTPUTS, device=cpu, occurs=np.ones(31, dtype=np.bool_), seconds=0.0)
-    assert {kind: set(known) for (_, kind, _, _), known in prices.at.items()} == {"train": {1, 6}, "pass": {1, 6}}
+    assert {(width, kind): set(known) for (_, width, kind, _, _), known in prices.at.items()} == {
+        (width, kind): depths for width, depths in ((1.0, {1, 6}), (0.5, {3})) for kind in ("train", "pass")
+    }
 
 
 def test_questions_with_choices_are_timed_with_all_their_choices(

@@ -10,6 +10,7 @@ no scaling between layers is needed.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -134,6 +135,11 @@ def count_kept(neurons: int, width: float) -> int:
         return neurons
     unit = next(unit for least, unit in _UNITS if neurons >= least)
     return min(neurons, unit * max(1, int(width * neurons / unit + 1e-9)))
+
+
+def fingerprint_importance(importance: Importance) -> str:
+    """The sha256 of the values, of which narrow students depend on their order."""
+    return hashlib.sha256(np.ascontiguousarray(importance).tobytes()).hexdigest()
 
 
 def check_importance(teacher: PreTrainedModel, importance: Importance | None) -> Importance:

@@ -16,7 +16,7 @@ from pkd.distillation.terms import TERMS, objective_of, weighed
 from pkd.errors import RecipeError
 from pkd.recipe.reading import validate
 from pkd.recipe.rules import starts_of
-from pkd.recipe.schema import Recipe, loss_of, method_label, start_label
+from pkd.recipe.schema import Recipe, depth_label, loss_of, method_label, start_label
 from pkd.recipe.settings import AUTO_START, LossSettings, Method, StudentSettings, TrainingSettings
 from pkd.recipe.spelling import about_student, named, set_to
 from pkd.training.schedule import epochs_of, student_schedule
@@ -73,13 +73,14 @@ class StudentPlan:
     training: TrainingSettings
     unlabelled: bool
     rows_an_epoch: int | None = None
+    width: float = 1.0  # share of the teacher's feed-forward neurons that each layer keeps
     sizes: Sizes | None = None  # of its terms, measured as it starts
     wins_as: str | None = None
 
     @property
     def starts_taught(self) -> bool:
         """Whether patience has nothing to teach yet as the student starts."""
-        return self.encoder is None and _starts_taught(self.layer_map, self.start_layers)
+        return self.encoder is None and self.width == 1 and _starts_taught(self.layer_map, self.start_layers)
 
     @property
     def measured_beta(self) -> float | None:
@@ -111,6 +112,7 @@ class StudentPlan:
         return {
             "method": self.method,
             "start_layers": list(self.start_layers),
+            "width": self.width,
             "encoder": self.encoder,
             "layer_map": self.layer_map.pairs if self.layer_map else None,
             "loss": dataclasses.asdict(self.loss),
@@ -212,7 +214,7 @@ def _starts(student: StudentSettings, teacher_layers: int, dropped: Sequence[int
         return starts_of(student)
     layers = depth_asked(student, teacher_layers)
     starts = list(tried_starts(teacher_layers, layers, dropped).values())
-    if student.method != "pkd" or student.patience is None:
+    if student.method != "pkd" or student.patience is None or student.width < 1:
         return starts
     taught = layer_map_of(student.layer_map, teacher_layers, layers)  # a start that is taught itself can have no share
     return [
@@ -247,7 +249,7 @@ def _cut(
     loss = loss_of(student)
     started = tuple(start_layers(start, teacher_layers, layers))
     layer_map = layer_map_of(student.layer_map, teacher_layers, layers) if student.method == "pkd" else None
-    if loss.patience_share and _starts_taught(layer_map, started):
+    if loss.patience_share and student.width == 1 and _starts_taught(layer_map, started):
         if student.patience is not None:
             raise RecipeError(
                 f"{named('patience')} is {student.patience:g}, but the student starts with the very layers "
@@ -270,7 +272,7 @@ def _plan(
     method, start = method_label(student), start_label(student)
     teaches = any(other.method == "pkd" and other.student == student.student for other in recipe.students)
     return StudentPlan(
-        name=student.name or f"{method}-L{len(started)}-{start}",
+        name=student.name or f"{method}-{depth_label(len(started), student.width)}-{start}",
         role="control" if student.method != "pkd" and teaches else "student",
         method=method,
         layers=len(started),
@@ -281,6 +283,7 @@ def _plan(
         loss=loss,
         training=training_of(recipe, student),
         unlabelled=student.unlabelled and student.method != "ft",
+        width=student.width,
     )
 
 
@@ -300,7 +303,7 @@ def _control(student: StudentPlan, method: Method, rows: RowCounts) -> StudentPl
     repeats = method == "ft" and student.unlabelled and rows.transfer > 0
     return dataclasses.replace(
         student,
-        name=f"{method}-L{student.layers}-{student.start}",
+        name=f"{method}-{depth_label(student.layers, student.width)}-{student.start}",
         role="control",
         method=method,
         layer_map=None,

@@ -19,6 +19,8 @@ from pkd.data.encodings import Reader, bytes_per_encoded_row
 from pkd.distillation.annotation import bytes_per_row
 from pkd.distillation.dropping import ROWS
 from pkd.distillation.ledger import BATCHES
+from pkd.distillation.narrowing import BATCH_SIZE as ROWS_RANKED
+from pkd.distillation.narrowing import BATCHES as BATCHES_RANKED
 from pkd.distillation.plan import StudentPlan, plan_controls
 from pkd.distillation.race import FINALISTS, heats_of, race, winner
 from pkd.distillation.terms import objective_of
@@ -50,10 +52,11 @@ _ASHA_KEEPS = 3  # a third of the trials continues after 1, 3, 9, ... epochs
 FINETUNING = "fine-tune the teacher"
 SWEEP = "sweep"
 WORD_COUNTS = "measure the word-count baseline"
+RANKING = "rank the teacher's neurons"
 DROPPING = "drop layers one by one"
 REPORTING = "compare and report"
 
-Part = Literal["teacher", "pass", "points", "race", "students", "measuring"]
+Part = Literal["teacher", "pass", "ranking", "points", "race", "students", "measuring"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ class Left:
         encoding: of a split for a reader.
         annotation: of the pass of the teacher of a number over a split, for these layers.
         averaging: of several teachers' answers to a split, for these layers.
+        ranking: of the measure of the teacher's neurons.
         dropping: of greedy dropping.
         dropped: its order of the teacher's layers, if known.
         heat: of a student's training in a heat of the race between its starts.
@@ -116,6 +120,7 @@ class Left:
     encoding: Callable[[Reader, str], float] = lambda reader, split: 1.0
     annotation: Callable[[int, str, Sequence[int]], float] = lambda number, split, layers: 1.0
     averaging: Callable[[str, Sequence[int]], float] = lambda split, layers: 1.0
+    ranking: Callable[[], float] = lambda: 1.0
     dropping: Callable[[], float] = lambda: 1.0
     dropped: Callable[[], Sequence[int]] = lambda: ()
     heat: Callable[[StudentPlan, int], float] = lambda plan, heat: 1.0
@@ -151,6 +156,8 @@ def stages_of_run(plan: RunPlan, job: Job, left: Left = ALL, *, copies: int = 0)
     stages += _passes(plan, job, left)
     if finetune is None:
         stages += _counting_words(job, left.word_counts)
+    if plan.narrow is not None:
+        stages.append(replace(_ranking(job), left=left.ranking()))
     if sweep is not None:
         tried = points_ahead(job, plan.points, sweep, left)
         best = left.best() if not tried.left else None  # until all are trained another may win
@@ -298,6 +305,14 @@ def _in_heat(job: Job, recipe: Recipe, plan: StudentPlan, heat: int, left: Left,
     stages = [replace(_sizing(job, plan), left=left.sizing(recipe, plan))] if sizes and plan.method != "ft" else []
     training = replace(_student(job, plan.in_heat(heat), recipe.seed), bytes=0.0, left=left.heat(plan, heat))
     return [replace(stage, part="race") for stage in [*stages, training]]
+
+
+def _ranking(job: Job) -> Ahead:
+    """A forward pass of the teacher over some batches, and the backward pass through its activations alone."""
+    learnt = [job.splits[split] for split in ("train", *job.transfer)]
+    rows = sum(split.rows for split in learnt)
+    tokens = sum(split.all_tokens for split in learnt) * min(1.0, BATCHES_RANKED * ROWS_RANKED / max(1, rows))
+    return Ahead(RANKING, "ranking", (Work(job.shape, "train", 2 / 3 * tokens, exact=True),))
 
 
 def _dropping(job: Job, layers: int) -> Ahead:

@@ -38,9 +38,11 @@ from pkd.jobs.finetune import KIND as TEACHER
 from pkd.jobs.finetune import finetuning_left, schedule_words, why_finetune_again
 from pkd.jobs.finished import left_of
 from pkd.jobs.forecast import JobForecast, forecast, prices_for, sweep_sentences
+from pkd.jobs.importance import measured_importance
 from pkd.jobs.plan import RunPlan, plan_run, require_rows_to_choose_by
 from pkd.jobs.race import race_sentences
 from pkd.jobs.sizes import first_rows, measure_student, rows_of_a_step, term_shares
+from pkd.jobs.train import build_student
 from pkd.jobs.word_counts import measure_word_counts, teacher_level
 from pkd.jobs.workload import job_of_run
 from pkd.recipe.places import AnyPath
@@ -67,6 +69,7 @@ class StudentCheck:
     name: str
     pairs: tuple[tuple[int, int], ...]
     start_layers: tuple[int, ...]
+    width: float
     encoder: str | None
     objective: list[str]  # the loss in words
     terms: list[TermEntry]
@@ -81,6 +84,8 @@ class StudentCheck:
             if self.encoder
             else f"teacher layers {_listed(self.start_layers)}"
         )
+        if self.width < 1:
+            start += f" with {100 * self.width:g} % of their feed-forward neurons, the most important ones"
         said = [f"{self.name} starts as {start}.", *(f"  {line}" for line in self.objective)]
         if self.pairs:
             said.append("  patience: " + ", ".join(f"student layer {s} ← teacher layer {t}" for s, t in self.pairs))
@@ -271,6 +276,7 @@ def _unmeasured(plan: StudentPlan, kind: TaskKind, *, unlabelled: bool) -> Stude
         name=plan.name,
         pairs=plan.layer_map.pairs if plan.layer_map else (),
         start_layers=plan.start_layers,
+        width=plan.width,
         encoder=plan.encoder,
         objective=describe_objective(plan.weighed_loss, kind, unlabelled=unlabelled),
         share=plan.loss.patience_share,
@@ -344,7 +350,8 @@ def check_student(plan: StudentPlan, teacher: LoadedClassifier) -> StudentCheck:
 def _check_before_annotating(plan: RunPlan, device: torch.device) -> list[StudentCheck]:
     """Measure the terms where nothing is annotated yet, by running the teacher on the rows needed.
 
-    The deviations of its units also come from those rows, while a run computes them over all training rows.
+    The deviations of its units and the importance of its neurons also come from those rows, while a run computes them
+    over more of the training rows.
     """
     recipe, teacher, students = plan.recipe, plan.teacher, plan.candidates
     train = plan.examples.splits["train"]
@@ -363,11 +370,14 @@ def _check_before_annotating(plan: RunPlan, device: torch.device) -> list[Studen
         annotated = _annotated(plan, everything.select(picked), layers, Path(folder), device)
         checks = []
         read = {reader.key: reader.encode(annotated) for reader in readers}
+        importance = None
+        if plan.narrow is not None:
+            as_read = read[plan.readers[plan.narrow.pretrained].key]
+            importance = measured_importance(teacher, as_read, recipe.device)
         for each, reader, order, rows in zip(students, readers, orders, counts, strict=True):
             of_annotated = [np.searchsorted(picked, batch) for batch in order]
-            sizes = measure_student(
-                each, teacher, read[reader.key], of_annotated, rows, len(train) / rows, recipe.seed, device
-            )
+            student = build_student(each, recipe.seed, teacher, importance)
+            sizes = measure_student(each, student, read[reader.key], of_annotated, rows, len(train) / rows, device)
             checks.append(check_student(dataclasses.replace(each, sizes=sizes), teacher))
         return checks
 

@@ -12,11 +12,13 @@ from pkd.data.augmentation import AUGMENTED
 from pkd.data.batching import stored_teacher_layers
 from pkd.data.encodings import Reader
 from pkd.data.tokenize import fingerprint_rows
+from pkd.distillation.narrowing import Importance
 from pkd.distillation.plan import StudentPlan
 from pkd.jobs.ahead import Left, steps_of, training_left
 from pkd.jobs.annotate import annotation_inputs, annotation_left, exactly
 from pkd.jobs.encode import encoding_inputs, encoding_left
 from pkd.jobs.ensemble import mean_inputs
+from pkd.jobs.importance import stored_importance
 from pkd.jobs.plan import RunPlan
 from pkd.jobs.race import dropping_left
 from pkd.jobs.sizes import size_inputs, with_sizes
@@ -33,12 +35,18 @@ from pkd.runs.stage import is_begun, standing
 
 @dataclass(frozen=True)
 class _Run:
-    """A run and the inputs of its stages; `rows` is None without the teacher's outputs."""
+    """A run and the inputs of its stages.
+
+    Attributes:
+        rows: None without the teacher's outputs.
+        importance: of the teacher's neurons; None until it is measured.
+    """
 
     plan: RunPlan
     prints: Mapping[str, Mapping[str, str]]  # split -> of the rows that the teacher answers
     counts: Mapping[str, int]  # of rows
     rows: TrainingRows | None
+    importance: Importance | None = None
 
     @property
     def folder(self) -> RunFolder:
@@ -48,13 +56,15 @@ class _Run:
     def teaching(self, recipe: Recipe) -> Teaching:
         """What students of a recipe, as of a sweep's point, learn from."""
         assert self.rows is not None
-        return Teaching(recipe, self.plan.teacher, self.rows)
+        return Teaching(recipe, self.plan.teacher, self.rows, self.importance)
 
 
 def left_of(plan: RunPlan) -> Left:
     """What is left of a run's stages, given its teacher."""
     run = _begun(plan)
     run = dataclasses.replace(run, rows=_rows_of(run))
+    if run.rows is not None:
+        run = dataclasses.replace(run, importance=stored_importance(plan, run.teaching(plan.recipe)))
     folder = plan.folder
     return Left(
         finetuning=lambda number: 0.0,
@@ -62,6 +72,7 @@ def left_of(plan: RunPlan) -> Left:
         encoding=lambda reader, split: _encoding(run, reader, split),
         annotation=lambda number, split, layers: _annotation(run, number, split, layers),
         averaging=lambda split, layers: _averaging(run, split, layers),
+        ranking=lambda: 1.0 if run.importance is None else 0.0,
         dropping=lambda: _dropping(run),
         dropped=lambda: _dropped(run),
         heat=lambda plan, heat: _heat(run, plan, heat),
@@ -149,7 +160,7 @@ def _rows_of(run: _Run) -> TrainingRows | None:
 
 def _training(run: _Run, recipe: Recipe, plan: StudentPlan, seed: int) -> float:
     folder = run.folder.student(plan.name, seed)
-    if run.rows is None or not is_begun(folder) or not _has_answers(run.rows, plan):
+    if run.rows is None or not is_begun(folder) or not _has_answers(run, plan):
         return 1.0
     weighed = _weighed(run, recipe, plan, run.folder.sizes(plan.name))
     if weighed is None:
@@ -170,7 +181,7 @@ def _dropped(run: _Run) -> Sequence[int]:
 
 def _heat(run: _Run, plan: StudentPlan, heat: int) -> float:
     folder = run.folder.race(plan.name, heat + 1)
-    if run.rows is None or not is_begun(folder) or not _has_answers(run.rows, plan):
+    if run.rows is None or not is_begun(folder) or not _has_answers(run, plan):
         return 1.0
     recipe = run.plan.recipe
     weighed = _weighed(run, recipe, plan, run.folder.sizes(plan.name))
@@ -192,7 +203,7 @@ def _weighed(run: _Run, recipe: Recipe, plan: StudentPlan, folder: Path) -> Stud
 
 def _sized(run: _Run, recipe: Recipe, plan: StudentPlan, folder: Path) -> StudentPlan | None:
     """The plan with the sizes of its terms, if an earlier call measured them."""
-    if run.rows is None or not is_begun(folder) or not _has_answers(run.rows, plan):
+    if run.rows is None or not is_begun(folder) or not _has_answers(run, plan):
         return None
     if standing(folder, size_inputs(plan, run.teaching(recipe))) != "kept":
         return None
@@ -213,7 +224,7 @@ def _measuring(run: _Run, recipe: Recipe, plan: StudentPlan, seed: int) -> float
 
 
 def _point(run: _Run, recipe: Recipe, plan: StudentPlan) -> float:
-    if run.rows is None or not run.folder.trial("").is_dir() or not _has_answers(run.rows, plan):
+    if run.rows is None or not run.folder.trial("").is_dir() or not _has_answers(run, plan):
         return 1.0
     place = run.folder.sizes(fingerprint(size_inputs(plan, run.teaching(recipe)))[:16])
     if (weighed := _weighed(run, recipe, plan, place)) is None:
@@ -231,7 +242,10 @@ def _best_point(folder: RunFolder) -> Point | None:
     return first.point if first is not None and first.status == "done" else None
 
 
-def _has_answers(rows: TrainingRows, plan: StudentPlan) -> bool:
-    """Whether the states of all layers that a student learns from are stored."""
+def _has_answers(run: _Run, plan: StudentPlan) -> bool:
+    """Whether the states of all layers that a student learns from are stored, and neurons ranked if it is narrow."""
+    if run.rows is None or (plan.width < 1 and run.importance is None):
+        return False
+    rows = run.rows
     layers = plan.layer_map.teacher if plan.layer_map else ()
     return all(set(layers) <= set(stored_teacher_layers(each)) for each in (rows.train, *rows.transfer.values()))

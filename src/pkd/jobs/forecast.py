@@ -195,6 +195,8 @@ def _words(part: Part, stages: Sequence[Ahead]) -> str:
         return "fine-tuning the teacher"
     if part == "pass":
         return "the teacher's pass"
+    if part == "ranking":
+        return "ranking its neurons"
     if part == "points":
         return f"{count} point{'s' * (count != 1)} of the sweep"
     if part == "race":

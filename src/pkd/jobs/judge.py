@@ -242,6 +242,7 @@ def _measure(outcome: Outcome, on: EvaluatedRows) -> list[Measured]:
                     "method": each.plan.method,
                     "start": each.plan.start,
                     "start_layers": list(each.plan.start_layers),
+                    "width": each.plan.width,
                     "encoder": model_source(each.plan.encoder).name if each.plan.encoder else None,
                     "layer_map": list(each.plan.layer_map.pairs) if each.plan.layer_map else None,
                     **{f"{kind}_rows": facts[f"{kind}_rows"] for kind in RowCounts.__dataclass_fields__},
@@ -297,6 +298,8 @@ def _question(one: StudentPlan, other: StudentPlan, learnt: RowCounts) -> str | 
     differing = {name for name in a if a[name] != b[name]}
     if differing == {"start_layers"} and one.start < other.start and one.role == other.role == "student":
         return f"start {one.start} against {other.start}"
+    if differing == {"width"} and one.width < other.width and one.role == other.role == "student":
+        return f"width {one.width:g} against {other.width:g}"
     if differing == {"method", "layer_map"} and one.layer_map and other.layer_map and one.method > other.method:
         return f"{one.method} against {other.method}"
     if differing == {"unlabelled"} and one.unlabelled and learnt.transfer:

@@ -21,7 +21,8 @@ from transformers import PretrainedConfig, PreTrainedModel
 from pkd.data.arrays import column_array
 from pkd.data.batching import Collator, TokenRows
 from pkd.data.outputs import Outputs
-from pkd.encoder.families import cut_config, layers_of, longest_input
+from pkd.distillation.narrowing import count_kept
+from pkd.encoder.families import cut_config, layers_of, longest_input, neurons_of
 from pkd.encoder.inference import TOKENS_PER_BATCH, model_inputs
 from pkd.encoder.load import untrained
 from pkd.encoder.shortcut import cls_only
@@ -41,16 +42,17 @@ Kind = Literal["train", "pass"]
 
 @dataclass(frozen=True)
 class Shape:
-    """A classifier's speed and size: an encoder and how many of its layers are kept."""
+    """A classifier's speed and size: an encoder, and how many of its layers and neurons are kept."""
 
     encoder: str
     layers: int
     config: PretrainedConfig = field(compare=False, repr=False)  # of the whole encoder
+    width: float = 1.0  # share of its feed-forward neurons
 
     @property
     def cut(self) -> PretrainedConfig:
-        """The configuration of so many layers."""
-        return cut_config(self.config, range(1, self.layers + 1))
+        """The configuration of so many layers and neurons."""
+        return cut_config(self.config, range(1, self.layers + 1), count_kept(neurons_of(self.config), self.width))
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,12 @@ class Price:
     step: float = 0.0
 
 
-_Key: TypeAlias = tuple[str, Kind, bool, int]
+_Key: TypeAlias = tuple[str, float, Kind, bool, int]
 
 
 @dataclass(frozen=True)
 class Prices:
-    """The prices of an encoder at one or two depths, linear in the depth between and beyond."""
+    """The prices of an encoder of one width at one or two depths, linear in the depth between and beyond."""
 
     at: Mapping[_Key, Mapping[int, Price]]
 
@@ -95,7 +97,7 @@ def assumed_seconds(works: Iterable[Work], device: torch.device) -> float:
     seconds = 0.0
     for work in works:
         width = work.shape.config.hidden_size
-        inner = getattr(work.shape.config, "intermediate_size", None) or 4 * width
+        inner = count_kept(neurons_of(work.shape.config), work.shape.width)
         products = 2 * work.shape.layers * (4 * width * width + 2 * width * inner) * (3 if work.kind == "train" else 1)
         seconds += work.tokens * products / _FLOPS[device.type] + work.steps * (_STEP_SECONDS + 0.01)
     return seconds
@@ -129,11 +131,12 @@ def measure_prices(
     budget = _Budget(seconds, len(waiting))
     at: dict[_Key, dict[int, Price]] = {}
     model: PreTrainedModel | None = None
-    name = ""
+    timed: tuple[str, float] | None = None
     all_threads = torch.get_num_threads()
-    for shape, (_, kind, exact, threads) in waiting:
-        if model is None or name != shape.encoder:  # the deepest is the first, and is cut afterwards
-            model, name = move_model(untrained(shape.cut, outputs), device), shape.encoder
+    for shape, key in waiting:
+        if model is None or timed != (shape.encoder, shape.width):  # the deepest is the first, and is cut afterwards
+            model, timed = move_model(untrained(shape.cut, outputs), device), (shape.encoder, shape.width)
+        _, _, kind, exact, threads = key
         del layers_of(model)[shape.layers :]
         dtype = None if exact else autocast_dtype("auto", device)
         torch.set_num_threads(threads or all_threads)
@@ -144,7 +147,7 @@ def measure_prices(
                 price = _price_of_passes(model, rows, dtype, budget)
         finally:
             torch.set_num_threads(all_threads)
-        at.setdefault((shape.encoder, kind, exact, threads), {})[shape.layers] = price
+        at.setdefault(key, {})[shape.layers] = price
     return Prices(at)
 
 
@@ -162,7 +165,7 @@ class _Budget:
 
 
 def _key(work: Work) -> _Key:
-    return work.shape.encoder, work.kind, work.exact, work.threads
+    return work.shape.encoder, work.shape.width, work.kind, work.exact, work.threads
 
 
 def _to_be_measured(works: Sequence[Work]) -> list[tuple[Shape, _Key]]:
@@ -172,7 +175,7 @@ def _to_be_measured(works: Sequence[Work]) -> list[tuple[Shape, _Key]]:
         if work.tokens:
             shapes.setdefault(_key(work), {})[work.shape.layers] = work.shape
     extremes = [(of_depth[depth], key) for key, of_depth in shapes.items() for depth in {max(of_depth), min(of_depth)}]
-    return sorted(extremes, key=lambda each: (each[0].encoder, -each[0].layers, each[1]))
+    return sorted(extremes, key=lambda each: (*each[1][:2], -each[0].layers, each[1]))
 
 
 def _price_of_training(

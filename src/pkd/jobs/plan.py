@@ -122,6 +122,12 @@ class RunPlan:
         return sorted({layer for plan in plans if plan.layer_map for layer in plan.layer_map.teacher})
 
     @property
+    def narrow(self) -> StudentPlan | None:
+        """A student, of any point, that keeps a part of the teacher's neurons; None if there is none."""
+        plans = [plan for each in (self.points or (self,)) for plan in each.candidates]
+        return next((plan for plan in plans if plan.width < 1), None)
+
+    @property
     def counts(self) -> RowCounts:
         """The numbers of training rows; of augmented ones a few less may be new."""
         return planned_rows(self.recipe, {split: len(rows) for split, rows in self.examples.splits.items()})

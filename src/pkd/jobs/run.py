@@ -15,6 +15,7 @@ from pkd.data.labels import label_array
 from pkd.data.shards import open_shards
 from pkd.data.tokenize import fingerprint_rows
 from pkd.distillation.ensemble import StoredAnswers
+from pkd.distillation.narrowing import Importance
 from pkd.distillation.plan import StudentPlan, plan_controls
 from pkd.encoder.load import load_pretrained
 from pkd.errors import DataError
@@ -29,6 +30,7 @@ from pkd.jobs.evaluate import measuring_split
 from pkd.jobs.finetune import finetune_stage, finetuning_left, level_of
 from pkd.jobs.finished import left_of
 from pkd.jobs.forecast import announce
+from pkd.jobs.importance import importance_stage
 from pkd.jobs.judge import Outcome, Trained, judge_run
 from pkd.jobs.plan import RunPlan, plan_run, require_rows_to_choose_by, warn_if_few
 from pkd.jobs.race import race_starts
@@ -57,11 +59,12 @@ class Prepared:
     plan: RunPlan
     rows: TrainingRows
     level: TeacherLevel | None  # the teacher's; None without development rows
+    importance: Importance | None = None  # of the teacher's neurons, if a student is narrow
 
     @property
     def teaching(self) -> Teaching:
         """What the students learn from."""
-        return Teaching(self.plan.recipe, self.plan.teacher, self.rows)
+        return Teaching(self.plan.recipe, self.plan.teacher, self.rows, self.importance)
 
     def at(self, recipe: Recipe) -> Prepared:
         """Another recipe with the same teacher and rows, as a sweep's best point."""
@@ -158,7 +161,8 @@ def prepare(recipe: Recipe, *, copies: int = 0, overwrite: bool) -> Prepared:
     warn_if_few(plan.counts.labelled + plan.counts.transfer, plan.recipe.training)
     ranks.on_first(lambda: write_recipe(plan.recipe, folder.recipe))
     rows = _annotate(plan, overwrite)
-    return Prepared(plan, rows, _measured_level(plan, levels, overwrite))
+    prepared = Prepared(plan, rows, _measured_level(plan, levels, overwrite))
+    return dataclasses.replace(prepared, importance=importance_stage(plan, prepared.teaching, overwrite=overwrite))
 
 
 def finish(prepared: Prepared, *, overwrite: bool) -> RunResult:

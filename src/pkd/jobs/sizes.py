@@ -13,6 +13,7 @@ from typing import Any
 import datasets
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from pkd import progress, ranks
 from pkd.data.arrays import column_array
@@ -20,7 +21,6 @@ from pkd.data.batching import Collator, TokenRows, first_batches
 from pkd.distillation.ledger import BATCHES, PatientLoss, Sizes, TermEntry, measure_terms, without_patience
 from pkd.distillation.plan import StudentPlan
 from pkd.distillation.units import unit_deviations
-from pkd.encoder.load import LoadedClassifier
 from pkd.jobs.ahead import sizing_name
 from pkd.jobs.train import Teaching, build_student, training_inputs
 from pkd.recipe.settings import TrainingSettings
@@ -52,9 +52,8 @@ def sized(plan: StudentPlan, folder: Path, teaching: Teaching, *, overwrite: boo
         learnt = rows.of(plan, recipe.seed)
         lengths = column_array(learnt, "length")
         order = first_rows(step_rows, len(learnt), lambda picked: lengths[picked], recipe.seed)
-        return measure_student(
-            plan, teacher, learnt, order, len(learnt), len(rows.train) / len(learnt), recipe.seed, device
-        )
+        student = build_student(plan, recipe.seed, teacher, teaching.importance)
+        return measure_student(plan, student, learnt, order, len(learnt), len(rows.train) / len(learnt), device)
 
     step_rows = rows_of_a_step(plan.training)  # over all ranks; inside `on_first` the world size is 1
     inputs = size_inputs(plan, teaching)
@@ -108,30 +107,28 @@ def rows_of_a_step(training: TrainingSettings) -> int:
 
 def measure_student(
     plan: StudentPlan,
-    teacher: LoadedClassifier,
+    student: PreTrainedModel,
     annotated: datasets.Dataset,
     order: Sequence[np.ndarray],
     rows: int,
     labelled: float,
-    seed: int,
     device: torch.device,
 ) -> Sizes:
     """Measure a student's terms on some batches of annotated rows.
 
     Args:
         plan: of the student.
-        teacher: the teacher, from which the student starts.
+        student: as it starts.
         annotated: annotated rows, encoded as the student reads, that include those of the batches.
         order: the indices of each batch's rows in `annotated`.
         rows: the number of rows the student learns from in all.
         labelled: the share of those with a label.
-        seed: of its training.
         device: where to compute.
     """
     layers = plan.layer_map.teacher if plan.layer_map else ()
-    student = move_model(build_student(plan, seed, teacher), device)
     collate, table = Collator(student.config.pad_token_id or 0, layers), TokenRows(annotated)
     batches = [collate(table.__getitems__(batch.tolist())) for batch in order]
+    student = move_model(student, device)
     by_unit = bool(layers) and plan.loss.normalize == "units"
     deviations = unit_deviations(annotated, layers).to(device) if by_unit else None
     with progress.stage(sizing_name(plan), len(batches), "batches") as stage:

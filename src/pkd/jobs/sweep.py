@@ -96,4 +96,5 @@ def _shared(prepared: Prepared) -> Shared:
         fingerprints=prepared.rows.fingerprints,
         answers=prepared.rows.answers,
         outputs=examples.outputs,
+        importance=run.importance.absolute() if prepared.importance is not None else None,
     )

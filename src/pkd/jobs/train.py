@@ -15,6 +15,7 @@ from pkd.data.examples import repeated, with_unlabelled
 from pkd.data.shards import open_shards
 from pkd.data.tokenize import joined
 from pkd.distillation.annotation import parts_read
+from pkd.distillation.narrowing import Importance, fingerprint_importance
 from pkd.distillation.plan import RowCounts, StudentPlan
 from pkd.distillation.projection import add_projection, drop_projection
 from pkd.distillation.student import student_from
@@ -114,6 +115,7 @@ class Teaching:
     recipe: Recipe
     teacher: LoadedClassifier
     rows: TrainingRows
+    importance: Importance | None = None  # of the teacher's neurons, if a student is narrow
 
 
 def train_stage(folder: Path, plan: StudentPlan, seed: int, teaching: Teaching, *, overwrite: bool) -> Done:
@@ -174,6 +176,8 @@ def training_inputs(plan: StudentPlan, seed: int, teaching: Teaching) -> dict[st
         "seed": seed,
         "versions": library_versions(),
     }
+    if plan.width < 1 and teaching.importance is not None:
+        inputs["importance"] = fingerprint_importance(teaching.importance)
     if plan.measured_beta is not None:
         inputs["beta"] = plan.measured_beta
     if plan.encoder is not None:
@@ -194,7 +198,7 @@ def _trained(
 ) -> PatientTrainer:
     """Train, resuming from the checkpoints in `folder`; return the trainer with the best epoch's weights."""
     recipe, teacher, rows = teaching.recipe, teaching.teacher, teaching.rows
-    student = build_student(plan, seed, teacher)
+    student = build_student(plan, seed, teacher, teaching.importance)
     require_space(folder, checkpoint_bytes(student.num_parameters(), plan.training), f"Training {plan.name}")
     metric = recipe.evaluation.metric if rows.eval is not None else None
     arguments = PatientTrainingArguments(
@@ -222,14 +226,18 @@ def _trained(
     return trainer
 
 
-def build_student(plan: StudentPlan, seed: int, teacher: LoadedClassifier) -> PreTrainedModel:
-    """The student as it starts; with a map for patience if its width is another than its teacher's.
+def build_student(
+    plan: StudentPlan, seed: int, teacher: LoadedClassifier, importance: Importance | None = None
+) -> PreTrainedModel:
+    """The student as it starts; with a map for patience if its hidden size is another than its teacher's.
+
+    A narrow one needs the importance of the teacher's neurons.
 
     Raises:
         TeacherError: if the encoder that it is cannot be loaded.
     """
     if plan.encoder is None:
-        return student_from(teacher.model, plan.layers, plan.start_layers)
+        return student_from(teacher.model, plan.layers, plan.start_layers, width=plan.width, importance=importance)
     set_seed(seed)  # the new head is drawn here
     student = student_from(load_pretrained(plan.encoder, teacher.outputs).model, plan.layers, plan.start_layers)
     width = teacher.model.config.hidden_size

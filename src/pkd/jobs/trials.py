@@ -31,6 +31,7 @@ from pkd.errors import ResourceError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs.ahead import SWEEP
 from pkd.jobs.cluster import Outcome, Report, ray_started, resources_of, train_on_ray
+from pkd.jobs.importance import read_importance
 from pkd.jobs.plan import RunPlan, depths_of, encoders_of, student_reader
 from pkd.jobs.sizes import size_inputs, sized
 from pkd.jobs.train import TRIAL, Teaching, TrainingRows, training_inputs, trial_stage
@@ -83,6 +84,7 @@ class Shared:
     fingerprints: Mapping[str, Any]  # of the rows
     answers: Mapping[str, Mapping[str, str]]  # their fingerprints
     outputs: Outputs  # of the teacher, as the examples settled them
+    importance: Path | None = None  # of the teacher's neurons, if a point is narrow
 
 
 def train_points(
@@ -241,9 +243,10 @@ def _score_of(number: int, report: Report, trials: Sequence[Trial], shared: Shar
         folder=RunFolder(shared.run),
     )
     plan = dataclasses.replace(plan, sizes=trial.sizes)
+    importance = read_importance(shared.importance) if shared.importance else None
     reporter = _ReportEpochs(trial.recipe.evaluation.metric, report)
     with one_writer(trial.folder, wait_seconds=_WAIT_FOR_LOCK):
-        done = trial_stage(trial.folder, plan, Teaching(trial.recipe, teacher, rows), [reporter])
+        done = trial_stage(trial.folder, plan, Teaching(trial.recipe, teacher, rows, importance), [reporter])
     return float(done.manifest.facts["selection"]["score"])
 
 

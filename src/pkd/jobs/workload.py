@@ -82,7 +82,7 @@ class Job:
     def shape_of(self, plan: StudentPlan) -> Shape:
         """The shape of a student."""
         if plan.encoder is None:
-            return Shape(self.shape.encoder, plan.layers, self.shape.config)
+            return Shape(self.shape.encoder, plan.layers, self.shape.config, plan.width)
         key = (plan.encoder, plan.layers)
         if key not in self._shapes:
             self._shapes[key] = Shape(plan.encoder, plan.layers, load_config(plan.encoder, "student"))

@@ -164,6 +164,9 @@ class StudentKeywords(TypedDict, total=False):
     method: Literal["pkd", "kd", "ft"] | None
     """pkd: labels, logits, states; kd: labels, logits; ft: labels alone"""
 
+    width: float | None
+    """share of each layer's feed-forward neurons kept, the most important; rounded down"""
+
     start: Sequence[int] | Sequence[Sequence[int] | Literal["spread", "first"]] | Literal["auto", "spread", "first"] | None
     """teacher layers copied: spread, first, a list; several or auto: the dev score chooses"""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from pkd.recipe.faults import Fault, shown
 from pkd.recipe.naming import Path, dotted
-from pkd.recipe.schema import Recipe, loss_of, method_label, start_label
+from pkd.recipe.schema import Recipe, depth_label, loss_of, method_label, start_label
 from pkd.recipe.settings import AUTO_START, DataSettings, StudentSettings, TeacherSettings, plain_name
 from pkd.recipe.spelling import named, set_to
 
@@ -25,6 +25,7 @@ def broken_rules(recipe: Recipe) -> Iterator[Fault]:
     for index, student in enumerate(recipe.students):
         at: Path = ("students", index)
         yield from _method_faults(student, at)
+        yield from _width_faults(student, at)
         yield from _start_faults(student, at)
         if student.method == "pkd" and not isinstance(student.layer_map, str):
             yield from _map_faults(student, (*at, "layer_map"))
@@ -136,6 +137,15 @@ def _method_faults(student: StudentSettings, at: Path) -> Iterator[Fault]:
         )
 
 
+def _width_faults(student: StudentSettings, at: Path) -> Iterator[Fault]:
+    if student.width < 1 and student.student is not None:
+        yield Fault(
+            (*at, "width"),
+            f"is {shown(student.width)}, a share of the teacher's neurons, but "
+            f"{named(dotted((*at, 'student')))} is another encoder; leave one of the two out",
+        )
+
+
 def _start_faults(student: StudentSettings, at: Path) -> Iterator[Fault]:
     path = (*at, "start")
     starts = starts_of(student)
@@ -208,6 +218,7 @@ def _name_faults(students: list[StudentSettings]) -> Iterator[Fault]:
         if student.name is not None and student.name.lower() == "teacher":
             yield Fault(path, "is teacher, which is the teacher's own name in the results; choose another")
             continue
-        name = student.name or f"{method_label(student)}-L{student.layers or 'k'}-{start_label(student)}"
+        depth = depth_label(student.layers or "k", student.width)
+        name = student.name or f"{method_label(student)}-{depth}-{start_label(student)}"
         if (first := seen.setdefault(name.lower(), index)) != index:
             yield Fault(path, f"would be {name} as that of students.{first}; give each student a name of its own")

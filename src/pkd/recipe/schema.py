@@ -102,6 +102,15 @@ def encoder_label(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("-._")[:_LONGEST_LABEL] or "encoder"
 
 
+def depth_label(layers: int | str, width: float) -> str:
+    """A student's depth and width in names.
+
+    >>> depth_label(3, 1.0), depth_label(3, 0.5)
+    ('L3', 'L3-w0.5')
+    """
+    return f"L{layers}" if width == 1 else f"L{layers}-w{width}"
+
+
 def loss_of(student: StudentSettings) -> LossSettings:
     """The student's loss settings as its method uses them: kd has no patience, ft no teacher.
 

@@ -116,6 +116,7 @@ class ModelRecord(_Line):
     seed: int | None = None
     method: str | None = None  # "pkd-skip", "pkd-last", "pkd-map", "kd", "ft"
     layers: int
+    width: float = 1.0  # share of the teacher's feed-forward neurons that each layer keeps
     start: str | None = None  # "spread", "first", "1.3.5", or the last part of the encoder's name
     start_layers: list[int] | None = None  # of the teacher, or of the encoder
     encoder: str | None = None  # the pretrained encoder that the student is, as in the run's `starts`
@@ -265,6 +266,7 @@ class Summary(_Line):
     role: Literal["teacher", "student", "control"]
     method: str | None
     layers: int
+    width: float
     start: str | None
     seeds: list[int]
     mean: dict[str, float]
@@ -296,6 +298,7 @@ def _summary(models: list[ModelRecord]) -> Summary:
         role=first.role,
         method=first.method,
         layers=first.layers,
+        width=first.width,
         start=first.start,
         seeds=[model.seed for model in models if model.seed is not None],
         mean={metric: _mean(values[metric]) for metric in metrics},

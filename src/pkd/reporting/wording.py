@@ -49,7 +49,7 @@ class Row:
     name: str
     role: str
     seeds: int
-    layers: str
+    layers: str  # "3", or "3, width 0.5" of a narrow student
     scores: dict[str, str]  # metric -> "82.9 ± 0.3", or "–" if not measured
     means: dict[str, str]  # metric -> "82.9"
     rows_per_second: str
@@ -297,7 +297,7 @@ def _row(summary: Summary, teacher: Summary | None, metrics: Sequence[str]) -> R
         name=summary.name,
         role=summary.role,
         seeds=len(summary.seeds),
-        layers=str(summary.layers),
+        layers=str(summary.layers) if summary.width == 1 else f"{summary.layers}, width {summary.width:g}",
         scores={metric: score_text(summary, metric) for metric in metrics},
         means={metric: mean_text(summary, metric) for metric in metrics},
         rows_per_second=f"{summary.rows_per_second:,.0f}" if summary.rows_per_second else NONE,

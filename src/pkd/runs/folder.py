@@ -8,6 +8,7 @@ RUN/
   encodings/SPLIT-KEY/          word pieces; a tokenizer has a key
   annotated/SPLIT/              the teacher's answers; annotated-2/SPLIT/, ... those of further teachers
   ensemble/SPLIT/               the rows with the mean of several teachers' answers
+  importance/                   how much each feed-forward neuron of the teacher matters
   dropping/                     the order in which greedy dropping takes the teacher's layers
   races/NAME-roundR/            the score of a start in a round of its race
   sizes/NAME/                   how large each term of a student's loss is as it starts
@@ -41,6 +42,7 @@ _STAGES = (
     "annotated/*",
     "annotated-[0-9]*/*",
     "ensemble/*",
+    "importance",
     "dropping",
     "races/*",
     "sizes/*",
@@ -116,6 +118,11 @@ class RunFolder:
     def ensemble(self, split: str) -> Path:
         """A split with the mean of several teachers' logits, and the states of one of them."""
         return self.path / "ensemble" / split
+
+    @property
+    def importance(self) -> Path:
+        """How much each feed-forward neuron of the teacher matters, for narrow students."""
+        return self.path / "importance"
 
     @property
     def dropping(self) -> Path:
