@@ -219,7 +219,7 @@ def test_a_width_that_is_no_share_is_refused_by_the_recipe(workspace: Path, tmp_
 
 
 def test_another_encoder_has_no_width(workspace: Path, tmp_path: Path) -> None:
-    student = {"layers": 2, "width": 0.5, "pretrained": str(workspace / "teacher")}
+    student = {"layers": 2, "width": 0.5, "student": str(workspace / "teacher")}
     with pytest.raises(RecipeError, match=r"students\.0\.width is 0\.5, a share of the teacher's neurons, but"):
         recipe_from(values(workspace, tmp_path, student), where="test")
 

@@ -371,9 +371,8 @@ def _check_before_annotating(plan: RunPlan, device: torch.device) -> list[Studen
         checks = []
         read = {reader.key: reader.encode(annotated) for reader in readers}
         importance = None
-        if plan.narrow is not None:
-            as_read = read[plan.readers[plan.narrow.pretrained].key]
-            importance = measured_importance(teacher, as_read, recipe.device)
+        if any(each.width < 1 for each in students):  # which read as their teacher does
+            importance = measured_importance(teacher, read[plan.readers[None].key], recipe.device)
         for each, reader, order, rows in zip(students, readers, orders, counts, strict=True):
             of_annotated = [np.searchsorted(picked, batch) for batch in order]
             student = build_student(each, recipe.seed, teacher, importance)

@@ -277,7 +277,9 @@ class StudentSettings(LossSettings):
 
     __pydantic_config__ = STRICT
 
-    name: str | None = setting(None, "unique name (default: METHOD-Lk-START, METHOD-Lk-w0.5-START; START may be an encoder)")
+    name: str | None = setting(
+        None, "unique name (default: METHOD-Lk-START, METHOD-Lk-w0.5-START; START may be an encoder)"
+    )
     student: str | None = setting(
         None, "a pretrained encoder, with its own tokenizer and a new head, instead of teacher layers", common=True
     )
