@@ -162,6 +162,24 @@ def test_the_page_has_what_was_measured_and_names_what_was_not(
     assert "- `normal`, `ft`: reviews, sst2, mrpc, banking77, emotion (seed 42); " in page
 
 
+def test_narrow_students_have_a_section_once_one_is_measured_and_keys_of_whole_ones_stay(study: Any) -> None:
+    whole = study.cells.Student(task="emotion", contender="base")
+    assert "width" not in study.lines.key_of("student", whole)
+    planned = study.plans.PLANS["narrow"].students
+    assert len(planned) == 3 * 3 * 4
+    assert {(student.layers, student.width) for student in planned} == {(6, 0.5), (3, 0.5)}
+    assert "width=0.5" in study.lines.key_of("student", planned[0])
+    one, patient = (student for student in planned[:4] if student.layers == 6)
+    assert (one.contender, patient.contender) == ("6 narrow", "6 narrow, patience 0.1")
+    assert "Narrower" not in study.page.quality_page({})
+    lines = by_key(line_of(study, one, [1, 0, 0, 0] * 50), line_of(study, patient, [1, 1, 0, 0] * 50))
+    page = study.page.quality_page(lines)
+    assert "2 of 36 students are measured" in " ".join(page.split())
+    [row] = [row for row in page.splitlines() if row.startswith("| 6 narrow, patience 0.1 − 6 narrow |")]
+    assert row.split(" | ")[1].startswith("+25.0 (+")
+    assert row.endswith(", 1 of 3 tasks |")
+
+
 def test_a_student_waits_for_its_teacher_and_for_the_answers_that_it_learns_from(study: Any, tmp_path: Path) -> None:
     given = argparse.Namespace(
         data=tmp_path, work=tmp_path, device="cpu", results=tmp_path / "none", minutes=1, plan="final", tasks=["irony"]
@@ -213,6 +231,8 @@ def test_cells_train_and_measure_with_the_package_as_it_is(study: Any, tmp_path:
     final = study.plans.FINAL
     kinds = {name: final[name] for name in ("normal", "ft", "reference")}
     kinds["units"] = {"start": "greedy", "patience": 0.3, "units": True, "beta": None}
+    narrow = study.plans.NARROW["3 narrow, patience 0.1"]
+    kinds["narrow"] = {name: value for name, value in narrow.items() if name != "layers"}
     for name, changed in kinds.items():
         few = {**changed, "steps": 0.125}
         student = study.cells.Student(task="irony", contender=name, layers=2, teacher="default", **few)
@@ -227,6 +247,8 @@ def test_cells_train_and_measure_with_the_package_as_it_is(study: Any, tmp_path:
     by_name = {line["contender"]: line for line in lines[2:]}
     assert by_name["normal"]["shares"]["pt"] == pytest.approx(0.1)
     assert by_name["units"]["shares"]["pt"] == pytest.approx(0.3)
+    assert by_name["narrow"]["shares"]["pt"] == pytest.approx(0.1)
+    assert by_name["narrow"]["width"] == 0.5
     assert len(by_name["units"]["start_layers"]) == 2
     # 1,280 rows make 40 steps a pass: four passes and an eighth of them
     assert (by_name["normal"]["steps_made"], by_name["normal"]["rate_used"]) == (20, 2e-4)

@@ -31,6 +31,7 @@ from pkd.distillation.annotation import TeacherPass, annotate_rows
 from pkd.distillation.dropping import least_missed
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.ledger import PatientLoss, term_rows
+from pkd.distillation.narrowing import neuron_importance
 from pkd.distillation.student import student_from
 from pkd.distillation.terms import TERMS, Term, TermInputs, objective_of, weighted
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
@@ -88,6 +89,7 @@ class Student:
         contender: its name in tables.
         seed: of the order of the data, dropout and, of `reference`, the head.
         layers: its depth.
+        width: the share of each layer's feed-forward neurons that it keeps.
         start: "first", "spread", "greedy", "reference" (the untuned encoder's first layers and a new head) or layers.
         rate: peak learning rate; "auto" is the package's for effort `normal`.
         steps: how many times as many as version one's four epochs over the labelled rows.
@@ -107,6 +109,7 @@ class Student:
     contender: str
     seed: int = 42
     layers: int = 3
+    width: float = 1.0
     start: str | tuple[int, ...] = "spread"
     rate: float | Literal["auto"] = 1e-4
     steps: float = 2.5
@@ -405,7 +408,8 @@ def _started(
         start = list(range(1, student.layers + 1))
     else:
         start = [int(layer) for layer in student.start]
-    return student_from(teacher.model, student.layers, start), start
+    importance = neuron_importance(_on(study, teacher).model, rows) if student.width < 1 else None
+    return student_from(teacher.model, student.layers, start, width=student.width, importance=importance), start
 
 
 def _greedy(study: Study, teacher: LoadedClassifier, layers: int, rows: datasets.Dataset) -> list[int]:

@@ -23,10 +23,12 @@ def read_lines(path: Path) -> dict[str, Line]:
 
 
 def key_of(kind: str, cell: Any) -> str:
-    """The key of a teacher or student: everything that makes it; a student of the grid's best does not name it."""
+    """The key of a teacher or student: everything that makes it, but for the grid's best teacher and a width of 1."""
     values = {name: value for name, value in dataclasses.asdict(cell).items() if name not in ("task", "contender")}
     if values.get("teacher") == "grid":
         del values["teacher"]
+    if values.get("width") == 1:
+        del values["width"]
     name = getattr(cell, "contender", "")
     told = ",".join(
         f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items()

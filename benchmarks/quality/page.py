@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 from benchmarks.quality.cells import EVALUATIONS, Student, Teacher
 from benchmarks.quality.gains import Gain, gain, mean_over_tasks, right_rows
 from benchmarks.quality.lines import Line, answers_key, key_of
-from benchmarks.quality.plans import FINAL, PLANS, RATES, REFERENCES, SEEDS, best_teacher, teachers_of
+from benchmarks.quality.plans import (
+    FINAL,
+    NARROW,
+    NARROW_TASKS,
+    PLANS,
+    RATES,
+    REFERENCES,
+    SEEDS,
+    best_teacher,
+    teachers_of,
+)
 from benchmarks.quality.tasks import SCREENED, TASKS
 
 RULE = 0.2  # points over the mean of the screened tasks that make a lever go on
@@ -56,9 +66,9 @@ CONCLUSIONS = (
 def quality_page(lines: Lines) -> str:
     """The page, in Markdown."""
     sections = (
-        _top, _final, _teachers, _screening, _conclusions, _shares, _hardware, _missing,
+        _top, _final, _narrow, _teachers, _screening, _conclusions, _shares, _hardware, _missing,
     )  # fmt: skip
-    return "\n\n".join("\n\n".join(section(lines)) for section in sections) + "\n"
+    return "\n\n".join(part for section in sections for part in section(lines)) + "\n"
 
 
 # Who is compared ----------------------------------------------------------------------------------------------------
@@ -198,6 +208,40 @@ def _final(lines: Lines) -> Iterator[str]:
             f"Answers and training of `normal` take as many times as long as those of `v1`: {', '.join(times)} "
             "(processor time where they ran on a CPU); at most 4 is aimed at."
         )
+
+
+def _narrow(lines: Lines) -> Iterator[str]:
+    """Nothing until one of its students is measured."""
+    planned = PLANS["narrow"].students
+    measured = sum(key_of("student", student) in lines for student in planned)
+    if not measured:
+        return
+    yield "## Narrower students"
+    yield _paragraph(
+        "Of the default teacher's feed-forward neurons each layer keeps the more important half (`width: 0.5`). "
+        "`6 narrow` is as deep as its teacher, `3 narrow` starts from every second layer. All else is as in `normal`, "
+        "which has 3 whole layers and patience; without patience β is 0. Gains of three seeds are over rows and seeds, "
+        "of one over "
+        f"rows alone. {measured} of {len(planned)} students are measured."
+    )
+    found: dict[str, dict[str, Rows]] = {}
+    for task in NARROW_TASKS:
+        found[task] = {name: rows for name, rows in contenders(lines, task).items() if name in ("teacher", "normal")}
+        for name in NARROW:
+            if of_name := student_lines(lines, task, name, "default"):
+                found[task][name] = np.stack([right_rows(line) for line in of_name])
+    names = ("teacher", "normal", *NARROW)
+    yield _table(["task", *names], [[task, *(_accuracy(found[task].get(name)) for name in names)] for task in found])
+    pairs = [(f"{depth} narrow, patience 0.1", f"{depth} narrow") for depth in (6, 3)]
+    pairs += [("6 narrow", "teacher"), ("6 narrow", "normal"), ("3 narrow, patience 0.1", "normal")]
+    rows = []
+    for name, other in pairs:
+        gains = {task: gain(each[name], each[other]) for task, each in found.items() if name in each and other in each}
+        if gains:
+            cells = [_gain(gains.get(task)) for task in NARROW_TASKS]
+            rows.append([f"{name} − {other}", *cells, _mean(list(gains.values()), len(NARROW_TASKS))])
+    if rows:
+        yield _table(["", *NARROW_TASKS, "mean"], rows)
 
 
 def _teachers(lines: Lines) -> Iterator[str]:

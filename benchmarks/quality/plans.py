@@ -18,6 +18,7 @@ VERSION_ONE: dict[str, Any] = {
 }  # fmt: skip
 FINE_TUNING: dict[str, Any] = {"alpha": 0.0, "beta": 0.0}
 SEEDS = (42, 43, 44)
+NARROW_TASKS = ("emotion", "reviews", "banking77")
 SMALL, LARGE = ("emotion", "irony", "mrpc"), ("reviews", "banking77", "sst2")  # the quickest first
 _PASSES = epochs_of(student_schedule(TrainingSettings(), "normal"))  # over the labelled rows
 _NORMAL: dict[str, Any] = {"rate": "auto", "steps": _PASSES / VERSION_ONE_EPOCHS}
@@ -36,6 +37,12 @@ FINAL: dict[str, dict[str, Any]] = {
     "ft": {**_NORMAL, **FINE_TUNING},
     "v1": VERSION_ONE,
     "reference": REFERENCES["reference"],
+}
+_PATIENCE: dict[str, dict[str, Any]] = {"": {}, ", patience 0.1": {"patience": 0.1, "beta": None}}
+NARROW: dict[str, dict[str, Any]] = {
+    f"{layers} narrow{words}": {**_NORMAL, "layers": layers, "width": 0.5, "augmented": 4, **patience}
+    for layers in (6, 3)
+    for words, patience in _PATIENCE.items()
 }
 
 
@@ -143,6 +150,14 @@ def final() -> Iterator[Student]:
             yield from of(task, FINAL, seed)
 
 
+def narrow() -> Iterator[Student]:
+    """Students with half of each layer's feed-forward neurons, as deep as their teacher and half as deep."""
+    for seed in SEEDS:
+        for task in NARROW_TASKS:
+            for name, changed in NARROW.items():
+                yield Student(task=task, contender=name, seed=seed, teacher="default", **changed)
+
+
 def tiny() -> Iterator[Student]:
     """A part of each kind, for a look whether all of it runs."""
     for student in screening():
@@ -157,5 +172,6 @@ PLANS = {
     "screening": Plan(SCREENED, list(screening())),
     "tiny": Plan(("emotion",), list(tiny())),
     "final": Plan((*SMALL, *LARGE), list(final()), teachers=[grid for task in TASKS for grid in teachers_of(task)]),
+    "narrow": Plan(NARROW_TASKS, list(narrow())),
     "teachers": Plan(TASKS, [], teachers=[grid for task in TASKS for grid in teachers_of(task)]),
 }
