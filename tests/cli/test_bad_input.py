@@ -525,7 +525,7 @@ def that_pools_otherwise(folder: Path) -> None:
     [
         case(without_tokenizer, "", 4, ["has no tokenizer", "tokenizer.save_pretrained"], id="no-tokenizer"),
         case(of_another_language, "", 4, ["does not know 100% of the word pieces"], id="of-another-language"),
-        case(generating, "", 4, ["A gpt2 model that generates text is no classifier", "Take an encoder"], id="decoder"),
+        case(generating, "", 4, ["A gpt2 model generates text", "BERT-like encoder"], id="decoder"),
         case(Path.mkdir, "", 4, ["is not a saved model", "it is empty"], id="no-model"),
         case(of_one_layer, ", layers: 2", 2, ["layers", "is 2, but", "has 1 layers"], id="too-shallow"),
         case(of_one_layer, "", 2, ["has no layer below its last for patience to teach"], id="of-one-layer"),

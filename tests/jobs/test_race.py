@@ -268,7 +268,9 @@ def test_without_rows_to_choose_by_it_is_refused_before_the_teachers_pass(worksp
 
 def test_another_encoder_has_one_start_and_no_race(workspace: Path, tmp_path: Path) -> None:
     auto = {"start": "auto", "student": str(workspace / "teacher")}
-    plan = plan_run(recipe_from(values(workspace, tmp_path, auto), where="test"))
+    with progress.watch(told := Listener()):
+        plan = plan_run(recipe_from(values(workspace, tmp_path, auto), where="test"))
+    assert f"{auto['student']} has one start, its own first layers, so there is no race" in told.notes
     assert not plan.has_races
     assert [(each.start, each.start_layers) for each in plan.candidates] == [("teacher", (1, 2, 3, 4))]
     for start in ([1, 3], ["first", "spread"]):

@@ -119,8 +119,8 @@ def family_of(config: PretrainedConfig) -> Family:
         raise TeacherError(f"A {kind} model cannot be distilled patiently: {_REFUSED[kind]}. {_known()}")
     if is_generative(config):
         raise TeacherError(
-            f"A {kind} model that generates text is no classifier and cannot become one here: each of its words sees "
-            f"only those before it, so there is no [CLS] that has read the text. Take an encoder. {_known()}"
+            f"A {kind} model generates text; a BERT-like encoder is needed, whose [CLS] has read the whole of it. "
+            f"{_known()}"
         )
     if kind not in FAMILIES:
         raise TeacherError(

@@ -25,7 +25,7 @@ from pkd.errors import RecipeError
 from pkd.jobs.ensemble import Teachers, load_teachers
 from pkd.recipe.reading import validate
 from pkd.recipe.schema import Recipe
-from pkd.recipe.settings import StudentSettings, TrainingSettings
+from pkd.recipe.settings import AUTO_START, StudentSettings, TrainingSettings
 from pkd.recipe.spelling import named
 from pkd.recipe.sweeping import points_of, recipe_at, swept_keys
 from pkd.runs.folder import RunFolder
@@ -260,6 +260,9 @@ def _check_states(plan: StudentPlan, teacher: str, config: PretrainedConfig, enc
 def _check_readers(plan: RunPlan) -> None:
     """Check that the encoders of students know the words of the training texts; warn if they read less or more."""
     rows = plan.examples.splits["train"]
+    for student in plan.recipe.students:
+        if student.student is not None and student.start == AUTO_START:
+            progress.note(f"{student.student} has one start, its own first layers, so there is no race")
     for name in plan.encoders:
         check_reads(plan.readers[name], rows)
         if told := difference_in_reading(plan.readers[name], plan.readers[None], rows):
