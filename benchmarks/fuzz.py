@@ -94,7 +94,8 @@ _WORDS = [
     "text", "label", "sentence", "sentence1", "sentence2", "label_columns", "choices", "answer", "question", "article",
     "teacher", "model", "finetune", "data", "train", "eval", "test", "unlabelled", "students", "layers", "layer_map",
     "start", "spread", "first", "skip", "last", "method", "student", "training", "annotation", "evaluation", "sweep",
-    "pretrained", "grid", "published", "keys", "samples", "low", "high", "log", "seeds", "name", "output", "controls", "null", "true",
+    "pretrained", "grid", "published", "keys", "samples", "low", "high", "log", "seeds", "name", "output", "controls",
+    "null", "true",
     "-100", "-1", "1e999", "nan", "NaN", "Infinity", "\\ud800", "\\u0000", "!!binary", "!!timestamp", "&a", "*a", "<<",
     "0x10", "2001-12-14t21:59:43.10-05:00", "''", '"', "\\xff\\xfe", "\\xef\\xbb\\xbf", "9" * 20, "1_000", "rte",
 ]  # fmt: skip
