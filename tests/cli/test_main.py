@@ -93,7 +93,7 @@ def test_the_help_of_distill_groups_the_recipe_by_its_classes_and_shows_its_defa
     assert headings[2:] == ["Required", "Data", "Student", "Training", "Run", "Output and more", "Examples"]
     assert "--beta X" in text
     assert "for L_PT; it sets β (default: 0.1)" in text
-    assert "pairs [student layer, teacher layer]" in text
+    assert "pairs [student, teacher layer]" in text
     assert inspect.signature(pkd_library.distill).parameters["controls"].default is False
     assert "[default: --no-controls]" in " ".join(text.split())
 

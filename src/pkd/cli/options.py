@@ -138,6 +138,7 @@ _OWN_METAVARS = {
     "folder": "DIR",
     "layer_map": "skip|last|1:2,2:4",
     "start": "spread|first|1,3",
+    "student": "MODEL",
 }
 
 

@@ -159,13 +159,13 @@ class StudentKeywords(TypedDict, total=False):
     """how L_PT compares states: brought to length 1, none: as they are, units: by each unit's deviation"""
 
     student: AnyPath | None
-    """a pretrained encoder, with its own tokenizer and a new head, instead of teacher layers"""
+    """a pretrained encoder as the student, with its own tokenizer"""
 
     method: Literal["pkd", "kd", "ft"] | None
     """pkd: labels, logits, states; kd: labels, logits; ft: labels alone"""
 
     width: float | None
-    """share of each layer's feed-forward neurons kept, the most important; rounded down"""
+    """share of feed-forward neurons kept in each layer"""
 
     start: Sequence[int] | Sequence[Sequence[int] | Literal["spread", "first"]] | Literal["auto", "spread", "first"] | None
     """teacher layers copied: spread, first, a list; several or auto: the dev score chooses"""
@@ -203,16 +203,16 @@ class DistillKeywords(DataKeywords, TransferKeywords, AnnotationKeywords, Traini
     """text without labels; teaches without L_CE"""
 
     layers: int | None
-    """depth (default: half the teacher's; of `student` all of its layers)"""
+    """depth (default: half the teacher's, of `student` all)"""
 
     layer_map: Sequence[tuple[int, int]] | Literal["skip", "last"] | None
-    """skip, last, or pairs [student layer, teacher layer]"""
+    """skip, last, or pairs [student, teacher layer]"""
 
     name: str | None
     """name of the run (default: as its output folder, else as the recipe's file)"""
 
     effort: Literal["quick", "normal", "best"] | None
-    """how much to spend on students; a given key wins"""
+    """how much to spend on students; given keys win"""
 
     device: Literal["auto", "cpu", "cuda"] | None
     """where to compute; auto: a GPU if there is one"""
@@ -262,7 +262,7 @@ class AnnotateKeywords(DataKeywords, AnnotationKeywords, total=False):
     """What `pkd.annotate` takes besides its own parameters."""
 
     layer_map: Sequence[tuple[int, int]] | Literal["skip", "last"] | None
-    """skip, last, or pairs [student layer, teacher layer]"""
+    """skip, last, or pairs [student, teacher layer]"""
 
     device: Literal["auto", "cpu", "cuda"] | None
     """where to compute; auto: a GPU if there is one"""

@@ -43,7 +43,7 @@ class Recipe:
         None, "name of the run (default: as its output folder, else as the recipe's file)"
     )
     output: str | None = setting(None, "folder of the run (default: runs/NAME)")
-    effort: Effort = setting("normal", "how much to spend on students; a given key wins", common=True)
+    effort: Effort = setting("normal", "how much to spend on students; given keys win", common=True)
     device: Device = setting("auto", "where to compute; auto: a GPU if there is one", common=True)
     teacher: TeacherSettings = setting(TeacherSettings, "the classifier to learn from")
     data: DataSettings = setting(DataSettings, "the examples")

@@ -280,18 +280,14 @@ class StudentSettings(LossSettings):
     name: str | None = setting(
         None, "unique name (default: METHOD-Lk-START, METHOD-Lk-w0.5-START; START may be an encoder)"
     )
-    student: str | None = setting(
-        None, "a pretrained encoder, with its own tokenizer and a new head, instead of teacher layers", common=True
-    )
+    student: str | None = setting(None, "a pretrained encoder as the student, with its own tokenizer", common=True)
     method: Method = setting("pkd", "pkd: labels, logits, states; kd: labels, logits; ft: labels alone", common=True)
-    layers: PositiveInt | None = setting(
-        None, "depth (default: half the teacher's; of `student` all of its layers)", common=True
-    )
+    layers: PositiveInt | None = setting(None, "depth (default: half the teacher's, of `student` all)", common=True)
     width: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = setting(
-        1.0, "share of each layer's feed-forward neurons kept, the most important; rounded down", common=True
+        1.0, "share of feed-forward neurons kept in each layer", common=True
     )
     layer_map: Literal["skip", "last"] | LayerPairs = setting(
-        "skip", "skip, last, or pairs [student layer, teacher layer]", common=True
+        "skip", "skip, last, or pairs [student, teacher layer]", common=True
     )
     start: Literal["auto"] | Start | list[Start] = setting(
         "spread",
