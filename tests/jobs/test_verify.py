@@ -49,6 +49,7 @@ def test_a_whole_run_and_a_student_with_its_work_are_found_whole(place: Path) ->
     work = verify(place / "student.work")
     assert (work.damage, work.notes) == ([], [])
     assert {folder.kind for folder in work.sealed} == {
+        "encoding",
         "annotated",
         "word counts",
         "sizes",
