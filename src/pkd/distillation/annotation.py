@@ -90,7 +90,7 @@ def annotate_rows(
     rows = without_encoding(rows)
 
     def answered(begin: int, end: int, advance: Callable[[int], None]) -> pa.Table:
-        part = rows.select(range(begin, end))
+        part = _copied(rows.select(range(begin, end)))
         read = teacher.encoded(part) if encoding is None else joined(part, encoding.select(range(begin, end)))
         answers = teacher.answers(read, advance)
         _check_finite(answers, begin, teacher.states_dtype)
@@ -148,8 +148,13 @@ def bytes_per_row(classes: int, hidden_size: int, teacher_layers: int, states_dt
     return 4 * classes + teacher_layers * state + 16
 
 
+def _copied(rows: datasets.Dataset) -> datasets.Dataset:
+    """A few rows that are no selection of many: an encoding would be spread over all of those."""
+    return datasets.Dataset(rows.with_format("arrow")[:]) if len(rows) else rows
+
+
 def _with_answers(shard: datasets.Dataset, answers: Answers, teacher: TeacherPass) -> pa.Table:
-    table: pa.Table = shard.with_format("arrow")[:] if len(shard) else shard.data.table
+    table: pa.Table = shard.data.table
     layers = [str(layer) for layer in teacher.teacher_layers]
     for name, values in answers.columns.items():
         if values.ndim == 2:  # [N, C]

@@ -13,7 +13,7 @@ import torch
 
 from pkd.data.augmentation import AUGMENTED
 from pkd.data.outputs import Outputs
-from pkd.data.tokenize import count_choices, encode, occurring_pieces, text_columns
+from pkd.data.tokenize import TOKEN_COLUMNS, count_choices, encode, occurring_pieces, text_columns
 from pkd.distillation.plan import RowCounts, StudentPlan, planned_rows
 from pkd.encoder.families import depth_of
 from pkd.encoder.load import LoadedClassifier, count_parameters, load_config, load_tokenizer, untrained
@@ -134,7 +134,7 @@ def job_of(
     """
     encoded = {split: encode(_some(rows), tokenizer, recipe.data.max_length) for split, rows in splits.items()}
     sample = encoded["train"]
-    kept = [name for name in ("input_ids", "token_type_ids", "choice_lengths", "length") if name in sample.column_names]
+    kept = [name for name in TOKEN_COLUMNS if name in sample.column_names]
     learnt = sum(len(splits[split]) for split in ("train", "unlabelled") if split in splits)
     sizes = {split: _size(len(splits[split]), some) for split, some in encoded.items()}
     variants = range(1, recipe.transfer.augment + 1)  # about as long as the rows they are made from
