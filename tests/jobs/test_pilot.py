@@ -8,13 +8,16 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from conftest import make_teacher, make_tokenizer
 from encoder.families import CONFIGS
 from pkd.data.outputs import Outputs
 from pkd.data.tokenize import encode
 from pkd.encoder.families import neurons_of
 from pkd.encoder.load import load_teacher
+from pkd.jobs.ahead import stages_of_run
 from pkd.jobs.pilot import Price, Prices, Shape, Work, measure_prices
-from pkd.jobs.workload import Job, classifier_job, job_of
+from pkd.jobs.plan import plan_run
+from pkd.jobs.workload import Job, classifier_job, job_of, job_of_run
 from pkd.recipe.reading import recipe_from
 
 OUTPUTS = Outputs("single_label_classification", ("negative", "positive"))
@@ -117,3 +120,29 @@ def test_questions_with_choices_are_timed_with_all_their_choices(
     works = [Work(job.shape, "train", 1, 1), Work(job.shape, "pass", 1)]
     prices = measure_prices(works, job.sample, outputs, device=job.device, seconds=0.0)
     assert all(price.token > 0 for known in prices.at.values() for price in known.values())
+
+
+def test_a_student_that_reads_less_of_a_text_is_foretold_less_work(workspace: Path, tmp_path: Path) -> None:
+    """An encoder with the teacher's tokenizer, and positions for 6 word pieces."""
+    short = make_teacher(4)
+    short.config.max_position_embeddings = 6
+    short.bert.embeddings.position_embeddings = torch.nn.Embedding(6, 16)
+    short.bert.embeddings.position_ids = torch.arange(6)[None]
+    short.save_pretrained(tmp_path / "short")
+    make_tokenizer().save_pretrained(tmp_path / "short")
+    recipe = {
+        "output": str(tmp_path / "run"), "device": "cpu", "teacher": {"model": str(workspace / "teacher")},
+        "data": {"train": str(workspace / "train.csv"), "eval": str(workspace / "dev.csv"), "max_length": 32},
+        "students": [{"layers": 2}, {"layers": 2, "pretrained": str(tmp_path / "short"), "name": "short"}],
+        "controls": False,
+    }  # fmt: skip
+    plan = plan_run(recipe_from(recipe, where="test"))
+    job = job_of_run(plan)
+    stages = {stage.name: stage for stage in stages_of_run(plan, job)}
+    whole, cut = stages["train pkd-skip-L2-spread seed 42"], stages["train short seed 42"]
+    assert job.splits["train"].tokens > 6
+    assert job.read_by(plan.students[1][0]).splits["train"].tokens == pytest.approx(6, abs=0.5)
+    assert [work.tokens for work in cut.works] < [work.tokens for work in whole.works]
+    encoded = [stages[f"encode {split}{which}"].bytes for split in ("train", "eval") for which in ("", ", tokenizer 2")]
+    assert encoded[0] > encoded[1]
+    assert encoded[2] > encoded[3]

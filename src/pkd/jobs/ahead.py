@@ -226,7 +226,7 @@ def _encodings(plan: RunPlan, job: Job, left: Left) -> list[Ahead]:
     stages = []
     for number, (reader, splits) in enumerate(plan.readings(job.splits), start=1):
         for split in splits:
-            rows = job.splits[split]
+            rows = job.as_read(reader.key).splits[split]
             size = rows.rows * bytes_per_encoded_row(
                 rows.tokens,
                 choices=job.choices if job.choices > 1 else 0,
@@ -251,9 +251,10 @@ def _passes(plan: RunPlan, job: Job, left: Left) -> list[Ahead]:
     for number in plan.teacher_numbers:
         stored = layers if number == plan.recipe.teacher.lead + 1 else []
         shape = _shape_of_teacher(plan, job, number)
+        read = job.as_read(plan.teacher_readers[number - 1].key)
         for split in job.splits:
             name, of_pass = annotating_name(split, number), left.annotation(number, split, stored)
-            stages.append(annotating(job, name, split, stored, left=of_pass, shape=shape))
+            stages.append(annotating(read, name, split, stored, left=of_pass, shape=shape))
     if len(plan.teacher_numbers) > 1:
         for split in job.splits:
             of_mean = annotating(job, averaging_name(split), split, layers, left=left.averaging(split, layers))
@@ -448,7 +449,7 @@ def steps_of(rows: int, settings: TrainingSettings) -> int:
 
 
 def _student(job: Job, plan: StudentPlan, seed: int) -> Ahead:
-    shape = job.shape_of(plan)
+    job, shape = job.read_by(plan), job.shape_of(plan)
     works = _training(job, shape, plan.training, plan)
     return _training_stage(job, stage_name(plan, seed), "students", shape, plan.training, works, model=plan.name)
 
@@ -498,13 +499,13 @@ def _sizing(job: Job, plan: StudentPlan) -> Ahead:
     """One forward pass of a student over the first batches, and one backward pass per loss term."""
     terms = len(objective_of(plan.loss, unlabelled=plan.unlabelled and bool(job.transfer)))
     rows = min(plan.learns_from(job.rows), BATCHES * plan.training.per_device_train_batch_size)
-    tokens = rows * job.splits["train"].tokens * (1 + 2 * terms) / 3
+    tokens = rows * job.read_by(plan).splits["train"].tokens * (1 + 2 * terms) / 3
     exact = job.is_exact(plan.training.precision)
     return Ahead(sizing_name(plan), "students", (Work(job.shape_of(plan), "train", tokens, exact=exact),))
 
 
 def _measuring(job: Job, plan: StudentPlan, seed: int) -> Ahead:
-    rows = _measured(job)
+    rows = _measured(job.read_by(plan))
     return Ahead(
         name=f"evaluate {plan.name}-seed{seed}",
         part="measuring",

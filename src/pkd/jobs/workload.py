@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import datasets
@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from pkd.data.augmentation import AUGMENTED
+from pkd.data.encodings import Reader
 from pkd.data.outputs import Outputs
-from pkd.data.tokenize import TOKEN_COLUMNS, count_choices, encode, occurring_pieces, text_columns
+from pkd.data.tokenize import TOKEN_COLUMNS, count_choices, occurring_pieces, text_columns
 from pkd.distillation.plan import RowCounts, StudentPlan, planned_rows
 from pkd.encoder.families import depth_of
 from pkd.encoder.load import LoadedClassifier, count_parameters, load_config, load_tokenizer, untrained
@@ -48,10 +49,12 @@ class Job:
         recipe: of the job.
         shape: of the teacher.
         outputs: of the teacher.
-        splits: the rows.
+        splits: the rows, as the teacher whose layers students start from reads them.
         sample: some encoded training rows.
         occurs: [V] bool, an estimate from the sample of the word pieces in all training rows.
         choices: sequences per row.
+        readings: the rows by the key of another reader of a run.
+        readers: the keys of the readers of students, by the encoder that they start from.
     """
 
     recipe: Recipe
@@ -61,6 +64,8 @@ class Job:
     sample: datasets.Dataset
     occurs: np.ndarray
     choices: int
+    readings: Mapping[str, Mapping[str, Split]] = field(default_factory=dict)
+    readers: Mapping[str | None, str] = field(default_factory=dict)
     _shapes: dict[tuple[str, int], Shape] = field(default_factory=dict, repr=False)
     _weights: dict[Shape, float] = field(default_factory=dict, repr=False)
 
@@ -78,6 +83,14 @@ class Job:
     def device(self) -> torch.device:
         """The job's device."""
         return resolve_device(self.recipe.device)
+
+    def as_read(self, key: str | None) -> Job:
+        """The job with its rows as the reader of a key reads them."""
+        return self if key not in self.readings else replace(self, splits=self.readings[key])
+
+    def read_by(self, plan: StudentPlan) -> Job:
+        """The job with its rows as a student reads them."""
+        return self.as_read(self.readers.get(plan.pretrained))
 
     def shape_of(self, plan: StudentPlan) -> Shape:
         """The shape of a student."""
@@ -115,9 +128,17 @@ def classifier_job(
 
 def job_of_run(plan: RunPlan) -> Job:
     """The work of a run."""
+    splits, outputs = plan.examples.splits, plan.examples.outputs
     if plan.loaded is not None:
-        return classifier_job(plan.teacher, plan.recipe, plan.examples.splits, plan.examples.outputs)
-    return encoder_job(plan.recipe.teacher.encoder, plan.recipe, plan.examples.splits, plan.examples.outputs)
+        job = classifier_job(plan.teacher, plan.recipe, splits, outputs)
+    else:
+        job = encoder_job(plan.recipe.teacher.encoder, plan.recipe, splits, outputs)
+    others = [reader for reader, _ in plan.readings(splits) if reader.key != plan.readers[None].key]
+    return replace(
+        job,
+        readings={each.key: _sizes(splits, _samples(splits, each), plan.recipe) for each in others},
+        readers={encoder: reader.key for encoder, reader in plan.readers.items()},
+    )
 
 
 def job_of(
@@ -132,22 +153,33 @@ def job_of(
         tokenizer: of the teacher.
         outputs: of the teacher, as the examples settled them.
     """
-    encoded = {split: encode(_some(rows), tokenizer, recipe.data.max_length) for split, rows in splits.items()}
+    encoded = _samples(splits, Reader(tokenizer, recipe.data.max_length, shape.encoder))
     sample = encoded["train"]
     kept = [name for name in TOKEN_COLUMNS if name in sample.column_names]
     learnt = sum(len(splits[split]) for split in ("train", "unlabelled") if split in splits)
-    sizes = {split: _size(len(splits[split]), some) for split, some in encoded.items()}
-    variants = range(1, recipe.transfer.augment + 1)  # about as long as the rows they are made from
-    made = {AUGMENTED.format(variant): sizes["train"] for variant in variants}
     return Job(
         recipe=recipe,
         shape=shape,
         outputs=outputs,
-        splits=sizes | made,
+        splits=_sizes(splits, encoded, recipe),
         sample=sample.select_columns(kept),
         occurs=_occurring(sample, learnt, int(shape.config.vocab_size)),
         choices=max(1, count_choices(sample.column_names)),
     )
+
+
+def _samples(splits: Mapping[str, datasets.Dataset], reader: Reader) -> dict[str, datasets.Dataset]:
+    """Some encoded rows of every split."""
+    return {split: reader.encode(_some(rows)) for split, rows in splits.items()}
+
+
+def _sizes(
+    splits: Mapping[str, datasets.Dataset], samples: Mapping[str, datasets.Dataset], recipe: Recipe
+) -> dict[str, Split]:
+    """The size of every split, by its sample; of those that are yet to be made from the training rows too."""
+    sizes = {split: _size(len(rows), samples[split]) for split, rows in splits.items()}
+    variants = range(1, recipe.transfer.augment + 1)  # about as long as the rows they are made from
+    return sizes | {AUGMENTED.format(variant): sizes["train"] for variant in variants}
 
 
 def _some(rows: datasets.Dataset) -> datasets.Dataset:
