@@ -133,7 +133,7 @@ def test_a_student_that_reads_less_of_a_text_is_foretold_less_work(workspace: Pa
     recipe = {
         "output": str(tmp_path / "run"), "device": "cpu", "teacher": {"model": str(workspace / "teacher")},
         "data": {"train": str(workspace / "train.csv"), "eval": str(workspace / "dev.csv"), "max_length": 32},
-        "students": [{"layers": 2}, {"layers": 2, "pretrained": str(tmp_path / "short"), "name": "short"}],
+        "students": [{"layers": 2}, {"layers": 2, "student": str(tmp_path / "short"), "name": "short"}],
         "controls": False,
     }  # fmt: skip
     plan = plan_run(recipe_from(recipe, where="test"))

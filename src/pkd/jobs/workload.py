@@ -54,7 +54,7 @@ class Job:
         occurs: [V] bool, an estimate from the sample of the word pieces in all training rows.
         choices: sequences per row.
         readings: the rows by the key of another reader of a run.
-        readers: the keys of the readers of students, by the encoder that they start from.
+        readers: the keys of the readers of students, by the encoder that they are.
     """
 
     recipe: Recipe
@@ -90,7 +90,7 @@ class Job:
 
     def read_by(self, plan: StudentPlan) -> Job:
         """The job with its rows as a student reads them."""
-        return self.as_read(self.readers.get(plan.pretrained))
+        return self.as_read(self.readers.get(plan.encoder))
 
     def shape_of(self, plan: StudentPlan) -> Shape:
         """The shape of a student."""
