@@ -134,7 +134,7 @@ def test_a_student_that_reads_less_of_a_text_is_foretold_less_work(workspace: Pa
         "output": str(tmp_path / "run"), "device": "cpu", "teacher": {"model": str(workspace / "teacher")},
         "data": {"train": str(workspace / "train.csv"), "eval": str(workspace / "dev.csv"), "max_length": 32},
         "students": [{"layers": 2}, {"layers": 2, "student": str(tmp_path / "short"), "name": "short"}],
-        "controls": False,
+        "controls": False, "training": {"num_train_epochs": 1},
     }  # fmt: skip
     plan = plan_run(recipe_from(recipe, where="test"))
     job = job_of_run(plan)
