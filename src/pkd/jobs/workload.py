@@ -84,13 +84,13 @@ class Job:
         """The job's device."""
         return resolve_device(self.recipe.device)
 
-    def as_read(self, key: str | None) -> Job:
+    def as_read(self, key: str) -> Job:
         """The job with its rows as the reader of a key reads them."""
         return self if key not in self.readings else replace(self, splits=self.readings[key])
 
     def read_by(self, plan: StudentPlan) -> Job:
         """The job with its rows as a student reads them."""
-        return self.as_read(self.readers.get(plan.encoder))
+        return self.as_read(self.readers[plan.encoder]) if plan.encoder in self.readers else self
 
     def shape_of(self, plan: StudentPlan) -> Shape:
         """The shape of a student."""
