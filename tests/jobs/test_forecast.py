@@ -20,7 +20,7 @@ from pkd.errors import Stopped
 from pkd.jobs import forecast as forecasting
 from pkd.jobs.ahead import Ahead, Left, points_ahead, stages_of_run
 from pkd.jobs.forecast import JobForecast, announce, forecast, roughly
-from pkd.jobs.pilot import PILOT, Prices
+from pkd.jobs.pilot import PILOT, Prices, Work
 from pkd.jobs.plan import plan_run
 from pkd.jobs.workload import classifier_job, job_of_run
 from pkd.recipe.reading import recipe_from
@@ -305,3 +305,12 @@ def test_a_forecast_has_no_more_digits_than_it_bears(workspace: Path, tmp_path: 
         "sweep 50 min, 1 student × 3 seeds 15 min; checkpoints take up to 1.2 GB more meanwhile."
     )
     assert found.to_dict()["least_seconds"] == 2300
+
+
+def test_a_finished_stage_needs_no_price_though_its_model_is_not_timed_any_more(workspace: Path) -> None:
+    given = recipe_values(workspace, workspace / "nowhere")
+    job = job_of_run(plan_run(recipe_from(given, where="test")))
+    done = Ahead("annotate train", "pass", (Work(job.shape, "pass", 1e6),), left=0.0)
+    assert forecasting.stage_seconds(done, job, Prices({})) == 0.0
+    with pytest.raises(KeyError):
+        forecasting.stage_seconds(replace(done, left=1.0), job, Prices({}))

@@ -178,7 +178,9 @@ def sweep_sentences(recipe: Recipe) -> list[str]:
 
 
 def stage_seconds(stage: Ahead, job: Job, prices: Prices | None) -> float:
-    """Seconds left of a stage: measured, or else only good for comparing stages."""
+    """Seconds left of a stage: measured, or else only good for comparing stages; a finished one has no price."""
+    if not stage.left:
+        return 0.0
     computing = sum(_work_seconds(work, job, prices) for work in stage.works) / (stage.at_once * ranks.world_size())
     return stage.left * (computing + stage.seconds + stage.written / _BYTES_A_SECOND)
 
