@@ -19,7 +19,7 @@ from pkd.recipe.settings import SweepSettings
 
 
 class Notes(progress.Watcher):
-    """Keeps what is noted; once Ray has failed to start, removes the file where its folder should be."""
+    """Keeps what is noted; once Ray has failed to start, mends its folder, in which another cluster is on record then."""
 
     def __init__(self) -> None:
         self.kept: list[str] = []
@@ -27,7 +27,10 @@ class Notes(progress.Watcher):
     def noted(self, message: str, level: str) -> None:
         self.kept.append(message)
         if "Ray did not start" in message:
-            Path(os.environ["RAY_TMPDIR"], "ray").unlink()
+            folder = Path(os.environ["RAY_TMPDIR"], "ray")
+            folder.unlink()
+            folder.mkdir()
+            (folder / "ray_current_cluster").write_text("127.0.0.1:1")  # as `ray start` leaves it
 
 
 class Knot:

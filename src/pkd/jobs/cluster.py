@@ -129,7 +129,8 @@ def _start_here(quiet: Mapping[str, Any]) -> None:
     for attempt in range(1, _STARTS + 1):
         try:
             with _one_machine():
-                ray.init(include_dashboard=False, object_store_memory=100 << 20, **quiet)
+                # "local": without an address it joins whatever cluster another program has started here
+                ray.init(address="local", include_dashboard=False, object_store_memory=100 << 20, **quiet)
         except Exception as error:  # Ray raises bare ones
             if attempt == _STARTS:
                 raise ResourceError(
