@@ -6,13 +6,14 @@ how it was made, and what helped.
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from ruamel.yaml import YAML
 
 from pkd.distillation.terms import describe_objective
@@ -62,19 +63,10 @@ def model_card(
     """
     run = wording.run_of(records)
     title = title or Path(model.folder).name or model.name
-    environment = Environment(  # Markdown, not HTML: names are escaped by the filters `cell` and `code`
-        loader=PackageLoader("pkd.reporting", ""),
-        autoescape=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"cell": _cell, "code": _code}
     metrics = wording.metric_columns(records)
     mine = [comparison for comparison in wording.comparisons_of(records) if model.name in (comparison.a, comparison.b)]
     confidence = wording.confidence_of(records)
-    card: str = environment.get_template("card.md.jinja").render(
+    card: str = _template().render(
         front_matter=_front_matter(run, model, title),
         model=model,
         kind=_kind_of(run),
@@ -108,6 +100,20 @@ def model_card(
         licences=_licences(run, model),
     )
     return card
+
+
+@functools.cache
+def _template() -> Template:
+    environment = Environment(  # Markdown, not HTML: names are escaped by the filters `cell` and `code`
+        loader=PackageLoader("pkd.reporting", ""),
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"cell": _cell, "code": _code}
+    return environment.get_template("card.md.jinja")
 
 
 def _classes(records: Sequence[Record], model: ModelRecord) -> dict[str, Any] | None:

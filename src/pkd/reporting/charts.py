@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import altair as alt
+from altair.utils import schemapi
 
 from pkd.distillation.terms import TERMS
 from pkd.errors import ResourceError
@@ -215,7 +216,7 @@ def has_curves(records: Sequence[Record]) -> bool:
 
 def render(chart: AnyChart) -> dict[str, Any]:
     """The Vega-Lite specification of a chart for the page: as wide as its container, in the page's own theme."""
-    spec: dict[str, Any] = chart.to_dict()
+    spec: dict[str, Any] = chart.to_dict(validate=schemapi.DEBUG_MODE)
     spec.pop("config", None)
     if "concat" not in spec:
         spec["width"] = "container"

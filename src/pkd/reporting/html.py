@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from altair.utils.schemapi import debug_mode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from ruamel.yaml import YAML
@@ -55,17 +56,20 @@ def write_report(folder: Path) -> Path:
 
 def report_page(records: Sequence[Record], trials: Sequence[TrialRecord] = ()) -> str:
     """The report of these records, and of a sweep's trials, as one self-contained HTML page."""
-    return self_contained_page(
-        "report.html.jinja",
-        **_results(records),
-        **_charts(records),
-        **_classes(records),
-        **_provenance(records),
-        comparisons=[_comparison(comparison) for comparison in wording.comparisons_of(records)],
-        findings=[text for comparison in wording.comparisons_of(records) if (text := wording.finding(comparison))],
-        flips=_flips(records),
-        sweep=_sweep(records, trials),
-    )
+    with debug_mode(
+        False
+    ):  # checking each part of a chart against a schema takes longer than making it; the tests do so
+        return self_contained_page(
+            "report.html.jinja",
+            **_results(records),
+            **_charts(records),
+            **_classes(records),
+            **_provenance(records),
+            comparisons=[_comparison(comparison) for comparison in wording.comparisons_of(records)],
+            findings=[text for comparison in wording.comparisons_of(records) if (text := wording.finding(comparison))],
+            flips=_flips(records),
+            sweep=_sweep(records, trials),
+        )
 
 
 def self_contained_page(template: str, **values: Any) -> str:
@@ -82,6 +86,7 @@ def self_contained_page(template: str, **values: Any) -> str:
     return page.replace("&#39;", "'")  # attributes are in double quotes here, so ' need not be escaped
 
 
+@functools.cache  # and with it the templates as they were compiled
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("pkd.reporting", ""),

@@ -8,6 +8,7 @@ job of several processes rank 0 decides, seals and renames; all of them build.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -274,7 +275,12 @@ def refuse_other_version(run: RunFolder) -> None:
 
 def library_versions() -> dict[str, str]:
     """Major and minor version of the libraries that can change an output."""
-    return {name: ".".join(version(name).split(".")[:2]) for name in ("torch", "transformers", "tokenizers")}
+    return {name: _version_of(name) for name in ("torch", "transformers", "tokenizers")}
+
+
+@functools.cache
+def _version_of(library: str) -> str:
+    return ".".join(version(library).split(".")[:2])
 
 
 def _is_in_the_way(folder: Path) -> bool:
