@@ -10,6 +10,7 @@ os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, and tiny models gain nothing from threads
 
+import gc
 import random
 import socket
 from collections import Counter
@@ -45,6 +46,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the modules with most slow tests first: then no worker ends long after the other."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _collections_pass_over_what_is_there() -> None:
+    """Each training asks for a collection of garbage, which would go through all that was ever imported."""
+    gc.collect()
+    gc.freeze()
 
 
 def free_port() -> int:

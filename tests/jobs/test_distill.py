@@ -228,7 +228,7 @@ def test_eight_skewed_classes_of_long_texts_go_from_csv_to_student(tmp_path: Pat
         return str(tmp_path / name)
 
     train, dev = write("train.csv", 320), write("dev.csv", 80)
-    more = {"num_train_epochs": 30, "learning_rate": 8e-3, "device": "cpu", "max_length": 64, "precision": "float32"}
+    more = {"num_train_epochs": 12, "learning_rate": 8e-3, "device": "cpu", "max_length": 64, "precision": "float32"}
     tuned = pkd.finetune(
         model=str(tmp_path / "encoder"), train=train, eval=dev, output=str(tmp_path / "teacher"), **more
     )

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,15 @@ from ruamel.yaml import YAML
 
 from conftest import recipe_values
 from pkd.errors import RecipeError, ResourceError
+from pkd.jobs.cluster import ray_started, require_ray
 from pkd.jobs.run import run
 from pkd.jobs.sweep import SweepResult, sweep
 from pkd.recipe.reading import recipe_from
 from pkd.reporting.results import ModelRecord
 from pkd.reporting.trials import TrialRecord, read_trials
 
+CHECKPOINTS = "*.partial/checkpoint-*/manifest.json"
+GRID = {"beta": [0, 100], "temperature": [1, 10], "learning_rate": [1e-3, 1e6]}
 TRAINING = {"num_train_epochs": 2, "learning_rate": 1e-3, "device": "cpu", "precision": "float32"}
 
 
@@ -68,15 +71,52 @@ def wait_until(condition: Any, process: subprocess.Popen[str], seconds: float = 
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="module")
-def finished(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SweepResult]:
+def wait_until_ended(session: int) -> None:
+    """Wait until the processes of a session are gone."""
+    deadline = time.monotonic() + 240
+    while subprocess.run(["ps", "-o", "pid=", "-s", str(session)], capture_output=True, text=True).stdout.strip():
+        assert time.monotonic() < deadline, "they go on"
+        time.sleep(0.1)
+
+
+def ray_is_running() -> bool:
     import ray
 
-    output = tmp_path_factory.mktemp("sweeps") / "whole"
-    keys = {"beta": [0, 100], "temperature": [1, 10], "learning_rate": [1e-3, 1e6]}
-    given = values(workspace, output, sweep={"keys": keys, "best_seeds": 2})
-    yield sweep(recipe_from(given, where="test"))
-    assert not ray.is_initialized()
+    return bool(ray.is_initialized())
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What was swept in this process, on one Ray."""
+
+    whole: SweepResult
+    asha: SweepResult
+    asha_again: SweepResult
+    untouched: bool  # whether the second asha left the trials of the first as they were
+
+
+@pytest.fixture(scope="module")
+def swept(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Swept:
+    """Sweeps of a whole grid, and with early stopping, twice: they share a Ray, as in a process that has started one."""
+    folder = tmp_path_factory.mktemp("sweeps")
+    whole = values(workspace, folder / "whole", sweep={"keys": GRID, "best_seeds": 2})
+    rates = [1e-3, 2e-3, 5e-4, 1e-7, 1e-8, 1e-9]
+    options = {"keys": {"learning_rate": rates}, "early_stopping": "asha", "best_seeds": 2}
+    asha = values(workspace, folder / "asha", sweep=options, training={**TRAINING, "num_train_epochs": 4})
+    require_ray()
+    with ray_started():
+        found = sweep(recipe_from(whole, where="test"))
+        early = sweep(recipe_from(asha, where="test"))
+        assert ray_is_running()  # it was there before
+    before = sealed(early.folder)
+    again = sweep(recipe_from(asha, where="test"))
+    assert not ray_is_running()
+    return Swept(found, early, again, sealed(early.folder) == before)
+
+
+@pytest.fixture(scope="module")
+def finished(swept: Swept) -> SweepResult:
+    return swept.whole
 
 
 @pytest.mark.slow
@@ -125,60 +165,80 @@ def test_the_same_sweep_again_trains_nothing_and_needs_no_ray(
 ) -> None:
     before = sealed(finished.folder)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # nobody answers there
-    keys = {"beta": [0, 100], "temperature": [1, 10], "learning_rate": [1e-3, 1e6]}
-    again = sweep(recipe_from(values(workspace, finished.folder, sweep={"keys": keys, "best_seeds": 2}), where="test"))
+    again = sweep(recipe_from(values(workspace, finished.folder, sweep={"keys": GRID, "best_seeds": 2}), where="test"))
     assert sealed(finished.folder) == before
     assert again.trials == finished.trials
 
 
 @pytest.mark.slow
-def test_a_sweep_of_12_points_that_is_killed_half_way_and_resumed_trains_each_point_once(
+def test_a_sweep_of_12_points_that_is_stopped_killed_and_stopped_again_trains_each_point_once(
     workspace: Path, tmp_path: Path
 ) -> None:
+    run_folder = tmp_path / "run"
     keys = {"beta": [0, 10, 100], "alpha": [0.3, 0.7], "temperature": [5, 10]}
-    given = values(workspace, tmp_path / "run", sweep={"keys": keys, "best_seeds": 2})
-    given["training"] = {**TRAINING, "num_train_epochs": 4}
+    given = values(workspace, run_folder, sweep={"keys": keys, "best_seeds": 2})
+    given["training"] = {**TRAINING, "num_train_epochs": 6}
     first = command(tmp_path, given)
-    wait_until(lambda: len(sealed(tmp_path / "run")) >= 5, first)
-    os.kill(first.pid, signal.SIGKILL)
-    first.wait()
-    time.sleep(8)  # Ray's processes notice, and end; what they seal meanwhile counts
-    before = sealed(tmp_path / "run")
-    assert 5 <= len(before) < 12
-    second = command(tmp_path, given, "--resume")
-    told, _ = second.communicate(timeout=300)
-    assert second.returncode == 0, told
-    after = sealed(tmp_path / "run")
-    assert len(after) == 12
-    assert {name: after[name] for name in before} == before  # not touched again
-    lines = read_trials(tmp_path / "run")
-    assert len({line.folder for line in lines}) == len(lines) == 12
-    assert all(line.status == "done" and len(line.epochs) == 4 for line in lines)
-    assert not list((tmp_path / "run" / "trials").glob("*.stale-*"))
-    assert f"{len(before)} of 12 points are trained already" in told
+    wait_until(lambda: len(sealed(run_folder)) >= 2 and list(run_folder.glob(f"trials/{CHECKPOINTS}")), first)
+    first.send_signal(signal.SIGTERM)
+    told, _ = first.communicate(timeout=120)
+    assert first.returncode == 75, told
+    assert "of 12 points, and the checkpoints of those under way, are saved. The same command again goes on" in told
+    assert re.search(r"sweep: stopped after \d", told)
+    assert all(line.status == "done" for line in read_trials(run_folder))
+    stopped = sealed(run_folder)
+    assert 2 <= len(stopped) < 10
+
+    second = command(tmp_path, given)
+    wait_until(lambda: len(sealed(run_folder)) >= 6, second)
+    os.kill(second.pid, signal.SIGKILL)
+    second.wait()
+    wait_until_ended(second.pid)  # Ray's processes notice; what they seal meanwhile counts
+    killed = sealed(run_folder)
+    assert 6 <= len(killed) < 12
+    assert {name: killed[name] for name in stopped} == stopped  # not touched again
+
+    third = command(tmp_path, given, "--resume")
+    wait_until(lambda: list(run_folder.glob(f"students/{CHECKPOINTS}")), third)
+    third.send_signal(signal.SIGTERM)  # Ray has ended by then, and with it its handlers of signals
+    told, _ = third.communicate(timeout=120)
+    assert third.returncode == 75, told
+    assert f"{len(killed)} of 12 points are trained already" in told
+    assert "pkd: Stopped as asked; " in told.splitlines()[-1]
+    assert "The same command again goes on from there." in told.splitlines()[-1]
+    assert re.search(r"train pkd-skip-L2-spread seed 43: stopped after \d", told)
+    whole = sealed(run_folder)
+    assert len(whole) == 12
+    assert {name: whole[name] for name in killed} == killed
+
+    fourth = command(tmp_path, given)
+    told, _ = fourth.communicate(timeout=400)
+    assert fourth.returncode == 0, told
     assert "The best of 12 points" in told
+    assert "starting Ray" not in told
+    assert sealed(run_folder) == whole
+    lines = read_trials(run_folder)
+    assert len({line.folder for line in lines}) == len(lines) == 12
+    assert all(line.status == "done" and len(line.epochs) == 6 for line in lines)
+    assert not list(run_folder.glob("trials/*.stale-*"))
 
 
 @pytest.mark.slow
-def test_asha_ends_the_worst_early_and_a_resume_leaves_them_ended(workspace: Path, tmp_path: Path) -> None:
-    rates = [1e-3, 2e-3, 5e-4, 1e-7, 1e-8, 1e-9]
-    options = {"keys": {"learning_rate": rates}, "early_stopping": "asha", "best_seeds": 2}
-    given = values(workspace, tmp_path / "run", sweep=options)
-    given["training"] = {**TRAINING, "num_train_epochs": 4}
-    result = sweep(recipe_from(given, where="test"))
-    stopped = [trial for trial in result.trials if trial.status == "stopped"]
+def test_asha_ends_the_worst_early_and_a_resume_leaves_them_ended(swept: Swept) -> None:
+    stopped = [trial for trial in swept.asha.trials if trial.status == "stopped"]
     assert stopped
-    assert result.best.status == "done"
+    assert swept.asha.best.status == "done"
     assert all(len(trial.epochs) < 4 for trial in stopped)
-    before = sealed(tmp_path / "run")
-    again = sweep(recipe_from(given, where="test"))
-    assert again.trials == result.trials
-    assert sealed(tmp_path / "run") == before
+    assert swept.asha_again.trials == swept.asha.trials
+    assert swept.untouched
 
 
 @pytest.mark.slow
-def test_a_node_that_dies_costs_no_point(workspace: Path, tmp_path: Path) -> None:
+def test_a_node_that_dies_costs_no_point(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_health_check_period_ms", "1000")  # a node that is gone is noticed sooner
+    monkeypatch.setenv("RAY_worker_niceness", "0")
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
@@ -189,7 +249,7 @@ def test_a_node_that_dies_costs_no_point(workspace: Path, tmp_path: Path) -> Non
         process = command(tmp_path, given, RAY_ADDRESS=cluster.address)
 
         def both_train() -> bool:
-            return len(list((tmp_path / "run" / "trials").glob("*.partial/checkpoint-*/manifest.json"))) >= 4
+            return len(list((tmp_path / "run" / "trials").glob(CHECKPOINTS))) >= 4
 
         wait_until(both_train, process)
         before = sealed(tmp_path / "run")
@@ -204,32 +264,6 @@ def test_a_node_that_dies_costs_no_point(workspace: Path, tmp_path: Path) -> Non
     assert max(line.retries for line in lines) >= 1
     after = sealed(tmp_path / "run")
     assert {name: after[name] for name in before} == before
-
-
-@pytest.mark.slow
-def test_a_stop_keeps_what_is_done_and_the_same_command_goes_on(workspace: Path, tmp_path: Path) -> None:
-    given = values(workspace, tmp_path / "run", sweep={"keys": {"beta": [0, 10, 100]}, "best_seeds": 2})
-    given["training"] = {**TRAINING, "num_train_epochs": 20}
-    first = command(tmp_path, given)
-    wait_until(lambda: list((tmp_path / "run" / "trials").glob("*.partial/checkpoint-*/manifest.json")), first)
-    first.send_signal(signal.SIGTERM)
-    told, _ = first.communicate(timeout=120)
-    assert first.returncode == 75, told
-    assert "of 3 points, and the checkpoints of those under way, are saved. The same command again goes on" in told
-    assert re.search(r"sweep: stopped after \d", told)
-    assert all(line.status == "done" for line in read_trials(tmp_path / "run"))
-    second = command(tmp_path, given)  # Ray has ended by then, and with it its handlers of signals
-    wait_until(lambda: list((tmp_path / "run" / "students").glob("*.partial/checkpoint-*/manifest.json")), second)
-    second.send_signal(signal.SIGTERM)
-    told, _ = second.communicate(timeout=120)
-    assert second.returncode == 75, told
-    assert "pkd: Stopped as asked; " in told.splitlines()[-1]
-    assert "The same command again goes on from there." in told.splitlines()[-1]
-    assert re.search(r"train pkd-skip-L2-spread seed 43: stopped after \d", told)
-    third = command(tmp_path, given)
-    told, _ = third.communicate(timeout=400)
-    assert third.returncode == 0, told
-    assert len(sealed(tmp_path / "run")) == 3
 
 
 @pytest.mark.parametrize(

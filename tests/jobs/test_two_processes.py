@@ -17,8 +17,10 @@ import torch
 from safetensors.torch import load_file
 
 from conftest import free_port, make_reviews, make_teacher, make_tokenizer, write_csv
+from pkd.cli.main import main
 from pkd.data.shards import list_shards
 from pkd.distillation.annotation import cut_of
+from pkd.jobs.run import run
 from pkd.jobs.verify import verify
 from pkd.reporting.results import ModelRecord, read_results
 from pkd.runs.fingerprint import sha256_of_file
@@ -27,7 +29,6 @@ from pkd.runs.seal import read_manifest
 pytestmark = pytest.mark.slow
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "pkd")
-ALONE = (sys.executable, "-m", "pkd")
 
 
 def call(*command: str) -> subprocess.CompletedProcess[str]:
@@ -78,11 +79,9 @@ evaluation: {{resamples: 100, measure_speed: false}}
 @pytest.fixture(scope="module")
 def runs(place: Path) -> tuple[Path, Path]:
     """The same recipe by one process with batches of 32, and by two with 16 each."""
-    for done in (
-        call(*ALONE, "run", recipe(place, "alone", 32)),
-        call(*TORCHRUN, "run", recipe(place, "shared", 16)),
-    ):
-        assert done.returncode == 0, done.stderr[-3000:]
+    run(recipe(place, "alone", 32))
+    done = call(*TORCHRUN, "run", recipe(place, "shared", 16))
+    assert done.returncode == 0, done.stderr[-3000:]
     return place / "alone", place / "shared"
 
 
@@ -142,8 +141,7 @@ def test_a_pass_that_two_processes_left_is_finished_by_one_with_the_same_bytes(p
     list_shards(partial, [files["shard-00001.arrow"]], cut)
     (partial / "shard-00004.arrow").unlink()
     before = {name: (partial / f"shard-0000{name}.arrow").stat().st_mtime_ns for name in range(4)}
-    done = call(*ALONE, *asked, "--output", str(left))
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert main([*asked, "--output", str(left)]) == 0
     assert shards_of(left) == expected
     after = {name: (left / f"shard-0000{name}.arrow").stat().st_mtime_ns for name in range(4)}
     assert [name for name in before if before[name] != after[name]] == [3]
@@ -181,8 +179,8 @@ def test_a_run_of_which_one_process_was_killed_goes_on_to_the_same_bits(place: P
         assert sha256_of_file(folder / student / file) == sha256_of_file(runs[1] / student / file)
     assert shards_of(folder) == shards_of(runs[1])
     scores = [
-        [each.scores for each in read_results(run) if isinstance(each, ModelRecord) and each.role == "student"]
-        for run in (folder, runs[1])
+        [each.scores for each in read_results(of_run) if isinstance(each, ModelRecord) and each.role == "student"]
+        for of_run in (folder, runs[1])
     ]
     assert scores[0] == scores[1]
     assert verify(folder).damage == []
@@ -200,7 +198,8 @@ def test_accelerate_launch_runs_a_recipe_too(place: Path) -> None:
     launch = (sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2")
     plain = ("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no")
     plain += ("--main_process_port", str(free_port()))
-    done = call(*launch, *plain, "-m", "pkd", "run", recipe(place, "accelerated", 16))
+    less = ("--set", "controls=false", "--set", "training.num_train_epochs=1", "--set", "transfer.augment=0")
+    done = call(*launch, *plain, "-m", "pkd", "run", recipe(place, "accelerated", 16), *less)
     assert done.returncode == 0, done.stderr[-3000:]
     manifest = read_manifest(place / "accelerated" / "students" / "pkd-skip-L2-spread-seed42")
     assert manifest is not None
@@ -210,7 +209,7 @@ def test_accelerate_launch_runs_a_recipe_too(place: Path) -> None:
 def test_two_processes_drop_the_same_layers_and_race_the_same_starts(place: Path) -> None:
     """Each process trains half of a batch, and the one that drops layers tells the other which."""
     folders = []
-    for name, batch, command in (("raced-alone", 32, ALONE), ("raced-shared", 16, TORCHRUN)):
+    for name, batch in (("raced-alone", 32), ("raced-shared", 16)):
         path = Path(recipe(place, name, batch))
         text = (
             path.read_text()
@@ -218,9 +217,10 @@ def test_two_processes_drop_the_same_layers_and_race_the_same_starts(place: Path
             .replace("augment: 1", "augment: 0")
         )
         path.write_text(text + "controls: false\n")
-        done = call(*command, "run", str(path))
-        assert done.returncode == 0, done.stderr[-3000:]
         folders.append(place / name)
+    run(place / "raced-alone.yaml")
+    done = call(*TORCHRUN, "run", str(place / "raced-shared.yaml"))
+    assert done.returncode == 0, done.stderr[-3000:]
     alone, shared = (json.loads((folder / "dropping" / "order.json").read_text()) for folder in folders)
     assert alone == shared
     one, other = (next(record for record in read_results(folder) if isinstance(record, ModelRecord) and record.seed)

@@ -1,4 +1,7 @@
-"""Trains a few steps in as many processes as it is started in, and writes the gradient and the weights: a script."""
+"""Trains a few steps in as many processes as it is started in, and writes the gradient and the weights: a script.
+
+Its arguments are the folder of annotated rows, and files to write, BATCH-ACCUMULATION.safetensors.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ class InOrder(PatientTrainer):
         return loader
 
 
-def main(folder: Path, output: Path, batch: int, accumulation: int) -> None:
+def train(folder: Path, output: Path, batch: int, accumulation: int) -> None:
     rows = open_shards(folder).select(range(48))
     labels = [None if index < 12 or index % 5 == 0 else label for index, label in enumerate(rows["label"])]
     rows = rows.remove_columns("label").add_column("label", labels, feature=rows.features["label"])
@@ -65,7 +68,8 @@ def main(folder: Path, output: Path, batch: int, accumulation: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    for each in sys.argv[2:]:  # one after the other: starting processes takes longer
+        train(Path(sys.argv[1]), Path(each), *map(int, Path(each).stem.split("-")))
     gc.collect()  # of the trainer, whose DDP holds the process group
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
