@@ -39,6 +39,7 @@ from pkd.data.shards import open_shards
 from pkd.data.tokenize import joined, occurring_pieces
 from pkd.distillation.annotation import TeacherPass, annotate_rows
 from pkd.distillation.layers import LayerMap
+from pkd.distillation.plan import PUBLISHED_BETA
 from pkd.distillation.student import student_from
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
 from pkd.encoder.inference import cls_states_of, model_inputs
@@ -310,7 +311,7 @@ def _patient_loss(
         kd_loss(student.logits, teacher_logits, loss.temperature),
         pt_loss(cls_states_of(student.hidden_states, layer_map.student, len(labels)), teacher_states),
         loss.alpha,
-        loss.beta,
+        PUBLISHED_BETA if loss.beta is None else loss.beta,
     ).mean()
 
 
