@@ -157,4 +157,4 @@ def test_a_run_of_another_schema_is_made_anew_where_that_is_asked_for(
     assert main([*command, *output, "--overwrite"]) == 0
     assert main([*command, *output]) == 0  # what was put aside is in nobody's way
     aside = [stage for stage in RunFolder(tmp_path / "student.work") if ".before-" in stage.name]
-    assert len(aside) == 16  # six encodings and passes of the teacher, word counts, sizes of terms, a student, its predictions
+    assert len(aside) == 16  # six encodings, six passes, word counts, sizes of terms, a student, its predictions
