@@ -76,7 +76,7 @@ class PatientTrainer(RowMeanTrainer):
         layer_map: which teacher layers teach which student layers; not needed without patience.
         train_dataset: rows of `pkd.annotate`. They and evaluated rows are truncated where the teacher cut them, and
             `save_model` saves that length with the tokenizer.
-        processing_class: the student's tokenizer, as a rule its teacher's; it reads the rows, which hold no word pieces.
+        processing_class: the student's tokenizer, as a rule its teacher's; the rows hold no word pieces.
 
     Other arguments are the Trainer's.
 
