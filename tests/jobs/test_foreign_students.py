@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -196,6 +197,19 @@ def test_a_head_that_pools_over_all_positions_learns_from_logits_alone(workspace
     done = pkd.run(recipe_from(values(workspace, tmp_path / "run", student, controls=False), where="test"))
     assert (done.student.name, done.student.role) == ("kd-L2-ettin", "student")
     assert pkd.evaluate(str(tmp_path / "run" / done.student.folder), test=str(workspace / "test.csv"), max_length=32)
+
+
+@pytest.mark.parametrize("verb", [pkd.check, pkd.run])
+def test_weights_that_cannot_be_used_are_found_before_the_teacher_is_fine_tuned(
+    workspace: Path, foreign_encoder: Path, tmp_path: Path, verb: Any
+) -> None:
+    shutil.copytree(foreign_encoder, damaged := tmp_path / "damaged")
+    (damaged / "model.safetensors").unlink()
+    given = values(workspace, tmp_path / "run", {"student": str(damaged)})
+    given["teacher"]["finetune"] = {"num_train_epochs": 1}
+    with pytest.raises(TeacherError, match=r"damaged holds no weights: model\.safetensors is missing"):
+        verb(recipe_from(given, where="test"))
+    assert not (tmp_path / "run" / "teacher").exists()
 
 
 # What a reader knows and reads ---------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ from pkd.jobs.finetune import finetuning_left, schedule_words, why_finetune_agai
 from pkd.jobs.finished import left_of
 from pkd.jobs.forecast import JobForecast, forecast, prices_for, sweep_sentences
 from pkd.jobs.importance import measured_importance
-from pkd.jobs.plan import RunPlan, plan_run, require_rows_to_choose_by
+from pkd.jobs.plan import RunPlan, check_encoders, plan_run, require_rows_to_choose_by
 from pkd.jobs.race import race_sentences
 from pkd.jobs.sizes import first_rows, measure_student, rows_of_a_step, term_shares
 from pkd.jobs.train import build_student
@@ -146,6 +146,7 @@ def check(recipe: Recipe | AnyPath, *, set: str | Sequence[str] = (), device: st
 
 def _check(recipe: Recipe) -> CheckResult:
     plan = plan_run(recipe)
+    check_encoders(plan)
     if recipe.teacher.finetune is not None:
         if (missing := _why_no_teacher(plan)) is not None:
             return _check_without_teacher(plan, missing)

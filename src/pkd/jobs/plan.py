@@ -19,7 +19,14 @@ from pkd.data.outputs import Outputs
 from pkd.distillation.ensemble import StoredAnswers
 from pkd.distillation.plan import RowCounts, StudentPlan, plan_students, planned_rows, training_of
 from pkd.encoder.families import check_pooling, depth_of
-from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_teacher, load_tokenizer
+from pkd.encoder.load import (
+    LoadedClassifier,
+    check_max_length,
+    load_config,
+    load_pretrained,
+    load_teacher,
+    load_tokenizer,
+)
 from pkd.encoder.pretrained import Encoder, check_reads, difference_in_reading, load_encoder
 from pkd.errors import RecipeError
 from pkd.jobs.ensemble import Teachers, load_teachers
@@ -273,6 +280,16 @@ def student_reader(encoder: Encoder, teacher: Reader) -> Reader:
     """How a student reads that is an encoder: with the teacher's tokenizer if its own makes the same word pieces."""
     reader = encoder.reader(teacher.max_length)
     return teacher if reader.key == teacher.key else reader
+
+
+def check_encoders(plan: RunPlan) -> None:
+    """Load the encoders that students are once, to find one whose weights cannot be used before anything is computed.
+
+    Raises:
+        TeacherError: if one cannot be loaded.
+    """
+    for name in plan.encoders:
+        load_pretrained(name, plan.examples.outputs)
 
 
 def require_rows_to_choose_by(plan: RunPlan) -> None:

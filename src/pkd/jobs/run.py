@@ -17,7 +17,6 @@ from pkd.data.tokenize import fingerprint_rows
 from pkd.distillation.ensemble import StoredAnswers
 from pkd.distillation.narrowing import Importance
 from pkd.distillation.plan import StudentPlan, plan_controls
-from pkd.encoder.load import load_pretrained
 from pkd.errors import DataError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
@@ -32,7 +31,7 @@ from pkd.jobs.finished import left_of
 from pkd.jobs.forecast import announce
 from pkd.jobs.importance import importance_stage
 from pkd.jobs.judge import Outcome, Trained, judge_run
-from pkd.jobs.plan import RunPlan, plan_run, require_rows_to_choose_by, warn_if_few
+from pkd.jobs.plan import RunPlan, check_encoders, plan_run, require_rows_to_choose_by, warn_if_few
 from pkd.jobs.race import race_starts
 from pkd.jobs.sizes import sized
 from pkd.jobs.train import Teaching, TrainingRows, train_stage, training_rows
@@ -153,11 +152,10 @@ def prepare(recipe: Recipe, *, copies: int = 0, overwrite: bool) -> Prepared:
     folder.path.mkdir(parents=True, exist_ok=True)
     plan = plan_run(recipe)
     _require_development_rows(plan)
+    check_encoders(plan)
     plan, levels, announced = _with_teachers(plan, copies=copies, overwrite=overwrite)
     if not announced:
         announce(job := job_of_run(plan), stages_of_run(plan, job, left_of(plan), copies=copies), folder.path)
-    for each in (plan, *plan.points):
-        _check_starts(each)
     warn_if_few(plan.counts.labelled + plan.counts.transfer, plan.recipe.training)
     ranks.on_first(lambda: write_recipe(plan.recipe, folder.recipe))
     rows = _annotate(plan, overwrite)
@@ -251,13 +249,6 @@ def _require_development_rows(plan: RunPlan) -> None:
             "on. Name development rows."
         )
     require_rows_to_choose_by(plan)
-
-
-def _check_starts(plan: RunPlan) -> None:
-    """Find an encoder that a student cannot start from before the teacher's pass."""
-    for each in plan.candidates:
-        if each.encoder is not None:
-            load_pretrained(each.encoder, plan.teacher.outputs)
 
 
 def _annotate(plan: RunPlan, overwrite: bool) -> TrainingRows:
