@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from transformers import AutoModelForSequenceClassification, pipeline
 
 import pkd
@@ -153,6 +154,34 @@ def test_it_is_exported_measured_and_timed_as_any_other(
     told = {line["name"]: line for line in lines if "layer_parameters" in line}
     assert told[folder.name]["layer_parameters"] == told["served"]["layer_parameters"]
     assert told["served"]["layers"] == 2
+
+
+def test_a_narrow_student_learns_by_hand(workspace: Path, tmp_path: Path) -> None:
+    loaded = pkd.load_teacher(workspace / "teacher")
+    data = pkd.load_data(train=workspace / "train.csv", eval=workspace / "dev.csv", teacher=loaded.model)
+    layer_map = pkd.LayerMap.skip(teacher_layers=4, student_layers=4)
+    rows = data["train"].select(range(40))
+    train = pkd.annotate(
+        rows, loaded.model, loaded.tokenizer, teacher_layers=layer_map.teacher, output=tmp_path / "rows", max_length=32
+    )
+    importance = pkd.neuron_importance(loaded.model, train, loaded.tokenizer)
+    student = pkd.student_from(loaded.model, layers=4, width=0.5, importance=importance)
+    before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+    trainer = pkd.PatientTrainer(
+        model=student,
+        layer_map=layer_map,
+        train_dataset=train,
+        processing_class=loaded.tokenizer,
+        args=pkd.PatientTrainingArguments(
+            str(tmp_path / "out"), max_steps=2, patience=0.1, use_cpu=True, report_to="none", save_strategy="no"
+        ),
+    )
+    trainer.train()
+    inner = "bert.encoder.layer.0.intermediate.dense.weight"
+    assert student.state_dict()[inner].shape == (16, 16)
+    assert not torch.equal(student.state_dict()[inner], before[inner])
+    trainer.save_model(tmp_path / "student")
+    assert pkd.Classifier.load(tmp_path / "student")(["a great film"])[0].label in ("negative", "positive")
 
 
 def test_another_width_reuses_the_ranking_and_what_is_done_is_kept(workspace: Path, tmp_path: Path) -> None:

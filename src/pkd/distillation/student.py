@@ -68,8 +68,8 @@ def student_from(
         start: the teacher layers to copy: "spread", "first" or a list, counted from 1.
         width: the fraction of each layer's feed-forward neurons to keep, rounded down to a multiple of 64 (of 8 where
             the teacher has fewer than 512), at least one multiple.
-        importance: of the teacher's neurons, as `pkd.neuron_importance(teacher, train)` measures it on annotated rows;
-            only a width below 1 needs it.
+        importance: of the teacher's neurons, as `pkd.neuron_importance(teacher, train, tokenizer)` measures it on
+            annotated rows; only a width below 1 needs it.
 
     Returns:
         A model of its own weights, in training mode, on the CPU.
