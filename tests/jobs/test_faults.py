@@ -250,7 +250,7 @@ def test_a_disk_that_is_full_at_any_file_ends_with_7_and_costs_nothing_that_was_
         now = {path for path in narrow.parent.rglob("manifest.json") if ".partial" not in str(path)}
         assert finished <= now
         finished = now
-    assert len(finished) == 10  # six passes, the word counts, the sizes of the terms, a student, its predictions
+    assert len(finished) == 16  # six encodings and passes, word counts, sizes of the terms, a student, its predictions
     assert main(commands(place, narrow)) == 0
     files = [
         {
