@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -57,7 +58,7 @@ CONFIGS = {
 
 def make_classifier(kind: str) -> PreTrainedModel:
     torch.manual_seed(1)
-    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(CONFIGS[kind])
+    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(copy.deepcopy(CONFIGS[kind]))
     with torch.no_grad():  # biases and norms that start at 0 and 1 would hide a weight that was not copied
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
