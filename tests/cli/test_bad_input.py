@@ -41,6 +41,7 @@ from transformers import (
 )
 
 from conftest import free_port, make_reviews, make_teacher, make_tokenizer
+from damage import flip
 from pkd.cli.main import main
 from pkd.data.shards import open_shards
 from pkd.runs.lock import one_writer
@@ -875,12 +876,6 @@ def test_a_damaged_shard_is_made_again_and_no_other(annotate: Any, tmp_path: Pat
     has_all(told, f"redoing {tmp_path / 'rows'}: damaged: {shards[1].name} {words}")
     assert table.to_list() == before
     assert shards[0].stat().st_mtime_ns == untouched
-
-
-def flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
 
 
 # C65, a folder that cannot be written, is C74.

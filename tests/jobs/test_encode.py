@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import datasets
 import pytest
 
 from conftest import make_tokenizer
+from damage import cut, flip
 from pkd import progress
 from pkd.data.encodings import Reader
 from pkd.data.shards import open_shards
@@ -35,16 +35,6 @@ def encode(rows: datasets.Dataset, folder: Path, max_length: int = 32, rows_per_
 
 def shards_of(folder: Path) -> dict[str, tuple[bytes, int]]:
     return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in sorted(folder.glob("*.arrow"))}
-
-
-def cut(path: Path) -> None:
-    os.truncate(path, path.stat().st_size // 2)
-
-
-def flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
 
 
 @pytest.mark.parametrize("damage", [cut, flip, Path.unlink])

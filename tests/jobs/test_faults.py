@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from conftest import make_reviews, make_teacher, make_tokenizer, write_csv
+from damage import cut, flip
 from pkd import progress
 from pkd.cli.main import main
 from pkd.errors import CheckpointError, Stopped
@@ -94,16 +95,6 @@ def assert_as_if_nothing_had_happened(place: Path, folder: Path) -> None:
         assert manifest is not None
         facts.append({key: value for key, value in manifest.facts.items() if key != "train_seconds"})
     assert facts[0] == facts[1]
-
-
-def cut(path: Path) -> None:
-    os.truncate(path, path.stat().st_size // 2)
-
-
-def flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
 
 
 def zero_a_page(path: Path) -> None:

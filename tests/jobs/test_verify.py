@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import make_reviews, make_teacher, make_tokenizer, write_csv
+from damage import flip
 from pkd.cli.main import main
 from pkd.errors import CacheError
 from pkd.jobs.distill import distill
@@ -37,12 +38,6 @@ def place(distilled: Path, tmp_path: Path) -> Path:
     for name in ("student", "student.work"):
         shutil.copytree(distilled / name, tmp_path / name)
     return tmp_path
-
-
-def flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
 
 
 def test_a_whole_run_and_a_student_with_its_work_are_found_whole(place: Path) -> None:
