@@ -1033,7 +1033,7 @@ def test_c75_a_text_of_ten_megabytes_goes_through_within_seconds(
         code, out, told = pkd("predict", workspace / "teacher", "--json", "--file", put(tmp_path, name, content))
         assert code == 0, told
         assert json.loads(out)["text"] == long  # it is cut for the tokenizer alone
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60  # minutes, if it were not cut
 
 
 def test_c76_a_student_reads_texts_longer_than_it_can_where_its_card_says_how(distill: Any, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -120,7 +119,7 @@ def test_a_recipe_file_that_is_not_there_is_told_beside_a_wrong_flag(capsys: pyt
         (["recipe", "--output", "."], ["--output"], 2),
     ],
 )  # fmt: skip
-def test_the_commands_without_a_recipe_tell_all_at_once_within_two_seconds(
+def test_the_commands_without_a_recipe_tell_all_at_once_before_anything_heavy_is_loaded(
     arguments: list[str], names: list[str], code: int, tmp_path: Path
 ) -> None:
     program = (
@@ -129,14 +128,11 @@ def test_the_commands_without_a_recipe_tell_all_at_once_within_two_seconds(
         "heavy = {'torch', 'transformers', 'datasets', 'altair', 'onnxruntime'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else code)"
     )
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     lines = done.stderr.removeprefix("pkd: ").splitlines()
     lines = lines[1:] if len(lines) > 1 else lines
     assert [line.split(" is ")[0].split(":")[0] for line in lines] == names, done.stderr
     assert done.returncode == code
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2  # of a core, whatever else runs
