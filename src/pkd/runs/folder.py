@@ -16,6 +16,9 @@ RUN/
   predictions/NAME-seedS/       logits on the evaluated rows
   trials/HASH/                  of a sweep
   sweep.jsonl                   of a sweep: a line per point
+  shapes/                       of a search within a budget: how fast and how large each shape is
+  exports/NAME/                 and its finalists as they would be deployed
+  front.json                    and its record
   results.jsonl, report.html    the record and its page, which the run's own manifest seals
 """
 
@@ -31,6 +34,7 @@ from pkd.runs.seal import MANIFEST, PARTIAL, partial_of, was_set_aside
 
 CARD = "README.md"
 RESULTS = "results.jsonl"
+FRONT = "front.json"
 REPORT = "report.html"
 VIEWS = (CARD, RESULTS, REPORT)  # rewritten when results change, so not sealed with a stage
 _STUDENTS, _WORK = "students", ".work"
@@ -49,6 +53,8 @@ _STAGES = (
     f"{_STUDENTS}/*",
     "predictions/*",
     "trials/*",
+    "shapes",
+    "exports/*",
 )
 
 
@@ -158,6 +164,20 @@ class RunFolder:
     def trials_scratch(self) -> Path:
         """Ray's files during a sweep; inside the run, so that every node sees them."""
         return self.path / ".ray"
+
+    @property
+    def shapes(self) -> Path:
+        """How fast and how large each shape of a search is."""
+        return self.path / "shapes"
+
+    def export(self, name: str) -> Path:
+        """A finalist of a search as it would be deployed."""
+        return self.path / "exports" / name
+
+    @property
+    def front(self) -> Path:
+        """The record of a search within a budget."""
+        return self.path / FRONT
 
     @property
     def results(self) -> Path:
