@@ -1,0 +1,116 @@
+"""Which small student is best at one latency: another encoder, or the teacher's own layers, whole or narrow?
+
+One run trains all of them by `normal` from one teacher pass; each is exported in int8, timed for one text on the task's
+own texts, in turns, on one core, and measured as exported. Finished parts are kept, so that the same command goes on.
+
+    python -m benchmarks.equal_latency --data quality/data --work latency/work --task emotion \
+        --encoder all-mpnet-base-v2 --epochs 4 --students all-MiniLM-L6-v2 1 2:0.25 3:0.25
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pkd
+from benchmarks.quality.lines import Line
+from pkd.reporting.results import ModelRecord, RunRecord
+from pkd.runs.folder import RunFolder
+
+RESULTS = Path(__file__).parent / "equal_latency.jsonl"
+_ROWS, _ROUNDS = 200, 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="what `benchmarks.quality prepare` wrote")
+    parser.add_argument("--work", type=Path, required=True, help="for the run and the exports")
+    parser.add_argument("--task", required=True)
+    parser.add_argument("--encoder", required=True, help="folder of the encoder that becomes the teacher")
+    parser.add_argument("--epochs", type=float, help="of the teacher (default: the package's)")
+    parser.add_argument("--students", nargs="+", required=True, help="folders of encoders, LAYERS or LAYERS:WIDTH")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--set", nargs="*", default=[], help="as of `pkd run`")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    given.work.mkdir(parents=True, exist_ok=True)
+    line = measure(given)
+    with given.results.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    print(json.dumps(line, indent=2))
+
+
+def measure(given: argparse.Namespace) -> Line:
+    """The line of a task: the teacher's score, and each student's latency and score as exported."""
+    files = {split: str(given.data / given.task / f"{split}.jsonl") for split in ("train", "dev", "test")}
+    recipe = given.work / "equal-latency.yaml"
+    recipe.write_text(json.dumps(_recipe(given, files)), encoding="utf-8")
+    records = pkd.run(recipe, set=given.set, seeds=given.seeds).records
+    models = [each for each in records if isinstance(each, ModelRecord)]
+    run = next(each for each in records if isinstance(each, RunRecord))
+    students = [each for each in models if each.role != "teacher"]
+    exports = {
+        each.name: str(given.work / "exports" / each.name) for each in students if each.seed == run.recipe["seed"]
+    }
+    for each in students:
+        if each.name in exports and each.seed == run.recipe["seed"]:
+            pkd.export(
+                RunFolder(given.work / "run").path / each.folder, output=exports[each.name], int8=True,
+                eval=files["dev"], max_drop=1.0, min_agreement=0.0,
+            )  # fmt: skip
+    scores = [
+        each for each in pkd.evaluate(list(exports.values()), test=files["test"]) if isinstance(each, ModelRecord)
+    ]
+    speeds = pkd.speed(list(exports.values()), test=files["test"], rows=_ROWS, rounds=_ROUNDS, threads=1, memory=False)
+    teacher = next(each for each in models if each.role == "teacher")
+    return {
+        "task": given.task,
+        "teacher": {"encoder": Path(given.encoder).name, "layers": teacher.layers, "test": _accuracy(teacher)},
+        "students": [
+            {
+                "name": name,
+                "int8": _accuracy(score),
+                "float32": [_accuracy(each)["value"] for each in students if each.name == name],
+                "milliseconds": speed.latency.median,
+                "bytes": speed.bytes,
+            }
+            for name, score, speed in zip(exports, scores, speeds, strict=True)
+        ],
+        "cpu_shares": speeds[0].cpu_shares,
+        "hardware": run.hardware,
+    }
+
+
+def _recipe(given: argparse.Namespace, files: dict[str, str]) -> dict[str, Any]:
+    finetune = {} if given.epochs is None else {"num_train_epochs": given.epochs}
+    return {
+        "output": str(given.work / "run"),
+        "teacher": {"model": given.encoder, "finetune": finetune},
+        "data": {"train": files["train"], "eval": files["dev"], "test": files["test"]},
+        "students": [_student(text) for text in given.students],
+        "controls": False,
+        "evaluation": {"measure_speed": False},
+    }
+
+
+def _student(text: str) -> dict[str, Any]:
+    """A student from its text: a folder, LAYERS or LAYERS:WIDTH; one layer has no layer for patience.
+
+    >>> _student("1"), _student("3:0.25")
+    ({'layers': 1, 'method': 'kd'}, {'layers': 3, 'width': 0.25})
+    """
+    layers, _, width = text.partition(":")
+    if not layers.isdecimal():
+        return {"student": text}
+    own: dict[str, Any] = {"layers": int(layers), **({"width": float(width)} if width else {})}
+    return {**own, "method": "kd"} if own["layers"] == 1 else own
+
+
+def _accuracy(model: ModelRecord) -> dict[str, Any]:
+    return model.scores["accuracy"].model_dump()
+
+
+if __name__ == "__main__":
+    main()
