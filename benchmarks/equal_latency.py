@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pkd
-from benchmarks.quality.lines import Line
+from benchmarks.quality.lines import RESULTS, Line
 from pkd.reporting.results import ModelRecord, RunRecord
 from pkd.runs.folder import RunFolder
 
-RESULTS = Path(__file__).parent / "equal_latency.jsonl"
 _ROWS, _ROUNDS = 200, 5
 
 
@@ -66,6 +65,8 @@ def measure(given: argparse.Namespace) -> Line:
     speeds = pkd.speed(list(exports.values()), test=files["test"], rows=_ROWS, rounds=_ROUNDS, threads=1, memory=False)
     teacher = next(each for each in models if each.role == "teacher")
     return {
+        "key": f"latency/{given.task}/{Path(given.encoder).name}",
+        "kind": "latency",
         "task": given.task,
         "teacher": {"encoder": Path(given.encoder).name, "layers": teacher.layers, "test": _accuracy(teacher)},
         "students": [
@@ -79,7 +80,7 @@ def measure(given: argparse.Namespace) -> Line:
             for name, score, speed in zip(exports, scores, speeds, strict=True)
         ],
         "cpu_shares": speeds[0].cpu_shares,
-        "hardware": run.hardware,
+        "machine": run.hardware["cpu"],
     }
 
 

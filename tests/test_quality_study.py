@@ -266,3 +266,22 @@ def test_the_committed_page_is_what_the_committed_lines_say(study: Any) -> None:
     assert (ROOT / "docs" / "quality.md").read_text(encoding="utf-8") == study.page.quality_page(lines), (
         "run python -m benchmarks.quality page --output docs/quality.md"
     )
+
+
+def test_students_at_equal_latency_stand_from_the_fastest(study: Any) -> None:
+    def student(name: str, milliseconds: float, value: float) -> dict[str, Any]:
+        score = {"value": value, "low": value - 0.02, "high": value + 0.02}
+        return {"name": name, "int8": score, "float32": [0.8, 0.7], "milliseconds": milliseconds, "bytes": 12_340_000}
+
+    line = {
+        "key": "latency/emotion/big", "kind": "latency", "task": "emotion", "machine": "AVX512", "cpu_shares": [1.0],
+        "teacher": {"encoder": "big", "layers": 12, "test": {"value": 0.8, "low": 0.78, "high": 0.82}},
+        "students": [student("other", 2.5, 0.79), student("own", 1.25, 0.805)],
+    }  # fmt: skip
+    page = study.page.quality_page(by_key(line))
+    assert "big of 12 layers, fine-tuned, with 80.0 (78.0 to 82.0)" in page.replace("\n", " ")
+    rows = [row for row in page.splitlines() if row.startswith(("| own", "| other"))]
+    assert rows == [
+        "| own | 1.25 | 12.3 | 80.5 (78.5 to 82.5) | 75.0 | +0.5 |",
+        "| other | 2.50 | 12.3 | 79.0 (77.0 to 81.0) | 75.0 | −1.0 |",
+    ]

@@ -66,7 +66,7 @@ CONCLUSIONS = (
 def quality_page(lines: Lines) -> str:
     """The page, in Markdown."""
     sections = (
-        _top, _final, _narrow, _teachers, _screening, _conclusions, _shares, _hardware, _missing,
+        _top, _final, _narrow, _latency, _teachers, _screening, _conclusions, _shares, _hardware, _missing,
     )  # fmt: skip
     return "\n\n".join(part for section in sections for part in section(lines)) + "\n"
 
@@ -242,6 +242,47 @@ def _narrow(lines: Lines) -> Iterator[str]:
             rows.append([f"{name} − {other}", *cells, _mean(list(gains.values()), len(NARROW_TASKS))])
     if rows:
         yield _table(["", *NARROW_TASKS, "mean"], rows)
+
+
+def _latency(lines: Lines) -> Iterator[str]:
+    """Nothing until a task is measured."""
+    measured = sorted((line for line in lines.values() if line["kind"] == "latency"), key=lambda line: line["key"])
+    if not measured:
+        return
+    yield "## At equal latency"
+    yield _paragraph(
+        "Another encoder as the student beside the teacher's own layers, from one teacher pass, by `normal`, with one "
+        "seed (`python -m benchmarks.equal_latency`). Each is exported in int8 and timed as exported: one text of the "
+        "test rows after the other, from text to logits, on one core, the students in turns. The intervals are over rows."
+    )
+    for line in measured:
+        teacher = line["teacher"]
+        yield _paragraph(
+            f"{line['task']}: the teacher is {teacher['encoder']} of {teacher['layers']} layers, fine-tuned, with "
+            f"{_interval(teacher['test'])} ({line['machine']})."
+        )
+        rows = [
+            [
+                each["name"],
+                f"{each['milliseconds']:.2f}",
+                f"{each['bytes'] / 1e6:.1f}",
+                _interval(each["int8"]),
+                f"{100 * sum(each['float32']) / len(each['float32']):.1f}",
+                _signed(100 * (each["int8"]["value"] - teacher["test"]["value"])),
+            ]
+            for each in sorted(line["students"], key=lambda each: float(each["milliseconds"]))
+        ]
+        yield _table(["student", "ms a text", "MB", "int8", "float32", "int8 − teacher"], rows)
+
+
+def _interval(score: Mapping[str, float]) -> str:
+    """A share and its interval as points.
+
+    >>> _interval({"value": 0.5, "low": 0.4, "high": 0.625})
+    '50.0 (40.0 to 62.5)'
+    """
+    value, low, high = (f"{100 * score[key]:.1f}" for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
 
 
 def _teachers(lines: Lines) -> Iterator[str]:
