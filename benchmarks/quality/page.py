@@ -252,8 +252,8 @@ def _latency(lines: Lines) -> Iterator[str]:
     yield "## At equal latency"
     yield _paragraph(
         "Another encoder as the student beside the teacher's own layers, from one teacher pass, by `normal`, with one "
-        "seed (`python -m benchmarks.equal_latency`). Each is exported in int8 and timed as exported: one text of the "
-        "test rows after the other, from text to logits, on one core, the students in turns. The intervals are over rows."
+        "seed (`python -m benchmarks.equal_latency`). Each is exported in int8 and timed as exported: one test text "
+        "after the other, from text to logits, on one core, in turns. The intervals are over rows."
     )
     for line in measured:
         teacher = line["teacher"]
