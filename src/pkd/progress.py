@@ -197,3 +197,14 @@ def stop_if_requested(what: str | None = None) -> None:
     if _stop_exit_code is not None:
         told = what_is_saved() if what is None else f"{what} saved. The same command again goes on from there."
         raise Stopped(f"Stopped as asked; {told}", _stop_exit_code)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: 8 s, 1 min 10 s, 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from pkd import progress
 from pkd.cli.display import PlainDisplay, QuietDisplay, RichDisplay
-from pkd.cli.forecast import Forecast, about, duration
-from pkd.progress import Stage
+from pkd.cli.forecast import Forecast, about
+from pkd.progress import Stage, duration
 
 
 class Clock:

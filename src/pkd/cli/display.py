@@ -10,8 +10,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Column
 from rich.text import Text
 
-from pkd.cli.forecast import Forecast, about, duration
-from pkd.progress import Silent, Stage, Watcher
+from pkd.cli.forecast import Forecast, about
+from pkd.progress import Silent, Stage, Watcher, duration
 
 _SECONDS_BETWEEN_LINES = 10.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from pkd.progress import Stage
+from pkd.progress import Stage, duration
 
 
 class Forecast:
@@ -87,17 +87,6 @@ class Forecast:
 
     def _is_next(self, stage: Stage) -> bool:
         return bool(self._ahead) and self._ahead[0][0] == stage.name
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: 8 s, 1 min 10 s, 2 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 600:
-        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def about(seconds: float) -> str:
