@@ -1,11 +1,18 @@
+import shutil
 from pathlib import Path
 
 import pytest
 
+from damage import flip
 from pkd.errors import CacheError, RecipeError
-from pkd.jobs.report import report
+from pkd.jobs.report import report, write_views
+from pkd.jobs.verify import verify
+from pkd.reporting.front import write_front
 from pkd.reporting.results import ModelRecord, Score, write_results
+from pkd.runs.folder import RunFolder
 from pkd.runs.lock import one_writer
+from pkd.runs.seal import seal
+from reporting.searches import search
 
 
 def test_a_run_that_is_being_written_is_not_reported_on(tmp_path: Path) -> None:
@@ -27,3 +34,60 @@ def test_what_is_no_run_is_told_and_nothing_is_left_there(tmp_path: Path) -> Non
     with pytest.raises(CacheError, match="does not exist"):
         report(tmp_path / "nowhere" / "run")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def searched(tmp_path: Path) -> Path:
+    """The work folder of a search: its record, and the folders of its points, each sealed."""
+    work = RunFolder(tmp_path / "served.work")
+    for point in search().points:
+        for folder in (point.folder, point.student):
+            (work.path / folder).mkdir(parents=True)
+            (work.path / folder / "config.json").write_text("{}")
+            seal(work.path / folder, "stage", {})
+    write_front(search(), work.path)
+    return work.path
+
+
+def test_a_search_is_reported_on_and_its_record_sealed(searched: Path) -> None:
+    page = report(searched)
+    assert "Score against time" in page.read_text(encoding="utf-8")
+    assert verify(searched).damage == []
+    flip(RunFolder(searched).front)
+    with pytest.raises(CacheError, match=r"front\.json"):
+        report(searched)
+    assert any(damage.file.endswith("front.json") for damage in verify(searched).damage)
+
+
+def test_another_choice_in_a_search_is_written_with_its_page(searched: Path) -> None:
+    report(searched)
+    first, second = search().points
+    points = [first.model_copy(update={"chosen": True}), second.model_copy(update={"chosen": False})]
+    write_front(search(points=points), searched)
+    page = write_views(searched)
+    assert "L2-int8 (point 1) is chosen" in page.read_text(encoding="utf-8")
+    assert verify(searched).damage == []
+
+
+@pytest.mark.parametrize("text", ["{", '{"budget": {}}'])
+def test_a_record_of_a_search_that_cannot_be_read_is_damage(searched: Path, text: str) -> None:
+    RunFolder(searched).front.write_text(text)
+    (damage,) = verify(searched).damage
+    assert "is not a record of this version of pkd" in str(damage)
+    with pytest.raises(CacheError, match="is not a record of this version of pkd"):
+        report(searched)
+
+
+def test_a_point_of_a_search_whose_folder_is_gone_is_damage(searched: Path) -> None:
+    shutil.rmtree(searched / search().points[1].folder)
+    (damage,) = verify(searched).damage
+    assert str(damage).endswith("names 'exports/L3', which is not there")
+
+
+def test_a_point_is_never_looked_for_outside_its_search(searched: Path) -> None:
+    points = [each.model_copy(update={"folder": "../elsewhere"}) for each in search().points]
+    write_front(search(points=points), searched)
+    assert [str(damage).partition("names ")[2] for damage in verify(searched).damage] == [
+        "'../elsewhere', which is not there",
+        "'../elsewhere', which is not there",
+    ]

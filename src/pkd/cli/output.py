@@ -38,6 +38,20 @@ def show_records(records: Sequence[Any], *, as_json: bool) -> None:
     print_results(records, Console())
 
 
+def show_front(found: Any, *, as_json: bool) -> None:
+    """Print what a search within a budget found: as a table, or as one JSON line like front.json."""
+    if not ranks.is_first():
+        return
+    if as_json:
+        typer.echo(found.model_dump_json())
+        return
+    from rich.console import Console
+
+    from pkd.reporting.terminal import print_front
+
+    print_front(found, Console())
+
+
 def show_paper(result: Any, *, as_json: bool) -> None:
     """Print a table of the paper: as a table, or as one JSON line per row."""
     if result.speeds:

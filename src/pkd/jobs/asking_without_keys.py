@@ -18,9 +18,10 @@ from pkd.recipe.reading import Reading, read_file, read_values
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import DataSettings
 from pkd.recipe.spelling import current_spelling, named
+from pkd.reporting.front import read_front
 from pkd.reporting.published import TABLES, tasks_of
 from pkd.reporting.results import read_results
-from pkd.runs.folder import places_at
+from pkd.runs.folder import RunFolder, places_at
 from pkd.runs.stage import refuse_other_files
 from pkd.serving.hub import check_name
 from pkd.serving.limits import Limits
@@ -128,7 +129,15 @@ def _copy_faults(folder: Path, dry_run: AnyPath) -> Iterator[Fault]:
 def report(folder: AnyPath) -> Asked:
     """Check the input of `pkd report`."""
     place = Path(path_text(folder, "folder"))
-    return _asked(raised_by(lambda: read_results(place), ("folder",)))
+    return _asked(raised_by(lambda: _read_records(place), ("folder",)))
+
+
+def _read_records(place: Path) -> None:
+    run = RunFolder(place)
+    if run.front.is_file():
+        read_front(place)
+    if run.results.is_file() or not run.front.is_file():
+        read_results(place)
 
 
 def verify(folder: AnyPath) -> Asked:

@@ -15,6 +15,7 @@ from pkd.jobs.report import KIND as RUN
 from pkd.recipe.places import AnyPath, path_text
 from pkd.recipe.reading import read_recipe
 from pkd.recipe.writing import recipe_values, without_places
+from pkd.reporting.front import read_front
 from pkd.reporting.results import ModelRecord, RunRecord, folder_in_run, read_results
 from pkd.reporting.trials import read_trials
 from pkd.runs.fingerprint import differences
@@ -26,6 +27,7 @@ from pkd.runs.seal import (
     Damage,
     Manifest,
     find_damage,
+    is_inside,
     read_manifest,
     was_set_aside,
 )
@@ -98,6 +100,7 @@ def _verify_run(run: RunFolder, found: Verified) -> set[Path]:
     _verify_recipe(run, found)
     _verify_results(run, manifests, found)
     _verify_trials(run, manifests, found)
+    _verify_front(run, manifests, found)
     for leftover in sorted(run.path.glob("*" + PARTIAL)):
         if leftover.is_file():
             found.notes.append(f"{leftover} was being written when its process ended; the same command replaces it.")
@@ -196,7 +199,7 @@ def _verify_results(run: RunFolder, manifests: dict[Path, Manifest | None], foun
             found.notes.append(f"{run.results} is not sealed; `pkd run` was stopped before the report was whole.")
         else:
             _verify_files(run.path, manifest, found)
-        records = read_results(run.path)
+        records = read_results(run.path) if run.results.is_file() or not run.front.is_file() else []
         students = [each for each in records if isinstance(each, ModelRecord) and each.role != "teacher"]
         for record in students:
             _verify_record(run, record, manifests, found)
@@ -230,6 +233,21 @@ def _verify_record(
                 f"{place} is out of date: it learned from other annotated rows. `pkd run` makes it anew."
             )
             return
+
+
+def _verify_front(run: RunFolder, manifests: dict[Path, Manifest | None], found: Verified) -> None:
+    """Verify that the record of a search can be read, and that its points are there."""
+    if not run.front.is_file():
+        return
+    try:
+        points = read_front(run.path).points
+    except CacheError as error:
+        found.damage.append(Damage(str(run.front), f"cannot be read: {error}"))
+        return
+    for point in points:
+        for folder in (point.folder, point.student):
+            if not is_inside(folder) or run.path / folder not in manifests:
+                found.damage.append(Damage(str(run.front), f"names {folder!r}, which is not there"))
 
 
 def _verify_trials(run: RunFolder, manifests: dict[Path, Manifest | None], found: Verified) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from pkd.evaluation.metric_facts import facts_of
-from pkd.reporting.results import ComparisonRecord, Summary
+from pkd.reporting.results import ComparisonRecord, Score, Summary
 
 NONE = "–"  # an empty cell
 
@@ -142,6 +143,35 @@ def count_text(count: int) -> str:
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return str(count)
+
+
+def milliseconds(value: float) -> str:
+    """A time with its unit.
+
+    >>> milliseconds(3.042), milliseconds(0.1234), milliseconds(120.4)
+    ('3.04 ms', '0.123 ms', '120 ms')
+    """
+    return f"{milliseconds_number(value)} ms"
+
+
+def milliseconds_number(value: float) -> str:
+    """Milliseconds as tables show them below a heading with the unit."""
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.3g}"
+
+
+def megabytes(count: float) -> str:
+    """Bytes as megabytes of 10⁶, e.g. "18.2 MB"."""
+    return f"{count / 1e6:,.1f} MB"
+
+
+def times(ratio: float) -> str:
+    """A ratio of speeds, e.g. "9.6 ×"."""
+    return f"{ratio:.1f} ×" if ratio < 100 else f"{ratio:.0f} ×"
+
+
+def range_text(score: Score, text: Callable[[float], str]) -> str:
+    """The interval of a value, each end by `text`; "" where there is none."""
+    return "" if score.low is None or score.high is None else f"{text(score.low)} to {text(score.high)}"
 
 
 def _minus(text: str) -> str:

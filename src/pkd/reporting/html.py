@@ -27,12 +27,25 @@ from pkd.reporting import amounts, charts, heatmaps, wording
 from pkd.reporting.blind_spots import blind_sentences, blind_words, blindness
 from pkd.reporting.classes import MEASURES, TITLES, class_rows, confusion_of, has_classes, set_counts_of
 from pkd.reporting.confusion import MOST, confusion_chart, set_chart
+from pkd.reporting.front import Compressed, read_front
+from pkd.reporting.front_chart import front_chart
+from pkd.reporting.front_tables import candidate_rows, heat_epochs, heat_title, other_rows, point_rows
+from pkd.reporting.front_words import (
+    cores_text,
+    drop_limit,
+    gain_sentences,
+    headline_sentences,
+    key_figures,
+    latency_limit,
+    search_sentences,
+    word_count_sentence,
+)
 from pkd.reporting.results import FlipRecord, Record, RunRecord, read_results
 from pkd.reporting.start_race import race_tables, start_lines
 from pkd.reporting.teacher_level import teacher_sentences
 from pkd.reporting.term_sizes import term_lines
 from pkd.reporting.trials import TrialRecord, leaderboard, luck_sentences, read_trials, swept
-from pkd.runs.folder import RunFolder
+from pkd.runs.folder import FRONT, RESULTS, RunFolder
 from pkd.runs.seal import write_text
 
 _NO_CHARTS = """"use strict";
@@ -43,28 +56,44 @@ _FIRST_POINTS = 10  # of a sweep; the others are folded away
 
 
 def write_report(folder: Path) -> Path:
-    """Write `report.html` of a run folder from its `results.jsonl`, atomically.
+    """Write `report.html` of a run folder from its `results.jsonl`, or of a search from its `front.json`, atomically.
 
     Raises:
-        CacheError: if the folder has no readable `results.jsonl`.
+        CacheError: if the folder has neither, or one that cannot be read.
     """
-    page = report_page(read_results(folder), read_trials(folder if folder.is_dir() else folder.parent))
-    path = RunFolder(folder if folder.is_dir() else folder.parent).report
-    write_text(path, page)
-    return path
+    run = RunFolder(folder if folder.is_dir() else folder.parent)
+    found = read_front(run.path) if run.front.is_file() else None
+    records = read_results(folder) if found is None or run.results.is_file() else []
+    page = report_page(records, read_trials(run.path), found, run.title)
+    write_text(run.report, page)
+    return run.report
 
 
-def report_page(records: Sequence[Record], trials: Sequence[TrialRecord] = ()) -> str:
-    """The report of these records, and of a sweep's trials, as one self-contained HTML page."""
+def report_page(
+    records: Sequence[Record],
+    trials: Sequence[TrialRecord] = (),
+    found: Compressed | None = None,
+    title: str = "evaluation",
+) -> str:
+    """The report of these records, and of a sweep's trials, as one self-contained HTML page.
+
+    Args:
+        records: of a run; a search within a budget may have none.
+        trials: of a sweep.
+        found: of a search, whose front then comes first.
+        title: of a page without the record of a run.
+    """
     with debug_mode(
         False
     ):  # checking each part of a chart against a schema takes longer than making it; the tests do so
         return self_contained_page(
             "report.html.jinja",
-            **_results(records),
+            **_results(records, title) | ({} if found is None else _front_head(found)),
+            front=None if found is None else _front(found),
+            made_from=" and ".join([FRONT] * (found is not None) + [RESULTS] * (found is None or bool(records))),
             **_charts(records),
             **_classes(records),
-            **_provenance(records),
+            **_provenance(records, found),
             comparisons=[_comparison(comparison) for comparison in wording.comparisons_of(records)],
             findings=[text for comparison in wording.comparisons_of(records) if (text := wording.finding(comparison))],
             flips=_flips(records),
@@ -121,15 +150,49 @@ def _policy(scripts: Sequence[str]) -> str:
     return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
 
 
-def _results(records: Sequence[Record]) -> dict[str, Any]:
+def _front_head(found: Compressed) -> dict[str, Any]:
+    """What the page of a search begins with, instead of a run's best student."""
+    first, *others = headline_sentences(found)
+    return {"headline": _unbroken(first), "lead": others, "key_figures": key_figures(found), "warnings": found.warnings}
+
+
+def _front(found: Compressed) -> dict[str, Any]:
+    """The front of a search, its table and its history."""
+    return {
+        "chart": charts.render(front_chart(found)),
+        "has_limits": latency_limit(found) is not None or drop_limit(found) is not None,
+        "for_nothing": word_count_sentence(found),
+        "metric": amounts.metric_title(found.metric, unit=True),
+        "metric_name": amounts.metric_title(found.metric),
+        "unit": ", points" if amounts.is_share(found.metric) else "",
+        "cores": cores_text(found),
+        "points": point_rows(found),
+        "others": other_rows(found),
+        "has_calls": any(point.measured.call for point in found.points),
+        "has_throughput": any(point.measured.throughput for point in found.points),
+        "has_test": found.teacher.test is not None or any(point.test for point in found.points),
+        "gains": gain_sentences(found),
+        "history": search_sentences(found),
+        "candidates": candidate_rows(found),
+        "heats": [heat_title(epochs) for epochs in heat_epochs(found)],
+    }
+
+
+def _unbroken(text: str) -> str:
+    """The text with its numbers and their signs on one line."""
+    return text.replace(" %", "\u00a0%").replace(" ± ", "\u00a0±\u00a0")
+
+
+def _results(records: Sequence[Record], title: str) -> dict[str, Any]:
     run, confidence = wording.run_of(records), wording.confidence_of(records)
     metrics = wording.metric_columns(records)
     first = (wording.main_metric(records), "macro_f1", "agreement")  # the others are in a table of their own
     featured = wording.featured(records)
     return {
-        "name": run.name if run else "evaluation",
+        "name": run.name if run else title,
         "created": run.created if run else "",
-        "headline": wording.headline(records).replace(" %", "\u00a0%").replace(" ± ", "\u00a0±\u00a0"),
+        "headline": _unbroken(wording.headline(records)),
+        "lead": [],
         "key_figures": _key_figures(records),
         "blind": list(blind_sentences(records).values()),
         "blind_models": {row.name: words for row in wording.table(records) if (words := blindness(records, row.name))},
@@ -301,10 +364,11 @@ def _teachers(run: RunRecord) -> dict[str, str]:
     return {**told, "layers and states": f"of {run.lead + 1}"}
 
 
-def _provenance(records: Sequence[Record]) -> dict[str, Any]:
+def _provenance(records: Sequence[Record], found: Compressed | None) -> dict[str, Any]:
     run = wording.run_of(records)
     if run is None:
-        return {"recipe": "", "facts": []}
+        facts = [] if found is None else [("Rows", found.rows), ("Hardware", found.hardware)]
+        return {"recipe": "", "facts": facts}
     text = io.StringIO()
     yaml = YAML()
     yaml.default_flow_style = False

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from pkd.recipe.spelling import named, set_to
-from pkd.reporting.amounts import NONE, count_text
+from pkd.reporting.amounts import NONE, count_text, megabytes
 from pkd.reporting.published import published
 
 if TYPE_CHECKING:
@@ -197,8 +197,8 @@ def serving_table(records: Sequence[SpeedRecord]) -> ServingTable:
         rows.append(
             [
                 record.name,
-                _megabytes(record.bytes),
-                NONE if memory is None else _megabytes(memory),
+                megabytes(record.bytes),
+                NONE if memory is None else megabytes(memory),
                 f"{latency.median:.2f}" + _times(latency.faster, record is not records[0]),
                 f"{latency.p95:.2f}",
                 f"{latency.p99:.2f}",
@@ -214,10 +214,6 @@ def serving_table(records: Sequence[SpeedRecord]) -> ServingTable:
         "process of its own. (n×): times the first model's speed."
     )
     return ServingTable(headings, rows, note)
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB"
 
 
 def _times(faster: float, shown: bool) -> str:

@@ -14,6 +14,10 @@ from pkd.recipe.sweeping import short_name
 from pkd.reporting.amounts import NONE, amount, metric_title
 from pkd.reporting.blind_spots import blind_sentences
 from pkd.reporting.classes import MEASURES, TITLES, class_rows, losses_heading, losses_sentence
+from pkd.reporting.front import Compressed
+from pkd.reporting.front_tables import other_rows, point_rows
+from pkd.reporting.front_words import gain_sentences, search_sentences, word_count_sentence
+from pkd.reporting.front_words import headline_sentences as front_sentences
 from pkd.reporting.grid import grid
 from pkd.reporting.paper import TaskResult, paper_notes, paper_rows, rows_by_task, task_title
 from pkd.reporting.results import ComparisonRecord, ModelRecord, Record
@@ -89,6 +93,50 @@ def print_paper_table(title: str, results: Sequence[TaskResult], console: Consol
         console.print()
         for note in paper_notes(results):
             console.print(Text(f"- {note}"))
+
+
+def print_front(found: Compressed, console: Console) -> None:
+    """Print what a search found: the chosen student, the table to choose from, and what a little more would buy."""
+    metric = metric_title(found.metric, unit=True)
+    tested = found.teacher.test is not None
+    headings = ["student", "one text, ms", "p95", "speed", "size", metric, "below the teacher", *(["test"] * tested)]
+    rows = [
+        [
+            *(f"{row.number} {row.name}", row.latency, row.p95, row.speed_up, row.size),
+            *(row.score, _with(row.drop, row.drop_interval), *([row.test] * tested)),
+        ]
+        for row in point_rows(found)
+    ]
+    rows += [
+        [
+            *(row.name, row.latency, NONE, row.speed_up, row.size),
+            *(row.score, row.drop, *([row.test] * tested)),
+        ]
+        for row in other_rows(found)
+    ]
+    styles = ["bold" if row.chosen else "" for row in point_rows(found)]
+    notes = [f"{row.number}: {'; '.join(row.notes)}" for row in point_rows(found) if row.notes]
+    with _width(console):
+        for sentence in front_sentences(found):
+            console.print(Text(sentence))
+        console.print()
+        if found.points:
+            console.print(grid(headings, rows, console, styles + ["dim"] * (len(rows) - len(styles))))
+        for line in notes:
+            console.print(Text(line))
+        for title, lines in (
+            ("What a little more would buy", gain_sentences(found)),
+            ("How the search went", [*search_sentences(found), word_count_sentence(found)]),
+        ):
+            if lines:
+                console.print()
+                console.print(Text(title, style="bold"))
+            for line in filter(None, lines):
+                console.print(Text(f"- {line}"))
+
+
+def _with(value: str, interval: str) -> str:
+    return f"{value} ({interval})" if interval else value
 
 
 @contextlib.contextmanager

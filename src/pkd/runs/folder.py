@@ -202,7 +202,7 @@ class RunFolder:
 
     def is_run(self) -> bool:
         """Whether the folder contains any part of a run."""
-        return self.recipe.is_file() or self.results.is_file() or any(self)
+        return self.recipe.is_file() or self.results.is_file() or self.front.is_file() or any(self)
 
     def is_begun(self) -> bool:
         """Whether a run, or the demo, which first chooses its rows, has begun here and so owns the folder."""
