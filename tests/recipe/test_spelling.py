@@ -16,7 +16,7 @@ FLAGS = AsFlags(
     {
         ("data", "eval"): "--eval",
         ("students", 0, "alpha"): "--alpha",
-        ("max_drop",): "--max-drop",
+        ("budget", "max_drop"): "--max-drop",  # a command's own parameter has the flag of the key of its name too
         ("int8",): "--int8",
         ("data", "text_columns"): "--text-columns",
     },

@@ -22,7 +22,7 @@ from pkd.recipe.devices import check_device
 from pkd.recipe.keywords import path_of_keyword
 from pkd.recipe.naming import Path, default_of, fields_of, help_of, hints, undotted, without_none
 from pkd.recipe.schema import Recipe
-from pkd.recipe.settings import DataSettings, StudentSettings, TrainingSettings, TransferSettings
+from pkd.recipe.settings import BudgetSettings, DataSettings, StudentSettings, TrainingSettings, TransferSettings
 from pkd.recipe.spelling import AsFlags
 from pkd.recipe.yaml_text import parse_setting
 
@@ -123,6 +123,7 @@ TRANSFER = Flags("Data", TransferSettings)
 STUDENT = Flags("Student", StudentSettings)
 TRAINING = Flags("Training", TrainingSettings)
 RUN = Flags("Run", Recipe)
+BUDGET = Flags("Budget", BudgetSettings)
 WHERE = Flags(RESULT_PANEL, Recipe, ("device",))
 
 _METAVARS = {int: "N", float: "X", str: "TEXT"}
@@ -139,6 +140,13 @@ _OWN_METAVARS = {
     "layer_map": "skip|last|1:2,2:4",
     "start": "spread|first|1,3",
     "student": "MODEL",
+    "latency": "3ms",
+    "latency_p95": "5ms",
+    "size": "20MB",
+    "time": "2h",
+    "widths": "X,...",
+    "batch_sizes": "N,...",
+    "lengths": "N,...",
 }
 
 
@@ -276,6 +284,8 @@ def _default(default: Any, flag: str) -> str | bool:
         return flag if default else f"--no-{flag[2:]}"
     if default is None or default == []:
         return False
+    if isinstance(default, list):
+        return ",".join(f"{each:g}" for each in default)
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 

@@ -196,6 +196,7 @@ def distill(
     reading = read_values(given, where="distill", spends=True)
     return asked(
         reading,
+        _budget_is_not_run(reading),
         source_faults(reading, SPLITS),
         faults_of_models(reading),
         lacking_faults(reading),
@@ -354,6 +355,7 @@ def run(
     return asked(
         reading,
         _sweep_is_not_run(reading),
+        _budget_is_not_run(reading),
         source_faults(reading, SPLITS),
         faults_of_models(reading),
         lacking_faults(reading),
@@ -369,6 +371,7 @@ def sweep(
     return asked(
         reading,
         _needs_a_sweep(reading),
+        _budget_is_not_run(reading),
         missing_libraries("sweep"),
         source_faults(reading, SPLITS),
         faults_of_models(reading),
@@ -404,6 +407,11 @@ def _sweep_is_not_run(reading: Reading) -> Iterator[Fault]:
             ("sweep",),
             f"is what `pkd sweep` runs. To run its students as they are, leave it out, or give {set_to('sweep', None)}",
         )
+
+
+def _budget_is_not_run(reading: Reading) -> Iterator[Fault]:
+    if reading.recipe is not None and reading.recipe.budget is not None:
+        yield Fault(("budget",), "is what `pkd compress` keeps to. Leave it out, or use that command")
 
 
 def _needs_a_sweep(reading: Reading) -> Iterator[Fault]:

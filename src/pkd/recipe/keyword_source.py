@@ -22,11 +22,13 @@ _PARTS = {
     "training": "TrainingKeywords",
     "students": "StudentKeywords",
     "evaluation": "EvaluationKeywords",
+    "budget": "BudgetKeywords",
 }
+_LEARNING = tuple(part for part in _PARTS if part != "budget")
 _OF_VERBS = ("train", "eval", "test", "unlabelled", "layers", "layer_map")
 _VERBS: dict[str, tuple[Collection[str], Collection[str]]] = {  # the parts that a verb reads, and further keywords
     "Distill": (
-        tuple(_PARTS),
+        _LEARNING,
         (
             "eval",
             "test",
@@ -39,7 +41,7 @@ _VERBS: dict[str, tuple[Collection[str], Collection[str]]] = {  # the parts that
             "seed",
             "seeds",
             "patience_from",
-            *_PARTS,
+            *_LEARNING,
         ),
     ),
     "Finetune": (("data", "training", "evaluation"), ("test", "device", "seed")),

@@ -190,6 +190,43 @@ class EvaluationKeywords(TypedDict, total=False):
     """time teacher and students side by side on the evaluated rows"""
 
 
+class BudgetKeywords(TypedDict, total=False):
+    """Keys of `budget`."""
+
+    latency: str | None
+    """at most so long for one text (median of the graph alone), as 3ms"""
+
+    latency_p95: str | None
+    """at most so long for 95 of 100 texts, one at a time"""
+
+    throughput: float | None
+    """at least so many rows a second, at the best of the batch sizes"""
+
+    speed_up: float | None
+    """at least so many times the teacher's speed in PyTorch, one text at a time"""
+
+    size: str | None
+    """at most so much on the disk, all files, as 20MB"""
+
+    max_drop: float | None
+    """how far the metric may fall below the teacher's, a share"""
+
+    time: str | None
+    """end the search after so long with the best so far, as 2h"""
+
+    widths: Sequence[float] | None
+    """shares of the feed-forward neurons to try"""
+
+    batch_sizes: Sequence[int] | None
+    """rows a call, for the throughput"""
+
+    lengths: Sequence[int] | None
+    """time random word pieces of these lengths (default: the development rows)"""
+
+    threads: int | None
+    """cores to time on (default: all)"""
+
+
 class DistillKeywords(DataKeywords, TransferKeywords, AnnotationKeywords, TrainingKeywords, StudentKeywords, EvaluationKeywords, total=False):
     """What `pkd.distill` takes besides its own parameters."""
 

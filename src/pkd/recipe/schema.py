@@ -15,6 +15,7 @@ from pkd.recipe.device_names import Device
 from pkd.recipe.settings import (
     STRICT,
     AnnotationSettings,
+    BudgetSettings,
     DataSettings,
     Effort,
     EvaluationSettings,
@@ -56,6 +57,7 @@ class Recipe:
     seeds: PositiveInt = setting(1, "repeat each student; one seed gives no verdict", common=True)
     evaluation: EvaluationSettings = setting(EvaluationSettings, "what is measured")
     sweep: SweepSettings | None = setting(None, "for `pkd sweep`: hyper-parameters to try, as {grid: published}")
+    budget: BudgetSettings | None = setting(None, "for `pkd compress`: what its result may cost, as {latency: 3ms}")
 
     @property
     def folder(self) -> str:

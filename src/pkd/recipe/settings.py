@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field
 
+from pkd.recipe.quantities import Counts, Shares, SizeText, TimeText, bytes_of, seconds_of
+
 STRICT = ConfigDict(extra="forbid")
 
 # far above any useful value; beyond it libraries overflow, some of them after hours
@@ -341,3 +343,52 @@ class SweepSettings:
         None, "share of a GPU a trial takes, as 0.25 (default: a whole one where there are any)"
     )
     best_seeds: Annotated[int, Field(ge=2, le=_MOST)] = setting(5, "fresh seeds the best point is trained again with")
+
+
+@dataclass(kw_only=True)
+class BudgetSettings:
+    """What a compressed classifier may cost and lose, and which shapes `pkd compress` tries."""
+
+    __pydantic_config__ = STRICT
+
+    latency: TimeText | None = setting(
+        None, "at most so long for one text (median of the graph alone), as 3ms", common=True
+    )
+    latency_p95: TimeText | None = setting(None, "at most so long for 95 of 100 texts, one at a time", common=True)
+    throughput: PositiveFloat | None = setting(
+        None, "at least so many rows a second, at the best of the batch sizes", common=True
+    )
+    speed_up: PositiveFloat | None = setting(
+        None, "at least so many times the teacher's speed in PyTorch, one text at a time", common=True
+    )
+    size: SizeText | None = setting(None, "at most so much on the disk, all files, as 20MB", common=True)
+    max_drop: Annotated[float, Field(ge=-1, le=1)] | None = setting(
+        None, "how far the metric may fall below the teacher's, a share", common=True
+    )
+    time: TimeText | None = setting(None, "end the search after so long with the best so far, as 2h", common=True)
+    widths: Shares = setting([1.0, 0.5, 0.25], "shares of the feed-forward neurons to try", common=True)
+    batch_sizes: Counts = setting([1, 8, 32], "rows a call, for the throughput", common=True)
+    lengths: Counts = setting(
+        [], "time random word pieces of these lengths (default: the development rows)", common=True
+    )
+    threads: PositiveInt | None = setting(None, "cores to time on (default: all)", common=True)
+
+    @property
+    def milliseconds(self) -> float | None:
+        """The most milliseconds of one text, the median."""
+        return None if self.latency is None else 1000 * seconds_of(self.latency)
+
+    @property
+    def milliseconds_p95(self) -> float | None:
+        """The most milliseconds of 95 of 100 texts."""
+        return None if self.latency_p95 is None else 1000 * seconds_of(self.latency_p95)
+
+    @property
+    def bytes(self) -> int | None:
+        """The most bytes of the exported folder."""
+        return None if self.size is None else bytes_of(self.size)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the search may take."""
+        return None if self.time is None else seconds_of(self.time)

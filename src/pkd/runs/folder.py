@@ -9,6 +9,7 @@ RUN/
   annotated/SPLIT/              the teacher's answers; annotated-2/SPLIT/, ... those of further teachers
   ensemble/SPLIT/               the rows with the mean of several teachers' answers
   importance/                   how much each feed-forward neuron of the teacher matters
+  shapes/                       how fast and large each shape of a student is, before any is trained
   dropping/                     the order in which greedy dropping takes the teacher's layers
   races/NAME-roundR/            the score of a start in a round of its race
   sizes/NAME/                   how large each term of a student's loss is as it starts
@@ -47,6 +48,7 @@ _STAGES = (
     "annotated-[0-9]*/*",
     "ensemble/*",
     "importance",
+    "shapes",
     "dropping",
     "races/*",
     "sizes/*",
@@ -129,6 +131,11 @@ class RunFolder:
     def importance(self) -> Path:
         """How much each feed-forward neuron of the teacher matters, for narrow students."""
         return self.path / "importance"
+
+    @property
+    def shapes(self) -> Path:
+        """How fast and how large each shape of a student is, measured before any is trained."""
+        return self.path / "shapes"
 
     @property
     def dropping(self) -> Path:
