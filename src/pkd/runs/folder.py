@@ -5,11 +5,11 @@ RUN/
   data/                         rows that the demo, or a quick look at a table, took
   teacher/, teacher-2/, ...     transformers folders
   word-counts/                  the word-count baseline's score
+  word-counts-timed/            its answers to the development rows, and how fast it gives one
   encodings/SPLIT-KEY/          word pieces; a tokenizer has a key
   annotated/SPLIT/              the teacher's answers; annotated-2/SPLIT/, ... those of further teachers
   ensemble/SPLIT/               the rows with the mean of several teachers' answers
   importance/                   how much each feed-forward neuron of the teacher matters
-  shapes/                       how fast and large each shape of a student is, before any is trained
   dropping/                     the order in which greedy dropping takes the teacher's layers
   races/NAME-roundR/            the score of a start in a round of its race
   sizes/NAME/                   how large each term of a student's loss is as it starts
@@ -43,12 +43,12 @@ _STAGES = (
     "teacher",
     "teacher-[0-9]*",
     "word-counts",
+    "word-counts-timed",
     "encodings/*",
     "annotated/*",
     "annotated-[0-9]*/*",
     "ensemble/*",
     "importance",
-    "shapes",
     "dropping",
     "races/*",
     "sizes/*",
@@ -111,6 +111,11 @@ class RunFolder:
         """The word-count baseline, beside which a teacher that was not fine-tuned here is held."""
         return self.path / "word-counts"
 
+    @property
+    def timed_words(self) -> Path:
+        """The same baseline as a model that could be deployed: its answers to the development rows, and how fast."""
+        return self.path / "word-counts-timed"
+
     def teacher_of(self, number: int) -> Path:
         """The teacher of a number, from 1, if the run fine-tuned it."""
         return _numbered(self.teacher, number)
@@ -131,11 +136,6 @@ class RunFolder:
     def importance(self) -> Path:
         """How much each feed-forward neuron of the teacher matters, for narrow students."""
         return self.path / "importance"
-
-    @property
-    def shapes(self) -> Path:
-        """How fast and how large each shape of a student is, measured before any is trained."""
-        return self.path / "shapes"
 
     @property
     def dropping(self) -> Path:

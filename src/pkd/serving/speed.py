@@ -89,22 +89,32 @@ def time_models(works: Mapping[str, Work], rounds: int, threads: int) -> Timed:
         threads: cores each model uses; their load is measured before every round.
     """
     times = {name: Times(cells={cell: [] for cell in work.cells}) for name, work in works.items()}
-    for work in works.values():  # the first calls allocate
-        for call in (*work.all_rows[-1:], *work.singles[:3], *(call for _, call in work.cells.values())):
-            call()
+    warm_up(works)
     shares = []
     with progress.stage(STAGE, rounds, "rounds") as stage:
         for number in range(rounds):
             shares.append(cpu_share(threads))
-            for name, seconds in take_turns({name: work.all_rows for name, work in works.items()}, number).items():
-                times[name].rows.append(seconds)
-            _time_singles(works, times)
-            for place, cell in enumerate(next(iter(works.values())).cells):
-                for name in list(works) if (number + place) % 2 == 0 else reversed(list(works)):
-                    rows, call = works[name].cells[cell]
-                    times[name].cells[cell].append(rows / _repeated(call))
+            time_a_round(works, times, number)
             stage.advance(1)
     return Timed(times, shares, threads)
+
+
+def warm_up(works: Mapping[str, Work]) -> None:
+    """Run a part of everything once: the first calls allocate."""
+    for work in works.values():
+        for call in (*work.all_rows[-1:], *work.singles[:3], *(call for _, call in work.cells.values())):
+            call()
+
+
+def time_a_round(works: Mapping[str, Work], times: Mapping[str, Times], number: int) -> None:
+    """Time all models on all of their work once, in turns, and add it to `times`; `number` is the round's, from 0."""
+    for name, seconds in take_turns({name: work.all_rows for name, work in works.items()}, number).items():
+        times[name].rows.append(seconds)
+    _time_singles(works, times)
+    for place, cell in enumerate(next(iter(works.values())).cells):
+        for name in list(works) if (number + place) % 2 == 0 else reversed(list(works)):
+            rows, call = works[name].cells[cell]
+            times[name].cells[cell].append(rows / _repeated(call))
 
 
 def take_turns(parts: Mapping[str, Sequence[Call]], first: int = 0) -> dict[str, float]:
@@ -242,7 +252,9 @@ def _time_singles(works: Mapping[str, Work], times: Mapping[str, Times]) -> None
     most = min(len(work.singles) for work in works.values())
     while begin < most and spent < _MOST_SECONDS * len(works):
         for name, work in works.items():
-            seconds = [_seconds_of(call) for call in work.singles[begin : min(most, begin + _SINGLES_A_TURN)]]
+            turn = work.singles[begin : min(most, begin + _SINGLES_A_TURN)]
+            turn[0]()  # the caches hold another model's weights, and that model's threads may still spin
+            seconds = [_seconds_of(call) for call in turn]
             times[name].singles.extend(seconds)
             spent += sum(seconds)
         begin += _SINGLES_A_TURN
