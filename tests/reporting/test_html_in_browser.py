@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from pkd.reporting.front import write_front
 from pkd.reporting.html import write_report
 from pkd.reporting.results import Record, write_results
+from reporting.searches import search
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -71,6 +73,15 @@ def test_every_chart_is_drawn_with_marks_and_the_console_stays_silent(browser: A
     assert page.locator("#chart-kept svg text", has_text="pkd-skip-L3-spread 83.2").count() == 1
     assert said == []
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+def test_the_front_of_a_search_is_drawn_with_its_points_named(browser: Any, tmp_path: Path) -> None:
+    write_front(search(), tmp_path)
+    page, said, _ = opened(browser, write_report(tmp_path))
+    assert page.locator("#chart-front svg text", has_text="2  L3  89.5 %").count() == 1
+    assert page.locator("#chart-front svg text", has_text="at most 3 ms").count() == 1
+    assert page.locator("#chart-front svg .role-mark path").count() >= 8
+    assert said == []
 
 
 def test_a_script_in_a_review_is_shown_and_not_run(browser: Any, report: Path) -> None:
