@@ -13,7 +13,8 @@ from rich.console import Console
 from pkd.cli.output import show_front
 from pkd.reporting.front import Baseline, write_front
 from pkd.reporting.front_card import searched_card
-from pkd.reporting.front_words import gain_sentences, headline_sentences
+from pkd.reporting.front_gains import gain_sentences
+from pkd.reporting.front_words import headline_sentences
 from pkd.reporting.html import report_page, write_report
 from pkd.reporting.results import Record, Score, write_results
 from pkd.reporting.terminal import print_front

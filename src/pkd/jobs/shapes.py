@@ -14,12 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pkd import progress
 from pkd.encoder.load import shape_of
 from pkd.errors import RecipeError
-from pkd.jobs.budget import constraints_of, milliseconds, nearest, over_budget, refusal
+from pkd.jobs.budget import constraints_of, nearest, over_budget, refusal
 from pkd.jobs.plan import RunPlan
 from pkd.jobs.random_graphs import (
     FORMATS,
@@ -51,6 +49,7 @@ from pkd.recipe.settings import BudgetSettings
 from pkd.recipe.spelling import named
 from pkd.reporting.front import Candidate, Figures, Precision, Shape
 from pkd.reporting.results import Score
+from pkd.reporting.shape_fits import fit_sentences
 from pkd.runs.seal import MANIFEST, partial_of, write_json
 from pkd.runs.space import require_space
 from pkd.runs.stage import library_versions, run_stage, standing
@@ -64,7 +63,6 @@ BUILD, TIME, LOOK = "build the shapes", "time the shapes in turns", "time the sm
 _GRAPHS, _MEASURED = "graphs", "rounds.json"
 _MOST_BYTES = 2_000_000_000  # of the graphs that take turns, which all lie on the disk and in memory meanwhile
 _ROUNDS_OF_LOOK = 3
-_LEAST_TO_FIT = 4  # shapes, for a line through their latencies
 
 
 @dataclass(frozen=True)
@@ -371,25 +369,5 @@ def _tell(candidates: Sequence[Candidate]) -> None:
     """Note how many shapes are within the budget, and how latency follows from depth and width."""
     within = [candidate for candidate in candidates if not candidate.over]
     progress.note(f"{len(within)} of {len(candidates)} shapes are within the budget, by their latency before training")
-    families: dict[tuple[str | None, Precision], list[Candidate]] = {}
-    for candidate in candidates:
-        families.setdefault((candidate.shape.student, candidate.shape.precision), []).append(candidate)
-    for (student, precision), members in families.items():
-        if len(members) >= _LEAST_TO_FIT:
-            progress.note(f"{student or 'the teacher'} cut, {precision}: {fit_sentence(members)}")
-
-
-def fit_sentence(candidates: Sequence[Candidate]) -> str:
-    """Latency as a line in depth and width, by least squares, and how far off it is."""
-    layers = np.array([candidate.shape.layers for candidate in candidates], dtype=float)
-    widths = np.array([candidate.shape.width for candidate in candidates])
-    found = np.array([candidate.predicted.latency.value for candidate in candidates])
-    has_widths = len(set(widths)) > 1
-    columns = [np.ones_like(layers), layers, *([layers * widths] if has_widths else [])]
-    terms = np.stack(columns, axis=1)
-    factors, *_ = np.linalg.lstsq(terms, found, rcond=None)
-    off = float(np.max(np.abs(terms @ factors - found) / found))
-    a_layer = f"{milliseconds(factors[1])} a layer"
-    if has_widths:
-        a_layer += f" and {milliseconds(factors[2])} × width"
-    return f"about {milliseconds(factors[0])} and {a_layer} for one text (at most {off:.0%} off)"
+    for sentence in fit_sentences(candidates):
+        progress.note(sentence)

@@ -6,8 +6,9 @@ import re
 
 from pkd.reporting.amounts import is_share, metric_title
 from pkd.reporting.front import Compressed, Point
+from pkd.reporting.front_gains import gain_sentences
 from pkd.reporting.front_tables import OtherRow, PointRow, other_rows, point_rows
-from pkd.reporting.front_words import gain_sentences, headline_sentences, search_sentences, word_count_sentence
+from pkd.reporting.front_words import headline_sentences, search_sentences, word_count_sentence
 
 _BEGIN, _END = "<!-- pkd compress: begin -->", "<!-- pkd compress: end -->"
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from pkd.progress import duration
-from pkd.recipe.quantities import bytes_of, seconds_of
+from pkd.recipe.settings import BudgetSettings
 from pkd.reporting.amounts import (
     amount,
     difference_text,
@@ -19,18 +18,8 @@ from pkd.reporting.amounts import (
     shown_difference,
     times,
 )
-from pkd.reporting.front import Candidate, Compressed, Point
-
-_HALF_A_POINT = 0.005
-_MILLISECOND = 1.0
-_NAMED = 3  # shapes of a sentence; the table has all
-_LIMITS: dict[str, Callable[[Any], str]] = {  # of a budget, each as the end of "at most ..." or the like
-    "latency": lambda value: f"one text in at most {_quantity(value, 'ms')}",
-    "latency_p95": lambda value: f"95 of 100 texts in at most {_quantity(value, 'ms')} each",
-    "throughput": lambda value: f"at least {value:g} rows/s",
-    "speed_up": lambda value: f"at least {value:g} × the teacher's speed",
-    "size": lambda value: f"at most {value if isinstance(value, str) else megabytes(value)}",
-}
+from pkd.reporting.front import Compressed, Point
+from pkd.reporting.shape_fits import fit_sentences
 
 
 def headline_sentences(found: Compressed) -> list[str]:
@@ -46,9 +35,9 @@ def headline_sentences(found: Compressed) -> list[str]:
         costs.append(f"{times(figures.speed_up.value)} the teacher's speed")
     costs.append(megabytes(figures.bytes))
     score = f"{_score(found, chosen.score.value)} on the development rows, {_beside_teacher(found, chosen)}"
-    sentences = [f"{_named(chosen)} is chosen: {', '.join(costs)}; {score}."]
+    sentences = [f"{named_point(chosen)} is chosen: {', '.join(costs)}; {score}."]
     if chosen.test is not None:
-        beside = "" if found.teacher.test is None else f", the teacher {_bare(found, found.teacher.test.value)}"
+        beside = "" if found.teacher.test is None else f", the teacher {score_number(found, found.teacher.test.value)}"
         rows = f" {found.rows['test']:,}" if "test" in found.rows else ""
         sentences.append(f"On the{rows} test rows it has {_score(found, chosen.test.value)}{beside}.")
     return [*for_nothing, *sentences]
@@ -64,7 +53,9 @@ def key_figures(found: Compressed) -> list[tuple[str, str]]:
     if figures.speed_up is not None:
         told.append((times(figures.speed_up.value), "the teacher's speed"))
     told.append((megabytes(figures.bytes), "on the disk"))
-    told.append((_bare(found, chosen.score.value), f"{metric_title(found.metric)}, {_beside_teacher(found, chosen)}"))
+    told.append(
+        (score_number(found, chosen.score.value), f"{metric_title(found.metric)}, {_beside_teacher(found, chosen)}")
+    )
     return told
 
 
@@ -73,13 +64,6 @@ def word_count_sentence(found: Compressed) -> str:
     if found.words is None or _for_nothing(found):
         return ""
     return f"For nothing: {_words(found)}."
-
-
-def gain_sentences(found: Compressed) -> list[str]:
-    """What one more millisecond, or half a point less, would buy."""
-    if found.chosen is None:
-        return []
-    return [_more_time(found, found.chosen), _less_score(found, found.chosen)]
 
 
 def search_sentences(found: Compressed) -> list[str]:
@@ -95,6 +79,7 @@ def search_sentences(found: Compressed) -> list[str]:
         f"{'were' if len(finished) != 1 else 'was'} trained in full (effort {found.effort}, {seeds}) and exported; two "
         "precisions of a shape come from one training."
     )
+    told += fit_sentences(found.candidates)
     if found.seconds:
         spent = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in found.seconds.items())
         told.append(f"It took {duration(sum(found.seconds.values()))}: {spent}.")
@@ -107,10 +92,22 @@ def search_sentences(found: Compressed) -> list[str]:
 
 def budget_text(found: Compressed) -> str:
     """The constraints in words."""
-    given = [words(found.budget[key]) for key, words in _LIMITS.items() if found.budget.get(key) is not None]
-    given += [] if (drop := drop_limit(found)) is None else [drop_words(found.metric, drop)]
-    given += [] if (time := found.budget.get("time")) is None else [f"a search of at most {_quantity(time, 's')}"]
+    budget = _budget(found)
+    told = {
+        "one text in at most {}": budget.latency,
+        "95 of 100 texts in at most {} each": budget.latency_p95,
+        "at least {:g} rows/s": budget.throughput,
+        "at least {:g} × the teacher's speed": budget.speed_up,
+        "at most {}": budget.size,
+        "{}": None if budget.max_drop is None else drop_words(found.metric, budget.max_drop),
+        "a search of at most {}": budget.time,
+    }
+    given = [words.format(value) for words, value in told.items() if value is not None]
     return "; ".join(given) or "none, so the fastest student that is level with the best"
+
+
+def _budget(found: Compressed) -> BudgetSettings:
+    return BudgetSettings(**found.budget)
 
 
 def cores_text(found: Compressed) -> str:
@@ -120,16 +117,15 @@ def cores_text(found: Compressed) -> str:
 
 def latency_limit(found: Compressed) -> float | None:
     """The slowest one text may be, in milliseconds, by the latency or the speed-up that the budget asks for."""
-    latency, speed_up = found.budget.get("latency"), found.budget.get("speed_up")
-    limits = [] if latency is None else [1000 * seconds_of(latency) if isinstance(latency, str) else float(latency)]
-    limits += [] if speed_up is None else [found.teacher.latency.value / speed_up]
+    budget = _budget(found)
+    limits = [] if budget.milliseconds is None else [budget.milliseconds]
+    limits += [] if budget.speed_up is None else [found.teacher.latency.value / budget.speed_up]
     return min(limits, default=None)
 
 
 def drop_limit(found: Compressed) -> float | None:
     """How far below the teacher a student may be, a share; None where the budget does not say."""
-    drop = found.budget.get("max_drop")
-    return None if drop is None else float(drop)
+    return _budget(found).max_drop
 
 
 def drop_words(metric: str, drop: float) -> str:
@@ -153,12 +149,12 @@ def _for_nothing(found: Compressed) -> list[str]:
     words, limit = found.words, drop_limit(found)
     if words is None:
         return []
-    beaten = [f"{_named(point)}" for point in found.points if words.score.value >= point.score.value]
+    beaten = [f"{named_point(point)}" for point in found.points if words.score.value >= point.score.value]
     within = limit is not None and found.teacher.score.value - words.score.value <= limit
     if not beaten and not within:
         return []
     reasons = [f"within the budget ({drop_words(found.metric, limit)})"] if within and limit is not None else []
-    reasons += [f"at least as good as {_listed(beaten)}"] if beaten else []
+    reasons += [f"at least as good as {listed(beaten)}"] if beaten else []
     return [f"You may need no student: {_words(found)}; that is {' and '.join(reasons)}."]
 
 
@@ -180,88 +176,23 @@ def _none_chosen(found: Compressed) -> list[str]:
     nearest = min(usable, key=lambda point: (len(point.over), point.drop.value))
     why = f" ({'; '.join(nearest.over)})" if nearest.over else ""
     return [
-        f"No student keeps to the budget, so nothing is deployed. The nearest is {_named(nearest)}{why}: "
+        f"No student keeps to the budget, so nothing is deployed. The nearest is {named_point(nearest)}{why}: "
         f"{_score(found, nearest.score.value)} on the development rows, {_beside_teacher(found, nearest)}, at "
         f"{milliseconds(nearest.measured.latency.value)} for one text. `pkd compress --pick {nearest.number}` takes it."
     ]
 
 
-def _more_time(found: Compressed, chosen: Point) -> str:
-    fast = chosen.measured.latency.value
-    limit = (latency_limit(found) or fast) + _MILLISECOND
-    begin = "One more millisecond"
-    slower = [point for point in found.points if fast < point.measured.latency.value <= limit and not point.refused]
-    better = [point for point in slower if shown_difference(found.metric, point.score.value, chosen.score.value) > 0]
-    if better:
-        best = max(better, key=lambda point: point.score.value)
-        gain = points_below(found.metric, shown_difference(found.metric, best.score.value, chosen.score.value))
-        doubt = ", though the development rows cannot tell the two apart" if chosen.ties and best.ties else ""
-        return (
-            f"{begin} would buy {gain}: {_named(best)} has {_bare(found, best.score.value)} at "
-            f"{milliseconds(best.measured.latency.value)}{doubt}."
-        )
-    between = [each for each in found.candidates if fast < each.predicted.latency.value <= limit]
-    if untrained := [each for each in between if each.over and not each.scores and _is_too_slow_alone(found, each)]:
-        return (
-            f"{begin} would let {_shapes(untrained)} in, which {_are(untrained)} over the budget and "
-            f"{_were(untrained)} not trained: what {_it(untrained)} would score is not known."
-        )
-    finished = {point.shape for point in slower}
-    if stopped := [each for each in between if each.shape not in finished]:
-        return (
-            f"{begin} would buy nothing that the search saw: of the shapes up to {milliseconds(limit)}, "
-            f"{_shapes(stopped)} {_were(stopped)} stopped in the heats."
-        )
-    if slower:
-        return f"{begin} would buy nothing: no student up to {milliseconds(limit)} is better."
-    return f"{begin} would buy nothing: no shape takes between {milliseconds(fast)} and {milliseconds(limit)}."
-
-
-def _is_too_slow_alone(found: Compressed, candidate: Candidate) -> bool:
-    """Whether a shape over the budget breaks nothing but its limit of time."""
-    limit, size = latency_limit(found), found.budget.get("size")
-    most = bytes_of(size) if isinstance(size, str) else size
-    slow = limit is not None and _or(candidate.predicted.latency.high, candidate.predicted.latency.value) > limit
-    return slow and (most is None or candidate.predicted.bytes <= most)
-
-
-def _less_score(found: Compressed, chosen: Point) -> str:
-    begin = "Half a point less" if is_share(found.metric) else f"{_HALF_A_POINT:g} less"
-    fast = chosen.measured.latency.value
-    faster = [point for point in found.points if point.measured.latency.value < fast and not point.refused]
-    lost = {point.number: chosen.score.value - point.score.value for point in faster}
-    near = [point for point in faster if lost[point.number] <= _HALF_A_POINT + 1e-9]
-    if near:
-        first = min(near, key=lambda point: point.measured.latency.value)
-        saved, ratio = fast - first.measured.latency.value, fast / first.measured.latency.value
-        return (
-            f"{begin} would buy {milliseconds(saved)}: {_named(first)} is "
-            f"{_below_other(found, lost[first.number])} at {milliseconds(first.measured.latency.value)}, "
-            f"{times(ratio)} as fast."
-        )
-    if faster:
-        next_ = min(faster, key=lambda point: lost[point.number])
-        return (
-            f"{begin} would buy no time: the nearest faster student, {_named(next_)}, is "
-            f"{_below_other(found, lost[next_.number])} at {milliseconds(next_.measured.latency.value)}."
-        )
-    if stopped := [each for each in found.candidates if each.predicted.latency.value < fast and each.scores]:
-        return (
-            f"{begin} would buy no time that the search saw: {_shapes(stopped)}, which would be faster, "
-            f"{_were(stopped)} stopped in the heats."
-        )
-    return f"{begin} would buy no time: no faster shape was tried."
-
-
-def _named(point: Point) -> str:
+def named_point(point: Point) -> str:
+    """A point with its shape and number."""
     return f"{point.shape.name} (point {point.number})"
 
 
 def _score(found: Compressed, value: float) -> str:
-    return f"{metric_title(found.metric)} {_bare(found, value)}"
+    return f"{metric_title(found.metric)} {score_number(found, value)}"
 
 
-def _bare(found: Compressed, value: float) -> str:
+def score_number(found: Compressed, value: float) -> str:
+    """A score without the name of its metric."""
     return amount(found.metric, value) + " %" * is_share(found.metric)
 
 
@@ -277,17 +208,6 @@ def _below(found: Compressed, lower: float) -> str:
     return f"{size} {'below' if lower > 0 else 'above'} the teacher"
 
 
-def _below_other(found: Compressed, lower: float) -> str:
-    if not float(difference_text(found.metric, abs(lower))):
-        return "level with it"
-    return f"{points_below(found.metric, lower)} {'below' if lower > 0 else 'above'} it"
-
-
-def _quantity(value: Any, unit: str) -> str:
-    """A limit as it was given, with its unit."""
-    return value if isinstance(value, str) else f"{value:g} {unit}"
-
-
 def _in_brackets(interval: str) -> str:
     return f" ({interval})" if interval else ""
 
@@ -296,29 +216,6 @@ def _count(count: int, what: str) -> str:
     return f"{count:,} {what}{'s' * (count != 1)}"
 
 
-def _shapes(candidates: Sequence[Candidate]) -> str:
-    """Shapes with their predicted latency; of many the slowest, which are the likeliest to be good."""
-    shown = candidates[-_NAMED:]
-    names = [f"{each.shape.name} ({milliseconds(each.predicted.latency.value)})" for each in shown]
-    more = len(candidates) - len(shown)
-    return _listed(names + ([f"{more} faster one{'s' * (more > 1)}"] if more else []))
-
-
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names as a list in a sentence."""
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
-
-
-def _or(value: float | None, otherwise: float) -> float:
-    return otherwise if value is None else value
-
-
-def _are(several: Sequence[object]) -> str:
-    return "are" if len(several) > 1 else "is"
-
-
-def _were(several: Sequence[object]) -> str:
-    return "were" if len(several) > 1 else "was"
-
-
-def _it(several: Sequence[object]) -> str:
-    return "they" if len(several) > 1 else "it"

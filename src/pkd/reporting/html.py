@@ -29,11 +29,11 @@ from pkd.reporting.classes import MEASURES, TITLES, class_rows, confusion_of, ha
 from pkd.reporting.confusion import MOST, confusion_chart, set_chart
 from pkd.reporting.front import Compressed, read_front
 from pkd.reporting.front_chart import front_chart
+from pkd.reporting.front_gains import gain_sentences
 from pkd.reporting.front_tables import candidate_rows, heat_epochs, heat_title, other_rows, point_rows
 from pkd.reporting.front_words import (
     cores_text,
     drop_limit,
-    gain_sentences,
     headline_sentences,
     key_figures,
     latency_limit,

@@ -15,9 +15,10 @@ from pkd.reporting.amounts import NONE, amount, metric_title
 from pkd.reporting.blind_spots import blind_sentences
 from pkd.reporting.classes import MEASURES, TITLES, class_rows, losses_heading, losses_sentence
 from pkd.reporting.front import Compressed
+from pkd.reporting.front_gains import gain_sentences
 from pkd.reporting.front_tables import other_rows, point_rows
-from pkd.reporting.front_words import gain_sentences, search_sentences, word_count_sentence
 from pkd.reporting.front_words import headline_sentences as front_sentences
+from pkd.reporting.front_words import search_sentences, word_count_sentence
 from pkd.reporting.grid import grid
 from pkd.reporting.paper import TaskResult, paper_notes, paper_rows, rows_by_task, task_title
 from pkd.reporting.results import ComparisonRecord, ModelRecord, Record
