@@ -48,9 +48,9 @@ class Constraint:
         """By which share of the limit a value is beyond it; at most 0 within it."""
         return value / self.limit - 1 if self.most else self.limit / max(value, 1e-12) - 1
 
-    def given(self, value: float) -> str:
+    def given(self, value: float) -> str | float:
         """A value as the recipe takes it."""
-        return self.told(value) if self.most else f"{value:.3g}"
+        return self.told(value) if self.most else float(f"{value:.3g}")
 
     def sentence(self, figures: Figures) -> str:
         """What is measured and what is allowed."""

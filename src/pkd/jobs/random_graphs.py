@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from transformers import PretrainedConfig
+import torch
+from transformers import PretrainedConfig, PreTrainedModel
 
 from pkd.data.encodings import Reader
 from pkd.data.outputs import Outputs
@@ -26,7 +27,7 @@ from pkd.serving.formats import GRAPH_FORMATS
 FORMATS = {each.precision: each for each in GRAPH_FORMATS.values()}
 PRECISIONS: tuple[Precision, ...] = ("float32", "int8")
 _BYTES_A_PARAMETER = 5  # of the graphs in both precisions
-_CARD_BYTES = 12_000  # the model card and the manifest, which only a real export has
+_CARD_BYTES = 14_000  # the model card and the manifest, which only a real export has
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,18 @@ class Body:
         tokenizer = copy.deepcopy(self.reader.tokenizer)
         tokenizer.model_max_length = self.reader.max_length
         model = untrained(self.config, self.outputs, weightless=weightless)
+        if not weightless:
+            _make_distinct(model)
         return LoadedClassifier(model, tokenizer, self.shape.name)
+
+
+def _make_distinct(model: PreTrainedModel) -> None:
+    """Give biases and norms values of their own: untrained ones are equal, and a graph stores equal tensors once."""
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(0.01 * torch.randn(parameter.shape, generator=random))
 
 
 def bodies_of(plan: RunPlan) -> list[Body]:

@@ -14,6 +14,7 @@ _SECONDS = {"us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 6
 _BYTES = {
     "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 1024.0, "mib": 1024.0**2, "gib": 1024.0**3,
 }  # fmt: skip
+_MOST = 1_000_000
 _QUANTITY = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-zµμ]+)\s*")
 
 
@@ -69,11 +70,16 @@ def _checked(given: Any, read: Any, wanted: str) -> str:
     return text
 
 
-def _counts(given: Any) -> list[int]:
+def _counts(given: Any, least: int = 1) -> list[int]:
     numbers = _numbers(given)
-    if not numbers or not all(isinstance(each, int) and each > 0 for each in numbers):
-        raise _no_list("whole numbers above 0, as 1,8,32")
+    if not numbers or not all(isinstance(each, int) and least <= each <= _MOST for each in numbers):
+        raise _no_list(f"whole numbers from {least} to {_MOST:,}, as 8,32")
     return [int(each) for each in numbers]
+
+
+def _lengths(given: Any) -> list[int]:
+    """Word pieces, of which two are special; an empty list stands for the user's own texts."""
+    return [] if given == [] else _counts(given, least=3)
 
 
 def _shares(given: Any) -> list[float]:
@@ -105,4 +111,5 @@ def _numbers(given: Any) -> list[int | float] | None:
 TimeText = Annotated[str, BeforeValidator(_time)]
 SizeText = Annotated[str, BeforeValidator(_size)]
 Counts = Annotated[list[int], BeforeValidator(_counts)]
+Lengths = Annotated[list[int], BeforeValidator(_lengths)]
 Shares = Annotated[list[float], BeforeValidator(_shares)]

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from pkd.recipe.quantities import Counts, Shares, SizeText, TimeText, bytes_of, seconds_of
+from pkd.recipe.quantities import Counts, Lengths, Shares, SizeText, TimeText, bytes_of, seconds_of
 
 STRICT = ConfigDict(extra="forbid")
 
@@ -368,7 +368,7 @@ class BudgetSettings:
     time: TimeText | None = setting(None, "end the search after so long with the best so far, as 2h", common=True)
     widths: Shares = setting([1.0, 0.5, 0.25], "shares of the feed-forward neurons to try", common=True)
     batch_sizes: Counts = setting([1, 8, 32], "rows a call, for the throughput", common=True)
-    lengths: Counts = setting(
+    lengths: Lengths = setting(
         [], "time random word pieces of these lengths (default: the development rows)", common=True
     )
     threads: PositiveInt | None = setting(None, "cores to time on (default: all)", common=True)
