@@ -182,8 +182,8 @@ def _verify_recipe(run: RunFolder, found: Verified) -> None:
     except CacheError:
         return  # reported with the results
     ran = next((record.recipe for record in records if isinstance(record, RunRecord)), None)
-    if ran is None or recipe.sweep is not None:  # a sweep's results are those of its best point
-        return
+    if ran is None or recipe.sweep is not None or recipe.budget is not None:
+        return  # the results are those of a sweep's best point, or of a search's finalists
     now = json.loads(json.dumps(without_places(recipe_values(recipe))))
     if changed := differences(without_places(ran), now):
         found.notes.append(f"{path} is not the recipe of {run.results}: {'; '.join(changed)}.")

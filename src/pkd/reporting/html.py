@@ -64,7 +64,8 @@ def write_report(folder: Path) -> Path:
     run = RunFolder(folder if folder.is_dir() else folder.parent)
     found = read_front(run.path) if run.front.is_file() else None
     records = read_results(folder) if found is None or run.results.is_file() else []
-    page = report_page(records, read_trials(run.path), found, run.title)
+    trials = read_trials(run.path) if found is None else []  # its heats are trials too, and have a table of their own
+    page = report_page(records, trials, found, run.title)
     write_text(run.report, page)
     return run.report
 
@@ -88,7 +89,7 @@ def report_page(
     ):  # checking each part of a chart against a schema takes longer than making it; the tests do so
         return self_contained_page(
             "report.html.jinja",
-            **_results(records, title) | ({} if found is None else _front_head(found)),
+            **_results(records, title) | ({} if found is None else _front_head(found, records)),
             front=None if found is None else _front(found),
             made_from=" and ".join([FRONT] * (found is not None) + [RESULTS] * (found is None or bool(records))),
             **_charts(records),
@@ -150,10 +151,16 @@ def _policy(scripts: Sequence[str]) -> str:
     return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
 
 
-def _front_head(found: Compressed) -> dict[str, Any]:
+def _front_head(found: Compressed, records: Sequence[Record]) -> dict[str, Any]:
     """What the page of a search begins with, instead of a run's best student."""
     first, *others = headline_sentences(found)
-    return {"headline": _unbroken(first), "lead": others, "key_figures": key_figures(found), "warnings": found.warnings}
+    run = wording.run_of(records)
+    return {
+        "headline": _unbroken(first),
+        "lead": [_unbroken(sentence) for sentence in others],
+        "key_figures": key_figures(found),
+        "warnings": list(dict.fromkeys([*found.warnings, *(run.warnings if run else [])])),
+    }
 
 
 def _front(found: Compressed) -> dict[str, Any]:
