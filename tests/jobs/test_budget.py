@@ -22,14 +22,14 @@ def figures(latency: float = 2.0, **others: Any) -> Figures:
     ("limit", "told"),
     [
         ({"latency": "2.2ms"}, ""),
-        ({"latency": "2.19ms"}, "latency 2ms (1.8ms to 2.2ms), where at most 2.19ms is asked for"),
-        ({"latency_p95": "4.3ms"}, "95th percentile of the latency 4ms (3.6ms to 4.4ms)"),
+        ({"latency": "2.19ms"}, "latency 2 ms (1.8 ms to 2.2 ms), where at most 2.19 ms is asked for"),
+        ({"latency_p95": "4.3ms"}, "95th percentile of the latency 4 ms (3.6 ms to 4.4 ms)"),
         ({"throughput": 450}, ""),
         ({"throughput": 460}, "throughput 500 rows/s (450 rows/s to 550 rows/s), where at least 460 rows/s is asked"),
         ({"speed_up": 7.2}, ""),
-        ({"speed_up": 7.5}, "speed-up 8 × (7.2 × to 8.8 ×), where at least 7.5 × is asked for"),
+        ({"speed_up": 7.5}, "speed-up 8.0 × (7.2 × to 8.8 ×), where at least 7.5 × is asked for"),
         ({"size": "20MB"}, ""),
-        ({"size": "19.9MB"}, "size 20MB, where at most 19.9MB is asked for"),
+        ({"size": "19.9MB"}, "size 20 MB, where at most 19.9 MB is asked for"),
         ({"max_drop": 0.0, "time": "1s"}, ""),  # which the shape does not decide
     ],
 )
@@ -54,7 +54,7 @@ def test_the_nearest_is_the_one_whose_worst_constraint_is_least_beyond_its_limit
 def test_a_refusal_names_the_shape_and_a_budget_that_it_keeps_to() -> None:
     told = refusal("L1-int8", figures(), BudgetSettings(latency="1ms", speed_up=100, size="100MB"))
     assert told == (
-        "No shape keeps to latency and speed_up. The nearest is L1-int8: latency 2ms (1.8ms to 2.2ms), where at most "
-        "1ms is asked for; speed-up 8 × (7.2 × to 8.8 ×), where at least 100 × is asked for. It would fit with "
+        "No shape keeps to latency and speed_up. The nearest is L1-int8: latency 2 ms (1.8 ms to 2.2 ms), where at most "
+        "1 ms is asked for; speed-up 8.0 × (7.2 × to 8.8 ×), where at least 100 × is asked for. It would fit with "
         "latency='2.42ms' and speed_up=6.48."
     )

@@ -17,13 +17,12 @@ from pkd.distillation.student import student_from
 from pkd.errors import RecipeError, Stopped
 from pkd.jobs.plan import RunPlan, plan_run
 from pkd.jobs.random_graphs import bodies_of
-from pkd.jobs.shapes import BUILD, LOOK, TIME, Shapes, fit_sentence, measure_exports, shapes_stage
+from pkd.jobs.shapes import BUILD, LOOK, TIME, Shapes, measure_exports, shapes_stage
 from pkd.jobs.timing import ROUNDS
 from pkd.jobs.word_counts import fitted_words
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.settings import BudgetSettings
-from pkd.reporting.front import Candidate, Figures, Shape
-from pkd.reporting.results import Score
+from pkd.reporting.front import Shape
 from pkd.runs.seal import find_damage, partial_of, read_manifest
 
 STUDENTS = [
@@ -172,7 +171,7 @@ def test_exports_are_measured_as_whole_calls_and_in_batches_too(
 
 def test_an_impossible_latency_is_refused_once_the_smallest_shape_is_timed(workspace: Path, tmp_path: Path) -> None:
     plan, listener = plan_of(workspace, tmp_path / "run", latency="1us", threads=1), Listener()
-    with pytest.raises(RecipeError, match=r"No shape keeps to latency\. The nearest is L1-w0\.5.*at most 0\.001ms"):
+    with pytest.raises(RecipeError, match=r"No shape keeps to latency\. The nearest is L1-w0\.5.*at most 0\.001 ms"):
         measured(plan, listener)
     assert listener.ran == [BUILD, LOOK]
     assert listener.units[BUILD] == [1]
@@ -206,14 +205,7 @@ def test_an_encoder_is_a_shape_with_its_own_tokenizer(workspace: Path, foreign_e
     assert "[MASK]" not in pieces
 
 
-def test_the_fit_tells_what_a_layer_costs() -> None:
-    def candidate(layers: int, width: float) -> Candidate:
-        latency = Score(value=0.5 + layers * (0.25 + width))
-        return Candidate(
-            shape=Shape(layers=layers, width=width), predicted=Figures(latency=latency, p95=latency, bytes=1)
-        )
-
-    both = [candidate(layers, width) for layers in (1, 2, 4) for width in (1.0, 0.5)]
-    assert fit_sentence(both) == "about 0.5ms and 0.25ms a layer and 1ms × width for one text (at most 0% off)"
-    of_one = [candidate(layers, 1.0) for layers in (1, 2, 3, 4)]
-    assert fit_sentence(of_one) == "about 0.5ms and 1.25ms a layer for one text (at most 0% off)"
+def test_more_cores_than_there_are_are_refused_before_anything_is_loaded(workspace: Path, tmp_path: Path) -> None:
+    recipe = recipe_from({**recipe_values(workspace, tmp_path / "run"), "budget": {"threads": 100_000}}, where="test")
+    with pytest.raises(RecipeError, match="threads is 100000, but this process may use 1 to"):
+        pkd.check(recipe)

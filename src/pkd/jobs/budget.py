@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pkd.recipe.settings import BudgetSettings
 from pkd.recipe.spelling import named, set_to
+from pkd.reporting.amounts import milliseconds, times
 from pkd.reporting.front import Figures
 from pkd.reporting.results import Score
 
@@ -49,8 +50,8 @@ class Constraint:
         return value / self.limit - 1 if self.most else self.limit / max(value, 1e-12) - 1
 
     def given(self, value: float) -> str | float:
-        """A value as the recipe takes it."""
-        return self.told(value) if self.most else float(f"{value:.3g}")
+        """A value as the recipe takes it: 3.04ms, 20MB, 500."""
+        return self.told(value).replace(" ", "") if self.most else float(f"{value:.3g}")
 
     def sentence(self, figures: Figures) -> str:
         """What is measured and what is allowed."""
@@ -78,8 +79,8 @@ def constraints_of(budget: BudgetSettings) -> list[Constraint]:
         ("latency", budget.milliseconds, lambda figures: figures.latency, True, milliseconds),
         ("latency_p95", budget.milliseconds_p95, lambda figures: figures.p95, True, milliseconds),
         ("throughput", budget.throughput, lambda figures: figures.throughput, False, _rows),
-        ("speed_up", budget.speed_up, lambda figures: figures.speed_up, False, _times),
-        ("size", budget.bytes, lambda figures: Score(value=figures.bytes), True, megabytes),
+        ("speed_up", budget.speed_up, lambda figures: figures.speed_up, False, times),
+        ("size", budget.bytes, lambda figures: Score(value=figures.bytes), True, _megabytes),
     ]
     return [Constraint(key, limit, *rest) for key, limit, *rest in limits if limit is not None]  # type: ignore[arg-type]
 
@@ -122,27 +123,9 @@ def _further(value: float, *, most: bool) -> float:
     return value * (1.1 if most else 0.9)
 
 
-def milliseconds(value: float) -> str:
-    """Milliseconds in words.
-
-    >>> milliseconds(3.04), milliseconds(0.123), milliseconds(120.4)
-    ('3.04ms', '0.123ms', '120ms')
-    """
-    return f"{value:.3g}ms"
-
-
-def megabytes(value: float) -> str:
-    """Bytes in words, as the budget takes them.
-
-    >>> megabytes(13_097_035), megabytes(900)
-    ('13.1MB', '0.0009MB')
-    """
-    return f"{value / 1e6:.3g}MB"
+def _megabytes(value: float) -> str:
+    return f"{value / 1e6:.3g} MB"
 
 
 def _rows(value: float) -> str:
     return f"{value:.3g} rows/s" if value < 1000 else f"{value:.0f} rows/s"
-
-
-def _times(value: float) -> str:
-    return f"{value:.3g} ×"

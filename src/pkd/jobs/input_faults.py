@@ -20,6 +20,7 @@ from pkd.recipe.reading import Reading
 from pkd.recipe.schema import Recipe
 from pkd.recipe.spelling import set_to, spelled_as
 from pkd.runs.stage import refuse_other_files, refuse_what_is_in_the_way
+from pkd.serving.limits import check_threads
 from pkd.serving.onnx_model import graph_of
 
 SPLITS = ("train", "eval", "test", "unlabelled")
@@ -73,6 +74,8 @@ def lacking_faults(reading: Reading, *, trains: bool = True) -> Iterator[Fault]:
     """What a recipe needs and this machine lacks."""
     if reading.recipe is not None:
         yield from missing_gpu(reading.recipe.device)
+        if (budget := reading.recipe.budget) is not None:
+            yield from raised_by(lambda: check_threads(budget.threads))
         if trains:
             yield from missing_trackers(reading.recipe)
 
