@@ -388,6 +388,48 @@ def test_the_better_of_raw_and_averaged_weights_on_the_development_rows_is_kept_
     assert facts["selection"]["score"] == best["eval_accuracy"]
 
 
+@pytest.mark.parametrize(
+    ("scores", "best", "latest"),
+    [
+        ([0.70, 0.80, 0.79, 0.73], 2, 4),  # √(0.8 · 0.2 / 30) = 0.073: 0.73 is level with 0.80
+        ([0.70, 0.80, 0.79, 0.72], 2, 3),  # 0.72 is not
+        ([0.70, 0.66, 0.78, 0.70], 3, 3),  # level with the best of its time, but not with the later one
+        ([0.80, 0.80, 0.50, 0.60], 1, 2),
+        ([1.00, 1.00, 0.99, 0.99], 1, 2),  # without any error nothing less is level
+    ],
+)
+def test_the_best_epoch_is_kept_or_the_latest_within_a_standard_error_of_it(
+    annotated: datasets.Dataset, tmp_path: Path, scores: list[float], best: int, latest: int
+) -> None:
+    class Scored(RowMeanTrainer):
+        def _scores(self, logits: Any, labels: Any, prefix: str) -> dict[str, float]:
+            return {f"{prefix}_accuracy": given.pop(0)}
+
+    for kept_epoch, epoch in (("best", best), ("latest", latest)):
+        given, weights = list(scores), {}
+
+        class Look(TrainerCallback):
+            def on_evaluate(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+                weights[round(state.epoch)] = {  # noqa: B023
+                    name: each.clone()
+                    for name, each in trainer.model.state_dict().items()  # noqa: B023
+                }
+
+        args = arguments(
+            tmp_path / kept_epoch, eval_strategy="epoch", load_best_model_at_end=True, greater_is_better=True,
+            metric_for_best_model="accuracy", num_train_epochs=4,
+        )  # fmt: skip
+        trainer = Scored(
+            make_teacher(), args, train_dataset=annotated.select(range(16)),
+            eval_dataset=annotated.select(range(40, 70)), kept_epoch=kept_epoch, callbacks=[Look()],
+        )  # fmt: skip
+        trainer.train()
+        facts = training_facts(trainer, "accuracy")
+        assert (facts["selection"]["epoch"], facts["selection"]["score"]) == (epoch, scores[epoch - 1])
+        for name, each in trainer.model.state_dict().items():
+            assert torch.equal(each, weights[epoch][name]), name
+
+
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_taken(
     annotated: datasets.Dataset, tmp_path: Path
 ) -> None:

@@ -200,6 +200,7 @@ def finetune_stage(
             stage_name=finetuning_name(number),
             averaging=settings.averaging,
             patience=patience_of(settings),
+            kept_epoch=settings.kept_epoch,
             resumed_with=inputs,
             checkpoint_steps=settings.save_steps,
             deterministic=settings.deterministic,

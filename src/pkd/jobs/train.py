@@ -214,6 +214,7 @@ def _trained(
         processing_class=rows.reader(plan).tokenizer,
         averaging=plan.training.averaging,
         patience=patience_of(plan.training),
+        kept_epoch=plan.training.kept_epoch,
         stage_name=stage_name(plan, seed),
         resumed_with=inputs,
         checkpoint_steps=plan.training.save_steps,

@@ -14,8 +14,13 @@ from pkd.recipe.settings import AUTO_START, Effort
 DEFAULT: Effort = "normal"
 EFFORTS: Mapping[Effort, Mapping[Path, Any]] = {
     "quick": {},
-    "normal": {("transfer", "augment"): 4},
-    "best": {("transfer", "augment"): 8, ("training", "averaging"): "ema", ("seeds",): 3},
+    "normal": {("transfer", "augment"): 4, ("training", "kept_epoch"): "latest"},
+    "best": {
+        ("transfer", "augment"): 8,
+        ("training", "averaging"): "ema",
+        ("training", "kept_epoch"): "latest",
+        ("seeds",): 3,
+    },
 }
 _EACH_STUDENT: Mapping[Effort, Mapping[str, Any]] = {
     "quick": {},

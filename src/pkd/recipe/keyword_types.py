@@ -118,6 +118,9 @@ class TrainingKeywords(TypedDict, total=False):
     averaging: Literal["none", "ema", "swa"] | None
     """average the weights too, over the last tenth of steps or all of the last quarter; the better is kept"""
 
+    kept_epoch: Literal["best", "latest"] | None
+    """by the development score: best, or the latest that is within a standard error of it"""
+
     activation_checkpointing: bool | None
     """compute each layer again in the backward pass: less memory, 1.5 times as long, same weights"""
 

@@ -137,6 +137,9 @@ class TrainingSettings:
     averaging: Literal["none", "ema", "swa"] = setting(
         "none", "average the weights too, over the last tenth of steps or all of the last quarter; the better is kept"
     )
+    kept_epoch: Literal["best", "latest"] = setting(
+        "best", "by the development score: best, or the latest that is within a standard error of it"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto", "auto: bfloat16 where the hardware has it", common=True
     )

@@ -30,7 +30,8 @@ def training_facts(trainer: RowMeanTrainer, metric: str) -> dict[str, Any]:
     history = [entry for entry in history if "train_runtime" not in entry]
     evaluated = [entry for entry in history if f"eval_{metric}" in entry]
     if evaluated:
-        best = max(evaluated, key=lambda entry: entry[f"eval_{metric}"])  # the first of equals, as the Trainer keeps
+        kept = trainer.state.best_global_step or evaluated[0]["step"]
+        best = next(entry for entry in evaluated if entry["step"] == kept)
         selection = {"on": "eval", "metric": metric, "score": best[f"eval_{metric}"], "epoch": best["epoch"]}
         scores = {name.removeprefix("eval_"): value for name, value in best.items() if name.startswith("eval_")}
     else:

@@ -9,9 +9,10 @@ order of rows, checkpoints are sealed, and the first non-finite value stops trai
 from __future__ import annotations
 
 import dataclasses
+import math
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import datasets
 import numpy as np
@@ -39,6 +40,16 @@ from pkd.training.economy import EconomicalTrainer
 from pkd.training.resuming import DIVERGED
 
 RowLosses = tuple[torch.Tensor, dict[str, torch.Tensor]]
+KeptEpoch = Literal["best", "latest"]
+
+
+def standard_error(score: float, rows: int) -> float:
+    """The standard error of a score over rows, as that of a share: √(s (1 − s) / n); 0 for one outside 0 to 1.
+
+    >>> standard_error(0.8, 400)
+    0.02
+    """
+    return math.sqrt(max(0.0, score * (1 - score)) / max(1, rows))
 
 
 class RowMeanTrainer(EconomicalTrainer):
@@ -53,6 +64,9 @@ class RowMeanTrainer(EconomicalTrainer):
             weights by the choosing metric (`averaged` names it); the best of all are kept at the end. Without such a
             metric the average is kept.
         patience: end after so many consecutive epochs without a better development score.
+        kept_epoch: "best" keeps the evaluation with the best score, the first of equals; "latest" the last one within a
+            standard error of the best (Breiman et al. 1984): of few rows a best score is mostly luck, and at the end of
+            a schedule weights have settled.
     """
 
     loss_is_scaled_for_ga = True  # compute_loss divides by all the step's rows (transformers 5: training_step)
@@ -67,6 +81,7 @@ class RowMeanTrainer(EconomicalTrainer):
         processing_class: Any = None,
         averaging: Averaging = "none",
         patience: int | None = None,
+        kept_epoch: KeptEpoch = "best",
         **keywords: Any,
     ) -> None:
         args.logging_nan_inf_filter = False  # it would hide a non-finite loss behind the running mean
@@ -81,6 +96,7 @@ class RowMeanTrainer(EconomicalTrainer):
             **keywords,
         )
         self.patience = patience
+        self.kept_epoch = kept_epoch
         self.averaging = averaging
         self._averaged: AveragedWeights | None = None  # while it trains
         self._goes_on_from: Path | None = None
@@ -248,6 +264,17 @@ class RowMeanTrainer(EconomicalTrainer):
         both = {f"raw_{by}": one, f"averaged_{by}": other, "averaged": float(wins)}
         return (of_average, {**averaged, **both}) if wins else (logits, {**raw, **both})
 
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        is_best: bool = super()._determine_best_metric(metrics, trial)
+        if is_best or self.kept_epoch == "best" or self.args.greater_is_better is False:
+            return is_best
+        by = f"eval_{str(self.args.metric_for_best_model).removeprefix('eval_')}"
+        best = float(self.state.best_metric or 0.0)
+        if metrics[by] < best - standard_error(best, len(self.eval_dataset)):
+            return False
+        self.state.best_global_step = self.state.global_step
+        return True
+
     def _load_best_model(self) -> None:
         super()._load_best_model()
         step = self.state.best_global_step
@@ -336,7 +363,7 @@ class RowMeanTrainer(EconomicalTrainer):
             self._term_rows[name] = self._term_rows.get(name, 0) + len(values) * counts
 
     def _inputs(self) -> dict[str, Any]:
-        return {**super()._inputs(), "averaging": self.averaging}
+        return {**super()._inputs(), "averaging": self.averaging, "kept_epoch": self.kept_epoch}
 
     def _before_first_step(self) -> None:
         super()._before_first_step()
