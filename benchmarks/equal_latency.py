@@ -27,8 +27,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="what `benchmarks.quality prepare` wrote")
     parser.add_argument("--work", type=Path, required=True, help="for the run and the exports")
     parser.add_argument("--task", required=True)
-    parser.add_argument("--encoder", required=True, help="folder of the encoder that becomes the teacher")
-    parser.add_argument("--epochs", type=float, help="of the teacher (default: the package's)")
+    teacher = parser.add_mutually_exclusive_group(required=True)
+    teacher.add_argument("--encoder", help="folder of the encoder that becomes the teacher")
+    teacher.add_argument("--teacher", help="folder of a teacher")
+    parser.add_argument("--epochs", type=float, help="of the encoder's fine-tuning (default: the package's)")
+    parser.add_argument("--name", help="of the teacher's encoder, for the table")
     parser.add_argument("--students", nargs="+", required=True, help="folders of encoders, LAYERS or LAYERS:WIDTH")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--set", nargs="*", default=[], help="as of `pkd run`")
@@ -64,11 +67,12 @@ def measure(given: argparse.Namespace) -> Line:
     ]
     speeds = pkd.speed(list(exports.values()), test=files["test"], rows=_ROWS, rounds=_ROUNDS, threads=1, memory=False)
     teacher = next(each for each in models if each.role == "teacher")
+    encoder = Path(given.encoder or given.name or given.teacher).name
     return {
-        "key": f"latency/{given.task}/{Path(given.encoder).name}",
+        "key": f"latency/{given.task}/{encoder}",
         "kind": "latency",
         "task": given.task,
-        "teacher": {"encoder": Path(given.encoder).name, "layers": teacher.layers, "test": _accuracy(teacher)},
+        "teacher": {"encoder": encoder, "layers": teacher.layers, "test": _accuracy(teacher)},
         "students": [
             {
                 "name": name,
@@ -86,9 +90,10 @@ def measure(given: argparse.Namespace) -> Line:
 
 def _recipe(given: argparse.Namespace, files: dict[str, str]) -> dict[str, Any]:
     finetune = {} if given.epochs is None else {"num_train_epochs": given.epochs}
+    teacher = {"model": given.teacher} if given.teacher else {"model": given.encoder, "finetune": finetune}
     return {
         "output": str(given.work / "run"),
-        "teacher": {"model": given.encoder, "finetune": finetune},
+        "teacher": teacher,
         "data": {"train": files["train"], "eval": files["dev"], "test": files["test"]},
         "students": [_student(text) for text in given.students],
         "controls": False,
