@@ -1,7 +1,8 @@
 """What one cell of the study trains and measures: a teacher, a student, or the word-count baseline; each gives a line.
 
-A student's line holds two contenders, for they cost one training: the raw weights, and their average (`ema`). The
-development rows choose the epoch of each; the test rows are measured there.
+A student's line holds three contenders, for they cost one training: the raw weights with the best score of the
+development rows, their average with its best score (`ema`), and the latest raw weights within a standard error of the
+best score (`latest`), as effort `normal` keeps them. The test rows are measured there.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from pkd.recipe.settings import LossSettings, TrainingSettings
 from pkd.tasks import SINGLE_LABEL
 from pkd.training.hardware import autocast_dtype, describe_hardware, resolve_device
 from pkd.training.schedule import student_schedule
-from pkd.training.trainer import RowMeanTrainer
+from pkd.training.trainer import RowMeanTrainer, standard_error
 
 MAX_LENGTH = 128
 BATCH = 32
@@ -322,7 +323,7 @@ class _KeepBest(TrainerCallback):
     def __init__(self, trainer: Any, dev: Any, steps: int, *, average: bool = False) -> None:
         self.trainer, self.dev = trainer, dev
         self.at = {round(steps * (number + 1) / EVALUATIONS) for number in range(EVALUATIONS)}
-        self.best = {"raw": _Best(), **({"ema": _Best()} if average else {})}
+        self.best = {"raw": _Best(), **({"ema": _Best(), "latest": _Best()} if average else {})}
         self.curve: list[float] = []
         self.average: dict[str, torch.Tensor] = {}
         self.decay = 1 - 1 / max(2.0, _EMA_HORIZON * steps)
@@ -348,9 +349,12 @@ class _KeepBest(TrainerCallback):
     def _measure(self, name: str, step: int) -> float:
         best, model = self.best[name], self.trainer.model
         dev = _accuracy(answer_rows(model, self.dev).logits, self.dev)
+        weights = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
         if dev > best.dev:
-            best.dev, best.step = dev, step
-            best.weights = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
+            self.best[name] = _Best(dev, step, weights)
+        level = max(dev, best.dev) - standard_error(max(dev, best.dev), len(self.dev))
+        if name == "raw" and "latest" in self.best and dev >= level:
+            self.best["latest"] = _Best(dev, step, weights)
         return dev
 
     def answer(self, best: _Best, rows: Any) -> np.ndarray:

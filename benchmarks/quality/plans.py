@@ -20,8 +20,8 @@ FINE_TUNING: dict[str, Any] = {"alpha": 0.0, "beta": 0.0}
 SEEDS = (42, 43, 44)
 NARROW_TASKS = ("emotion", "reviews", "banking77")
 SMALL, LARGE = ("emotion", "irony", "mrpc"), ("reviews", "banking77", "sst2")  # the quickest first
-_PASSES = epochs_of(student_schedule(TrainingSettings(), "normal"))  # over the labelled rows
-_NORMAL: dict[str, Any] = {"rate": "auto", "steps": _PASSES / VERSION_ONE_EPOCHS}
+PASSES = epochs_of(student_schedule(TrainingSettings(), "normal"))  # over the labelled rows
+_NORMAL: dict[str, Any] = {"rate": "auto", "steps": PASSES / VERSION_ONE_EPOCHS}
 # the reference implementation's way, as its users tune it; the development rows choose
 REFERENCES: dict[str, dict[str, Any]] = {
     name: {**VERSION_ONE, "start": "reference", "rate": rate, "beta": beta}
@@ -44,6 +44,7 @@ NARROW: dict[str, dict[str, Any]] = {
     for layers in (6, 3)
     for words, patience in _PATIENCE.items()
 }
+KEPT_LATEST = ("normal", "ft", *NARROW)  # of which the package keeps the latest that is level with the best
 
 
 @dataclass(frozen=True)

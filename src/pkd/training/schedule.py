@@ -14,7 +14,7 @@ from pkd.recipe.settings import Effort, TrainingSettings
 STUDENT_RATE, STUDENT_EPOCHS = 5e-5, 4.0
 _STUDENT_PASSES: dict[Effort, tuple[float, float]] = {  # passes over the number of labelled rows; minimum epochs
     "quick": (STUDENT_EPOCHS, STUDENT_EPOCHS),
-    "normal": (10.0, 2.0),
+    "normal": (12.5, 2.5),
     "best": (36.0, 4.0),
 }
 _RATE = 1e-4  # for an encoder of _WIDTH hidden units and few classes
@@ -70,8 +70,9 @@ def student_schedule(
 ) -> TrainingSettings:
     """A student's settings with numbers for `auto`.
 
-    By effort `quick` they are fixed. By the others the rate is a teacher's, and the epochs are so many as make a fixed
-    number of passes over as many rows as have labels, with a floor: unlabelled and augmented rows take their part.
+    By effort `quick` they are fixed. By the others the rate is a teacher's, and the epochs, in halves, are so many as
+    make a fixed number of passes over as many rows as have labels, with a floor: unlabelled and augmented rows take
+    their part.
 
     Args:
         settings: as they were asked for.
@@ -82,14 +83,14 @@ def student_schedule(
 
     >>> chosen = student_schedule(TrainingSettings(), "normal", outputs=77, rows_a_label=5)
     >>> chosen.learning_rate, chosen.num_train_epochs
-    (0.0002, 2.0)
+    (0.0002, 2.5)
     """
     rate, epochs, patience = settings.learning_rate, settings.num_train_epochs, settings.early_stopping_patience
     if rate == "auto":
         rate = STUDENT_RATE if effort == "quick" else _rate(outputs, width)
     if epochs == "auto":
         passes, fewest = _STUDENT_PASSES[effort]
-        epochs = float(max(fewest, round(passes / rows_a_label)))
+        epochs = max(fewest, round(2 * passes / rows_a_label) / 2)
     return dataclasses.replace(
         settings,
         learning_rate=rate,
