@@ -241,7 +241,7 @@ def test_cells_train_and_measure_with_the_package_as_it_is(study: Any, tmp_path:
     lines[0]["key"] = study.lines.key_of("teacher", teacher)
     of = study.page.contenders(by_key(*lines), "irony")
     assert {name: rows.shape for name, rows in of.items()} == {
-        "teacher": (60,), "normal": (1, 60), "ft": (1, 60), "reference": (1, 60),
+        "teacher": (60,), "normal": (1, 60), "its best epoch": (1, 60), "ft": (1, 60), "reference": (1, 60),
     }  # fmt: skip
     assert lines[0]["used"]["learning_rate"] == 2e-4  # twice 1e-4 for an encoder as narrow as this
     by_name = {line["contender"]: line for line in lines[2:]}

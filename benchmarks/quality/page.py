@@ -23,6 +23,7 @@ from benchmarks.quality.plans import (
     RATES,
     REFERENCES,
     SEEDS,
+    TEN_PASSES,
     best_teacher,
     teachers_of,
 )
@@ -30,7 +31,7 @@ from benchmarks.quality.tasks import SCREENED, TASKS
 
 RULE = 0.2  # points over the mean of the screened tasks that make a lever go on
 NONE = "–"  # in a table: not measured
-BEST_EPOCH, TEN_PASSES = "its best epoch", "ten passes"
+BEST_EPOCH = "its best epoch"
 Rows = NDArray[np.float64]  # right rows: [S, N], or [N] of one fixed model
 Lines = Mapping[str, Line]
 

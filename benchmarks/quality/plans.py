@@ -38,6 +38,13 @@ FINAL: dict[str, dict[str, Any]] = {
     "v1": VERSION_ONE,
     "reference": REFERENCES["reference"],
 }
+# `normal` and `ft` as they were before: the best score kept, 1e-4 below 20 classes
+_TEN: dict[str, Any] = {"rate": "auto", "steps": 2.5}
+TEN_PASSES, FT_OF_TEN = "ten passes", "ten passes, ft"
+FORMER: dict[str, dict[str, Any]] = {
+    TEN_PASSES: {**_TEN, "patience": 0.1, "beta": None, "augmented": 4},
+    FT_OF_TEN: {**_TEN, **FINE_TUNING},
+}
 _PATIENCE: dict[str, dict[str, Any]] = {"": {}, ", patience 0.1": {"patience": 0.1, "beta": None}}
 NARROW: dict[str, dict[str, Any]] = {
     f"{layers} narrow{words}": {**_NORMAL, "layers": layers, "width": 0.5, "augmented": 4, **patience}
@@ -159,6 +166,13 @@ def narrow() -> Iterator[Student]:
                 yield Student(task=task, contender=name, seed=seed, teacher="default", **changed)
 
 
+def former() -> Iterator[Student]:
+    """What `normal` was before, with one seed."""
+    for task in (*SMALL, "reviews"):
+        for name, changed in FORMER.items():
+            yield Student(task=task, contender=name, teacher="default", **changed)
+
+
 def tiny() -> Iterator[Student]:
     """A part of each kind, for a look whether all of it runs."""
     for student in screening():
@@ -174,5 +188,6 @@ PLANS = {
     "tiny": Plan(("emotion",), list(tiny())),
     "final": Plan((*SMALL, *LARGE), list(final()), teachers=[grid for task in TASKS for grid in teachers_of(task)]),
     "narrow": Plan(NARROW_TASKS, list(narrow())),
+    "former": Plan((*SMALL, "reviews"), list(former())),
     "teachers": Plan(TASKS, [], teachers=[grid for task in TASKS for grid in teachers_of(task)]),
 }
