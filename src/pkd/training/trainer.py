@@ -12,7 +12,7 @@ import dataclasses
 import math
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import datasets
 import numpy as np
@@ -269,8 +269,8 @@ class RowMeanTrainer(EconomicalTrainer):
         if is_best or self.kept_epoch == "best" or self.args.greater_is_better is False:
             return is_best
         by = f"eval_{str(self.args.metric_for_best_model).removeprefix('eval_')}"
-        best = float(self.state.best_metric or 0.0)
-        if metrics[by] < best - standard_error(best, len(self.eval_dataset)):
+        best, rows = float(self.state.best_metric or 0.0), cast("datasets.Dataset", self.eval_dataset)
+        if metrics[by] < best - standard_error(best, len(rows)):
             return False
         self.state.best_global_step = self.state.global_step
         return True
