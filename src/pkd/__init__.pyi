@@ -19,6 +19,7 @@ from .errors import TeacherError as TeacherError
 from .jobs.annotate import annotate as annotate
 from .jobs.augment import augment as augment
 from .jobs.check import check as check
+from .jobs.compress import compress as compress
 from .jobs.demo import demo as demo
 from .jobs.distill import distill as distill
 from .jobs.evaluate import evaluate as evaluate

@@ -19,7 +19,7 @@ from pkd.recipe.reading import read_recipe
 from pkd.recipe.settings import ProblemType
 
 COMMANDS = ["run", "demo", "recipe", "finetune", "annotate", "distill", "evaluate", "report", "predict", "check"]
-COMMANDS += ["augment", "speed", "paper", "sweep", "verify", "submit", "export", "serve", "push"]
+COMMANDS += ["augment", "compress", "speed", "paper", "sweep", "verify", "submit", "export", "serve", "push"]
 
 
 def pkd(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

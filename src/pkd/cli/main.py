@@ -28,6 +28,11 @@ _EXAMPLES = {
     "annotate": ["pkd annotate --teacher teacher/ --train train.csv --output annotated/ --layers 6"],
     "augment": ["pkd augment --train train.csv --variants 8 --output more.csv --eval dev.csv --test test.csv"],
     "distill": ["pkd distill --teacher teacher/ --train train.csv --eval dev.csv --layers 6 --output student/"],
+    "compress": [
+        "pkd compress --teacher teacher/ --train train.csv --eval dev.csv --latency 3ms --output served/",
+        "pkd compress --pick 2 --output other/",
+        "pkd compress --demo",
+    ],
     "evaluate": ["pkd evaluate student/ served/ --test test.csv --teacher teacher/"],
     "report": ["pkd report runs/demo"],
     "verify": ["pkd verify runs/demo", "pkd verify student/ --json"],
@@ -46,7 +51,7 @@ _EXAMPLES = {
     ],
 }
 _GROUPS: dict[str, list[Callable[..., None]]] = {
-    "Start here": [training.demo, training.finetune, training.distill, inspecting.predict],
+    "Start here": [training.demo, training.finetune, training.distill, training.compress, inspecting.predict],
     "Whole jobs": [
         training.recipe,
         inspecting.check,

@@ -1,4 +1,4 @@
-"""The commands that make models: run, sweep, demo, paper, recipe, finetune, annotate, augment, distill."""
+"""The commands that make models: run, sweep, demo, paper, recipe, finetune, annotate, augment, distill, compress."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from pkd.cli.gathering import note_usage
 from pkd.cli.next_step import distill_command
 from pkd.cli.options import (
+    BUDGET,
     COLUMNS,
     DATA,
     RESULT_PANEL,
@@ -32,7 +33,7 @@ from pkd.cli.options import (
     spelling_of,
     with_flags,
 )
-from pkd.cli.output import show, show_estimates, show_json, show_paper, show_records, show_sweep
+from pkd.cli.output import show, show_estimates, show_front, show_json, show_paper, show_records, show_sweep
 from pkd.cli.session import ask, loading, start, with_progress
 from pkd.recipe.naming import fields_of, help_of
 from pkd.recipe.settings import DataSettings, StudentSettings
@@ -319,3 +320,46 @@ def distill(
     show(f"student: {result.folder}", also_json=json)
     show(f"report: {result.report}", also_json=json)
     show(f"annotated data and checkpoints: {result.work}", also_json=json)
+
+
+@with_progress
+@with_flags(DATA, BUDGET, Flags("Run", RUN.settings, ("effort", "device", "seeds")))
+def compress(
+    output: Annotated[
+        str | None,
+        typer.Option("--output", metavar="DIR", help="folder to deploy; DIR.work has the rest", show_default=False),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option("--teacher", metavar="MODEL", help="fine-tuned folder or hub name", show_default=False),
+    ] = None,
+    train: Train = None,
+    student: Annotated[
+        list[str] | None,
+        typer.Option("--student", metavar="MODEL", help="a small encoder to try too; repeatable", show_default=False),
+    ] = None,
+    pick: Annotated[
+        int | None,
+        typer.Option("--pick", metavar="N", help="take point N of a search that is done", show_default=False),
+    ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            "--search",
+            metavar="DIR",
+            help="with --pick: the search's work folder (default: the one beside DIR)",
+            show_default=False,
+        ),
+    ] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="a real encoder on real reviews, in ten minutes")] = False,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    **keys: Any,
+) -> None:
+    """Find and export the best student within a budget."""
+    given = {"teacher": teacher, "train": train, "student": student or (), "pick": pick, "search": search}
+    result = start("compress", output=output, demo=demo, overwrite=overwrite, **given, **keys)
+    show_front(result.record, as_json=json)
+    show(f"deploy: {result.folder}", also_json=json)
+    show(f"report: {result.report}", also_json=json)
+    show(f"every student and export: {result.work}", also_json=json)

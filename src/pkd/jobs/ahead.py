@@ -56,7 +56,7 @@ RANKING = "rank the teacher's neurons"
 DROPPING = "drop layers one by one"
 REPORTING = "compare and report"
 
-Part = Literal["teacher", "pass", "ranking", "points", "race", "students", "measuring"]
+Part = Literal["teacher", "pass", "ranking", "points", "race", "heats", "students", "measuring"]
 
 
 @dataclass(frozen=True)
@@ -295,7 +295,7 @@ def races_ahead(plan: RunPlan, job: Job, left: Left = ALL) -> tuple[list[Ahead],
         for number, heat in enumerate(heats_of(len(starts))):
             going = [starts[start] for start in heats[number - 1].kept] if 0 < number <= len(heats) else candidates
             trainings = [_in_heat(job, plan.recipe, candidate, heat, left, sizes=not number) for candidate in going]
-            stages += _as_many(trainings, FINALISTS if number else len(going))
+            stages += as_many(trainings, FINALISTS if number else len(going))
         chosen = winner(list(starts), heats)
         students.append([starts[chosen].after_race()] if chosen is not None else candidates)
     return stages, plan.started(students)
@@ -349,11 +349,11 @@ def students_ahead(plan: RunPlan, job: Job, left: Left = ALL, *, copies: int = 0
     trainings = []
     for candidates, named in zip(planned, plan.students, strict=True):
         measured = {plan.name for plan in named if plan.wins_as is not None}  # in the race, under their own names
-        trainings += _as_many([sizing([plan]) for plan in candidates if plan.name not in measured], _needed(named))
+        trainings += as_many([sizing([plan]) for plan in candidates if plan.name not in measured], _needed(named))
     for candidates, named in zip(planned, plan.students, strict=True):
-        trainings += _as_many([learning(plan) for plan in candidates], _needed(named))
-    trainings += _as_many([[*sizing([plan]), *learning(plan)] for plan in controls], controls_needed)
-    answers = _as_many(
+        trainings += as_many([learning(plan) for plan in candidates], _needed(named))
+    trainings += as_many([[*sizing([plan]), *learning(plan)] for plan in controls], controls_needed)
+    answers = as_many(
         [
             [replace(_measuring(job, plan, seed), left=left.measuring(recipe, plan, seed)) for seed in seeds]
             for plan in [*students, *controls]
@@ -380,7 +380,7 @@ def _needed(candidates: Sequence[StudentPlan]) -> int:
     return len(candidates) if candidates[0].wins_as is None else 1
 
 
-def _as_many(models: Sequence[list[Ahead]], needed: int) -> list[Ahead]:
+def as_many(models: Sequence[list[Ahead]], needed: int) -> list[Ahead]:
     """The stages of models of which `needed` will run; which is not known yet, so unfinished ones share the rest."""
     waiting = sum(any(stage.left > 0 for stage in stages) for stages in models)
     share = min(1.0, max(0, needed - (len(models) - waiting)) / max(1, waiting))
@@ -421,6 +421,17 @@ def points_ahead(job: Job, points: Sequence[RunPlan], sweep: SweepSettings, left
         least=_asha_share(longest) if sweep.early_stopping == "asha" else 1.0,
         at_once=len(waiting) / math.ceil(len(waiting) / slots),
     )
+
+
+def teaching_ahead(plan: RunPlan, job: Job, left: Left = ALL) -> list[Ahead]:
+    """All stages before the first student of a run whose teacher is there."""
+    ranking = [replace(_ranking(job), left=left.ranking())] if plan.narrow is not None else []
+    return [*_passes(plan, job, left), *_counting_words(job, left.word_counts), *ranking]
+
+
+def training_ahead(job: Job, plan: StudentPlan) -> Ahead:
+    """The training of one student with one seed."""
+    return _student(job, plan, job.recipe.seed)
 
 
 def stage_name(plan: StudentPlan, seed: int) -> str:

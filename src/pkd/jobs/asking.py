@@ -7,11 +7,15 @@ itself as its first step.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from importlib.resources import as_file, files
 from pathlib import Path as FilePath
 from typing import Any
 
+from pkd import ranks
 from pkd.data.check_source import has_labels
+from pkd.data.demo import check_demo_packages
 from pkd.data.sources import sources_of
 from pkd.data.write_rows import FORMATS
 from pkd.errors import ResourceError
@@ -35,13 +39,14 @@ from pkd.jobs.input_faults import (
 from pkd.jobs.lacking import is_installed, missing_libraries
 from pkd.jobs.origin import reading_of_run, recipe_of_run
 from pkd.recipe.faults import Fault
-from pkd.recipe.keywords import path_of_keyword, place_keywords
+from pkd.recipe.keywords import PlacedKeywords, path_of_keyword, place_keywords
 from pkd.recipe.naming import Path
 from pkd.recipe.places import AnyPath, AnyPaths, local_path, output_fault, path_text, path_texts
 from pkd.recipe.reading import Reading, read_file, read_values
 from pkd.recipe.schema import Recipe
-from pkd.recipe.settings import MOST_VARIANTS
+from pkd.recipe.settings import MOST_VARIANTS, StudentSettings
 from pkd.recipe.spelling import current_spelling, named, set_to
+from pkd.recipe.yaml_text import parse_yaml, recipe_text
 from pkd.serving.formats import GRAPH_FORMATS, INT8
 from pkd.serving.limits import check_threads
 
@@ -202,6 +207,94 @@ def distill(
         lacking_faults(reading),
         output_faults(output, DISTILLED, overwrite=overwrite),
     )
+
+
+def compress(
+    *,
+    output: AnyPath | None = None,
+    teacher: AnyPath | None = None,
+    student: AnyPaths = (),
+    pick: int | None = None,
+    search: AnyPath | None = None,
+    demo: bool = False,
+    overwrite: bool = False,
+    **keys: Any,
+) -> Asked:
+    """Check the input of `pkd compress`; with `pick`, of a point that is taken from a finished search."""
+    given = place_keywords({"teacher": teacher, **keys})
+    own = list(_not_of_the_demo(given, student)) if demo else []
+    if demo and not own:
+        given.update(demo_search(given))
+    given.setdefault("budget", {})
+    reading = read_values(given, where="compress", required=() if demo or pick is not None else _SEARCHED, spends=True)
+    encoders = path_texts(student, "student")
+    if reading.recipe is not None and encoders:
+        first = reading.recipe.students[0]
+        reading.recipe.students += [_as_encoder(first, name) for name in dict.fromkeys(encoders)]
+    return asked(
+        reading,
+        own,
+        raised_by(check_demo_packages) if demo else (),
+        _one_process(),
+        missing_libraries("export") if pick is None else number_faults("pick", pick, 1),
+        () if pick is not None or search is None else [Fault(("search",), "is for `pick`; leave it out")],
+        _one_teacher(reading),
+        source_faults(reading, SPLITS),
+        *(model_faults(("teacher", "model"), name, "teacher") for name in _teachers_of(reading)),
+        *(model_faults(("student",), name, "student") for name in encoders),
+        lacking_faults(reading),
+        _served_faults(output, demo=demo, overwrite=overwrite),
+    )
+
+
+def _not_of_the_demo(given: PlacedKeywords, student: AnyPaths) -> Iterator[Fault]:
+    """What is given beside the demo, which has its own data, teacher and students."""
+    taken = [path for path in given.names if path[0] in ("teacher", "data", "students", "transfer")]
+    for path in [*taken, *([("student",)] if student else [])]:
+        yield Fault(path, f"is given, but {named('demo')} has its own; leave one of the two out")
+
+
+def demo_search(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the bundled recipe of a search, and of its budget those that are given otherwise."""
+    with as_file(files("pkd.recipes") / "compress.yaml") as path:
+        values, _ = parse_yaml(recipe_text(path), str(path))
+    return {**values, **given, "budget": {**values["budget"], **given.get("budget", {})}}
+
+
+def _served_faults(output: AnyPath | None, *, demo: bool, overwrite: bool) -> Iterator[Fault]:
+    if output is not None:
+        yield from output_faults(output, EXPORTED, overwrite=overwrite)
+    elif not demo:
+        yield Fault(("output",), "is missing; name a folder for the result")
+
+
+_SEARCHED = ("teacher.model", "data.train")
+
+
+def _as_encoder(template: StudentSettings, name: str) -> StudentSettings:
+    return dataclasses.replace(template, student=name, start="first", layers=None, width=1.0, name=None)
+
+
+def _one_process() -> Iterator[Fault]:
+    """The fault of several ranks: the trainings of a search are small, and run side by side instead."""
+    if (size := ranks.world_size()) > 1:
+        yield Fault(
+            (),
+            f"`pkd compress` runs in one process, and a launcher as torchrun has started {size}. Start it alone; for "
+            "several machines, start a Ray cluster and set RAY_ADDRESS",
+        )
+
+
+def _teachers_of(reading: Reading) -> list[str]:
+    return [name for name in reading.recipe.teacher.models if name] if reading.recipe is not None else []
+
+
+def _one_teacher(reading: Reading) -> Iterator[Fault]:
+    if len(names := _teachers_of(reading)) > 1:
+        yield Fault(
+            ("teacher", "model"),
+            f"names {len(names)} teachers; a search compresses one. `pkd distill` learns from the mean of several",
+        )
 
 
 def evaluate(models: AnyPaths, *, test: AnyPath | None = None, teacher: AnyPath | None = None, **keys: Any) -> Asked:

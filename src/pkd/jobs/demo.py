@@ -25,25 +25,41 @@ from pkd.runs.seal import write_json
 from pkd.training.hardware import resolve_device
 
 _EPOCHS = 2
-_STUDENTS = 6
 _DEPTH = 3
 _TRAIN_ROWS = 6964  # what is left of the 8,530 reviews for training
 
 
 @dataclasses.dataclass(frozen=True)
-class _Size:
-    """How long the demo may take, and how much data it may use."""
+class Size:
+    """How long a demo may take, and how much data it may use.
+
+    Attributes:
+        seconds: that it may take.
+        overhead: of these, for what does not depend on the rows: loading, saving, evaluating, the report.
+        students: how many it trains.
+        train_rows: the most training rows; the next three are those of the other splits.
+    """
 
     seconds: float
     train_rows: int
     eval_rows: int
     test_rows: int
     most_unlabelled: int
+    overhead: float = 45.0
+    students: int = 6
 
 
-_FULL = _Size(seconds=555, train_rows=_TRAIN_ROWS, eval_rows=500, test_rows=1066, most_unlabelled=20_000)
-_QUICK = _Size(seconds=120, train_rows=1600, eval_rows=300, test_rows=600, most_unlabelled=400)
-_OVERHEAD_SECONDS = 45.0  # loading, saving, evaluating, the report
+_FULL = Size(seconds=555, train_rows=_TRAIN_ROWS, eval_rows=500, test_rows=1066, most_unlabelled=20_000)
+_QUICK = Size(seconds=120, train_rows=1600, eval_rows=300, test_rows=600, most_unlabelled=400)
+_SEARCH = Size(
+    seconds=555,
+    train_rows=_TRAIN_ROWS,
+    eval_rows=500,
+    test_rows=1066,
+    most_unlabelled=20_000,
+    overhead=270.0,  # the shapes and the exports are built and timed too
+    students=3,
+)
 
 
 def demo(
@@ -69,17 +85,29 @@ def demo(
     """
     with asking_without_keys.demo(output=output, seeds=seeds, device=device, overwrite=overwrite):
         folder = output_folder(output)
-    resolve_device(device)
+    recipe = dataclasses.replace(_recipe(), seeds=seeds, device=device)  # type: ignore[arg-type] # it was looked at
+    return run(_with_data(recipe, folder, _QUICK if quick else _FULL), overwrite=overwrite)
+
+
+def with_search_data(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe of the demo of a search, with its encoder and as many reviews as fit into the time.
+
+    Args:
+        recipe: of the search.
+        folder: of its run, which also holds the data.
+    """
+    return _with_data(recipe, folder, _SEARCH)
+
+
+def _with_data(recipe: Recipe, folder: Path, size: Size) -> Recipe:
+    resolve_device(recipe.device)
     encoder = demo_encoder_folder()
     data = RunFolder(folder).data
-    sizes = ranks.on_first(lambda: _sizes(folder, _QUICK if quick else _FULL, encoder, device))
+    sizes = ranks.on_first(lambda: _sizes(folder, size, encoder, recipe.device))
     files_of = ranks.on_first(lambda: {split: str(path) for split, path in write_demo_data(data, **sizes).items()})
-    recipe = _recipe()
-    recipe = dataclasses.replace(
+    return dataclasses.replace(
         recipe,
         output=str(folder),
-        seeds=seeds,
-        device=device,  # type: ignore[arg-type] # it was looked at
         teacher=dataclasses.replace(recipe.teacher, model=str(encoder)),
         data=dataclasses.replace(
             recipe.data,
@@ -89,7 +117,6 @@ def demo(
             unlabelled=[files_of["unlabelled"]],
         ),
     )
-    return run(recipe, overwrite=overwrite)
 
 
 def _recipe() -> Recipe:
@@ -98,7 +125,7 @@ def _recipe() -> Recipe:
         return read_recipe(path, required=())
 
 
-def _sizes(folder: Path, size: _Size, encoder: Path, device: str) -> dict[str, int]:
+def _sizes(folder: Path, size: Size, encoder: Path, device: str) -> dict[str, int]:
     """How many rows of each kind fit into the time; decided once per run folder, so a second run redoes nothing."""
     plan = RunFolder(folder).data_plan
     if plan.is_file():
@@ -112,7 +139,7 @@ def _sizes(folder: Path, size: _Size, encoder: Path, device: str) -> dict[str, i
     return rows
 
 
-def _rows_that_fit(size: _Size, encoder: Path, device: str) -> dict[str, int]:
+def _rows_that_fit(size: Size, encoder: Path, device: str) -> dict[str, int]:
     outputs = Outputs("single_label_classification", ("negative", "positive"))
     recipe = dataclasses.replace(_recipe(), device=device)  # type: ignore[arg-type] # it was looked at
     job = encoder_job(str(encoder), recipe, {"train": demo_reviews()["train"]}, outputs)
@@ -127,8 +154,8 @@ def _rows_that_fit(size: _Size, encoder: Path, device: str) -> dict[str, int]:
     with progress.stage(PILOT):
         prices = measure_prices(works, job.sample, outputs, device=job.device, occurs=job.occurs)
     teacher_step, teacher_pass, student_step = (prices.seconds(work) for work in works)
-    a_row = _EPOCHS * (teacher_step + _STUDENTS * student_step) + teacher_pass
-    seconds = size.seconds - _OVERHEAD_SECONDS
+    a_row = _EPOCHS * (teacher_step + size.students * student_step) + teacher_pass
+    seconds = size.seconds - size.overhead
     train_rows = max(320, min(size.train_rows, int(seconds * 0.9 / a_row)))
     an_unlabelled_row = _EPOCHS * student_step + teacher_pass
     unlabelled = max(200, min(size.most_unlabelled, int((seconds - train_rows * a_row) / an_unlabelled_row)))

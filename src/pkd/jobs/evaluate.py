@@ -50,7 +50,7 @@ from pkd.tasks import TaskKind
 from pkd.training.hardware import computing_on, device_text, resolve_device
 
 KIND = "predictions"
-_LOGITS = "logits.npy"
+LOGITS = "logits.npy"
 _BOOTSTRAP_SEED = 0
 
 
@@ -237,7 +237,7 @@ def predict_stage(
         ):
             encoded = encode(rows, model.tokenizer, min(max_length, longest_input(model.model.config)))
             logits = answer_rows(model.model, encoded, on_batch=stage.advance).logits
-        np.save(partial / _LOGITS, logits, allow_pickle=False)
+        np.save(partial / LOGITS, logits, allow_pickle=False)
         return {"rows": len(rows), "device": device_text(device)}
 
     return run_stage(folder, KIND, inputs, build, overwrite=True, resumes=False)
@@ -245,7 +245,7 @@ def predict_stage(
 
 def read_logits(folder: Path) -> np.ndarray:
     """The logits [N, C] that `predict_stage` stored."""
-    logits: np.ndarray = np.load(folder / _LOGITS, allow_pickle=False)
+    logits: np.ndarray = np.load(folder / LOGITS, allow_pickle=False)
     return logits
 
 

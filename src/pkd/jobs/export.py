@@ -29,7 +29,7 @@ from pkd.recipe.schema import Recipe
 from pkd.reporting.export_card import export_sentences, exported_card
 from pkd.runs.lock import one_writer
 from pkd.runs.seal import write_text
-from pkd.runs.stage import library_versions, run_stage
+from pkd.runs.stage import Done, library_versions, run_stage
 from pkd.serving.classifier import Classifier
 from pkd.serving.export import convert, require_exporter, trace, write_companions, write_graph
 from pkd.serving.formats import FLOAT32, GRAPH_FORMATS, INT8, Format
@@ -65,7 +65,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class _Texts:
+class MeasuredTexts:
     """The texts that a change is measured on."""
 
     on: str
@@ -128,6 +128,26 @@ def _export(model: str, folder: Path, into: Format, recipe: Recipe, limits: Limi
     measured = _texts_of(recipe, loaded) if into.is_converted else None
     if measured is not None:
         loaded = with_outputs(loaded, measured.outputs)
+    with one_writer(folder):
+        done = export_stage(folder, loaded, into, measured, limits, overwrite=overwrite)
+        write_text(folder / "README.md", exported_card(_card_of(model), folder.name, done.manifest.facts))
+    return ExportResult(folder, done.manifest.facts)
+
+
+def export_stage(
+    folder: Path,
+    loaded: LoadedClassifier,
+    into: Format,
+    measured: MeasuredTexts | None,
+    limits: Limits,
+    *,
+    overwrite: bool,
+) -> Done:
+    """The stage that exports a loaded classifier; its card is written apart.
+
+    Raises:
+        TeacherError: if the graph is wrong, or a converted one is not good enough on the measured texts.
+    """
     inputs = {
         "model": loaded.fingerprints,
         "max_length": max_length_of(loaded),
@@ -145,14 +165,11 @@ def _export(model: str, folder: Path, into: Format, recipe: Recipe, limits: Limi
     def build(partial: Path) -> Mapping[str, Any]:
         return _build(partial, loaded, into, measured, limits)
 
-    with one_writer(folder):
-        done = run_stage(folder, KIND, inputs, build, overwrite=overwrite, resumes=False)
-        write_text(folder / "README.md", exported_card(_card_of(model), folder.name, done.manifest.facts))
-    return ExportResult(folder, done.manifest.facts)
+    return run_stage(folder, KIND, inputs, build, overwrite=overwrite, resumes=False)
 
 
 def _build(
-    partial: Path, loaded: LoadedClassifier, into: Format, measured: _Texts | None, limits: Limits
+    partial: Path, loaded: LoadedClassifier, into: Format, measured: MeasuredTexts | None, limits: Limits
 ) -> dict[str, Any]:
     """Fill the folder; remove it on a refusal."""
     try:
@@ -195,7 +212,7 @@ def _facts(
     }
 
 
-def _change(partial: Path, loaded: LoadedClassifier, into: Format, measured: _Texts) -> Change:
+def _change(partial: Path, loaded: LoadedClassifier, into: Format, measured: MeasuredTexts) -> Change:
     texts = measured.texts
     asked_alone = np.unique(np.linspace(0, len(texts) - 1, min(_MOST_ALONE, len(texts))).astype(int))
     with progress.stage(f"measure what {into.precision} changes", 2 * len(texts) + len(asked_alone), "texts") as stage:
@@ -221,19 +238,21 @@ def _require_good_enough(name: str, into: Format, change: Change, limits: Limits
         )
 
 
-def _texts_of(recipe: Recipe, loaded: LoadedClassifier) -> _Texts:
+def _texts_of(recipe: Recipe, loaded: LoadedClassifier) -> MeasuredTexts:
     """The texts that a change is measured on: the recipe's development data."""
     metric: str = loaded.outputs.kind.scoring.metric
     source = str(recipe.data.eval)
     if local_path(source).suffix.lower() == ".txt":
         data = dataclasses.replace(recipe.data, problem_type=loaded.outputs.problem_type)
         rows = read_split(source, "unlabelled", data)
-        return _Texts(Path(source).name, rows_as_texts(rows), None, metric, fingerprint_rows(rows), loaded.outputs)
+        return MeasuredTexts(
+            Path(source).name, rows_as_texts(rows), None, metric, fingerprint_rows(rows), loaded.outputs
+        )
     examples = load_examples(recipe.data, splits=("eval",), teacher=loaded.outputs)
     rows = examples.splits["eval"]
     metric = settle_metric(recipe, examples.outputs).evaluation.metric
     name, labels = Path(source).name, label_array(rows)
-    return _Texts(name, rows_as_texts(rows), labels, metric, fingerprint_rows(rows), examples.outputs)
+    return MeasuredTexts(name, rows_as_texts(rows), labels, metric, fingerprint_rows(rows), examples.outputs)
 
 
 def _card_of(model: str) -> str | None:

@@ -203,6 +203,8 @@ def _words(part: Part, stages: Sequence[Ahead]) -> str:
         return f"{count} point{'s' * (count != 1)} of the sweep"
     if part == "race":
         return "the race of starts"
+    if part == "heats":
+        return "the heats of shapes"
     if part == "measuring":
         return "measuring"
     models = list(dict.fromkeys(stage.model for stage in left))

@@ -146,6 +146,15 @@ def prepare(recipe: Recipe, *, copies: int = 0, overwrite: bool) -> Prepared:
         copies: how many copies of the best student are made at the end.
         overwrite: start an unfinished stage with other inputs afresh.
     """
+    plan, levels, announced = with_teachers(planned(recipe, overwrite=overwrite), copies=copies, overwrite=overwrite)
+    if not announced:
+        job = job_of_run(plan)
+        announce(job, stages_of_run(plan, job, left_of(plan), copies=copies), plan.folder.path)
+    return taught(plan, levels, overwrite=overwrite)
+
+
+def planned(recipe: Recipe, *, overwrite: bool) -> RunPlan:
+    """The plan of a run in its folder; whatever does not fit together is found here, before anything is computed."""
     folder = RunFolder(Path(recipe.folder))
     if not overwrite:
         refuse_other_version(folder)
@@ -153,11 +162,19 @@ def prepare(recipe: Recipe, *, copies: int = 0, overwrite: bool) -> Prepared:
     plan = plan_run(recipe)
     _require_development_rows(plan)
     check_encoders(plan)
-    plan, levels, announced = _with_teachers(plan, copies=copies, overwrite=overwrite)
-    if not announced:
-        announce(job := job_of_run(plan), stages_of_run(plan, job, left_of(plan), copies=copies), folder.path)
+    return plan
+
+
+def taught(plan: RunPlan, levels: Sequence[TeacherLevel | None], *, overwrite: bool) -> Prepared:
+    """The run of a plan with its teachers, once these have answered every row.
+
+    Args:
+        plan: of the run.
+        levels: how good each teacher is, from `with_teachers`.
+        overwrite: start an unfinished stage with other inputs afresh.
+    """
     warn_if_few(plan.counts.labelled + plan.counts.transfer, plan.recipe.training)
-    ranks.on_first(lambda: write_recipe(plan.recipe, folder.recipe))
+    ranks.on_first(lambda: write_recipe(plan.recipe, plan.folder.recipe))
     rows = _annotate(plan, overwrite)
     prepared = Prepared(plan, rows, _measured_level(plan, levels, overwrite))
     return dataclasses.replace(prepared, importance=importance_stage(plan, prepared.teaching, overwrite=overwrite))
@@ -167,7 +184,7 @@ def finish(prepared: Prepared, *, overwrite: bool) -> RunResult:
     """Train the students and their controls, measure them, and write the records and the report."""
     plan, races = race_starts(prepared.plan, prepared.teaching, overwrite=overwrite)
     prepared = dataclasses.replace(prepared, plan=plan)
-    trained, starts_tried = _train(prepared, overwrite)
+    trained, starts_tried = train_students(prepared, overwrite=overwrite)
     plan, counts, level = prepared.plan, prepared.rows.counts, prepared.level
     outcome = Outcome(plan, trained, starts_tried, races, counts, level)
     # a small share of the work, most of it writing: rank 0 measures alone
@@ -175,7 +192,9 @@ def finish(prepared: Prepared, *, overwrite: bool) -> RunResult:
     return RunResult(plan.folder.path, read_results(plan.folder.path), Path(page))
 
 
-def _with_teachers(plan: RunPlan, *, copies: int, overwrite: bool) -> tuple[RunPlan, list[TeacherLevel | None], bool]:
+def with_teachers(
+    plan: RunPlan, *, copies: int = 0, overwrite: bool
+) -> tuple[RunPlan, list[TeacherLevel | None], bool]:
     """Fine-tune the teachers if that is asked for; also how good each is, and whether the job was announced."""
     settings, encoder = plan.recipe.teacher.finetune, plan.recipe.teacher.encoder
     if settings is None:
@@ -310,7 +329,7 @@ def _encode(
     }
 
 
-def _train(prepared: Prepared, overwrite: bool) -> tuple[list[Trained], Mapping[str, dict[str, float]]]:
+def train_students(prepared: Prepared, *, overwrite: bool) -> tuple[list[Trained], Mapping[str, dict[str, float]]]:
     """Train the students, choose among their starts by the dev score, then train the controls of those chosen."""
     folder, recipe, teaching = prepared.plan.folder, prepared.plan.recipe, prepared.teaching
 

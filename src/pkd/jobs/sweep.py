@@ -11,8 +11,8 @@ from pkd.errors import ResourceError
 from pkd.jobs import asking
 from pkd.jobs.cluster import require_ray
 from pkd.jobs.report import write_views
-from pkd.jobs.run import Prepared, RunResult, finish, prepare
-from pkd.jobs.trials import Shared, train_points
+from pkd.jobs.run import RunResult, finish, prepare
+from pkd.jobs.trials import on_ray, shared_of, train_points
 from pkd.recipe.places import AnyPath
 from pkd.recipe.schema import Recipe
 from pkd.recipe.sweeping import best_recipe, point_text, points_of
@@ -65,9 +65,10 @@ def _sweep(recipe: Recipe, *, overwrite: bool) -> SweepResult:
     folder = Path(recipe.folder)
     with one_writer(folder):
         prepared = prepare(recipe, overwrite=overwrite)
-        trials = train_points(
-            points_of(prepared.plan.recipe), prepared.plan.points, prepared.teaching, _shared(prepared), recipe.sweep
-        )
+        plan, teaching = prepared.plan, prepared.teaching
+        engine = on_ray(shared_of(plan, teaching), recipe.sweep)
+        kept = ("diverged", "stopped") if recipe.sweep.early_stopping == "asha" else ("diverged",)
+        trials = train_points(points_of(plan.recipe), plan.points, teaching, engine, kept=kept)
         best = leaderboard(trials)[0]
         if best.status != "done":
             raise ResourceError(
@@ -81,20 +82,3 @@ def _sweep(recipe: Recipe, *, overwrite: bool) -> SweepResult:
         page = write_views(folder)  # with the trials, which may have changed since the best was measured
     sentences = luck_sentences(trials, result.records, recipe.evaluation.confidence)
     return SweepResult(folder, result.records, page, leaderboard(trials), sentences)
-
-
-def _shared(prepared: Prepared) -> Shared:
-    """What the trials of a sweep share, for other processes."""
-    recipe, run, examples = prepared.plan.recipe, prepared.plan.folder, prepared.plan.examples
-    return Shared(
-        cwd=Path.cwd(),
-        teacher=prepared.plan.teacher_name
-        if recipe.teacher.finetune is None
-        else str(run.teacher_of(recipe.teacher.lead + 1).absolute()),
-        run=run.path.absolute(),
-        annotated=prepared.plan.answers("train").parent.absolute(),
-        fingerprints=prepared.rows.fingerprints,
-        answers=prepared.rows.answers,
-        outputs=examples.outputs,
-        importance=run.importance.absolute() if prepared.importance is not None else None,
-    )

@@ -1,4 +1,4 @@
-"""Points and their scores: the student of each point is trained once, on Ray, and recorded.
+"""Points and their scores: the student of each point is trained once, on Ray or in this process, and recorded.
 
 A point is a recipe with other values for some keys. Its training is a sealed stage in the run folder's `trials/`, named
 by the hash of everything that it depends on, so that the same call again trains only what is missing.
@@ -10,10 +10,11 @@ import dataclasses
 import functools
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import datasets
 import torch
@@ -27,7 +28,7 @@ from pkd.distillation.ledger import Sizes
 from pkd.distillation.plan import StudentPlan, plan_students, training_of
 from pkd.encoder.families import depth_of
 from pkd.encoder.load import LoadedClassifier, load_teacher, with_outputs
-from pkd.errors import ResourceError
+from pkd.errors import DivergedError, ResourceError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs.ahead import SWEEP
 from pkd.jobs.cluster import Outcome, Report, ray_started, resources_of, train_on_ray
@@ -87,8 +88,16 @@ class Shared:
     importance: Path | None = None  # of the teacher's neurons, if a point is narrow
 
 
+Engine: TypeAlias = Callable[[Sequence[Trial], Callable[[Outcome], None]], None]  # trains, and tells of each end
+
+
 def train_points(
-    points: Sequence[Point], plans: Sequence[RunPlan], teaching: Teaching, shared: Shared, settings: SweepSettings
+    points: Sequence[Point],
+    plans: Sequence[RunPlan],
+    teaching: Teaching,
+    engine: Engine,
+    *,
+    kept: Collection[str] = ("diverged",),
 ) -> list[TrialRecord]:
     """Bring every point up to date; the table of trials always holds the finished ones.
 
@@ -96,18 +105,17 @@ def train_points(
         points: the values of each.
         plans: of each point, of one student.
         teaching: what all of them learn from.
-        shared: the same for other processes.
-        settings: how trials share the machine, and whether the worst end early.
+        engine: `on_ray` or `here`, which trains those that are missing.
+        kept: how a trial may have ended, besides whole, so that it is not tried again.
 
     Returns:
-        A record for each point, in order, less those that a stop kept from running.
+        A record for each point, in order, less those that a stop, or the engine, kept from running.
 
     Raises:
         Stopped: if a stop was requested; the checkpoints of unfinished trials are kept.
     """
     run, rows = plans[0].folder, len(plans[0].examples.splits["eval"])
     trials = [_trial_of(point, plan, teaching) for point, plan in zip(points, plans, strict=True)]
-    kept = ("diverged", "stopped") if settings.early_stopping == "asha" else ("diverged",)
     before = {record.fingerprint: record for record in read_trials(run.path)}
     ended: dict[int, TrialRecord] = {}
     for number, trial in enumerate(trials):
@@ -138,8 +146,7 @@ def train_points(
             progress.warn(f"the point {point_text(trial.point)} {record.status}: {record.why}")
 
     if missing:
-        with ray_started():
-            _run_trials(missing, shared, run.trials_scratch, settings, on_end)
+        engine(missing, on_end)
     return [ended[number] for number in sorted(ended)]
 
 
@@ -196,14 +203,75 @@ def _unfinished(trial: Trial, outcome: Outcome) -> TrialRecord:
     )
 
 
+def on_ray(shared: Shared, settings: SweepSettings) -> Engine:
+    """The engine that trains as many trials at once as Ray has room for.
+
+    A trial whose process or node dies resumes from its last checkpoint.
+
+    Args:
+        shared: what all trials share, for other processes.
+        settings: how trials share the machine, and whether the worst end early.
+    """
+
+    def train(trials: Sequence[Trial], on_end: Callable[[Outcome], None]) -> None:
+        with ray_started():
+            _run_trials(trials, shared, settings, on_end)
+
+    return train
+
+
+def here(
+    teaching: Teaching,
+    plan: RunPlan,
+    goes_on: Callable[[Trial], bool],
+    around: Callable[[StudentPlan], AbstractContextManager[None]],
+) -> Engine:
+    """The engine that trains one trial after the other in this process.
+
+    Args:
+        teaching: what all of them learn from.
+        plan: of the run.
+        goes_on: asked before each trial; once it says no, the rest is left.
+        around: the context that each training runs in.
+    """
+
+    def train(trials: Sequence[Trial], on_end: Callable[[Outcome], None]) -> None:
+        for number, trial in enumerate(trials):
+            if not goes_on(trial):
+                return
+            student = plan_students(trial.recipe, plan.teacher_layers, depths=depths_of(plan.encoders))[0][0]
+            student = dataclasses.replace(student, sizes=trial.sizes)
+            status, why = "done", None
+            try:
+                with around(student):
+                    trial_stage(trial.folder, student, dataclasses.replace(teaching, recipe=trial.recipe))
+            except DivergedError as error:
+                status, why = "diverged", str(error)
+            on_end(Outcome(number, [], status, why, 0))
+
+    return train
+
+
+def shared_of(plan: RunPlan, teaching: Teaching) -> Shared:
+    """What the trials of a run share, for other processes."""
+    recipe, run = plan.recipe, plan.folder
+    return Shared(
+        cwd=Path.cwd(),
+        teacher=plan.teacher_name
+        if recipe.teacher.finetune is None
+        else str(run.teacher_of(recipe.teacher.lead + 1).absolute()),
+        run=run.path.absolute(),
+        annotated=plan.answers("train").parent.absolute(),
+        fingerprints=teaching.rows.fingerprints,
+        answers=teaching.rows.answers,
+        outputs=plan.examples.outputs,
+        importance=run.importance.absolute() if teaching.importance is not None else None,
+    )
+
+
 def _run_trials(
-    trials: Sequence[Trial],
-    shared: Shared,
-    scratch: Path,
-    settings: SweepSettings,
-    on_end: Callable[[Outcome], None],
+    trials: Sequence[Trial], shared: Shared, settings: SweepSettings, on_end: Callable[[Outcome], None]
 ) -> None:
-    """Train all `trials` as Ray has room; a trial whose process or node dies resumes from its last checkpoint."""
     resources, slots = resources_of(settings, trials[0].recipe.device)
     progress.note(f"{len(trials)} points to train, {min(slots, len(trials))} at a time")
     with progress.stage(SWEEP, len(trials), "points") as stage, progress.saves_on_stop():
@@ -211,7 +279,7 @@ def _run_trials(
             functools.partial(_score_of, trials=list(trials), shared=shared),
             [_epochs(trial.recipe) for trial in trials],
             resources,
-            scratch,
+            RunFolder(shared.run).trials_scratch,
             stage,
             on_end,
             early_stopping=settings.early_stopping == "asha",

@@ -25,7 +25,7 @@ _PARTS = {
     "budget": "BudgetKeywords",
 }
 _LEARNING = tuple(part for part in _PARTS if part != "budget")
-_OF_VERBS = ("train", "eval", "test", "unlabelled", "layers", "layer_map")
+_OF_VERBS = ("train", "eval", "test", "unlabelled", "layers", "layer_map", "student")
 _VERBS: dict[str, tuple[Collection[str], Collection[str]]] = {  # the parts that a verb reads, and further keywords
     "Distill": (
         _LEARNING,
@@ -35,6 +35,7 @@ _VERBS: dict[str, tuple[Collection[str], Collection[str]]] = {  # the parts that
             "unlabelled",
             "layers",
             "layer_map",
+            "student",
             "name",
             "effort",
             "device",
@@ -43,6 +44,10 @@ _VERBS: dict[str, tuple[Collection[str], Collection[str]]] = {  # the parts that
             "patience_from",
             *_LEARNING,
         ),
+    ),
+    "Compress": (
+        tuple(_PARTS),
+        ("train", "eval", "test", "unlabelled", "effort", "device", "seed", "seeds", *_PARTS),
     ),
     "Finetune": (("data", "training", "evaluation"), ("test", "device", "seed")),
     "Annotate": (("data", "annotation"), ("layer_map", "device")),

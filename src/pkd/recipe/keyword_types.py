@@ -161,9 +161,6 @@ class StudentKeywords(TypedDict, total=False):
     normalize: bool | Literal["length", "none", "units"] | None
     """how L_PT compares states: brought to length 1, none: as they are, units: by each unit's deviation"""
 
-    student: AnyPath | None
-    """a pretrained encoder as the student, with its own tokenizer"""
-
     method: Literal["pkd", "kd", "ft"] | None
     """pkd: labels, logits, states; kd: labels, logits; ft: labels alone"""
 
@@ -248,6 +245,9 @@ class DistillKeywords(DataKeywords, TransferKeywords, AnnotationKeywords, Traini
     layer_map: Sequence[tuple[int, int]] | Literal["skip", "last"] | None
     """skip, last, or pairs [student, teacher layer]"""
 
+    student: AnyPath | None
+    """a pretrained encoder as the student, with its own tokenizer"""
+
     name: str | None
     """name of the run (default: as its output folder, else as the recipe's file)"""
 
@@ -283,6 +283,55 @@ class DistillKeywords(DataKeywords, TransferKeywords, AnnotationKeywords, Traini
 
     evaluation: Mapping[str, Any] | None
     """what is measured"""
+
+
+class CompressKeywords(DataKeywords, TransferKeywords, AnnotationKeywords, TrainingKeywords, StudentKeywords, EvaluationKeywords, BudgetKeywords, total=False):
+    """What `pkd.compress` takes besides its own parameters."""
+
+    train: AnyPath | None
+    """training examples: CSV, TSV, JSONL, Parquet or hub name"""
+
+    eval: AnyPath | None
+    """development examples: choose the best epoch (default: a tenth of the training rows)"""
+
+    test: AnyPath | None
+    """held-out examples; nothing is selected on them"""
+
+    unlabelled: AnyPath | Sequence[AnyPath] | None
+    """text without labels; teaches without L_CE"""
+
+    effort: Literal["quick", "normal", "best"] | None
+    """how much to spend on students; given keys win"""
+
+    device: Literal["auto", "cpu", "cuda"] | None
+    """where to compute; auto: a GPU if there is one"""
+
+    seed: int | None
+    """first seed; it also sets the order of the data"""
+
+    seeds: int | None
+    """repeat each student; one seed gives no verdict"""
+
+    data: Mapping[str, Any] | None
+    """the examples"""
+
+    transfer: Mapping[str, Any] | None
+    """what is made for the teacher to answer"""
+
+    annotation: Mapping[str, Any] | None
+    """how the teacher's answers are stored"""
+
+    training: Mapping[str, Any] | None
+    """how students are trained"""
+
+    students: Sequence[Mapping[str, Any]] | None
+    """the students"""
+
+    evaluation: Mapping[str, Any] | None
+    """what is measured"""
+
+    budget: Mapping[str, Any] | None
+    """for `pkd compress`: what its result may cost, as {latency: 3ms}"""
 
 
 class FinetuneKeywords(DataKeywords, TrainingKeywords, EvaluationKeywords, total=False):

@@ -10,6 +10,7 @@ RUN/
   annotated/SPLIT/              the teacher's answers; annotated-2/SPLIT/, ... those of further teachers
   ensemble/SPLIT/               the rows with the mean of several teachers' answers
   importance/                   how much each feed-forward neuron of the teacher matters
+  shapes/                       how fast and large each shape of a student is, before any is trained
   dropping/                     the order in which greedy dropping takes the teacher's layers
   races/NAME-roundR/            the score of a start in a round of its race
   sizes/NAME/                   how large each term of a student's loss is as it starts
@@ -19,6 +20,7 @@ RUN/
   sweep.jsonl                   of a sweep: a line per point
   shapes/                       of a search within a budget: how fast and how large each shape is
   exports/NAME/                 and its finalists as they would be deployed
+  timings/                      and how fast they are, in turns
   front.json                    and its record
   results.jsonl, report.html    the record and its page, which the run's own manifest seals
 """
@@ -57,6 +59,7 @@ _STAGES = (
     "trials/*",
     "shapes",
     "exports/*",
+    "timings",
 )
 
 
@@ -138,6 +141,11 @@ class RunFolder:
         return self.path / "importance"
 
     @property
+    def shapes(self) -> Path:
+        """How fast and how large each shape of a student is, measured before any is trained."""
+        return self.path / "shapes"
+
+    @property
     def dropping(self) -> Path:
         """The order in which greedy dropping takes the teacher's layers."""
         return self.path / "dropping"
@@ -158,6 +166,15 @@ class RunFolder:
         """A student's logits on the evaluated rows."""
         return self.path / "predictions" / f"{name}-seed{seed}"
 
+    def export_predictions(self, name: str, split: str) -> Path:
+        """A finalist's logits on a split, as it would be deployed."""
+        return self.path / "predictions" / f"{name}-{split}"
+
+    @property
+    def timings(self) -> Path:
+        """How fast the finalists of a search are, as they would be deployed."""
+        return self.path / "timings"
+
     def trial(self, fingerprint: str) -> Path:
         """A point of a sweep, by the fingerprint of its inputs."""
         return self.path / "trials" / fingerprint[:16]
@@ -171,11 +188,6 @@ class RunFolder:
     def trials_scratch(self) -> Path:
         """Ray's files during a sweep; inside the run, so that every node sees them."""
         return self.path / ".ray"
-
-    @property
-    def shapes(self) -> Path:
-        """How fast and how large each shape of a search is."""
-        return self.path / "shapes"
 
     def export(self, name: str) -> Path:
         """A finalist of a search as it would be deployed."""
@@ -212,8 +224,8 @@ class RunFolder:
         return self.recipe.is_file() or self.results.is_file() or self.front.is_file() or any(self)
 
     def is_begun(self) -> bool:
-        """Whether a run, or the demo, which first chooses its rows, has begun here and so owns the folder."""
-        first = (self.recipe, self.teacher, self.annotated("train").parent)
+        """Whether a run has begun here and so owns the folder: the demo first chooses rows, a search times shapes."""
+        first = (self.recipe, self.teacher, self.annotated("train").parent, self.timed_words, self.shapes)
         return self.data_plan.exists() or any(
             path.with_name(path.name + end).exists() for path in first for end in ("", PARTIAL)
         )

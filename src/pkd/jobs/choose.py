@@ -1,0 +1,226 @@
+"""The end of a search: its finalists measured as exported, the front that they make, and the one that is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from pkd.data.labels import label_array
+from pkd.evaluation.resampling import percentile_intervals
+from pkd.evaluation.verdict import judge
+from pkd.jobs.budget import over_budget
+from pkd.jobs.evaluate import LOGITS, read_logits
+from pkd.jobs.finalists import Exported
+from pkd.jobs.lineup import answer
+from pkd.jobs.plan import RunPlan
+from pkd.jobs.shapes import measure_exports
+from pkd.jobs.word_counts import TimedWords
+from pkd.recipe.settings import BudgetSettings
+from pkd.reporting.front import Baseline, Candidate, Figures, Point
+from pkd.reporting.results import Score
+from pkd.runs.stage import library_versions, run_stage
+from pkd.training.hardware import resolve_device
+
+TIMINGS = "timings"
+PREDICTIONS = "exported predictions"
+_BOOTSTRAP_SEED = 0
+_CARD_BYTES = 10_000  # the model card, which is written once the whole search is known
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What models answer to the rows of a split, beside what is right.
+
+    Attributes:
+        teacher: its logits [N, C].
+        exported: name of a shape -> the logits of its export.
+        labels: of the rows.
+    """
+
+    teacher: np.ndarray
+    exported: Mapping[str, np.ndarray]
+    labels: np.ndarray
+
+
+def points_of(
+    plan: RunPlan, exported: Sequence[Exported], candidates: Sequence[Candidate], figures: Mapping[str, Figures]
+) -> list[Point]:
+    """The finalists as points of the front, the fastest first: those on it have the first numbers."""
+    answers = answered(plan, [one for one in exported if not one.refused], "eval")
+    predicted = {one.shape: one.predicted for one in candidates}
+    budget = _budget(plan)
+    points = [
+        Point(
+            number=0,
+            shape=one.shape,
+            folder=plan.folder.name_of(one.done.folder),
+            student=plan.folder.name_of(one.finalist.best.done.folder),
+            predicted=predicted[one.shape],
+            measured=figures[one.shape.name],
+            score=_score(plan, answers.exported[one.shape.name], answers.labels),
+            drop=_drop(plan, answers, one.shape.name),
+            over=_over(figures[one.shape.name], budget, _drop(plan, answers, one.shape.name)),
+        )
+        for one in exported
+        if not one.refused
+    ]
+    points = _numbered([point.model_copy(update={"on_front": not _is_dominated(point, points)}) for point in points])
+    return _chosen(plan, points, answers)
+
+
+def timed(plan: RunPlan, exported: Sequence[Exported]) -> dict[str, Figures]:
+    """The stage that times the exports in turns, by the names of their shapes."""
+    kept = [one for one in exported if not one.refused]
+    recipe = plan.recipe
+    budget = _budget(plan)
+    inputs = {
+        "exports": {one.shape.name: one.done.manifest.content for one in kept},
+        "rows": dict(plan.examples.fingerprints["eval"]),
+        "max_length": recipe.data.max_length,
+        "timed": {"lengths": budget.lengths, "batch_sizes": budget.batch_sizes, "threads": budget.threads},
+        "versions": library_versions(),
+    }
+
+    def build(partial: Path) -> Mapping[str, Any]:
+        found = measure_exports([one.done.folder for one in kept], plan)
+        return {
+            one.shape.name: each.model_copy(update={"bytes": each.bytes + _CARD_BYTES}).model_dump()
+            for one, each in zip(kept, found, strict=True)
+        }
+
+    done = run_stage(plan.folder.timings, TIMINGS, inputs, build, overwrite=True, resumes=False)
+    return {name: Figures(**values) for name, values in done.manifest.facts.items()}
+
+
+def answered(plan: RunPlan, exported: Sequence[Exported], split: Literal["eval", "test"]) -> Answers:
+    """What the teacher and the exports answer to a split; each export's answers are a stage."""
+    rows, kind = plan.examples.splits[split], plan.examples.outputs.kind
+    (teacher,) = plan.answers_of_each(split)
+    return Answers(
+        teacher=kind.of_classes(teacher.logits()),
+        exported={one.shape.name: kind.of_classes(_predicted(plan, one, split)) for one in exported},
+        labels=label_array(rows),
+    )
+
+
+def with_test(plan: RunPlan, exported: Sequence[Exported], points: Sequence[Point]) -> list[Point]:
+    """The points with their scores on the test rows, on which nothing is chosen."""
+    if "test" not in plan.examples.splits:
+        return list(points)
+    answers = answered(plan, [one for one in exported if not one.refused], "test")
+    return [
+        point.model_copy(update={"test": _score(plan, answers.exported[point.shape.name], answers.labels)})
+        for point in points
+    ]
+
+
+def teacher_score(plan: RunPlan, split: Literal["eval", "test"]) -> Score:
+    """The teacher's score on a split."""
+    answers = answered(plan, [], split)
+    return _score(plan, answers.teacher, answers.labels)
+
+
+def baseline_of(plan: RunPlan, words: TimedWords | None) -> Baseline | None:
+    """The word-count baseline beside the front."""
+    if words is None:
+        return None
+    score = _score(plan, plan.examples.outputs.kind.of_classes(words.logits), label_array(plan.examples.splits["eval"]))
+    return Baseline(score=score, latency=words.latency, bytes=words.bytes)
+
+
+def _predicted(plan: RunPlan, one: Exported, split: Literal["eval", "test"]) -> np.ndarray:
+    rows, longest = plan.examples.splits[split], plan.recipe.data.max_length
+    inputs = {
+        "export": one.done.manifest.content,
+        "rows": dict(plan.examples.fingerprints[split]),
+        "max_length": longest,
+        "versions": library_versions(),
+    }
+
+    def build(partial: Path) -> Mapping[str, Any]:
+        found = answer(one.shape.name, str(one.done.folder), rows, longest, resolve_device("cpu"))
+        np.save(partial / LOGITS, found.logits, allow_pickle=False)
+        return {"rows": len(rows), "device": found.device}
+
+    place = plan.folder.export_predictions(one.shape.name, split)
+    return read_logits(run_stage(place, PREDICTIONS, inputs, build, overwrite=True, resumes=False).folder)
+
+
+def _budget(plan: RunPlan) -> BudgetSettings:
+    assert plan.recipe.budget is not None  # a search has one
+    return plan.recipe.budget
+
+
+def _samples(plan: RunPlan, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The metric in each resample of the rows; the draws are the same for every model."""
+    scoring, settings = plan.examples.outputs.kind.scoring, plan.recipe.evaluation
+    drawn = scoring.bootstrap_samples(logits, labels, resamples=settings.resamples, seed=_BOOTSTRAP_SEED)
+    return drawn[settings.metric]
+
+
+def _score(plan: RunPlan, logits: np.ndarray, labels: np.ndarray) -> Score:
+    settings = plan.recipe.evaluation
+    value = plan.examples.outputs.kind.scoring.score(logits, labels)[settings.metric]
+    return _interval(plan, float(value), _samples(plan, logits, labels))
+
+
+def _drop(plan: RunPlan, answers: Answers, name: str) -> Score:
+    """How far the metric falls below the teacher's; the interval is of the same resamples of both."""
+    scoring, metric, labels = plan.examples.outputs.kind.scoring, plan.recipe.evaluation.metric, answers.labels
+    of_teacher, own = (scoring.score(each, labels)[metric] for each in (answers.teacher, answers.exported[name]))
+    samples = _samples(plan, answers.teacher, labels) - _samples(plan, answers.exported[name], labels)
+    return _interval(plan, float(of_teacher - own), samples)
+
+
+def _interval(plan: RunPlan, value: float, samples: np.ndarray) -> Score:
+    low, high = percentile_intervals({"": samples}, plan.recipe.evaluation.confidence)[""]
+    return Score(value=value, low=min(low, value), high=max(high, value))
+
+
+def _over(figures: Figures, budget: BudgetSettings, drop: Score) -> list[str]:
+    over = over_budget(figures, budget)
+    if budget.max_drop is not None and drop.value > budget.max_drop:
+        over.append(f"drop {drop.value:.2%}, where at most {budget.max_drop:.2%} is asked for")
+    return over
+
+
+def _is_dominated(point: Point, points: Sequence[Point]) -> bool:
+    """Whether another point is as fast and as good, and better in one."""
+    here = (point.measured.latency.value, -point.score.value)
+    for other in points:
+        there = (other.measured.latency.value, -other.score.value)
+        if there != here and there[0] <= here[0] and there[1] <= here[1]:
+            return True
+    return False
+
+
+def _numbered(points: Sequence[Point]) -> list[Point]:
+    order = sorted(points, key=lambda point: (not point.on_front, point.measured.latency.value))
+    return [point.model_copy(update={"number": number}) for number, point in enumerate(order, start=1)]
+
+
+def _chosen(plan: RunPlan, points: Sequence[Point], answers: Answers) -> list[Point]:
+    """Mark the points that are level with the best within the budget, and the fastest of these."""
+    within = [point for point in points if not point.over]
+    if not within:
+        return list(points)
+    best = max(within, key=lambda point: (point.score.value, -point.measured.latency.value))
+    level = [point for point in within if point is best or _is_level(plan, answers, best, point)]
+    standing = [point for point in level if not _is_dominated(point, within)]
+    fastest = min(standing, key=lambda point: point.measured.latency.value)
+    return [
+        point.model_copy(update={"ties": any(point is one for one in level), "chosen": point is fastest})
+        for point in points
+    ]
+
+
+def _is_level(plan: RunPlan, answers: Answers, best: Point, other: Point) -> bool:
+    """Whether the paired interval of the difference of two fixed models holds 0."""
+    gain = plan.examples.outputs.kind.scoring.gain_by_row
+    gains = [gain(answers.exported[point.shape.name], answers.labels) for point in (best, other)]
+    judged = judge(*gains, confidence=plan.recipe.evaluation.confidence)
+    return judged.low <= 0 <= judged.high

@@ -1,0 +1,285 @@
+"""`pkd compress`: a budget in, the best student out.
+
+Shapes are measured before anything is trained; those within the budget compete in heats from one teacher pass; at most
+three are trained in full, exported and measured again. Every step is a stage, or made of stages, in the run beside the
+output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Unpack
+
+from pkd import progress
+from pkd.errors import CacheError, RecipeError, TeacherError
+from pkd.jobs import asking
+from pkd.jobs.ahead import teaching_ahead, training_ahead
+from pkd.jobs.budget import nearest
+from pkd.jobs.choose import baseline_of, points_of, teacher_score, timed, with_test
+from pkd.jobs.demo import with_search_data
+from pkd.jobs.deploy import deploy, point_of, search_of
+from pkd.jobs.export import KIND
+from pkd.jobs.finalists import export_finalists, outcome_of, train_finalists
+from pkd.jobs.finished import left_of
+from pkd.jobs.forecast import forecast, prices_for, roughly, stage_seconds
+from pkd.jobs.heats import Heats, alive, heats_ahead, only, run_heats, students_by_shape
+from pkd.jobs.judge import judge_run
+from pkd.jobs.plan import RunPlan
+from pkd.jobs.report import write_views
+from pkd.jobs.run import Prepared, planned, taught, with_teachers
+from pkd.jobs.search_space import with_space
+from pkd.jobs.shapes import Shapes, shapes_stage
+from pkd.jobs.time_left import TimeLeft
+from pkd.jobs.workload import job_of_run
+from pkd.recipe.keyword_types import CompressKeywords
+from pkd.recipe.places import AnyPath, AnyPaths, output_folder, path_text
+from pkd.recipe.schema import Recipe
+from pkd.recipe.settings import BudgetSettings
+from pkd.recipe.spelling import named
+from pkd.reporting.front import Compressed, Point, TeacherFigures, read_front, write_front
+from pkd.runs.folder import RunFolder
+from pkd.runs.lock import one_writer
+from pkd.runs.stage import refuse_other_files, refuse_what_is_in_the_way
+from pkd.serving.export import require_exporter
+from pkd.serving.limits import usable_cores
+from pkd.training.hardware import describe_hardware, resolve_device
+
+DEMO = "runs/compress/served"
+
+
+@dataclass(frozen=True, repr=False)
+class CompressResult:
+    """A finished search: the folder to deploy, the run that holds everything else, and its record."""
+
+    folder: Path
+    work: Path
+    report: Path
+    record: Compressed
+
+    @property
+    def front(self) -> list[Point]:
+        """The points that no other beats in both speed and score, the fastest first."""
+        return [point for point in self.record.points if point.on_front]
+
+    @property
+    def chosen(self) -> Point:
+        """The point in `folder`."""
+        chosen = self.record.chosen
+        assert chosen is not None  # without one there is an error instead of a result
+        return chosen
+
+    def __str__(self) -> str:
+        chosen = self.chosen
+        told = f"{chosen.shape.name}: {chosen.measured.latency.value:.3g} ms a text, drop {chosen.drop.value:.2%}"
+        return "\n".join([told, f"deploy: {self.folder}", f"report: {self.report}"])
+
+    __repr__ = __str__
+
+
+def compress(
+    *,
+    output: AnyPath | None = None,
+    teacher: AnyPath | None = None,
+    student: AnyPaths = (),
+    pick: int | None = None,
+    search: AnyPath | None = None,
+    demo: bool = False,
+    overwrite: bool = False,
+    **keys: Unpack[CompressKeywords],
+) -> CompressResult:
+    """Find the best student of a classifier within a budget, and export it.
+
+    Everything but the folder to deploy is beside it, in OUTPUT.work: every finalist as an ordinary folder and as an
+    export, the record and the page. The same call again goes on from there.
+
+    Args:
+        output: folder to deploy, as `pkd export` writes it; only the demo has one by default.
+        teacher: folder or hub name of the fine-tuned classifier.
+        student: pretrained encoders that are tried as students too.
+        pick: take the point of this number of a finished search, and search nothing.
+        search: with `pick`: the work folder of that search; by default the output's own, or the one beside it.
+        demo: search between students of 2, 3 and 4 layers of a real encoder, on real reviews, within ten minutes.
+        overwrite: start unfinished stages with other inputs afresh, and put aside a folder that is in the way.
+        keys: the budget (`latency`, `latency_p95`, `throughput`, `speed_up`, `size`, `max_drop`, `time`, `widths`,
+            `batch_sizes`, `lengths`, `threads`), and any key of the recipe: `train`, `eval`, `test`, `seeds`, ...
+
+    Raises:
+        RecipeError: if no shape keeps to the budget, or the time is too short for one student.
+        TeacherError: if no trained student keeps to the drop; the front is kept, and `pick` takes a point of it.
+        PKDError: of the family, with what to do; what was finished is kept.
+    """
+    given: dict[str, Any] = {
+        "teacher": teacher,
+        "student": student,
+        "pick": pick,
+        "search": search,
+        "demo": demo,
+        **keys,
+    }
+    with asking.compress(output=output, overwrite=overwrite, **given) as recipe:
+        served = output_folder(DEMO if output is None else output)
+        if pick is not None:
+            return _picked(served, pick, None if search is None else path_text(search, "search"), overwrite=overwrite)
+        require_exporter()
+        if demo:
+            recipe = with_search_data(recipe, RunFolder.beside(served).path)
+        return _compress(recipe, served, overwrite=overwrite)
+
+
+def _picked(served: Path, number: int, search: str | None, *, overwrite: bool) -> CompressResult:
+    work = search_of(served, search)
+    with one_writer(served), one_writer(work):
+        compressed, point = point_of(work, number)
+        marked = [each.model_copy(update={"chosen": each is point}) for each in compressed.points]
+        compressed = compressed.model_copy(update={"points": marked})
+        refuse_what_is_in_the_way(served, KIND, overwrite=overwrite)
+        deploy(served, work, compressed, point, overwrite=overwrite)
+        if RunFolder.beside(served).path.resolve() == work.resolve():
+            write_front(compressed, work)
+    return CompressResult(served, work, RunFolder(work).report, compressed)
+
+
+def _compress(recipe: Recipe, served: Path, *, overwrite: bool) -> CompressResult:
+    began = time.monotonic()
+    work = RunFolder.beside(served).path
+    recipe = dataclasses.replace(recipe, output=str(work))
+    with one_writer(served), one_writer(work):
+        refuse_what_is_in_the_way(served, KIND, overwrite=overwrite)  # not after the training
+        refuse_other_files(work, overwrite=overwrite)
+        seconds: dict[str, float] = {}
+        with _phase(seconds, "shapes"):
+            plan, levels, _ = with_teachers(planned(with_space(recipe), overwrite=overwrite), overwrite=overwrite)
+            clock = _clock(plan, began)
+            shapes = shapes_stage(plan, overwrite=overwrite)
+        students = students_by_shape(plan)
+        plan = plan.at(only(plan.recipe, *(students[shape][0] for shape in alive(shapes.candidates))))
+        with _phase(seconds, "teacher"):
+            if progress.shows_notes():
+                _announce(plan, clock)
+            prepared = taught(plan, levels, overwrite=overwrite)
+        with _phase(seconds, "heats"):
+            heats = run_heats(prepared, shapes.candidates, clock)
+        with _phase(seconds, "finalists"):
+            finalists = train_finalists(prepared, heats.finalists, clock, overwrite=overwrite)
+        with _phase(seconds, "exports"):
+            exported = export_finalists(plan, finalists, heats.candidates, overwrite=overwrite)
+            figures = timed(plan, exported)
+            points = points_of(plan, exported, heats.candidates, figures)
+        judge_run(outcome_of(prepared, finalists))
+        points = with_test(plan, exported, points)
+        compressed = _record(prepared, shapes, heats, points, seconds)
+        write_front(compressed, work)
+        page = write_views(work)
+        if compressed.chosen is None:
+            raise TeacherError(_nothing_within(compressed, _budget(plan), served))
+        deploy(served, work, compressed, compressed.chosen, overwrite=overwrite)
+    return CompressResult(served, work, page, compressed)
+
+
+@contextlib.contextmanager
+def _phase(seconds: dict[str, float], name: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    seconds[name] = time.monotonic() - began
+
+
+def _clock(plan: RunPlan, began: float) -> TimeLeft:
+    """The clock of the search.
+
+    Raises:
+        RecipeError: if its time is too short for one student.
+    """
+    job, budget = job_of_run(plan), _budget(plan)
+    left = left_of(plan)
+    stages = teaching_ahead(plan, job, left)
+    trainings = [
+        dataclasses.replace(training_ahead(job, each), left=left.training(plan.recipe, each, plan.recipe.seed))
+        for each, *_ in plan.students
+    ]
+    clock = TimeLeft(job, prices_for(job, [*stages, *trainings]), budget.seconds, began)
+    least = min(clock.of([each]) for each in trainings) * len(plan.recipe.all_seeds)
+    if least and (needed := clock.of(stages) + least + clock.of_ending()) > clock.left:
+        raise RecipeError(
+            f"{named('budget.time')} is {budget.time}, but one student alone takes about "
+            f"{roughly(needed)} here: the teacher's pass, the smallest shape's training, its export. Give it more "
+            "time, or fewer rows."
+        )
+    return clock
+
+
+def _announce(plan: RunPlan, clock: TimeLeft) -> None:
+    """Announce what is left of the search: its stages to the progress, its time and disk as a note."""
+    left = left_of(plan)
+    stages = [*teaching_ahead(plan, clock.job, left), *heats_ahead(plan, clock.job, left)]
+    progress.plan([(stage.name, stage_seconds(stage, clock.job, clock.prices)) for stage in stages])
+    found = forecast(clock.job, stages, plan.folder.path, clock.prices)
+    if not found.is_nothing:
+        progress.note(found.sentence())
+    if warning := found.warning():
+        progress.warn(warning)
+
+
+def _record(
+    prepared: Prepared, shapes: Shapes, heats: Heats, points: list[Point], seconds: Mapping[str, float]
+) -> Compressed:
+    plan = prepared.plan
+    recipe, examples = plan.recipe, plan.examples
+    budget = _budget(plan)
+    return Compressed(
+        budget={key: value for key, value in dataclasses.asdict(budget).items() if value not in (None, [])},
+        metric=recipe.evaluation.metric,
+        teacher=TeacherFigures(
+            name=plan.teacher_name,
+            score=teacher_score(plan, "eval"),
+            latency=shapes.teacher,
+            test=teacher_score(plan, "test") if "test" in examples.splits else None,
+        ),
+        candidates=heats.candidates,
+        points=points,
+        words=baseline_of(plan, shapes.baseline),
+        effort=recipe.effort,
+        seeds=recipe.all_seeds,
+        rows={split: len(rows) for split, rows in examples.splits.items()},
+        hardware=describe_hardware(resolve_device(recipe.device)),
+        threads=budget.threads or usable_cores(),
+        seconds=_seconds_so_far(plan.folder.path, seconds),
+    )
+
+
+def _budget(plan: RunPlan) -> BudgetSettings:
+    assert plan.recipe.budget is not None  # a search has one
+    return plan.recipe.budget
+
+
+def _seconds_so_far(work: Path, seconds: Mapping[str, float]) -> dict[str, float]:
+    """The seconds of each phase: of the call that did most of it, as later ones keep what it made."""
+    try:
+        before = read_front(work).seconds
+    except CacheError:
+        before = {}
+    return {phase: max(took, before.get(phase, 0.0)) for phase, took in seconds.items()}
+
+
+def _nothing_within(compressed: Compressed, budget: BudgetSettings, served: Path) -> str:
+    """Why nothing is deployed, the nearest point, and the command that takes it."""
+    points = compressed.points
+    if not points:
+        return "No finalist could be exported: each was refused. The warnings above say why."
+    only_by_drop = [point for point in points if len(point.over) == 1 and _loses_too_much(point, budget)]
+    if only_by_drop:
+        near = min(only_by_drop, key=lambda point: point.drop.value)
+    else:
+        near = points[nearest([point.measured for point in points], budget)]
+    return (
+        f"No trained student keeps to the budget, so {served} is not written. The nearest is point {near.number}, "
+        f"{near.shape.name}: {'; '.join(near.over)}. `pkd compress --pick {near.number} --output {served}` takes it."
+    )
+
+
+def _loses_too_much(point: Point, budget: BudgetSettings) -> bool:
+    return budget.max_drop is not None and point.drop.value > budget.max_drop

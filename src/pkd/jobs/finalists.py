@@ -1,0 +1,170 @@
+"""The finalists of a search: trained with full effort and all seeds as `pkd distill` trains, and exported."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pkd import progress
+from pkd.data.labels import label_array
+from pkd.data.tokenize import fingerprint_rows, rows_as_texts
+from pkd.encoder.load import load_teacher, with_outputs
+from pkd.errors import DivergedError, ResourceError, Stopped, TeacherError
+from pkd.jobs.export import Limits, MeasuredTexts, export_stage
+from pkd.jobs.heats import only, students_by_shape
+from pkd.jobs.judge import Outcome, Trained
+from pkd.jobs.plan import RunPlan
+from pkd.jobs.race import race_starts
+from pkd.jobs.run import Prepared, train_students
+from pkd.jobs.time_left import TimeLeft, is_up
+from pkd.reporting.front import Candidate, Shape
+from pkd.reporting.results import Race
+from pkd.runs.seal import partial_of, read_manifest, set_aside
+from pkd.runs.stage import Done, library_versions, run_stage
+from pkd.serving.formats import FLOAT32, INT8
+
+REFUSED = "refused export"
+_GATE = Limits(max_drop=0.005, min_agreement=0.97)  # int8's own, as `pkd export` has it
+_FORMATS = {each.precision: each for each in (FLOAT32, INT8)}
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A shape that was trained in full, with every seed; `best` is the seed that is exported."""
+
+    shape: Shape
+    trained: list[Trained]
+    best: Trained
+    starts_tried: Mapping[str, dict[str, float]] = field(default_factory=dict)
+    races: Mapping[str, Race] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A finalist in one precision: its folder, or why it has none."""
+
+    shape: Shape
+    finalist: Finalist
+    done: Done
+    refused: str = ""
+
+
+def train_finalists(prepared: Prepared, shapes: Sequence[Shape], clock: TimeLeft, *, overwrite: bool) -> list[Finalist]:
+    """Train the finalists one after the other, the best of the heats first, as the time allows; the first always.
+
+    Raises:
+        Stopped: if a stop was requested; checkpoints are kept.
+        ResourceError: if every training diverged.
+    """
+    students = students_by_shape(prepared.plan)
+    seeds = len(prepared.plan.recipe.all_seeds)
+    order, finalists = _that_fit(prepared.plan, shapes, clock), list[Finalist]()
+    for shape in order:
+        needed = clock.of_training(students[shape][1][0], seeds) + clock.of_ending(len(finalists) + 1)
+        if finalists and needed > clock.left:
+            progress.note(f"the time does not suffice for {shape.name}; the same command with more time goes on there")
+            continue
+        in_time = clock.ends_in_time(clock.of_ending(len(finalists))) if finalists else contextlib.nullcontext()
+        try:
+            with in_time:
+                finalists.append(_trained(prepared, shape, overwrite=overwrite))
+        except DivergedError as error:
+            progress.warn(f"The training of {shape.name} diverged, so another shape is taken. {error}")
+        except Stopped as stopped:
+            if not finalists or not is_up(stopped):
+                raise
+            progress.note(f"the time is up for {shape.name}; the same command with more time goes on there")
+    if not finalists:
+        raise ResourceError("The training of every finalist diverged. Lower the learning rate.")
+    return finalists
+
+
+def _that_fit(plan: RunPlan, shapes: Sequence[Shape], clock: TimeLeft) -> list[Shape]:
+    """The shapes in their order, but those first whose whole training fits into the time."""
+    students, seeds = students_by_shape(plan), len(plan.recipe.all_seeds)
+
+    def needs_too_long(shape: Shape) -> bool:
+        return clock.of_training(students[shape][1][0], seeds) + clock.of_ending() > clock.left
+
+    return sorted(shapes, key=needs_too_long)
+
+
+def _trained(prepared: Prepared, shape: Shape, *, overwrite: bool) -> Finalist:
+    """Choose the shape's start where that is asked for, and train it with every seed."""
+    settings, _ = students_by_shape(prepared.plan)[shape]
+    one = prepared.at(only(prepared.plan.recipe, settings))
+    plan, races = race_starts(one.plan, one.teaching, overwrite=overwrite)
+    trained, starts_tried = train_students(replace(one, plan=plan), overwrite=overwrite)
+    return Finalist(shape, trained, max(trained, key=_score), starts_tried, races)
+
+
+def _score(trained: Trained) -> float:
+    return float(trained.done.manifest.facts["selection"]["score"])
+
+
+def outcome_of(prepared: Prepared, finalists: Sequence[Finalist]) -> Outcome:
+    """The run of the finalists, to be judged."""
+    students = students_by_shape(prepared.plan)
+    plan = prepared.plan.at(only(prepared.plan.recipe, *(students[each.shape][0] for each in finalists)))
+    return Outcome(
+        plan=plan,
+        trained=[trained for each in finalists for trained in each.trained],
+        starts_tried={name: tried for each in finalists for name, tried in each.starts_tried.items()},
+        races={name: race for each in finalists for name, race in each.races.items()},
+        learnt=prepared.rows.counts,
+        level=prepared.level,
+    )
+
+
+def export_finalists(
+    plan: RunPlan, finalists: Sequence[Finalist], candidates: Sequence[Candidate], *, overwrite: bool
+) -> list[Exported]:
+    """Export each finalist in the precisions that are within the budget; int8 has to pass its own gate."""
+    within = {one.shape for one in candidates if not one.over}
+    exported = []
+    for finalist in finalists:
+        for precision in _FORMATS:
+            shape = finalist.shape.model_copy(update={"precision": precision})
+            if shape in within:
+                exported.append(_export(plan, finalist, shape, overwrite=overwrite))
+    return exported
+
+
+def _export(plan: RunPlan, finalist: Finalist, shape: Shape, *, overwrite: bool) -> Exported:
+    folder, into = plan.folder.export(shape.name), _FORMATS[shape.precision]
+    student = finalist.best.done
+    inputs = {
+        "student": student.manifest.content,
+        "rows": dict(plan.examples.fingerprints["eval"]),
+        "limits": vars(_GATE),
+        "versions": library_versions(),
+    }
+    before = read_manifest(folder)
+    if before is not None and before.kind == REFUSED:
+        if before.inputs == inputs:
+            return Exported(shape, finalist, Done(folder, before, "kept"), before.facts["why"])
+        set_aside(folder, "stale")
+    examples, metric = plan.examples, plan.recipe.evaluation.metric
+    loaded = with_outputs(load_teacher(str(student.folder)), examples.outputs)
+    rows = examples.splits["eval"]
+    measured = MeasuredTexts(
+        "the development rows", rows_as_texts(rows), label_array(rows), metric, fingerprint_rows(rows), examples.outputs
+    )
+    try:
+        done = export_stage(folder, loaded, into, measured if into.is_converted else None, _GATE, overwrite=overwrite)
+    except TeacherError as error:
+        why = str(error)
+        progress.warn(f"{shape.name} is left out. {why}")
+        for old in (folder, partial_of(folder)):
+            if old.exists():
+                set_aside(old, "stale")
+        return Exported(shape, finalist, _refused(folder, inputs, why), why)
+    return Exported(shape, finalist, done)
+
+
+def _refused(folder: Path, inputs: Mapping[str, Any], why: str) -> Done:
+    """A stage that says why there is no export, so that a later call does not try it again."""
+    return run_stage(folder, REFUSED, inputs, lambda partial: {"why": why}, overwrite=True, resumes=False)
