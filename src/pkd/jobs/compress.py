@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from pkd import progress
-from pkd.errors import CacheError, RecipeError, TeacherError
+from pkd.errors import CacheError, DataError, RecipeError, TeacherError
 from pkd.jobs import asking
 from pkd.jobs.ahead import teaching_ahead, training_ahead
 from pkd.jobs.budget import nearest
 from pkd.jobs.choose import baseline_of, points_of, teacher_score, timed, with_test
 from pkd.jobs.demo import with_search_data
-from pkd.jobs.deploy import deploy, point_of, search_of
+from pkd.jobs.deploy import deploy, point_of, search_of, with_bytes
 from pkd.jobs.export import KIND
 from pkd.jobs.finalists import export_finalists, outcome_of, train_finalists
 from pkd.jobs.finished import left_of
@@ -154,6 +154,11 @@ def _compress(recipe: Recipe, served: Path, *, overwrite: bool) -> CompressResul
         seconds: dict[str, float] = {}
         with _phase(seconds, "shapes"):
             plan, levels, _ = with_teachers(planned(with_space(recipe), overwrite=overwrite), overwrite=overwrite)
+            if "eval" not in plan.examples.splits:
+                raise DataError(
+                    f"{named('data.eval')} is missing, and there are too few training rows to hold some of them out to "
+                    "choose by. Name development rows."
+                )
             clock = _clock(plan, began)
             shapes = shapes_stage(plan, overwrite=overwrite)
         students = students_by_shape(plan)
@@ -173,11 +178,13 @@ def _compress(recipe: Recipe, served: Path, *, overwrite: bool) -> CompressResul
         judge_run(outcome_of(prepared, finalists))
         points = with_test(plan, exported, points)
         compressed = _record(prepared, shapes, heats, points, seconds)
+        if compressed.chosen is not None:
+            deploy(served, work, compressed, compressed.chosen, overwrite=overwrite)
+            compressed = with_bytes(compressed, served)
         write_front(compressed, work)
         page = write_views(work)
         if compressed.chosen is None:
             raise TeacherError(_nothing_within(compressed, _budget(plan), served))
-        deploy(served, work, compressed, compressed.chosen, overwrite=overwrite)
     return CompressResult(served, work, page, compressed)
 
 

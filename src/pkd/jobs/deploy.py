@@ -8,6 +8,7 @@ from typing import Any
 
 from pkd.errors import RecipeError
 from pkd.jobs.export import KIND
+from pkd.jobs.random_graphs import bytes_in
 from pkd.recipe.places import local_path
 from pkd.recipe.spelling import named, set_to
 from pkd.reporting.export_card import exported_card
@@ -33,6 +34,17 @@ def deploy(served: Path, work: Path, compressed: Compressed, point: Point, *, ov
     before = card.read_text(encoding="utf-8") if card.is_file() else None
     exported = exported_card(before, served.name, manifest.facts)
     write_text(served / CARD, searched_card(exported, compressed, point))
+
+
+def with_bytes(compressed: Compressed, served: Path) -> Compressed:
+    """The record with the size of the folder as it is deployed, with its card."""
+
+    def measured(point: Point) -> Point:
+        if not point.chosen:
+            return point
+        return point.model_copy(update={"measured": point.measured.model_copy(update={"bytes": bytes_in(served)})})
+
+    return compressed.model_copy(update={"points": [measured(point) for point in compressed.points]})
 
 
 def search_of(output: Path, search: str | None) -> Path:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -142,8 +143,18 @@ def export_stage(
     limits: Limits,
     *,
     overwrite: bool,
+    traced: Callable[[], Any] | None = None,
 ) -> Done:
     """The stage that exports a loaded classifier; its card is written apart.
+
+    Args:
+        folder: to fill.
+        loaded: the classifier.
+        into: the format.
+        measured: the texts that what a converted format changes is measured on.
+        limits: how much it may change.
+        overwrite: set aside what is in the way.
+        traced: the classifier's graph, if it has been traced already for another format.
 
     Raises:
         TeacherError: if the graph is wrong, or a converted one is not good enough on the measured texts.
@@ -163,20 +174,34 @@ def export_stage(
     }
 
     def build(partial: Path) -> Mapping[str, Any]:
-        return _build(partial, loaded, into, measured, limits)
+        return _build(partial, loaded, into, measured, limits, traced or (lambda: _traced(loaded)))
 
     return run_stage(folder, KIND, inputs, build, overwrite=overwrite, resumes=False)
 
 
+def traced_once(loaded: LoadedClassifier) -> Callable[[], Any]:
+    """The classifier's graph, traced when it is first asked for: all its formats are made from one."""
+    return functools.cache(lambda: _traced(loaded))
+
+
+def _traced(loaded: LoadedClassifier) -> Any:
+    with progress.stage("trace the model into a graph"):
+        return trace(loaded)
+
+
 def _build(
-    partial: Path, loaded: LoadedClassifier, into: Format, measured: MeasuredTexts | None, limits: Limits
+    partial: Path,
+    loaded: LoadedClassifier,
+    into: Format,
+    measured: MeasuredTexts | None,
+    limits: Limits,
+    traced: Callable[[], Any],
 ) -> dict[str, Any]:
     """Fill the folder; remove it on a refusal."""
     try:
-        with progress.stage("trace the model into a graph"):
-            program = trace(loaded)
-            plain = partial / FLOAT32.graph
-            write_graph(program, plain)
+        program = traced()
+        plain = partial / FLOAT32.graph
+        write_graph(program, plain)
         parity = prove(loaded, plain)
         change = None
         write_companions(loaded, partial, into)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ from typing import Any
 from pkd import progress
 from pkd.data.labels import label_array
 from pkd.data.tokenize import fingerprint_rows, rows_as_texts
-from pkd.encoder.load import load_teacher, with_outputs
+from pkd.encoder.load import LoadedClassifier, load_teacher, with_outputs
 from pkd.errors import DivergedError, ResourceError, Stopped, TeacherError
-from pkd.jobs.export import Limits, MeasuredTexts, export_stage
+from pkd.jobs.export import Limits, MeasuredTexts, export_stage, traced_once
 from pkd.jobs.heats import only, students_by_shape
 from pkd.jobs.judge import Outcome, Trained
 from pkd.jobs.plan import RunPlan
@@ -126,19 +126,38 @@ def export_finalists(
     within = {one.shape for one in candidates if not one.over}
     exported = []
     for finalist in finalists:
+        student = finalist.best.done
+        loaded = with_outputs(load_teacher(str(student.folder)), plan.examples.outputs)
+        traced = traced_once(loaded)
         for precision in _FORMATS:
             shape = finalist.shape.model_copy(update={"precision": precision})
             if shape in within:
-                exported.append(_export(plan, finalist, shape, overwrite=overwrite))
+                done = _export(plan, plan.folder.export(shape.name), (shape, finalist), (loaded, traced), overwrite)
+                exported.append(done)
     return exported
 
 
-def _export(plan: RunPlan, finalist: Finalist, shape: Shape, *, overwrite: bool) -> Exported:
-    folder, into = plan.folder.export(shape.name), _FORMATS[shape.precision]
-    student = finalist.best.done
+def _export(
+    plan: RunPlan,
+    folder: Path,
+    of: tuple[Shape, Finalist],
+    model: tuple[LoadedClassifier, Callable[[], Any]],
+    overwrite: bool,
+) -> Exported:
+    """Export one finalist in one precision.
+
+    Args:
+        plan: of the run.
+        folder: to fill.
+        of: the shape with its precision, and the finalist.
+        model: its student, loaded, and its graph once it is traced.
+        overwrite: set aside what is in the way.
+    """
+    (shape, finalist), (loaded, traced) = of, model
+    into, examples = _FORMATS[shape.precision], plan.examples
     inputs = {
-        "student": student.manifest.content,
-        "rows": dict(plan.examples.fingerprints["eval"]),
+        "student": finalist.best.done.manifest.content,
+        "rows": dict(examples.fingerprints["eval"]),
         "limits": vars(_GATE),
         "versions": library_versions(),
     }
@@ -147,22 +166,29 @@ def _export(plan: RunPlan, finalist: Finalist, shape: Shape, *, overwrite: bool)
         if before.inputs == inputs:
             return Exported(shape, finalist, Done(folder, before, "kept"), before.facts["why"])
         set_aside(folder, "stale")
-    examples, metric = plan.examples, plan.recipe.evaluation.metric
-    loaded = with_outputs(load_teacher(str(student.folder)), examples.outputs)
-    rows = examples.splits["eval"]
-    measured = MeasuredTexts(
-        "the development rows", rows_as_texts(rows), label_array(rows), metric, fingerprint_rows(rows), examples.outputs
-    )
+    measured = _development(plan) if into.is_converted else None
     try:
-        done = export_stage(folder, loaded, into, measured if into.is_converted else None, _GATE, overwrite=overwrite)
+        done = export_stage(folder, loaded, into, measured, _GATE, overwrite=overwrite, traced=traced)
     except TeacherError as error:
-        why = str(error)
-        progress.warn(f"{shape.name} is left out. {why}")
+        progress.warn(f"{shape.name} is left out. {error}")
         for old in (folder, partial_of(folder)):
             if old.exists():
                 set_aside(old, "stale")
-        return Exported(shape, finalist, _refused(folder, inputs, why), why)
+        return Exported(shape, finalist, _refused(folder, inputs, str(error)), str(error))
     return Exported(shape, finalist, done)
+
+
+def _development(plan: RunPlan) -> MeasuredTexts:
+    """The development rows, on which what int8 changes is measured."""
+    examples, rows = plan.examples, plan.examples.splits["eval"]
+    return MeasuredTexts(
+        on="the development rows",
+        texts=rows_as_texts(rows),
+        labels=label_array(rows),
+        metric=plan.recipe.evaluation.metric,
+        fingerprint=fingerprint_rows(rows),
+        outputs=examples.outputs,
+    )
 
 
 def _refused(folder: Path, inputs: Mapping[str, Any], why: str) -> Done:

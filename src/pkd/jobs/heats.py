@@ -80,10 +80,10 @@ def run_heats(prepared: Prepared, candidates: Sequence[Candidate], clock: TimeLe
     scores = {shape: list[HeatScore]() for shape in within}
     stopped: dict[Shape, str] = {}
     tried: list[tuple[Point, RunPlan]] = []
-    for heat in heats_of(len(going)):
+    for number, heat in enumerate(heats_of(len(going)), start=1):
         entered = {shape: _in_heat(prepared.plan, *students[shape], heat) for shape in going}
         if not _fits(entered, students, clock):
-            progress.note(f"the time does not suffice for heat {heat + 1}; the best so far go on")
+            progress.note(f"the time does not suffice for heat {number}; the best so far go on")
             break
         tried += entered.values()
         found = _train(prepared, tried, clock)[-len(entered) :]
@@ -97,10 +97,10 @@ def run_heats(prepared: Prepared, candidates: Sequence[Candidate], clock: TimeLe
         rows = len(prepared.rows.eval or ())
         halved = _halve({s: (within[s], f) for s, f in zip(entered, found, strict=True) if f is not None}, heat, rows)
         by_name = {shape.name: shape for shape in entered}
-        stopped |= {by_name[name]: why or f"heat {heat + 1}" for name, why in halved.stopped.items()}
+        stopped |= {by_name[name]: why or f"heat {number}" for name, why in halved.stopped.items()}
         stopped |= dict.fromkeys(unknown, "the time was up")
         going = [by_name[name] for name in halved.kept]
-        _tell(heat, entered, found, going)
+        _tell(number, entered, found, going)
         if unknown:
             break
     if not going:
@@ -218,9 +218,9 @@ def _halve(found: Mapping[Shape, tuple[Candidate, float]], heat: int, rows: int)
     return halve(entrants, places_after(heat, len(entrants)), noise, is_last=heat == LAST)
 
 
-def _tell(heat: int, entered: Mapping[Shape, object], found: Sequence[float | None], going: Sequence[Shape]) -> None:
+def _tell(number: int, entered: Mapping[Shape, object], found: Sequence[float | None], going: Sequence[Shape]) -> None:
     told = ", ".join(
         f"{shape.name} {score:.4f}" for shape, score in zip(entered, found, strict=True) if score is not None
     )
     kept = ", ".join(shape.name for shape in going)
-    progress.note(f"heat {heat + 1}: {told} on the development rows; {kept} go{'es' * (len(going) == 1)} on")
+    progress.note(f"heat {number}: {told} on the development rows; {kept} go{'es' * (len(going) == 1)} on")

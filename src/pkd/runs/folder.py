@@ -10,7 +10,6 @@ RUN/
   annotated/SPLIT/              the teacher's answers; annotated-2/SPLIT/, ... those of further teachers
   ensemble/SPLIT/               the rows with the mean of several teachers' answers
   importance/                   how much each feed-forward neuron of the teacher matters
-  shapes/                       how fast and large each shape of a student is, before any is trained
   dropping/                     the order in which greedy dropping takes the teacher's layers
   races/NAME-roundR/            the score of a start in a round of its race
   sizes/NAME/                   how large each term of a student's loss is as it starts
