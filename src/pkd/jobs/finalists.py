@@ -14,7 +14,8 @@ from pkd.data.tokenize import fingerprint_rows, rows_as_texts
 from pkd.encoder.load import LoadedClassifier, load_teacher, with_outputs
 from pkd.errors import DivergedError, ResourceError, Stopped, TeacherError
 from pkd.jobs.export import Limits, MeasuredTexts, export_stage, traced_once
-from pkd.jobs.heats import only, students_by_shape
+from pkd.jobs.finished import left_of
+from pkd.jobs.heats import of_whole, only, students_by_shape
 from pkd.jobs.judge import Outcome, Trained
 from pkd.jobs.plan import RunPlan
 from pkd.jobs.race import race_starts
@@ -59,11 +60,9 @@ def train_finalists(prepared: Prepared, shapes: Sequence[Shape], clock: TimeLeft
         Stopped: if a stop was requested; checkpoints are kept.
         ResourceError: if every training diverged.
     """
-    students = students_by_shape(prepared.plan)
-    seeds = len(prepared.plan.recipe.all_seeds)
-    order, finalists = _that_fit(prepared.plan, shapes, clock), list[Finalist]()
-    for shape in order:
-        needed = clock.of_training(students[shape][1][0], seeds) + clock.of_ending(len(finalists) + 1)
+    finalists: list[Finalist] = []
+    for shape in _that_fit(prepared.plan, shapes, clock):
+        needed = _needed(prepared.plan, shape, clock) + clock.of_ending(len(finalists) + 1)
         if finalists and needed > clock.left:
             progress.note(f"the time does not suffice for {shape.name}; the same command with more time goes on there")
             continue
@@ -84,12 +83,12 @@ def train_finalists(prepared: Prepared, shapes: Sequence[Shape], clock: TimeLeft
 
 def _that_fit(plan: RunPlan, shapes: Sequence[Shape], clock: TimeLeft) -> list[Shape]:
     """The shapes in their order, but those first whose whole training fits into the time."""
-    students, seeds = students_by_shape(plan), len(plan.recipe.all_seeds)
+    return sorted(shapes, key=lambda shape: _needed(plan, shape, clock) + clock.of_ending() > clock.left)
 
-    def needs_too_long(shape: Shape) -> bool:
-        return clock.of_training(students[shape][1][0], seeds) + clock.of_ending() > clock.left
 
-    return sorted(shapes, key=needs_too_long)
+def _needed(plan: RunPlan, shape: Shape, clock: TimeLeft) -> float:
+    """Seconds that are left of a shape's whole training; not looked up without a limit."""
+    return 0.0 if clock.seconds is None else of_whole(plan, left_of(plan), students_by_shape(plan)[shape][1][0], clock)
 
 
 def _trained(prepared: Prepared, shape: Shape, *, overwrite: bool) -> Finalist:

@@ -17,6 +17,7 @@ from pkd.distillation.plan import StudentPlan
 from pkd.distillation.race import heat_epochs
 from pkd.errors import ResourceError, Stopped
 from pkd.jobs.ahead import Ahead, Left, as_many, training_ahead
+from pkd.jobs.finished import left_of
 from pkd.jobs.plan import RunPlan
 from pkd.jobs.run import Prepared
 from pkd.jobs.time_left import TimeLeft, is_up
@@ -82,7 +83,7 @@ def run_heats(prepared: Prepared, candidates: Sequence[Candidate], clock: TimeLe
     tried: list[tuple[Point, RunPlan]] = []
     for number, heat in enumerate(heats_of(len(going)), start=1):
         entered = {shape: _in_heat(prepared.plan, *students[shape], heat) for shape in going}
-        if not _fits(entered, students, clock):
+        if not _fits(prepared.plan, entered, clock):
             progress.note(f"the time does not suffice for heat {number}; the best so far go on")
             break
         tried += entered.values()
@@ -198,15 +199,21 @@ def _may_begin(trial: Trial, plan: RunPlan, clock: TimeLeft) -> bool:
     return clock.left > clock.of_training(student) + whole + clock.of_ending()
 
 
-def _fits(
-    entered: Mapping[Shape, tuple[Point, RunPlan]],
-    students: Mapping[Shape, tuple[StudentSettings, Sequence[StudentPlan]]],
-    clock: TimeLeft,
-) -> bool:
-    """Whether a heat, and after it the whole training of one of its shapes, is forecast to fit into the time."""
-    heat = sum(clock.of_training(plan.students[0][0]) for _, plan in entered.values())
-    whole = min(clock.of_training(students[shape][1][0]) for shape in entered)
+def _fits(plan: RunPlan, entered: Mapping[Shape, tuple[Point, RunPlan]], clock: TimeLeft) -> bool:
+    """Whether what is left of a heat, and then of the whole training of a shape, is forecast to fit into the time."""
+    if clock.seconds is None:
+        return True
+    left, students = left_of(plan), students_by_shape(plan)
+    trials = [(one.recipe, one.students[0][0]) for _, one in entered.values()]
+    heat = sum(clock.of_training(student, [left.point(recipe, student)]) for recipe, student in trials)
+    whole = min(of_whole(plan, left, students[shape][1][0], clock) for shape in entered)
     return clock.left > heat + whole + clock.of_ending()
+
+
+def of_whole(plan: RunPlan, left: Left, student: StudentPlan, clock: TimeLeft) -> float:
+    """Seconds that are left of the whole training of a student, with every seed."""
+    recipe = plan.recipe
+    return clock.of_training(student, [left.training(recipe, student, seed) for seed in recipe.all_seeds])
 
 
 def _halve(found: Mapping[Shape, tuple[Candidate, float]], heat: int, rows: int) -> Halved:

@@ -54,9 +54,9 @@ class TimeLeft:
         """Seconds that stages will take, by the pilot."""
         return sum(stage_seconds(stage, self.job, self.prices) for stage in stages)
 
-    def of_training(self, plan: StudentPlan, seeds: int = 1) -> float:
-        """Seconds that training a student will take."""
-        return self.pace * seeds * self.of([training_ahead(self.job, plan)])
+    def of_training(self, plan: StudentPlan, shares: Sequence[float] = (1.0,)) -> float:
+        """Seconds that training a student will take, of each seed the share that is left."""
+        return self.pace * sum(shares) * self.of([training_ahead(self.job, plan)])
 
     def of_ending(self, finalists: int = 1) -> float:
         """Seconds that follow the trainings of so many finalists."""
