@@ -11,6 +11,7 @@ from typing import Any
 from pkd import progress
 from pkd.data.labels import label_array
 from pkd.data.tokenize import fingerprint_rows, rows_as_texts
+from pkd.distillation.plan import StudentPlan
 from pkd.encoder.load import LoadedClassifier, load_teacher, with_outputs
 from pkd.errors import DivergedError, ResourceError, Stopped, TeacherError
 from pkd.jobs.export import Limits, MeasuredTexts, export_stage, traced_once
@@ -20,11 +21,13 @@ from pkd.jobs.judge import Outcome, Trained
 from pkd.jobs.plan import RunPlan
 from pkd.jobs.race import race_starts
 from pkd.jobs.run import Prepared, train_students
+from pkd.jobs.sizes import size_inputs
 from pkd.jobs.time_left import TimeLeft, is_up
 from pkd.reporting.front import Candidate, Shape
 from pkd.reporting.results import Race
-from pkd.runs.seal import partial_of, read_manifest, set_aside
-from pkd.runs.stage import Done, library_versions, run_stage
+from pkd.runs.fingerprint import fingerprint
+from pkd.runs.seal import MANIFEST, copy_folder, partial_of, read_manifest, set_aside
+from pkd.runs.stage import Done, is_begun, library_versions, run_stage
 from pkd.serving.formats import FLOAT32, INT8
 
 REFUSED = "refused export"
@@ -95,9 +98,19 @@ def _trained(prepared: Prepared, shape: Shape, *, overwrite: bool) -> Finalist:
     """Choose the shape's start where that is asked for, and train it with every seed."""
     settings, _ = students_by_shape(prepared.plan)[shape]
     one = prepared.at(only(prepared.plan.recipe, settings))
+    for candidate in one.plan.candidates:
+        _take_sizes(one, candidate)
     plan, races = race_starts(one.plan, one.teaching, overwrite=overwrite)
     trained, starts_tried = train_students(replace(one, plan=plan), overwrite=overwrite)
     return Finalist(shape, trained, max(trained, key=_score), starts_tried, races)
+
+
+def _take_sizes(one: Prepared, candidate: StudentPlan) -> None:
+    """Take the sizes of a loss's terms from the heats, which measured the same under the hash of its inputs."""
+    run = one.plan.folder
+    known = run.sizes(fingerprint(size_inputs(candidate, one.teaching))[:16])
+    if (known / MANIFEST).is_file() and not is_begun(run.sizes(candidate.name)):
+        copy_folder(known, run.sizes(candidate.name))
 
 
 def _score(trained: Trained) -> float:
