@@ -8,6 +8,7 @@ itself as its first step.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path as FilePath
@@ -236,6 +237,7 @@ def compress(
         own,
         raised_by(check_demo_packages) if demo else (),
         _one_process(),
+        _no_ray() if pick is None else (),
         missing_libraries("export") if pick is None else number_faults("pick", pick, 1),
         () if pick is not None or search is None else [Fault(("search",), "is for `pick`; leave it out")],
         _one_teacher(reading),
@@ -283,6 +285,11 @@ def _one_process() -> Iterator[Fault]:
             f"`pkd compress` runs in one process, and a launcher as torchrun has started {size}. Start it alone; for "
             "several machines, start a Ray cluster and set RAY_ADDRESS",
         )
+
+
+def _no_ray() -> Iterator[Fault]:
+    if os.environ.get("RAY_ADDRESS") and not is_installed("ray"):
+        yield Fault((), "RAY_ADDRESS is set, but Ray is not installed: pip install 'pkd[sweep]', or unset it")
 
 
 def _teachers_of(reading: Reading) -> list[str]:

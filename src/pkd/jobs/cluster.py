@@ -65,6 +65,11 @@ class Outcome:
     retries: int
 
 
+def names_cluster() -> bool:
+    """Whether RAY_ADDRESS names a cluster."""
+    return bool(os.environ.get("RAY_ADDRESS"))
+
+
 def require_ray() -> None:
     """Check that Ray is installed.
 

@@ -21,6 +21,7 @@ from pkd.jobs import asking
 from pkd.jobs.ahead import teaching_ahead, training_ahead
 from pkd.jobs.budget import nearest
 from pkd.jobs.choose import baseline_of, points_of, teacher_score, timed, with_test
+from pkd.jobs.cluster import names_cluster, ray_started, require_ray
 from pkd.jobs.demo import with_search_data
 from pkd.jobs.deploy import deploy, point_of, search_of, with_bytes
 from pkd.jobs.export import KIND
@@ -148,7 +149,7 @@ def _compress(recipe: Recipe, served: Path, *, overwrite: bool) -> CompressResul
     began = time.monotonic()
     work = RunFolder.beside(served).path
     recipe = dataclasses.replace(recipe, output=str(work))
-    with one_writer(served), one_writer(work):
+    with one_writer(served), one_writer(work), _on_cluster():
         refuse_what_is_in_the_way(served, KIND, overwrite=overwrite)  # not after the training
         refuse_other_files(work, overwrite=overwrite)
         seconds: dict[str, float] = {}
@@ -186,6 +187,14 @@ def _compress(recipe: Recipe, served: Path, *, overwrite: bool) -> CompressResul
         if compressed.chosen is None:
             raise TeacherError(_nothing_within(compressed, _budget(plan), served))
     return CompressResult(served, work, page, compressed)
+
+
+def _on_cluster() -> contextlib.AbstractContextManager[None]:
+    """Join the cluster that RAY_ADDRESS names, if it names one, before anything is computed."""
+    if not names_cluster():
+        return contextlib.nullcontext()
+    require_ray()
+    return ray_started()
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from pkd.distillation.plan import StudentPlan
 from pkd.distillation.race import heat_epochs
 from pkd.errors import ResourceError, Stopped
 from pkd.jobs.ahead import Ahead, Left, as_many, training_ahead
+from pkd.jobs.cluster import names_cluster
 from pkd.jobs.finished import left_of
 from pkd.jobs.plan import RunPlan
 from pkd.jobs.run import Prepared
@@ -28,8 +28,6 @@ from pkd.recipe.settings import AUTO_START, StudentSettings, SweepSettings
 from pkd.recipe.sweeping import Point
 from pkd.reporting.front import Candidate, HeatScore, Shape
 from pkd.training.schedule import epochs_of
-
-RAY = "RAY_ADDRESS"
 
 
 @dataclass(frozen=True)
@@ -188,7 +186,7 @@ def _train(prepared: Prepared, tried: Sequence[tuple[Point, RunPlan]], clock: Ti
 def _engine(prepared: Prepared, clock: TimeLeft) -> Engine:
     """A Ray cluster where RAY_ADDRESS names one, else this process."""
     plan, teaching = prepared.plan, prepared.teaching
-    if os.environ.get(RAY):
+    if names_cluster():
         return on_ray(shared_of(plan, teaching), SweepSettings())
     return here(teaching, plan, lambda trial: _may_begin(trial, plan, clock), clock.learning_from)
 
