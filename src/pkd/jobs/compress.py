@@ -160,10 +160,11 @@ def _compress(recipe: Recipe, served: Path, *, overwrite: bool) -> CompressResul
                     f"{named('data.eval')} is missing, and there are too few training rows to hold some of them out to "
                     "choose by. Name development rows."
                 )
-            clock = _clock(plan, began)
+            clock = None if _budget(plan).time is None else _clock(plan, began)  # the pilot would delay a refusal
             shapes = shapes_stage(plan, overwrite=overwrite)
         students = students_by_shape(plan)
         plan = plan.at(only(plan.recipe, *(students[shape][0] for shape in alive(shapes.candidates))))
+        clock = clock or _clock(plan, began)
         with _phase(seconds, "teacher"):
             if progress.shows_notes():
                 _announce(plan, clock)
