@@ -14,7 +14,10 @@ from pkd import progress
 from pkd.cli.main import main
 from pkd.errors import RecipeError, TeacherError
 from pkd.jobs.compress import CompressResult
+from pkd.jobs.report import report
+from pkd.jobs.verify import verify
 from pkd.reporting.front import read_front
+from pkd.reporting.front_words import headline_sentences
 from pkd.runs.folder import RunFolder
 from pkd.runs.seal import find_damage, read_manifest
 
@@ -111,6 +114,18 @@ def test_the_front_has_no_dominated_point_and_is_numbered_from_the_fastest(searc
 
 
 @pytest.mark.slow
+def test_page_and_card_are_those_of_the_search_and_all_of_it_is_sealed(searched: CompressResult) -> None:
+    found = verify(searched.work)
+    assert (found.damage, found.notes) == ([], [])
+    page = searched.report.read_text(encoding="utf-8")
+    assert headline_sentences(searched.record)[0].replace(" %", "\u00a0%") in page
+    assert report(searched.work).read_text(encoding="utf-8") == page
+    assert verify(searched.work).damage == []
+    card = (searched.folder / "README.md").read_text(encoding="utf-8")
+    assert f"This folder is point {searched.chosen.number}, {searched.chosen.shape.name}, in bold." in card
+
+
+@pytest.mark.slow
 def test_the_same_call_again_trains_exports_and_times_nothing(searched: CompressResult, workspace: Path) -> None:
     notes = Notes()
     with progress.watch(notes):
@@ -152,6 +167,8 @@ def test_without_a_student_within_the_drop_nothing_is_deployed_and_the_nearest_p
     taken = pkd.compress(pick=record.points[-1].number, output=output)
     assert taken.chosen.shape == record.points[-1].shape
     assert read_front(taken.work).chosen == taken.chosen
+    assert "is chosen" in taken.report.read_text(encoding="utf-8")  # page and seal go with the record
+    assert verify(taken.work).damage == []
     assert (output / "onnx").is_dir()
 
 

@@ -50,3 +50,14 @@ def test_half_a_point_that_buys_nothing_names_the_nearest_faster_student() -> No
         "Half a point less would buy no time: the nearest faster student, L2-int8 (point 1), is 1.9 points below it at "
         "1.25 ms."
     )
+
+
+def test_one_more_millisecond_counts_no_student_that_was_trained_in_full_as_stopped() -> None:
+    """The chosen one may have been predicted slower than it is."""
+    chosen = candidate(3, 2.9, 0.82, 0.87)
+    stopped = candidate(2, 3.1, 0.82, stopped="dominated by L3")
+    more, _ = gain_sentences(search(candidates=[chosen, stopped]))
+    assert more == (
+        "One more millisecond would buy nothing that the search saw: of the shapes up to 4 ms, L2 (3.1 ms) was stopped in "
+        "the heats."
+    )

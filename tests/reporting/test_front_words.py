@@ -30,6 +30,12 @@ def test_the_first_sentence_is_the_chosen_student_with_its_cost_and_its_loss() -
     assert tested == "On the 400 test rows it has accuracy 88.5 %, the teacher 89.5 %."
 
 
+def test_a_point_that_was_picked_although_it_is_over_the_budget_says_so() -> None:
+    points = [each.model_copy(update={"chosen": each.number == 1}) for each in search().points]
+    _, over, _ = headline_sentences(search(points=points))
+    assert over == "It is over the budget: drop 2.40%, where at most 2.00% is asked for."
+
+
 def test_word_counts_that_are_far_away_come_after_the_rest() -> None:
     found = search(words=words(0.8))
     assert word_count_sentence(found).startswith("For nothing: word counts with a linear model")
@@ -98,3 +104,8 @@ def test_without_constraints_the_budget_says_what_is_looked_for() -> None:
 )
 def test_the_slowest_allowed_text_follows_from_latency_and_speed_up(budget: dict[str, object], limit: float) -> None:
     assert latency_limit(search(budget=budget)) == (None if limit is None else pytest.approx(limit))
+
+
+def test_a_search_without_a_shape_over_the_budget_says_so() -> None:
+    _, counts, *_ = search_sentences(search(candidates=search().candidates[:-1]))
+    assert counts.startswith("Of 5 shapes none was over the budget. 3 trainings went into the heats")

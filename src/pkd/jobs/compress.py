@@ -142,6 +142,7 @@ def _picked(served: Path, number: int, search: str | None, *, overwrite: bool) -
         deploy(served, work, compressed, point, overwrite=overwrite)
         if RunFolder.beside(served).path.resolve() == work.resolve():
             write_front(compressed, work)
+            write_views(work)
     return CompressResult(served, work, RunFolder(work).report, compressed)
 
 

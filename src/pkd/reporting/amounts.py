@@ -160,8 +160,12 @@ def milliseconds_number(value: float) -> str:
 
 
 def megabytes(count: float) -> str:
-    """Bytes as megabytes of 10⁶, e.g. "18.2 MB"."""
-    return f"{count / 1e6:,.1f} MB"
+    """Bytes as megabytes of 10⁶, small ones as kilobytes.
+
+    >>> megabytes(18_240_000), megabytes(34_000)
+    ('18.2 MB', '34 kB')
+    """
+    return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count / 1e3:,.0f} kB"
 
 
 def times(ratio: float) -> str:

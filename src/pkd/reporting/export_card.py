@@ -103,7 +103,7 @@ def _section(facts: Mapping[str, Any], folder: str) -> list[str]:
     return [
         "## This folder: ONNX, " + facts["precision"],
         "",
-        f"Exported by `pkd export` (opset {facts['opset']}, {facts['layers']} layers, "
+        f"Exported by `pkd export` (opset {facts['opset']}, {facts['layers']} layer{'s' * (facts['layers'] > 1)}, "
         f"{count_text(sum(facts['parameters'].values()))} parameters, {facts['bytes'] / 1e6:.1f} MB). ONNX Runtime "
         "serves it alone:",
         "",

@@ -29,10 +29,13 @@ _MARKS = {  # kind -> colour, shape, size
 }
 _HOLLOW = (OFF, STOPPED)
 _LETTER, _LINE = 6.4, 15.0  # pixels of a label's letters
-_SIDES = (  # where a label may stand, the best first: its alignment and the pixels away from its point
-    ("left", 13, 0), ("right", -13, 0), ("left", 9, -13), ("left", 9, 13), ("right", -9, -13), ("right", -9, 13),
-    ("center", 0, -17), ("center", 0, 18), ("left", 12, -27), ("left", 12, 27), ("right", -12, -27), ("right", -12, 27),
-)  # fmt: skip
+_BESIDE: list[tuple[str, float, float]] = [("left", 13, 0), ("right", -13, 0)]
+_SIDES = _BESIDE + [  # where a label may stand, the best first: its alignment and the pixels away from its point
+    (align, dx, sign * dy)
+    for dy in (14, 28, 42, 56, 70)
+    for align, dx in (("left", 9), ("right", -9), ("center", 0))
+    for sign in (-1, 1)
+]
 
 
 def front_chart(found: Compressed) -> AnyChart:
@@ -118,7 +121,7 @@ def _of_point(found: Compressed, point: Point) -> dict[str, Any]:
     kind = CHOSEN if point.chosen else FRONT if point.on_front else OFF
     row = _row(found.metric, kind, point.shape.name, point.shape.name, point.measured.latency, point.score)
     row |= {"why": point.refused or "; ".join(point.over), "short": str(point.number)}
-    row["label"] = f"{point.number}  {row['label']}"
+    row["label"] = f"{point.number}  {row['label']}" if point.on_front or point.chosen else row["short"]
     return row
 
 
@@ -257,7 +260,7 @@ def _place(
         boxes = []
         for align, dx, dy in _SIDES:
             left = x + dx - {"left": 0, "right": wide, "center": wide / 2}[align]
-            boxes.append((left, y + dy - _LINE / 2, left + wide, y + dy + _LINE / 2))
+            boxes.append((left - 4, y + dy - _LINE / 2, left + wide + 4, y + dy + _LINE / 2))
         best = min(range(len(_SIDES)), key=lambda side: (_covered(boxes[side], taken, room), side))
         taken.append(boxes[best])
         row["align"], row["dx"], row["dy"] = _SIDES[best]

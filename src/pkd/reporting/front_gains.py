@@ -41,7 +41,7 @@ def _more_time(found: Compressed, chosen: Point) -> str:
             f"{begin} would let {_shapes(untrained)} in, which {_are(untrained)} over the budget and "
             f"{_were(untrained)} not trained: what {_it(untrained)} would score is not known."
         )
-    finished = {point.shape for point in slower}
+    finished = {point.shape for point in found.points}
     if stopped := [each for each in between if each.shape not in finished]:
         return (
             f"{begin} would buy nothing that the search saw: of the shapes up to {milliseconds(limit)}, "

@@ -36,6 +36,7 @@ def headline_sentences(found: Compressed) -> list[str]:
     costs.append(megabytes(figures.bytes))
     score = f"{_score(found, chosen.score.value)} on the development rows, {_beside_teacher(found, chosen)}"
     sentences = [f"{named_point(chosen)} is chosen: {', '.join(costs)}; {score}."]
+    sentences += [f"It is over the budget: {'; '.join(chosen.over)}."] if chosen.over else []  # picked by hand
     if chosen.test is not None:
         beside = "" if found.teacher.test is None else f", the teacher {score_number(found, found.teacher.test.value)}"
         rows = f" {found.rows['test']:,}" if "test" in found.rows else ""
@@ -73,11 +74,16 @@ def search_sentences(found: Compressed) -> list[str]:
     finished = {point.shape.trained for point in found.points}
     seeds = f"seed{'s' * (len(found.seeds) > 1)} {', '.join(map(str, found.seeds))}"
     told = [f"The budget: {budget_text(found)}."]
+    dropped = (
+        f"{over} {'were' if over > 1 else 'was'} over the budget and never trained"
+        if over
+        else "none was over the budget"
+    )
+    whole = f"{len(finished)} {'were' if len(finished) != 1 else 'was'} trained in full"
     told.append(
-        f"Of {_count(len(found.candidates), 'shape')} {over or 'none'} {'were' if over != 1 else 'was'} over the "
-        f"budget and never trained. {_count(len(trained), 'training')} went into the heats; {len(finished)} "
-        f"{'were' if len(finished) != 1 else 'was'} trained in full (effort {found.effort}, {seeds}) and exported; two "
-        "precisions of a shape come from one training."
+        f"Of {_count(len(found.candidates), 'shape')} {dropped}. {_count(len(trained), 'training')} went into the "
+        f"heats; {whole} (effort {found.effort}, {seeds}) and exported. Two precisions of a shape come from one "
+        "training."
     )
     told += fit_sentences(found.candidates)
     if found.seconds:
