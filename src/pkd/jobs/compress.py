@@ -140,6 +140,7 @@ def _picked(served: Path, number: int, search: str | None, *, overwrite: bool) -
         compressed = compressed.model_copy(update={"points": marked})
         refuse_what_is_in_the_way(served, KIND, overwrite=overwrite)
         deploy(served, work, compressed, point, overwrite=overwrite)
+        compressed = with_bytes(compressed, served)
         if RunFolder.beside(served).path.resolve() == work.resolve():
             write_front(compressed, work)
             write_views(work)
