@@ -10,7 +10,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ KIND = "shapes"
 BUILD, TIME, LOOK = "build the shapes", "time the shapes in turns", "time the smallest shapes"
 _GRAPHS, _MEASURED = "graphs", "rounds.json"
 _MOST_BYTES = 2_000_000_000  # of the graphs that take turns, which all lie on the disk and in memory meanwhile
-_ROUNDS_OF_LOOK = 3
+_ROUNDS_OF_LOOK, _CALLS_OF_LOOK = 3, 24  # a slow teacher would take a minute of more
 
 
 @dataclass(frozen=True)
@@ -265,6 +265,7 @@ def _look(graphs: Path, plan: RunPlan, bodies: Sequence[Body], timed: Timed) -> 
     if not limits or len(smallest) == len(bodies):
         return
     _build(graphs, smallest)
+    timed = replace(timed, calls=_CALLS_OF_LOOK)
     with ExitStack() as stack:
         works = {TEACHER: stack.enter_context(teacher_work(plan, timed))}
         works |= _works(graphs, smallest, timed)

@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -49,12 +49,14 @@ class Timed:
         lengths: of random word pieces instead; empty where the texts are read.
         batch_sizes: for the throughput; empty where it is not measured.
         threads: cores.
+        calls: of a round, on one text each.
     """
 
     texts: Sequence[Text]
     lengths: tuple[int, ...]
     batch_sizes: tuple[int, ...]
     threads: int
+    calls: int = _TEXTS
 
     @property
     def cells(self) -> list[Cell]:
@@ -65,9 +67,9 @@ class Timed:
         """The texts of a round one at a time, as an encoder reads them; of a question all choices."""
         if self.lengths:
             made = [random_batch(1, length, encoder.vocabulary, seed=length) for length in self.lengths]
-            return [made[number % len(made)] for number in range(_TEXTS)]
+            return [made[number % len(made)] for number in range(self.calls)]
         read = [encoder.pad(encoder.encode(rows_of(text))) for text in self.texts]
-        return [read[number % len(read)] for number in range(_TEXTS)]
+        return [read[number % len(read)] for number in range(self.calls)]
 
     def batches(self, encoder: TextEncoder, cell: Cell) -> list[Batch]:
         """The batches of a cell."""
@@ -160,7 +162,7 @@ def teacher_work(plan: RunPlan, timed: Timed) -> Iterator[Work]:
     torch.set_num_threads(timed.threads)
     try:
         works = [
-            Timed(timed.texts, timed.lengths, (), timed.threads).work(_bare(teacher), encoder)
+            replace(timed, batch_sizes=()).work(_bare(teacher), encoder)
             for teacher, encoder in zip(plan.teachers.each, teacher_encoders(plan), strict=True)
         ]
         singles = [_after_one_another(calls) for calls in zip(*(work.singles for work in works), strict=True)]
@@ -287,7 +289,7 @@ def whole_calls(forward: Callable[[Batch], object], encoder: TextEncoder, timed:
     return _singles_only(
         [
             partial(_whole_call, forward, encoder, text)
-            for text in itertools.islice(itertools.cycle(timed.texts), _TEXTS)
+            for text in itertools.islice(itertools.cycle(timed.texts), timed.calls)
         ],
         timed,
     )
@@ -305,7 +307,7 @@ def _singles_only(singles: Sequence[Call], timed: Timed) -> Work:
 
 def one_at_a_time(answer: Callable[[Sequence[str]], object], timed: Timed) -> Work:
     """A model that reads texts and not word pieces: each text of a round alone, the two of a pair joined."""
-    some = itertools.islice(itertools.cycle(timed.texts), _TEXTS)
+    some = itertools.islice(itertools.cycle(timed.texts), timed.calls)
     return _singles_only([partial(answer, [" ".join(_parts(text))]) for text in some], timed)
 
 
