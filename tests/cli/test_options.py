@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from pkd.cli.main import main
-from pkd.cli.options import DATA, RUN, STUDENT, TRAINING, TRANSFER, layer_map, start, with_flags
+from pkd.cli.options import BUDGET, DATA, RUN, STUDENT, TRAINING, TRANSFER, layer_map, start, with_flags
 from pkd.errors import RecipeError
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.naming import leaves
@@ -53,7 +53,7 @@ def test_flags_become_keywords_of_the_recipe() -> None:
 
 
 def test_every_common_field_has_a_flag_and_no_other_has() -> None:
-    fields = {field.name for panel in (DATA, TRANSFER, STUDENT, TRAINING, RUN) for field in panel.fields()}
+    fields = {field.name for panel in (DATA, TRANSFER, STUDENT, TRAINING, RUN, BUDGET) for field in panel.fields()}
     assert fields == {field.name for path, field in leaves() if field.metadata.get("common")}
 
 

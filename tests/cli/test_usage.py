@@ -16,7 +16,7 @@ from pkd.cli.main import main
     ("arguments", "words"),
     [
         (["finetune", "--model", "m", "--test", "t.csv"],
-         "`pkd finetune` has no --test; `pkd distill`, `pkd augment`, `pkd evaluate` and `pkd speed` have\n"),
+         "`pkd finetune` has no --test; `pkd distill`, `pkd compress`, `pkd augment`, `pkd evaluate` and `pkd speed` have\n"),
         (["predict", "m", "--alpha", "3"], "`pkd predict` has no --alpha; `pkd distill` has\n"),
         (["distill", "--lr", "3"], "write --learning-rate\n"),
         (["distill", "--epochs", "3"], "write --num-train-epochs\n"),
