@@ -28,6 +28,7 @@ NOT_MESSAGES = {
     "recipe/suggestions.py",  # whose keys are templates
     "recipe/sweeping.py", "recipe/writing.py",  # about what stands in a recipe file, and such a file
     "reporting/evaluated_rows.py",  # pages are read away from the command that wrote them: they name both ways
+    "reporting/front_words.py",  # a page's words too: how a point is taken later, by anyone
     "reporting/wording.py",  # of one seed: all commands that judge methods have --seeds, but a sweep, which has several
     "reporting/terminal.py",  # a view of the command line
 }  # fmt: skip

@@ -118,7 +118,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def others(workspace: Path, home: Path, name: str, parameter: str) -> dict[str, Any]:
     """What a function needs besides the parameter that is looked at, all of it usable."""
     teacher, train = workspace / "teacher", workspace / "train.csv"
+    searched = {"teacher": teacher, "train": train, "eval": train, "max_length": 32}
     given: dict[str, dict[str, Any]] = {
+        "compress": {"output": home / "out", **({"pick": 1} if parameter == "search" else searched)},
         "augment": {"train": train, "output": home / "out.csv", "max_length": 32},
         "annotate": {"train": train, "teacher": teacher, "output": home / "out", "max_length": 32},
         "Classifier.load": {},

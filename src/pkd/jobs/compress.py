@@ -41,7 +41,7 @@ from pkd.recipe.keyword_types import CompressKeywords
 from pkd.recipe.places import AnyPath, AnyPaths, output_folder, path_text
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import BudgetSettings
-from pkd.recipe.spelling import named
+from pkd.recipe.spelling import named, set_to
 from pkd.reporting.front import Compressed, Point, TeacherFigures, read_front, write_front
 from pkd.runs.folder import RunFolder
 from pkd.runs.lock import one_writer
@@ -296,7 +296,8 @@ def _nothing_within(compressed: Compressed, budget: BudgetSettings, served: Path
         near = points[nearest([point.measured for point in points], budget)]
     return (
         f"No trained student keeps to the budget, so {served} is not written. The nearest is point {near.number}, "
-        f"{near.shape.name}: {'; '.join(near.over)}. `pkd compress --pick {near.number} --output {served}` takes it."
+        f"{near.shape.name}: {'; '.join(near.over)}. `pkd compress` with {set_to('pick', near.number)} and "
+        f"{set_to('output', str(served))} takes it."
     )
 
 
