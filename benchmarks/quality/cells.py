@@ -44,7 +44,7 @@ from pkd.recipe.settings import LossSettings, TrainingSettings
 from pkd.tasks import SINGLE_LABEL
 from pkd.training.hardware import autocast_dtype, describe_hardware, resolve_device
 from pkd.training.schedule import student_schedule
-from pkd.training.trainer import RowMeanTrainer, standard_error
+from pkd.training.trainer import RowMeanTrainer, is_level
 
 MAX_LENGTH = 128
 BATCH = 32
@@ -349,12 +349,12 @@ class _KeepBest(TrainerCallback):
     def _measure(self, name: str, step: int) -> float:
         best, model = self.best[name], self.trainer.model
         dev = _accuracy(answer_rows(model, self.dev).logits, self.dev)
-        weights = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
-        if dev > best.dev:
-            self.best[name] = _Best(dev, step, weights)
-        level = max(dev, best.dev) - standard_error(max(dev, best.dev), len(self.dev))
-        if name == "raw" and "latest" in self.best and dev >= level:
-            self.best["latest"] = _Best(dev, step, weights)
+        kept = [name] if dev > best.dev else []
+        if name == "raw" and "latest" in self.best and is_level(dev, max(dev, best.dev), len(self.dev)):
+            kept.append("latest")
+        if kept:
+            weights = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
+            self.best |= dict.fromkeys(kept, _Best(dev, step, weights))
         return dev
 
     def answer(self, best: _Best, rows: Any) -> np.ndarray:

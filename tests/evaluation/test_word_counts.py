@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from pkd.evaluation import word_counts
-from pkd.evaluation.word_counts import word_count_logits
+from pkd.evaluation.word_counts import Fit, fit_word_counts
 from pkd.tasks import KINDS, kind_of
 
 TRAIN = [f"{'good' if row % 2 else 'bad'} film number {row}" for row in range(40)]
@@ -23,6 +25,13 @@ ANSWERS = {
     "multi_label_classification": [[0, 1, 1], [1, 0, 1]],
     "regression": [[0], [1]],
 }
+
+
+def word_count_logits(
+    fit: Fit, train: Sequence[str], labels: np.ndarray, measured: Sequence[str], outputs: int
+) -> np.ndarray | None:
+    fitted = fit_word_counts(fit, train, labels, outputs)
+    return None if fitted is None else fitted.logits(measured)
 
 
 @pytest.mark.parametrize("name", list(LABELS))

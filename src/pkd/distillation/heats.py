@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pkd.distillation.race import HEATS
+from pkd.distillation.race import HEATS, rank
 
 LAST = len(HEATS) - 1  # the number of the last heat, from 0
 FINALISTS = 3  # shapes that are trained in full, at most
@@ -90,7 +90,7 @@ def halve(entrants: Sequence[Entrant], places: int, noise: float, *, is_last: bo
         noise: by how much two scores may differ and be level.
         is_last: whether the whole training follows: then a dominated shape needs no doubt.
     """
-    ranked = sorted(entrants, key=lambda one: (_rank(one.score), one.latency))
+    ranked = sorted(entrants, key=lambda one: (rank(one.score), one.latency))
     stopped: dict[str, str] = {}
     for one in ranked:
         margin = 0.0 if is_last else noise
@@ -113,8 +113,3 @@ def _dominates(one: Entrant, other: Entrant, margin: float) -> bool:
     if one.name == other.name or one.latency > other.latency or one.bytes > other.bytes:
         return False
     return one.score > other.score + margin
-
-
-def _rank(score: float) -> float:
-    """A key that sorts the best score first, and one that is no number last."""
-    return math.inf if math.isnan(score) else -score

@@ -100,7 +100,7 @@ def race(starts: Sequence[str], score: Callable[[str, int], float | None], epoch
             if found is None:
                 return
             scores[start] = found
-        better = sorted(going, key=lambda start: _rank(scores[start]))  # stable: of equal ones the earlier is before
+        better = sorted(going, key=lambda start: rank(scores[start]))  # stable: of equal ones the earlier is before
         kept = tuple(better[: FINALISTS if heat < len(HEATS) - 1 else 1])
         yield Heat(heat_epochs(heat, epochs), scores, kept)
         going = [start for start in starts if start in kept]
@@ -113,6 +113,6 @@ def winner(starts: Sequence[str], heats: Sequence[Heat]) -> str | None:
     return heats[-1].kept[0] if heats else starts[0]
 
 
-def _rank(score: float) -> float:
+def rank(score: float) -> float:
     """A key that sorts the best score first, and one that is no number last."""
     return math.inf if math.isnan(score) else -score

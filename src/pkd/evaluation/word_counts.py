@@ -87,14 +87,6 @@ def fit_word_counts(fit: Fit, train: Sequence[str], labels: Array, outputs: int)
     return WordCounts(features, fit(counts, np.asarray(labels)[chosen], outputs, deadline))
 
 
-def word_count_logits(
-    fit: Fit, train: Sequence[str], labels: Array, measured: Sequence[str], outputs: int
-) -> Array | None:
-    """The logits [M, C] of the baseline for the measured texts; None if no training text has a word."""
-    fitted = fit_word_counts(fit, train, labels, outputs)
-    return None if fitted is None else fitted.logits(measured)
-
-
 def fit_classes(counts: Any, labels: Array, outputs: int, deadline: float) -> Linear:
     """Multinomial logistic regression, stopped at the deadline."""
     from sklearn.linear_model import LogisticRegression

@@ -8,7 +8,6 @@ itself as its first step.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path as FilePath
@@ -20,6 +19,7 @@ from pkd.data.demo import check_demo_packages
 from pkd.data.sources import sources_of
 from pkd.data.write_rows import FORMATS
 from pkd.errors import ResourceError
+from pkd.jobs.cluster import names_cluster
 from pkd.jobs.input_faults import (
     SPLITS,
     Asked,
@@ -288,7 +288,7 @@ def _one_process() -> Iterator[Fault]:
 
 
 def _no_ray() -> Iterator[Fault]:
-    if os.environ.get("RAY_ADDRESS") and not is_installed("ray"):
+    if names_cluster() and not is_installed("ray"):
         yield Fault((), "RAY_ADDRESS is set, but Ray is not installed: pip install 'pkd[sweep]', or unset it")
 
 

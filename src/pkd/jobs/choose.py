@@ -18,6 +18,7 @@ from pkd.jobs.evaluate import LOGITS, read_logits
 from pkd.jobs.finalists import Exported
 from pkd.jobs.lineup import answer
 from pkd.jobs.plan import RunPlan
+from pkd.jobs.random_graphs import CARD_BYTES
 from pkd.jobs.shapes import measure_exports
 from pkd.jobs.word_counts import TimedWords
 from pkd.recipe.settings import BudgetSettings
@@ -29,7 +30,6 @@ from pkd.training.hardware import resolve_device
 TIMINGS = "timings"
 PREDICTIONS = "exported predictions"
 _BOOTSTRAP_SEED = 0
-_CARD_BYTES = 10_000  # the model card, which is written once the whole search is known
 
 
 @dataclass(frozen=True)
@@ -47,28 +47,31 @@ class Answers:
     labels: np.ndarray
 
 
-def points_of(
+def measured_points(
     plan: RunPlan, exported: Sequence[Exported], candidates: Sequence[Candidate], figures: Mapping[str, Figures]
 ) -> list[Point]:
     """The finalists as points of the front, the fastest first: those on it have the first numbers."""
-    answers = answered(plan, [one for one in exported if not one.refused], "eval")
+    answers = answered(plan, exported, "eval")
+    of_teacher = _measured(plan, answers.teacher, answers.labels)
     predicted = {one.shape: one.predicted for one in candidates}
-    budget = _budget(plan)
-    points = [
-        Point(
-            number=0,
-            shape=one.shape,
-            folder=plan.folder.name_of(one.done.folder),
-            student=plan.folder.name_of(one.finalist.best.done.folder),
-            predicted=predicted[one.shape],
-            measured=figures[one.shape.name],
-            score=_score(plan, answers.exported[one.shape.name], answers.labels),
-            drop=_drop(plan, answers, one.shape.name),
-            over=_over(figures[one.shape.name], budget, _drop(plan, answers, one.shape.name)),
+    points = []
+    for one in exported:
+        own = _measured(plan, answers.exported[one.shape.name], answers.labels)
+        # the interval is of the same resamples of both
+        drop = _interval(plan, of_teacher.value - own.value, of_teacher.samples - own.samples)
+        points.append(
+            Point(
+                number=0,
+                shape=one.shape,
+                folder=plan.folder.name_of(one.done.folder),
+                student=plan.folder.name_of(one.finalist.best.done.folder),
+                predicted=predicted[one.shape],
+                measured=figures[one.shape.name],
+                score=own.score(plan),
+                drop=drop,
+                over=_over(figures[one.shape.name], plan.budget, drop),
+            )
         )
-        for one in exported
-        if not one.refused
-    ]
     points = _numbered([point.model_copy(update={"on_front": not _is_dominated(point, points)}) for point in points])
     return _chosen(plan, points, answers)
 
@@ -78,11 +81,10 @@ def timed(plan: RunPlan, exported: Sequence[Exported]) -> dict[str, Figures]:
 
     All were predicted to be within the budget, so if none is, the machine was busy, and they are timed once more.
     """
-    kept = [one for one in exported if not one.refused]
     recipe = plan.recipe
-    budget = _budget(plan)
+    budget = plan.budget
     inputs = {
-        "exports": {one.shape.name: one.done.manifest.content for one in kept},
+        "exports": {one.shape.name: one.done.manifest.content for one in exported},
         "rows": dict(plan.examples.fingerprints["eval"]),
         "max_length": recipe.data.max_length,
         "timed": {"lengths": budget.lengths, "batch_sizes": budget.batch_sizes, "threads": budget.threads},
@@ -90,14 +92,14 @@ def timed(plan: RunPlan, exported: Sequence[Exported]) -> dict[str, Figures]:
     }
 
     def build(partial: Path) -> Mapping[str, Any]:
-        folders = [one.done.folder for one in kept]
+        folders = [one.done.folder for one in exported]
         found = measure_exports(folders, plan)
         if all(over_budget(each, budget) for each in found):
             progress.note("no export keeps to the budget as timed, so all are timed once more")
             found = measure_exports(folders, plan)
         return {
-            one.shape.name: each.model_copy(update={"bytes": each.bytes + _CARD_BYTES}).model_dump()
-            for one, each in zip(kept, found, strict=True)
+            one.shape.name: each.model_copy(update={"bytes": each.bytes + CARD_BYTES}).model_dump()
+            for one, each in zip(exported, found, strict=True)
         }
 
     done = run_stage(plan.folder.timings, TIMINGS, inputs, build, overwrite=True, resumes=False)
@@ -119,25 +121,23 @@ def with_test(plan: RunPlan, exported: Sequence[Exported], points: Sequence[Poin
     """The points with their scores on the test rows, on which nothing is chosen."""
     if "test" not in plan.examples.splits:
         return list(points)
-    answers = answered(plan, [one for one in exported if not one.refused], "test")
-    return [
-        point.model_copy(update={"test": _score(plan, answers.exported[point.shape.name], answers.labels)})
-        for point in points
-    ]
+    answers = answered(plan, exported, "test")
+    scores = {name: _measured(plan, logits, answers.labels).score(plan) for name, logits in answers.exported.items()}
+    return [point.model_copy(update={"test": scores[point.shape.name]}) for point in points]
 
 
 def teacher_score(plan: RunPlan, split: Literal["eval", "test"]) -> Score:
     """The teacher's score on a split."""
     answers = answered(plan, [], split)
-    return _score(plan, answers.teacher, answers.labels)
+    return _measured(plan, answers.teacher, answers.labels).score(plan)
 
 
 def baseline_of(plan: RunPlan, words: TimedWords | None) -> Baseline | None:
     """The word-count baseline beside the front."""
     if words is None:
         return None
-    score = _score(plan, plan.examples.outputs.kind.of_classes(words.logits), label_array(plan.examples.splits["eval"]))
-    return Baseline(score=score, latency=words.latency, bytes=words.bytes)
+    logits, labels = plan.examples.outputs.kind.of_classes(words.logits), label_array(plan.examples.splits["eval"])
+    return Baseline(score=_measured(plan, logits, labels).score(plan), latency=words.latency, bytes=words.bytes)
 
 
 def _predicted(plan: RunPlan, one: Exported, split: Literal["eval", "test"]) -> np.ndarray:
@@ -158,30 +158,21 @@ def _predicted(plan: RunPlan, one: Exported, split: Literal["eval", "test"]) -> 
     return read_logits(run_stage(place, PREDICTIONS, inputs, build, overwrite=True, resumes=False).folder)
 
 
-def _budget(plan: RunPlan) -> BudgetSettings:
-    assert plan.recipe.budget is not None  # a search has one
-    return plan.recipe.budget
+@dataclass(frozen=True)
+class _Measured:
+    """A model's metric on the rows, and in each resample of them; the draws are the same for every model."""
+
+    value: float
+    samples: np.ndarray
+
+    def score(self, plan: RunPlan) -> Score:
+        return _interval(plan, self.value, self.samples)
 
 
-def _samples(plan: RunPlan, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The metric in each resample of the rows; the draws are the same for every model."""
+def _measured(plan: RunPlan, logits: np.ndarray, labels: np.ndarray) -> _Measured:
     scoring, settings = plan.examples.outputs.kind.scoring, plan.recipe.evaluation
     drawn = scoring.bootstrap_samples(logits, labels, resamples=settings.resamples, seed=_BOOTSTRAP_SEED)
-    return drawn[settings.metric]
-
-
-def _score(plan: RunPlan, logits: np.ndarray, labels: np.ndarray) -> Score:
-    settings = plan.recipe.evaluation
-    value = plan.examples.outputs.kind.scoring.score(logits, labels)[settings.metric]
-    return _interval(plan, float(value), _samples(plan, logits, labels))
-
-
-def _drop(plan: RunPlan, answers: Answers, name: str) -> Score:
-    """How far the metric falls below the teacher's; the interval is of the same resamples of both."""
-    scoring, metric, labels = plan.examples.outputs.kind.scoring, plan.recipe.evaluation.metric, answers.labels
-    of_teacher, own = (scoring.score(each, labels)[metric] for each in (answers.teacher, answers.exported[name]))
-    samples = _samples(plan, answers.teacher, labels) - _samples(plan, answers.exported[name], labels)
-    return _interval(plan, float(of_teacher - own), samples)
+    return _Measured(float(scoring.score(logits, labels)[settings.metric]), drawn[settings.metric])
 
 
 def _interval(plan: RunPlan, value: float, samples: np.ndarray) -> Score:

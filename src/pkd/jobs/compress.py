@@ -20,7 +20,7 @@ from pkd.errors import CacheError, DataError, RecipeError, TeacherError
 from pkd.jobs import asking
 from pkd.jobs.ahead import teaching_ahead, training_ahead
 from pkd.jobs.budget import nearest
-from pkd.jobs.choose import baseline_of, points_of, teacher_score, timed, with_test
+from pkd.jobs.choose import baseline_of, measured_points, teacher_score, timed, with_test
 from pkd.jobs.cluster import names_cluster, ray_started, require_ray
 from pkd.jobs.demo import with_search_data
 from pkd.jobs.deploy import deploy, point_of, search_of, with_bytes
@@ -162,7 +162,7 @@ def _compress(recipe: Recipe, served: Path, *, overwrite: bool) -> CompressResul
                     f"{named('data.eval')} is missing, and there are too few training rows to hold some of them out to "
                     "choose by. Name development rows."
                 )
-            clock = None if _budget(plan).time is None else _clock(plan, began)  # the pilot would delay a refusal
+            clock = None if plan.budget.time is None else _clock(plan, began)  # the pilot would delay a refusal
             shapes = shapes_stage(plan, overwrite=overwrite)
         students = students_by_shape(plan)
         plan = plan.at(only(plan.recipe, *(students[shape][0] for shape in alive(shapes.candidates))))
@@ -178,7 +178,7 @@ def _compress(recipe: Recipe, served: Path, *, overwrite: bool) -> CompressResul
         with _phase(seconds, "exports"):
             exported = export_finalists(plan, finalists, heats.candidates, overwrite=overwrite)
             figures = timed(plan, exported)
-            points = points_of(plan, exported, heats.candidates, figures)
+            points = measured_points(plan, exported, heats.candidates, figures)
         judge_run(outcome_of(prepared, finalists))
         points = with_test(plan, exported, points)
         compressed = _record(prepared, shapes, heats, points, seconds)
@@ -188,7 +188,7 @@ def _compress(recipe: Recipe, served: Path, *, overwrite: bool) -> CompressResul
         write_front(compressed, work)
         page = write_views(work)
         if compressed.chosen is None:
-            raise TeacherError(_nothing_within(compressed, _budget(plan), served))
+            raise TeacherError(_nothing_within(compressed, plan.budget, served))
     return CompressResult(served, work, page, compressed)
 
 
@@ -213,7 +213,7 @@ def _clock(plan: RunPlan, began: float) -> TimeLeft:
     Raises:
         RecipeError: if its time is too short for one student.
     """
-    job, budget = job_of_run(plan), _budget(plan)
+    job, budget = job_of_run(plan), plan.budget
     left = left_of(plan)
     stages = teaching_ahead(plan, job, left)
     trainings = [
@@ -248,7 +248,7 @@ def _record(
 ) -> Compressed:
     plan = prepared.plan
     recipe, examples = plan.recipe, plan.examples
-    budget = _budget(plan)
+    budget = plan.budget
     return Compressed(
         budget={key: value for key, value in dataclasses.asdict(budget).items() if value not in (None, [])},
         metric=recipe.evaluation.metric,
@@ -268,11 +268,6 @@ def _record(
         threads=budget.threads or usable_cores(),
         seconds=_seconds_so_far(plan.folder.path, seconds),
     )
-
-
-def _budget(plan: RunPlan) -> BudgetSettings:
-    assert plan.recipe.budget is not None  # a search has one
-    return plan.recipe.budget
 
 
 def _seconds_so_far(work: Path, seconds: Mapping[str, float]) -> dict[str, float]:

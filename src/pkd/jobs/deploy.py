@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pkd.errors import RecipeError
-from pkd.jobs.export import KIND
+from pkd.jobs.export import KIND, card_of
 from pkd.jobs.random_graphs import bytes_in
 from pkd.recipe.places import local_path
 from pkd.recipe.spelling import named, set_to
@@ -30,9 +30,7 @@ def deploy(served: Path, work: Path, compressed: Compressed, point: Point, *, ov
         return manifest.facts
 
     run_stage(served, KIND, {**manifest.inputs, "content": manifest.content}, build, overwrite=overwrite, resumes=False)
-    card = student / CARD
-    before = card.read_text(encoding="utf-8") if card.is_file() else None
-    exported = exported_card(before, served.name, manifest.facts)
+    exported = exported_card(card_of(student), served.name, manifest.facts)
     write_text(served / CARD, searched_card(exported, compressed, point))
 
 

@@ -61,8 +61,8 @@ class ExportResult:
 class Limits:
     """How much a format may change: the metric's largest fall, and the least share of equal predictions."""
 
-    max_drop: float
-    min_agreement: float
+    max_drop: float = 0.005
+    min_agreement: float = 0.97
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def export(
     format: str = "onnx",
     int8: bool = False,
     eval: AnyPath | None = None,
-    max_drop: float = 0.005,
-    min_agreement: float = 0.97,
+    max_drop: float = Limits.max_drop,
+    min_agreement: float = Limits.min_agreement,
     overwrite: bool = False,
     **keys: Unpack[ExportKeywords],
 ) -> ExportResult:
@@ -131,7 +131,7 @@ def _export(model: str, folder: Path, into: Format, recipe: Recipe, limits: Limi
         loaded = with_outputs(loaded, measured.outputs)
     with one_writer(folder):
         done = export_stage(folder, loaded, into, measured, limits, overwrite=overwrite)
-        write_text(folder / "README.md", exported_card(_card_of(model), folder.name, done.manifest.facts))
+        write_text(folder / "README.md", exported_card(card_of(model), folder.name, done.manifest.facts))
     return ExportResult(folder, done.manifest.facts)
 
 
@@ -280,6 +280,7 @@ def _texts_of(recipe: Recipe, loaded: LoadedClassifier) -> MeasuredTexts:
     return MeasuredTexts(name, rows_as_texts(rows), labels, metric, fingerprint_rows(rows), examples.outputs)
 
 
-def _card_of(model: str) -> str | None:
+def card_of(model: str | Path) -> str | None:
+    """The card in a model's folder; None without one."""
     path = Path(model) / "README.md"
     return path.read_text(encoding="utf-8") if path.is_file() else None

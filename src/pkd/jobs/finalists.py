@@ -20,6 +20,7 @@ from pkd.jobs.heats import of_whole, only, students_by_shape
 from pkd.jobs.judge import Outcome, Trained
 from pkd.jobs.plan import RunPlan
 from pkd.jobs.race import race_starts
+from pkd.jobs.random_graphs import PRECISIONS
 from pkd.jobs.run import Prepared, train_students
 from pkd.jobs.sizes import size_inputs
 from pkd.jobs.time_left import TimeLeft, is_up
@@ -28,11 +29,10 @@ from pkd.reporting.results import Race
 from pkd.runs.fingerprint import fingerprint
 from pkd.runs.seal import MANIFEST, copy_folder, partial_of, read_manifest, set_aside
 from pkd.runs.stage import Done, is_begun, library_versions, run_stage
-from pkd.serving.formats import FLOAT32, INT8
+from pkd.serving.formats import BY_PRECISION
 
 REFUSED = "refused export"
-_GATE = Limits(max_drop=0.005, min_agreement=0.97)  # int8's own, as `pkd export` has it
-_FORMATS = {each.precision: each for each in (FLOAT32, INT8)}
+_GATE = Limits()  # int8's own, as `pkd export` has it
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,11 @@ class Finalist:
 
 @dataclass(frozen=True)
 class Exported:
-    """A finalist in one precision: its folder, or why it has none."""
+    """A finalist in one precision, and its folder."""
 
     shape: Shape
     finalist: Finalist
     done: Done
-    refused: str = ""
 
 
 def train_finalists(prepared: Prepared, shapes: Sequence[Shape], clock: TimeLeft, *, overwrite: bool) -> list[Finalist]:
@@ -134,39 +133,39 @@ def outcome_of(prepared: Prepared, finalists: Sequence[Finalist]) -> Outcome:
 def export_finalists(
     plan: RunPlan, finalists: Sequence[Finalist], candidates: Sequence[Candidate], *, overwrite: bool
 ) -> list[Exported]:
-    """Export each finalist in the precisions that are within the budget; int8 has to pass its own gate."""
+    """Export each finalist in the precisions that are within the budget, but for what int8's own gate refuses."""
     within = {one.shape for one in candidates if not one.over}
     exported = []
     for finalist in finalists:
         student = finalist.best.done
         loaded = with_outputs(load_teacher(str(student.folder)), plan.examples.outputs)
         traced = traced_once(loaded)
-        for precision in _FORMATS:
+        for precision in PRECISIONS:
             shape = finalist.shape.model_copy(update={"precision": precision})
-            if shape in within:
-                done = _export(plan, plan.folder.export(shape.name), (shape, finalist), (loaded, traced), overwrite)
-                exported.append(done)
+            if shape in within and (one := _export(plan, shape, finalist, loaded, traced, overwrite)) is not None:
+                exported.append(one)
     return exported
 
 
 def _export(
     plan: RunPlan,
-    folder: Path,
-    of: tuple[Shape, Finalist],
-    model: tuple[LoadedClassifier, Callable[[], Any]],
+    shape: Shape,
+    finalist: Finalist,
+    loaded: LoadedClassifier,
+    traced: Callable[[], Any],
     overwrite: bool,
-) -> Exported:
-    """Export one finalist in one precision.
+) -> Exported | None:
+    """Export one finalist in one precision; None if it is refused.
 
     Args:
         plan: of the run.
-        folder: to fill.
-        of: the shape with its precision, and the finalist.
-        model: its student, loaded, and its graph once it is traced.
+        shape: with its precision.
+        finalist: of this shape.
+        loaded: its student.
+        traced: the student's graph, once it is traced.
         overwrite: set aside what is in the way.
     """
-    (shape, finalist), (loaded, traced) = of, model
-    into, examples = _FORMATS[shape.precision], plan.examples
+    folder, into, examples = plan.folder.export(shape.name), BY_PRECISION[shape.precision], plan.examples
     inputs = {
         "student": finalist.best.done.manifest.content,
         "rows": dict(examples.fingerprints["eval"]),
@@ -176,7 +175,7 @@ def _export(
     before = read_manifest(folder)
     if before is not None and before.kind == REFUSED:
         if before.inputs == inputs:
-            return Exported(shape, finalist, Done(folder, before, "kept"), before.facts["why"])
+            return None
         set_aside(folder, "stale")
     measured = _development(plan) if into.is_converted else None
     try:
@@ -186,7 +185,8 @@ def _export(
         for old in (folder, partial_of(folder)):
             if old.exists():
                 set_aside(old, "stale")
-        return Exported(shape, finalist, _refused(folder, inputs, str(error)), str(error))
+        _keep_refusal(folder, inputs, str(error))
+        return None
     return Exported(shape, finalist, done)
 
 
@@ -203,6 +203,6 @@ def _development(plan: RunPlan) -> MeasuredTexts:
     )
 
 
-def _refused(folder: Path, inputs: Mapping[str, Any], why: str) -> Done:
-    """A stage that says why there is no export, so that a later call does not try it again."""
-    return run_stage(folder, REFUSED, inputs, lambda partial: {"why": why}, overwrite=True, resumes=False)
+def _keep_refusal(folder: Path, inputs: Mapping[str, Any], why: str) -> None:
+    """Make a stage that says why there is no export, so that a later call does not try it again."""
+    run_stage(folder, REFUSED, inputs, lambda partial: {"why": why}, overwrite=True, resumes=False)

@@ -32,7 +32,7 @@ from pkd.errors import RecipeError
 from pkd.jobs.ensemble import Teachers, load_teachers
 from pkd.recipe.reading import validate
 from pkd.recipe.schema import Recipe
-from pkd.recipe.settings import AUTO_START, StudentSettings, TrainingSettings
+from pkd.recipe.settings import AUTO_START, BudgetSettings, StudentSettings, TrainingSettings
 from pkd.recipe.spelling import named
 from pkd.recipe.sweeping import points_of, recipe_at, swept_keys
 from pkd.runs.folder import RunFolder
@@ -82,6 +82,12 @@ class RunPlan:
     def teacher_numbers(self) -> range:
         """The numbers of the teachers, from 1."""
         return range(1, len(self.recipe.teacher.models) + 1)
+
+    @property
+    def budget(self) -> BudgetSettings:
+        """The budget of a search; other runs have none."""
+        assert self.recipe.budget is not None
+        return self.recipe.budget
 
     @property
     def teacher_name(self) -> str:

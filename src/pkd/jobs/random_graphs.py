@@ -22,12 +22,12 @@ from pkd.reporting.front import Precision, Shape
 from pkd.runs.fingerprint import fingerprint
 from pkd.runs.seal import partial_of
 from pkd.serving.export import convert, trace, write_companions, write_graph
-from pkd.serving.formats import GRAPH_FORMATS
+from pkd.serving.formats import BY_PRECISION
 
-FORMATS = {each.precision: each for each in GRAPH_FORMATS.values()}
 PRECISIONS: tuple[Precision, ...] = ("float32", "int8")
 _BYTES_A_PARAMETER = 5  # of the graphs in both precisions
-_CARD_BYTES = 14_000  # the model card and the manifest, which only a real export has
+CARD_BYTES = 10_000  # the model card, which is written once the whole search is known
+_MANIFEST_BYTES = 4_000  # which only a real export has
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ class Body:
 
     def least_bytes(self) -> int:
         """About what its int8 export takes: a byte for each parameter, and the tokenizer."""
-        return self.parameters + len(self.reader.tokenizer.backend_tokenizer.to_str().encode()) + _CARD_BYTES
+        tokenizer = len(self.reader.tokenizer.backend_tokenizer.to_str().encode())
+        return self.parameters + tokenizer + CARD_BYTES + _MANIFEST_BYTES
 
     def build(self, folder: Path) -> None:
         """Write both graphs with their companions, `folder/float32` and `folder/int8`; whole or not at all."""
@@ -78,7 +79,7 @@ class Body:
         loaded = self._model()
         program = trace(loaded)
         for precision in PRECISIONS:
-            into, place = FORMATS[precision], partial / precision
+            into, place = BY_PRECISION[precision], partial / precision
             made = convert(program, loaded, into) if into.is_converted else program
             write_graph(made, place / into.graph)
             write_companions(loaded, place, into)
@@ -125,7 +126,7 @@ def smallest_of_each_encoder(bodies: Sequence[Body]) -> list[Body]:
 
 def export_bytes(folder: Path) -> int:
     """What the export of such a graph takes on the disk, its card and manifest included."""
-    return bytes_in(folder) + _CARD_BYTES
+    return bytes_in(folder) + CARD_BYTES + _MANIFEST_BYTES
 
 
 def bytes_in(folder: Path) -> int:

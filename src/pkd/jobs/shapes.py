@@ -20,7 +20,6 @@ from pkd.errors import RecipeError
 from pkd.jobs.budget import constraints_of, nearest, over_budget, refusal
 from pkd.jobs.plan import RunPlan
 from pkd.jobs.random_graphs import (
-    FORMATS,
     PRECISIONS,
     Body,
     bodies_of,
@@ -79,11 +78,6 @@ class Shapes:
     teacher: Score
     baseline: TimedWords | None = None
 
-    @property
-    def words(self) -> Score | None:
-        """Milliseconds of one text of the word-count baseline."""
-        return self.baseline.latency if self.baseline else None
-
 
 @dataclass
 class _Measured:
@@ -111,7 +105,7 @@ def shapes_stage(plan: RunPlan, *, overwrite: bool) -> Shapes:
             smallest shapes are timed.
     """
     require_exporter()
-    budget, bodies, timed = _budget(plan), bodies_of(plan), timed_on(plan)
+    budget, bodies, timed = plan.budget, bodies_of(plan), timed_on(plan)
     _check_lengths(timed, bodies)
     _refuse_size(budget, bodies)
     inputs = _inputs(plan, bodies, timed)
@@ -169,11 +163,6 @@ def measure_exports(folders: Sequence[Path], plan: RunPlan, texts: Sequence[Text
         )
         for number, folder in enumerate(folders)
     ]
-
-
-def _budget(plan: RunPlan) -> BudgetSettings:
-    assert plan.recipe.budget is not None
-    return plan.recipe.budget
 
 
 def _inputs(plan: RunPlan, bodies: Sequence[Body], timed: Timed) -> dict[str, Any]:
@@ -260,7 +249,7 @@ def _groups(bodies: Sequence[Body]) -> Iterator[list[Body]]:
 
 def _look(graphs: Path, plan: RunPlan, bodies: Sequence[Body], timed: Timed) -> None:
     """Refuse a budget that the smallest shape of every encoder breaks already, before the others are built."""
-    budget, smallest = _budget(plan), smallest_of_each_encoder(bodies)
+    budget, smallest = plan.budget, smallest_of_each_encoder(bodies)
     limits = constraints_of(budget)
     if not limits or len(smallest) == len(bodies):
         return
@@ -330,7 +319,7 @@ def _place(graphs: Path, body: Body) -> Path:
 
 
 def _key(body: Body, precision: Precision) -> str:
-    return f"{body.fingerprint[:16]} {FORMATS[precision].precision}"
+    return f"{body.fingerprint[:16]} {precision}"
 
 
 def _plain(times: Round) -> dict[str, Any]:

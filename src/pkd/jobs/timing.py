@@ -108,8 +108,7 @@ def timed_on(plan: RunPlan, *, throughput: bool | None = None, texts: Sequence[T
         throughput: whether it is measured; by default if the budget limits it.
         texts: of which typical ones are taken; by default the development rows.
     """
-    budget = plan.recipe.budget
-    assert budget is not None
+    budget = plan.budget
     measured = budget.throughput is not None if throughput is None else throughput
     splits = plan.examples.splits
     if texts is None:

@@ -19,6 +19,7 @@ from pkd.data.labels import label_array
 from pkd.data.tokenize import text_columns
 from pkd.evaluation.word_counts import MOST_ROWS, WordCounts, fit_word_counts
 from pkd.jobs.ahead import WORD_COUNTS
+from pkd.jobs.evaluate import LOGITS, read_logits
 from pkd.jobs.plan import RunPlan
 from pkd.jobs.timing import TEACHER, Timed, latency_of, machine, one_at_a_time, teacher_work, time_in_rounds
 from pkd.reporting.results import Score, TeacherLevel
@@ -26,7 +27,6 @@ from pkd.runs.fingerprint import fingerprint
 from pkd.runs.stage import Done, run_stage
 
 KIND, TIMED_KIND = "word counts", "timed word counts"
-_LOGITS = "logits.npy"
 
 
 def measure_word_counts(examples: Examples, metric: str, rows: datasets.Dataset | None = None) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def timed_words_stage(plan: RunPlan, timed: Timed, *, overwrite: bool) -> TimedW
             fitted = fitted_words(examples)
             if fitted is None:
                 return {}
-            np.save(partial / _LOGITS, fitted.logits(_texts(examples.splits["eval"])))
+            np.save(partial / LOGITS, fitted.logits(_texts(examples.splits["eval"])), allow_pickle=False)
         with teacher_work(plan, timed) as teacher:
             works = {TEACHER: teacher, WORD_COUNTS: one_at_a_time(fitted.logits, timed)}
             rounds = time_in_rounds(works, "time word counts in turns with the teacher")
@@ -114,7 +114,7 @@ def timed_words_stage(plan: RunPlan, timed: Timed, *, overwrite: bool) -> TimedW
     facts = run_stage(place, TIMED_KIND, inputs, build, overwrite=overwrite, resumes=False).manifest.facts
     if not facts:
         return None
-    return TimedWords(Score(**facts["latency"]), facts["bytes"], np.load(place / _LOGITS, allow_pickle=False))
+    return TimedWords(Score(**facts["latency"]), facts["bytes"], read_logits(place))
 
 
 def teacher_level(

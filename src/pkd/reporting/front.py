@@ -96,7 +96,6 @@ class Point(_Part):
     drop: Score  # the teacher's score minus it, paired
     test: Score | None = None  # its score on the test rows
     over: list[str] = []  # the constraints that it breaks, in words
-    refused: str = ""  # why int8's own gate let it not through
     on_front: bool = True  # no other point is both as fast and as good
     ties: bool = False  # level with the best: the paired interval of their difference holds 0
     chosen: bool = False
@@ -134,7 +133,6 @@ class Compressed(_Part):
     hardware: dict[str, str]
     threads: int  # cores that one text is answered on
     seconds: dict[str, float] = {}  # phase -> how long it took
-    warnings: list[str] = []
 
     @property
     def chosen(self) -> Point | None:

@@ -120,7 +120,7 @@ def _rows(found: Compressed) -> list[dict[str, Any]]:
 def _of_point(found: Compressed, point: Point) -> dict[str, Any]:
     kind = CHOSEN if point.chosen else FRONT if point.on_front else OFF
     row = _row(found.metric, kind, point.shape.name, point.shape.name, point.measured.latency, point.score)
-    row |= {"why": point.refused or "; ".join(point.over), "short": str(point.number)}
+    row |= {"why": "; ".join(point.over), "short": str(point.number)}
     row["label"] = f"{point.number}  {row['label']}" if point.on_front or point.chosen else row["short"]
     return row
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pkd.recipe.settings import BudgetSettings
 from pkd.reporting.amounts import difference_text, is_share, milliseconds, shown_difference, times
 from pkd.reporting.front import Candidate, Compressed, Point
-from pkd.reporting.front_words import latency_limit, listed, named_point, points_below, score_number
+from pkd.reporting.front_words import budget_of, latency_limit, listed, named_point, points_below, score_number
 
 _HALF_A_POINT = 0.005
 _MILLISECOND = 1.0
@@ -25,7 +24,7 @@ def _more_time(found: Compressed, chosen: Point) -> str:
     fast = chosen.measured.latency.value
     limit = (latency_limit(found) or fast) + _MILLISECOND
     begin = "One more millisecond"
-    slower = [point for point in found.points if fast < point.measured.latency.value <= limit and not point.refused]
+    slower = [point for point in found.points if fast < point.measured.latency.value <= limit]
     better = [point for point in slower if shown_difference(found.metric, point.score.value, chosen.score.value) > 0]
     if better:
         best = max(better, key=lambda point: point.score.value)
@@ -54,7 +53,7 @@ def _more_time(found: Compressed, chosen: Point) -> str:
 
 def _is_too_slow_alone(found: Compressed, candidate: Candidate) -> bool:
     """Whether a shape over the budget breaks nothing but its limit of time."""
-    limit, most = latency_limit(found), BudgetSettings(**found.budget).bytes
+    limit, most = latency_limit(found), budget_of(found).bytes
     slow = limit is not None and _or(candidate.predicted.latency.high, candidate.predicted.latency.value) > limit
     return slow and (most is None or candidate.predicted.bytes <= most)
 
@@ -62,7 +61,7 @@ def _is_too_slow_alone(found: Compressed, candidate: Candidate) -> bool:
 def _less_score(found: Compressed, chosen: Point) -> str:
     begin = "Half a point less" if is_share(found.metric) else f"{_HALF_A_POINT:g} less"
     fast = chosen.measured.latency.value
-    faster = [point for point in found.points if point.measured.latency.value < fast and not point.refused]
+    faster = [point for point in found.points if point.measured.latency.value < fast]
     lost = {point.number: chosen.score.value - point.score.value for point in faster}
     near = [point for point in faster if lost[point.number] <= _HALF_A_POINT + 1e-9]
     if near:

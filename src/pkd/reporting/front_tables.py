@@ -153,7 +153,6 @@ def _point_row(found: Compressed, point: Point) -> PointRow:
     notes += ["level with the best"] if point.ties and not point.chosen else []
     notes += [] if point.on_front else ["off the front"]
     notes += [_over(point.over)] if point.over else []
-    notes += [f"int8 refused: {point.refused}"] if point.refused else []
     lower = shown_difference(found.metric, point.drop.value, 0.0)
     return PointRow(
         number=str(point.number),

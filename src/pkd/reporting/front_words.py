@@ -98,7 +98,7 @@ def search_sentences(found: Compressed) -> list[str]:
 
 def budget_text(found: Compressed) -> str:
     """The constraints in words."""
-    budget = _budget(found)
+    budget = budget_of(found)
     told = {
         "one text in at most {}": budget.latency,
         "95 of 100 texts in at most {} each": budget.latency_p95,
@@ -112,7 +112,8 @@ def budget_text(found: Compressed) -> str:
     return "; ".join(given) or "none, so the fastest student that is level with the best"
 
 
-def _budget(found: Compressed) -> BudgetSettings:
+def budget_of(found: Compressed) -> BudgetSettings:
+    """The budget of a search."""
     return BudgetSettings(**found.budget)
 
 
@@ -123,7 +124,7 @@ def cores_text(found: Compressed) -> str:
 
 def latency_limit(found: Compressed) -> float | None:
     """The slowest one text may be, in milliseconds, by the latency or the speed-up that the budget asks for."""
-    budget = _budget(found)
+    budget = budget_of(found)
     limits = [] if budget.milliseconds is None else [budget.milliseconds]
     limits += [] if budget.speed_up is None else [found.teacher.latency.value / budget.speed_up]
     return min(limits, default=None)
@@ -131,7 +132,7 @@ def latency_limit(found: Compressed) -> float | None:
 
 def drop_limit(found: Compressed) -> float | None:
     """How far below the teacher a student may be, a share; None where the budget does not say."""
-    return _budget(found).max_drop
+    return budget_of(found).max_drop
 
 
 def drop_words(metric: str, drop: float) -> str:
@@ -176,10 +177,9 @@ def _words(found: Compressed) -> str:
 
 
 def _none_chosen(found: Compressed) -> list[str]:
-    usable = [point for point in found.points if not point.refused]
-    if not usable:
+    if not found.points:
         return ["No student was trained in full, so nothing is chosen."]
-    nearest = min(usable, key=lambda point: (len(point.over), point.drop.value))
+    nearest = min(found.points, key=lambda point: (len(point.over), point.drop.value))
     why = f" ({'; '.join(nearest.over)})" if nearest.over else ""
     return [
         f"No student keeps to the budget, so nothing is deployed. The nearest is {named_point(nearest)}{why}: "

@@ -159,7 +159,7 @@ def _front_head(found: Compressed, records: Sequence[Record]) -> dict[str, Any]:
         "headline": _unbroken(first),
         "lead": [_unbroken(sentence) for sentence in others],
         "key_figures": key_figures(found),
-        "warnings": list(dict.fromkeys([*found.warnings, *(run.warnings if run else [])])),
+        "warnings": run.warnings if run else [],
     }
 
 

@@ -101,12 +101,13 @@ def print_front(found: Compressed, console: Console) -> None:
     metric = metric_title(found.metric, unit=True)
     tested = found.teacher.test is not None
     headings = ["student", "one text, ms", "p95", "speed", "size", metric, "below the teacher", *(["test"] * tested)]
+    points = point_rows(found)
     rows = [
         [
             *(f"{row.number} {row.name}", row.latency, row.p95, row.speed_up, row.size),
             *(row.score, _with(row.drop, row.drop_interval), *([row.test] * tested)),
         ]
-        for row in point_rows(found)
+        for row in points
     ]
     rows += [
         [
@@ -115,8 +116,8 @@ def print_front(found: Compressed, console: Console) -> None:
         ]
         for row in other_rows(found)
     ]
-    styles = ["bold" if row.chosen else "" for row in point_rows(found)]
-    notes = [f"{row.number}: {'; '.join(row.notes)}" for row in point_rows(found) if row.notes]
+    styles = ["bold" if row.chosen else "" for row in points]
+    notes = [f"{row.number}: {'; '.join(row.notes)}" for row in points if row.notes]
     with _width(console):
         for sentence in front_sentences(found):
             console.print(Text(sentence))

@@ -29,3 +29,4 @@ class Format:
 FLOAT32 = Format(precision="float32", graph="onnx/model.onnx", transformers_js="fp32", is_converted=False)
 INT8 = Format(precision="int8", graph="onnx/model_quantized.onnx", transformers_js="q8")
 GRAPH_FORMATS = {"onnx": FLOAT32, "onnx-int8": INT8}  # by `pkd export --format`
+BY_PRECISION = {each.precision: each for each in GRAPH_FORMATS.values()}

@@ -43,13 +43,15 @@ RowLosses = tuple[torch.Tensor, dict[str, torch.Tensor]]
 KeptEpoch = Literal["best", "latest"]
 
 
-def standard_error(score: float, rows: int) -> float:
-    """The standard error of a score over rows, as that of a share: √(s (1 − s) / n); 0 for one outside 0 to 1.
+def is_level(score: float, best: float, rows: int) -> bool:
+    """Whether a score is within a standard error of the best over so many rows.
 
-    >>> standard_error(0.8, 400)
-    0.02
+    The error is that of a share, √(s (1 − s) / n); 0 for a best score outside 0 to 1.
+
+    >>> is_level(0.781, 0.8, 400), is_level(0.779, 0.8, 400)
+    (True, False)
     """
-    return math.sqrt(max(0.0, score * (1 - score)) / max(1, rows))
+    return score >= best - math.sqrt(max(0.0, best * (1 - best)) / max(1, rows))
 
 
 class RowMeanTrainer(EconomicalTrainer):
@@ -270,7 +272,7 @@ class RowMeanTrainer(EconomicalTrainer):
             return is_best
         by = f"eval_{str(self.args.metric_for_best_model).removeprefix('eval_')}"
         best, rows = float(self.state.best_metric or 0.0), cast("datasets.Dataset", self.eval_dataset)
-        if metrics[by] < best - standard_error(best, len(rows)):
+        if not is_level(metrics[by], best, len(rows)):
             return False
         self.state.best_global_step = self.state.global_step
         return True
