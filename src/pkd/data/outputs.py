@@ -16,8 +16,10 @@ from pkd.tasks import (
     BINARY,
     MULTI_LABEL,
     MULTIPLE_CHOICE,
+    TOKEN_CLASSIFICATION,
     TaskKind,
     is_multiple_choice,
+    is_token_classification,
     kind_of,
     kind_of_head,
     names_in_config,
@@ -51,7 +53,7 @@ class Outputs:
     @property
     def kind(self) -> TaskKind:
         """The kind of problem."""
-        return kind_of(self.problem_type)
+        return kind_of(self.problem_type, self.label_names)
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -79,6 +81,8 @@ def outputs_of(config: PretrainedConfig) -> Outputs:
     names = names_by_id(config.id2label, where)
     if is_multiple_choice(config.architectures):
         return Outputs(MULTIPLE_CHOICE.name, () if has_placeholder_names(names) else names)
+    if is_token_classification(config.architectures):
+        return Outputs(TOKEN_CLASSIFICATION.name, names)
     said: Any = config.problem_type
     if said is not None and said not in names_in_config():
         raise TeacherError(

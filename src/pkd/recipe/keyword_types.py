@@ -34,7 +34,7 @@ class DataKeywords(TypedDict, total=False):
     label_names: Sequence[str] | str | None
     """names of the classes in order: of integers from 0 on, of vectors of 0 and 1, of outputs called LABEL_0, ..."""
 
-    problem_type: Literal["auto", "single_label_classification", "multi_label_classification", "binary_classification", "regression", "multiple_choice"] | None
+    problem_type: Literal["auto", "single_label_classification", "multi_label_classification", "binary_classification", "regression", "multiple_choice", "token_classification"] | None
     """auto: the teacher's, else by the labels"""
 
     column_names: Sequence[str] | str | None
@@ -174,7 +174,7 @@ class StudentKeywords(TypedDict, total=False):
 class EvaluationKeywords(TypedDict, total=False):
     """Keys of `evaluation`."""
 
-    metric: Literal["auto", "accuracy", "f1", "macro_f1", "micro_f1", "mcc", "pearson", "spearman"] | None
+    metric: Literal["auto", "accuracy", "f1", "macro_f1", "micro_f1", "mcc", "pearson", "spearman", "span_f1", "word_accuracy"] | None
     """chooses the best epoch and start; auto: the task's, else by problem_type"""
 
     resamples: int | None

@@ -36,12 +36,15 @@ ProblemType = Literal[
     "binary_classification",
     "regression",
     "multiple_choice",
+    "token_classification",
 ]
 Comparison = Literal["length", "none", "units"]
 PATIENCE = 0.1  # patience's default share of the gradient; docs/guide.md explains why
 Method = Literal["pkd", "kd", "ft"]
 Effort = Literal["quick", "normal", "best"]
-Metric = Literal["accuracy", "f1", "macro_f1", "micro_f1", "mcc", "pearson", "spearman"]
+Metric = Literal[
+    "accuracy", "f1", "macro_f1", "micro_f1", "mcc", "pearson", "spearman", "span_f1", "word_accuracy"
+]  # fmt: skip
 
 
 def setting(default: Any, help: str, *, common: bool = False, verbatim: bool = False) -> Any:

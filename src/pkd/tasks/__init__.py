@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pkd.tasks.binary import BINARY
@@ -11,6 +13,7 @@ from pkd.tasks.multi_label import MULTI_LABEL
 from pkd.tasks.multiple_choice import MULTIPLE_CHOICE
 from pkd.tasks.regression import REGRESSION
 from pkd.tasks.single_label import SINGLE_LABEL
+from pkd.tasks.token_classification import TOKEN_CLASSIFICATION
 
 if TYPE_CHECKING:
     from pkd.recipe.settings import ProblemType
@@ -22,22 +25,26 @@ __all__ = [
     "MULTI_LABEL",
     "REGRESSION",
     "SINGLE_LABEL",
+    "TOKEN_CLASSIFICATION",
     "TaskKind",
     "asks_for_choices",
     "is_multiple_choice",
+    "is_token_classification",
     "kind_of",
     "kind_of_head",
     "names_in_config",
 ]
 
 KINDS: Mapping[ProblemType, TaskKind] = {
-    kind.name: kind for kind in (SINGLE_LABEL, MULTI_LABEL, BINARY, REGRESSION, MULTIPLE_CHOICE)
+    kind.name: kind for kind in (SINGLE_LABEL, MULTI_LABEL, BINARY, REGRESSION, MULTIPLE_CHOICE, TOKEN_CLASSIFICATION)
 }
 
 
-def kind_of(problem_type: ProblemType) -> TaskKind:
-    """The kind of problem with this name."""
-    return KINDS[problem_type]
+@functools.cache
+def kind_of(problem_type: ProblemType, names: tuple[str, ...] = ()) -> TaskKind:
+    """The kind of problem with this name; for classes with these names, if its scores depend on them."""
+    kind = KINDS[problem_type]
+    return kind if kind.scoring_of is None or not names else replace(kind, names=names)
 
 
 def asks_for_choices(problem_type: str) -> bool:
@@ -68,5 +75,14 @@ def kind_of_head(said: str | None, outputs: int) -> TaskKind:
 
 def is_multiple_choice(architectures: Any) -> bool:
     """Whether a configuration's `architectures` name a multiple-choice model, which has no other sign."""
+    return _names_head(architectures, "ForMultipleChoice")
+
+
+def is_token_classification(architectures: Any) -> bool:
+    """Whether a configuration's `architectures` name a model that classifies tokens, which has no other sign."""
+    return _names_head(architectures, "ForTokenClassification")
+
+
+def _names_head(architectures: Any, head: str) -> bool:
     names: Sequence[Any] = architectures if isinstance(architectures, list | tuple) else ()
-    return any(str(name).endswith("ForMultipleChoice") for name in names)
+    return any(str(name).endswith(head) for name in names)

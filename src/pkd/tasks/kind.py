@@ -41,6 +41,8 @@ class TaskKind:
         has_sets: a label is a set of classes.
         has_scores: a label is a number.
         has_choices: a row is a question with choices, and a label the index of one.
+        has_tokens: every word of a text has a class; logits are [N, W, C] for the W words of the longest row, NaN where
+            a row has fewer, and labels [N, W], -100 there.
         has_one_output: the head has one output; for multiple choice one per choice.
         tells_two_classes: that output is the logit of the second of two classes.
         name_in_config: its name in transformers' configuration; None if it has none.
@@ -60,6 +62,8 @@ class TaskKind:
         mean_logits: logits [N, C] of several classifiers → the logits of their mean probability at T = 1; of scores
             their mean.
         mean_formula: `mean_logits` in words.
+        names: the classes that its scoring is for; only kinds whose scores depend on names have them (`of_names`).
+        scoring_of: makes the scoring of classes with names; None if it is the same for all.
     """
 
     name: ProblemType
@@ -68,6 +72,7 @@ class TaskKind:
     has_sets: bool = False
     has_scores: bool = False
     has_choices: bool = False
+    has_tokens: bool = False
     has_one_output: bool = False
     tells_two_classes: bool = False
     name_in_config: str | None
@@ -85,13 +90,21 @@ class TaskKind:
     fit_word_counts: Fit | None = None
     mean_logits: Callable[[Sequence[Array]], Array] = log_mean_probability
     mean_formula: str = "log of the teachers' mean softmax(z)"
+    names: tuple[str, ...] = ()
+    scoring_of: Callable[[tuple[str, ...]], Scoring] | None = None
 
     @cached_property
     def scoring(self) -> Scoring:
         """The measures of this kind."""
-        return self.make_scoring()
+        return self.make_scoring() if self.scoring_of is None else self.scoring_of(self.names)
 
-    def __reduce__(self) -> tuple[Callable[[ProblemType], TaskKind], tuple[ProblemType]]:
+    def of_names(self, names: tuple[str, ...]) -> TaskKind:
+        """This kind for classes with these names: another object only if its scores depend on them."""
         from pkd.tasks import kind_of
 
-        return kind_of, (self.name,)  # one object per kind, in every process
+        return kind_of(self.name, names)
+
+    def __reduce__(self) -> tuple[Callable[..., TaskKind], tuple[ProblemType, tuple[str, ...]]]:
+        from pkd.tasks import kind_of
+
+        return kind_of, (self.name, self.names)  # one object per kind and names, in every process

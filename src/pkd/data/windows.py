@@ -1,0 +1,153 @@
+"""Word pieces of a text for a model that answers for every word: windows of the text, and where each word is taught.
+
+The words of a row (of its file, or of a plain text by `split_words`) are spans of characters. A tokenizer may cut a
+word into several parts before it looks for word pieces ("U.S." into "U", ".", "S", "."); a part is read at its first
+word piece. A text longer than the model is read in windows that overlap by a quarter; a part that lies in two is read
+in the one that shows more of its surroundings. Neither torch nor transformers is needed to serve a model with this.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+OVERLAP = 4  # windows share one part in so many of their length
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+Span = tuple[int, int]  # of characters, [start, end)
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """What a tokenizer makes of one text, without special tokens: S word pieces.
+
+    Attributes:
+        ids: [S] of the vocabulary.
+        spans: [S] the characters of each; empty for one that stands for none.
+        parts: [S] the part that each belongs to, in the tokenizer's own count; None for none.
+    """
+
+    ids: Sequence[int]
+    spans: Sequence[Span]
+    parts: Sequence[int | None]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """One row as a model reads it: S word pieces in all windows, P parts.
+
+    Attributes:
+        input_ids: [S] the windows one after the other, each with its special tokens.
+        lengths: word pieces of each window.
+        taught: [P] the index in `input_ids` of each part's first word piece.
+        words: [P] the word that each part belongs to, ascending.
+        spans: [P] the characters of each part.
+    """
+
+    input_ids: list[int]
+    lengths: list[int]
+    taught: list[int]
+    words: list[int]
+    spans: list[Span]
+
+
+def split_words(text: str) -> list[Span]:
+    """The words of a plain text: runs of letters and digits, and every other sign alone.
+
+    >>> split_words("U.S. is it?")
+    [(0, 1), (1, 2), (2, 3), (3, 4), (5, 7), (8, 10), (10, 11)]
+    """
+    return [match.span() for match in _WORD.finditer(text)]
+
+
+def windows_of(
+    text: str, words: Sequence[Span], pieces: Pieces, *, special: tuple[Sequence[int], Sequence[int]], max_length: int
+) -> Windows:
+    """Cut a text's word pieces into windows, and find the parts of its words.
+
+    A part without a visible character, or outside of every word, is read but not taught. A word may have no part: the
+    tokenizer drops some characters.
+
+    Args:
+        text: of the row.
+        words: the characters of each word, ascending.
+        pieces: of the whole text.
+        special: the special tokens before and after every window.
+        max_length: word pieces of a window, special tokens included.
+    """
+    before, after = special
+    room = max(1, max_length - len(before) - len(after))
+    first, spans = _parts(text, pieces)
+    word_of = _words_of(words, spans)
+    begins = _cuts(len(pieces.ids), first, room)
+    input_ids: list[int] = []
+    lengths: list[int] = []
+    offsets: list[int] = []  # of each window's first word piece in input_ids
+    for begin in begins:
+        offsets.append(len(input_ids) + len(before))
+        window = [*before, *pieces.ids[begin : begin + room], *after]
+        input_ids += window
+        lengths.append(len(window))
+    taught, of_words, of_spans = [], [], []
+    for position, word, span in zip(first, word_of, spans, strict=True):
+        if word is None:
+            continue
+        inside = [number for number, begin in enumerate(begins) if begin <= position < begin + room]
+        best = max(inside, key=lambda number: _surroundings(position, begins[number], room, len(pieces.ids)))
+        taught.append(offsets[best] + position - begins[best])
+        of_words.append(word)
+        of_spans.append(span)
+    return Windows(input_ids, lengths, taught, of_words, of_spans)
+
+
+def _surroundings(position: int, begin: int, room: int, pieces: int) -> int:
+    """The word pieces on the side of `position` where a window shows fewer; the ends of the text do not count."""
+    left = position - begin if begin else pieces
+    right = begin + room - 1 - position if begin + room < pieces else pieces
+    return min(left, right)
+
+
+def _parts(text: str, pieces: Pieces) -> tuple[list[int], list[Span]]:
+    """The first word piece of each part, and the part's characters without blanks at its ends."""
+    first: list[int] = []
+    spans: list[Span] = []
+    before: int | None = None
+    for index, (part, (start, end)) in enumerate(zip(pieces.parts, pieces.spans, strict=True)):
+        if part is None:
+            before = None
+            continue
+        if part != before:
+            first.append(index)
+            spans.append((start, end))
+        else:
+            spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+        before = part
+    return first, [_stripped(text, span) for span in spans]
+
+
+def _stripped(text: str, span: Span) -> Span:
+    part = text[slice(*span)]
+    start = span[0] + len(part) - len(part.lstrip())
+    return start, max(start, span[1] - len(part) + len(part.rstrip()))
+
+
+def _words_of(words: Sequence[Span], parts: Sequence[Span]) -> list[int | None]:
+    """The word in which each part begins."""
+    found: list[int | None] = []
+    word = 0
+    for start, end in parts:
+        while word < len(words) and words[word][1] <= start:
+            word += 1
+        inside = word < len(words) and words[word][0] <= start and start < end
+        found.append(word if inside else None)
+    return found
+
+
+def _cuts(pieces: int, first: Sequence[int], room: int) -> list[int]:
+    """Where windows begin: at a part's first word piece, where there is one, a quarter before the last window's end."""
+    begins = [0]
+    while begins[-1] + room < pieces:
+        least, most = begins[-1] + 1, begins[-1] + room - room // OVERLAP
+        begins.append(max((each for each in first if least <= each <= most), default=max(least, most)))
+    return begins
