@@ -51,8 +51,9 @@ def test_it_learns_what_words_say(name: str) -> None:
         assert (logits > 0).astype(int).tolist() == ANSWERS[name]
 
 
-def test_a_choice_among_texts_has_none_and_neither_have_texts_without_words() -> None:
-    assert [kind.name for kind in KINDS.values() if kind.fit_word_counts is None] == ["multiple_choice"]
+def test_choices_among_texts_and_tags_of_words_have_none_and_neither_have_texts_without_words() -> None:
+    without = [kind.name for kind in KINDS.values() if kind.fit_word_counts is None]
+    assert without == ["multiple_choice", "token_classification"]
     fit = kind_of("single_label_classification").fit_word_counts
     assert fit is not None
     assert word_count_logits(fit, ["?!", "..."], np.array([0, 1]), ["a word"], 2) is None

@@ -17,14 +17,14 @@ def two_logits(logits: Array) -> Array:
 
 
 def predictions(logits: Array) -> NDArray[np.int64]:
-    """The most probable class per row, [N]; ties go to the first."""
-    return np.asarray(logits.argmax(axis=1), dtype=np.int64)
+    """The most probable class per row, [N] (per word, [N, W]); ties go to the first."""
+    return np.asarray(logits.argmax(axis=-1), dtype=np.int64)
 
 
 def probabilities(logits: Array) -> NDArray[np.float64]:
-    """Softmax of the logits in float64, [N, C]."""
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    """Softmax of the logits in float64, [N, C] (per word, [N, W, C])."""
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
 def set_words(logits: Array, names: tuple[str, ...]) -> list[str]:

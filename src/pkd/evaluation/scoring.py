@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pkd.evaluation.by_class import BlindSpots, ByClass
 from pkd.evaluation.resampling import percentile_intervals
+from pkd.evaluation.tags import Span
 from pkd.recipe.settings import Metric
 
 Array = NDArray[Any]
@@ -18,7 +19,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
-    """The measures of one kind of problem; logits are [N, C], labels [N] or [N, C].
+    """The measures of one kind of problem; logits are [N, C], labels [N] or [N, C]; of tags [N, W, C] and [N, W].
 
     Attributes:
         metric: chooses the best epoch by default.
@@ -40,6 +41,8 @@ class Scoring:
         by_class: the figures per class, from logits, labels, names and the teacher's logits; None if classes have no
             meaning of their own.
         blind_spots: what a model never predicts, from logits, labels and names.
+        answer_spans: the predicted spans of words per row, from logits and names; None if rows have no spans.
+        label_spans: those of the labels.
     """
 
     metric: Metric
@@ -60,12 +63,21 @@ class Scoring:
     label_counts: Callable[[Array, tuple[str, ...]], dict[str, int]] | None
     by_class: Callable[..., ByClass] | None
     blind_spots: Callable[[Array, Array, tuple[str, ...]], BlindSpots]
+    answer_spans: Callable[[Array, tuple[str, ...]], list[tuple[Span, ...]]] | None = None
+    label_spans: Callable[[Array, tuple[str, ...]], list[tuple[Span, ...]]] | None = None
 
     def bootstrap_intervals(
         self, logits: Array, labels: Array, *, confidence: float, **drawn: Any
     ) -> dict[str, tuple[float, float]]:
         """Percentile bootstrap interval over rows of every metric; `drawn` is for `bootstrap_samples`."""
         return percentile_intervals(self.bootstrap_samples(logits, labels, **drawn), confidence)
+
+    def confidence(self, logits: Array) -> NDArray[np.float64]:
+        """The probability of the prediction per row, [N]; of tags that of the least certain word."""
+        top = self.probabilities(logits).max(axis=-1, initial=0.0)
+        if top.ndim == 2:
+            top = np.where(np.isnan(top), 1.0, top).min(axis=1, initial=1.0)
+        return np.asarray(top, dtype=np.float64)
 
     def metrics_that_choose(self, classes: int) -> tuple[Metric, ...]:
         """The metrics that can choose an epoch with so many classes; F1 is defined only for two."""

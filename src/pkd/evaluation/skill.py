@@ -63,7 +63,7 @@ def measure_skill(logits: Array, labels: Array, scoring: Scoring, metric: str) -
 
 def _beside_constant(logits: Array, labels: Array, scoring: Scoring, metric: str) -> tuple[float, float, float, float]:
     """The model's score, the constant's score, and the interval of their difference."""
-    constant = scoring.constant(labels, logits.shape[1], metric)
+    constant = scoring.constant(labels, logits.shape[-1], metric)
     scores = [scoring.score(each, labels)[metric] for each in (logits, constant)]
     of_model, of_constant = (
         scoring.bootstrap_samples(each, labels, resamples=_RESAMPLES, seed=0)[metric] for each in (logits, constant)

@@ -61,7 +61,7 @@ class Measured:
     name: str
     role: Literal["teacher", "student", "control"]
     folder: str
-    logits: np.ndarray  # [N, C]
+    logits: np.ndarray  # [N, C], of tags [N, W, C]
     layers: int
     parameters: int
     bytes: int  # of the weights
@@ -84,7 +84,7 @@ class EvaluatedRows:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """Class ids or scores [N], or sets [N, C]."""
+        """Class ids or scores [N], sets [N, C], or tags of words [N, W]."""
         return label_array(self.rows)
 
     @cached_property
@@ -151,7 +151,7 @@ def _evaluate(recipe: Recipe, models: Sequence[str], teacher: str | None) -> Rec
                 name=name,
                 role="teacher" if teacher and name == "teacher" else "student",
                 folder=lineup[name],
-                logits=examples.outputs.kind.of_classes(answered.logits[:, orders[name]]),
+                logits=examples.outputs.kind.of_classes(answered.logits[..., orders[name]]),
                 layers=one.layers,
                 parameters=one.parameters.total,
                 bytes=one.bytes,
@@ -332,7 +332,7 @@ def flip_records(measured: Sequence[Measured], on: EvaluatedRows, settings: Eval
         wanted = on.scoring.label_words(on.labels[rows], on.label_names)
         by_teacher = on.scoring.answers(teacher.logits[rows], on.label_names)
         by_student = on.scoring.answers(model.logits[rows], on.label_names)
-        sure = on.scoring.probabilities(model.logits[rows]).max(axis=1, initial=0.0)
+        sure = on.scoring.confidence(model.logits[rows])
         for place, row in enumerate(rows):
             flips.append(
                 FlipRecord(
