@@ -24,18 +24,22 @@ LABELS = {
     "multi_label_classification": np.array([[1, 0, 0], [0, 1, 1], [0, 1, 0], [0, 1, 0]], dtype=np.float32),
     "binary_classification": np.array([0, 1, 1, 0]),
     "regression": np.array([0.5, 1.0, 2.0, 4.0]),
+    "token_classification": np.array([[0, 1], [1, 2], [1, -100], [0, 0]]),
 }
+WORDS = {"token_classification": (2,)}  # of the longest row
+TAGS = ("O", "B-food", "I-food")
 WIDTH = {"regression": 1, "binary_classification": 1}
 
 
 @pytest.mark.parametrize("problem_type", get_args(ProblemType))
 def test_every_metric_that_may_choose_is_scored_with_its_interval(problem_type: ProblemType) -> None:
-    scoring, labels = kind_of(problem_type).scoring, LABELS[problem_type]
-    logits = np.random.default_rng(0).normal(size=(4, WIDTH.get(problem_type, 2 if "single" in problem_type else 3)))
+    scoring, labels = kind_of(problem_type, TAGS).scoring, LABELS[problem_type]
+    shape = (4, *WORDS.get(problem_type, ()), WIDTH.get(problem_type, 2 if "single" in problem_type else 3))
+    logits = np.random.default_rng(0).normal(size=shape)
     labels = np.minimum(labels, logits.shape[1] - 1) if problem_type == "single_label_classification" else labels
     found = scoring.score(logits, labels)
     intervals = scoring.bootstrap_intervals(logits, labels, resamples=20, confidence=0.9, seed=0)
-    choosing = scoring.metrics_that_choose(logits.shape[1])
+    choosing = scoring.metrics_that_choose(logits.shape[-1])
     assert set(choosing) <= set(found)
     assert set(found) == set(intervals)
     assert scoring.metric in choosing
@@ -44,12 +48,12 @@ def test_every_metric_that_may_choose_is_scored_with_its_interval(problem_type: 
 
 @pytest.mark.parametrize("problem_type", get_args(ProblemType))
 def test_the_constant_answer_is_the_best_of_its_kind(problem_type: ProblemType) -> None:
-    scoring, labels = kind_of(problem_type).scoring, LABELS[problem_type]
+    scoring, labels = kind_of(problem_type, TAGS).scoring, LABELS[problem_type]
     width = WIDTH.get(problem_type, 3)
     best = scoring.gain_by_row(scoring.constant(labels, width, scoring.gain), labels).mean()
     random = np.random.default_rng(1)
     for _ in range(50):
-        other = np.tile(random.normal(size=width) * 3, (4, 1))
+        other = np.broadcast_to(random.normal(size=width) * 3, (4, *WORDS.get(problem_type, ()), width))
         assert scoring.gain_by_row(other, labels).mean() <= best + 1e-12
 
 
@@ -98,11 +102,11 @@ def test_a_kind_is_known_by_its_name_and_is_itself_in_another_process(problem_ty
     kind = kind_of(problem_type)
     assert kind.name == problem_type
     assert pickle.loads(pickle.dumps(kind)) is kind
-    facts = (kind.has_classes, kind.has_sets, kind.has_scores, kind.has_choices)
+    facts = (kind.has_classes, kind.has_sets, kind.has_scores, kind.has_choices, kind.has_tokens)
     assert facts.count(True) == 1, "a label is one thing"
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if not kind.has_choices], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind.name_in_config], ids=lambda kind: kind.name)
 def test_a_head_is_read_as_the_kind_that_its_configuration_was_written_for(kind: TaskKind) -> None:
     assert kind_of_head(kind.name_in_config, 1 if kind.has_one_output else 3) is kind
     assert kind.name_in_config in names_in_config()

@@ -7,6 +7,7 @@ go out. Every row's parts in the sums are counted once, so that resamples cost n
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,16 +22,18 @@ from pkd.evaluation.resampling import resampled_sums
 from pkd.evaluation.scoring import Scoring
 from pkd.evaluation.tags import (
     NO_WORD,
-    OUTSIDE,
     Floats,
     Integers,
     Names,
+    Span,
     answered_and_wanted,
     answered_tags,
     same_width,
     span_words,
     spans_by_row,
 )
+
+_OF_SPANS = ("span_f1", "span_precision", "span_recall", "rows_right")
 
 
 def scoring_of_tags(names: Names) -> Scoring:
@@ -50,7 +53,7 @@ def scoring_of_tags(names: Names) -> Scoring:
         gain_by_row=of(gain_by_row),
         negative_flips=of(negative_flips),
         constant=of(constant),
-        constant_in_words=lambda metric: f", as '{OUTSIDE}' for every word" if OUTSIDE in names else "",
+        constant_in_words=lambda metric: "" if metric in _OF_SPANS else ", as the commonest tag",
         probabilities=probabilities,
         answers=lambda logits, names: list(map(span_words, spans_by_row(names, answered_tags(logits)))),
         label_words=lambda labels, names: list(map(span_words, spans_by_row(names, labels))),
@@ -119,12 +122,18 @@ def negative_flips(names: Names, logits: Floats, teacher_logits: Floats, labels:
 
 
 def constant(names: Names, labels: Integers, classes: int, metric: str) -> NDArray[np.float64]:
-    """ "O" for every word; where no tag is called so, or words are counted, the commonest tag: [N, W, C]."""
-    answer = np.zeros(classes)
-    counts = np.bincount(labels[labels >= 0], minlength=classes)
-    is_outside = OUTSIDE in names and metric.startswith("span")
-    answer[names.index(OUTSIDE) if is_outside else counts.argmax()] = 1.0
-    return np.where((labels != NO_WORD)[..., None], answer, np.nan)
+    """The tag that is best for every word by a metric of spans, for other metrics the commonest: [N, W, C]."""
+    is_word = labels != NO_WORD
+    best = int(np.bincount(labels[is_word], minlength=classes).argmax())
+    if metric in _OF_SPANS:
+        wanted = spans_by_row(names, labels)
+
+        def by_metric(tag: int) -> float:
+            counts = _span_counts(spans_by_row(names, np.where(is_word, tag, NO_WORD)), wanted)
+            return float(_of_span_counts(counts.sum(axis=0)[None], len(labels))[metric][0])
+
+        best = max(range(classes), key=by_metric)
+    return np.where(is_word[..., None], np.eye(classes)[best], np.nan)
 
 
 def _contributions(names: Names, logits: Floats, labels: Integers) -> NDArray[np.float64]:
@@ -137,11 +146,9 @@ def _contributions(names: Names, logits: Floats, labels: Integers) -> NDArray[np
     bins, gap = calibration_gap_by_row(of_words, true)
     gaps = np.zeros((len(labels), CALIBRATION_BINS))
     np.add.at(gaps, (row_of_word, bins), gap)
-    right = [len(set(mine) & set(theirs)) for mine, theirs in zip(answered, wanted, strict=True)]
-    given, there = ([len(spans) for spans in side] for side in (answered, wanted))
     return np.column_stack(
         [
-            *(right, given, there, (np.equal(right, given)) & np.equal(right, there)),
+            _span_counts(answered, wanted),
             *_summed_by_row(row_of_word, len(labels), np.ones(len(true)), predictions(of_words) == true),
             *_summed_by_row(row_of_word, len(labels), cross_entropy_by_row(of_words, true)),
             gaps,
@@ -149,15 +156,31 @@ def _contributions(names: Names, logits: Floats, labels: Integers) -> NDArray[np
     ).astype(np.float64)
 
 
-def _metrics(sums: NDArray[np.float64], rows: int) -> dict[str, NDArray[np.float64]]:
-    right, given, there, rows_right, words, words_right, cross_entropy = sums[:, :7].T
-    words = np.maximum(words, 1)
+def _span_counts(answered: Sequence[Sequence[Span]], wanted: Sequence[Sequence[Span]]) -> NDArray[np.float64]:
+    """Right, predicted and true spans, and whether all are right, per row: [N, 4]."""
+    counts = [
+        (len(set(mine) & set(theirs)), len(mine), len(theirs), set(mine) == set(theirs))
+        for mine, theirs in zip(answered, wanted, strict=True)
+    ]
+    return np.asarray(counts, dtype=np.float64).reshape(-1, 4)
+
+
+def _of_span_counts(sums: NDArray[np.float64], rows: int) -> dict[str, NDArray[np.float64]]:
+    right, given, there, rows_right = sums[:, :4].T
     return {
         "span_f1": 2 * right / np.maximum(given + there, 1),
         "span_precision": right / np.maximum(given, 1),
         "span_recall": right / np.maximum(there, 1),
-        "word_accuracy": words_right / words,
         "rows_right": rows_right / rows,
+    }
+
+
+def _metrics(sums: NDArray[np.float64], rows: int) -> dict[str, NDArray[np.float64]]:
+    words, words_right, cross_entropy = sums[:, 4:7].T
+    words = np.maximum(words, 1)
+    return {
+        **_of_span_counts(sums, rows),
+        "word_accuracy": words_right / words,
         "cross_entropy": cross_entropy / words,
         "ece": np.abs(sums[:, 7:]).sum(axis=1) / words,
     }
