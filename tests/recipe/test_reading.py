@@ -72,7 +72,7 @@ def test_all_faults_are_told_at_once_in_the_order_of_their_lines(tmp_path: Path)
         ("students: [{layer_map: skp}]", "it must be skip, last or a list of pairs, did you mean skip?"),
         ("students: [{layer_map: [1, 2]}]", "it must be skip, last or a list of pairs ("),
         ("students: [{start: [[[1, 2]]]}]", "it must be auto, spread, first or a list of layers ("),
-        ("evaluation: {metric: foo}", "pearson or spearman (chooses"),
+        ("evaluation: {metric: foo}", "span_f1 or word_accuracy (chooses"),
         ("students: [{temperature: 1.0e+300}]", "it must be at most 1e+09"),
         ("training: {per_device_train_batch_size: 100000000000000000000}", "it must be at most 1000000000"),
         ("students: [{layers: 2.5}]", "a whole number"),

@@ -8,14 +8,15 @@ from collections.abc import Sequence
 
 from pkd import progress
 from pkd.data.clean import RowCleaner
+from pkd.data.conll import CONLL
 from pkd.data.find_columns import Columns
 from pkd.data.sources import DELIMITED, JSON_LINES, WITHOUT_LABELS, choose_columns, find_source, read_file
 from pkd.data.typed_tables import parquet_columns
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.settings import DataSettings
-from pkd.tasks import MULTIPLE_CHOICE, SINGLE_LABEL
+from pkd.tasks import MULTIPLE_CHOICE, SINGLE_LABEL, TOKEN_CLASSIFICATION
 
-_KINDS = (SINGLE_LABEL.name, MULTIPLE_CHOICE.name)  # they read different columns
+_KINDS = (SINGLE_LABEL.name, MULTIPLE_CHOICE.name, TOKEN_CLASSIFICATION.name)  # they read different columns
 _ROWS = 64  # read from the head of a large file
 _SMALL = 2_000_000  # bytes; a file up to this size is read whole
 
@@ -56,7 +57,7 @@ def _fault(source: str, split: str, settings: DataSettings, *, columns: bool) ->
                 return None
             if suffix == ".parquet":
                 choose(parquet_columns(path))
-            elif suffix in (*DELIMITED, *JSON_LINES) or labelled:
+            elif suffix in (*DELIMITED, *JSON_LINES, *CONLL) or labelled:
                 small = path.stat().st_size <= _SMALL
                 tables = read_file(path, choose, settings, labelled=labelled, rows_a_table=None if small else _ROWS)
                 head = next(tables)

@@ -1,6 +1,7 @@
 """Clean raw columns: non-empty strings, and one label per row.
 
-A `RawTable` goes in; a dataset of `text` (or `text_a`, `text_b`; or `text_a`, `choice_0`, ...) and `label` comes out.
+A `RawTable` goes in; a dataset of `text` (or `text_a`, `text_b`; or `text_a`, `choice_0`, ...) and `label` comes out,
+and of `word_offsets` where every word has a class.
 Every change is logged; what cannot be used raises a `DataError`.
 """
 
@@ -20,10 +21,12 @@ from pkd import progress
 from pkd.data.batches_by_length import CHARACTERS_A_WORD_PIECE
 from pkd.data.choices import Question, choice_texts, groups_of, right_choices, text_of
 from pkd.data.read_labels import Kept, LabelReader
-from pkd.data.tables import RawTable, name_rows
+from pkd.data.tables import WORD_OFFSETS, RawTable, name_rows
+from pkd.data.windows import split_words
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
 from pkd.recipe.spelling import set_to
+from pkd.tasks import TOKEN_CLASSIFICATION, asks_for_tags
 
 if TYPE_CHECKING:
     import datasets
@@ -113,6 +116,7 @@ class RowCleaner:
         self._spelled: dict[str, str] = {}
         self._kinds_of_numbers: set[str] = set()
         self._choices: int | None = None
+        self._has_words = False
         self._is_typed = True
         self._fault: DataError | None = None
 
@@ -126,6 +130,7 @@ class RowCleaner:
             return None
         try:
             texts = [self._as_strings(raw, column) for column in raw.texts]
+            words = self._words_of(raw, texts)
             if raw.choices is not None:
                 texts = self._texts_of_choices(raw, texts)
         except DataError as error:
@@ -133,6 +138,8 @@ class RowCleaner:
             return None
         self._empty.append(_empty(texts))
         self._controls += sum(pc.sum(pc.match_substring_regex(text, _CONTROL)).as_py() or 0 for text in texts)
+        if words is not None:  # of any length: long texts are read in windows
+            return pa.table({"text": texts[0], "word_offsets": words})
         if self._most is not None:
             texts = [self._cut(text, self._most) for text in texts]
         return pa.table(dict(zip(_text_names(raw, len(texts)), texts, strict=True)))
@@ -171,6 +178,7 @@ class RowCleaner:
             texts=(pa.chunked_array([pa.nulls(self._rows)]),),
             labels=self._labels,
             choices=None if self._choices is None else pa.chunked_array([pa.nulls(self._rows)]),
+            words=pa.chunked_array([pa.nulls(self._rows)]) if self._has_words else None,
             lines=np.concatenate(self._lines) if self._lines else None,
             is_typed=self._is_typed,
         )
@@ -205,6 +213,32 @@ class RowCleaner:
         if kind is not None:
             self._kinds_of_numbers.add(kind)
         return strings
+
+    def _words_of(self, raw: RawTable, texts: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray | None:
+        """The characters of the words of each text, as the source or `split_words` has them; None if none are needed.
+
+        Raises:
+            DataError: if words have tags, but these rows are pairs or have labels of another kind.
+        """
+        learned = self._reader.kind.task if self._reader is not None and self._reader.kind is not None else None
+        needed = learned.has_tokens if learned is not None else asks_for_tags(self._settings.problem_type)
+        if raw.words is None and (not needed or raw.choices is not None):
+            return None
+        self._has_words = True
+        if raw.words is not None:
+            return raw.words
+        if raw.labels is not None:
+            raise DataError(
+                f"{raw.source} has one label a row, but {TOKEN_CLASSIFICATION.name} learns a tag for every word. Give "
+                "a CoNLL file (.conll), or rows with tokens and their tags, or texts with spans."
+            )
+        if len(texts) > 1:
+            raise DataError(
+                f"{raw.source} has pairs of texts, but {TOKEN_CLASSIFICATION.name} reads single ones. Name the text "
+                f"with {set_to('data.text_columns')}."
+            )
+        offsets = [[place for span in split_words(text) for place in span] for text in texts[0].to_pylist()]
+        return pa.chunked_array([offsets], WORD_OFFSETS)
 
     def _texts_of_choices(self, raw: RawTable, texts: Sequence[pa.ChunkedArray]) -> list[pa.ChunkedArray]:
         """The texts that a model reads for each question: its context, and the question with each choice.

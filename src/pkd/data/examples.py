@@ -271,6 +271,12 @@ def repeated(rows: datasets.Dataset, count: int, seed: int) -> datasets.Dataset:
 
 
 def _check_same_kind(data: datasets.DatasetDict) -> None:
+    words = {split: "word_offsets" in rows.column_names for split, rows in data.items()}
+    if len(set(words.values())) > 1:
+        raise DataError(
+            f"{' and '.join(split for split in words if words[split])} have tags of words, but "
+            f"{' and '.join(split for split in words if not words[split])} whole texts. Give splits of one kind."
+        )
     kinds = {split: text_columns(rows) for split, rows in data.items()}
     if len(set(kinds.values())) > 1:
         found = "; ".join(f"{split}: {', '.join(columns)}" for split, columns in kinds.items())

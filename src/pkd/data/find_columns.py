@@ -76,6 +76,7 @@ class Columns:
         choices: a column that holds the list of choices.
         choice_set: instead of `choices`, one column per choice.
         group: the group of a multiple-choice row; groups are scored separately.
+        has_tags: whether every word has a label.
     """
 
     text: tuple[str, ...]
@@ -85,6 +86,7 @@ class Columns:
     choices: str | None = None
     choice_set: tuple[str, ...] = ()
     group: str | None = None
+    has_tags: bool = False
 
     @property
     def has_choices(self) -> bool:

@@ -20,7 +20,7 @@ from pkd.recipe.settings import DataSettings, ProblemType
 from pkd.recipe.spelling import named, set_to
 from pkd.tasks import BINARY, MULTI_LABEL, REGRESSION, SINGLE_LABEL, TaskKind, kind_of
 
-Form = Literal["names", "integers", "scores", "sets", "vectors", "columns"]
+Form = Literal["names", "integers", "scores", "sets", "vectors", "columns", "tags"]
 
 IGNORED_LABEL = -100  # ignored by PyTorch's losses: training on it alone would give NaN
 HIDDEN_LABEL = -1  # written by benchmarks that withhold the label
@@ -37,8 +37,8 @@ class LabelKind:
 
     Attributes:
         problem_type: what is learned.
-        form: the column's values: names, integers, scores, sets of names, vectors of 0 and 1, or the columns of
-            `label_columns`.
+        form: the column's values: names, integers, scores, sets of names, vectors of 0 and 1, the columns of
+            `label_columns`, or tags of words.
         no_label: markers of an unlabelled row, in plain spelling and lower case.
         separator: separates the labels of a set written as text.
         positions: the names that integers index.

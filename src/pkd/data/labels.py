@@ -17,12 +17,14 @@ import pyarrow.compute as pc
 from pkd import progress
 from pkd.data.arrays import column_array, column_values
 from pkd.data.choices import choice_names
-from pkd.data.match_names import listed, lookalikes, match_names, visible
+from pkd.data.label_kinds import IGNORED_LABEL
+from pkd.data.match_names import covers, listed, lookalikes, match_names, visible
 from pkd.data.outputs import REGRESSION_NAME, has_placeholder_names
+from pkd.data.tags import ordered_names
 from pkd.data.tokenize import count_choices
 from pkd.errors import DataError
 from pkd.recipe.spelling import named, set_to
-from pkd.tasks import MULTI_LABEL, MULTIPLE_CHOICE, REGRESSION, SINGLE_LABEL, TaskKind
+from pkd.tasks import MULTI_LABEL, MULTIPLE_CHOICE, REGRESSION, SINGLE_LABEL, TOKEN_CLASSIFICATION, TaskKind
 
 if TYPE_CHECKING:
     import datasets
@@ -37,6 +39,8 @@ def kind_of_rows(train: datasets.Dataset) -> TaskKind:
     dtype = str(train.features["label"].dtype if hasattr(train.features["label"], "dtype") else "list")
     if count_choices(train.column_names):
         return MULTIPLE_CHOICE
+    if "word_offsets" in train.column_names:
+        return TOKEN_CLASSIFICATION
     if dtype.startswith("float"):
         return REGRESSION
     return MULTI_LABEL if dtype == "list" else SINGLE_LABEL
@@ -50,7 +54,7 @@ def find_label_names(
     """The names of the classes in their order.
 
     Classes: words sorted; integers by value and named by their digits. Sets: `ordered`, or the names sorted. Choices:
-    A, B, C, ... A score: "score".
+    A, B, C, ... A score: "score". Tags of words: O, then B-X and I-X of each type, sorted.
 
     Raises:
         DataError: if the rows have only one class, a class not in `ordered`, or more than two in a binary
@@ -69,6 +73,8 @@ def find_label_names(
         if len(names) < 2:
             raise DataError(f"The labels of train name {len(names)} classes; sets of labels need at least two.")
         return names
+    if kind.has_tokens:
+        return _names_of_tags(train, ordered)
     distinct = set(train.unique("label"))
     if ordered:
         return _all_named(distinct, ordered) if _is_text(train) else tuple(ordered)
@@ -90,6 +96,23 @@ def find_label_names(
             f"train: {_listed(odd)} is learned as a class. If it means that a row has no label, leave it empty."
         )
     return names
+
+
+def _names_of_tags(train: datasets.Dataset, ordered: Sequence[str]) -> tuple[str, ...]:
+    """The classes of words: `ordered` where it names them as they are read, with the other half of each pair."""
+    counts = _tag_counts(train)
+    tags = list(map(str, counts))
+    if len(counts) < 2:
+        raise DataError(_one_tag_message("train", next(iter(counts), "?"), counts.total()))
+    names = ordered_names(tags)
+    if not ordered or not covers(ordered, tags):
+        return names
+    return (*ordered, *(name for name in names if name not in ordered))
+
+
+def _tag_counts(rows: datasets.Dataset) -> Counter[str | int]:
+    """How many words have each tag."""
+    return Counter(tag for tags in column_values(rows, "label") for tag in tags or ())
 
 
 def _all_named(labels: Iterable[str], ordered: Sequence[str]) -> tuple[str, ...]:
@@ -126,7 +149,7 @@ def encode_labels(
     ids_are_teacher_ids: bool = False,
     names_from: str = "classifier",
 ) -> datasets.Dataset:
-    """Encode labels as class ids (int64), scores (float32), or 0 and 1 for each class (float32 [C]).
+    """Encode labels as class ids (int64; of words a list), scores (float32), or 0 and 1 for each class (float32 [C]).
 
     Args:
         dataset: rows from `read_data`.
@@ -154,6 +177,8 @@ def encode_labels(
         return _with_labels(dataset, scores)
     if kind.has_sets:
         return _with_labels(dataset, _sets_of_ids(dataset, names, where, names_from))
+    if kind.has_tokens:
+        return _with_labels(dataset, _ids_of_tags(dataset, names, split, where, names_from))
     if kind.has_choices:
         if (largest := int(column_array(dataset, "label").max())) >= len(names):
             raise DataError(f"{where} has {largest + 1} choices, but the classifier has {len(names)}.")
@@ -172,14 +197,23 @@ def encode_labels(
 
 
 def label_array(dataset: datasets.Dataset) -> np.ndarray[Any, Any]:
-    """The labels that `encode_labels` made: class ids or scores [N], sets [N, C]."""
+    """The labels that `encode_labels` made: class ids or scores [N], sets [N, C], tags of words [N, W].
+
+    W is the length of the longest row; shorter ones end in -100.
+    """
+    if "word_offsets" in dataset.column_names:
+        rows = list(column_values(dataset, "label"))
+        padded = np.full((len(rows), max(map(len, rows), default=0)), IGNORED_LABEL, dtype=np.int64)
+        for row, ids in zip(padded, rows, strict=True):
+            row[: len(ids)] = ids
+        return padded
     labels: np.ndarray[Any, Any] = column_array(dataset, "label")
     return labels
 
 
 def _check_kind(dataset: datasets.Dataset, kind: TaskKind, where: str) -> None:
     found = kind_of_rows(dataset)
-    if found is kind or (found.has_classes and kind.has_classes):
+    if found is kind or (found.has_classes and kind.has_classes) or (found.has_tokens and kind.has_tokens):
         return
     if kind.has_scores and _is_number(dataset):
         return
@@ -211,6 +245,19 @@ def _sets_of_ids(dataset: datasets.Dataset, names: Sequence[str], where: str, na
     return pa.FixedSizeListArray.from_arrays(pa.array(wanted.reshape(-1)), len(names))
 
 
+def _ids_of_tags(dataset: datasets.Dataset, names: Sequence[str], split: str, where: str, names_from: str) -> pa.Array:
+    """The class of each word, [W] per row."""
+    counts = _tag_counts(dataset)
+    ids = match_names(counts, names)
+    _refuse_unknown(counts, ids, names, where, names_from, numbers_for_names=False, counted="words")
+    if len(counts) < 2 and split == "train":
+        raise DataError(_one_tag_message(where, next(iter(counts), "?"), counts.total()))
+    if len(counts) == 1 and counts.total() >= _ROWS_THAT_SHOW_CLASSES:
+        progress.warn(f"{where}: all {counts.total():,} words have the tag {_listed(counts)}. Are the tags hidden?")
+    tags = column_values(dataset, "label")
+    return pa.array(([ids[tag] for tag in row] for row in tags), pa.list_(pa.int64()))
+
+
 def _is_number(dataset: datasets.Dataset) -> bool:
     return str(getattr(dataset.features["label"], "dtype", "")).startswith(("int", "float"))
 
@@ -237,12 +284,14 @@ def _refuse_unknown(
     names_from: str,
     *,
     numbers_for_names: bool,
+    counted: str = "rows",
 ) -> None:
     unknown = [label for label in counts if label not in ids]
     if not unknown:
         return
     unmatched = [
-        f"{visible(str(label))} ({counts[label]:,} rows)" for label in sorted(unknown, key=lambda label: -counts[label])
+        f"{visible(str(label))} ({counts[label]:,} {counted})"
+        for label in sorted(unknown, key=lambda label: -counts[label])
     ]
     advice = "Labels are matched by name: rename them, or take a classifier that was trained on these classes."
     if names_from != "classifier":
@@ -286,6 +335,13 @@ def _one_class_message(where: str, label: str | int, rows: int) -> str:
     return (
         f"{where} has only 1 class: all {rows:,} rows have the label '{label}'. A classifier needs at least two; is "
         f"another column the label ({set_to('data.label_column')})?"
+    )
+
+
+def _one_tag_message(where: str, tag: str | int, words: int) -> str:
+    return (
+        f"{where} has only 1 tag: all {words:,} words have {visible(str(tag))}. A classifier needs at least two; is "
+        f"another column the tag ({set_to('data.label_column')})?"
     )
 
 

@@ -18,11 +18,12 @@ from pkd.data.label_sets import set_of
 from pkd.data.label_survey import TRUTH, LabelSurvey, digits_of, is_decimal, is_whole, items_of, spelled
 from pkd.data.match_names import plain, visible
 from pkd.data.outputs import Outputs, as_problem, with_settings
+from pkd.data.read_tags import TagReader
 from pkd.data.tables import RawTable, name_rows
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
 from pkd.recipe.spelling import named, offers, set_to
-from pkd.tasks import MULTIPLE_CHOICE
+from pkd.tasks import MULTIPLE_CHOICE, TOKEN_CLASSIFICATION
 
 Kept = np.ndarray[Any, np.dtype[np.bool_]] | None
 
@@ -50,6 +51,7 @@ class LabelReader:
         self._said = None if outputs is None else with_settings(outputs, settings)
         self._names = known_names(settings, self._said)
         self._survey = LabelSurvey()
+        self._tags = TagReader(settings.tag_scheme)
 
     @property
     def outputs(self) -> Outputs | None:
@@ -95,6 +97,8 @@ class LabelReader:
         values = _values(raw)
         if kept is not None:
             values = [value if keep else None for value, keep in zip(values, kept, strict=True)]
+        if kind.form == "tags":
+            return self._tags.read(raw, values)
         if kind.form == "scores":
             return _scores(raw, values, decimal_comma=kind.decimal_comma)
         if kind.form in ("names", "integers"):
@@ -110,6 +114,15 @@ class LabelReader:
         return pa.array(sets, pa.list_(pa.string()))
 
     def _decided(self, raw: RawTable, kept: Kept) -> LabelKind:
+        learned = self.kind.task if self.kind is not None else None if self._said is None else self._said.kind
+        if learned is not None and learned.has_tokens != (raw.words is not None):
+            found = TOKEN_CLASSIFICATION.labels_in_words if raw.words is not None else "one label a row"
+            raise DataError(
+                f"{raw.source} has {found}, but {learned.labels_in_words} are learned. Give files of one kind, or "
+                "another classifier."
+            )
+        if self.kind is None and raw.words is not None:
+            self.kind = LabelKind(TOKEN_CLASSIFICATION.name, "tags")
         if self.kind is None:
             if not self._survey.kinds:
                 self.look(raw, kept)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pkd import progress
 from pkd.data.choices import Question
 from pkd.data.clean import OnEmpty, clean_rows, questions_of
+from pkd.data.conll import CONLL, looks_like_columns, read_conll
 from pkd.data.delimited import read_delimited, read_lines
 from pkd.data.find_columns import Columns, find_columns, unused_columns
 from pkd.data.json_lines import read_json_lines
@@ -24,18 +25,19 @@ from pkd.data.race import is_race_split, read_race
 from pkd.data.read_labels import LabelReader
 from pkd.data.tables import RawTable
 from pkd.data.typed_tables import load_from_hub, load_saved, raw_rows, read_parquet
+from pkd.data.windows import Sentence, spans_of
 from pkd.errors import DataError
 from pkd.recipe.places import is_url, local_path
 from pkd.recipe.settings import DataSettings
 from pkd.recipe.spelling import named, offers, set_to
-from pkd.tasks import MULTIPLE_CHOICE, asks_for_choices
+from pkd.tasks import MULTIPLE_CHOICE, TOKEN_CLASSIFICATION, asks_for_choices, asks_for_tags
 
 if TYPE_CHECKING:
     import datasets
 
 DELIMITED = (".csv", ".tsv")
 JSON_LINES = (".jsonl", ".json")
-SUFFIXES = (*DELIMITED, ".txt", *JSON_LINES, ".parquet")
+SUFFIXES = (*DELIMITED, ".txt", *JSON_LINES, ".parquet", *CONLL)
 WITHOUT_LABELS = ("unlabelled", "predict")
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(/[\w.-]+)?")
@@ -190,6 +192,22 @@ def read_texts(source: str, settings: DataSettings) -> Iterator[str | tuple[str,
     return (row["text"] if "text" in row else (row["text_a"], row["text_b"]) for row in rows)
 
 
+def read_sentences(source: str, settings: DataSettings) -> Iterator[Sentence]:
+    """Read texts whose words are to be classified, in order; a plain text's words are those of `split_words`.
+
+    Args:
+        source: any source that `read_split` takes; tags are ignored.
+        settings: names of the columns, and how files are read.
+
+    Raises:
+        DataError: if the source cannot be read.
+    """
+    settings = dataclasses.replace(settings, problem_type=TOKEN_CLASSIFICATION.name)
+    raw, on_empty = _read_raw(source, "predict", settings)
+    rows = clean_rows(raw, settings, on_empty=on_empty, cut=False)
+    return (Sentence(row["text"], spans_of(row["word_offsets"])) for row in rows)
+
+
 def choose_columns(columns: Sequence[str], *, settings: DataSettings, source: str, labelled: bool) -> Columns:
     """Choose the columns to read; unread columns with usual names are logged."""
     found = find_columns(columns, settings, source, labelled=labelled)
@@ -251,14 +269,25 @@ def find_source(source: str) -> tuple[str, Path, str | None]:
 
 
 def read_file(
-    path: Path, choose: Any, settings: DataSettings, *, labelled: bool, rows_a_table: int | None = None
+    path: Path, choose: Any, settings: DataSettings, *, labelled: bool | None, rows_a_table: int | None = None
 ) -> Iterator[RawTable]:
     """Yield the tables of a file: one with all its rows, or one per `rows_a_table` rows to save memory.
+
+    Args:
+        path: the file.
+        choose: maps the column names to the columns to keep, in formats whose columns have names.
+        settings: how it is read.
+        labelled: whether it must have labels; None if those that it has are read.
+        rows_a_table: as above.
 
     Raises:
         DataError: if its format is unknown, or it cannot be read.
     """
     suffix = path.suffix.lower()
+    if suffix in CONLL or (
+        suffix in (".txt", ".tsv") and asks_for_tags(settings.problem_type) and looks_like_columns(path, settings)
+    ):
+        return read_conll(path, settings, labelled=labelled, rows_a_table=rows_a_table)
     if suffix in DELIMITED:
         return read_delimited(
             path,
@@ -330,6 +359,11 @@ def _check_same_texts(
 ) -> None:
     before: dict[str, Sequence[str]] = {split: rows.column_names for split, rows in data.items()}
     for other, columns in ({first_source: first.column_names} | before).items():
+        if ("word_offsets" in columns) != ("word_offsets" in part.column_names):
+            raise DataError(
+                f"{source} has {_kind(part.column_names)}, but {other} has {_kind(columns)}: what is learned is either "
+                "a class of every word or one of a whole text, so give files of one kind."
+            )
         if ("text" in columns) != ("text" in part.column_names):
             raise DataError(
                 f"{source} has {_kind(part.column_names)}, but {other} has {_kind(columns)}. Name the same columns in "
@@ -338,4 +372,6 @@ def _check_same_texts(
 
 
 def _kind(columns: Sequence[str]) -> str:
+    if "word_offsets" in columns:
+        return "texts whose words have tags"
     return "single texts" if "text" in columns else "pairs of texts"

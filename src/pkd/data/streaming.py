@@ -198,7 +198,7 @@ def _tables(
         return chosen(tuple(columns))
 
     if file is not None:
-        yield from read_file(file, choose, settings, labelled=False, rows_a_table=_ROWS_A_CHUNK)
+        yield from read_file(file, choose, settings, labelled=None, rows_a_table=_ROWS_A_CHUNK)
         return
     stream, begin = _open_stream(source) if isinstance(source, str) else source, 0
     for rows in _chunks(stream, name):

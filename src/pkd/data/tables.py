@@ -15,9 +15,11 @@ import pyarrow as pa
 
 from pkd.data.choices import read_answer
 from pkd.data.find_columns import Columns
+from pkd.data.tags import Tagged
 
 Choose = Callable[[Sequence[str]], Columns]
 
+WORD_OFFSETS = pa.list_(pa.int32())  # of a row's W words: start and end of each, 2W characters
 _ROWS_A_CHUNK = 10_000
 _SHOWN = 5
 
@@ -28,7 +30,8 @@ class RawTable:
 
     For multiple choice, `texts` are the question, after its context if it has one, `choices` the list of each row's
     choices, and a label is the possible readings of the answer (`Readings`). For `label_set` columns a label is the
-    list of their values. `is_typed`: the format distinguishes text from numbers; CSV does not. `begin`: number of rows
+    list of their values. Where every word has a tag, `words` are the words' characters [2W] in the one text, and a
+    label is `Tagged`. `is_typed`: the format distinguishes text from numbers; CSV does not. `begin`: number of rows
     of the source before this part.
     """
 
@@ -38,6 +41,7 @@ class RawTable:
     ids: pa.ChunkedArray | list[Any] | None = None
     choices: pa.ChunkedArray | None = None
     groups: list[str] | None = None
+    words: pa.ChunkedArray | None = None
     lines: np.ndarray[Any, np.dtype[np.int64]] | None = None
     is_typed: bool = True
     begin: int = 0
@@ -57,12 +61,15 @@ class RowBuffer:
     ids: list[Any] = field(init=False)
     lines: list[int] = field(init=False)
     groups: list[str] = field(init=False)
+    words: list[Sequence[int]] = field(init=False)
+    packed_words: list[pa.Array] = field(init=False)
 
     def __post_init__(self) -> None:
         self.texts = [[] for _ in self.columns.text]
         self.packed = [[] for _ in self.columns.text]
         self.choices, self.packed_choices = [], []
         self.labels, self.ids, self.lines, self.groups = [], [], [], []
+        self.words, self.packed_words = [], []
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -103,12 +110,19 @@ class RowBuffer:
         if len(self.texts[0]) >= _ROWS_A_CHUNK:
             self._pack()
 
+    def add_words(self, line: int, text: str, words: Sequence[int], label: Tagged | None, row_id: Any = None) -> None:
+        """Add a row whose words are at these characters of its text."""
+        self.words.append(words)
+        self.add(line, [text], label, row_id)
+
     def _pack(self) -> None:
         for column, chunks in zip(self.texts, self.packed, strict=True):
             chunks.append(pa.array(column, pa.string()))
             column.clear()
         self.packed_choices.append(pa.array(self.choices, pa.list_(pa.string())))
         self.choices.clear()
+        self.packed_words.append(pa.array(self.words, WORD_OFFSETS))
+        self.words.clear()
 
     def take(self, path: Path) -> RawTable:
         """Return the rows that were added, and empty the buffer."""
@@ -120,6 +134,7 @@ class RowBuffer:
             ids=self.ids if self.columns.row_id is not None else None,
             choices=pa.chunked_array(self.packed_choices) if self.columns.has_choices else None,
             groups=self.groups or None,
+            words=pa.chunked_array(self.packed_words) if self.columns.has_tags else None,
             lines=np.asarray(self.lines, dtype=np.int64),
             is_typed=self.is_typed,
         )

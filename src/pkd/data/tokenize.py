@@ -208,7 +208,10 @@ def fingerprint_rows(dataset: datasets.Dataset) -> dict[str, str]:
 
 def fingerprint_texts(dataset: datasets.Dataset) -> str:
     """The sha256 of the rows' texts, in order, without labels, which do not change the teacher's logits."""
-    return fingerprint({column: sha256_of_texts(column_values(dataset, column)) for column in text_columns(dataset)})
+    prints = {column: sha256_of_texts(column_values(dataset, column)) for column in text_columns(dataset)}
+    if "word_offsets" in dataset.column_names:
+        prints["word_offsets"] = sha256_of_texts(map(str, column_values(dataset, "word_offsets")))
+    return fingerprint(prints)
 
 
 def fingerprint_labels(dataset: datasets.Dataset) -> str:

@@ -52,6 +52,23 @@ class Windows:
     spans: list[Span]
 
 
+@dataclass(frozen=True)
+class Sentence:
+    """A text, and the characters of each of its words."""
+
+    text: str
+    words: tuple[Span, ...]
+
+
+def spans_of(offsets: Sequence[int]) -> tuple[Span, ...]:
+    """The words of a row from its `word_offsets`.
+
+    >>> spans_of([0, 3, 4, 8])
+    ((0, 3), (4, 8))
+    """
+    return tuple(zip(offsets[::2], offsets[1::2], strict=True))
+
+
 def split_words(text: str) -> list[Span]:
     """The words of a plain text: runs of letters and digits, and every other sign alone.
 

@@ -20,10 +20,10 @@ class DataKeywords(TypedDict, total=False):
     """the benchmark's own files (default: the hub)"""
 
     text_columns: Sequence[str] | str | None
-    """column of the text, or two of a pair"""
+    """column of the text (CoNLL: of the words), or two of a pair"""
 
     label_column: str | None
-    """column of the label"""
+    """column of the label (CoNLL: a name or number)"""
 
     label_columns: Sequence[str] | str | None
     """multi-label: columns of 0 and 1"""
@@ -57,6 +57,9 @@ class DataKeywords(TypedDict, total=False):
 
     on_uneven: Literal["error", "drop"] | None
     """rows with more or fewer fields than the header"""
+
+    tag_scheme: Literal["auto", "plain", "iob1", "iob2", "iobes"] | None
+    """how tags of words mark spans; iobes: also with other letters, as BIOLU; plain: they mark none"""
 
     label_ids_are_teacher_ids: bool | None
     """integer labels are the teacher's class ids, though it has names"""

@@ -38,6 +38,7 @@ ProblemType = Literal[
     "multiple_choice",
     "token_classification",
 ]
+TagScheme = Literal["auto", "plain", "iob1", "iob2", "iobes"]
 Comparison = Literal["length", "none", "units"]
 PATIENCE = 0.1  # patience's default share of the gradient; docs/guide.md explains why
 Method = Literal["pkd", "kd", "ft"]
@@ -171,8 +172,8 @@ class DataSettings:
     )
     test: str | None = setting(None, "held-out examples; nothing is selected on them", common=True)
     unlabelled: list[str] = setting([], "text without labels; teaches without L_CE", common=True)
-    text_columns: list[str] = setting([], "column of the text, or two of a pair", common=True)
-    label_column: str | None = setting(None, "column of the label", common=True)
+    text_columns: list[str] = setting([], "column of the text (CoNLL: of the words), or two of a pair", common=True)
+    label_column: str | None = setting(None, "column of the label (CoNLL: a name or number)", common=True)
     label_columns: list[str] = setting([], "multi-label: columns of 0 and 1", common=True)
     label_sep: Separator | None = setting(
         None, "what parts several labels in one column (default: | or ; or ,)", verbatim=True
@@ -197,6 +198,9 @@ class DataSettings:
     )
     on_no_label: Literal["error", "drop"] = setting("error", "labelled rows without a label: nothing, -, N/A, -1")
     on_uneven: Literal["error", "drop"] = setting("error", "rows with more or fewer fields than the header")
+    tag_scheme: TagScheme = setting(
+        "auto", "how tags of words mark spans; iobes: also with other letters, as BIOLU; plain: they mark none"
+    )
     label_ids_are_teacher_ids: bool = setting(False, "integer labels are the teacher's class ids, though it has names")
     max_length: Annotated[int, Field(gt=2, le=_MOST)] = setting(
         128, "word pieces a text (or pair) is cut to", common=True

@@ -28,6 +28,7 @@ __all__ = [
     "TOKEN_CLASSIFICATION",
     "TaskKind",
     "asks_for_choices",
+    "asks_for_tags",
     "is_multiple_choice",
     "is_token_classification",
     "kind_of",
@@ -50,6 +51,11 @@ def kind_of(problem_type: ProblemType, names: tuple[str, ...] = ()) -> TaskKind:
 def asks_for_choices(problem_type: str) -> bool:
     """Whether a recipe's `problem_type`, which may be "auto", is multiple choice."""
     return problem_type == MULTIPLE_CHOICE.name
+
+
+def asks_for_tags(problem_type: str) -> bool:
+    """Whether a recipe's `problem_type`, which may be "auto", is token classification."""
+    return problem_type == TOKEN_CLASSIFICATION.name
 
 
 def names_in_config() -> list[str]:
