@@ -238,7 +238,7 @@ def test_a_text_file_is_read_as_columns_if_it_has_them_and_words_are_learned(tmp
 def test_sentences_to_classify_keep_the_words_of_their_file(tmp_path: Path) -> None:
     path = _file(tmp_path, TAGGED)
 
-    assert list(read_sentences(path, DataSettings()))[0] == Sentence("EU rejects", ((0, 2), (3, 10)))
+    assert next(read_sentences(path, DataSettings())) == Sentence("EU rejects", ((0, 2), (3, 10)))
     assert list(read_texts(path, DataSettings())) == ["EU rejects", "Peter Blackburn ."]
     words = list(read_sentences(_file(tmp_path, "I'm\n", "a.txt"), DataSettings()))
     assert words == [Sentence("I'm", ((0, 1), (1, 2), (2, 3)))]
@@ -248,7 +248,9 @@ def test_words_and_whole_texts_do_not_go_together(tmp_path: Path) -> None:
     train = _file(tmp_path, TAGGED)
     other = _file(tmp_path, "text,label\na,b\nb,c\n", "dev.csv")
 
-    with pytest.raises(DataError, match=r"dev.csv has one label a row, but token_classification learns a tag for every"):
+    with pytest.raises(
+        DataError, match=r"dev.csv has one label a row, but token_classification learns a tag for every"
+    ):
         load_examples(DataSettings(train=train, eval=other))
     with pytest.raises(DataError, match=r"train.conll has tags of words, but classes are learned"):
         load_examples(DataSettings(train=other, eval=train))

@@ -76,9 +76,7 @@ def test_tags_that_mark_no_spans_stay_as_they_are(tags: list[str]) -> None:
         (["B-PER", "PER", "O"], "IOB2", [1], "'PER' is no tag of IOB2"),
     ],
 )
-def test_a_tag_that_cannot_be_is_found_at_its_word(
-    tags: list[str], scheme: str, words: list[int], says: str
-) -> None:
+def test_a_tag_that_cannot_be_is_found_at_its_word(tags: list[str], scheme: str, words: list[int], says: str) -> None:
     found = list(faults([tags], Scheme(scheme)))
 
     assert [fault.word for fault in found] == words
