@@ -25,7 +25,8 @@ import numpy as np
 import pyarrow as pa
 
 from pkd.data.arrays import column_values
-from pkd.data.tokenize import MASK, count_choices, text_columns
+from pkd.data.taught import MASK
+from pkd.data.tokenize import count_choices, text_columns
 
 if TYPE_CHECKING:
     import datasets

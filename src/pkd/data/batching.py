@@ -18,6 +18,7 @@ from torch.utils.data import Dataset, Sampler
 
 from pkd.data.label_kinds import IGNORED_LABEL
 from pkd.data.tokenize import count_choices
+from pkd.data.word_batches import STATES, one_chunk, vectors_of, word_batch
 from pkd.runs.fingerprint import fingerprint
 
 if TYPE_CHECKING:
@@ -192,15 +193,18 @@ def fingerprint_batches(dataset: datasets.Dataset) -> str:
     values: dict[str, Callable[[pa.Array], np.ndarray]] = {
         "length": lambda column: column.to_numpy(zero_copy_only=False),
         "input_ids": lambda column: column.flatten().to_numpy(zero_copy_only=False),
-        "label": _labels,
-        "teacher_logits": _matrix,
+        "label": _values,
+        "teacher_logits": _values,
+        "teacher_words": _values,
+        "taught": _values,
+        "taught_words": _values,
     }
     digests = {name: hashlib.sha256() for name in values if name in dataset.column_names}
     rows = dataset.select_columns(list(digests)).with_format("arrow")
     for begin in range(0, len(dataset), _ROWS_AT_A_TIME):
         table = rows[begin : begin + _ROWS_AT_A_TIME]
         for name, digest in digests.items():
-            digest.update(values[name](_one_chunk(table[name])).tobytes())
+            digest.update(values[name](one_chunk(table[name])).tobytes())
     return fingerprint({name: digest.hexdigest() for name, digest in digests.items()})
 
 
@@ -216,14 +220,20 @@ class Collator:
         pad_token_id: fills rows up on the right.
         teacher_layers: the teacher layers whose [CLS] states the loss needs, in the loss's order; () for none.
         round_length: maps the longest length in a batch to the padded length; `int` adds nothing.
+        continuations: where words have tags, for each class that of a further part of the same word; None: the same.
     """
 
     def __init__(
-        self, pad_token_id: int, teacher_layers: Sequence[int] = (), round_length: Callable[[int], int] = int
+        self,
+        pad_token_id: int,
+        teacher_layers: Sequence[int] = (),
+        round_length: Callable[[int], int] = int,
+        continuations: Sequence[int] | None = None,
     ) -> None:
         self.pad_token_id = pad_token_id
         self.teacher_layers = tuple(teacher_layers)
         self.round_length = round_length
+        self.continuations = continuations
 
     def __call__(self, table: pa.Table) -> dict[str, torch.Tensor]:
         """Build the batch: B rows, L word pieces, C classes, K layers of H units; N choices for multiple choice.
@@ -232,44 +242,56 @@ class Collator:
             input_ids, attention_mask and, if the model uses them, token_type_ids [B, L] or [B, N, L]; labels, if there
             are any: class ids [B] (-100 for an unlabelled row), scores [B] or sets [B, C] (NaN for an unlabelled row);
             for annotated rows every column of the teacher's: teacher_logits [B, C], and of those that hold a vector
-            per layer the requested layers: teacher_cls_states [B, K, H], or [B, K, N · H].
+            per layer the requested layers: teacher_cls_states [B, K, H], or [B, K, N · H]. Where words have tags, what
+            `word_batch` makes.
         """
+        if "taught" in table.column_names:
+            batch = word_batch(table, self.pad_token_id, self.teacher_layers, self.round_length, self.continuations)
+            return batch | _stand_in_of(table)
         several = "choice_lengths" in table.column_names
         lengths = (
-            _matrix(_one_chunk(table["choice_lengths"])) if several else table["length"].to_numpy()[:, None]
+            _matrix(one_chunk(table["choice_lengths"])) if several else table["length"].to_numpy()[:, None]
         )  # [B, N]
         longest = self.round_length(int(lengths.max()))
         filled = np.arange(longest) < lengths[:, :, None]  # [B, N, L]
         if not several:
             filled = filled[:, 0]  # [B, L]
-        batch = {
+        batch = _stand_in_of(table) | {
             "input_ids": _pad(table["input_ids"], filled, self.pad_token_id),
             "attention_mask": torch.from_numpy(filled.astype(np.int64)),
         }
-        if STAND_IN in table.column_names:
-            batch[STAND_IN] = torch.from_numpy(table[STAND_IN].to_numpy())
         if "token_type_ids" in table.column_names:
             batch["token_type_ids"] = _pad(table["token_type_ids"], filled, 0)
         if "label" in table.column_names:
-            batch["labels"] = torch.from_numpy(_labels(_one_chunk(table["label"])))
+            batch["labels"] = torch.from_numpy(_labels(one_chunk(table["label"])))
         for name in filter(is_answer, table.column_names):
             kind = table.schema.field(name).type
             if pa.types.is_fixed_size_list(kind):
-                batch[name] = torch.from_numpy(_matrix(_one_chunk(table[name])))
+                batch[name] = torch.from_numpy(_matrix(one_chunk(table[name])))
             elif pa.types.is_struct(kind) and self.teacher_layers:
                 batch[name] = torch.from_numpy(_by_layer(table, name, self.teacher_layers))
         return batch
 
 
+def _stand_in_of(table: pa.Table) -> dict[str, torch.Tensor]:
+    """The mark of padding rows, if the table has it."""
+    return {STAND_IN: torch.from_numpy(table[STAND_IN].to_numpy())} if STAND_IN in table.column_names else {}
+
+
 def stored_teacher_layers(dataset: datasets.Dataset) -> tuple[int, ...]:
-    """The teacher layers whose [CLS] states the annotated rows carry."""
-    states = dataset.features.get("teacher_cls_states")
+    """The teacher layers whose states the annotated rows carry: of [CLS], or of the parts of words."""
+    states = dataset.features.get("teacher_cls_states") or dataset.features.get(STATES)
     return tuple(sorted(int(layer) for layer in states)) if states else ()
 
 
 def stored_states(dataset: datasets.Dataset, layers: Sequence[int]) -> Iterator[np.ndarray]:
-    """Yield the teacher's [CLS] states of annotated rows in chunks, [B, K, H]; each choice is a row of its own."""
+    """Yield the teacher's states of annotated rows in chunks, [B, K, H]: of [CLS], of each choice, or of each part."""
     rows = dataset.with_format("arrow")
+    if STATES in dataset.column_names:
+        for begin in range(0, len(dataset), _ROWS_AT_A_TIME // 10):
+            stored = one_chunk(rows.select_columns([STATES])[begin : begin + _ROWS_AT_A_TIME // 10][STATES])
+            yield np.stack([vectors_of(pc.struct_field(stored, str(layer))) for layer in layers], axis=1)
+        return
     choices = max(1, count_choices(dataset.column_names))
     name = "teacher_cls_states"
     for begin in range(0, len(dataset), _ROWS_AT_A_TIME):
@@ -283,7 +305,7 @@ def is_labelled(labels: torch.Tensor) -> torch.Tensor:
     """Mask of the rows that have a label, [B] bool, for labels of any kind."""
     if labels.is_floating_point():
         return ~labels.isnan().flatten(1).any(dim=1) if labels.dim() > 1 else ~labels.isnan()
-    return labels >= 0
+    return (labels >= 0).flatten(1).any(dim=1) if labels.dim() > 1 else labels >= 0
 
 
 def has_unlabelled(dataset: datasets.Dataset) -> bool:
@@ -291,7 +313,9 @@ def has_unlabelled(dataset: datasets.Dataset) -> bool:
     if len(dataset) == 0 or "label" not in dataset.column_names:
         return len(dataset) > 0
     column = dataset.select_columns(["label"]).with_format("arrow")[:]["label"]
-    return not bool(is_labelled(torch.from_numpy(_labels(_one_chunk(column)))).all())
+    if pa.types.is_list(column.type):
+        return bool(column.null_count)
+    return not bool(is_labelled(torch.from_numpy(_labels(one_chunk(column)))).all())
 
 
 def _labels(column: pa.Array) -> np.ndarray:
@@ -307,22 +331,28 @@ def _labels(column: pa.Array) -> np.ndarray:
     return sets
 
 
+def _values(column: pa.Array) -> np.ndarray:
+    """Every number of a column of labels or vectors, of ragged ones after the rows' counts."""
+    if not pa.types.is_list(column.type):
+        return _labels(column)
+    counts = pc.fill_null(pc.list_value_length(column), -1).to_numpy(zero_copy_only=False)
+    flat = column.flatten()
+    while not pa.types.is_primitive(flat.type):
+        flat = flat.flatten()
+    return np.concatenate([counts.astype(np.float64), flat.to_numpy(zero_copy_only=False).astype(np.float64)])
+
+
 def _pad(column: pa.ChunkedArray, filled: np.ndarray, fill: int) -> torch.Tensor:
     padded = np.full(filled.shape, fill, dtype=np.int64)
-    padded[filled] = _one_chunk(column).flatten().to_numpy()
+    padded[filled] = one_chunk(column).flatten().to_numpy()
     return torch.from_numpy(padded)
 
 
 def _by_layer(table: pa.Table, name: str, layers: Sequence[int]) -> np.ndarray:
-    states = _one_chunk(table[name])
+    states = one_chunk(table[name])
     return np.stack([_matrix(pc.struct_field(states, str(layer))) for layer in layers], axis=1)  # [B, K, H]
 
 
 def _matrix(column: pa.FixedSizeListArray) -> np.ndarray:
     values: np.ndarray = column.flatten().to_numpy(zero_copy_only=False)
     return values.reshape(len(column), column.type.list_size).copy()  # torch wants memory it may write to
-
-
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    chunk = column.combine_chunks()
-    return pa.concat_arrays(chunk.chunks) if isinstance(chunk, pa.ChunkedArray) else chunk

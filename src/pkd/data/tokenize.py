@@ -15,6 +15,7 @@ from pkd import progress
 from pkd.data.arrays import column_array, column_values
 from pkd.data.batches_by_length import CHARACTERS_A_WORD_PIECE
 from pkd.data.choices import Question
+from pkd.data.taught import MASK, WORDS, has_words, word_columns
 from pkd.errors import CacheError
 from pkd.recipe.spelling import named
 from pkd.runs.fingerprint import fingerprint, sha256_of_texts
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
 TEXT_COLUMNS = ("text", "text_a", "text_b")
 CHOICE = "choice_"  # prefix of a choice's column; its index follows
-TOKEN_COLUMNS = ("input_ids", "token_type_ids", "choice_lengths", "length")  # of an encoding
-MASK = "[MASK]"  # a masked word in a text without a label
+# of an encoding
+TOKEN_COLUMNS = (
+    "input_ids", "token_type_ids", "choice_lengths", "window_lengths", "taught", "taught_words", "length",
+)  # fmt: skip
 _ROWS_AT_A_TIME = 1000
 
 
@@ -71,7 +74,7 @@ def token_columns(
 ) -> pa.Table:
     """The word pieces of every row: `input_ids`, `length` and, of pairs, the `token_type_ids` that it returns.
 
-    A multiple-choice row has one sequence per choice: `input_ids` concatenates them, `choice_lengths` has the length of
+    Rows whose words have tags are read in windows (`word_columns`). A multiple-choice row has one sequence per choice: `input_ids` concatenates them, `choice_lengths` has the length of
     each, and `length` is the longest.
 
     Args:
@@ -82,6 +85,8 @@ def token_columns(
         masks: read `[MASK]` in rows without a label as the tokenizer's own mask token, or leave it out where there is
             none. The text keeps it, for other readers.
     """
+    if has_words(dataset.column_names):
+        return word_columns(dataset, tokenizer, max_length, masks=masks)
     columns = text_columns(dataset)
     choices = count_choices(columns)
     input_ids: list[Sequence[int]] = []
@@ -186,6 +191,8 @@ def occurring_pieces(dataset: datasets.Dataset, vocabulary: int) -> np.ndarray:
 
 def share_truncated(dataset: datasets.Dataset, max_length: int) -> float:
     """The share of encoded rows that have the length `max_length`, and so were probably cut."""
+    if "window_lengths" in dataset.column_names:
+        return 0.0  # read in windows
     lengths = column_array(dataset, "length")
     return float(np.mean(lengths >= max_length)) if len(lengths) else 0.0
 
@@ -209,8 +216,8 @@ def fingerprint_rows(dataset: datasets.Dataset) -> dict[str, str]:
 def fingerprint_texts(dataset: datasets.Dataset) -> str:
     """The sha256 of the rows' texts, in order, without labels, which do not change the teacher's logits."""
     prints = {column: sha256_of_texts(column_values(dataset, column)) for column in text_columns(dataset)}
-    if "word_offsets" in dataset.column_names:
-        prints["word_offsets"] = sha256_of_texts(map(str, column_values(dataset, "word_offsets")))
+    if has_words(dataset.column_names):
+        prints[WORDS] = sha256_of_texts(str(words) for words in column_values(dataset, WORDS))
     return fingerprint(prints)
 
 

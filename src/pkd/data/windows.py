@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 OVERLAP = 4  # windows share one part in so many of their length
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -67,6 +68,19 @@ def spans_of(offsets: Sequence[int]) -> tuple[Span, ...]:
     ((0, 3), (4, 8))
     """
     return tuple(zip(offsets[::2], offsets[1::2], strict=True))
+
+
+def pieces_of(encoding: Any) -> Pieces:
+    """The word pieces of a text that `tokenizers` encoded without special tokens and without truncation."""
+    return Pieces(encoding.ids, encoding.offsets, encoding.word_ids)
+
+
+def special_around(encoding: Any) -> tuple[list[int], list[int]]:
+    """The special tokens before and after a text, from an encoding of any text with them."""
+    is_special = encoding.special_tokens_mask
+    first = is_special.index(0) if 0 in is_special else len(is_special) // 2
+    last = len(is_special) - is_special[::-1].index(0) if 0 in is_special else first
+    return list(encoding.ids[:first]), list(encoding.ids[last:])
 
 
 def split_words(text: str) -> list[Span]:

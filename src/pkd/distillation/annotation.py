@@ -21,8 +21,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from pkd import progress
 from pkd.data.batching import TEACHER, is_answer
 from pkd.data.shards import fixed_lists, write_shards
+from pkd.data.taught import evenly
 from pkd.data.tokenize import check_row_for_row, encode, joined, without_encoding
-from pkd.encoder.inference import Answers, answer_rows
+from pkd.data.word_batches import LOGITS, STATES, TEACHER_WORDS
+from pkd.encoder.inference import Answers, PartAnswers, answer_parts, answer_rows
 from pkd.errors import TeacherError
 from pkd.recipe.spelling import set_to
 
@@ -37,6 +39,7 @@ class TeacherPass:
         teacher_layers: the layers whose [CLS] states are stored, counted from 1.
         max_length: word pieces that a row is truncated to.
         states_dtype: of the stored states, "float16" or "float32".
+        states_share: where words have tags, the share of a row's parts whose states are stored.
         rows_per_shard: rows in a file.
         autocast_dtype: the type of matrix products; None computes in float32.
     """
@@ -46,6 +49,7 @@ class TeacherPass:
     teacher_layers: Sequence[int]
     max_length: int
     states_dtype: str = "float16"
+    states_share: float = 1.0
     rows_per_shard: int = 4096
     autocast_dtype: torch.dtype | None = None
 
@@ -53,9 +57,12 @@ class TeacherPass:
         """The rows as the teacher reads them; masked words of augmented rows become its own mask token."""
         return encode(rows, self.tokenizer, self.max_length, masks=True)
 
-    def answers(self, encoded: datasets.Dataset, on_batch: Callable[[int], None] | None = None) -> Answers:
-        """The teacher's logits and states of encoded rows."""
-        return answer_rows(
+    def answers(
+        self, encoded: datasets.Dataset, on_batch: Callable[[int], None] | None = None
+    ) -> Answers | PartAnswers:
+        """The teacher's logits and states of encoded rows; where words have tags, of their parts."""
+        answer = answer_parts if "taught" in encoded.column_names else answer_rows
+        return answer(
             self.model, encoded, layers=self.teacher_layers, autocast_dtype=self.autocast_dtype, on_batch=on_batch
         )
 
@@ -73,7 +80,8 @@ def annotate_rows(
     Shards with another number of rows or other layers are made again. Under several ranks each must call this.
 
     Adds to each row `teacher_logits` (float32 [C]) and, if layers are given, `teacher_cls_states`: one [H] per teacher
-    layer, under the layer's number. Word pieces are not stored: they are those of a reader, and not of the row.
+    layer, under the layer's number. Where words have tags, `teacher_words` has the word of each of a row's parts,
+    `teacher_logits` a [C] for each, and `teacher_word_states` by layer an [H] for each, or for a share of them. Word pieces are not stored: they are those of a reader, and not of the row.
 
     Args:
         rows: text columns and perhaps `label` (class ids; null where a row has none).
@@ -93,6 +101,9 @@ def annotate_rows(
         part = _copied(rows.select(range(begin, end)))
         read = teacher.encoded(part) if encoding is None else joined(part, encoding.select(range(begin, end)))
         answers = teacher.answers(read, advance)
+        if isinstance(answers, PartAnswers):
+            _check_finite_parts(answers, begin, teacher.states_dtype)
+            return _with_part_answers(part, answers, teacher)
         _check_finite(answers, begin, teacher.states_dtype)
         return _with_answers(part, answers, teacher)
 
@@ -121,7 +132,10 @@ def fingerprint_answers(rows: datasets.Dataset) -> dict[str, str]:
     for name, chunks in parts.items():
         digest = hashlib.sha256()
         for chunk in chunks:
-            digest.update(chunk.flatten().to_numpy().tobytes())
+            flat = chunk.flatten()
+            if not pa.types.is_primitive(flat.type):  # vectors of parts
+                flat = flat.flatten()
+            digest.update(flat.to_numpy().tobytes())
         prints[name] = digest.hexdigest()
     return prints
 
@@ -165,6 +179,38 @@ def _with_answers(shard: datasets.Dataset, answers: Answers, teacher: TeacherPas
     return table
 
 
+def _with_part_answers(shard: datasets.Dataset, answers: PartAnswers, teacher: TeacherPass) -> pa.Table:
+    table: pa.Table = shard.data.table
+    table = table.append_column(TEACHER_WORDS, _lists_of(pa.array(answers.words.astype(np.int32)), answers.counts))
+    table = table.append_column(LOGITS, _lists_of(fixed_lists(answers.logits), answers.counts))
+    if answers.states is None:
+        return table
+    stored = np.ceil(teacher.states_share * answers.counts).astype(np.int64)
+    begins = np.cumsum(answers.counts) - answers.counts
+    kept = [begin + evenly(count, some) for begin, count, some in zip(begins, answers.counts, stored, strict=True)]
+    states = answers.states[np.concatenate([*kept, np.zeros(0, dtype=np.int64)])].astype(teacher.states_dtype)
+    by_layer = [_lists_of(fixed_lists(states[:, k]), stored) for k in range(len(teacher.teacher_layers))]
+    names = [str(layer) for layer in teacher.teacher_layers]
+    return table.append_column(STATES, pa.StructArray.from_arrays(by_layer, names))
+
+
+def _lists_of(values: pa.Array, counts: np.ndarray) -> pa.ListArray:
+    """Values one after the other as lists of so many each."""
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), values)
+
+
+def _check_finite_parts(answers: PartAnswers, begin: int, states_dtype: str) -> None:
+    """Check the answers of the parts of words as `_check_finite` does, row by row."""
+    states = answers.states
+    bad = ~np.isfinite(answers.logits).all(axis=1)
+    if states is not None:
+        bad |= ~(np.abs(states) <= np.finfo(states_dtype).max).all(axis=(1, 2))
+    if bad.any():
+        rows = np.unique(np.repeat(np.arange(len(answers.counts)), answers.counts)[bad])
+        raise TeacherError(_not_finite(begin + int(rows[0]), len(rows), states_dtype))
+
+
 def _check_finite(answers: Answers, begin: int, states_dtype: str) -> None:
     bad = np.zeros(len(answers.logits), dtype=bool)
     for values in answers.columns.values():
@@ -172,8 +218,12 @@ def _check_finite(answers: Answers, begin: int, states_dtype: str) -> None:
         if values.ndim > 2:  # a state beyond what the type holds (65504 for float16) would be stored as infinity
             bad |= np.abs(values).max(axis=(1, 2)) > np.finfo(states_dtype).max
     if bad.any():
-        raise TeacherError(
-            f"The teacher answers row {begin + int(np.argmax(bad)):,} (and {int(bad.sum()) - 1} more) with values that "
-            f"are not finite or do not fit {states_dtype}. Its weights are damaged, or its precision is too low: try "
-            f"{set_to('annotation.precision', 'float32')} and {set_to('annotation.states_dtype', 'float32')}."
-        )
+        raise TeacherError(_not_finite(begin + int(np.argmax(bad)), int(bad.sum()), states_dtype))
+
+
+def _not_finite(row: int, rows: int, states_dtype: str) -> str:
+    return (
+        f"The teacher answers row {row:,} (and {rows - 1} more) with values that are not finite or do not fit "
+        f"{states_dtype}. Its weights are damaged, or its precision is too low: try "
+        f"{set_to('annotation.precision', 'float32')} and {set_to('annotation.states_dtype', 'float32')}."
+    )

@@ -15,10 +15,11 @@ from transformers import PreTrainedModel
 
 from pkd.data.batching import is_labelled
 from pkd.data.outputs import outputs_of
+from pkd.data.word_batches import LOGITS, STATED, STATES, TAUGHT, mean_of_parts
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.projection import projected
 from pkd.distillation.terms import WEAK, Term, TermInputs, objective_of, rows_with, weighed, weighted
-from pkd.encoder.inference import cls_states_of, model_inputs, request_layers
+from pkd.encoder.inference import at_places, cls_states_of, model_inputs, request_layers
 from pkd.encoder.shortcut import cls_only
 from pkd.errors import RecipeError
 from pkd.recipe.settings import LossSettings
@@ -245,6 +246,8 @@ def term_rows(
 ) -> dict[str, torch.Tensor]:
     """Each term's value per row, [B], from one forward pass of the student over a batch."""
     student_layers, deviations = loss.layer_map.student if loss.layer_map else (), loss.deviations
+    if TAUGHT in inputs:
+        return _of_parts(model, inputs, objective, loss, kind)
     output: Any = model(**model_inputs(inputs, model), **request_layers(student_layers))
     cls_states = teacher_cls_states = None
     if student_layers:
@@ -264,6 +267,37 @@ def term_rows(
         deviations=deviations,
     )
     return {term.name: term.row_losses(batch) for term in objective}
+
+
+def _of_parts(
+    model: torch.nn.Module,
+    inputs: dict[str, torch.Tensor],
+    objective: Sequence[Term],
+    loss: PatientLoss,
+    kind: TaskKind,
+) -> dict[str, torch.Tensor]:
+    """`term_rows` where words have tags: each formula at every taught part, and the mean over a row's parts, [B]."""
+    layers = loss.layer_map.student if loss.layer_map else ()
+    output: Any = model(**model_inputs(inputs, model), **request_layers(layers))
+    exists = inputs[TAUGHT] >= 0  # [B, W]
+    values = {
+        "logits": at_places(output.logits, inputs[TAUGHT]),  # [B, W, C]
+        "labels": inputs["labels"],
+        **({"teacher_logits": inputs[LOGITS]} if LOGITS in inputs else {}),
+    }
+    packed: dict[str, Any] = {name: each[exists] for name, each in values.items()}  # [P, ...]
+    stated = exists
+    if layers:
+        stated = exists & inputs[STATED]
+        states = torch.stack([at_places(output.hidden_states[layer], inputs[TAUGHT]) for layer in layers], dim=2)
+        packed["cls_states"] = projected(model, states[stated].float())  # [P, K, H]
+        packed["teacher_cls_states"] = inputs[STATES].movedim(1, 2)[stated].to(packed["cls_states"])
+    batch = TermInputs(settings=loss.settings, kind=kind, deviations=loss.deviations, **packed)
+    rows = {}
+    for term in objective:
+        where = stated if "teacher_cls_states" in term.reads else exists
+        rows[term.name] = mean_of_parts(term.row_losses(batch), where)
+    return rows
 
 
 def _error_of_mean(values: Sequence[float], unseen: float) -> float | None:

@@ -13,10 +13,13 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from pkd.data.arrays import column_array
+from pkd.data.arrays import column_array, column_values
 from pkd.data.batches_by_length import batches_by_length, coarse_length, gpu_length
-from pkd.data.batching import TEACHER, Collator, TokenRows
+from pkd.data.batching import TEACHER, Collator, TokenRows, is_answer
+from pkd.data.outputs import outputs_of
+from pkd.data.taught import WORDS
 from pkd.data.tokenize import count_choices
+from pkd.data.word_batches import TAUGHT
 from pkd.encoder.families import has_token_types, longest_input
 from pkd.encoder.shortcut import cls_only
 
@@ -45,6 +48,42 @@ class Answers:
         return {TEACHER + "logits": self.logits, **states}
 
 
+@dataclass(frozen=True)
+class PartAnswers:
+    """A classifier's answers for the parts of the words of N rows, P parts in all; float32.
+
+    Attributes:
+        counts: [N] the parts of each row.
+        words: [P] the word of each.
+        logits: [P, C].
+        states: [P, K, H] of the K requested layers.
+    """
+
+    counts: np.ndarray
+    words: np.ndarray
+    logits: np.ndarray
+    states: np.ndarray | None = None
+
+    def of_words(self, words: Sequence[int], unseen: int) -> np.ndarray:
+        """Logits [N, W, C] of each word's first part, NaN where a row has fewer words.
+
+        A word without a part, which the tokenizer drops, is given the class `unseen`.
+
+        Args:
+            words: [N] the words of each row.
+            unseen: a class id.
+        """
+        count = np.asarray(words, dtype=np.int64)
+        logits = np.full((len(count), max(1, int(count.max(initial=1))), self.logits.shape[1]), np.nan, np.float32)
+        exists = np.arange(logits.shape[1]) < count[:, None]
+        logits[exists] = np.eye(self.logits.shape[1], dtype=np.float32)[unseen]
+        rows = np.repeat(np.arange(len(count)), self.counts)
+        first = np.ones(len(rows), dtype=bool)
+        first[1:] = (rows[1:] != rows[:-1]) | (self.words[1:] != self.words[:-1])
+        logits[rows[first], self.words[first]] = self.logits[first]
+        return logits
+
+
 def answer_rows(
     model: PreTrainedModel,
     rows: datasets.Dataset,
@@ -62,6 +101,10 @@ def answer_rows(
         autocast_dtype: the type of matrix products; None uses the weights' own.
         on_batch: called after each batch with its size.
     """
+    if "taught" in rows.column_names:
+        parts = answer_parts(model, rows, autocast_dtype=autocast_dtype, on_batch=on_batch)
+        words = [len(offsets) // 2 for offsets in column_values(rows, WORDS)]
+        return Answers(parts.of_words(words, unseen_tag(outputs_of(model.config).label_names)))
     if len(rows) == 0:
         several = "choice_lengths" in rows.column_names
         classes = int(rows.features["choice_lengths"].length if several else model.config.num_labels or 0)
@@ -91,6 +134,78 @@ def answer_rows(
     return Answers(torch.cat(logits)[back].numpy(), states)
 
 
+def answer_parts(
+    model: PreTrainedModel,
+    rows: datasets.Dataset,
+    *,
+    layers: Sequence[int] = (),
+    autocast_dtype: torch.dtype | None = None,
+    on_batch: Callable[[int], None] | None = None,
+) -> PartAnswers:
+    """Run a classifier of tokens on every encoded row, and give its answers at the parts of words, in order.
+
+    Args:
+        model: a classifier of tokens; its training mode is restored.
+        rows: with what `word_columns` adds.
+        layers: the layers whose states to return, counted from 1.
+        autocast_dtype: the type of matrix products; None uses the weights' own.
+        on_batch: called after each batch with its size.
+    """
+    classes, hidden = int(model.config.num_labels or 0), int(model.config.hidden_size)
+    parts = [np.asarray(words, dtype=np.int64) for words in column_values(rows, "taught_words")]
+    counts = np.array([len(words) for words in parts], dtype=np.int64)
+    words = np.concatenate([*parts, np.zeros(0, dtype=np.int64)])
+    logits = np.zeros((len(words), classes), dtype=np.float32)
+    states = np.zeros((len(words), len(layers), hidden), dtype=np.float32) if layers else None
+    if len(rows) == 0:
+        return PartAnswers(counts, words, logits, states)
+    begins, on_cpu = np.cumsum(counts) - counts, model.device.type == "cpu"
+    lengths = [(len(of_row), max(of_row)) for of_row in column_values(rows, "window_lengths")]
+    padded = _padded_lengths(max(longest for _, longest in lengths), longest_input(model.config), on_cpu)
+    tokens = np.array([windows * padded[longest] for windows, longest in lengths])
+    most, table = TOKENS_PER_BATCH[model.device.type], TokenRows(rows.remove_columns(_not_read(rows)))
+    collate = Collator(model.config.pad_token_id or 0, round_length=lambda longest: int(padded[longest]))
+    with _answering(model, autocast_dtype):
+        for indices in batches_by_length(tokens, most):
+            computed = _few_sizes(indices, max(1, most // int(tokens[indices[0]]))) if on_cpu else indices
+            batch = collate(table.__getitems__(computed.tolist()))
+            output = model(**model_inputs(batch, model, model.device), **request_layers(layers))
+            taught = batch[TAUGHT][: len(indices)]
+            exists = taught >= 0
+            into = np.concatenate([np.arange(begins[row], begins[row] + counts[row]) for row in indices])
+            logits[into] = at_places(output.logits, batch[TAUGHT])[: len(indices)][exists].float().cpu().numpy()
+            if states is not None:
+                for k, layer in enumerate(layers):
+                    of_layer = at_places(output.hidden_states[layer], batch[TAUGHT])[: len(indices)]
+                    states[into, k] = of_layer[exists].float().cpu().numpy()
+            if on_batch:
+                on_batch(len(indices))
+    return PartAnswers(counts, words, logits, states)
+
+
+def at_places(positions: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
+    """The values at the taught places, [B, W, ...]; where a row has fewer, those of its first place.
+
+    Args:
+        positions: [B, L, ...], or of N windows a row [B · N, L, ...].
+        taught: [B, W], the place of each in the N · L of its row; -1 for none.
+    """
+    rows = len(taught)
+    flat = positions.reshape(rows, -1, positions.shape[-1])  # [B, N · L, H]
+    places = taught.to(flat.device).clamp(min=0)
+    return flat.gather(1, places.unsqueeze(-1).expand(-1, -1, flat.shape[-1]))
+
+
+def unseen_tag(names: Sequence[str]) -> int:
+    """The class of a word that a tokenizer drops: O, or the first class where there is none."""
+    return list(names).index("O") if "O" in names else 0
+
+
+def _not_read(rows: datasets.Dataset) -> list[str]:
+    """The columns of rows that answering does not need: labels, and the answers of another."""
+    return [name for name in rows.column_names if name == "label" or is_answer(name)]
+
+
 def input_names(config: PretrainedConfig) -> tuple[str, ...]:
     """The inputs of a classifier's forward; token types only if it embeds more than one."""
     return ("input_ids", "attention_mask", *([_TOKEN_TYPES] if has_token_types(config) else []))
@@ -102,7 +217,10 @@ def model_inputs(
     """The columns of a batch that a classifier's forward takes; the model may be wrapped for several devices."""
     whole: Any = model
     config = whole.config if hasattr(whole, "config") else whole.module.config
-    return {name: batch[name].to(device) for name in input_names(config) if name in batch}
+    inputs = {name: batch[name].to(device) for name in input_names(config) if name in batch}
+    if TAUGHT not in batch:
+        return inputs
+    return {name: values.flatten(0, -2) for name, values in inputs.items()}  # windows [B, N, L] -> [B · N, L]
 
 
 def tokenizer_for(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:

@@ -18,15 +18,19 @@ from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from pkd.encoder.families import family_of, layers_of
+from pkd.tasks import is_token_classification
 
 _SUPPORTED_ATTENTION = ("sdpa",)
 
 
 @contextlib.contextmanager
 def cls_only(model: PreTrainedModel) -> Iterator[None]:
-    """Inside the block the last layer returns only [CLS], [B, 1, H]; families with other layers are unchanged."""
+    """Inside the block the last layer returns only [CLS], [B, 1, H].
+
+    Families with other layers are unchanged, and models that read every position.
+    """
     config = model.config
-    if not family_of(config).bert_layer or config._attn_implementation not in _SUPPORTED_ATTENTION:
+    if is_token_classification([type(model).__name__]) or not family_of(config).bert_layer or config._attn_implementation not in _SUPPORTED_ATTENTION:
         yield
         return
     last = layers_of(model)[-1]

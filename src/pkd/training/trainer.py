@@ -22,14 +22,17 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import PredictionOutput
 
-from pkd.data.arrays import column_array
+from pkd.data.arrays import column_array, column_values
 from pkd.data.batches_by_length import gpu_length
 from pkd.data.batching import STAND_IN, Collator, LengthGroupedBatches, TokenRows, has_unlabelled
 from pkd.data.labels import label_array
 from pkd.data.outputs import Outputs, outputs_of
+from pkd.data.tags import tag_continuations
+from pkd.data.taught import WORDS
 from pkd.data.tokenize import encode
+from pkd.data.word_batches import TAUGHT, mean_of_parts
 from pkd.encoder.families import longest_input
-from pkd.encoder.inference import answer_rows, model_inputs, tokenizer_for
+from pkd.encoder.inference import answer_rows, at_places, model_inputs, tokenizer_for
 from pkd.errors import DivergedError, RecipeError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.recipe.spelling import named, set_to
@@ -114,8 +117,13 @@ class RowMeanTrainer(EconomicalTrainer):
 
     def row_losses(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> RowLosses:
         """The loss per row [B], and the terms to log, each over the rows that have it."""
-        output = model(**model_inputs(inputs, model))
-        ce = self.outputs.kind.ce_rows(output.logits, inputs["labels"])
+        logits, labels = model(**model_inputs(inputs, model)).logits, inputs["labels"]
+        if TAUGHT not in inputs:
+            ce = self.outputs.kind.ce_rows(logits, labels)
+        else:
+            exists = inputs[TAUGHT] >= 0  # [B, W]
+            of_parts = self.outputs.kind.ce_rows(at_places(logits, inputs[TAUGHT])[exists], labels[exists])
+            ce = mean_of_parts(of_parts, exists)
         return ce, {"ce": ce}
 
     @cached_property
@@ -230,7 +238,8 @@ class RowMeanTrainer(EconomicalTrainer):
     def _collator(self) -> Collator:
         on_gpu = self.args.device.type == "cuda"
         round_length = partial(gpu_length, positions=longest_input(self.model.config)) if on_gpu else int
-        return Collator(self._pad_token_id, self.teacher_layers, round_length)
+        further = tag_continuations(self.outputs.label_names) if self.outputs.kind.has_tokens else None
+        return Collator(self._pad_token_id, self.teacher_layers, round_length, further)
 
     # Evaluation -----------------------------------------------------------------------------------------------------
 
@@ -310,17 +319,27 @@ class RowMeanTrainer(EconomicalTrainer):
         return {f"{prefix}_{name}": float(value) for name, value in scores.items()}
 
     def _logits_on_all_ranks(self, rows: Any) -> np.ndarray:
-        """Logits [N, C] of all rows in order, on every rank."""
+        """Logits [N, C] (where words have tags [N, W, C]) of all rows in order, on every rank."""
         dtype = torch.bfloat16 if self.args.bf16 else None
         ranks = self.args.world_size
         if ranks == 1 or self.is_fsdp_enabled:  # with sharded weights every rank joins each forward pass
             return answer_rows(self.model, rows, autocast_dtype=dtype).logits
         mine = range(self.args.process_index, len(rows), ranks)
         answers = answer_rows(self.model, rows.select(mine), autocast_dtype=dtype)
-        together = torch.zeros(len(rows), answers.logits.shape[1], device=self.args.device)
-        together[mine.start :: ranks] = torch.from_numpy(answers.logits).to(self.args.device)
+        together = torch.zeros(len(rows), *self._shape_of_a_row(rows, answers.logits), device=self.args.device)
+        own = together[mine.start :: ranks]
+        if own.dim() > 2:  # words that a row does not have
+            own[:] = torch.nan
+            own = own[:, : answers.logits.shape[1]]
+        own[:] = torch.from_numpy(answers.logits).to(self.args.device)
         logits: np.ndarray = self.accelerator.reduce(together).cpu().numpy()
         return logits
+
+    def _shape_of_a_row(self, rows: Any, logits: np.ndarray) -> tuple[int, ...]:
+        """[C], or where words have tags [W, C] with W the words of the longest of all ranks' rows."""
+        if logits.ndim == 2:
+            return logits.shape[1:]
+        return max(len(offsets) // 2 for offsets in column_values(rows, WORDS)), logits.shape[2]
 
     # Logs -----------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,109 @@
+"""The word pieces of rows whose words have tags: windows, and the places where a word's parts are taught."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from pkd.data.windows import Span, Windows, pieces_of, special_around, windows_of
+from pkd.errors import TeacherError
+
+if TYPE_CHECKING:
+    import datasets
+    from transformers import PreTrainedTokenizerBase
+
+WORDS = "word_offsets"  # the column of rows whose words have tags: first and last character of each word
+MASK = "[MASK]"  # a masked word in a text without a label
+_ROWS_AT_A_TIME = 1000
+
+
+def has_words(columns: Sequence[str]) -> bool:
+    """Whether rows with these columns have tags of words."""
+    return WORDS in columns
+
+
+def windowed(
+    dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, *, masks: bool = False
+) -> Iterator[Windows]:
+    """What a model reads of every row, in order.
+
+    Args:
+        dataset: rows with `text` and `word_offsets`.
+        tokenizer: a fast one.
+        max_length: word pieces of a window, special tokens included.
+        masks: a word `[MASK]` of a row without a label becomes the tokenizer's own mask token, or is left out.
+
+    Raises:
+        TeacherError: if the tokenizer does not say where its word pieces are.
+    """
+    if not tokenizer.is_fast:
+        raise TeacherError(
+            f"The tokenizer {type(tokenizer).__name__} does not say which characters a word piece stands for, which "
+            "tags of words need. Take a model whose folder has a tokenizer.json."
+        )
+    special = special_around(tokenizer("a").encodings[0])  # type: ignore[index]
+    columns = ["text", WORDS, *(["label"] if masks and "label" in dataset.column_names else [])]
+    rows_of = dataset.select_columns(columns).with_format(None)
+    for begin in range(0, len(dataset), _ROWS_AT_A_TIME):
+        rows = rows_of[begin : begin + _ROWS_AT_A_TIME]
+        texts, words = rows["text"], [_pairs(flat) for flat in rows[WORDS]]
+        if masks:
+            labels = rows.get("label", [None] * len(texts))
+            for index, label in enumerate(labels):
+                if label is None and MASK in texts[index]:
+                    texts[index], words[index] = _with_mask(texts[index], words[index], tokenizer.mask_token)
+        encodings = tokenizer(texts, add_special_tokens=False, truncation=False, verbose=False).encodings
+        for text, of_text, encoding in zip(texts, words, encodings or [], strict=True):
+            yield windows_of(text, of_text, pieces_of(encoding), special=special, max_length=max_length)
+
+
+def word_columns(
+    dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, *, masks: bool = False
+) -> pa.Table:
+    """The encoding of rows whose words have tags, as `windowed` reads them.
+
+    Returns:
+        `input_ids` (all windows of a row, one after the other), `window_lengths`, `length` (of all windows), and for
+        each part of a word `taught` (the index of its first word piece in `input_ids`) and `taught_words` (its word).
+    """
+    rows = list(windowed(dataset, tokenizer, max_length, masks=masks))
+    lists = {
+        "input_ids": [row.input_ids for row in rows],
+        "window_lengths": [row.lengths for row in rows],
+        "taught": [row.taught for row in rows],
+        "taught_words": [row.words for row in rows],
+    }
+    columns = {name: pa.array(values, pa.list_(pa.int32())) for name, values in lists.items()}
+    return pa.table({**columns, "length": pa.array([len(row.input_ids) for row in rows], pa.int32())})
+
+
+def _pairs(flat: Sequence[int]) -> list[Span]:
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _with_mask(text: str, words: Sequence[Span], mask: str | None) -> tuple[str, list[Span]]:
+    """The text with the masked words as this tokenizer writes them, and where the words are then."""
+    parts: list[str] = []
+    moved: list[Span] = []
+    length = end = 0
+    for start, stop in words:
+        word = text[start:stop]
+        between = text[end:start]
+        parts += [between, (mask or "") if word == MASK else word]
+        begins = length + len(between)
+        length = begins + len(parts[-1])
+        moved.append((begins, length))
+        end = stop
+    return "".join([*parts, text[end:]]), moved
+
+
+def evenly(parts: int, count: int) -> np.ndarray:
+    """The `count` of `parts` parts whose states are stored, as evenly spaced as whole numbers allow.
+
+    >>> evenly(10, 4)
+    array([1, 3, 6, 8])
+    """
+    return ((np.arange(count) + 0.5) * parts / max(1, count)).astype(np.int64)
