@@ -44,7 +44,7 @@ def windowed(
             f"The tokenizer {type(tokenizer).__name__} does not say which characters a word piece stands for, which "
             "tags of words need. Take a model whose folder has a tokenizer.json."
         )
-    special = special_around(tokenizer("a").encodings[0])  # type: ignore[index]
+    special = special_around(tokenizer("a").encodings[0])
     columns = ["text", WORDS, *(["label"] if masks and "label" in dataset.column_names else [])]
     rows_of = dataset.select_columns(columns).with_format(None)
     for begin in range(0, len(dataset), _ROWS_AT_A_TIME):

@@ -74,8 +74,8 @@ def token_columns(
 ) -> pa.Table:
     """The word pieces of every row: `input_ids`, `length` and, of pairs, the `token_type_ids` that it returns.
 
-    Rows whose words have tags are read in windows (`word_columns`). A multiple-choice row has one sequence per choice: `input_ids` concatenates them, `choice_lengths` has the length of
-    each, and `length` is the longest.
+    A multiple-choice row has one sequence per choice: `input_ids` concatenates them, `choice_lengths` has the length of
+    each, and `length` is the longest. Rows whose words have tags are read in windows (`word_columns`).
 
     Args:
         dataset: rows with `text`, with `text_a` and `text_b`, or with `text_a` and choices.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,9 @@ import torch
 
 from pkd.data.label_kinds import IGNORED_LABEL
 from pkd.data.taught import evenly
+
+if TYPE_CHECKING:
+    import datasets
 
 LOGITS, STATES, TEACHER_WORDS = "teacher_logits", "teacher_word_states", "teacher_words"
 TAUGHT, STATED = "taught", "stated"  # in a batch
@@ -27,7 +31,8 @@ class _Lists:
     @property
     def begins(self) -> np.ndarray:
         """[B] where each row's values begin."""
-        return np.cumsum(self.counts) - self.counts
+        begins: np.ndarray = np.cumsum(self.counts) - self.counts
+        return begins
 
     @property
     def rows(self) -> np.ndarray:
@@ -88,6 +93,23 @@ def word_batch(
         states, stated = _states(table, teacher_layers, of_teacher, counts)
         batch |= {STATES: states, STATED: stated}
     return batch
+
+
+def stored_logits(rows: datasets.Dataset) -> np.ndarray:
+    """The stored logits [P, C] of the parts of annotated rows, one row after the other."""
+    return vectors_of(rows.select_columns([LOGITS]).with_format("arrow")[:][LOGITS])
+
+
+def stored_parts(rows: datasets.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """The words [P] of the parts of annotated rows, and each row's number of them [N]."""
+    lists = _lists(rows.select_columns([TEACHER_WORDS]).with_format("arrow")[:][TEACHER_WORDS])
+    return lists.values, lists.counts
+
+
+def of_parts(values: pa.Array, counts: np.ndarray) -> pa.ListArray:
+    """Values one after the other as lists of so many each."""
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), values)
 
 
 def mean_of_parts(values: torch.Tensor, exists: torch.Tensor) -> torch.Tensor:

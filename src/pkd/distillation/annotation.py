@@ -23,9 +23,10 @@ from pkd.data.batching import TEACHER, is_answer
 from pkd.data.shards import fixed_lists, write_shards
 from pkd.data.taught import evenly
 from pkd.data.tokenize import check_row_for_row, encode, joined, without_encoding
-from pkd.data.word_batches import LOGITS, STATES, TEACHER_WORDS
+from pkd.data.word_batches import LOGITS, STATES, TEACHER_WORDS, of_parts
 from pkd.encoder.inference import Answers, PartAnswers, answer_parts, answer_rows
 from pkd.errors import TeacherError
+from pkd.recipe.settings import AnnotationSettings
 from pkd.recipe.spelling import set_to
 
 
@@ -57,6 +58,13 @@ class TeacherPass:
         """The rows as the teacher reads them; masked words of augmented rows become its own mask token."""
         return encode(rows, self.tokenizer, self.max_length, masks=True)
 
+    def parts_with_states(self, counts: np.ndarray) -> np.ndarray:
+        """The indices of the parts whose states are stored, of rows with so many parts each."""
+        stored = np.ceil(self.states_share * counts).astype(np.int64)
+        begins = np.cumsum(counts) - counts
+        kept = [begin + evenly(count, some) for begin, count, some in zip(begins, counts, stored, strict=True)]
+        return np.concatenate([*kept, np.zeros(0, dtype=np.int64)])
+
     def answers(
         self, encoded: datasets.Dataset, on_batch: Callable[[int], None] | None = None
     ) -> Answers | PartAnswers:
@@ -81,7 +89,8 @@ def annotate_rows(
 
     Adds to each row `teacher_logits` (float32 [C]) and, if layers are given, `teacher_cls_states`: one [H] per teacher
     layer, under the layer's number. Where words have tags, `teacher_words` has the word of each of a row's parts,
-    `teacher_logits` a [C] for each, and `teacher_word_states` by layer an [H] for each, or for a share of them. Word pieces are not stored: they are those of a reader, and not of the row.
+    `teacher_logits` a [C] for each, and `teacher_word_states` by layer an [H] for each, or for a share of them. Word
+    pieces are not stored: they are those of a reader, and not of the row.
 
     Args:
         rows: text columns and perhaps `label` (class ids; null where a row has none).
@@ -156,10 +165,25 @@ def _part(column: str, layer: int | str | None = None) -> str:
     return name if layer is None else f"{name}.{layer}"
 
 
-def bytes_per_row(classes: int, hidden_size: int, teacher_layers: int, states_dtype: str) -> int:
-    """About how many bytes an annotated row takes on disk, without its text."""
-    state = hidden_size * np.dtype(states_dtype).itemsize
-    return 4 * classes + teacher_layers * state + 16
+def bytes_per_row(
+    classes: int, hidden_size: int, teacher_layers: int, settings: AnnotationSettings, *, parts: float = 1
+) -> int:
+    """About how many bytes an annotated row takes on disk, without its text.
+
+    Where words have tags, a part of a word takes 4 · C + 4 bytes, and K · H · 2 (in float32 4) for its states.
+
+    Args:
+        classes: C, of the head.
+        hidden_size: H.
+        teacher_layers: K, whose states are stored.
+        settings: how they are stored.
+        parts: answers of a row: one, one for each choice of a question, or one for each part of a word.
+
+    >>> bytes_per_row(13, 384, 2, AnnotationSettings(), parts=20), bytes_per_row(2, 768, 5, AnnotationSettings())
+    (31856, 7704)
+    """
+    state = hidden_size * np.dtype(settings.states_dtype).itemsize * settings.states_share
+    return int(parts * (4 * classes + 4 + teacher_layers * state)) + 16
 
 
 def _copied(rows: datasets.Dataset) -> datasets.Dataset:
@@ -181,23 +205,15 @@ def _with_answers(shard: datasets.Dataset, answers: Answers, teacher: TeacherPas
 
 def _with_part_answers(shard: datasets.Dataset, answers: PartAnswers, teacher: TeacherPass) -> pa.Table:
     table: pa.Table = shard.data.table
-    table = table.append_column(TEACHER_WORDS, _lists_of(pa.array(answers.words.astype(np.int32)), answers.counts))
-    table = table.append_column(LOGITS, _lists_of(fixed_lists(answers.logits), answers.counts))
+    table = table.append_column(TEACHER_WORDS, of_parts(pa.array(answers.words.astype(np.int32)), answers.counts))
+    table = table.append_column(LOGITS, of_parts(fixed_lists(answers.logits), answers.counts))
     if answers.states is None:
         return table
     stored = np.ceil(teacher.states_share * answers.counts).astype(np.int64)
-    begins = np.cumsum(answers.counts) - answers.counts
-    kept = [begin + evenly(count, some) for begin, count, some in zip(begins, answers.counts, stored, strict=True)]
-    states = answers.states[np.concatenate([*kept, np.zeros(0, dtype=np.int64)])].astype(teacher.states_dtype)
-    by_layer = [_lists_of(fixed_lists(states[:, k]), stored) for k in range(len(teacher.teacher_layers))]
+    states = answers.states[teacher.parts_with_states(answers.counts)].astype(teacher.states_dtype)
+    by_layer = [of_parts(fixed_lists(states[:, k]), stored) for k in range(len(teacher.teacher_layers))]
     names = [str(layer) for layer in teacher.teacher_layers]
     return table.append_column(STATES, pa.StructArray.from_arrays(by_layer, names))
-
-
-def _lists_of(values: pa.Array, counts: np.ndarray) -> pa.ListArray:
-    """Values one after the other as lists of so many each."""
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), values)
 
 
 def _check_finite_parts(answers: PartAnswers, begin: int, states_dtype: str) -> None:

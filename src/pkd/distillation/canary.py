@@ -12,9 +12,11 @@ import datasets
 import numpy as np
 import torch
 
-from pkd.data.batching import TEACHER
+from pkd.data.batching import TEACHER, stored_states
 from pkd.data.shards import open_shards
+from pkd.data.word_batches import stored_logits
 from pkd.distillation.annotation import TeacherPass
+from pkd.encoder.inference import PartAnswers
 
 ROWS = 32
 # Allowed distance between a row's answer and the stored one, relative to the stored one's length (at least 1). On the
@@ -49,7 +51,10 @@ def doubt_answers(
     before = stored.select(picked)
     allowed = max(_ALLOWED.get(dtype, _ALLOWED[torch.bfloat16]) for dtype in (teacher.autocast_dtype, stored_dtype))
     pairs: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for name, values in answers.columns.items():
+    if isinstance(answers, PartAnswers):
+        pairs = _pairs_of_parts(answers, before, teacher)
+        picked = np.repeat(picked, answers.counts)
+    for name, values in ({} if isinstance(answers, PartAnswers) else answers.columns).items():
         column, called = before[name], name.removeprefix(TEACHER)
         if values.ndim == 2:  # [N, C]
             pairs[called] = (values, np.asarray(column, dtype=np.float32))
@@ -59,6 +64,8 @@ def doubt_answers(
             pairs[f"{called} of layer {layer}"] = (values[:, index], of_layer)
     for what, (now, then) in pairs.items():
         far = np.linalg.norm(now - then, axis=1) / np.maximum(np.linalg.norm(then, axis=1), 1.0)
+        if not len(far):
+            continue
         worst = int(np.argmax(far))
         if is_doubtful(far, allowed):
             return (
@@ -66,6 +73,25 @@ def doubt_answers(
                 f"{far[worst]:.2g} of its length, where {allowed:g} may come of the arithmetic"
             )
     return None
+
+
+def _pairs_of_parts(
+    answers: PartAnswers, stored: datasets.Dataset, teacher: TeacherPass
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The answers of the parts of words, now and stored; states where they are stored, in the place of others now."""
+    then = stored_logits(stored)
+    if len(then) != len(answers.logits):
+        return {"words": (np.ones((1, 1)), np.zeros((1, 1)))}
+    pairs = {"logits": (answers.logits, then)}
+    if answers.states is None:
+        return pairs
+    kept = teacher.parts_with_states(answers.counts)
+    of_layers = np.concatenate(list(stored_states(stored, teacher.teacher_layers)))  # [P, K, H]
+    for index, layer in enumerate(teacher.teacher_layers):
+        before = answers.states[:, index].copy()
+        before[kept] = of_layers[:, index]
+        pairs[f"states of layer {layer}"] = (answers.states[:, index], before)
+    return pairs
 
 
 def is_doubtful(far: np.ndarray, allowed: float) -> bool:

@@ -14,8 +14,9 @@ import torch
 from transformers import PreTrainedModel
 
 from pkd.data.arrays import column_array
+from pkd.data.word_batches import TEACHER_WORDS, stored_logits
 from pkd.distillation.student import student_from
-from pkd.encoder.inference import answer_rows
+from pkd.encoder.inference import answer_parts, answer_rows
 from pkd.tasks import TaskKind
 
 ROWS = 500  # that the distance is measured on
@@ -37,8 +38,9 @@ def least_missed(
 ) -> tuple[int, float]:
     """The layer without which the teacher stays closest to its stored logits, and that distance.
 
-    The distance is L_DS at T = 1, summed over classes, as a mean over rows: for classes the KL divergence, for sets of
-    labels the cross-entropy, for scores the squared difference. Of equally good layers the lowest is returned.
+    The distance is L_DS at T = 1, summed over classes, as a mean over rows (where words have tags, over their parts):
+    for classes the KL divergence, for sets of labels the cross-entropy, for scores the squared difference. Of equally
+    good layers the lowest is returned.
 
     Args:
         teacher: as it was fine-tuned.
@@ -47,12 +49,15 @@ def least_missed(
         kind: of problem.
         on_model: called after each model that lacks one of them.
     """
-    stored = torch.tensor(column_array(rows, "teacher_logits"), dtype=torch.float32)
+    tagged = TEACHER_WORDS in rows.column_names
+    of_rows = stored_logits(rows) if tagged else column_array(rows, "teacher_logits")
+    stored = torch.tensor(of_rows, dtype=torch.float32)
     distances = {}
     for layer in kept:
         rest = [other for other in kept if other != layer]
         without = student_from(teacher, len(rest), rest).to(teacher.device)  # type: ignore[arg-type]
-        logits = torch.from_numpy(answer_rows(without, rows).logits)
+        answer = answer_parts if tagged else answer_rows
+        logits = torch.from_numpy(answer(without, rows).logits)
         distances[layer] = float(kind.kd_rows(logits, stored, 1.0, "sum").mean())
         on_model()
     layer = min(distances, key=lambda each: distances[each])

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import pyarrow as pa
 
 from pkd import progress
 from pkd.data.arrays import column_array
 from pkd.data.shards import fixed_lists, open_shards, shard_name, write_shard
+from pkd.data.word_batches import TEACHER_WORDS, of_parts, stored_logits, stored_parts
 from pkd.errors import CacheError
 from pkd.tasks import TaskKind
 
@@ -33,9 +35,11 @@ class StoredAnswers:
     order: Sequence[int] | None = None
 
     def logits(self, begin: int = 0, end: int | None = None) -> np.ndarray:
-        """The logits [N, C] of some rows, in the order of the lead's outputs."""
-        rows = open_shards(self.folder)
-        logits = column_array(rows.select(range(begin, len(rows) if end is None else end)), "teacher_logits")
+        """The logits [N, C] of some rows, or of the parts of their words, in the order of the lead's outputs."""
+        whole = open_shards(self.folder)
+        rows = whole.select(range(begin, len(whole) if end is None else end))
+        tagged = TEACHER_WORDS in rows.column_names
+        logits = stored_logits(rows) if tagged else column_array(rows, "teacher_logits")
         return logits if self.order is None else logits[:, list(self.order)]
 
 
@@ -74,7 +78,10 @@ def average_answers(
         table = rows.data.table
         if len(rows):
             mean = kind.mean_logits([each.logits(begin, end) for each in teachers])  # [N, C]
-            table = whole[begin:end].set_column(column, "teacher_logits", fixed_lists(mean))
+            stored: pa.Array = fixed_lists(mean)
+            if TEACHER_WORDS in rows.column_names:
+                stored = of_parts(stored, stored_parts(rows.select(range(begin, end)))[1])
+            table = whole[begin:end].set_column(column, "teacher_logits", stored)
         write_shard(table, folder / shard_name(number))
         if stage:
             stage.reach(end)

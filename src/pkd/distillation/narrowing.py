@@ -22,11 +22,12 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pkd.data.arrays import column_array
-from pkd.data.batching import Collator, TokenRows, first_batches, is_labelled
+from pkd.data.batching import TokenRows, first_batches, is_labelled
 from pkd.data.outputs import outputs_of
 from pkd.data.tokenize import encode
+from pkd.data.word_batches import TAUGHT, mean_of_parts
 from pkd.encoder.families import depth_of, family_of, layers_of, longest_input, neurons_of
-from pkd.encoder.inference import model_inputs
+from pkd.encoder.inference import at_places, collator_for, model_inputs
 from pkd.encoder.shortcut import cls_only
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.spelling import named
@@ -79,7 +80,7 @@ def neuron_importance(
         annotated = encode(annotated, tokenizer, longest, masks=True)
     lengths, kind = column_array(annotated, "length"), outputs_of(teacher.config).kind
     order = first_batches(len(annotated), lambda rows: lengths[rows], BATCH_SIZE, _SEED, accumulation=1, most=batches)
-    collate, table = Collator(teacher.config.pad_token_id or 0), TokenRows(annotated)
+    collate, table = collator_for(teacher.config), TokenRows(annotated)
     total, rows = np.zeros((depth_of(teacher.config), neurons_of(teacher.config))), 0
     was_training = teacher.training
     teacher.train(False)
@@ -106,7 +107,12 @@ def row_importance(teacher: PreTrainedModel, batch: dict[str, torch.Tensor], kin
     counts = is_labelled(labels)
     with torch.enable_grad(), _neurons(teacher) as neurons, cls_only(teacher):
         output: Any = teacher(**model_inputs(batch, teacher, teacher.device))
-        loss = kind.ce_rows(output.logits, labels).sum()  # a row's gradient is that of its own loss
+        if TAUGHT in batch:
+            exists = batch[TAUGHT].to(teacher.device) >= 0
+            of_parts = kind.ce_rows(at_places(output.logits, batch[TAUGHT])[exists], labels[exists])
+            loss = mean_of_parts(of_parts, exists).sum()
+        else:
+            loss = kind.ce_rows(output.logits, labels).sum()  # a row's gradient is that of its own loss
         flat = [part for parts in neurons for part in parts]
         gradients = iter(torch.autograd.grad(loss, flat))
     of_layers = []

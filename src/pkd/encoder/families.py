@@ -16,6 +16,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from pkd.errors import TeacherError
 from pkd.recipe.spelling import set_to
+from pkd.tasks import is_token_classification
 
 
 @dataclass(frozen=True)
@@ -140,9 +141,13 @@ def is_generative(config: PretrainedConfig) -> bool:
 def check_pooling(name: str, config: PretrainedConfig) -> None:
     """Check that a model's head reads the first position, whose states patience compares; of ModernBERT it may not.
 
+    A head that classifies tokens reads the positions that patience compares.
+
     Raises:
         TeacherError: if it pools over all positions.
     """
+    if is_token_classification(config.architectures):
+        return
     if config.model_type == "modernbert" and (pooling := getattr(config, "classifier_pooling", "cls")) != "cls":
         raise TeacherError(
             f"The head of {name} pools over all positions (classifier_pooling is {pooling!r} in its config.json), so "

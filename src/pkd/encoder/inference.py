@@ -17,6 +17,7 @@ from pkd.data.arrays import column_array, column_values
 from pkd.data.batches_by_length import batches_by_length, coarse_length, gpu_length
 from pkd.data.batching import TEACHER, Collator, TokenRows, is_answer
 from pkd.data.outputs import outputs_of
+from pkd.data.tags import tag_continuations
 from pkd.data.taught import WORDS
 from pkd.data.tokenize import count_choices
 from pkd.data.word_batches import TAUGHT
@@ -204,6 +205,15 @@ def unseen_tag(names: Sequence[str]) -> int:
 def _not_read(rows: datasets.Dataset) -> list[str]:
     """The columns of rows that answering does not need: labels, and the answers of another."""
     return [name for name in rows.column_names if name == "label" or is_answer(name)]
+
+
+def collator_for(
+    config: PretrainedConfig, teacher_layers: Sequence[int] = (), round_length: Callable[[int], int] = int
+) -> Collator:
+    """The collator of a classifier's batches, labels included; see `Collator`."""
+    outputs = outputs_of(config)
+    further = tag_continuations(outputs.label_names) if outputs.kind.has_tokens else None
+    return Collator(config.pad_token_id or 0, teacher_layers, round_length, further)
 
 
 def input_names(config: PretrainedConfig) -> tuple[str, ...]:

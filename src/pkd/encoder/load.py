@@ -138,6 +138,7 @@ def untrained(config: PretrainedConfig, outputs: Outputs, *, weightless: bool = 
     of_kind = getattr(transformers, outputs.kind.auto_class)
     with torch.random.fork_rng(), torch.device("meta") if weightless else contextlib.nullcontext():
         model: PreTrainedModel = of_kind.from_config(config, dtype=torch.float32)
+    model.config.architectures = [type(model).__name__]
     return model
 
 
@@ -250,6 +251,7 @@ def _load(name: str, role: str, model_class: Any = None, **keywords: Any) -> Loa
         )
     check_tokenizer(name, tokenizer)
     check_weights(name, model, tokenizer)
+    model.config.architectures = [type(model).__name__]  # some kinds of heads are told by it alone
     tokenizer = tokenizer_for(model.config, tokenizer)
     tokenizer.padding_side = "right"
     missing = {str(key) for key in info["missing_keys"]}

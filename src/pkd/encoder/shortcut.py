@@ -30,7 +30,11 @@ def cls_only(model: PreTrainedModel) -> Iterator[None]:
     Families with other layers are unchanged, and models that read every position.
     """
     config = model.config
-    if is_token_classification([type(model).__name__]) or not family_of(config).bert_layer or config._attn_implementation not in _SUPPORTED_ATTENTION:
+    if (
+        is_token_classification([type(model).__name__])
+        or not family_of(config).bert_layer
+        or config._attn_implementation not in _SUPPORTED_ATTENTION
+    ):
         yield
         return
     last = layers_of(model)[-1]

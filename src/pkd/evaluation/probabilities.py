@@ -42,8 +42,8 @@ def log_mean_probability(logits: Sequence[Array]) -> NDArray[np.float32]:
 
     Computed with logarithms, so that a probability that float64 rounds to 0 still has a finite logarithm.
     """
-    each = np.stack(logits).astype(np.float64)  # [K, N, C]
-    log_probabilities = each - np.logaddexp.reduce(each, axis=2, keepdims=True)
+    each = np.stack(logits).astype(np.float64)  # [K, N, C], where words have tags [K, N, W, C]
+    log_probabilities = each - np.logaddexp.reduce(each, axis=-1, keepdims=True)
     return np.asarray(np.logaddexp.reduce(log_probabilities, axis=0) - np.log(len(each)), dtype=np.float32)
 
 

@@ -200,9 +200,10 @@ def annotating(
     teaches = split not in MEASURING
     a_row = rows.text_bytes + bytes_per_row(
         max(1, len(job.outputs.output_names)),
-        shape.config.hidden_size * job.choices,
+        shape.config.hidden_size,
         len(layers) if teaches else 0,
-        settings.states_dtype,
+        settings,
+        parts=rows.answers,
     )
     exact = not teaches or job.is_exact(settings.precision)
     return Ahead(

@@ -13,9 +13,11 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pkd import progress, ranks
+from pkd.data.arrays import column_values
 from pkd.data.examples import check_texts, load_examples
 from pkd.data.shards import forget_shard_lists, list_shards, open_shards, shards_left
 from pkd.data.streaming import spooled
+from pkd.data.taught import WORDS, has_words
 from pkd.data.tokenize import count_choices, fingerprint_rows, warn_if_truncated
 from pkd.distillation.annotation import (
     TeacherPass,
@@ -81,6 +83,7 @@ class Annotator:
             teacher_layers=layers,
             max_length=self.max_length,
             states_dtype=self.settings.states_dtype,
+            states_share=self.settings.states_share,
             rows_per_shard=self.settings.rows_per_shard,
             autocast_dtype=autocast_dtype(self.settings.precision, resolve_device(self.device)),
         )
@@ -201,6 +204,7 @@ def annotation_inputs(
         "rows": dict(rows_prints),
         "max_length": max_length,
         "states_dtype": settings.states_dtype,
+        "states_share": settings.states_share,
         "precision": settings.precision,
         "versions": library_versions(),
     }
@@ -217,6 +221,13 @@ def annotation_left(
         manifest = read_manifest(folder)
         return 0.0 if manifest and set(layers) <= set(manifest.facts["teacher_layers"]) else 1.0
     return shards_left(partial_of(folder), rows, rows_per_shard) if stands == "begun" else 1.0
+
+
+def _parts_per_row(rows: datasets.Dataset, choices: int) -> float:
+    """How many answers a row has, about: one, one a choice, or one a word."""
+    if not has_words(rows.column_names) or not len(rows):
+        return max(1, choices)
+    return sum(len(words) for words in column_values(rows, WORDS)) / 2 / len(rows)
 
 
 def annotate_stage(
@@ -264,9 +275,10 @@ def annotate_stage(
         hidden = teacher.model.config.hidden_size
         row = bytes_per_row(
             len(teacher.label_names),
-            hidden * max(1, count_choices(rows.column_names)),
+            hidden,
             len(stored),
-            settings.states_dtype,
+            settings,
+            parts=_parts_per_row(rows, count_choices(rows.column_names)),
         )
         require_space(partial, row * len(rows), f"Annotating {len(rows):,} rows")
         answering = annotator.teacher_pass(stored)

@@ -184,7 +184,7 @@ def _check_teachers(plan: RunPlan, device: torch.device) -> tuple[list[str], tup
             continue
         with computing_on(device, [teacher.model]):
             logits = answer_rows(teacher.model, encode(rows, teacher.tokenizer, recipe.data.max_length)).logits
-        logits = logits if order is None else logits[:, list(order)]
+        logits = logits if order is None else logits[..., list(order)]
         answers.append(logits)
         scores.append(check_teacher_score(logits, label_array(rows), teacher.name, kind, metric))
         told.append(

@@ -12,6 +12,7 @@ from pkd.data.outputs import Outputs, order_among
 from pkd.distillation.annotation import fingerprint_answers
 from pkd.distillation.ensemble import StoredAnswers, average_answers
 from pkd.encoder.load import LoadedClassifier, check_max_length, load_teacher, with_outputs
+from pkd.errors import TeacherError
 from pkd.recipe.settings import DataSettings
 from pkd.runs.seal import Manifest
 from pkd.runs.space import require_space
@@ -63,6 +64,12 @@ class Teachers:
             else order_among(teacher.name, teacher.outputs, (lead, outputs), settings)
             for index, teacher in enumerate(self.each)
         ]
+        others = [one for one in self.each if one.fingerprints["tokenizer"] != self.leading.fingerprints["tokenizer"]]
+        if outputs.kind.has_tokens and others:
+            raise TeacherError(
+                f"{others[0].name} and {lead} have different tokenizers, so they answer for different parts of words. "
+                "Give teachers of one tokenizer; a student may have another."
+            )
         each = [with_outputs(one, outputs) if index == self.lead else one for index, one in enumerate(self.each)]
         return Teachers(tuple(each), self.lead, tuple(orders))
 

@@ -19,11 +19,11 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 from pkd.data.arrays import column_array
-from pkd.data.batching import Collator, TokenRows
+from pkd.data.batching import TokenRows
 from pkd.data.outputs import Outputs
 from pkd.distillation.narrowing import count_kept
 from pkd.encoder.families import cut_config, layers_of, longest_input, neurons_of
-from pkd.encoder.inference import TOKENS_PER_BATCH, model_inputs
+from pkd.encoder.inference import TOKENS_PER_BATCH, collator_for, model_inputs
 from pkd.encoder.load import untrained
 from pkd.encoder.shortcut import cls_only
 from pkd.encoder.vocabulary import occurring_only
@@ -267,7 +267,7 @@ def _tokens(rows: datasets.Dataset) -> np.ndarray:
 
 def _batches(model: PreTrainedModel, rows: datasets.Dataset) -> Callable[[np.ndarray], dict[str, torch.Tensor]]:
     """Batches of the rows; word pieces that the model lacks, as of its teacher's tokenizer, are others, as costly."""
-    collate, table = Collator(model.config.pad_token_id or 0), TokenRows(rows)
+    collate, table = collator_for(model.config), TokenRows(rows)
     pieces = int(model.get_input_embeddings().num_embeddings)  # type: ignore[arg-type] # torch types it as a module
     longest = longest_input(model.config)
 

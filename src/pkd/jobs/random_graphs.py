@@ -90,7 +90,6 @@ class Body:
         tokenizer = copy.deepcopy(self.reader.tokenizer)
         tokenizer.model_max_length = self.reader.max_length
         model = untrained(self.config, self.outputs, weightless=weightless)
-        model.config.architectures = [type(model).__name__]  # as a trained student's says it
         if not weightless:
             _make_distinct(model)
         return LoadedClassifier(model, tokenizer, self.shape.name)

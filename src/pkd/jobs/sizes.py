@@ -17,10 +17,11 @@ from transformers import PreTrainedModel
 
 from pkd import progress, ranks
 from pkd.data.arrays import column_array
-from pkd.data.batching import Collator, TokenRows, first_batches
+from pkd.data.batching import TokenRows, first_batches
 from pkd.distillation.ledger import BATCHES, PatientLoss, Sizes, TermEntry, measure_terms, without_patience
 from pkd.distillation.plan import StudentPlan
 from pkd.distillation.units import unit_deviations
+from pkd.encoder.inference import collator_for
 from pkd.jobs.ahead import sizing_name
 from pkd.jobs.train import Teaching, build_student, training_inputs
 from pkd.recipe.settings import TrainingSettings
@@ -126,7 +127,7 @@ def measure_student(
         device: where to compute.
     """
     layers = plan.layer_map.teacher if plan.layer_map else ()
-    collate, table = Collator(student.config.pad_token_id or 0, layers), TokenRows(annotated)
+    collate, table = collator_for(student.config, layers), TokenRows(annotated)
     batches = [collate(table.__getitems__(batch.tolist())) for batch in order]
     student = move_model(student, device)
     by_unit = bool(layers) and plan.loss.normalize == "units"
@@ -144,5 +145,5 @@ def measure_student(
         )
     if plan.starts_taught:
         terms = without_patience(terms)
-    choices = batches[0]["input_ids"][0, ..., 0].numel()
+    choices = batches[0]["input_ids"][0, ..., 0].numel() if "taught" not in batches[0] else 1
     return Sizes(terms=tuple(terms), rows=sum(map(len, order)), labelled=labelled, choices=choices)

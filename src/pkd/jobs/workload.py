@@ -34,6 +34,7 @@ class Split:
     rows: int
     tokens: float  # per row
     text_bytes: float  # per row
+    answers: float = 1.0  # per row: one, one a choice, or one a part of a word
 
     @property
     def all_tokens(self) -> float:
@@ -193,7 +194,10 @@ def _size(rows: int, some: datasets.Dataset) -> Split:
         return Split(rows, 0.0, 0.0)
     table = some.with_format("arrow")[:]
     texts = sum(table[name].nbytes for name in text_columns(some))
-    return Split(rows, len(table["input_ids"].combine_chunks().flatten()) / len(some), texts / len(some))
+    answers = float(max(1, count_choices(some.column_names)))
+    if "taught" in some.column_names:
+        answers = len(table["taught"].combine_chunks().flatten()) / len(some)
+    return Split(rows, len(table["input_ids"].combine_chunks().flatten()) / len(some), texts / len(some), answers)
 
 
 def _occurring(sample: datasets.Dataset, rows: int, vocabulary: int) -> np.ndarray:

@@ -79,10 +79,13 @@ class AnnotationKeywords(TypedDict, total=False):
     """Keys of `annotation`."""
 
     states_dtype: Literal["float16", "float32"] | None
-    """how [CLS] states are stored"""
+    """how the teacher's states are stored"""
 
     rows_per_shard: int | None
     """rows a file of annotated data"""
+
+    states_share: float | None
+    """where words have tags: share of a row's word parts whose states are stored"""
 
 
 class TrainingKeywords(TypedDict, total=False):

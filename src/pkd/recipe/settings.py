@@ -273,9 +273,12 @@ class AnnotationSettings:
 
     __pydantic_config__ = STRICT
 
-    states_dtype: Literal["float16", "float32"] = setting("float16", "how [CLS] states are stored")
+    states_dtype: Literal["float16", "float32"] = setting("float16", "how the teacher's states are stored")
     precision: Literal["auto", "float32", "bfloat16"] = setting("auto", "how the teacher computes; as in training")
     rows_per_shard: PositiveInt = setting(4096, "rows a file of annotated data")
+    states_share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = setting(
+        1.0, "where words have tags: share of a row's word parts whose states are stored"
+    )
 
 
 LayerPairs = list[tuple[int, int]]

@@ -27,12 +27,11 @@ from pkd.data.batches_by_length import gpu_length
 from pkd.data.batching import STAND_IN, Collator, LengthGroupedBatches, TokenRows, has_unlabelled
 from pkd.data.labels import label_array
 from pkd.data.outputs import Outputs, outputs_of
-from pkd.data.tags import tag_continuations
 from pkd.data.taught import WORDS
 from pkd.data.tokenize import encode
 from pkd.data.word_batches import TAUGHT, mean_of_parts
 from pkd.encoder.families import longest_input
-from pkd.encoder.inference import answer_rows, at_places, model_inputs, tokenizer_for
+from pkd.encoder.inference import answer_rows, at_places, collator_for, model_inputs, tokenizer_for
 from pkd.errors import DivergedError, RecipeError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.recipe.spelling import named, set_to
@@ -238,8 +237,8 @@ class RowMeanTrainer(EconomicalTrainer):
     def _collator(self) -> Collator:
         on_gpu = self.args.device.type == "cuda"
         round_length = partial(gpu_length, positions=longest_input(self.model.config)) if on_gpu else int
-        further = tag_continuations(self.outputs.label_names) if self.outputs.kind.has_tokens else None
-        return Collator(self._pad_token_id, self.teacher_layers, round_length, further)
+        config = self.accelerator.unwrap_model(self.model).config
+        return collator_for(config, self.teacher_layers, round_length)
 
     # Evaluation -----------------------------------------------------------------------------------------------------
 
