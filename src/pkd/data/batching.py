@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import datasets
 
 TEACHER = "teacher_"  # begins the names of the columns that hold its answers
+CLS_STATES = "teacher_cls_states"  # the [CLS] states among them
 STAND_IN = "stand_in"  # marks padding rows, which the loss ignores
 _BATCHES_A_GROUP = 50
 _ROWS_AT_A_TIME = 10_000
@@ -280,7 +281,7 @@ def _stand_in_of(table: pa.Table) -> dict[str, torch.Tensor]:
 
 def stored_teacher_layers(dataset: datasets.Dataset) -> tuple[int, ...]:
     """The teacher layers whose states the annotated rows carry: of [CLS], or of the parts of words."""
-    states = dataset.features.get("teacher_cls_states") or dataset.features.get(STATES)
+    states = dataset.features.get(CLS_STATES) or dataset.features.get(STATES)
     return tuple(sorted(int(layer) for layer in states)) if states else ()
 
 
@@ -293,7 +294,7 @@ def stored_states(dataset: datasets.Dataset, layers: Sequence[int]) -> Iterator[
             yield np.stack([vectors_of(pc.struct_field(stored, str(layer))) for layer in layers], axis=1)
         return
     choices = max(1, count_choices(dataset.column_names))
-    name = "teacher_cls_states"
+    name = CLS_STATES
     for begin in range(0, len(dataset), _ROWS_AT_A_TIME):
         table = rows.select_columns([name])[begin : begin + _ROWS_AT_A_TIME]
         states = _by_layer(table, name, layers)  # [B, K, N · H]

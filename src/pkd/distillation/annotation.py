@@ -19,7 +19,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pkd import progress
-from pkd.data.batching import TEACHER, is_answer
+from pkd.data.batching import CLS_STATES, TEACHER, is_answer
 from pkd.data.shards import fixed_lists, write_shards
 from pkd.data.taught import evenly
 from pkd.data.tokenize import check_row_for_row, encode, joined, without_encoding
@@ -152,10 +152,14 @@ def fingerprint_answers(rows: datasets.Dataset) -> dict[str, str]:
 def parts_read(columns: Collection[str], layers: Sequence[int], stored: Iterable[str]) -> list[str]:
     """The stored parts of answers that a loss reads: whole columns, and its layers of those that have layers.
 
+    Where words have tags, states are those of their parts, and which words these are is always read.
+
     >>> parts_read({"teacher_logits", "teacher_cls_states"}, [2], ["logits", "cls_states.2", "cls_states.4"])
     ['logits', 'cls_states.2']
     """
-    read = {_part(column) for column in columns} | {_part(column, layer) for column in columns for layer in layers}
+    of_states = [CLS_STATES, STATES] if CLS_STATES in columns else []
+    read = {_part(column) for column in (*columns, TEACHER_WORDS)}
+    read |= {_part(column, layer) for column in (*columns, *of_states) for layer in layers}
     return [part for part in stored if part in read]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from pkd.data.batching import is_labelled
+from pkd.data.batching import CLS_STATES, is_labelled
 from pkd.data.outputs import outputs_of
 from pkd.data.word_batches import LOGITS, STATED, STATES, TAUGHT, mean_of_parts
 from pkd.distillation.layers import LayerMap
@@ -252,7 +252,7 @@ def term_rows(
     cls_states = teacher_cls_states = None
     if student_layers:
         states = projected(model, cls_states_of(output.hidden_states, student_layers, len(inputs["labels"])))
-        teacher_cls_states = inputs["teacher_cls_states"].view_as(states).flatten(1, -2)
+        teacher_cls_states = inputs[CLS_STATES].view_as(states).flatten(1, -2)
         cls_states = states.flatten(1, -2)  # [B, K, (N,) H] -> [B, K · N, H]: every choice counts as a layer
         if deviations is not None:
             deviations = deviations.repeat_interleave(cls_states.shape[1] // len(deviations), dim=0)  # [K · N, H]
@@ -295,7 +295,7 @@ def _of_parts(
     batch = TermInputs(settings=loss.settings, kind=kind, deviations=loss.deviations, **packed)
     rows = {}
     for term in objective:
-        where = stated if "teacher_cls_states" in term.reads else exists
+        where = stated if CLS_STATES in term.reads else exists
         rows[term.name] = mean_of_parts(term.row_losses(batch), where)
     return rows
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, TrainingArguments
 
 from pkd import progress, ranks
 from pkd.data.arrays import column_array
-from pkd.data.batching import TokenRows, first_batches, has_unlabelled, is_labelled, stored_teacher_layers
+from pkd.data.batching import CLS_STATES, TokenRows, first_batches, has_unlabelled, is_labelled, stored_teacher_layers
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.ledger import BATCHES, PatientLoss, measure_terms, term_rows
 from pkd.distillation.terms import columns_read, objective_of, rows_with, weighed, weighted
@@ -193,7 +193,7 @@ def _cutting_alike(tokenizer: Any, rows: datasets.Dataset) -> Any:
 
 
 def _check_annotated(rows: datasets.Dataset, columns: set[str], teacher_layers: tuple[int, ...]) -> None:
-    for column in sorted(columns - {"teacher_cls_states"} - set(rows.column_names)):  # states are checked by layer
+    for column in sorted(columns - {CLS_STATES} - set(rows.column_names)):  # states are checked by layer
         raise DataError(
             f"The training rows have no column {column!r}; columns: {', '.join(rows.column_names)}. "
             "Annotate them first: train = pkd.annotate(train, teacher, output=...)."

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from pkd.data.arrays import column_array, column_values
 from pkd.data.batches_by_length import batches_by_length, coarse_length, gpu_length
-from pkd.data.batching import TEACHER, Collator, TokenRows, is_answer
+from pkd.data.batching import CLS_STATES, TEACHER, Collator, TokenRows, is_answer
 from pkd.data.outputs import outputs_of
 from pkd.data.tags import tag_continuations
 from pkd.data.taught import WORDS
@@ -45,7 +45,7 @@ class Answers:
     @property
     def columns(self) -> dict[str, np.ndarray]:
         """As the columns of annotated rows: a vector per row, [N, C], or one per row and requested layer, [N, K, H]."""
-        states = {} if self.cls_states is None else {TEACHER + "cls_states": self.cls_states}
+        states = {} if self.cls_states is None else {CLS_STATES: self.cls_states}
         return {TEACHER + "logits": self.logits, **states}
 
 
