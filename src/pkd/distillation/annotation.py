@@ -184,7 +184,7 @@ def bytes_per_row(
         parts: answers of a row: one, one for each choice of a question, or one for each part of a word.
 
     >>> bytes_per_row(13, 384, 2, AnnotationSettings(), parts=20), bytes_per_row(2, 768, 5, AnnotationSettings())
-    (31856, 7704)
+    (31856, 7708)
     """
     state = hidden_size * np.dtype(settings.states_dtype).itemsize * settings.states_share
     return int(parts * (4 * classes + 4 + teacher_layers * state)) + 16
