@@ -18,9 +18,9 @@ def test_special_tokens_stand_around_every_window() -> None:
     made, _ = read("good bad good bad good bad", 5)
     begins = [sum(made.lengths[:index]) for index in range(len(made.lengths))]
     assert [made.input_ids[begin] for begin in begins] == [2] * len(begins)
-    assert [made.input_ids[begin + length - 1] for begin, length in zip(begins, made.lengths, strict=True)] == [3] * len(
-        begins
-    )
+    assert [made.input_ids[begin + length - 1] for begin, length in zip(begins, made.lengths, strict=True)] == [
+        3
+    ] * len(begins)
 
 
 @settings(deadline=None)

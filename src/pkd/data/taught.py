@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pkd.data.windows import Span, Windows, pieces_of, special_around, windows_of
+from pkd.data.windows import Span, Windows, pieces_of, spans_of, special_around, windows_of
 from pkd.errors import TeacherError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def windowed(
     rows_of = dataset.select_columns(columns).with_format(None)
     for begin in range(0, len(dataset), _ROWS_AT_A_TIME):
         rows = rows_of[begin : begin + _ROWS_AT_A_TIME]
-        texts, words = rows["text"], [_pairs(flat) for flat in rows[WORDS]]
+        texts, words = rows["text"], [spans_of(flat) for flat in rows[WORDS]]
         if masks:
             labels = rows.get("label", [None] * len(texts))
             for index, label in enumerate(labels):
@@ -78,10 +78,6 @@ def word_columns(
     }
     columns = {name: pa.array(values, pa.list_(pa.int32())) for name, values in lists.items()}
     return pa.table({**columns, "length": pa.array([len(row.input_ids) for row in rows], pa.int32())})
-
-
-def _pairs(flat: Sequence[int]) -> list[Span]:
-    return list(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _with_mask(text: str, words: Sequence[Span], mask: str | None) -> tuple[str, list[Span]]:
