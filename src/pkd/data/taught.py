@@ -49,7 +49,8 @@ def windowed(
     rows_of = dataset.select_columns(columns).with_format(None)
     for begin in range(0, len(dataset), _ROWS_AT_A_TIME):
         rows = rows_of[begin : begin + _ROWS_AT_A_TIME]
-        texts, words = rows["text"], [spans_of(flat) for flat in rows[WORDS]]
+        texts: list[str] = rows["text"]
+        words: list[Sequence[Span]] = [spans_of(flat) for flat in rows[WORDS]]
         if masks:
             labels = rows.get("label", [None] * len(texts))
             for index, label in enumerate(labels):
