@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
+import datasets
 import numpy as np
 import pytest
 
 from pkd.data.sources import Source
 from pkd.encoder.hub import ModelSource
-from pkd.recipe.settings import ProblemType
+from pkd.jobs.evaluate import EvaluatedRows, Measured, class_records, compare, flip_records, model_records
+from pkd.recipe.settings import EvaluationSettings, ProblemType
 from pkd.reporting.results import (
     ClassesRecord,
     ComparisonRecord,
@@ -246,3 +250,48 @@ def records() -> list[Record]:
 def selected_records() -> list[Record]:
     """The same run without test rows."""
     return [each.model_copy(update=SELECTED_ON) if isinstance(each, ModelRecord) else each for each in sample_records()]
+
+
+TAGS = ("O", "B-person", "I-person", "B-creative-work", "I-creative-work")
+SENTENCES = (  # words, labels, the teacher's answers and the student's
+    ("Rick Morty is on", [3, 4, 0, 0], [3, 4, 0, 0], [3, 0, 0, 0]),
+    ("Ada saw it", [1, 0, 0], [1, 0, 0], [1, 0, 0]),
+    ("so it is <b>", [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]),
+    ("Ada Lovelace saw Alien", [1, 2, 0, 3], [1, 2, 0, 0], [1, 2, 0, 0]),
+)
+
+
+@pytest.fixture
+def records_of_tags() -> list[Record]:
+    """A teacher and a student of it on four sentences, whose words have tags, as `pkd evaluate` records them."""
+    texts = [words for words, *_ in SENTENCES]
+    offsets = [[place for word in re.finditer(r"\S+", text) for place in word.span()] for text in texts]
+    labels, by_teacher, by_student = zip(*(tags for _, *tags in SENTENCES), strict=True)
+    rows = datasets.Dataset.from_dict({"text": texts, "word_offsets": offsets, "label": labels})
+    on = EvaluatedRows("test", rows, TAGS, kind_of("token_classification", TAGS), HELD_OUT)
+    padded = np.full((len(rows), 4), -100)
+    for row, tags in enumerate(labels):
+        padded[row, : len(tags)] = tags
+    vars(on)["labels"] = padded
+    measured = []
+    for name, answers, sure in (("teacher", by_teacher, 4.0), ("pkd-skip-L3-spread", by_student, 2.0)):
+        logits = np.full((len(rows), 4, len(TAGS)), np.nan, dtype=np.float32)
+        for row, tags in enumerate(answers):
+            logits[row, : len(tags)] = sure * np.eye(len(TAGS))[tags]
+        role: Literal["teacher", "student"] = "teacher" if name == "teacher" else "student"
+        seed = None if role == "teacher" else 42
+        size = {"layers": 6 if role == "teacher" else 3, "parameters": 1_000_000, "bytes": 4_000_000}
+        measured.append(Measured(name=name, role=role, folder=name, logits=logits, seed=seed, **size))
+    settings = EvaluationSettings()
+    run = run_record().model_copy(
+        update={
+            "labels": list(TAGS),
+            "problem_type": "token_classification",
+            "recipe": {**run_record().recipe, "evaluation": {"metric": "span_f1", "confidence": 0.95}},
+        }
+    )
+    against = compare("against the teacher", measured[1:], measured[:1], on, settings, as_models=True)
+    return [
+        *(run, *model_records(measured, on, settings), *class_records(measured, on), against),
+        *flip_records(measured, on, settings),
+    ]

@@ -53,6 +53,24 @@ def test_each_metric_has_the_hubs_name_and_what_tells_it_from_its_like(records: 
     assert data.metrics == ["pearsonr", "spearmanr", "mse"]
 
 
+def test_a_card_of_tags_is_one_of_token_classification(records_of_tags: list[Record]) -> None:
+    text = model_card(records_of_tags, student(records_of_tags))
+    data = ModelCard(text).data
+    assert data.pipeline_tag == "token-classification"
+    assert data.eval_results is not None
+    found = {(result.metric_name, result.metric_type): result.metric_value for result in data.eval_results}
+    assert found == {
+        ("span F1", "f1"): 0.5714,
+        ("span precision", "precision"): 0.6667,
+        ("span recall", "recall"): 0.5,
+        ("accuracy of words", "accuracy"): 0.8667,
+    }
+    assert 'pipeline("token-classification", model="pkd-skip-L3-spread", aggregation_strategy="first")' in text
+    assert "truncation=True" not in text
+    assert "### Type by type" in text
+    assert "| creative-work | 2 |" in text
+
+
 @pytest.mark.parametrize(
     ("problem_type", "answers"),
     [

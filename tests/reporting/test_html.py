@@ -202,3 +202,14 @@ def test_no_share_is_taken_of_a_teachers_correlation_of_nought_or_less(records: 
         if isinstance(each, ModelRecord)
     ]
     assert "of the teacher's Pearson's r" not in Page(report_page(of_scores)).text
+
+
+def test_tags_are_shown_by_types_and_flips_are_sentences_with_their_spans_marked(records_of_tags: list[Record]) -> None:
+    page = page_of(records_of_tags)
+    text = " ".join(page.text.split())
+    assert "Type by type" in text
+    assert "type spans precision" in " ".join(re.sub(r"<[^>]+>", " ", report_page(records_of_tags)).split())
+    assert "spans found, missed and given wrongly" in text
+    assert "[Rick Morty](creative-work) is on" in text
+    assert "[Rick](creative-work) Morty is on" in text
+    assert "Ada Lovelace" not in text  # the teacher had it wrong too

@@ -107,6 +107,19 @@ def test_the_classes_that_lost_most_and_what_a_score_hides_are_printed(
     assert "teacher answers 'fine' for all 10 rows" in " ".join(printed(both, width).split())
 
 
+def test_tags_are_shown_by_spans_and_types(records_of_tags: list[Record]) -> None:
+    text = printed(records_of_tags)
+    assert "pkd-skip-L3-spread: 57.1 % span F1" in text  # 2 of 3 predicted spans right, 4 there
+    heading = next(line for line in text.splitlines() if line.startswith("model "))
+    assert [name in heading for name in ("span F1, %", "precision", "recall", "agreement")] == [True] * 4
+    assert "The types of pkd-skip-L3-spread that lost most F1" in text
+    line = next(line for line in text.splitlines() if line.startswith("creative-work"))
+    assert line.split()[:2] == ["creative-work", "2"]
+    assert "is 25.0 points below teacher in rows with all spans right" in " ".join(text.split())
+    assert "−1 of 4 rows" in text
+    assert "finds none of 2 'creative-work'" in text
+
+
 def test_the_console_keeps_its_own_width(records: list[Record]) -> None:
     console = Console(file=io.StringIO(), width=120)
     print_results(records, console)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,15 @@ from pkd.evaluation.probabilities import predictions, set_words
 
 Floats: TypeAlias = NDArray[np.floating]
 _SAME_SCORE = 0.01  # of the labels' standard deviation: scores that differ by less count as equal
+Unit = Literal["row", "span"]  # what the counts of a class are of
 Cells = list[tuple[int, int, int]]  # row, column and count of the entries of a matrix that are above 0
 
 
 @dataclass(frozen=True)
 class ClassFigures:
     """One class of one model; shares are between 0 and 1, and 0 if the denominator is 0.
+
+    Of tags a class is a type of span, and what is counted are spans.
 
     Attributes:
         rows: rows with this label.
@@ -45,13 +48,15 @@ class ByClass:
     """The classes of one model in the order of its outputs.
 
     Attributes:
-        confusion: (label, prediction, rows) by class id; empty for sets of labels.
+        confusion: (label, prediction, rows) by class id; empty for sets of labels and for spans.
         against_teacher: (teacher's prediction, prediction, rows), likewise.
+        unit: what is counted.
     """
 
     classes: list[ClassFigures]
     confusion: Cells = field(default_factory=list)
     against_teacher: Cells = field(default_factory=list)
+    unit: Unit = "row"
 
 
 @dataclass(frozen=True)
@@ -59,12 +64,14 @@ class BlindSpots:
     """What a model never predicts on the evaluated rows.
 
     Attributes:
-        one_answer: its prediction, in words, if it is the same for every row.
+        one_answer: its prediction, in words, if it is the same for every row; of tags for every word.
         never_found: class -> its rows, for classes of which it finds none; most rows first.
+        unit: what is counted there.
     """
 
     one_answer: str | None = None
     never_found: dict[str, int] = field(default_factory=dict)
+    unit: Unit = "row"
 
 
 def by_class(

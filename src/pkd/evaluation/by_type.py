@@ -44,19 +44,20 @@ def by_type(logits: Floats, labels: Integers, names: Sequence[str], teacher_logi
                 with_teacher=None if by_teacher is None else alike,
             )
             for kind, (true, given, right, alike) in counts.items()
-        ]
+        ],
+        unit="span",
     )
 
 
 def blind_to_types(logits: Floats, labels: Integers, names: Sequence[str]) -> BlindSpots:
     """Whether a model gives every word the same tag, and the types of which it finds no span."""
     if len(logits) < 2:
-        return BlindSpots()
+        return BlindSpots(unit="span")
     tags = answered_tags(logits)
     given = np.unique(tags[tags != NO_WORD])
     figures = sorted(by_type(logits, labels, names).classes, key=lambda one: -one.rows)
     missed = {one.label: one.rows for one in figures if one.rows and not one.right}
-    return BlindSpots(names[given[0]] if len(given) == 1 else None, missed)
+    return BlindSpots(names[given[0]] if len(given) == 1 else None, missed, unit="span")
 
 
 def label_counts(labels: Integers, names: Names) -> dict[str, int]:

@@ -16,7 +16,8 @@ class MetricFacts:
         is_error: less is better; yet in a comparison a difference above 0 is better.
         hub_name: the metric's name in the hub's model cards; None if it has none.
         hub_arguments: the arguments of that metric.
-        short: title for the narrow tables of a terminal that show it beside the main metric.
+        short: title for the narrow tables that show it beside the main metric.
+        counts_rows: the mean of 1 or 0 per row, so that a difference is a number of rows.
     """
 
     title: str
@@ -25,10 +26,11 @@ class MetricFacts:
     hub_name: str | None = None
     hub_arguments: Mapping[str, str] = field(default_factory=dict)
     short: str | None = None
+    counts_rows: bool = False
 
 
 METRICS = {
-    "accuracy": MetricFacts("accuracy", is_share=True, hub_name="accuracy"),
+    "accuracy": MetricFacts("accuracy", is_share=True, hub_name="accuracy", counts_rows=True),
     "f1": MetricFacts("F1", is_share=True, hub_name="f1"),
     "macro_f1": MetricFacts(
         "macro F1", is_share=True, hub_name="f1", hub_arguments={"average": "macro"}, short="macro F1"
@@ -43,10 +45,10 @@ METRICS = {
     "precision": MetricFacts("precision", is_share=True),
     "recall": MetricFacts("recall", is_share=True),
     "span_f1": MetricFacts("span F1", is_share=True, hub_name="f1", short="span F1"),
-    "span_precision": MetricFacts("span precision", is_share=True, hub_name="precision"),
-    "span_recall": MetricFacts("span recall", is_share=True, hub_name="recall"),
+    "span_precision": MetricFacts("span precision", is_share=True, hub_name="precision", short="precision"),
+    "span_recall": MetricFacts("span recall", is_share=True, hub_name="recall", short="recall"),
     "word_accuracy": MetricFacts("accuracy of words", is_share=True, hub_name="accuracy"),
-    "rows_right": MetricFacts("rows with all spans right", is_share=True),
+    "rows_right": MetricFacts("rows with all spans right", is_share=True, counts_rows=True),
     "pearson": MetricFacts("Pearson's r", hub_name="pearsonr"),
     "spearman": MetricFacts("Spearman's ρ", hub_name="spearmanr"),
     "mse": MetricFacts("mean squared error", is_error=True, hub_name="mse"),

@@ -32,6 +32,7 @@ from pkd.recipe.keyword_types import EvaluateKeywords
 from pkd.recipe.places import AnyPath, AnyPaths, path_text, path_texts
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import EvaluationSettings
+from pkd.reporting.marks import marked_words
 from pkd.reporting.printed import Records
 from pkd.reporting.results import (
     ClassesRecord,
@@ -329,9 +330,7 @@ def flip_records(measured: Sequence[Measured], on: EvaluatedRows, settings: Eval
             continue
         seen.add(model.name)
         rows = on.scoring.negative_flips(model.logits, teacher.logits, on.labels)[: settings.examples]
-        wanted = on.scoring.label_words(on.labels[rows], on.label_names)
-        by_teacher = on.scoring.answers(teacher.logits[rows], on.label_names)
-        by_student = on.scoring.answers(model.logits[rows], on.label_names)
+        wanted, by_teacher, by_student = _in_words(on, rows, teacher.logits[rows], model.logits[rows])
         sure = on.scoring.confidence(model.logits[rows])
         for place, row in enumerate(rows):
             flips.append(
@@ -344,9 +343,31 @@ def flip_records(measured: Sequence[Measured], on: EvaluatedRows, settings: Eval
                     teacher=by_teacher[place],
                     student=by_student[place],
                     confidence=None if on.kind.has_scores else float(sure[place]),
+                    marked=on.kind.has_tokens,
                 )
             )
     return flips
+
+
+def _in_words(
+    on: EvaluatedRows, rows: np.ndarray, teacher_logits: np.ndarray, logits: np.ndarray
+) -> tuple[list[str], list[str], list[str]]:
+    """The labels of some rows, the teacher's answers and the student's, in words; of tags the texts with marks."""
+    scoring, labels, names = on.scoring, on.labels[rows], on.label_names
+    if scoring.label_spans is None or scoring.answer_spans is None:
+        by_teacher, by_student = (scoring.answers(each, names) for each in (teacher_logits, logits))
+        return scoring.label_words(labels, names), by_teacher, by_student
+    found = (
+        scoring.label_spans(labels, names),
+        scoring.answer_spans(teacher_logits, names),
+        scoring.answer_spans(logits, names),
+    )
+    texts = [on.rows[int(row)] for row in rows]
+    wanted, by_teacher, by_student = (
+        [marked_words(row["text"], row["word_offsets"], of_row) for row, of_row in zip(texts, spans, strict=True)]
+        for spans in found
+    )
+    return wanted, by_teacher, by_student
 
 
 def _model_record(

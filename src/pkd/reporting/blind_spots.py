@@ -42,15 +42,20 @@ def blind_words(spots: BlindSpots, rows: int) -> str:
 
     >>> blind_words(BlindSpots("fine", {"unsafe": 7}), 200)
     "answers 'fine' for all 200 rows and finds none of 7 'unsafe'"
+    >>> blind_words(BlindSpots("O", {"person": 7}, unit="span"), 200)
+    "answers 'O' for every word of all 200 rows and finds none of 7 'person'"
     """
     told = []
+    of_words, others, counted = (
+        ("every word of ", "types", "spans") if spots.unit == "span" else ("", "classes", "rows")
+    )
     if spots.one_answer is not None:
-        told.append(f"answers '{_short(spots.one_answer)}' for all {rows:,} rows")
+        told.append(f"answers '{_short(spots.one_answer)}' for {of_words}all {rows:,} rows")
     if spots.never_found:
         named = [f"{count:,} '{_short(label)}'" for label, count in spots.never_found.items()]
         more = list(spots.never_found.values())[_CLASSES_NAMED:]
         if len(more) > 1:
-            named[_CLASSES_NAMED:] = [f"{len(more):,} other classes ({sum(more):,} rows)"]
+            named[_CLASSES_NAMED:] = [f"{len(more):,} other {others} ({sum(more):,} {counted})"]
         told.append(f"finds none of {_listed(named)}")
     return " and ".join(told)
 

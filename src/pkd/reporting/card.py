@@ -22,7 +22,7 @@ from pkd.evaluation.metric_facts import METRICS
 from pkd.recipe.settings import LossSettings
 from pkd.reporting import amounts, wording
 from pkd.reporting.blind_spots import blind_sentences, blind_words
-from pkd.reporting.classes import MEASURES, TITLES, class_rows, losses_heading
+from pkd.reporting.classes import MEASURES, TITLES, class_rows, losses_heading, nouns_of
 from pkd.reporting.evaluated_rows import rows_warning
 from pkd.reporting.results import ClassesRecord, ModelRecord, Record, RunRecord
 from pkd.reporting.start_race import start_sentence
@@ -125,6 +125,7 @@ def _classes(records: Sequence[Record], model: ModelRecord) -> dict[str, Any] | 
         return None
     return {
         "heading": losses_heading(own, model.name),
+        "nouns": nouns_of(own, model.name),
         "titles": [TITLES[measure] for measure in MEASURES],
         "measures": MEASURES,
         "compared": bool(rows[0].teacher),
@@ -258,7 +259,13 @@ def _limits(run: RunRecord | None, model: ModelRecord, metric: str) -> list[str]
     """The model's limits, as far as the run measured them."""
     told = []
     data = (run.recipe.get("data") or {}) if run else {}
-    if max_length := data.get("max_length"):
+    has_tokens = _kind_of(run).has_tokens
+    if (max_length := data.get("max_length")) and has_tokens:
+        told.append(
+            f"Texts of more than {max_length} word pieces are read in windows that overlap, as in training; what lies "
+            "further from a word than a window is not read with it."
+        )
+    elif max_length:
         told.append(f"Texts are cut at {max_length} word pieces, as in training; what stands behind them is not read.")
     if metric in model.scores:
         title = amounts.metric_title(metric)
@@ -268,7 +275,9 @@ def _limits(run: RunRecord | None, model: ModelRecord, metric: str) -> list[str]
         )
     if agreement := model.scores.get("agreement"):
         otherwise = amounts.amount("agreement", amounts.shown_difference("agreement", 1.0, agreement.value))
-        told.append(f"It answers otherwise than its teacher in {otherwise} % of those rows.")
+        told.append(
+            f"It answers otherwise than its teacher in {otherwise} % of {'the words of ' * has_tokens}those rows."
+        )
     if words := blind_words(model.blind_spots, model.rows):
         told.append(f"On these rows it {words}.")
     if error := model.scores.get("ece"):

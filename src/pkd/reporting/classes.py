@@ -6,13 +6,25 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pkd.evaluation.by_class import Cells, ClassFigures
+from pkd.evaluation.by_class import Cells, ClassFigures, Unit
 from pkd.reporting.amounts import NONE, amount, difference_text, shown_difference
 from pkd.reporting.results import ClassesRecord, Record
 from pkd.reporting.wording import teacher_of
 
 MEASURES = ("precision", "recall", "f1")
 TITLES = {"precision": "precision, %", "recall": "recall, %", "f1": "F1, %"}
+
+
+@dataclass(frozen=True)
+class Nouns:
+    """What tables call a class, several, and what is counted of each."""
+
+    one: str
+    several: str
+    counted: str
+
+
+_NOUNS: dict[Unit, Nouns] = {"row": Nouns("class", "classes", "rows"), "span": Nouns("type", "types", "spans")}
 
 
 @dataclass(frozen=True)
@@ -63,16 +75,23 @@ def class_rows(records: Sequence[Record], name: str) -> list[ClassRow]:
     return sorted(rows, key=lambda row: (not row.rows, -row.lost if compared else row.student["f1"]))
 
 
+def nouns_of(records: Sequence[Record], name: str) -> Nouns:
+    """What the classes of a model are called."""
+    mine = _of(records, name)
+    return _NOUNS[mine[0].unit if mine else "row"]
+
+
 def losses_heading(records: Sequence[Record], name: str) -> str:
     """The heading of the first rows of `class_rows`."""
     rows = class_rows(records, name)
     seeds = len(_of(records, name))
     over = f", means over {seeds} seeds" if seeds > 1 else ""
+    nouns = nouns_of(records, name)
     if not rows or not rows[0].teacher:
-        return f"The classes of {name} with the lowest F1{over}"
+        return f"The {nouns.several} of {name} with the lowest F1{over}"
     if rows[0].lost <= 0:
-        return f"No class of {name} lost F1 against the teacher (teacher → student{over})"
-    return f"The classes of {name} that lost most F1 (teacher → student{over})"
+        return f"No {nouns.one} of {name} lost F1 against the teacher (teacher → student{over})"
+    return f"The {nouns.several} of {name} that lost most F1 (teacher → student{over})"
 
 
 def losses_sentence(records: Sequence[Record], name: str, most: int = 3) -> str:
@@ -81,7 +100,8 @@ def losses_sentence(records: Sequence[Record], name: str, most: int = 3) -> str:
     It is for models that do not get a table.
     """
     lost = [row for row in class_rows(records, name) if row.teacher and row.lost > 0][:most]
-    told = ", ".join(f"'{row.label}' {row.change} ({row.rows:,} rows)" for row in lost)
+    counted = nouns_of(records, name).counted
+    told = ", ".join(f"'{row.label}' {row.change} ({row.rows:,} {counted})" for row in lost)
     return f"{name} lost most F1 in {told}." if told else ""
 
 

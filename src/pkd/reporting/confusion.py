@@ -55,8 +55,10 @@ def confusion_chart(names: Sequence[str], cells: Cells, down: str, across: str) 
     return _matrix(values, order, order, down, across, words)
 
 
-def set_chart(classes: Sequence[ClassFigures], teachers: Sequence[ClassFigures] = ()) -> AnyChart:
-    """For sets of labels: how often each label was found, missed, and predicted wrongly.
+def set_chart(
+    classes: Sequence[ClassFigures], teachers: Sequence[ClassFigures] = (), *, counted: str = "rows"
+) -> AnyChart:
+    """For sets of labels, and types of span: how often each was found, missed, and predicted wrongly.
 
     With the `teachers` figures of the same classes: how often both predict it, the teacher alone and the student alone.
     """
@@ -72,7 +74,7 @@ def set_chart(classes: Sequence[ClassFigures], teachers: Sequence[ClassFigures] 
         for column, count in zip(across, counts, strict=True):
             values.append(_cell(name, column, count, min(1.0, count / max(1, total))))
     told = "; ".join(f"{each['row']} {each['column']}: {each['count']:,}" for each in values if each["count"])
-    return _matrix(values, names, across, "label", "", f"Rows by label: {told}")
+    return _matrix(values, names, across, "label", "", f"{counted.capitalize()} by label: {told}", counted)
 
 
 def _cell(row: str, column: str, count: int, share: float) -> dict[str, Any]:
@@ -107,7 +109,13 @@ def _told_apart(names: Sequence[str]) -> list[str]:
 
 
 def _matrix(
-    values: list[dict[str, Any]], rows: list[str], columns: list[str], down: str, across: str, words: str
+    values: list[dict[str, Any]],
+    rows: list[str],
+    columns: list[str],
+    down: str,
+    across: str,
+    words: str,
+    counted: str = "rows",
 ) -> AnyChart:
     few = len(rows) <= _FEW
     height = 46 if len(rows) <= _FEW // 2 else 34 if few else 24  # pixels of a cell
@@ -121,8 +129,8 @@ def _matrix(
     )
     tooltip = [
         alt.Tooltip("row:N", title=down),
-        alt.Tooltip("column:N", title=across or "rows"),
-        alt.Tooltip("count:Q", format=",", title="rows"),
+        alt.Tooltip("column:N", title=across or counted),
+        alt.Tooltip("count:Q", format=",", title=counted),
         alt.Tooltip("share:Q", format=".1%", title="of its line"),
     ]
     # shaded by opacity, which is dark on light pages and light on dark ones; numbers are white where that is strong

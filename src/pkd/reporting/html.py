@@ -21,11 +21,20 @@ from markupsafe import Markup
 from ruamel.yaml import YAML
 
 from pkd import progress
+from pkd.evaluation.metric_facts import facts_of
 from pkd.recipe.faults import value_text
 from pkd.recipe.sweeping import short_name
 from pkd.reporting import amounts, charts, heatmaps, wording
 from pkd.reporting.blind_spots import blind_sentences, blind_words, blindness
-from pkd.reporting.classes import MEASURES, TITLES, class_rows, confusion_of, has_classes, set_counts_of
+from pkd.reporting.classes import (
+    MEASURES,
+    TITLES,
+    class_rows,
+    confusion_of,
+    has_classes,
+    nouns_of,
+    set_counts_of,
+)
 from pkd.reporting.confusion import MOST, confusion_chart, set_chart
 from pkd.reporting.front import Compressed, read_front
 from pkd.reporting.front_chart import front_chart
@@ -193,7 +202,8 @@ def _unbroken(text: str) -> str:
 def _results(records: Sequence[Record], title: str) -> dict[str, Any]:
     run, confidence = wording.run_of(records), wording.confidence_of(records)
     metrics = wording.metric_columns(records)
-    first = (wording.main_metric(records), "macro_f1", "agreement")  # the others are in a table of their own
+    main = wording.main_metric(records)
+    first = [metric for metric in metrics if metric == main or facts_of(metric).short]  # the others in another table
     featured = wording.featured(records)
     return {
         "name": run.name if run else title,
@@ -283,6 +293,7 @@ def _classes(records: Sequence[Record]) -> dict[str, Any]:
             "rows": rows,
             "first": MOST,
             "seeds": len(featured.seeds),
+            "nouns": nouns_of(records, featured.name),
             "others": [(name, class_rows(records, name)) for name in others if has_classes(records, name)],
         },
         "confusions": _confusions(records, featured.name, compared=bool(rows[0].teacher)),
@@ -298,9 +309,11 @@ def _confusions(records: Sequence[Record], name: str, *, compared: bool) -> list
             drawn.append((f"{name} against the teacher", chart))
     else:
         mine, teachers = set_counts_of(records, name)
-        drawn = [(f"{name}: labels found, missed and given wrongly", set_chart(mine))]
+        nouns = nouns_of(records, name)
+        found = "spans" if nouns.counted == "spans" else "labels"
+        drawn = [(f"{name}: {found} found, missed and given wrongly", set_chart(mine, counted=nouns.counted))]
         if compared:
-            drawn.append((f"{name} against the teacher", set_chart(mine, teachers)))
+            drawn.append((f"{name} against the teacher", set_chart(mine, teachers, counted=nouns.counted)))
     return [(title, charts.render(chart)) for title, chart in drawn]
 
 
@@ -340,7 +353,9 @@ def _comparison(comparison: Any) -> dict[str, Any]:
         "difference": amounts.difference_text(comparison.metric, comparison.difference.value, sign=True),
         "interval": amounts.interval_of(comparison) or amounts.NONE,
         "over": wording.interval_over(comparison),
-        "examples": amounts.examples_text(comparison.examples) if comparison.metric == "accuracy" else amounts.NONE,
+        "examples": amounts.examples_text(comparison.examples)
+        if facts_of(comparison.metric).counts_rows
+        else amounts.NONE,
         "rows": f"{comparison.rows:,}",
         "tests": tests,
     }

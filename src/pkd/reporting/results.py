@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pkd.data.sources import Source
 from pkd.encoder.hub import ModelSource
 from pkd.errors import CacheError
-from pkd.evaluation.by_class import BlindSpots, Cells, ClassFigures
+from pkd.evaluation.by_class import BlindSpots, Cells, ClassFigures, Unit
 from pkd.recipe.settings import ProblemType
 from pkd.runs.folder import RESULTS, RunFolder
 from pkd.runs.seal import is_inside, refuse_other_schema, write_text
@@ -148,8 +148,10 @@ class ModelRecord(_Line):
 class ClassesRecord(_Line):
     """Figures of each class, for one model with one seed; regression and multiple choice have none.
 
+    Of tags a class is a type of span, and what is counted are spans.
+
     The two matrices hold their cells above 0 as (row, column, how many rows), by the index of the classes in
-    `classes`; sets of labels have none, as each label there is a separate decision.
+    `classes`; sets of labels and spans have none, as each label there is a separate decision.
     """
 
     record: Literal["classes"] = "classes"
@@ -158,6 +160,7 @@ class ClassesRecord(_Line):
     classes: list[ClassFigures]
     confusion: Cells = []  # (label, prediction, rows)
     against_teacher: Cells = []  # (the teacher's prediction, the model's prediction, rows)
+    unit: Unit = "row"
 
 
 class PairedTest(_Line):
@@ -172,9 +175,9 @@ class PairedTest(_Line):
 class ComparisonRecord(_Line):
     """Did it help? `a` against `b`: difference of gains per row (a − b) averaged over seeds, with its interval.
 
-    A classifier's gain on a row is 1 if it is right; in regression it is the negative squared error, so that more is
-    better too. `metric` is the name of the gains' mean. The interval is over rows, and over the seeds of a
-    method that has several; for a method with one seed the verdict is UNCLEAR.
+    A classifier's gain on a row is 1 if it is right, of tags if all spans are; in regression it is the negative squared
+    error, so that more is better too. `metric` is the name of the gains' mean. The interval is over rows, and over the
+    seeds of a method that has several; for a method with one seed the verdict is UNCLEAR.
     """
 
     record: Literal["comparison"] = "comparison"
@@ -202,7 +205,8 @@ class FlipRecord(_Line):
     label: str
     teacher: str
     student: str
-    confidence: float | None = None  # of the student in its answer; a score has none
+    confidence: float | None = None  # of the student in its answer, of tags in its least certain word; a score has none
+    marked: bool = False  # label and answers are the text with its spans marked
 
 
 Record = RunRecord | ModelRecord | ClassesRecord | ComparisonRecord | FlipRecord

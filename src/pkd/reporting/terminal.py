@@ -13,7 +13,7 @@ from pkd.recipe.faults import value_text
 from pkd.recipe.sweeping import short_name
 from pkd.reporting.amounts import NONE, amount, metric_title
 from pkd.reporting.blind_spots import blind_sentences
-from pkd.reporting.classes import MEASURES, TITLES, class_rows, losses_heading, losses_sentence
+from pkd.reporting.classes import MEASURES, TITLES, class_rows, losses_heading, losses_sentence, nouns_of
 from pkd.reporting.front import Compressed
 from pkd.reporting.front_gains import gain_sentences
 from pkd.reporting.front_tables import other_rows, point_rows
@@ -240,7 +240,8 @@ def _class_losses(records: Sequence[Record], console: Console) -> Iterator[Rende
     yield Text(losses_heading(records, model.name), style="bold")
     measures = MEASURES if console.width >= 96 else ("f1",)
     compared = bool(rows[0].teacher)
-    headings = ["class", "rows", *(TITLES[measure] for measure in measures), *(["change"] if compared else [])]
+    nouns = nouns_of(records, model.name)
+    headings = [nouns.one, nouns.counted, *(TITLES[measure] for measure in measures), *(["change"] if compared else [])]
     cells = [
         [" ".join(row.label.split()), f"{row.rows:,}", *map(row.text, measures), *([row.change] if compared else [])]
         for row in rows[:_CLASSES]
@@ -249,7 +250,7 @@ def _class_losses(records: Sequence[Record], console: Console) -> Iterator[Rende
     names = [row.name for row in table(records) if row.role == "student" and row.name != model.name]
     told = [sentence for name in names if (sentence := losses_sentence(records, name))]
     if len(rows) > _CLASSES:
-        told.append(f"The page of the run and --json have all {len(rows)} classes.")
+        told.append(f"The page of the run and --json have all {len(rows)} {nouns.several}.")
     for sentence in told:
         yield Text(sentence)
     if told and console.is_terminal:

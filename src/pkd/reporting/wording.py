@@ -198,7 +198,7 @@ def comparison_sentence(comparison: ComparisonRecord, confidence: float = 0.95) 
     interval = interval_of(comparison)
     within = f" ({confidence_text(confidence)} interval {interval} {interval_over(comparison)})" if interval else ""
     examples = f", which is {examples_text(comparison.examples)} of {comparison.rows:,} rows"
-    amounts = examples if comparison.metric == "accuracy" else f", over {comparison.rows:,} rows"
+    amounts = examples if facts_of(comparison.metric).counts_rows else f", over {comparison.rows:,} rows"
     needs = (
         "; one seed says too little of a method, --seeds 3 would give a verdict" if is_of_one_seed(comparison) else ""
     )
