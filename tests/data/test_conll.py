@@ -249,7 +249,7 @@ def test_words_and_whole_texts_do_not_go_together(tmp_path: Path) -> None:
     other = _file(tmp_path, "text,label\na,b\nb,c\n", "dev.csv")
 
     with pytest.raises(
-        DataError, match=r"dev.csv has one label a row, but token_classification learns a tag for every"
+        DataError, match=r"dev.csv, line 2: the label is 'b', but token_classification learns a tag for every"
     ):
         load_examples(DataSettings(train=train, eval=other))
     with pytest.raises(DataError, match=r"train.conll has tags of words, but classes are learned"):

@@ -21,12 +21,11 @@ from pkd import progress
 from pkd.data.batches_by_length import CHARACTERS_A_WORD_PIECE
 from pkd.data.choices import Question, choice_texts, groups_of, right_choices, text_of
 from pkd.data.read_labels import Kept, LabelReader
-from pkd.data.tables import WORD_OFFSETS, RawTable, name_rows
-from pkd.data.windows import split_words
+from pkd.data.tables import RawTable, name_rows
+from pkd.data.tag_rows import RowTagger
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
 from pkd.recipe.spelling import set_to
-from pkd.tasks import TOKEN_CLASSIFICATION, asks_for_tags
 
 if TYPE_CHECKING:
     import datasets
@@ -116,7 +115,7 @@ class RowCleaner:
         self._spelled: dict[str, str] = {}
         self._kinds_of_numbers: set[str] = set()
         self._choices: int | None = None
-        self._has_words = False
+        self._tagger = RowTagger(settings)
         self._is_typed = True
         self._fault: DataError | None = None
 
@@ -125,21 +124,22 @@ class RowCleaner:
 
         Returns None if they are no texts; `decide` then raises the error, once all parts were added.
         """
+        texts: list[pa.ChunkedArray] = []
+        try:
+            if self._fault is None:
+                texts = [self._as_strings(raw, column) for column in raw.texts]
+                raw = self._with_words(raw, texts)
+                if raw.choices is not None:
+                    texts = self._texts_of_choices(raw, texts)
+        except DataError as error:
+            self._fault = error
         self._remember(raw)
         if self._fault is not None:
             return None
-        try:
-            texts = [self._as_strings(raw, column) for column in raw.texts]
-            words = self._words_of(raw, texts)
-            if raw.choices is not None:
-                texts = self._texts_of_choices(raw, texts)
-        except DataError as error:
-            self._fault = error
-            return None
         self._empty.append(_empty(texts))
         self._controls += sum(pc.sum(pc.match_substring_regex(text, _CONTROL)).as_py() or 0 for text in texts)
-        if words is not None:  # of any length: long texts are read in windows
-            return pa.table({"text": texts[0], "word_offsets": words})
+        if raw.words is not None:  # of any length: long texts are read in windows
+            return pa.table({"text": texts[0], "word_offsets": raw.words})
         if self._most is not None:
             texts = [self._cut(text, self._most) for text in texts]
         return pa.table(dict(zip(_text_names(raw, len(texts)), texts, strict=True)))
@@ -173,12 +173,14 @@ class RowCleaner:
         _check_ids(self._ids, self._source)
         if self._fault is not None:
             raise self._fault
+        if self._tagger.conflicts:
+            raise DataError(self._tagger.message(self._source))
         raw = RawTable(
             source=self._source,
             texts=(pa.chunked_array([pa.nulls(self._rows)]),),
             labels=self._labels,
             choices=None if self._choices is None else pa.chunked_array([pa.nulls(self._rows)]),
-            words=pa.chunked_array([pa.nulls(self._rows)]) if self._has_words else None,
+            words=pa.chunked_array([pa.nulls(self._rows)]) if self._tagger.has_words else None,
             lines=np.concatenate(self._lines) if self._lines else None,
             is_typed=self._is_typed,
         )
@@ -214,31 +216,10 @@ class RowCleaner:
             self._kinds_of_numbers.add(kind)
         return strings
 
-    def _words_of(self, raw: RawTable, texts: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray | None:
-        """The characters of the words of each text, as the source or `split_words` has them; None if none are needed.
-
-        Raises:
-            DataError: if words have tags, but these rows are pairs or have labels of another kind.
-        """
-        learned = self._reader.kind.task if self._reader is not None and self._reader.kind is not None else None
-        needed = learned.has_tokens if learned is not None else asks_for_tags(self._settings.problem_type)
-        if raw.words is None and (not needed or raw.choices is not None):
-            return None
-        self._has_words = True
-        if raw.words is not None:
-            return raw.words
-        if raw.labels is not None:
-            raise DataError(
-                f"{raw.source} has one label a row, but {TOKEN_CLASSIFICATION.name} learns a tag for every word. Give "
-                "a CoNLL file (.conll), or rows with tokens and their tags, or texts with spans."
-            )
-        if len(texts) > 1:
-            raise DataError(
-                f"{raw.source} has pairs of texts, but {TOKEN_CLASSIFICATION.name} reads single ones. Name the text "
-                f"with {set_to('data.text_columns')}."
-            )
-        offsets = [[place for span in split_words(text) for place in span] for text in texts[0].to_pylist()]
-        return pa.chunked_array([offsets], WORD_OFFSETS)
+    def _with_words(self, raw: RawTable, texts: Sequence[pa.ChunkedArray]) -> RawTable:
+        """The table with the places of its words and their tags, if words are what is learned."""
+        kind = self._reader.kind if self._reader is not None else None
+        return self._tagger.with_words(raw, texts, None if kind is None else kind.task)
 
     def _texts_of_choices(self, raw: RawTable, texts: Sequence[pa.ChunkedArray]) -> list[pa.ChunkedArray]:
         """The texts that a model reads for each question: its context, and the question with each choice.
@@ -271,6 +252,7 @@ class RowCleaner:
         return pc.if_else(long, pc.binary_join_element_wise(front, end, ""), text)
 
     def _log_changes(self) -> None:
+        self._tagger.note(self._source)
         for kind in sorted(self._kinds_of_numbers):
             progress.note(f"{self._source}: a text column holds numbers ({kind}); they are read as text.")
         if self._controls:
@@ -342,6 +324,9 @@ def _kept_rows(raw: RawTable, empty: np.ndarray[Any, np.dtype[np.bool_]], on_emp
             f"{problem} ({where}). Fix them, or use {set_to('data.on_empty', 'drop')} or "
             f"{set_to('data.on_empty', 'keep')}."
         )
+    if on_empty == "error" and raw.words is not None:
+        progress.note(f"{problem} ({where}); they have no word, and were dropped.")
+        return ~empty
     progress.warn(f"{problem} ({where}); they were kept.")
     return None
 

@@ -19,6 +19,7 @@ from pkd.data.decode import open_text, text_lines
 from pkd.data.find_columns import Columns
 from pkd.data.tables import RawTable, RowBuffer
 from pkd.data.tags import Tagged
+from pkd.data.words import word_offsets
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
 from pkd.recipe.spelling import set_to
@@ -71,7 +72,7 @@ def read_conll(
     layout = _layout_of(path, settings)
     word, tag = _chosen(layout, settings, path, labelled=labelled)
     _note_columns(layout, word, tag, path)
-    rows = RowBuffer(Columns(("text",), None if tag is None else "label", has_tags=True), is_typed=False)
+    rows = RowBuffer(Columns(("text",), None if tag is None else "label", has_tokens=True), is_typed=False)
     uneven: list[tuple[int, int]] = []
     dropped = 0
     with open_text(path, settings.encoding, newline="\n") as file:
@@ -101,20 +102,6 @@ def looks_like_columns(path: Path, settings: DataSettings) -> bool:
     widths = {len(_BLANKS.split(line)) for line in words} if words else {0}
     blank = len(words) < len(lines) and any(lines)
     return widths != {1} and len(widths) == 1 and blank and len(words) > 1
-
-
-def word_offsets(words: Iterable[str]) -> list[int]:
-    """The characters of words that are joined by spaces: start and end of each.
-
-    >>> word_offsets(["New", "York"])
-    [0, 3, 4, 8]
-    """
-    offsets: list[int] = []
-    begin = 0
-    for word in words:
-        offsets += (begin, begin + len(word))
-        begin += len(word) + 1
-    return offsets
 
 
 def _layout_of(path: Path, settings: DataSettings) -> _Layout:

@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from pkd.data.find_words import SPANS, TAGS, TOKENS, find_word_columns
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.settings import DataSettings
 from pkd.recipe.spelling import named, set_to
-from pkd.tasks import asks_for_choices
+from pkd.tasks import asks_for_choices, asks_for_tags
 
 SINGLE_TEXTS = ("text", "sentence", "review", "comment", "content", "query", "question", "tweet", "utterance", "body")
 TEXT_PAIRS = (
@@ -57,6 +58,9 @@ _USUAL = frozenset(
         ANSWERS,
         GROUP_COLUMNS,
         ROW_IDS,
+        TOKENS,
+        TAGS,
+        SPANS,
     )
     for name in names
 )
@@ -76,7 +80,9 @@ class Columns:
         choices: a column that holds the list of choices.
         choice_set: instead of `choices`, one column per choice.
         group: the group of a multiple-choice row; groups are scored separately.
-        has_tags: whether every word has a label.
+        has_tokens: `text` holds lists of words, and `label` one of their tags.
+        has_spans: `label` holds the spans of characters that have a label.
+        asks_for_words: words are to be classified, so that a text may be a list of words as well (`holding`).
     """
 
     text: tuple[str, ...]
@@ -86,12 +92,18 @@ class Columns:
     choices: str | None = None
     choice_set: tuple[str, ...] = ()
     group: str | None = None
-    has_tags: bool = False
+    has_tokens: bool = False
+    has_spans: bool = False
+    asks_for_words: bool = False
 
     @property
     def has_choices(self) -> bool:
         """Whether a row is a question with several choices."""
         return self.choices is not None or bool(self.choice_set)
+
+    def holding(self, text: object) -> Columns:
+        """The columns, now that it is seen what the first one holds."""
+        return replace(self, has_tokens=True) if self.asks_for_words and isinstance(text, list) else self
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -127,6 +139,18 @@ def find_columns(columns: Sequence[str], settings: DataSettings, source: str, *,
         has_choices = choices is not None or bool(choice_set)
         found = _multiple_choice(columns, settings, source, has_choices=has_choices, labelled=labelled)
         return replace(found, choices=choices, choice_set=choice_set)
+    if not settings.label_columns:
+        usual = (_called(columns, SINGLE_TEXTS), _called(columns, (*LABELS, *OTHER_LABELS)))
+        words = find_word_columns(columns, settings, source, *usual, labelled=labelled)
+        if words is not None:
+            ids = [column for column in columns if column.casefold() in ROW_IDS]
+            return Columns(
+                (words.text,),
+                words.label,
+                ids[0] if ids else None,
+                has_tokens=words.has_tokens,
+                has_spans=words.label is not None and not words.has_tokens,
+            )
     if settings.label_columns:
         for column in settings.label_columns:
             if column not in columns:
@@ -140,7 +164,13 @@ def find_columns(columns: Sequence[str], settings: DataSettings, source: str, *,
         if column not in columns:
             raise DataError(_missing(column, columns, source, "data.text_columns"))
     ids = [column for column in columns if column.casefold() in ROW_IDS and column not in (*text, label)]
-    return Columns(text, label, ids[0] if ids else None, tuple(settings.label_columns))
+    return Columns(
+        text,
+        label,
+        ids[0] if ids else None,
+        tuple(settings.label_columns),
+        asks_for_words=asks_for_tags(settings.problem_type) and len(text) == 1,
+    )
 
 
 def unused_columns(columns: Sequence[str], used: Columns) -> tuple[list[str], list[str]]:

@@ -10,6 +10,7 @@ from typing import Any
 from pkd.data.choices import Question, listed_choices, questions_of_article, text_of
 from pkd.data.decode import open_text
 from pkd.data.find_columns import Columns
+from pkd.data.find_words import TOKENS
 from pkd.data.json_shapes import advice_for, holds_rows
 from pkd.data.tables import Choose, RawTable, RowBuffer
 from pkd.errors import DataError
@@ -69,9 +70,10 @@ def _add(rows: RowBuffer, path: Path, line: int, record: dict[str, Any]) -> None
     columns = rows.columns
     _check_keys(path, line, record, columns)
     choices, labels = _choices(path, line, record, columns)
-    for name in (*columns.text, *filter(None, [columns.group])):
+    of_text = () if columns.has_tokens else columns.text
+    for name in (*of_text, *filter(None, [columns.group])):
         record[name] = _json_text(path, line, name, record.get(name))
-    for name in columns.labels:
+    for name in (*columns.labels, *(columns.text if columns.has_tokens else ())):
         for value in record[name] if isinstance(record[name], list) else [record[name]]:
             _require_characters(path, line, name, value)
     rows.add_record(line, record, f"{path}, line {line}", choices, labels)
@@ -96,14 +98,24 @@ def _choose(choose: Choose, path: Path, line: int, record: dict[str, Any], encod
     fault = None
     try:
         columns = choose(list(record))
+        columns = columns.holding(record[columns.text[0]])
     except DataError as error:
         fault = error
-    is_wrong = fault is not None or any(isinstance(record[name], list | dict) for name in columns.text)
-    if is_wrong and holds_rows(record) and (advice := advice_for(path, encoding)):
+    is_wrong = fault is not None or (
+        any(isinstance(record[name], list | dict) for name in columns.text) and not columns.has_tokens
+    )
+    if is_wrong and not _has_tokens(record) and holds_rows(record) and (advice := advice_for(path, encoding)):
         raise DataError(f"{path}, line {line}: the object has the keys {', '.join(record)}. {advice}") from fault
     if fault:
         raise fault
     return columns
+
+
+def _has_tokens(record: dict[str, Any]) -> bool:
+    """Whether an object is a row with a list of words, and not one of lists that hold all rows."""
+    return any(
+        isinstance(record.get(name), list) and all(isinstance(each, str) for each in record[name]) for name in TOKENS
+    )
 
 
 def _check_keys(path: Path, line: int, record: dict[str, Any], columns: Columns) -> None:

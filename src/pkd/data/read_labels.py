@@ -51,7 +51,7 @@ class LabelReader:
         self._said = None if outputs is None else with_settings(outputs, settings)
         self._names = known_names(settings, self._said)
         self._survey = LabelSurvey()
-        self._tags = TagReader(settings.tag_scheme)
+        self._tags = TagReader(settings.tag_scheme, self._names_of_ids())
 
     @property
     def outputs(self) -> Outputs | None:
@@ -59,6 +59,13 @@ class LabelReader:
         if self._said is None or self.kind is None or self._said.is_declared:
             return self._said
         return as_problem(self._said, self.kind.problem_type)
+
+    def _names_of_ids(self) -> Sequence[str]:
+        """What class ids of tags stand for: the user's names, or the classifier's if he says so or it has no names."""
+        said, settings = self._said, self.settings
+        if said is not None and (settings.label_ids_are_teacher_ids or not said.is_named):
+            return said.output_names
+        return settings.label_names
 
     def look(self, raw: RawTable, kept: Kept = None) -> None:
         """Add a table's labels to the survey that decides what labels mean."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 
 from pkd import progress
+from pkd.data.match_names import listed
 from pkd.data.tables import RawTable, name_rows
 from pkd.data.tags import OUTSIDE, Fault, Scheme, Tagged, faults, recognise, to_iob2
 from pkd.errors import DataError
@@ -14,6 +16,7 @@ from pkd.recipe.settings import TagScheme
 from pkd.recipe.spelling import set_to
 
 _SHOWN = 5
+_EXAMPLE = ["O", "B-PER", "I-PER"]
 
 
 class TagReader:
@@ -21,10 +24,12 @@ class TagReader:
 
     Args:
         asked: the user's choice of a scheme.
+        names: what class ids stand for, in their order; empty if that is unknown.
     """
 
-    def __init__(self, asked: TagScheme) -> None:
+    def __init__(self, asked: TagScheme, names: Sequence[str] = ()) -> None:
         self._asked = asked
+        self._names = tuple(names)
         self._first: Scheme | None = None
 
     def read(self, raw: RawTable, values: Sequence[Tagged | None]) -> pa.Array:
@@ -33,12 +38,36 @@ class TagReader:
         Raises:
             DataError: naming the lines of tags that cannot be where they are.
         """
+        values = [None if value is None else self._named(raw, row, value) for row, value in enumerate(values)]
         rows = [() if value is None else value.tags for value in values]
         scheme = self._scheme_of(rows, raw.source)
         if found := list(faults(rows, scheme)):
             raise DataError(_message(raw, values, found, scheme))
         tags = [None if value is None else to_iob2(value.tags, scheme) for value in values]
         return pa.array(tags, pa.list_(pa.string()))
+
+    def _named(self, raw: RawTable, row: int, value: Tagged) -> Tagged:
+        """The tags as texts; class ids by their names."""
+        if all(isinstance(tag, str) and tag.strip() for tag in value.tags):
+            return value
+        return value._replace(tags=tuple(self._name(raw, row, word, tag) for word, tag in enumerate(value.tags)))
+
+    def _name(self, raw: RawTable, row: int, word: int, tag: Any) -> str:
+        where = f"{raw.source}, {name_rows(raw, [row])}, word {word + 1}"
+        if isinstance(tag, str) and tag.strip():
+            return tag
+        if isinstance(tag, bool) or not isinstance(tag, int | float) or not float(tag).is_integer():
+            raise DataError(f"{where}: the tag is {tag!r}; give every word a name or a class id.")
+        if not self._names:
+            raise DataError(
+                f"{where}: the tag is {tag}, a class id, but the classes have no names. Name them in their order, that "
+                f"of 0 first, with {set_to('data.label_names')}, for instance {set_to('data.label_names', _EXAMPLE)}."
+            )
+        if not 0 <= tag < len(self._names):
+            raise DataError(
+                f"{where}: the tag is {tag}, but the classes are 0 to {len(self._names) - 1} ({listed(self._names)})."
+            )
+        return self._names[int(tag)]
 
     def _scheme_of(self, rows: Sequence[Sequence[str]], source: str) -> Scheme:
         if all(tag == OUTSIDE for row in rows for tag in row):

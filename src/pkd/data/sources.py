@@ -212,7 +212,7 @@ def choose_columns(columns: Sequence[str], *, settings: DataSettings, source: st
     """Choose the columns to read; unread columns with usual names are logged."""
     found = find_columns(columns, settings, source, labelled=labelled)
     if not labelled:
-        found = dataclasses.replace(found, label=None, label_set=(), row_id=None)
+        found = dataclasses.replace(found, label=None, label_set=(), row_id=None, has_spans=False)
     texts, others = unused_columns(columns, found)
     if texts:
         several = f" and {set_to('data.problem_type', MULTIPLE_CHOICE.name)}" if found.has_choices else ""

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from pkd.data.choices import read_answer
 from pkd.data.find_columns import Columns
-from pkd.data.tags import Tagged
+from pkd.data.words import word_offsets, words_of
 
 Choose = Callable[[Sequence[str]], Columns]
 
@@ -31,8 +31,8 @@ class RawTable:
     For multiple choice, `texts` are the question, after its context if it has one, `choices` the list of each row's
     choices, and a label is the possible readings of the answer (`Readings`). For `label_set` columns a label is the
     list of their values. Where every word has a tag, `words` are the words' characters [2W] in the one text, and a
-    label is `Tagged`. `is_typed`: the format distinguishes text from numbers; CSV does not. `begin`: number of rows
-    of the source before this part.
+    label is `Tagged` or the list of tags; with `has_spans` it is the list of the text's spans. `is_typed`: the format
+    distinguishes text from numbers; CSV does not. `begin`: number of rows of the source before this part.
     """
 
     source: str
@@ -42,6 +42,7 @@ class RawTable:
     choices: pa.ChunkedArray | None = None
     groups: list[str] | None = None
     words: pa.ChunkedArray | None = None
+    has_spans: bool = False
     lines: np.ndarray[Any, np.dtype[np.int64]] | None = None
     is_typed: bool = True
     begin: int = 0
@@ -88,6 +89,12 @@ class RowBuffer:
             DataError: if the answer to a question is none of its choices.
         """
         columns = self.columns
+        row_id = None if columns.row_id is None else record.get(columns.row_id)
+        if columns.has_tokens:
+            words = words_of(record[columns.text[0]], columns.text[0], where)
+            tags = None if columns.label is None else record[columns.label]
+            self.add_words(line, " ".join(words), word_offsets(words), tags, row_id)
+            return
         texts: Sequence[str | None] = [record[name] for name in columns.text]
         label = None if columns.label is None else record[columns.label]
         if columns.label_set:
@@ -98,7 +105,7 @@ class RowBuffer:
             self.choices.append(list(choices))
         if columns.group is not None:
             self.groups.append(str(record.get(columns.group)))
-        self.add(line, texts, label, None if columns.row_id is None else record.get(columns.row_id))
+        self.add(line, texts, label, row_id)
 
     def add(self, line: int, texts: Sequence[str | None], label: Any = None, row_id: Any = None) -> None:
         """Add a row with one text per text column."""
@@ -110,7 +117,7 @@ class RowBuffer:
         if len(self.texts[0]) >= _ROWS_A_CHUNK:
             self._pack()
 
-    def add_words(self, line: int, text: str, words: Sequence[int], label: Tagged | None, row_id: Any = None) -> None:
+    def add_words(self, line: int, text: str, words: Sequence[int], label: Any, row_id: Any = None) -> None:
         """Add a row whose words are at these characters of its text."""
         self.words.append(words)
         self.add(line, [text], label, row_id)
@@ -134,7 +141,8 @@ class RowBuffer:
             ids=self.ids if self.columns.row_id is not None else None,
             choices=pa.chunked_array(self.packed_choices) if self.columns.has_choices else None,
             groups=self.groups or None,
-            words=pa.chunked_array(self.packed_words) if self.columns.has_tags else None,
+            words=pa.chunked_array(self.packed_words) if self.columns.has_tokens else None,
+            has_spans=self.columns.has_spans,
             lines=np.asarray(self.lines, dtype=np.int64),
             is_typed=self.is_typed,
         )

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from pkd.data.choices import Readings, listed_choices, read_answer
 from pkd.data.find_columns import Columns
-from pkd.data.tables import RawTable
+from pkd.data.tables import WORD_OFFSETS, RawTable
+from pkd.data.words import word_offsets, words_of
 from pkd.errors import DataError, first_line
 
 if TYPE_CHECKING:
@@ -50,12 +51,13 @@ def read_parquet(path: Path, choose: Any, *, rows_a_table: int | None = None) ->
     try:
         file = pq.ParquetFile(path, memory_map=True)
         columns = choose(list(file.schema_arrow.names))
+        names = _names_in(file.schema_arrow, columns)
         begin, wanted = 0, list(columns.all)
         if rows_a_table is None or file.metadata.num_rows == 0:
-            yield _of_table(file.read(columns=wanted), columns, str(path), 0)
+            yield _of_table(file.read(columns=wanted), columns, str(path), 0, names)
             return
         for batch in file.iter_batches(rows_a_table, columns=wanted):
-            yield _of_table(pa.Table.from_batches([batch]), columns, str(path), begin)
+            yield _of_table(pa.Table.from_batches([batch]), columns, str(path), begin, names)
             begin += len(batch)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
@@ -181,8 +183,27 @@ def _class_name(feature: datasets.ClassLabel, value: int | None) -> str | None:
     return str(feature.int2str(int(value)))
 
 
-def _of_table(table: pa.Table, columns: Columns, source: str, begin: int) -> RawTable:
+def _names_in(schema: pa.Schema, columns: Columns) -> list[str]:
+    """The names of the classes of tags in a Parquet file that `datasets` wrote; none for another file."""
+    import datasets
+
+    if not columns.has_tokens or columns.label is None:
+        return []
+    try:
+        feature: Any = datasets.Features.from_arrow_schema(schema)[columns.label]
+    except (ValueError, TypeError, KeyError):  # types that it does not know
+        return []
+    one = getattr(feature, "feature", None)
+    return list(one.names) if isinstance(one, datasets.ClassLabel) else []
+
+
+def _of_table(table: pa.Table, columns: Columns, source: str, begin: int, names: Sequence[str] = ()) -> RawTable:
+    """The columns as a source has them; ids of tags become `names`."""
     labels: Any = table.column(columns.label) if columns.label is not None else None
+    if columns.asks_for_words and _is_list(table.column(columns.text[0]).type):
+        columns = columns.holding([])
+    if columns.has_tokens:
+        return _of_tokens(table, columns, source, begin, names)
     if columns.label_set:
         labels = [
             list(row) for row in zip(*(table.column(name).to_pylist() for name in columns.label_set), strict=True)
@@ -194,8 +215,35 @@ def _of_table(table: pa.Table, columns: Columns, source: str, begin: int) -> Raw
         texts=tuple(table.column(name) for name in columns.text),
         labels=labels,
         ids=table.column(columns.row_id) if columns.row_id is not None else None,
+        has_spans=columns.has_spans,
         begin=begin,
     )
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _of_tokens(table: pa.Table, columns: Columns, source: str, begin: int, names: Sequence[str]) -> RawTable:
+    """Rows of lists of words, whose text is the words with a space between."""
+    (name,) = columns.text
+    held = table.column(name).to_pylist()
+    rows = [words_of(value, name, f"{source}, row {row}") for row, value in enumerate(held, start=begin + 1)]
+    tags = None if columns.label is None else table.column(columns.label).to_pylist()
+    if tags is not None and names:
+        tags = [row and [_name_of_id(names, tag) for tag in row] for row in tags]
+    return RawTable(
+        source=source,
+        texts=(pa.chunked_array([[" ".join(words) for words in rows]], pa.string()),),
+        labels=tags,
+        ids=table.column(columns.row_id) if columns.row_id is not None else None,
+        words=pa.chunked_array([[word_offsets(words) for words in rows]], WORD_OFFSETS),
+        begin=begin,
+    )
+
+
+def _name_of_id(names: Sequence[str], tag: Any) -> Any:
+    return names[tag] if isinstance(tag, int) and 0 <= tag < len(names) else tag
 
 
 def _of_choices(table: pa.Table, columns: Columns, source: str, begin: int) -> RawTable:

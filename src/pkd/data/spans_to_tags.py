@@ -1,0 +1,130 @@
+"""Turn the spans of an annotation tool, characters of a text with a label, into tags of its words in IOB2.
+
+A span is an object with `start`, `end` and `label` (Prodigy, spaCy, doccano's relations; Label Studio has `labels`, a
+list of one), or a list of the three (doccano, spaCy). Nothing is guessed: a span that fits no words is a conflict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pkd.data.tags import OUTSIDE
+from pkd.data.windows import Span
+
+_STARTS = ("start", "start_offset", "begin", "startOffset", "start_char")
+_ENDS = ("end", "end_offset", "stop", "endOffset", "end_char")
+_LABELS = ("label", "labels", "entity", "type", "tag", "entity_type", "entity_group")
+_SHOWN = 40  # characters of a span in a message
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The tags of a row's words, the conflicts that its spans have, and whether blanks at their ends were left out."""
+
+    tags: tuple[str, ...]
+    conflicts: tuple[str, ...] = ()
+    trimmed: bool = False
+
+
+def holds_spans(value: Any) -> bool | None:
+    """Whether a row's label is a list of spans; None for a list that is empty.
+
+    >>> holds_spans([[0, 3, "PER"]]), holds_spans(["news", "sport"]), holds_spans([])
+    (True, False, None)
+    """
+    if isinstance(value, Mapping):  # of lists, as `datasets` keeps objects
+        return _lists_of(value) is not None
+    if not isinstance(value, list | tuple):
+        return False
+    if not len(value):
+        return None
+    return all(isinstance(each, Mapping) or (isinstance(each, list | tuple) and len(each) >= 3) for each in value)
+
+
+def tags_of_spans(text: str, words: Sequence[Span], value: Any) -> Converted:
+    """The tags of words.
+
+    >>> tags_of_spans("Ann Lee ran", [(0, 3), (4, 7), (8, 11)], [[0, 7, "PER"]]).tags
+    ('B-PER', 'I-PER', 'O')
+    """
+    tags = [OUTSIDE] * len(words)
+    conflicts: list[str] = []
+    trimmed = False
+    placed: list[tuple[int, int, str]] = []
+    starts = {start: number for number, (start, _) in enumerate(words)}
+    ends = {end: number for number, (_, end) in enumerate(words)}
+    spans = _lists_of(value) if isinstance(value, Mapping) else value
+    for each in spans or ():
+        found = _read(each)
+        if isinstance(found, str):
+            conflicts.append(found)
+            continue
+        start, end, label = found
+        if not 0 <= start <= end <= len(text):
+            conflicts.append(
+                f"the span {start} to {end} ({label}) lies outside of the text, which has {len(text):,} characters"
+            )
+            continue
+        inside = text[start:end]
+        if not inside.strip():
+            conflicts.append(f"the span {start} to {end} ({label}) is empty")
+            continue
+        trimmed = trimmed or inside != inside.strip()
+        start, end = start + len(inside) - len(inside.lstrip()), end - len(inside) + len(inside.rstrip())
+        told = f"{_short(text[start:end])!r}, {start} to {end} ({label})"
+        if start not in starts or end not in ends:
+            at = start if start not in starts else end
+            word = next((text[slice(*span)] for span in words if span[0] < at < span[1]), "")
+            conflicts.append(f"the span {told} {'begins' if at == start else 'ends'} inside of the word {word!r}")
+            continue
+        over = next((other for other in placed if other[0] < end and start < other[1]), None)
+        if over == (start, end, label):
+            continue  # written twice
+        if over is not None:
+            conflicts.append(f"the span {told} overlaps that of {over[0]} to {over[1]} ({over[2]})")
+            continue
+        placed.append((start, end, label))
+        for number in range(starts[start], ends[end] + 1):
+            tags[number] = f"{'B' if number == starts[start] else 'I'}-{label}"
+    return Converted(tuple(tags), tuple(conflicts), trimmed)
+
+
+def _read(span: Any) -> tuple[int, int, str] | str:
+    """Start, end and label of a span; what is wrong with it if it has none."""
+    if isinstance(span, Mapping):
+        inner = span.get("value")
+        span = inner if isinstance(inner, Mapping) else span
+        start, end, label = (_value(span, names) for names in (_STARTS, _ENDS, _LABELS))
+    elif isinstance(span, list | tuple) and len(span) >= 3:
+        start, end, label = span[:3]
+    else:
+        return f"the span {_short(str(span))} is no object with start, end and label, nor a list of the three"
+    if isinstance(label, list | tuple) and len(label) == 1:
+        label = label[0]
+    numbers = [int(each) for each in (start, end) if _is_whole(each)]
+    if len(numbers) < 2 or not isinstance(label, str) or not label.strip():
+        keys = f" with the keys {', '.join(map(str, span))}" if isinstance(span, Mapping) else f" {_short(str(span))}"
+        return f"a span{keys} does not give a start, an end (whole numbers) and a label (a name)"
+    return numbers[0], numbers[1], label.strip()
+
+
+def _value(span: Mapping[str, Any], names: Sequence[str]) -> Any:
+    return next((span[name] for name in names if span.get(name) is not None), None)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
+
+
+def _lists_of(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """The spans of an object of lists, one list a key."""
+    lists = {key: each for key, each in value.items() if isinstance(each, list)}
+    if not any(name in lists for name in _STARTS) or len({len(each) for each in lists.values()}) != 1:
+        return None
+    return [dict(zip(lists, each, strict=True)) for each in zip(*lists.values(), strict=True)]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

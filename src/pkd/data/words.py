@@ -1,0 +1,69 @@
+"""Lists of words, and where each is in the text that joins them with spaces."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pkd.data.choices import text_of
+from pkd.errors import DataError
+
+
+def word_offsets(words: Iterable[str]) -> list[int]:
+    """The characters of words that are joined by spaces: start and end of each.
+
+    >>> word_offsets(["New", "York"])
+    [0, 3, 4, 8]
+    """
+    offsets: list[int] = []
+    begin = 0
+    for word in words:
+        offsets += (begin, begin + len(word))
+        begin += len(word) + 1
+    return offsets
+
+
+def words_of(value: Any, name: str, where: str) -> list[str]:
+    """The words in a value: a list of texts, of objects with their `text`, or a text that holds such a list.
+
+    Raises:
+        DataError: if it holds anything else.
+
+    >>> words_of("['New', 'York']", "tokens", "a.csv, line 2")
+    ['New', 'York']
+    """
+    listed = items_in(value)
+    if listed is None:
+        raise DataError(
+            f'{where}: \'{name}\' is {_short(value)}; a list of words is expected, such as ["New", "York"]. A file '
+            "with one word a line is read as CoNLL columns: its name must end in .conll, with a blank line between "
+            "sentences."
+        )
+    words = [each.get("text") if isinstance(each, Mapping) else each for each in listed]
+    for number, word in enumerate(words, start=1):
+        if isinstance(word, bool) or not isinstance(word, str | int | float) or text_of(word) is None:
+            raise DataError(f"{where}: word {number} of '{name}' is {_short(word)}; a text is expected.")
+    return [str(word) for word in words]
+
+
+def items_in(value: Any) -> list[Any] | None:
+    """The items of a list, or of a text that holds one, as JSON and Python write it; None for another value."""
+    if isinstance(value, list | tuple):
+        return list(value)
+    if not isinstance(value, str) or not value.lstrip().startswith(("[", "(")):
+        return None
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(value)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(found, list | tuple):
+            return list(found)
+    return None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
