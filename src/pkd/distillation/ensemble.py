@@ -15,9 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from pkd import progress
-from pkd.data.arrays import column_array
+from pkd.data.arrays import column_array, column_values
 from pkd.data.shards import fixed_lists, open_shards, shard_name, write_shard
+from pkd.data.taught import WORDS
 from pkd.data.word_batches import TEACHER_WORDS, of_parts, stored_logits, stored_parts
+from pkd.encoder.inference import PartAnswers
 from pkd.errors import CacheError
 from pkd.tasks import TaskKind
 
@@ -29,15 +31,25 @@ class StoredAnswers:
     Attributes:
         folder: of its annotated rows.
         order: the index in its outputs of each of the lead's outputs; None if they are the same.
+        unseen: the class, in the lead's order, of a word that the tokenizer drops.
     """
 
     folder: Path
     order: Sequence[int] | None = None
+    unseen: int = 0
 
-    def logits(self, begin: int = 0, end: int | None = None) -> np.ndarray:
-        """The logits [N, C] of some rows, or of the parts of their words, in the order of the lead's outputs."""
-        whole = open_shards(self.folder)
-        rows = whole.select(range(begin, len(whole) if end is None else end))
+    def logits(self) -> np.ndarray:
+        """The logits [N, C] of all rows, where words have tags [N, W, C], in the order of the lead's outputs."""
+        rows = open_shards(self.folder)
+        if TEACHER_WORDS not in rows.column_names:
+            return self.stored(0, len(rows))
+        words, counts = stored_parts(rows)
+        of_rows = [len(offsets) // 2 for offsets in column_values(rows, WORDS)]
+        return PartAnswers(counts, words, self.stored(0, len(rows))).of_words(of_rows, self.unseen)
+
+    def stored(self, begin: int, end: int) -> np.ndarray:
+        """The logits [N, C] of some rows, or [P, C] of the parts of their words, in the order of the lead's outputs."""
+        rows = open_shards(self.folder).select(range(begin, end))
         tagged = TEACHER_WORDS in rows.column_names
         logits = stored_logits(rows) if tagged else column_array(rows, "teacher_logits")
         return logits if self.order is None else logits[:, list(self.order)]
@@ -77,7 +89,7 @@ def average_answers(
         end = min(begin + rows_per_shard, len(rows))
         table = rows.data.table
         if len(rows):
-            mean = kind.mean_logits([each.logits(begin, end) for each in teachers])  # [N, C]
+            mean = kind.mean_logits([each.stored(begin, end) for each in teachers])  # [N, C]
             stored: pa.Array = fixed_lists(mean)
             if TEACHER_WORDS in rows.column_names:
                 stored = of_parts(stored, stored_parts(rows.select(range(begin, end)))[1])

@@ -15,7 +15,6 @@ import torch
 
 from pkd import progress
 from pkd._version import __version__
-from pkd.distillation.ensemble import StoredAnswers
 from pkd.distillation.plan import RowCounts, StudentPlan, is_control_of
 from pkd.encoder.families import depth_of
 from pkd.encoder.hub import ModelSource, model_source
@@ -188,7 +187,7 @@ def _measured_teachers(
                 name=TEACHERS_MEAN,
                 role="teacher",
                 folder=plan.folder.name_of(plan.answers(on.split)),
-                logits=on.kind.of_classes(StoredAnswers(plan.answers(on.split)).logits()),
+                logits=on.kind.of_classes(plan.mean_answers(on.split).logits()),
                 layers=depth_of(plan.config),
                 parameters=sum(each.parameters for each in measured),
                 bytes=sum(each.bytes for each in measured),

@@ -19,6 +19,7 @@ from pkd.data.outputs import Outputs
 from pkd.distillation.ensemble import StoredAnswers
 from pkd.distillation.plan import RowCounts, StudentPlan, plan_students, planned_rows, training_of
 from pkd.encoder.families import check_pooling, depth_of
+from pkd.encoder.inference import unseen_tag
 from pkd.encoder.load import (
     LoadedClassifier,
     check_max_length,
@@ -175,7 +176,12 @@ class RunPlan:
     def answers_of_each(self, split: str) -> list[StoredAnswers]:
         """Each teacher's answers to a split, in the order of the outputs of the one that students start from."""
         orders = zip(self.teacher_numbers, self.teachers.orders, strict=True)
-        return [StoredAnswers(self.folder.annotated(split, number), order) for number, order in orders]
+        unseen = unseen_tag(self.examples.label_names)
+        return [StoredAnswers(self.folder.annotated(split, number), order, unseen) for number, order in orders]
+
+    def mean_answers(self, split: str) -> StoredAnswers:
+        """The mean of several teachers' answers to a split."""
+        return StoredAnswers(self.answers(split), unseen=unseen_tag(self.examples.label_names))
 
     def with_fine_tuned(self) -> RunPlan:
         """The plan with its teachers, which are fine-tuned."""

@@ -14,7 +14,6 @@ from pkd import progress, ranks
 from pkd.data.labels import label_array
 from pkd.data.shards import open_shards
 from pkd.data.tokenize import fingerprint_rows
-from pkd.distillation.ensemble import StoredAnswers
 from pkd.distillation.narrowing import Importance
 from pkd.distillation.plan import StudentPlan, plan_controls
 from pkd.errors import DataError
@@ -244,7 +243,7 @@ def _measured_level(plan: RunPlan, levels: Sequence[TeacherLevel | None], overwr
             progress.warn(f"{whose}{doubt}")
         measured.append(level)
     if plan.teachers.are_several:
-        mean = StoredAnswers(plan.answers("eval")).logits()
+        mean = plan.mean_answers("eval").logits()
         score = float(scoring.score(mean, labels)[metric])
         progress.note(f"The mean of the {len(measured)} teachers has {score_words(metric, score)} on these rows.")
     return measured[0]
