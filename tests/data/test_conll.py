@@ -7,15 +7,16 @@ from typing import Any
 
 import datasets
 import pytest
+from transformers import BertConfig
 
 import pkd
 from pkd.data.examples import load_examples
 from pkd.data.labels import label_array
-from pkd.data.outputs import Outputs
+from pkd.data.outputs import Outputs, outputs_of
 from pkd.data.sources import read_data, read_sentences, read_texts
 from pkd.data.streaming import spool
 from pkd.data.windows import Sentence
-from pkd.errors import DataError
+from pkd.errors import DataError, TeacherError
 from pkd.progress import stage
 from pkd.recipe.settings import DataSettings
 
@@ -70,6 +71,30 @@ def test_a_tag_that_the_teacher_lacks_is_refused_with_both_lists(tmp_path: Path)
 
     with pytest.raises(DataError, match=r"labels that are not among those of the classifier: 'B-ORG' \(1 words\)"):
         load_examples(DataSettings(train=_file(tmp_path, TAGGED)), teacher=teacher)
+
+
+def test_a_classifier_with_only_inner_tags_takes_beginnings_as_these_where_that_loses_nothing(tmp_path: Path) -> None:
+    teacher = Outputs("token_classification", ("O", "I-PER", "I-ORG"))
+    side_by_side = "A I-PER\nB B-PER\nC I-ORG\n"
+
+    apart = load_examples(DataSettings(train=_file(tmp_path, TAGGED)), teacher=teacher)
+
+    assert apart.splits["train"]["label"][:] == [[2, 0], [1, 1, 0]]
+    with pytest.raises(DataError, match=r"in 1 rows, first in row 1, two spans of one type stand side by side"):
+        load_examples(DataSettings(train=_file(tmp_path, side_by_side)), teacher=teacher)
+
+
+def test_a_saved_classifier_of_words_has_the_classes_of_its_configuration_in_iob2() -> None:
+    def config(*names: str) -> BertConfig:
+        return BertConfig(
+            id2label=dict(enumerate(names)),
+            label2id={name: index for index, name in enumerate(names)},
+            architectures=["BertForTokenClassification"],
+        )
+
+    assert outputs_of(config("O", "PER_B", "PER_I")) == Outputs("token_classification", ("O", "B-PER", "I-PER"))
+    with pytest.raises(TeacherError, match=r"its classes \(O, B-PER, E-PER\) mark where spans end"):
+        outputs_of(config("O", "B-PER", "E-PER"))
 
 
 def test_a_classifier_of_whole_texts_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pkd.data.tags import PLAIN, Scheme, faults, ordered_names, recognise, tag_continuations, to_iob2
+from pkd.data.tags import PLAIN, Scheme, classes_in_iob2, faults, ordered_names, recognise, tag_continuations, to_iob2
 from pkd.errors import DataError
 
 # Ann Lee | Bo (two persons side by side), likes, Rome: the words Ann Lee Bo likes Rome
@@ -101,6 +101,25 @@ def test_a_further_part_of_a_word_continues_its_span() -> None:
 def test_classes_are_outside_then_pairs_by_type_even_if_half_of_one_is_missing() -> None:
     assert ordered_names(["I-PER", "O", "B-LOC", "B-PER"]) == ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
     assert ordered_names(["VERB", "NOUN"]) == ("NOUN", "VERB")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("O", "B-PER", "I-PER"), ("O", "B-PER", "I-PER")),
+        (("B", "I", "O"), ("B-SPAN", "I-SPAN", "O")),
+        (("PER-B", "PER-I", "O"), ("B-PER", "I-PER", "O")),
+        (("O", "b_PER", "i_PER"), ("O", "B-PER", "I-PER")),
+        (("O", "I-PER", "[SEP]"), ("O", "I-PER", "[SEP]")),
+        (("NOUN", "VERB"), ("NOUN", "VERB")),
+        (("O", "B-PER", "E-PER", "I-PER", "S-PER"), None),
+        (("O", "B-PER", "L-PER", "I-PER", "U-PER"), None),
+    ],
+)
+def test_the_classes_of_a_classifier_are_spelled_as_the_rows_are(
+    names: tuple[str, ...], expected: tuple[str, ...] | None
+) -> None:
+    assert classes_in_iob2(names) == expected
 
 
 Span = tuple[int, int, str]

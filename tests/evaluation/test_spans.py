@@ -97,6 +97,17 @@ def test_an_orphan_continuation_is_no_span_though_its_word_is_right() -> None:
     assert (scores["span_f1"], scores["word_accuracy"]) == (0.0, pytest.approx(2 / 3))
 
 
+def test_of_a_type_without_a_class_for_beginnings_every_run_is_a_span() -> None:
+    names = ("O", "I-person", "B-place", "I-place")
+    wanted = [[1, 1, 0, 1, 2, 3]]  # a person of two words, one of one, a place of two
+    answered = [[1, 0, 0, 1, 2, 3]]  # the first person is cut short
+
+    scores = scoring_of(names).score(logits_of(answered, len(names)), labels_of(wanted))
+
+    assert scoring_of(names).label_words(labels_of(wanted), names) == ["person 1-2, person 4, place 5-6"]
+    assert scores["span_f1"] == pytest.approx(2 / 3)
+
+
 def test_a_gain_is_one_where_all_spans_of_a_row_are_right() -> None:
     wanted, answered = [[1, 2, 3], [0, 0], [1, 0], [3, 0]], [[1, 2, 0], [0, 0], [1, 0], [3, 1]]
     gains = scoring_of().gain_by_row(logits_of(answered), labels_of(wanted))

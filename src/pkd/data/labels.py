@@ -6,6 +6,7 @@ So labels that match no name are refused, unless the user declares that the ids 
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -249,6 +250,7 @@ def _ids_of_tags(dataset: datasets.Dataset, names: Sequence[str], split: str, wh
     """The class of each word, [W] per row."""
     counts = _tag_counts(dataset)
     ids = match_names(counts, names)
+    ids |= _without_beginnings(dataset, [tag for tag in counts if tag not in ids], names, where)
     _refuse_unknown(counts, ids, names, where, names_from, numbers_for_names=False, counted="words")
     if len(counts) < 2 and split == "train":
         raise DataError(_one_tag_message(where, next(iter(counts), "?"), counts.total()))
@@ -256,6 +258,34 @@ def _ids_of_tags(dataset: datasets.Dataset, names: Sequence[str], split: str, wh
         progress.warn(f"{where}: all {counts.total():,} words have the tag {_listed(counts)}. Are the tags hidden?")
     tags = column_values(dataset, "label")
     return pa.array(([ids[tag] for tag in row] for row in tags), pa.list_(pa.int64()))
+
+
+def _without_beginnings(
+    dataset: datasets.Dataset, unknown: Iterable[str | int], names: Sequence[str], where: str
+) -> dict[str | int, int]:
+    """Tags B-X as the class I-X of a classifier that has no class B-X, where that loses nothing.
+
+    Raises:
+        DataError: if two spans of a type stand side by side, which such classes cannot tell from one.
+    """
+    types = [str(tag)[2:] for tag in unknown if str(tag).startswith("B-")]
+    ids = match_names([f"I-{type}" for type in types], names)
+    inside = {type: ids[f"I-{type}"] for type in types if f"I-{type}" in ids}
+    if not inside:
+        return {}
+    lost = [
+        number
+        for number, tags in enumerate(column_values(dataset, "label"), start=1)
+        if any(tag[0] == "B" and tag[2:] in inside and tag[2:] == last[2:] for last, tag in itertools.pairwise(tags))
+    ]
+    if lost:
+        raise DataError(
+            f"{where}: in {len(lost):,} rows, first in row {lost[0]:,}, two spans of one type stand side by side, but "
+            f"the classifier's classes have only I- for {_listed(sorted(inside))}, and cannot tell them from one span. "
+            "Leave these rows out, or take a classifier that also has B- classes."
+        )
+    progress.note(f"{where}: the classifier has only I- for {_listed(sorted(inside))}; B- is read as that.")
+    return {f"B-{type}": number for type, number in inside.items()}
 
 
 def _is_number(dataset: datasets.Dataset) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pkd import progress
 from pkd.data.class_names import names_by_id
 from pkd.data.match_names import covers, match_names
+from pkd.data.tags import classes_in_iob2
 from pkd.errors import RecipeError, TeacherError
 from pkd.recipe.spelling import named, set_to
 from pkd.tasks import (
@@ -82,7 +83,7 @@ def outputs_of(config: PretrainedConfig) -> Outputs:
     if is_multiple_choice(config.architectures):
         return Outputs(MULTIPLE_CHOICE.name, () if has_placeholder_names(names) else names)
     if is_token_classification(config.architectures):
-        return Outputs(TOKEN_CLASSIFICATION.name, names)
+        return Outputs(TOKEN_CLASSIFICATION.name, _tags(names, where))
     said: Any = config.problem_type
     if said is not None and said not in names_in_config():
         raise TeacherError(
@@ -93,6 +94,17 @@ def outputs_of(config: PretrainedConfig) -> Outputs:
     if kind.tells_two_classes:
         return Outputs(kind.name, binary_classes(names[0]), is_declared=said is not None or _has_sigmoid(config))
     return Outputs(kind.name, names, is_declared=said is not None)
+
+
+def _tags(names: tuple[str, ...], where: str) -> tuple[str, ...]:
+    """The classes of a classifier of words, in the spelling of the rows' tags."""
+    tags = classes_in_iob2(names)
+    if tags is None:
+        raise TeacherError(
+            f"{where}: its classes ({_listed(names)}) mark where spans end, as IOBES and BIOLU do, but it must answer "
+            "in IOB2 (B-, I- and O), as rows of any scheme are read. `pkd finetune` makes such a classifier of it."
+        )
+    return tags
 
 
 def config_values(outputs: Outputs) -> dict[str, Any]:

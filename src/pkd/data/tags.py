@@ -191,6 +191,21 @@ def tag_continuations(label_names: Sequence[str]) -> list[int]:
     ]
 
 
+def classes_in_iob2(names: Sequence[str]) -> tuple[str, ...] | None:
+    """A classifier's classes spelled as IOB2; plain ones as they are; None if it marks the ends of spans as well.
+
+    >>> classes_in_iob2(("O", "PER_B", "PER_I")), classes_in_iob2(("NOUN", "O")), classes_in_iob2(("S-PER", "O"))
+    (('O', 'B-PER', 'I-PER'), ('NOUN', 'O'), None)
+    """
+    notation, joint = _notation(Counter(names))
+    if notation == "plain":
+        return tuple(names)
+    written = {name: _written(name, notation, joint) for name in names if name != OUTSIDE}
+    if not {found[0] for found in written.values() if found is not None} <= set("BI"):
+        return None
+    return tuple(name if (found := written.get(name)) is None else f"{found[0]}-{found[1]}" for name in names)
+
+
 def ordered_names(tags: Iterable[str]) -> tuple[str, ...]:
     """The classes of tags in IOB2 or plain tags: O, then B-X and I-X for each type, both even if one does not occur.
 

@@ -1,8 +1,8 @@
 """The spans that words' tags form, as seqeval defines them in its strict mode.
 
-"B-X" begins a span and "I-X" goes on with it; an "I-X" without a "B-X" before it belongs to none. Without a scheme
-every word with a tag other than "O" is a span. Class ids [N, W] of N rows with at most W words come in, −100 where a
-row has fewer.
+"B-X" begins a span and "I-X" goes on with it; an "I-X" without a "B-X" before it belongs to none. Of a type whose only
+class is "I-X" every run of it is a span. Without a scheme every word with a tag other than "O" is a span. Class ids
+[N, W] of N rows with at most W words come in, −100 where a row has fewer.
 """
 
 from __future__ import annotations
@@ -102,11 +102,24 @@ def _spans(names: Names, ids: bytes) -> tuple[Span, ...]:
     tags = [names[index] for index in np.frombuffer(ids, dtype=np.int64)]
     if not has_scheme(names):
         return tuple((tag, index, index + 1) for index, tag in enumerate(tags) if tag != OUTSIDE)
+    tags = _with_beginnings(names, tags)
     if not any(tag[0] == "B" for tag in tags):
         return ()
     from seqeval.scheme import IOB2, Tokens
 
     return tuple((found.tag, found.start, found.end) for found in Tokens(tags, IOB2).entities)
+
+
+def _with_beginnings(names: Names, tags: list[str]) -> list[str]:
+    """The tags, with "B-X" where a span of a type begins that has no such class: there every run of "I-X" is a span."""
+    without = {name[2:] for name in names if name[0] == "I"} - {name[2:] for name in names if name[0] == "B"}
+    if not without:
+        return tags
+    before = ["", *(tag[2:] for tag in tags)]
+    return [
+        f"B-{tag[2:]}" if tag[2:] in without and tag[2:] != last else tag
+        for tag, last in zip(tags, before, strict=False)
+    ]
 
 
 def _require_scorable(logits: Floats, labels: Integers) -> None:
