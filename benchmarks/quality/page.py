@@ -6,6 +6,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,7 @@ CONCLUSIONS = (
 def quality_page(lines: Lines) -> str:
     """The page, in Markdown."""
     sections = (
-        _top, _final, _narrow, _latency, _teachers, _screening, _conclusions, _shares, _hardware, _missing,
+        _top, _final, _narrow, _latency, _tags, _teachers, _screening, _conclusions, _shares, _hardware, _missing,
     )  # fmt: skip
     return "\n\n".join(part for section in sections for part in section(lines)) + "\n"
 
@@ -290,6 +291,49 @@ def _latency(lines: Lines) -> Iterator[str]:
             for each in sorted(line["students"], key=lambda each: float(each["milliseconds"]))
         ]
         yield _table(["student", "ms a text", "MB", "int8", "float32", "int8 − teacher"], rows)
+
+
+def _tags(lines: Lines) -> Iterator[str]:
+    """Nothing until tags of words are measured."""
+    measured = sorted((line for line in lines.values() if line["kind"] == "tags"), key=lambda line: line["key"])
+    if not measured:
+        return
+    yield "## Tags of words"
+    yield _paragraph(
+        "Entities by `normal` (`python -m benchmarks.tags`): the default teacher, students of its answers, and `ft`, "
+        "the same students from the labels alone. Strict F1 of spans and the share of sentences whose spans are all "
+        "right, on test rows: the mean over seeds with the least and the most; of one model its interval over rows."
+    )
+    for line in measured:
+        yield _paragraph(f"{line['task']}, {line['encoder']}, {line['rows']['test']:,} test rows ({line['machine']}):")
+        by_name: dict[str, list[Mapping[str, Any]]] = {}
+        for each in line["models"]:
+            by_name.setdefault(each["name"], []).append(each)
+        rows = [
+            [name, str(of[0]["layers"]), *(_over_seeds([each["scores"][key] for each in of]) for key in _OF_TAGS)]
+            for name, of in by_name.items()
+        ]
+        yield _table(["model", "layers", "span F1", "precision", "recall", "all spans right"], rows)
+        yield _table(
+            ["compared", "all spans right, difference", "verdict"],
+            [[f"{each['a']} − {each['b']}", _gain_of(each), each["verdict"].lower()] for each in line["comparisons"]],
+        )
+
+
+_OF_TAGS = ("span_f1", "span_precision", "span_recall", "rows_right")
+
+
+def _over_seeds(scores: Sequence[Mapping[str, float]]) -> str:
+    """The mean over seeds with the least and the most; of one model its interval."""
+    if len(scores) == 1:
+        return _interval(scores[0])
+    values = [each["value"] for each in scores]
+    return _interval({"value": sum(values) / len(values), "low": min(values), "high": max(values)})
+
+
+def _gain_of(difference: Mapping[str, float]) -> str:
+    value, low, high = (_signed(100 * difference[key]) for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
 
 
 def _interval(score: Mapping[str, float]) -> str:
