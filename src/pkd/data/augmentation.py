@@ -2,8 +2,9 @@
 
 The changes are those of Tang et al. 2019 (arXiv 1903.12136), spans, masked words, and words replaced by others of the
 same texts; and crossing two rows. In a pair one side is changed, or the sides are swapped, or one is taken from another
-row; in a question one choice is changed, or taken from another row. The columns alone decide which applies. A masked
-word is written `[MASK]`, for which `encode` writes the tokenizer's own mask token.
+row; in a question one choice is changed, or taken from another row; rows whose words have tags are left to
+`augment_words`. The columns alone decide which applies. A masked word is written `[MASK]`, for which `encode` writes
+the tokenizer's own mask token.
 
 Random numbers come from `random.Random.random`, the one method whose sequence Python promises not to change.
 """
@@ -15,17 +16,19 @@ import itertools
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
+from pkd.data import augment_words
 from pkd.data.arrays import column_values
-from pkd.data.taught import MASK
+from pkd.data.tables import WORD_OFFSETS
+from pkd.data.taught import MASK, WORDS, has_words
 from pkd.data.tokenize import count_choices, text_columns
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ ROW, VARIANT = "row", "variant"  # columns of a made row: the training row it ca
 POOL_ROWS = 100_000  # partners and words are drawn from the first rows alone, to bound the memory
 AUGMENTED = "augmented-{}"  # the split of a variant
 
+T = TypeVar("T")
 Texts = tuple[str, ...]  # of a row: one text, the two of a pair, or a question and its choices
 
 _SPAN, _CROSSED = 0.25, 0.25  # shares of the changes of a text; the rest change words
@@ -57,7 +61,7 @@ _WORDS = re.compile(rf"\s*(?:[{_UNSPACED}][{_MARKS}]*|[^\s{_UNSPACED}]+)")  # ea
 
 
 def augmented_splits(
-    splits: Mapping[str, datasets.Dataset], variants: int, seed: int
+    splits: Mapping[str, datasets.Dataset], variants: int, seed: int, names: Sequence[str] = ()
 ) -> Iterator[tuple[str, datasets.Dataset]]:
     """Yield the variants of the training rows as splits `augmented-1`, `augmented-2`, ...
 
@@ -65,18 +69,23 @@ def augmented_splits(
         splits: `train`, and `eval` and `test` if there are any, whose texts are never made.
         variants: rows to make from each training row.
         seed: the recipe's first.
+        names: of the classes, where words have them.
     """
     import datasets
 
     held_out = [splits[split] for split in ("eval", "test") if split in splits]
-    made = augment_rows(splits["train"], variants, seed, held_out)
+    made = augment_rows(splits["train"], variants, seed, held_out, names)
     for variant, tables in itertools.groupby(made, key=lambda pair: pair[0]):
         rows = pa.concat_tables([table for _, table in tables])
         yield AUGMENTED.format(variant), datasets.Dataset(rows.drop_columns([ROW, VARIANT]))
 
 
 def augment_rows(
-    rows: datasets.Dataset, variants: int, seed: int, held_out: Sequence[datasets.Dataset] = ()
+    rows: datasets.Dataset,
+    variants: int,
+    seed: int,
+    held_out: Sequence[datasets.Dataset] = (),
+    names: Sequence[str] = (),
 ) -> Iterator[tuple[int, pa.Table]]:
     """Make `variants` rows from each row, one variant after the other, in chunks of 10,000 rows.
 
@@ -89,13 +98,14 @@ def augment_rows(
         variants: rows to make from each row, at most.
         seed: another seed makes other rows.
         held_out: development and test rows, with the same columns.
+        names: of the classes, where words have classes and labels are their ids.
 
     Yields:
-        The variant, from 1, and a table of its rows: the text columns, `row` (from 1) and `variant`; one table, maybe
-        empty, per chunk.
+        The variant, from 1, and a table of its rows: the text columns, `word_offsets` if words have tags, `row` (from
+        1) and `variant`; one table, maybe empty, per chunk.
     """
     columns = text_columns(rows)
-    pool = _pool_of(rows, columns)
+    maker = _of_words(rows, names) if has_words(rows.column_names) else _of_texts(rows, columns)
     seen = _Seen()
     for each in (rows, *held_out):
         for chunk in _chunks(each, columns):
@@ -105,15 +115,55 @@ def augment_rows(
     never = _text_hashes(held_out, columns) - _text_hashes([rows], columns) if held_out else frozenset()
     for variant in range(1, variants + 1):
         begin = 0
-        for chunk in _chunks(rows, columns):
-            made: list[tuple[int, Texts]] = []
-            for number, texts in enumerate(chunk, start=begin):
-                new = _new_row(texts, pool, Random(f"{seed}:{number}:{variant}"))
-                if new is not None and (not never or never.isdisjoint(map(_hash, new))):
+        for chunk in maker.chunks():
+            made: list[tuple[int, _Made]] = []
+            for number, row in enumerate(chunk, start=begin):
+                new = maker.make(row, Random(f"{seed}:{number}:{variant}"))
+                if new is not None and (not never or never.isdisjoint(map(_hash, new.texts))):
                     made.append((number + 1, new))
-            stays = seen.first_times(_row_hashes([new for _, new in made]))
+            stays = seen.first_times(_row_hashes([new.texts for _, new in made]))
             begin += len(chunk)
-            yield variant, _table([each for each, new in zip(made, stays, strict=True) if new], variant, columns)
+            kept = [each for each, new in zip(made, stays, strict=True) if new]
+            yield variant, _table(kept, variant, columns, words=has_words(rows.column_names))
+
+
+class _Made(NamedTuple):
+    """A row that was made; `words` are the characters of its words, if they are to be tagged."""
+
+    texts: Texts
+    words: list[int] | None = None
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """How rows of a form are read, chunk by chunk, and what is made of one; None if nothing new is."""
+
+    chunks: Callable[[], Iterator[list[Any]]]
+    make: Callable[[Any, Random], _Made | None]
+
+
+def _of_texts(rows: datasets.Dataset, columns: Sequence[str]) -> _Maker:
+    pool = _pool_of(rows, columns)
+
+    def make(texts: Texts, chooser: Random) -> _Made | None:
+        new = _new_row(texts, pool, chooser)
+        return None if new is None else _Made(new)
+
+    return _Maker(lambda: _chunks(rows, columns), make)
+
+
+def _of_words(rows: datasets.Dataset, names: Sequence[str]) -> _Maker:
+    pool = augment_words.pool_of(augment_words.sentences_of(_first_rows(rows), names))
+
+    def make(sentence: augment_words.Sentence, chooser: Random) -> _Made | None:
+        own = _plain(augment_words.plain_text(sentence))
+        for _ in range(_TRIES):
+            text, words = augment_words.changed(sentence, pool, chooser)
+            if _plain(text) not in ("", own):
+                return _Made((text,), words)
+        return None
+
+    return _Maker(lambda: _chunked(augment_words.sentences_of(rows, names)), make)
 
 
 @dataclass(frozen=True)
@@ -140,7 +190,7 @@ class _Pool:
 
 
 def _pool_of(rows: datasets.Dataset, columns: Sequence[str]) -> _Pool:
-    texts = [row for chunk in _chunks(rows.select(range(min(POOL_ROWS, len(rows)))), columns) for row in chunk]
+    texts = [row for chunk in _chunks(_first_rows(rows), columns) for row in chunk]
     counts: dict[str, int] = {}
     for text in itertools.chain.from_iterable(texts):
         for word in map(str.strip, _words(text)):
@@ -272,12 +322,23 @@ class _Seen:
         return first
 
 
+def _first_rows(rows: datasets.Dataset) -> datasets.Dataset:
+    return rows.select(range(min(POOL_ROWS, len(rows))))
+
+
 def _chunks(rows: datasets.Dataset, columns: Sequence[str]) -> Iterator[list[Texts]]:
-    texts = zip(*(column_values(rows, column) for column in columns), strict=True)
-    return iter(functools.partial(lambda: list(itertools.islice(texts, _ROWS_AT_A_TIME))), [])
+    return _chunked(zip(*(column_values(rows, column) for column in columns), strict=True))
 
 
-def _table(made: Sequence[tuple[int, Texts]], variant: int, columns: Sequence[str]) -> pa.Table:
-    texts = {column: pa.array([texts[place] for _, texts in made], pa.string()) for place, column in enumerate(columns)}
+def _chunked(rows: Iterator[T]) -> Iterator[list[T]]:
+    return iter(functools.partial(lambda: list(itertools.islice(rows, _ROWS_AT_A_TIME))), [])
+
+
+def _table(made: Sequence[tuple[int, _Made]], variant: int, columns: Sequence[str], *, words: bool) -> pa.Table:
+    texts = {
+        column: pa.array([new.texts[place] for _, new in made], pa.string()) for place, column in enumerate(columns)
+    }
+    if words:
+        texts[WORDS] = pa.array([new.words for _, new in made], WORD_OFFSETS)
     numbers = pa.array([number for number, _ in made], pa.int64())
     return pa.table({**texts, ROW: numbers, VARIANT: pa.array([variant] * len(made), pa.int64())})

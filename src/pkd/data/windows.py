@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 OVERLAP = 4  # windows share one part in so many of their length
-_WORD = re.compile(r"\w+|[^\w\s]")
+_WORD = re.compile(r"\[MASK\]|\w+|[^\w\s]")
 
 Span = tuple[int, int]  # of characters, [start, end)
 
@@ -84,7 +84,7 @@ def special_around(encoding: Any) -> tuple[list[int], list[int]]:
 
 
 def split_words(text: str) -> list[Span]:
-    """The words of a plain text: runs of letters and digits, and every other sign alone.
+    """The words of a plain text: runs of letters and digits, and every other sign alone; `[MASK]` is one of its own.
 
     >>> split_words("U.S. is it?")
     [(0, 1), (1, 2), (2, 3), (3, 4), (5, 7), (8, 10), (10, 11)]

@@ -19,7 +19,9 @@ from pkd.data.find_columns import Columns
 from pkd.data.read_labels import LabelReader
 from pkd.data.sources import read_split, sources_of
 from pkd.data.streaming import spooled
+from pkd.data.taught import has_words
 from pkd.data.tokenize import text_columns
+from pkd.data.words import with_words_for_file, words_are_split
 from pkd.data.write_rows import FORMATS, csv_options, renamed, write_rows
 from pkd.errors import DataError
 from pkd.jobs import asking
@@ -35,7 +37,8 @@ class AugmentResult:
     """The rows that were made; printed as their number and file.
 
     Attributes:
-        rows: the text columns, `row` (the training row, from 1) and `variant`; for a stream, a stream of the file.
+        rows: the text columns, where words have tags `word_offsets`, `row` (the training row, from 1) and `variant`;
+            for a stream, a stream of the file.
         variants: number of rows in each variant.
         made_from: number of training rows.
         output: the file, if there is one.
@@ -112,7 +115,8 @@ def _augment(
             split = "train" if has_labels(str(data.train), data) else "unlabelled"
             rows = read_split(str(data.train), split, data, LabelReader(data), on_columns=found.append)
         _check_same_columns(rows, held_out)
-        names = _names(found, text_columns(rows))
+        names = {} if has_words(rows.column_names) else _names(found, text_columns(rows))
+        as_tokens = has_words(rows.column_names) and not words_are_split(rows)
         counts = [0] * variants
 
         def tables() -> Iterator[pa.Table]:
@@ -122,9 +126,12 @@ def _augment(
                     stage.reach(sum(counts))
                     yield renamed(table, names)
 
+        def to_write(table: pa.Table) -> pa.Table:
+            return with_words_for_file(table, as_tokens=as_tokens) if has_words(rows.column_names) else table
+
         def written(rows: Iterable[pa.Table]) -> list[int]:
             if path is not None:
-                write_rows(rows, path, data)
+                write_rows(map(to_write, rows), path, data)
             return counts
 
         if streaming:

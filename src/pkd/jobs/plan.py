@@ -149,7 +149,11 @@ class RunPlan:
     @cached_property
     def augmented(self) -> dict[str, datasets.Dataset]:
         """The augmented rows by variant; made when they are first asked for."""
-        return dict(augmented_splits(self.examples.splits, self.recipe.transfer.augment, self.recipe.seed))
+        return dict(
+            augmented_splits(
+                self.examples.splits, self.recipe.transfer.augment, self.recipe.seed, self.examples.label_names
+            )
+        )
 
     @property
     def has_races(self) -> bool:
