@@ -43,7 +43,7 @@ from pkd.runs.stage import Done, is_begun, library_versions, run_stage, standing
 from pkd.training.arguments import check_training, trainer_arguments
 from pkd.training.checkpoints import checkpoint_bytes
 from pkd.training.saving import save_trained
-from pkd.training.schedule import patience_of
+from pkd.training.schedule import kept_epoch_of, patience_of
 from pkd.training.trainer import RowMeanTrainer
 
 KIND = asking.TEACHER
@@ -200,7 +200,7 @@ def finetune_stage(
             stage_name=finetuning_name(number),
             averaging=settings.averaging,
             patience=patience_of(settings),
-            kept_epoch=settings.kept_epoch,
+            kept_epoch=kept_epoch_of(settings),
             resumed_with=inputs,
             checkpoint_steps=settings.save_steps,
             deterministic=settings.deterministic,

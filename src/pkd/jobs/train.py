@@ -32,7 +32,7 @@ from pkd.runs.stage import Done, library_versions, run_stage
 from pkd.training.arguments import trainer_arguments
 from pkd.training.checkpoints import checkpoint_bytes
 from pkd.training.saving import save_trained, training_facts
-from pkd.training.schedule import patience_of
+from pkd.training.schedule import kept_epoch_of, patience_of
 
 KIND = "student"
 TRIAL = "trial"
@@ -214,7 +214,7 @@ def _trained(
         processing_class=rows.reader(plan).tokenizer,
         averaging=plan.training.averaging,
         patience=patience_of(plan.training),
-        kept_epoch=plan.training.kept_epoch,
+        kept_epoch=kept_epoch_of(plan.training),
         stage_name=stage_name(plan, seed),
         resumed_with=inputs,
         checkpoint_steps=plan.training.save_steps,

@@ -124,8 +124,8 @@ class TrainingKeywords(TypedDict, total=False):
     averaging: Literal["none", "ema", "swa"] | None
     """average the weights too, over the last tenth of steps or all of the last quarter; the better is kept"""
 
-    kept_epoch: Literal["best", "latest"] | None
-    """by the development score: best, or the latest that is within a standard error of it"""
+    kept_epoch: Literal["auto", "best", "latest", "calibrated"] | None
+    """by the development score: best, or of those within a standard error of it the latest, or the one of lowest cross-entropy (calibrated); auto: of a teacher calibrated, of a student by effort"""
 
     activation_checkpointing: bool | None
     """compute each layer again in the backward pass: less memory, 1.5 times as long, same weights"""

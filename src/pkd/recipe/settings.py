@@ -141,8 +141,10 @@ class TrainingSettings:
     averaging: Literal["none", "ema", "swa"] = setting(
         "none", "average the weights too, over the last tenth of steps or all of the last quarter; the better is kept"
     )
-    kept_epoch: Literal["best", "latest"] = setting(
-        "best", "by the development score: best, or the latest that is within a standard error of it"
+    kept_epoch: Literal["auto", "best", "latest", "calibrated"] = setting(
+        "auto",
+        "by the development score: best, or of those within a standard error of it the latest, or the one of lowest "
+        "cross-entropy (calibrated); auto: of a teacher calibrated, of a student by effort",
     )
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto", "auto: bfloat16 where the hardware has it", common=True

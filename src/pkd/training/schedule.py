@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Literal
 
 from pkd.recipe.settings import Effort, TrainingSettings
 
@@ -57,7 +58,13 @@ def teacher_schedule(settings: TrainingSettings, *, rows: int, outputs: int, wid
         epochs = float(min(max(_EPOCHS, fewest), most))
     if patience == "auto":
         patience = max(_FEWEST_PATIENT, math.ceil(_PATIENCE * epochs))
-    return dataclasses.replace(settings, learning_rate=rate, num_train_epochs=epochs, early_stopping_patience=patience)
+    return dataclasses.replace(
+        settings,
+        learning_rate=rate,
+        num_train_epochs=epochs,
+        early_stopping_patience=patience,
+        kept_epoch="calibrated" if settings.kept_epoch == "auto" else settings.kept_epoch,
+    )
 
 
 def student_schedule(
@@ -96,6 +103,7 @@ def student_schedule(
         learning_rate=rate,
         num_train_epochs=epochs,
         early_stopping_patience="none" if patience == "auto" else patience,
+        kept_epoch="best" if settings.kept_epoch == "auto" else settings.kept_epoch,
     )
 
 
@@ -150,6 +158,12 @@ def epochs_of(settings: TrainingSettings) -> float:
     """The number of epochs of resolved settings."""
     assert settings.num_train_epochs != "auto"
     return settings.num_train_epochs
+
+
+def kept_epoch_of(settings: TrainingSettings) -> Literal["best", "latest", "calibrated"]:
+    """Which epoch resolved settings keep."""
+    assert settings.kept_epoch != "auto"
+    return settings.kept_epoch
 
 
 def patience_of(settings: TrainingSettings) -> int | None:

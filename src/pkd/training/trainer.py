@@ -42,7 +42,8 @@ from pkd.training.economy import EconomicalTrainer
 from pkd.training.resuming import DIVERGED
 
 RowLosses = tuple[torch.Tensor, dict[str, torch.Tensor]]
-KeptEpoch = Literal["best", "latest"]
+KeptEpoch = Literal["best", "latest", "calibrated"]
+CROSS_ENTROPY = "eval_cross_entropy"
 
 
 def is_level(score: float, best: float, rows: int) -> bool:
@@ -70,7 +71,9 @@ class RowMeanTrainer(EconomicalTrainer):
         patience: end after so many consecutive epochs without a better development score.
         kept_epoch: "best" keeps the evaluation with the best score, the first of equals; "latest" the last one within a
             standard error of the best (Breiman et al. 1984): of few rows a best score is mostly luck, and at the end of
-            a schedule weights have settled.
+            a schedule weights have settled; "calibrated" the one of those with the lowest cross-entropy on the
+            development rows, where the problem has one (else the best): a teacher that has learned its rows by heart
+            has as good a score, but its answers to them say no more than their labels.
     """
 
     loss_is_scaled_for_ga = True  # compute_loss divides by all the step's rows (transformers 5: training_step)
@@ -275,8 +278,11 @@ class RowMeanTrainer(EconomicalTrainer):
         return (of_average, {**averaged, **both}) if wins else (logits, {**raw, **both})
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        kept = self._scores_at(self.state.best_global_step)
         is_best: bool = super()._determine_best_metric(metrics, trial)
-        if is_best or self.kept_epoch == "best" or self.args.greater_is_better is False:
+        if self.kept_epoch == "calibrated" and kept is not None and CROSS_ENTROPY in metrics:
+            return self._is_better_calibrated(metrics, kept, is_best=is_best)
+        if is_best or self.kept_epoch != "latest" or self.args.greater_is_better is False:
             return is_best
         by = f"eval_{str(self.args.metric_for_best_model).removeprefix('eval_')}"
         best, rows = float(self.state.best_metric or 0.0), cast("datasets.Dataset", self.eval_dataset)
@@ -284,6 +290,23 @@ class RowMeanTrainer(EconomicalTrainer):
             return False
         self.state.best_global_step = self.state.global_step
         return True
+
+    def _scores_at(self, step: int | None) -> dict[str, float] | None:
+        """The development scores of an evaluation at a step."""
+        by = f"eval_{str(self.args.metric_for_best_model).removeprefix('eval_')}"
+        return next((entry for entry in self.state.log_history if step and by in entry and entry["step"] == step), None)
+
+    def _is_better_calibrated(self, now: dict[str, float], kept: dict[str, float], *, is_best: bool) -> bool:
+        """Keep the evaluation of lower cross-entropy of this one and the kept one, if both are level with the best."""
+        by, rows = (
+            f"eval_{str(self.args.metric_for_best_model).removeprefix('eval_')}",
+            len(cast(Any, self.eval_dataset)),
+        )
+        best = float(self.state.best_metric or 0.0)
+        lower = now[CROSS_ENTROPY] < kept[CROSS_ENTROPY]
+        wins = lower or not is_level(kept[by], best, rows) if is_best else lower and is_level(now[by], best, rows)
+        self.state.best_global_step = self.state.global_step if wins else int(kept["step"])
+        return wins
 
     def _load_best_model(self) -> None:
         super()._load_best_model()
