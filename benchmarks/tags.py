@@ -81,7 +81,8 @@ def _recipe(given: argparse.Namespace) -> dict[str, Any]:
         "output": str(given.work / "run"),
         "teacher": teacher,
         "data": {name: str(given.data / f"{split}.conll") for name, split in _SPLITS.items()},
-        "students": [{"layers": layers} for layers in given.layers],
+        "students": [{"layers": layers, **method} for layers in given.layers for method in ({}, {"method": "ft"})],
+        "controls": False,
         "evaluation": {"measure_speed": False},
     }
 
