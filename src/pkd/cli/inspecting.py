@@ -22,7 +22,7 @@ from pkd.cli.options import (
 )
 from pkd.cli.output import show, show_json, show_records, show_speeds
 from pkd.cli.session import ask, loading, start, with_progress
-from pkd.cli.texts import as_json, is_lines, one_line, texts_of
+from pkd.cli.texts import as_json, is_lines, marked_line, one_line, texts_of
 from pkd.errors import CacheError
 from pkd.recipe.naming import fields_of, help_of
 from pkd.recipe.settings import DataSettings
@@ -218,7 +218,7 @@ def predict(
         typer.Option(
             "--file",
             metavar="FILE",
-            help="CSV, TSV, JSONL, Parquet, or .txt lines; each gets an answer",
+            help="CSV, TSV, JSONL, Parquet, CoNLL, or .txt lines; each gets an answer",
             show_default=False,
         ),
     ] = None,
@@ -226,7 +226,7 @@ def predict(
     json: Json = False,
     **keys: Any,
 ) -> None:
-    """Classify texts: print label, probability and text, tab-separated."""
+    """Classify texts: print label, probability and text, tab-separated; of tags the text with its spans marked."""
     if texts and file:
         note_usage("TEXT and --file are both given; give one of them")
     if "text_columns" in keys and (texts or file in (None, "-") or is_lines(file)):
@@ -234,16 +234,18 @@ def predict(
     recipe = ask("predict", model, file=file, device=device or "auto", **keys)
     with loading():
         from pkd.jobs.predict import predict
-        from pkd.serving.onnx_model import reads_questions
-        from pkd.tasks import MULTIPLE_CHOICE, SINGLE_LABEL
+        from pkd.serving.onnx_model import form_read
 
-        if (questions := reads_questions(model)) is not None:
-            recipe.data.problem_type = (MULTIPLE_CHOICE if questions else SINGLE_LABEL).name
+        if (form := form_read(model)) is not None:
+            recipe.data.problem_type = form.name
 
         predictions = predict(model, texts_of(texts, file, recipe.data), device=device or "auto")
     for prediction in predictions:
         if json:
             show_json(as_json(prediction))
+            continue
+        if prediction.spans is not None:
+            show(marked_line(prediction))
             continue
         named = [name for name in prediction.labels or (prediction.label,) if name in prediction.probabilities]
         sure = ", ".join(f"{prediction.probabilities[name]:.4f}" for name in named)

@@ -21,26 +21,29 @@ if TYPE_CHECKING:
 def texts_of(given: list[str] | None, file: str | None, settings: DataSettings) -> Iterable[Text]:
     """The texts that are `given`, else those of a file, else the lines of standard input, as they come.
 
-    If `problem_type` is multiple_choice, given texts and lines are JSON, one question each.
+    If `problem_type` is multiple_choice, given texts and lines are JSON, one question each; if it is
+    token_classification, they are never pairs.
 
     Raises:
         DataError: if a file cannot be read, or an item is not a question.
     """
-    from pkd.tasks import asks_for_choices  # imports numpy, which other commands do not need
+    from pkd.tasks import asks_for_choices, asks_for_tags  # imports numpy, which other commands do not need
 
-    questions = asks_for_choices(settings.problem_type)
+    questions, tags = asks_for_choices(settings.problem_type), asks_for_tags(settings.problem_type)
     if given:
+        if tags:
+            return list(given)
         return list(_questions(given, "TEXT", settings)) if questions else [_pair(text) for text in given]
-    if file in (None, "-"):
-        lines, source = _lines_of_stdin(settings.encoding), "standard input"
-        return _questions(lines, source, settings) if questions else lines_as_texts(lines, source)
-    if is_lines(file):
-        path = local_path(file)
-        lines, source = _lines_of(path, settings.encoding), str(path.absolute())
-        return _questions(lines, source, settings) if questions else lines_as_texts(lines, source)
-    from pkd.data.sources import read_texts
+    if file in (None, "-") or is_lines(file):
+        path = None if file in (None, "-") else local_path(str(file))
+        lines = _lines_of_stdin(settings.encoding) if path is None else _lines_of(path, settings.encoding)
+        source = "standard input" if path is None else str(path.absolute())
+        if questions:
+            return _questions(lines, source, settings)
+        return lines_as_texts(lines, source, pairs=not tags)
+    from pkd.data.sources import read_sentences, read_texts
 
-    return read_texts(file, settings)
+    return read_sentences(file, settings) if tags else read_texts(file, settings)
 
 
 def _questions(lines: Iterable[str], source: str, settings: DataSettings) -> Iterator[Text]:
@@ -59,24 +62,31 @@ def _questions(lines: Iterable[str], source: str, settings: DataSettings) -> Ite
         ) from error
 
 
-def is_lines(file: str) -> bool:
+def is_lines(file: str | None) -> bool:
     """Whether a file has one text per line, and no columns."""
+    if file is None:
+        return False
     path = local_path(file)
     return path.suffix.lower() == ".txt" and path.is_file()
 
 
-def lines_as_texts(lines: Iterable[str], source: str = "the lines") -> Iterator[Text]:
+def lines_as_texts(lines: Iterable[str], source: str = "the lines", *, pairs: bool = True) -> Iterator[Text]:
     """Yield each line, so that predictions and lines pair up; a tab separates the two texts of a pair.
 
     A blank line is an empty text, after pairs an empty pair.
+
+    Args:
+        lines: of text.
+        source: where they are from, for messages.
+        pairs: whether there may be pairs; otherwise a tab is a character like any other.
     """
     from pkd.data.decode import text_lines
 
-    pairs = False
+    after_a_pair = False
     for line in text_lines(lines, source):
-        text = _pair(line)
-        pairs = pairs or isinstance(text, tuple)
-        yield ("", "") if pairs and not line.strip() else text
+        text = _pair(line) if pairs else line
+        after_a_pair = after_a_pair or isinstance(text, tuple)
+        yield ("", "") if after_a_pair and not line.strip() else text
 
 
 def _pair(text: str) -> str | tuple[str, str]:
@@ -123,12 +133,28 @@ def _decoded(lines: Iterable[str], source: str, encoding: str) -> Iterator[str]:
 
 def one_line(text: Text) -> str:
     """A text on one line, without any character that some reader takes for a line end; a question without choices."""
-    whole = text if isinstance(text, str) else "\t".join(text) if isinstance(text, tuple) else text.question
-    return " ".join(whole.splitlines())
+    if isinstance(text, tuple):
+        return _on_one_line("\t".join(text))
+    return _on_one_line(text if isinstance(text, str) else str(getattr(text, "question", "")))
+
+
+def marked_line(prediction: Prediction) -> str:
+    """A text on one line, with the spans that were found in it marked."""
+    from pkd.reporting.marks import marked
+
+    text: Any = prediction.text
+    spans = [(span.label, span.start, span.end) for span in prediction.spans or ()]
+    return _on_one_line(marked(text if isinstance(text, str) else text.text, spans))
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(text.splitlines())
 
 
 def as_json(prediction: Prediction) -> dict[str, Any]:
     """A prediction as `pkd predict --json` prints it, with its text."""
+    if prediction.spans is not None:
+        return _spans_as_json(prediction)
     answer: dict[str, Any] = {"label": prediction.label}
     if prediction.choice is not None:
         answer["choice"] = prediction.choice
@@ -137,3 +163,13 @@ def as_json(prediction: Prediction) -> dict[str, Any]:
     asked = prediction.text
     told = {"text": asked} if isinstance(asked, str | tuple) else dataclasses.asdict(asked)
     return {**answer, "probabilities": prediction.probabilities, **told}
+
+
+def _spans_as_json(prediction: Prediction) -> dict[str, Any]:
+    """The spans that were found in a text and, where its words were given, the words with their tags."""
+    answer: dict[str, Any] = {"spans": [dataclasses.asdict(span) for span in prediction.spans or ()]}
+    text: Any = prediction.text
+    if prediction.tags is None:
+        return {**answer, "text": text}
+    words = [text.text[start:end] for start, end in text.words]
+    return {**answer, "words": words, "tags": list(prediction.tags), "text": text.text}

@@ -192,8 +192,8 @@ def read_texts(source: str, settings: DataSettings) -> Iterator[str | tuple[str,
     return (row["text"] if "text" in row else (row["text_a"], row["text_b"]) for row in rows)
 
 
-def read_sentences(source: str, settings: DataSettings) -> Iterator[Sentence]:
-    """Read texts whose words are to be classified, in order; a plain text's words are those of `split_words`.
+def read_sentences(source: str, settings: DataSettings) -> Iterator[Sentence | str]:
+    """Read texts whose words are to be classified, in order: sentences where the source has words, else plain texts.
 
     Args:
         source: any source that `read_split` takes; tags are ignored.
@@ -205,6 +205,8 @@ def read_sentences(source: str, settings: DataSettings) -> Iterator[Sentence]:
     settings = dataclasses.replace(settings, problem_type=TOKEN_CLASSIFICATION.name)
     raw, on_empty = _read_raw(source, "predict", settings)
     rows = clean_rows(raw, settings, on_empty=on_empty, cut=False)
+    if raw.words is None:
+        return (row["text"] for row in rows)
     return (Sentence(row["text"], spans_of(row["word_offsets"])) for row in rows)
 
 

@@ -16,6 +16,7 @@ from pkd.data.arrays import column_array, column_values
 from pkd.data.batches_by_length import CHARACTERS_A_WORD_PIECE
 from pkd.data.choices import Question
 from pkd.data.taught import MASK, WORDS, has_words, word_columns
+from pkd.data.windows import Sentence, spans_of
 from pkd.errors import CacheError
 from pkd.recipe.spelling import named
 from pkd.runs.fingerprint import fingerprint, sha256_of_texts
@@ -47,8 +48,11 @@ def _is_choice(column: str) -> bool:
     return column.startswith(CHOICE) and column.removeprefix(CHOICE).isdigit()
 
 
-def rows_as_texts(dataset: datasets.Dataset) -> list[str | tuple[str, str] | Question]:
-    """The texts of rows, in order, as input for a classifier: texts, pairs, or questions with choices."""
+def rows_as_texts(dataset: datasets.Dataset) -> list[str | tuple[str, str] | Question | Sentence]:
+    """The texts of rows, in order, as input for a classifier: texts, pairs, questions with choices, or sentences."""
+    if has_words(dataset.column_names):
+        pairs = zip(column_values(dataset, "text"), column_values(dataset, WORDS), strict=True)
+        return [Sentence(text, spans_of(offsets)) for text, offsets in pairs]
     columns = text_columns(dataset)
     texts = (column_values(dataset, column) for column in columns)
     if len(columns) == 1:

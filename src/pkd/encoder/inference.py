@@ -21,6 +21,7 @@ from pkd.data.tags import tag_continuations
 from pkd.data.taught import WORDS
 from pkd.data.tokenize import count_choices
 from pkd.data.word_batches import TAUGHT
+from pkd.data.word_logits import logits_of_words, unseen_tag
 from pkd.encoder.families import has_token_types, longest_input
 from pkd.encoder.shortcut import cls_only
 
@@ -74,15 +75,7 @@ class PartAnswers:
             words: [N] the words of each row.
             unseen: a class id.
         """
-        count = np.asarray(words, dtype=np.int64)
-        logits = np.full((len(count), max(1, int(count.max(initial=1))), self.logits.shape[1]), np.nan, np.float32)
-        exists = np.arange(logits.shape[1]) < count[:, None]
-        logits[exists] = np.eye(self.logits.shape[1], dtype=np.float32)[unseen]
-        rows = np.repeat(np.arange(len(count)), self.counts)
-        first = np.ones(len(rows), dtype=bool)
-        first[1:] = (rows[1:] != rows[:-1]) | (self.words[1:] != self.words[:-1])
-        logits[rows[first], self.words[first]] = self.logits[first]
-        return logits
+        return logits_of_words(words, self.counts, self.words, self.logits, unseen)
 
 
 def answer_rows(
@@ -195,11 +188,6 @@ def at_places(positions: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
     flat = positions.reshape(rows, -1, positions.shape[-1])  # [B, N · L, H]
     places = taught.to(flat.device).clamp(min=0)
     return flat.gather(1, places.unsqueeze(-1).expand(-1, -1, flat.shape[-1]))
-
-
-def unseen_tag(names: Sequence[str]) -> int:
-    """The class of a word that a tokenizer drops: O, or the first class where there is none."""
-    return list(names).index("O") if "O" in names else 0
 
 
 def _not_read(rows: datasets.Dataset) -> list[str]:

@@ -18,6 +18,7 @@ from pkd.data.labels import label_array
 from pkd.data.outputs import Outputs
 from pkd.data.sources import read_split
 from pkd.data.tokenize import fingerprint_rows, rows_as_texts
+from pkd.data.word_logits import stacked
 from pkd.encoder.families import depth_of
 from pkd.encoder.load import LoadedClassifier, load_teacher, with_outputs
 from pkd.encoder.parameters import parameters_of
@@ -246,12 +247,19 @@ def _change(partial: Path, loaded: LoadedClassifier, into: Format, measured: Mea
             logits.append(Classifier(model).logits(texts))
             stage.advance(len(texts))
         before, after = logits
-        alone = np.empty((len(asked_alone), after.shape[1]), dtype=np.float32)
-        for place, row in enumerate(asked_alone):
-            alone[place] = Classifier(model).logits([texts[row]])[0]
+        singles = []
+        for row in asked_alone:
+            singles.append(Classifier(model).logits([texts[row]]))
             stage.advance()
     return measure_change(
-        before, after, alone, asked_alone, measured.labels, loaded.outputs, measured.metric, measured.on
+        before,
+        after,
+        stacked(singles, after),
+        asked_alone,
+        measured.labels,
+        loaded.outputs,
+        measured.metric,
+        measured.on,
     )
 
 

@@ -21,6 +21,7 @@ from pkd import progress
 from pkd.data.arrays import column_array
 from pkd.data.outputs import Outputs, outputs_of
 from pkd.data.tokenize import encode, rows_as_texts
+from pkd.data.word_logits import stacked
 from pkd.encoder.families import depth_of, longest_input
 from pkd.encoder.inference import answer_rows
 from pkd.encoder.load import LoadedClassifier, load_config, load_teacher, shape_of
@@ -144,7 +145,7 @@ def answer(name: str, model: str, rows: datasets.Dataset, max_length: int, devic
         for begin in range(0, len(texts), _ROWS_AT_A_TIME):
             parts.append(classifier.logits(texts[begin : begin + _ROWS_AT_A_TIME]))
             stage.advance(len(parts[-1]))
-        return Answered(np.concatenate(parts), exported.device)
+        return Answered(stacked(parts), exported.device)
 
 
 def measure_speeds(

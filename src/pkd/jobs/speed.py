@@ -11,7 +11,7 @@ from typing import Any
 
 from pkd import progress
 from pkd.data.outputs import Outputs
-from pkd.data.sources import read_texts
+from pkd.data.sources import read_sentences, read_texts
 from pkd.distillation.student import student_from
 from pkd.encoder.load import LoadedClassifier, load_config, load_pretrained, load_teacher, without_bars
 from pkd.errors import RecipeError
@@ -103,7 +103,8 @@ def speed(
         first = next(iter(loaded))
         recipe.data.problem_type = loaded[first].ready.kind.name  # by which a file is texts, or questions
         file = path_text(test, "test")
-        texts = None if file is None else list(itertools.islice(read_texts(file, recipe.data), rows))
+        read: Any = read_sentences if loaded[first].ready.kind.has_tokens else read_texts
+        texts = None if file is None else list(itertools.islice(read(file, recipe.data), rows))
         own_lengths = [0] if texts is not None and not lengths else []
         cells = [Cell(batch, length) for length in own_lengths or lengths or [longest] for batch in batch_sizes]
         works = {
@@ -160,7 +161,10 @@ def _load_all(
 def _load(model: str, scratch: Path) -> tuple[LoadedClassifier, str]:
     """Load a classifier, or an encoder with an untrained head, which is saved to `scratch`."""
     architectures = load_config(model).architectures or []
-    if any(name.endswith(("ForSequenceClassification", "ForMultipleChoice")) for name in architectures):
+    if any(
+        name.endswith(("ForSequenceClassification", "ForMultipleChoice", "ForTokenClassification"))
+        for name in architectures
+    ):
         return load_teacher(model), model
     loaded = load_pretrained(model, Outputs("single_label_classification", ("0", "1")))
     with without_bars():

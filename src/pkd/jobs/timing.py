@@ -29,7 +29,7 @@ from pkd.reporting.results import Score
 from pkd.reporting.speeds import load_sentence
 from pkd.serving.limits import usable_cores
 from pkd.serving.speed import Call, Cell, Times, Work, cpu_share, random_batch, time_a_round, warm_up
-from pkd.serving.texts import Batch, Text, TextEncoder, backend_of, rows_of
+from pkd.serving.texts import Batch, Text, TextEncoder, backend_of, rows_of, text_of
 from pkd.serving.torch_model import names_read
 
 Round: TypeAlias = Mapping[str, Times]  # by model
@@ -313,7 +313,7 @@ def one_at_a_time(answer: Callable[[Sequence[str]], object], timed: Timed) -> Wo
 def _parts(text: Text) -> tuple[str, ...]:
     if isinstance(text, Question):
         return (text.question, *text.choices)
-    return (text,) if isinstance(text, str) else text
+    return text if isinstance(text, tuple) else (text_of(text),)
 
 
 def machine() -> dict[str, str | int]:

@@ -14,7 +14,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from pkd.evaluation.by_class import BlindSpots
 from pkd.reporting.amounts import count_text, metric_title
 from pkd.reporting.blind_spots import blind_words
-from pkd.tasks import SINGLE_LABEL, kind_of
+from pkd.tasks import SINGLE_LABEL, TaskKind, kind_of
 
 # the section in our own cards; a hand-written one is kept
 _USE = re.compile(
@@ -36,10 +36,12 @@ def exported_card(card: str | None, title: str, facts: Mapping[str, Any]) -> str
         The card with the hub's tags for ONNX and a section on the export instead of that on use in PyTorch; for a
         graph that answers otherwise, as int8, without the scores that the hub lists, which belong to the classifier.
     """
-    kind = kind_of(facts.get("problem_type", SINGLE_LABEL.name))
+    kind = _kind(facts)
     tag, what = kind.pipeline_tag, "A text classifier."
     if kind.has_choices:
         what = "A model for questions with choices."
+    if kind.has_tokens:
+        what = "A model that gives every word of a text a tag."
     plain = f"---\npipeline_tag: {tag}\n---\n\n# {title}\n\n{what}\n"
     parsed = ModelCard(card or plain, ignore_metadata_errors=True)
     data: Any = parsed.data
@@ -71,7 +73,8 @@ def export_sentences(facts: Mapping[str, Any]) -> list[str]:
         f"shapes up to {' × '.join(map(str, largest))} word pieces ({parity['tolerance']:g} was allowed)."
     ]
     if change := facts.get(precision):
-        agreed = f"{change['agreement']:.2%} of the answers to {change['rows']:,} rows of {change['on']} stay the same"
+        rows = f"{'the words of ' * _kind(facts).has_tokens}{change['rows']:,} rows of {change['on']}"
+        agreed = f"{change['agreement']:.2%} of the answers to {rows} stay the same"
         scores = "the rows have no labels"
         if change["metric"]:
             scores = f"{metric_title(change['metric'])} {change['before']:.4f} → {change['after']:.4f}"
@@ -87,17 +90,22 @@ def export_sentences(facts: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
+def _kind(facts: Mapping[str, Any]) -> TaskKind:
+    return kind_of(facts.get("problem_type", SINGLE_LABEL.name))
+
+
 def _section(facts: Mapping[str, Any], folder: str) -> list[str]:
     place = shlex.quote(f"./{folder}")  # so that a name that begins with a dash is not read as a flag
     name = json.dumps(folder, ensure_ascii=False)
+    kind = _kind(facts)
     asked, last = (
         "a text",
         (
-            "- transformers.js reads it as it is: with `env.localModelPath = '.'`, `pipeline('text-classification', "
+            f"- transformers.js reads it as it is: with `env.localModelPath = '.'`, `pipeline('{kind.pipeline_tag}', "
             f"{name})`."
         ),
     )
-    if kind_of(facts.get("problem_type", SINGLE_LABEL.name)).has_choices:
+    if kind.has_choices:
         asked = '{"question": "who is _ ?", "choices": ["he", "she"], "context": "a text"}'
         last = "- The graph takes [rows, choices, word pieces], any number of each; transformers.js has no such models."
     return [

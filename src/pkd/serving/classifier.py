@@ -9,24 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from pkd.data.batches_by_length import batches_by_length
 from pkd.data.choices import Question, choice_names
+from pkd.data.windows import Sentence, split_words
 from pkd.encoder.hub import check_model_name
 from pkd.errors import DataError
 from pkd.recipe.places import AnyPath, path_text
 from pkd.serving.limits import check_threads
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.onnx_model import graph_of, load_onnx
-from pkd.serving.texts import Row, Text, is_unicode, question_from, rows_of, shown
+from pkd.serving.tagging import Found, tag, word_logits
+from pkd.serving.texts import Encoded, Row, Text, is_unicode, question_from, rows_of, shown, text_of
 
 Given: TypeAlias = Text | Mapping[str, Any]  # a question may come as a mapping
-
-if TYPE_CHECKING:
-    from tokenizers import Encoding
 
 _ROWS_AT_A_TIME = 512
 
@@ -43,6 +42,9 @@ class Prediction:
         probabilities: of each output or choice, or the score itself under "score".
         labels: for sets of labels, and for one output, those above one half.
         choice: for a question, the choice itself.
+        spans: for a model that tags words, the spans that it finds; `label` then has their types, and there are no
+            probabilities.
+        tags: of a `Sentence`, the tag of each word.
     """
 
     text: Text
@@ -50,6 +52,8 @@ class Prediction:
     probabilities: dict[str, float]
     labels: tuple[str, ...] = ()
     choice: str | None = None
+    spans: tuple[Found, ...] | None = None
+    tags: tuple[str, ...] | None = None
 
 
 class Classifier:
@@ -107,7 +111,7 @@ class Classifier:
         Raises:
             DataError: if one is no text, or some are pairs and others are not.
         """
-        whole = [texts] if isinstance(texts, str | tuple | Mapping | Question) else texts
+        whole = [texts] if isinstance(texts, str | tuple | Mapping | Question | Sentence) else texts
         checked = list(self._checked(whole))  # fail before anything is computed
         chunks = (checked[begin : begin + _ROWS_AT_A_TIME] for begin in range(0, len(checked), _ROWS_AT_A_TIME))
         return [prediction for chunk in chunks for prediction in self.answer(chunk)]
@@ -138,6 +142,8 @@ class Classifier:
         """Classify texts, mixed with pairs, or questions, in order and in one call."""
         if self._reads_questions:
             return self._answer_questions([text for text in texts if isinstance(text, Question)])
+        if self._kind.has_tokens:
+            return self._tag([text for text in texts if not isinstance(text, Question)])
         logits = self.logits(texts)
         words = self._kind.words(logits, self.label_names)
         rows = self._kind.probabilities(logits).tolist()
@@ -149,9 +155,22 @@ class Classifier:
         return predictions
 
     def logits(self, texts: Sequence[Text]) -> np.ndarray:
-        """The logits of texts, [N, C] in float32, in order; questions must all have the same number of choices, C."""
+        """The logits of texts, [N, C] in float32, in order; questions must all have the same number of choices, C.
+
+        Of tags they are [N, W, C], of the words of sentences, NaN where one has fewer than W; a plain text's words are
+        those of `split_words`.
+        """
+        if self._kind.has_tokens:
+            return word_logits(self.model, [_as_sentence(text) for text in texts if not isinstance(text, Question)])
         logits = self._logits_of_rows([row for text in texts for row in rows_of(text)])
         return logits.reshape(len(texts), -1) if self._reads_questions and texts else logits
+
+    def _tag(self, texts: Sequence[Row]) -> list[Prediction]:
+        predictions = []
+        for text, (spans, tags) in zip(texts, tag(self.model, texts), strict=True):
+            label = ", ".join(dict.fromkeys(span.label for span in spans)) or "none"
+            predictions.append(Prediction(text, label, {}, spans=spans, tags=tags))
+        return predictions
 
     def _answer_questions(self, questions: Sequence[Question]) -> list[Prediction]:
         logits = self._logits_of_rows([row for question in questions for row in question.sequences()])
@@ -170,7 +189,7 @@ class Classifier:
             return np.zeros((0, self._outputs), dtype=np.float32)
         return self.logits_of(self.model.encoder.encode(rows))
 
-    def logits_of(self, encodings: Sequence[Encoding]) -> np.ndarray:
+    def logits_of(self, encodings: Sequence[Encoded]) -> np.ndarray:
         """The logits of encodings, one or more, batched by length: [R, C], of choices [R, 1]."""
         encoder, forward = self.model.encoder, self.model.forward
         if len(encodings) == 1:
@@ -182,7 +201,30 @@ class Classifier:
         return logits
 
     def _checked(self, texts: Iterable[Given]) -> Iterator[Text]:
+        if self._kind.has_tokens:
+            return _checked_sentences(texts, self.model.name)
         return _checked_questions(texts, self.model.name) if self._reads_questions else _checked_texts(texts)
+
+
+def _as_sentence(text: Row) -> Sentence:
+    return text if isinstance(text, Sentence) else Sentence(text_of(text), tuple(split_words(text_of(text))))
+
+
+def _checked_sentences(texts: Iterable[Given], model: str) -> Iterator[Text]:
+    """Check and yield each text, or sentence."""
+    for number, text in enumerate(texts, start=1):
+        if not isinstance(text, str | Sentence):
+            raise DataError(f"Text {number} is {shown(text)}, but {model} tags the words of single texts. Give a text.")
+        if not is_unicode(text_of(text)):
+            raise DataError(_half_a_character(number, text))
+        yield text
+
+
+def _half_a_character(number: int, text: Any) -> str:
+    return (
+        f"Text {number} is {shown(text)}, which holds half a character (a lone surrogate), as bytes that are not UTF-8 "
+        "leave behind. Give it as UTF-8."
+    )
 
 
 def _checked_questions(texts: Iterable[Given], model: str) -> Iterator[Question]:
@@ -201,6 +243,8 @@ def _checked_texts(texts: Iterable[Given]) -> Iterator[Text]:
     first: Any = None
     text: Any  # whatever it is
     for number, text in enumerate(texts, start=1):
+        if isinstance(text, Sentence):
+            text = text.text
         if isinstance(text, Mapping | Question):
             raise DataError(
                 f"Text {number} is a question with choices, but this classifier reads texts. Give a text, or a pair as "
@@ -210,10 +254,7 @@ def _checked_texts(texts: Iterable[Given]) -> Iterator[Text]:
         if len(parts) != 2 or not all(isinstance(part, str) for part in parts):
             raise DataError(f"Text {number} is {shown(text)}; it must be a text, or a pair as a tuple of two.")
         if not all(is_unicode(part) for part in parts):
-            raise DataError(
-                f"Text {number} is {shown(text)}, which holds half a character (a lone surrogate), as bytes that are "
-                "not UTF-8 leave behind. Give it as UTF-8."
-            )
+            raise DataError(_half_a_character(number, text))
         first = text if first is None else first
         if isinstance(text, str) != isinstance(first, str):
             this, those = ("a single text", "pairs") if isinstance(text, str) else ("a pair", "single texts")

@@ -33,7 +33,8 @@ def trace(loaded: LoadedClassifier) -> Any:
 
     Returns:
         An `onnx_ir.Model` of float32, inputs [batch, length], output `logits` [batch, C]; for multiple choice inputs
-        [batch, choices, length], output [batch, choices], for any number of choices.
+        [batch, choices, length], output [batch, choices], for any number of choices; for tags output
+        [batch, length, C].
 
     Raises:
         RecipeError: if the exporter's libraries are not installed.

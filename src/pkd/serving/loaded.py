@@ -26,7 +26,8 @@ class LoadedModel:
         runtime: what runs it.
         device: where, in words.
         encoder: texts → word pieces.
-        forward: a padded batch → logits [B, C] in float32, for multiple choice [B, 1], one row per choice; thread-safe.
+        forward: a padded batch → logits [B, C] in float32, for multiple choice [B, 1], one row per choice, for tags
+            [B, L, C]; thread-safe.
         label_names: of its outputs, in order; empty for multiple choice, where questions differ.
         kind: of problem, which interprets the logits.
         longest: word pieces it can read; the encoder may cut texts shorter.

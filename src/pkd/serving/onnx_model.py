@@ -18,7 +18,17 @@ from pkd.recipe.spelling import named
 from pkd.serving.formats import GRAPH_FORMATS
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.texts import Batch, TextEncoder
-from pkd.tasks import MULTIPLE_CHOICE, TaskKind, is_multiple_choice, kind_of_head, names_in_config
+from pkd.serving.windowed import WindowEncoder
+from pkd.tasks import (
+    MULTIPLE_CHOICE,
+    SINGLE_LABEL,
+    TOKEN_CLASSIFICATION,
+    TaskKind,
+    is_multiple_choice,
+    is_token_classification,
+    kind_of_head,
+    names_in_config,
+)
 
 _GRAPHS = [each.graph for each in GRAPH_FORMATS.values()]
 TOKENIZER_FILE = "tokenizer.json"
@@ -66,16 +76,19 @@ def load_onnx(folder: str | Path, device: str = "auto", threads: int | None = No
     path = place / "config.json"
     config = _read_json(path)
     several = is_multiple_choice(config.get("architectures"))
-    kind: TaskKind = MULTIPLE_CHOICE
-    names: tuple[str, ...] = ()
-    if not several:
+    names = () if several else names_by_id(config.get("id2label"), str(path), _AGAIN)
+    if several:
+        kind: TaskKind = MULTIPLE_CHOICE
+    elif is_token_classification(config.get("architectures")):
+        kind = TOKEN_CLASSIFICATION.of_names(names)
+    else:
         said = _read(path, config, "problem_type", None, names_in_config().__contains__)
-        names = names_by_id(config.get("id2label"), str(path), _AGAIN)
         kind = kind_of_head(said, len(names))
-    encoder = _encoder(place, config)
+    encoder = _encoder(place, config, WindowEncoder if kind.has_tokens else TextEncoder)
     session, provider = open_session(graph, device, threads)
     inputs, outputs = [given.name for given in session.get_inputs()], session.get_outputs()[0].shape[-1]
-    if several != (len(session.get_inputs()[0].shape) == 3):
+    shapes = [len(given.shape) for given in (session.get_inputs()[0], session.get_outputs()[0])]
+    if shapes != ([3, 2] if several else [2, 3] if kind.has_tokens else [2, 2]):
         raise TeacherError(
             f"{path}: architectures is {config.get('architectures')}, but {graph.name} is no graph of that kind. "
             f"{_AGAIN}"
@@ -103,10 +116,18 @@ def load_onnx(folder: str | Path, device: str = "auto", threads: int | None = No
     )
 
 
-def reads_questions(folder: str) -> bool | None:
-    """Whether a folder's model reads questions with choices, by its config.json; None if there is none."""
+def form_read(folder: str) -> TaskKind | None:
+    """A kind of problem whose texts have the form that a folder's model reads: questions, sentences or any other texts.
+
+    By its config.json; None if there is none.
+    """
     path = Path(folder) / "config.json"
-    return is_multiple_choice(_read_json(path).get("architectures")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    architectures = _read_json(path).get("architectures")
+    if is_multiple_choice(architectures):
+        return MULTIPLE_CHOICE
+    return TOKEN_CLASSIFICATION if is_token_classification(architectures) else SINGLE_LABEL
 
 
 def open_session(graph: Path, device: str = "auto", threads: int | None = None) -> tuple[Any, str]:
@@ -141,7 +162,7 @@ def open_session(graph: Path, device: str = "auto", threads: int | None = None) 
     return session, "cuda" if on_gpu else "cpu"
 
 
-def _encoder(place: Path, config: Mapping[str, Any]) -> TextEncoder:
+def _encoder(place: Path, config: Mapping[str, Any], kind: type[TextEncoder]) -> TextEncoder:
     from tokenizers import Tokenizer
 
     settings = _read_json(place / "tokenizer_config.json")
@@ -150,7 +171,7 @@ def _encoder(place: Path, config: Mapping[str, Any]) -> TextEncoder:
     except Exception as error:  # it raises Exception itself
         raise TeacherError(f"{place / TOKENIZER_FILE} cannot be read: {error}. Export it again.") from error
     of_model, of_tokenizer = place / "config.json", place / "tokenizer_config.json"
-    return TextEncoder(
+    return kind(
         tokenizer,
         min(
             _read(of_tokenizer, settings, "model_max_length", _UNLIMITED, _is_length),

@@ -146,6 +146,9 @@ def prove(loaded: LoadedClassifier, graph: Path) -> Parity:
             inputs = example_inputs(loaded, rows, length, number, *choices)
             expected = loaded.model(**inputs).logits.numpy()
             got = session.run(None, {name: inputs[name].numpy() for name in names})[0]
+            if got.shape == expected.shape and got.ndim == 3 and loaded.outputs.kind.has_tokens:
+                is_read = inputs["attention_mask"].numpy() > 0  # what is answered at padding means nothing
+                got, expected = got[is_read], expected[is_read]
             difference = float(np.abs(got - expected).max()) if got.shape == expected.shape else float("inf")
             if not difference <= TOLERANCE:  # also refuses NaN
                 raise TeacherError(
@@ -168,7 +171,7 @@ def measure_change(
     metric: str,
     on: str,
 ) -> Change:
-    """What changed between two models' logits [N, C] on the same texts.
+    """What changed between two models' logits [N, C] on the same texts; of tags [N, W, C].
 
     Args:
         before: of the original model.
@@ -186,8 +189,9 @@ def measure_change(
         return None if labels is None else scoring.score(logits, labels[rows])[metric]
 
     among = after[asked_alone]
-    moved = np.abs(scoring.probabilities(alone) - scoring.probabilities(among)).max(axis=1)
-    names = tuple(str(index) for index in range(after.shape[1]))
+    moved = np.nan_to_num(np.abs(scoring.probabilities(alone) - scoring.probabilities(among)))
+    moved = moved.reshape(len(alone), -1).max(axis=1, initial=0.0)
+    names = tuple(str(index) for index in range(after.shape[-1]))
     answers = zip(scoring.answers(alone, names), scoring.answers(among, names), strict=True)
     return Change(
         on=on,

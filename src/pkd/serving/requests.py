@@ -15,23 +15,25 @@ _LEAST_CHOICES = 2
 
 
 class TextsBody:
-    """Bodies of texts and pairs of texts."""
+    """Bodies of texts and, unless words are tagged, pairs of texts."""
 
     example = '{"texts": ["a text"]}'
     keys = "the only key is texts"
 
-    def __init__(self, limits: Limits) -> None:
-        text = Annotated[str, StringConstraints(max_length=limits.max_characters)]
+    def __init__(self, limits: Limits, *, pairs: bool = True) -> None:
+        text: Any = Annotated[str, StringConstraints(max_length=limits.max_characters)]
+        each: Any = text | tuple[text, text] if pairs else text
 
         class Texts(BaseModel):
-            """What to classify: texts, or pairs of texts."""
+            """What to classify: texts, or pairs of texts where the model reads such."""
 
             model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"texts": ["a moving film"]}]})
 
-            texts: Annotated[list[text | tuple[text, text]], Field(min_length=1, max_length=limits.max_texts)]
+            texts: Annotated[list[each], Field(min_length=1, max_length=limits.max_texts)]
 
         self.limits = limits
         self.type: Any = Texts
+        self._each = "a text, or a list of two texts" if pairs else "a text"
 
     def texts(self, body: Any) -> list[Text]:
         """The texts of a body that was taken."""
@@ -41,7 +43,7 @@ class TextsBody:
         """What must stand at a place of a body where something else does."""
         where = _dotted(place)
         if len(place) > 1:
-            return f"{where} must be a text, or a list of two texts."
+            return f"{where} must be {self._each}."
         if "too_short" in kinds:
             return f"{where} is empty; it must have a text or more."
         if "too_long" in kinds:

@@ -2,6 +2,7 @@
 
 # no `from __future__ import annotations`: FastAPI reads the annotation of a model that is made inside a function
 import contextlib
+import dataclasses
 import json
 import time
 from collections.abc import AsyncIterator
@@ -23,6 +24,7 @@ from pkd.serving.requests import Body, QuestionsBody, TextsBody, told
 
 _SECONDS_TO_RETRY = "1"
 _LONGEST_TOLD = 200  # characters of the request that a response quotes
+_WHAT = {(True, False): "Answers questions with choices. ", (False, True): "Finds spans of words in texts. "}
 _PLACES = ("/predict", "/health", "/metrics", "/docs", "/openapi.json")  # in the order of messages
 
 
@@ -49,6 +51,28 @@ class Answers(BaseModel):
     predictions: list[Answer]
 
 
+class SpanFound(BaseModel):
+    """A span of a text."""
+
+    text: str
+    label: str = Field(description="its type")
+    start: int = Field(description="the index of its first character")
+    end: int = Field(description="the index after its last character")
+    score: float = Field(description="the mean probability of its words' tags")
+
+
+class Spans(BaseModel):
+    """What the model finds in one text."""
+
+    spans: list[SpanFound]
+
+
+class SpansOfTexts(BaseModel):
+    """The spans of each text, in the order of the texts."""
+
+    predictions: list[Spans]
+
+
 class Health(BaseModel):
     """That the service answers, with what, and how many texts wait."""
 
@@ -70,8 +94,9 @@ def make_app(classifier: Classifier, limits: Limits | None = None, workers: int 
     """
     limits = limits or Limits()
     measures = Measures()
-    questions = classifier.model.kind.has_choices
-    body: Body = QuestionsBody(limits) if questions else TextsBody(limits)
+    kind = classifier.model.kind
+    questions = kind.has_choices
+    body: Body = QuestionsBody(limits) if questions else TextsBody(limits, pairs=not kind.has_tokens)
     queue = BatchingQueue(
         classifier.answer, batch=limits.max_batch, queue=limits.max_queue, workers=workers,
         on_batch=measures.batch_answered,
@@ -87,8 +112,7 @@ def make_app(classifier: Classifier, limits: Limits | None = None, workers: int 
 
     app = FastAPIOffline(
         title=f"pkd: {classifier.model.name}",
-        description=("Answers questions with choices. " if questions else "Classifies texts. ")
-        + _limits_in_words(limits),
+        description=_WHAT.get((kind.has_choices, kind.has_tokens), "Classifies texts. ") + _limits_in_words(limits),
         version=__version__,
         lifespan=lifespan,
         redoc_url=None,
@@ -97,12 +121,12 @@ def make_app(classifier: Classifier, limits: Limits | None = None, workers: int 
     app.add_middleware(_BodyLimit, limit=limits.max_body)
     app.add_middleware(_Counted, measures=measures)
     _tell_problems_in_sentences(app, body)
-    _add_predict(app, queue, body, measures)
+    _add_predict(app, queue, body, SpansOfTexts if kind.has_tokens else Answers, measures)
     _add_looks(app, classifier, queue, measures)
     return app
 
 
-def _add_predict(app: FastAPI, queue: BatchingQueue, body: Body, measures: Measures) -> None:
+def _add_predict(app: FastAPI, queue: BatchingQueue, body: Body, answers: type[BaseModel], measures: Measures) -> None:
     taken: Any = body.type
     problems: dict[int | str, dict[str, Any]] = {
         400: {"model": Problem, "description": "The body was not read to its end."},
@@ -111,7 +135,7 @@ def _add_predict(app: FastAPI, queue: BatchingQueue, body: Body, measures: Measu
         429: {"model": Problem, "description": "Too many texts wait; try again after the seconds in Retry-After."},
     }
 
-    @app.post("/predict", response_model=Answers, response_model_exclude_none=True, responses=problems)
+    @app.post("/predict", response_model=answers, response_model_exclude_none=True, responses=problems)
     async def predict(request: taken) -> Response:
         """Answer a request; those that come at the same time are answered together."""
         try:
@@ -144,8 +168,11 @@ def _add_looks(app: FastAPI, classifier: Classifier, queue: BatchingQueue, measu
 
 
 def _as_json(predictions: list[Prediction]) -> bytes:
-    answers = []
+    answers: list[dict[str, Any]] = []
     for prediction in predictions:
+        if prediction.spans is not None:
+            answers.append({"spans": [dataclasses.asdict(span) for span in prediction.spans]})
+            continue
         answer: dict[str, Any] = {"label": prediction.label, "probabilities": prediction.probabilities}
         if prediction.choice is not None:
             answer["choice"] = prediction.choice

@@ -7,23 +7,38 @@ may use it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pkd.data.batches_by_length import CHARACTERS_A_WORD_PIECE
 from pkd.data.choices import Question
+from pkd.data.windows import Sentence
 from pkd.errors import DataError, TeacherError
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding, Tokenizer
+    from tokenizers import Tokenizer
 
-Row: TypeAlias = str | tuple[str, str]  # what a model reads at a time
+Row: TypeAlias = str | tuple[str, str] | Sentence  # what a model reads at a time
 Text: TypeAlias = Row | Question
 Batch: TypeAlias = dict[str, NDArray[np.int64]]
 
 _A_QUESTION = "a question has a text `question`, a list `choices` of two texts or more, and perhaps a text `context`."
+
+
+class Encoded(Protocol):
+    """The word pieces of a row, special tokens included, as `tokenizers` gives them."""
+
+    @property
+    def ids(self) -> list[int]:
+        """Of the vocabulary."""
+
+    @property
+    def type_ids(self) -> list[int]:
+        """Which of two texts each belongs to."""
+
+    def __len__(self) -> int: ...
 
 
 def rows_of(text: Text) -> list[Row]:
@@ -49,28 +64,30 @@ class TextEncoder:
         self._longest = CHARACTERS_A_WORD_PIECE * max_length
         self._cut_left = truncation_side == "left"
         tokenizer.no_padding()
-        tokenizer.enable_truncation(max_length, direction=truncation_side)
+        self._set_limit(tokenizer)
         self._tokenizer = tokenizer
+
+    def _set_limit(self, tokenizer: Tokenizer) -> None:
+        tokenizer.enable_truncation(self.max_length, direction="left" if self._cut_left else "right")
 
     @property
     def vocabulary(self) -> int:
         """The number of word pieces."""
         return int(self._tokenizer.get_vocab_size())
 
-    def limited(self, max_length: int) -> TextEncoder:
-        """The same, but texts are cut to `max_length` word pieces."""
+    def limited(self, max_length: int) -> Self:
+        """The same, but texts are cut to `max_length` word pieces, or read in windows of so many."""
         from tokenizers import Tokenizer
 
         copied = Tokenizer.from_str(self._tokenizer.to_str())
         side = "left" if self._cut_left else "right"
-        return TextEncoder(copied, max_length, pad_token_id=self.pad_token_id, truncation_side=side)
+        return type(self)(copied, max_length, pad_token_id=self.pad_token_id, truncation_side=side)
 
-    def encode(self, texts: Sequence[Row]) -> list[Encoding]:
+    def encode(self, texts: Sequence[Row]) -> list[Encoded]:
         """Tokenise texts, with special tokens; single texts and pairs may be mixed."""
-        encodings: list[Encoding] = self._tokenizer.encode_batch_fast([self._shortened(text) for text in texts])
-        return encodings
+        return list(self._tokenizer.encode_batch_fast([self._shortened(text) for text in texts]))
 
-    def pad(self, encodings: Sequence[Encoding]) -> Batch:
+    def pad(self, encodings: Sequence[Encoded]) -> Batch:
         """Make arrays [B, L] of `input_ids`, `attention_mask` and `token_type_ids`, padded to the longest row."""
         longest = max(len(encoding) for encoding in encodings)
         ids = np.full((len(encodings), longest), self.pad_token_id, dtype=np.int64)
@@ -83,14 +100,19 @@ class TextEncoder:
             types[row, :length] = encoding.type_ids
         return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
 
-    def _shortened(self, text: Row) -> Row:
+    def _shortened(self, text: Row) -> str | tuple[str, str]:
         """Drop the characters far beyond the limit: a text of megabytes would take long to tokenise."""
-        if isinstance(text, str):
-            return self._within(text)
+        if not isinstance(text, tuple):
+            return self._within(text_of(text))
         return self._within(text[0]), self._within(text[1])
 
     def _within(self, text: str) -> str:
         return text[-self._longest :] if self._cut_left else text[: self._longest]
+
+
+def text_of(text: Row) -> str:
+    """A single text, or that of a sentence."""
+    return text.text if isinstance(text, Sentence) else str(text)
 
 
 def question_from(value: Question | Mapping[str, Any], where: str) -> Question:

@@ -14,6 +14,7 @@ from pkd.encoder.load import LoadedClassifier, load_teacher
 from pkd.encoder.shortcut import cls_only
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.texts import Batch, TextEncoder, backend_of
+from pkd.serving.windowed import WindowEncoder
 from pkd.training.hardware import move_model, resolve_device
 
 
@@ -54,7 +55,7 @@ def taken_over(loaded: LoadedClassifier, device: torch.device) -> LoadedModel:
         name=loaded.name,
         runtime="torch",
         device=device.type,
-        encoder=TextEncoder(
+        encoder=(WindowEncoder if loaded.outputs.kind.has_tokens else TextEncoder)(
             backend_of(loaded.tokenizer),
             max_length_of(loaded),
             pad_token_id=model.config.pad_token_id or 0,
