@@ -75,14 +75,14 @@ def unigram(kind: str) -> PreTrainedTokenizerBase:
     return of_family(vocab=[*special, *pieces, ("<mask>", 0.0)], unk_id=3, model_max_length=64)
 
 
-def make_tagger(kind: str, folder: Path, tags: tuple[str, ...] = TAGS, layers: int = 2) -> Path:
+def make_tagger(kind: str, folder: Path, tags: tuple[str, ...] = TAGS, layers: int | None = None) -> Path:
     """Save a tagger of a family to a folder; its random answers differ from word to word."""
     tokenizer = wordpiece() if kind in _WORDPIECE else byte_level() if kind in _BYTE_LEVEL else unigram(kind)
     config: Any = copy.deepcopy(CONFIGS[kind])
     config.vocab_size = max(tokenizer.get_vocab().values()) + 1
     config.pad_token_id = tokenizer.pad_token_id
     config.id2label, config.label2id = dict(enumerate(tags)), {tag: index for index, tag in enumerate(tags)}
-    config.num_hidden_layers = layers
+    config.num_hidden_layers = layers or config.num_hidden_layers
     torch.manual_seed(0)
     model = AutoModelForTokenClassification.from_config(config)
     with torch.no_grad():

@@ -16,10 +16,10 @@ from pkd.data.augmentation import augmented_splits
 from pkd.data.encodings import Reader
 from pkd.data.examples import Examples, load_examples
 from pkd.data.outputs import Outputs
+from pkd.data.word_logits import unseen_tag
 from pkd.distillation.ensemble import StoredAnswers
 from pkd.distillation.plan import RowCounts, StudentPlan, plan_students, planned_rows, training_of
 from pkd.encoder.families import check_pooling, depth_of
-from pkd.encoder.inference import unseen_tag
 from pkd.encoder.load import (
     LoadedClassifier,
     check_max_length,

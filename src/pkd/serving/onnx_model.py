@@ -76,14 +76,7 @@ def load_onnx(folder: str | Path, device: str = "auto", threads: int | None = No
     path = place / "config.json"
     config = _read_json(path)
     several = is_multiple_choice(config.get("architectures"))
-    names = () if several else names_by_id(config.get("id2label"), str(path), _AGAIN)
-    if several:
-        kind: TaskKind = MULTIPLE_CHOICE
-    elif is_token_classification(config.get("architectures")):
-        kind = TOKEN_CLASSIFICATION.of_names(names)
-    else:
-        said = _read(path, config, "problem_type", None, names_in_config().__contains__)
-        kind = kind_of_head(said, len(names))
+    kind, names = (MULTIPLE_CHOICE, ()) if several else _outputs(path, config)
     encoder = _encoder(place, config, WindowEncoder if kind.has_tokens else TextEncoder)
     session, provider = open_session(graph, device, threads)
     inputs, outputs = [given.name for given in session.get_inputs()], session.get_outputs()[0].shape[-1]
@@ -160,6 +153,16 @@ def open_session(graph: Path, device: str = "auto", threads: int | None = None) 
     except Exception as error:  # its errors have no common class
         raise TeacherError(f"{graph} cannot be loaded by ONNX Runtime: {error} Export it again.") from error
     return session, "cuda" if on_gpu else "cpu"
+
+
+def _outputs(path: Path, config: Mapping[str, Any]) -> tuple[TaskKind, tuple[str, ...]]:
+    """The kind of problem of a graph that reads texts, and the names of its outputs."""
+    if is_token_classification(config.get("architectures")):
+        names = names_by_id(config.get("id2label"), str(path), _AGAIN)
+        return TOKEN_CLASSIFICATION.of_names(names), names
+    said = _read(path, config, "problem_type", None, names_in_config().__contains__)
+    names = names_by_id(config.get("id2label"), str(path), _AGAIN)
+    return kind_of_head(said, len(names)), names
 
 
 def _encoder(place: Path, config: Mapping[str, Any], kind: type[TextEncoder]) -> TextEncoder:
