@@ -174,6 +174,22 @@ def test_a_number_sign_with_its_tag_is_a_word(tmp_path: Path) -> None:
     assert _rows(tmp_path, "# O\nUN B-ORG\n")["text"][:] == ["# UN"]
 
 
+@pytest.mark.parametrize(
+    "comment", ["# id 5cb domain=en", "# newdoc", "# a = b", "#begin document (a); part 000", "#text = a # b O", "#"]
+)
+def test_comments_before_a_sentence_are_left_out_however_many_columns_they_seem_to_have(
+    comment: str, tmp_path: Path
+) -> None:
+    rows = _rows(tmp_path, f"{comment}\nUN _ _ B-ORG\n\n{comment}\nit _ _ O\n# _ _ O\n")
+
+    assert rows["text"][:] == ["UN", "it #"]
+
+
+def test_a_hashtag_without_its_tag_is_no_comment(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="line 3: 1 of 2 columns"):
+        _rows(tmp_path, "UN B-ORG\n\n#UN\nit O\n")
+
+
 def test_blanks_that_are_no_ascii_belong_to_their_word(tmp_path: Path) -> None:
     rows = _rows(tmp_path, "a\u00a0b O\n\u2028 O\nUN\x85 B-ORG\n")
 

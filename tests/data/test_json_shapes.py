@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+import pkd
+from pkd.data.json_shapes import rows_of
 from pkd.data.sources import read_split
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
@@ -83,3 +85,50 @@ def test_a_row_that_holds_objects_beside_its_text_is_a_row(tmp_path: Path) -> No
     row = {"text": "a film", "label": "x", "spans": [{"at": 1}], "about": {"by": "y"}}
     (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(row))
     assert list(read_split(str(tmp_path / "a.jsonl"), "train", DataSettings())["text"]) == ["a film", "a film"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [["Ann ran", {"entities": [[0, 3, "PER"]]}], ["No", {"entities": []}]],  # spaCy
+        {
+            "classes": ["PER"],
+            "annotations": [["Ann ran", {"entities": [[0, 3, "PER"]]}], None, ["No", {"entities": []}]],
+        },
+        [  # Label Studio
+            {
+                "id": 7,
+                "data": {"text": "Ann ran"},
+                "annotations": [
+                    {
+                        "result": [
+                            {"type": "labels", "value": {"start": 0, "end": 3, "text": "Ann", "labels": ["PER"]}},
+                            {"type": "choices", "value": {"choices": ["x"]}},
+                        ]
+                    }
+                ],
+            },
+            {"id": 8, "data": {"text": "No"}, "annotations": [{"result": []}]},
+        ],
+    ],
+)
+def test_exports_of_annotation_tools_become_texts_with_spans(value: Any, tmp_path: Path) -> None:
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+    _, rows = rows_of(path)
+
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    data = pkd.load_data(train=tmp_path / "a.jsonl")["train"]
+    assert data["text"][:] == ["Ann ran", "No"]
+    assert data["label"][:] == [[1, 0], [0]]
+
+
+def test_an_example_of_spacy_a_line_is_told_how_to_be_converted(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('["Ann ran", {"entities": [[0, 3, "PER"]]}]\n["No", {"entities": []}]\n', encoding="utf-8")
+
+    with pytest.raises(
+        DataError, match="The file holds texts and their spans as a tool exports them, but one object per line"
+    ):
+        pkd.load_data(train=path)

@@ -117,6 +117,14 @@ def test_lists_in_csv_are_read(tmp_path: Path) -> None:
     assert _read(str(path)) == ROWS[:1]
 
 
+def test_one_word_a_row_of_csv_is_told_to_become_columns(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("word,tag\nEU,B-ORG\nrejects,O\n", encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"a.csv has one word a row \('word'\), which does not say where sentences end"):
+        _read(str(path), problem_type="token_classification")
+
+
 def test_rows_whose_lists_differ_in_length_are_all_named(tmp_path: Path) -> None:
     rows = [{"tokens": ["a", "b"], "tags": ["O"]}, {"tokens": ["a"], "tags": ["O"]}, {"tokens": ["a"], "tags": []}]
 

@@ -181,6 +181,7 @@ class RowCleaner:
             labels=self._labels,
             choices=None if self._choices is None else pa.chunked_array([pa.nulls(self._rows)]),
             words=pa.chunked_array([pa.nulls(self._rows)]) if self._tagger.has_words else None,
+            has_spans=self._tagger.has_spans,
             lines=np.concatenate(self._lines) if self._lines else None,
             is_typed=self._is_typed,
         )

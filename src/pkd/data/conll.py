@@ -18,7 +18,7 @@ from pkd import progress
 from pkd.data.decode import open_text, text_lines
 from pkd.data.find_columns import Columns
 from pkd.data.tables import RawTable, RowBuffer
-from pkd.data.tags import Tagged
+from pkd.data.tags import OUTSIDE, Tagged
 from pkd.data.words import word_offsets
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
@@ -29,7 +29,7 @@ OF_CONLL_U = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", 
 _WORDS = ("word", "words", "token", "tokens", "form")
 _TAGS = ("tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "pos", "upos", "entity")
 _BLANKS = re.compile(r"[ \t]+")
-_KEY = re.compile(r"#\s*[\w.:-]+(\s*[=:].*)?")  # a comment "# sent_id = 7", or "# newdoc"
+_KEY = re.compile(r"#(\w+ *=|begin document|end document)")  # of comments without a space after the sign
 _ID = re.compile(r"\d+(?:[-.]\d+)?")  # of CoNLL-U: a word, words written as one ("3-4"), a word left out ("5.1")
 _HEAD = 2000  # lines that show how a file is written
 _SHOWN = 5
@@ -44,6 +44,7 @@ class _Layout:
         width: number of columns.
         names: of the columns; their numbers from 1 if they have none.
         is_numbered: the first column counts the words of a sentence.
+        last: what the last column holds, as far as it is seen.
         header: number of the line that names the columns, 0 if there is none.
     """
 
@@ -51,6 +52,7 @@ class _Layout:
     width: int
     names: tuple[str, ...]
     is_numbered: bool
+    last: frozenset[str]
     header: int = 0
 
 
@@ -129,7 +131,8 @@ def _layout_of(path: Path, settings: DataSettings) -> _Layout:
             f"{len(given)} ({', '.join(given)}). Name every column."
         )
     names = tuple(given) if len(given) == width else tuple(str(number) for number in range(1, width + 1))
-    return _Layout(separator, width, names, is_numbered, words[0][0] if is_header else 0)
+    last = frozenset([OUTSIDE, *(fields[-1] for fields in split)])
+    return _Layout(separator, width, names, is_numbered, last, words[0][0] if is_header else 0)
 
 
 def _is_header(fields: Sequence[str]) -> bool:
@@ -176,7 +179,13 @@ def _sentences(lines: Iterable[str], layout: _Layout) -> Iterator[list[tuple[int
 
 
 def _is_comment(line: str, fields: Sequence[str], layout: _Layout) -> bool:
-    return len(fields) != layout.width or layout.is_numbered or (layout.width > 2 and bool(_KEY.fullmatch(line)))
+    """Whether a line that begins with #, before a sentence, is none of its words: a word has columns as the others."""
+    if layout.is_numbered or line == "#":
+        return True
+    is_even = len(fields) == layout.width
+    if line[1] in " \t":
+        return not is_even or fields[-1] not in layout.last
+    return not is_even and _KEY.match(line) is not None
 
 
 def _add(rows: RowBuffer, sentence: Sequence[tuple[int, list[str]]], word: int, tag: int | None, path: Path) -> None:

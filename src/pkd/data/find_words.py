@@ -16,6 +16,7 @@ TAGS = (  # the likeliest first
     "labels", "label", "pos_tags", "upos", "pos", "xpos", "chunk_tags",
 )  # fmt: skip
 SPANS = ("entities", "spans", "entity_spans")
+_ONE_WORD = ("word", "token")
 _ANY_LABEL = ("labels", "label", "tags")  # also of whole texts
 
 
@@ -73,6 +74,12 @@ def find_word_columns(
                 f"columns: {', '.join(columns)}. Name it with {set_to('data.label_column')}."
             )
         return WordColumns(tokens, tags, has_tokens=True)
+    one = next((by_name[name] for name in _ONE_WORD if name in by_name), None)
+    if asked and labelled and one is not None and not texts and not settings.text_columns:
+        raise DataError(
+            f"{source} has one word a row ('{one}'), which does not say where sentences end. Write CoNLL columns: a "
+            "word and its tag a line, with a tab between, a blank line after each sentence, in a file .conll."
+        )
     text = given or next(iter(texts), None)
     if spans is not None and text is not None and (asked or not labels):
         return WordColumns(text, spans, has_tokens=False)

@@ -72,6 +72,8 @@ def rows_of(path: Path, encoding: str = "utf-8") -> tuple[str, Rows]:
 
 def _rows_of_json(text: str) -> tuple[str, Rows]:
     values, has_commas = _values(text)
+    if of_tool := _rows_of_tool(values):
+        return "texts and their spans as a tool exports them", of_tool
     if len(values) > 1 and all(isinstance(value, dict) for value in values):
         if not has_commas and len(values) == sum(map(bool, map(str.strip, text.split("\n")))):
             raise ValueError("one object a line already")
@@ -101,6 +103,8 @@ def _values(text: str) -> tuple[list[Any], bool]:
 
 def _rows_of_array(value: list[Any]) -> Rows:
     """The rows of an array of objects, or of an array of arrays whose first one has the names."""
+    if of_tool := _rows_of_tool(value):
+        return of_tool
     if not all(isinstance(row, list) for row in value):
         return value
     if not any(is_usual_name(str(name)) for name in value[0]):
@@ -108,10 +112,35 @@ def _rows_of_array(value: list[Any]) -> Rows:
     return _named(value[0], value[1:])
 
 
+def _rows_of_tool(value: list[Any]) -> Rows:
+    """Texts with their spans, as spaCy's examples and Label Studio's tasks have them; none if these are others."""
+    examples = [row for row in value if row is not None]
+    if examples and all(_is_example(row) for row in examples):
+        return [{"text": text, "entities": labels["entities"]} for text, labels in examples]
+    if examples and all(isinstance(row, dict) and isinstance(row.get("data"), dict) for row in examples):
+        return [_row_of_task(row) for row in examples]
+    return []
+
+
+def _is_example(row: Any) -> bool:
+    is_pair = isinstance(row, list) and len(row) == 2 and isinstance(row[0], str)
+    return is_pair and isinstance(row[1], dict) and isinstance(row[1].get("entities"), list)
+
+
+def _row_of_task(task: Mapping[str, Any]) -> dict[str, Any]:
+    """A task of Label Studio: its first text and the spans of its first annotation; null if nobody annotated it."""
+    text = task["data"].get("text") or next((each for each in task["data"].values() if isinstance(each, str)), None)
+    given = [each for each in task.get("annotations") or task.get("completions") or () if not each.get("was_cancelled")]
+    spans = [each["value"] for each in given[0]["result"] if "start" in each.get("value", {})] if given else None
+    return {"text": text, "entities": spans}
+
+
 def _rows_of_object(value: Any) -> tuple[str, Rows]:
     """The rows of one object, in the shapes that pandas, `datasets` and web services write."""
     if not isinstance(value, Mapping):
         raise TypeError("no object")
+    if isinstance(value.get("annotations"), list) and (of_tool := _rows_of_tool(value["annotations"])):
+        return "its rows under the key 'annotations'", of_tool
     if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):
         return "its columns and its data separately (pandas' split)", _named(value["columns"], value["data"])
     lists = {key: each for key, each in value.items() if isinstance(each, list) and each}

@@ -40,6 +40,9 @@ class TagReader:
         """
         values = [None if value is None else self._named(raw, row, value) for row, value in enumerate(values)]
         rows = [() if value is None else value.tags for value in values]
+        if raw.has_spans:  # written as IOB2 by `spans_to_tags`
+            self._first = self._first or Scheme("IOB2")
+            return pa.array([value and list(value.tags) for value in values], pa.list_(pa.string()))
         scheme = self._scheme_of(rows, raw.source)
         if found := list(faults(rows, scheme)):
             raise DataError(_message(raw, values, found, scheme))

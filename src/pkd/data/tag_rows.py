@@ -27,12 +27,13 @@ class RowTagger:
 
     Attributes:
         has_words: whether its words are what is learned.
+        has_spans: whether its labels are spans.
         conflicts: of all rows so far, each with its row.
     """
 
     def __init__(self, settings: DataSettings) -> None:
         self._problem = settings.problem_type
-        self.has_words = False
+        self.has_words = self.has_spans = False
         self.conflicts: list[str] = []
         self._rows_in_conflict = self._trimmed = 0
 
@@ -63,6 +64,7 @@ class RowTagger:
         words = [split_words(text) for text in told]
         labels = None if values is None else self._tags_of_spans(raw, told, words, values)
         offsets = [[place for span in of_text for place in span] for of_text in words]
+        self.has_spans = self.has_spans or labels is not None
         return dataclasses.replace(raw, labels=labels, words=pa.chunked_array([offsets], WORD_OFFSETS))
 
     def message(self, source: str) -> str:
