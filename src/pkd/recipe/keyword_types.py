@@ -295,7 +295,7 @@ class CompressKeywords(DataKeywords, TransferKeywords, AnnotationKeywords, Train
     """What `pkd.compress` takes besides its own parameters."""
 
     train: AnyPath | None
-    """training examples: CSV, TSV, JSONL, Parquet or hub name"""
+    """training examples: CSV, TSV, JSONL, Parquet, CoNLL or hub name"""
 
     eval: AnyPath | None
     """development examples: choose the best epoch (default: a tenth of the training rows)"""

@@ -168,7 +168,7 @@ class DataSettings:
 
     task: str | None = setting(None, "a benchmark's task, as sst2, rte or race; fills in the rest", common=True)
     folder: str | None = setting(None, "the benchmark's own files (default: the hub)", common=True)
-    train: str | None = setting(None, "training examples: CSV, TSV, JSONL, Parquet or hub name")
+    train: str | None = setting(None, "training examples: CSV, TSV, JSONL, Parquet, CoNLL or hub name")
     eval: str | None = setting(
         None, "development examples: choose the best epoch (default: a tenth of the training rows)", common=True
     )
