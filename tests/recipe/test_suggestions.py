@@ -39,7 +39,7 @@ def test_a_whole_key_of_a_sweep_is_known_by_its_last_part() -> None:
 
 
 def test_where_nothing_is_near_the_keys_that_there_are_are_listed() -> None:
-    assert hint_for(("annotation", "zzz")) == "keys there are states_dtype, precision, rows_per_shard"
+    assert hint_for(("annotation", "zzz")) == "keys there are states_dtype, precision, rows_per_shard, states_share"
     assert "max_length" not in hint_for(("sweep", "keys", "max_lenght"))  # which cannot be swept
 
 

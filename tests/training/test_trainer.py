@@ -389,24 +389,34 @@ def test_the_better_of_raw_and_averaged_weights_on_the_development_rows_is_kept_
 
 
 @pytest.mark.parametrize(
-    ("scores", "best", "latest"),
+    ("scores", "losses", "best", "latest", "calibrated"),
     [
-        ([0.70, 0.80, 0.79, 0.73], 2, 4),  # √(0.8 · 0.2 / 30) = 0.073: 0.73 is level with 0.80
-        ([0.70, 0.80, 0.79, 0.72], 2, 3),  # 0.72 is not
-        ([0.70, 0.66, 0.78, 0.70], 3, 3),  # level with the best of its time, but not with the later one
-        ([0.80, 0.80, 0.50, 0.60], 1, 2),
-        ([1.00, 1.00, 0.99, 0.99], 1, 2),  # without any error nothing less is level
+        # √(0.8 · 0.2 / 30) = 0.073: 0.73 is level with 0.80
+        ([0.70, 0.80, 0.79, 0.73], [0.9, 0.5, 0.4, 0.3], 2, 4, 4),
+        ([0.70, 0.80, 0.79, 0.72], [0.9, 0.5, 0.6, 0.1], 2, 3, 2),  # 0.72 is not
+        # level with the best of its time, but not with the later one
+        ([0.70, 0.66, 0.78, 0.70], [0.3, 0.2, 0.5, 0.4], 3, 3, 3),
+        ([0.80, 0.80, 0.50, 0.60], [0.5, 0.4, 0.1, 0.1], 1, 2, 2),
+        ([1.00, 1.00, 0.99, 0.99], [0.5, 0.6, 0.1, 0.1], 1, 2, 1),  # without any error nothing less is level
+        ([0.78, 0.80, 0.50, 0.50], [0.3, 0.6, 0.1, 0.1], 2, 2, 1),  # a better score that is worse calibrated
     ],
 )
-def test_the_best_epoch_is_kept_or_the_latest_within_a_standard_error_of_it(
-    annotated: datasets.Dataset, tmp_path: Path, scores: list[float], best: int, latest: int
+def test_the_best_epoch_is_kept_or_of_those_within_a_standard_error_of_it_the_latest_or_the_best_calibrated(
+    annotated: datasets.Dataset,
+    tmp_path: Path,
+    scores: list[float],
+    losses: list[float],
+    best: int,
+    latest: int,
+    calibrated: int,
 ) -> None:
     class Scored(RowMeanTrainer):
         def _scores(self, logits: Any, labels: Any, prefix: str) -> dict[str, float]:
-            return {f"{prefix}_accuracy": given.pop(0)}
+            accuracy, loss = given.pop(0)
+            return {f"{prefix}_accuracy": accuracy, f"{prefix}_cross_entropy": loss}
 
-    for kept_epoch, epoch in (("best", best), ("latest", latest)):
-        given, weights = list(scores), {}
+    for kept_epoch, epoch in (("best", best), ("latest", latest), ("calibrated", calibrated)):
+        given, weights = list(zip(scores, losses, strict=True)), {}
 
         class Look(TrainerCallback):
             def on_evaluate(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
