@@ -29,7 +29,7 @@ def figures(latency: float = 2.0, **others: Any) -> Figures:
         ({"speed_up": 7.2}, ""),
         ({"speed_up": 7.5}, "speed-up 8.0 × (7.2 × to 8.8 ×), where at least 7.5 × is asked for"),
         ({"size": "20MB"}, ""),
-        ({"size": "19.9MB"}, "size 20 MB, where at most 19.9 MB is asked for"),
+        ({"size": "19.9MB"}, "size 20.0 MB, where at most 19.9 MB is asked for"),
         ({"max_drop": 0.0, "time": "1s"}, ""),  # which the shape does not decide
     ],
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pkd.recipe.settings import BudgetSettings
 from pkd.recipe.spelling import named, set_to
-from pkd.reporting.amounts import milliseconds, times
+from pkd.reporting.amounts import megabytes, milliseconds, times
 from pkd.reporting.front import Figures
 from pkd.reporting.results import Score
 
@@ -50,8 +50,8 @@ class Constraint:
         return value / self.limit - 1 if self.most else self.limit / max(value, 1e-12) - 1
 
     def given(self, value: float) -> str | float:
-        """A value as the recipe takes it: 3.04ms, 20MB, 500."""
-        return self.told(value).replace(" ", "") if self.most else float(f"{value:.3g}")
+        """A value as the recipe takes it: 3.04ms, 20.0MB, 500."""
+        return self.told(value).replace(" ", "").replace(",", "") if self.most else float(f"{value:.3g}")
 
     def sentence(self, figures: Figures) -> str:
         """What is measured and what is allowed."""
@@ -80,7 +80,7 @@ def constraints_of(budget: BudgetSettings) -> list[Constraint]:
         ("latency_p95", budget.milliseconds_p95, lambda figures: figures.p95, True, milliseconds),
         ("throughput", budget.throughput, lambda figures: figures.throughput, False, _rows),
         ("speed_up", budget.speed_up, lambda figures: figures.speed_up, False, times),
-        ("size", budget.bytes, lambda figures: Score(value=figures.bytes), True, _megabytes),
+        ("size", budget.bytes, lambda figures: Score(value=figures.bytes), True, megabytes),
     ]
     return [Constraint(key, limit, *rest) for key, limit, *rest in limits if limit is not None]  # type: ignore[arg-type]
 
@@ -121,10 +121,6 @@ def refusal(name: str, figures: Figures, budget: BudgetSettings) -> str:
 def _further(value: float, *, most: bool) -> float:
     """A value a little beyond this one, so that it fits when it is measured again."""
     return value * (1.1 if most else 0.9)
-
-
-def _megabytes(value: float) -> str:
-    return f"{value / 1e6:.3g} MB"
 
 
 def _rows(value: float) -> str:
