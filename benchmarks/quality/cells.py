@@ -62,12 +62,16 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Teacher:
-    """A fine-tuning of the encoder; `auto` is what `pkd finetune` does with the task's files alone."""
+    """A fine-tuning of the encoder; `auto` is what `pkd finetune` does with the task's files alone.
+
+    Its epoch is then the one that the package keeps, or the best by the development score.
+    """
 
     task: str
     rate: float | Literal["auto"]
     epochs: float | Literal["auto"] = 6
     seed: int = 42
+    kept: Literal["auto", "best"] = "auto"
 
     @property
     def is_default(self) -> bool:
@@ -78,7 +82,7 @@ class Teacher:
     def name(self) -> str:
         """Of its folder."""
         numbers = (each if isinstance(each, str) else f"{each:g}" for each in (self.rate, self.epochs))
-        return "-".join([*numbers, f"seed{self.seed}"])
+        return "-".join([*numbers, *(["best"] if self.kept == "best" else []), f"seed{self.seed}"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +107,8 @@ class Student:
         augmented: variants of each training row.
         unlabelled: text of the same kind too, where the task has it.
         teachers: whose probabilities are averaged.
-        teacher: "grid", the best of the small grid, or "default", that of `pkd finetune` with the files alone.
+        teacher: "grid", the best of the small grid; "default", that of `pkd finetune` with the files alone; "best
+            epoch", the same but for its epoch, which has the best development score.
     """
 
     task: str
@@ -123,7 +128,7 @@ class Student:
     augmented: int = 0
     unlabelled: bool = False
     teachers: int = 1
-    teacher: Literal["grid", "default"] = "grid"
+    teacher: Literal["grid", "best epoch", "default"] = "grid"
 
 
 class Study:
@@ -188,7 +193,12 @@ def _fit_default_teacher(study: Study, teacher: Teacher) -> Line:
     device: Any = study.device.type
     began = _clocks()
     made = finetune(
-        model=study.encoder, output=study.teacher_folder(teacher), **files, seed=teacher.seed, device=device
+        model=study.encoder,
+        output=study.teacher_folder(teacher),
+        **files,
+        seed=teacher.seed,
+        device=device,
+        kept_epoch=None if teacher.kept == "auto" else teacher.kept,
     )
     spent = _spent(began)
     loaded = _on(study, load_teacher(str(made.folder)))

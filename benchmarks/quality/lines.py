@@ -23,12 +23,14 @@ def read_lines(path: Path) -> dict[str, Line]:
 
 
 def key_of(kind: str, cell: Any) -> str:
-    """The key of a teacher or student: everything that makes it, but for the grid's best teacher and a width of 1."""
+    """The key of a teacher or student: everything that makes it, but for what is the study's usual."""
     values = {name: value for name, value in dataclasses.asdict(cell).items() if name not in ("task", "contender")}
     if values.get("teacher") == "grid":
         del values["teacher"]
     if values.get("width") == 1:
         del values["width"]
+    if values.get("kept") == "auto":
+        del values["kept"]
     name = getattr(cell, "contender", "")
     told = ",".join(
         f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items()
@@ -38,4 +40,5 @@ def key_of(kind: str, cell: Any) -> str:
 
 def answers_key(teacher: Teacher) -> str:
     """The key of a teacher's answers."""
-    return f"answers/{teacher.task}/{'default-' if teacher.is_default else ''}{teacher.seed}"
+    kind = "" if not teacher.is_default else "default-" if teacher.kept == "auto" else "best epoch-"
+    return f"answers/{teacher.task}/{kind}{teacher.seed}"

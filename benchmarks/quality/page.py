@@ -33,6 +33,7 @@ from benchmarks.quality.tasks import SCREENED, TASKS
 RULE = 0.2  # points over the mean of the screened tasks that make a lever go on
 NONE = "–"  # in a table: not measured
 BEST_EPOCH = "its best epoch"
+FORMER_TEACHER = ", teacher of the best epoch"  # after the name of what learns from it
 Rows = NDArray[np.float64]  # right rows: [S, N], or [N] of one fixed model
 Lines = Mapping[str, Line]
 
@@ -96,19 +97,25 @@ def contenders(lines: Lines, task: str) -> dict[str, Rows]:
         found["word counts"] = right_rows(words)
     if (best := best_teacher(lines, task)) is not None:
         found["best of the grid"] = right_rows(lines[key_of("teacher", best)])
-    default = lines.get(key_of("teacher", default_teacher(task)))
-    if default is not None:
-        found["teacher"] = right_rows(default)
-    for name in ("normal", "ft", "v1"):
-        if of_name := student_lines(lines, task, name, "default"):
-            found[name] = np.stack([right_rows(line, kept_by(line)) for line in of_name])
-    if of_normal := student_lines(lines, task, "normal", "default"):
+    for which, after in ((which_teacher(lines, task), ""), ("best epoch", FORMER_TEACHER)):
+        if (teacher := lines.get(key_of("teacher", default_teacher(task, which)))) is not None:
+            found["teacher" if not after else "teacher of the best epoch"] = right_rows(teacher)
+        for name in ("normal", "ft", "v1"):
+            if of_name := student_lines(lines, task, name, which):
+                found[name + after] = np.stack([right_rows(line, kept_by(line)) for line in of_name])
+    if of_normal := student_lines(lines, task, "normal", which_teacher(lines, task)):
         found[BEST_EPOCH] = np.stack([right_rows(line) for line in of_normal])
-    if of_before := student_lines(lines, task, TEN_PASSES, "default"):
-        found[TEN_PASSES] = np.stack([right_rows(line) for line in of_before])
+    if of_before := student_lines(lines, task, TEN_PASSES, "best epoch"):
+        found[TEN_PASSES + FORMER_TEACHER] = np.stack([right_rows(line) for line in of_before])
     if reference := chosen_reference(lines, task):
-        found["reference"] = np.stack([right_rows(line) for line in student_lines(lines, task, reference, "default")])
+        of_reference = student_lines(lines, task, reference, which_teacher(lines, task))
+        found["reference"] = np.stack([right_rows(line) for line in of_reference])
     return found
+
+
+def which_teacher(lines: Lines, task: str) -> str:
+    """The teacher of a task's students: the default, or as long as `normal` has none of it, that of its best epoch."""
+    return "default" if student_lines(lines, task, "normal", "default") else "best epoch"
 
 
 def kept_by(line: Line) -> str:
@@ -116,9 +123,9 @@ def kept_by(line: Line) -> str:
     return "_latest" if line["contender"] in KEPT_LATEST and "right_latest" in line else ""
 
 
-def default_teacher(task: str) -> Teacher:
-    """That of `pkd finetune` with the task's files alone."""
-    return Teacher(task=task, rate="auto", epochs="auto")
+def default_teacher(task: str, which: str = "default") -> Teacher:
+    """That of `pkd finetune` with the task's files alone, or of its best epoch."""
+    return Teacher(task=task, rate="auto", epochs="auto", kept="auto" if which == "default" else "best")
 
 
 def chosen_reference(lines: Lines, task: str) -> str | None:
@@ -126,7 +133,7 @@ def chosen_reference(lines: Lines, task: str) -> str | None:
     scores = {
         name: float(of_name[0]["dev"])
         for name in REFERENCES
-        if (of_name := student_lines(lines, task, name, "default"))
+        if (of_name := student_lines(lines, task, name, which_teacher(lines, task)))
     }
     return max(scores, key=lambda name: scores[name]) if scores else None
 
@@ -192,6 +199,16 @@ def _final(lines: Lines) -> Iterator[str]:
         f"two words with logistic regression. `{BEST_EPOCH}`: `normal` with the evaluation of the best score. "
         f"`{TEN_PASSES}`: `normal` as it was before: ten passes, 1e-4 below 20 classes, the best score kept."
     )
+    of_former = [
+        task
+        for task in TASKS
+        if which_teacher(lines, task) == "best epoch" and student_lines(lines, task, "normal", "best epoch")
+    ]
+    if of_former:
+        yield _paragraph(
+            f"Not measured again since a teacher's default is its calibrated epoch: {', '.join(of_former)}. There the "
+            "teacher is its best epoch, and the students are of that one."
+        )
     found = {task: contenders(lines, task) for task in TASKS}
     names = ("word counts", "best of the grid", "teacher", "reference", "v1", "ft", "normal")
     yield "Test accuracy with its interval, the mean over seeds (number of seeds in brackets, if more than one):"
@@ -199,12 +216,16 @@ def _final(lines: Lines) -> Iterator[str]:
     macro = [_macro_f1(lines, "emotion", name) for name in names]
     if set(macro) != {NONE}:
         yield _table(["macro F1", *names], [["emotion", *macro]])
-    settings = {task: sum(bool(student_lines(lines, task, name, "default")) for name in REFERENCES) for task in TASKS}
+    settings = {
+        task: sum(bool(student_lines(lines, task, name, which_teacher(lines, task))) for name in REFERENCES)
+        for task in TASKS
+    }
     few = [f"{task} {count}" for task, count in settings.items() if 0 < count < len(REFERENCES)]
     if few:
         yield _paragraph(f"Of the four settings of `reference`, so many are measured: {', '.join(few)}.")
     pairs = (
-        ("normal", "teacher", "−0.8 or above"), ("normal", BEST_EPOCH, ""), ("normal", TEN_PASSES, ""),
+        ("normal", "teacher", "−0.8 or above"), ("normal", BEST_EPOCH, ""),
+        ("normal" + FORMER_TEACHER, TEN_PASSES + FORMER_TEACHER, ""),
         ("ft", "teacher", ""), ("v1", "teacher", ""),
         ("reference", "teacher", ""), ("normal", "ft", "+0.5"), ("normal", "v1", ""), ("normal", "reference", "+1.5"),
         ("teacher", "best of the grid", "−0.5 or above"), ("teacher", "word counts", ""),
@@ -220,12 +241,33 @@ def _final(lines: Lines) -> Iterator[str]:
         yield _table(["", *TASKS, "mean", "aim"], rows)
     else:
         yield "None of these teachers and students is measured yet."
+    yield from _kept_epoch_of_the_teacher(found, [task for task in TASKS if which_teacher(lines, task) == "default"])
     times = [f"{task} {ratio:.1f}" for task in TASKS if (ratio := time_ratio(lines, task, "normal", "v1")) is not None]
     if times:
         yield _paragraph(
             f"Answers and training of `normal` take as many times as long as those of `v1`: {', '.join(times)} "
             "(processor time where they ran on a CPU); at most 4 is aimed at."
         )
+
+
+def _kept_epoch_of_the_teacher(found: Mapping[str, dict[str, Rows]], tasks: Sequence[str]) -> Iterator[str]:
+    """What the calibrated epoch of a teacher gives instead of its best one, on the tasks that have both."""
+    if not tasks:
+        return
+    yield _paragraph(
+        "The teacher's epoch: of those within a standard error of the best development score the one of lowest "
+        "cross-entropy (`kept_epoch: calibrated`, the default) instead of the best. A later epoch has as good a score "
+        "and has learned its rows by heart, so that its answers to them say no more than their labels."
+    )
+    pairs = (
+        ("teacher", "teacher of the best epoch"), ("normal", "normal" + FORMER_TEACHER),
+        ("normal" + FORMER_TEACHER, "teacher of the best epoch"), ("normal", "teacher"),
+    )  # fmt: skip
+    rows = []
+    for name, other in pairs:
+        gains = {task: gain(found[task][name], found[task][other]) for task in tasks if other in found[task]}
+        rows.append([f"{name} − {other}", *(_gain(gains.get(task)) for task in tasks), _mean(list(gains.values()), 0)])
+    yield _table(["", *tasks, "mean"], rows)
 
 
 def _narrow(lines: Lines) -> Iterator[str]:
@@ -359,16 +401,18 @@ def _teachers(lines: Lines) -> Iterator[str]:
         for teacher in teachers_of(task):
             line = lines.get(key_of("teacher", teacher))
             cells.append(NONE if line is None else f"{100 * line['test']:.1f}" + (" *" if teacher == best else ""))
-        line = lines.get(key_of("teacher", default_teacher(task)))
-        told = NONE
-        if line is not None:
+        for which in ("best epoch", "default"):
+            line = lines.get(key_of("teacher", default_teacher(task, which)))
+            if line is None:
+                cells.append(NONE)
+                continue
             used = line["used"]
-            told = (
+            cells.append(
                 f"{100 * line['test']:.1f} (rate {used['learning_rate']:g}, epoch {line['best_epoch']:g} of at most "
                 f"{used['num_train_epochs']:g})"
             )
-        rows.append([task, *cells, told])
-    yield _table(["task", *(f"rate {rate:g}" for rate in RATES), "default"], rows)
+        rows.append([task, *cells])
+    yield _table(["task", *(f"rate {rate:g}" for rate in RATES), "its best epoch", "default"], rows)
 
 
 def _screening(lines: Lines) -> Iterator[str]:
@@ -455,7 +499,8 @@ def _shares(lines: Lines) -> Iterator[str]:
     for task in TASKS:
         cells = []
         for name in ("v1", "normal"):
-            found = student_lines(lines, task, name, "default") or student_lines(lines, task, name, "grid")
+            which = which_teacher(lines, task)
+            found = student_lines(lines, task, name, which) or student_lines(lines, task, name, "grid")
             shares = found[0]["shares"] if found else {}
             cells += [f"{100 * shares[term]:.1f}" if term in shares else NONE for term in ("ce", "kd", "pt")]
         rows.append([task, *cells])
@@ -529,10 +574,10 @@ def _accuracy(rows: Rows | None) -> str:
 def _macro_f1(lines: Lines, task: str, name: str) -> str:
     """Of the lines that have it; the first of the study do not."""
     if name == "teacher":
-        found = [lines.get(key_of("teacher", default_teacher(task)), {})]
+        found = [lines.get(key_of("teacher", default_teacher(task, which_teacher(lines, task))), {})]
     elif name in FINAL:
         chosen = (chosen_reference(lines, task) or name) if name == "reference" else name
-        found = student_lines(lines, task, chosen, "default")
+        found = student_lines(lines, task, chosen, which_teacher(lines, task))
     else:
         return NONE
     values = [line[f"macro_f1{kept_by(line) if 'contender' in line else ''}"] for line in found if "macro_f1" in line]
@@ -558,8 +603,9 @@ def _signed(points: float) -> str:
 
 def time_ratio(lines: Lines, task: str, name: str, other: str) -> float | None:
     """How many times as long a student takes as another of the same machine: answers and training."""
-    pair = [student_lines(lines, task, each, "default")[:1] for each in (name, other)]
-    answers = lines.get(answers_key(default_teacher(task)))
+    which = which_teacher(lines, task)
+    pair = [student_lines(lines, task, each, which)[:1] for each in (name, other)]
+    answers = lines.get(answers_key(default_teacher(task, which)))
     if answers is None or not all(pair):
         return None
     (line,), (other_line,) = pair

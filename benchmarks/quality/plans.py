@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.quality.cells import VERSION_ONE_EPOCHS, Student, Teacher
 from benchmarks.quality.tasks import SCREENED, TASKS
@@ -91,8 +91,9 @@ def best_teacher(lines: Mapping[str, Mapping[str, Any]], task: str) -> Teacher |
 
 def teacher_of(lines: Mapping[str, Mapping[str, Any]], student: Student) -> Teacher | None:
     """The teacher that a student learns from, with the first seed; None until it is chosen."""
-    if student.teacher == "default":
-        return Teacher(task=student.task, rate="auto", epochs="auto")
+    if student.teacher != "grid":
+        kept: Literal["auto", "best"] = "auto" if student.teacher == "default" else "best"
+        return Teacher(task=student.task, rate="auto", epochs="auto", kept=kept)
     return best_teacher(lines, student.task)
 
 
@@ -170,7 +171,7 @@ def former() -> Iterator[Student]:
     """What `normal` was before, with one seed."""
     for task in (*SMALL, "reviews"):
         for name, changed in FORMER.items():
-            yield Student(task=task, contender=name, teacher="default", **changed)
+            yield Student(task=task, contender=name, teacher="best epoch", **changed)
 
 
 def tiny() -> Iterator[Student]:
