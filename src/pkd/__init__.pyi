@@ -1,6 +1,7 @@
 from . import losses as losses
 from ._version import __version__ as __version__
 from .data.examples import load_data as load_data
+from .data.windows import Sentence as Sentence
 from .distillation.layers import LayerMap as LayerMap
 from .distillation.narrowing import neuron_importance as neuron_importance
 from .distillation.student import student_from as student_from

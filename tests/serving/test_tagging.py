@@ -60,7 +60,7 @@ def taggers(tmp_path_factory: pytest.TempPathFactory) -> Taggers:
 
 
 def _sentence(text: str) -> Sentence:
-    return Sentence(text, tuple(match.span() for match in re.finditer(r"\S+", text)))
+    return Sentence.of(text.split())
 
 
 def _spans(classifier: Classifier, text: str) -> list[tuple[Any, ...]]:

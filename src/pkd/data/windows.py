@@ -8,6 +8,7 @@ in the one that shows more of its surroundings. Neither torch nor transformers i
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,10 +56,21 @@ class Windows:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A text, and the characters of each of its words."""
+    """A text, and the characters of each of its words.
+
+    >>> Sentence.of(["Rick", "Morty"])
+    Sentence(text='Rick Morty', words=((0, 4), (5, 10)))
+    """
 
     text: str
     words: tuple[Span, ...]
+
+    @classmethod
+    def of(cls, words: Sequence[str]) -> Sentence:
+        """The words of a text that has a space between each two."""
+        ends = list(itertools.accumulate((len(word) + 1 for word in words), initial=0))
+        spans = tuple((start, start + len(word)) for start, word in zip(ends, words, strict=False))
+        return cls(" ".join(words), spans)
 
 
 def spans_of(offsets: Sequence[int]) -> tuple[Span, ...]:

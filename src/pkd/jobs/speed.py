@@ -217,6 +217,7 @@ def _about(model: _Model) -> dict[str, Any]:
         "head": parameters.head,
         "parameters": parameters.total,
         "bytes": model.bytes,
+        "every_position": model.ready.kind.has_tokens,
     }
 
 

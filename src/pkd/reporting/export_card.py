@@ -41,7 +41,7 @@ def exported_card(card: str | None, title: str, facts: Mapping[str, Any]) -> str
     if kind.has_choices:
         what = "A model for questions with choices."
     if kind.has_tokens:
-        what = "A model that gives every word of a text a tag."
+        what = "A tagger of words."
     plain = f"---\npipeline_tag: {tag}\n---\n\n# {title}\n\n{what}\n"
     parsed = ModelCard(card or plain, ignore_metadata_errors=True)
     data: Any = parsed.data

@@ -81,6 +81,7 @@ class SpeedRecord(BaseModel):
     throughput: list[Throughput]
     smaller: float  # the first model's parameters divided by this one's
     faster: list[float]  # the first model's seconds divided by this one's, per round
+    every_position: bool = False  # words are tagged: the last layer is computed for all, not for [CLS] alone
 
     @property
     def median_seconds(self) -> float:
@@ -172,9 +173,10 @@ def speed_rows(records: Sequence[SpeedRecord], depths: Sequence[int] = ()) -> li
 def speed_title(records: Sequence[SpeedRecord]) -> str:
     """What was timed, as the table's title."""
     first = records[0]
+    last_layer = "for every word piece" if first.every_position else "for [CLS] alone"
     return (
         f"{first.rows:,} rows ({first.on}) on {first.device}, {first.threads} threads, {len(first.seconds)} rounds in "
-        f"turn, last layer for [CLS] alone. Median (least–most) of the rounds; ratios to {first.name}."
+        f"turn, last layer {last_layer}. Median (least–most) of the rounds; ratios to {first.name}."
     )
 
 
