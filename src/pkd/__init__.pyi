@@ -20,7 +20,6 @@ from .errors import TeacherError as TeacherError
 from .jobs.annotate import annotate as annotate
 from .jobs.augment import augment as augment
 from .jobs.check import check as check
-from .jobs.compress import compress as compress
 from .jobs.demo import demo as demo
 from .jobs.distill import distill as distill
 from .jobs.evaluate import evaluate as evaluate
@@ -38,5 +37,6 @@ from .jobs.sweep import sweep as sweep
 from .jobs.verify import verify as verify
 from .recipe.reading import read_recipe as read_recipe
 from .recipe.schema import Recipe as Recipe
+from .search.compress import compress as compress
 from .serving.classifier import Classifier as Classifier
 from .serving.limits import Limits as Limits

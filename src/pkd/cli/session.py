@@ -7,7 +7,6 @@ import contextlib
 import errno
 import functools
 import gc
-import importlib
 import inspect
 import os
 import signal
@@ -19,6 +18,7 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
+import pkd
 from pkd import progress, ranks
 from pkd.cli.options import Debug, Quiet, declare, parameters_of, spelling_of
 from pkd.errors import PKDError, RankError, RecipeError, ResourceError, Stopped, first_line
@@ -73,7 +73,7 @@ def start(job: str, *arguments: Any, **given: Any) -> Any:
     """Run a job; report the faults of its input before importing torch."""
     ask(job, *arguments, **given)
     with loading():
-        run = getattr(importlib.import_module(f"pkd.jobs.{job}"), job)
+        run = getattr(pkd, job)
     return run(*arguments, **given)
 
 

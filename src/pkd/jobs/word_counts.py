@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 
 from pkd import progress, ranks
 from pkd.data.arrays import column_values
@@ -19,14 +17,10 @@ from pkd.data.labels import label_array
 from pkd.data.tokenize import text_columns
 from pkd.evaluation.word_counts import MOST_ROWS, WordCounts, fit_word_counts
 from pkd.jobs.ahead import WORD_COUNTS
-from pkd.jobs.evaluate import LOGITS, read_logits
-from pkd.jobs.plan import RunPlan
-from pkd.jobs.timing import TEACHER, Timed, latency_of, machine, one_at_a_time, teacher_work, time_in_rounds
-from pkd.reporting.results import Score, TeacherLevel
-from pkd.runs.fingerprint import fingerprint
+from pkd.reporting.results import TeacherLevel
 from pkd.runs.stage import Done, run_stage
 
-KIND, TIMED_KIND = "word counts", "timed word counts"
+KIND = "word counts"
 
 
 def measure_word_counts(examples: Examples, metric: str, rows: datasets.Dataset | None = None) -> dict[str, Any]:
@@ -45,7 +39,7 @@ def measure_word_counts(examples: Examples, metric: str, rows: datasets.Dataset 
     if kind.fit_word_counts is not None:
         with progress.stage(WORD_COUNTS):
             if (fitted := fitted_words(examples)) is not None:
-                logits = fitted.logits(_texts(measured))
+                logits = fitted.logits(joined_texts(measured))
                 score = float(kind.scoring.score(logits, label_array(measured))[metric])
     return {"score": score if math.isfinite(score) else None, "rows": min(len(train), MOST_ROWS)}
 
@@ -55,66 +49,17 @@ def fitted_words(examples: Examples) -> WordCounts | None:
     fit, train = examples.outputs.kind.fit_word_counts, examples.splits["train"]
     if fit is None:
         return None
-    return fit_word_counts(fit, _texts(train), label_array(train), len(examples.label_names))
+    return fit_word_counts(fit, joined_texts(train), label_array(train), len(examples.label_names))
 
 
 def word_counts_stage(folder: Path, examples: Examples, metric: str, *, overwrite: bool) -> Done:
     """The stage of a run that measures the baseline; its manifest holds the score."""
-    inputs = {**_data_inputs(examples), "metric": metric}
+    inputs = {**words_inputs(examples), "metric": metric}
 
     def build(partial: Path) -> Mapping[str, Any]:
         return ranks.on_first(lambda: measure_word_counts(examples, metric))
 
     return run_stage(folder, KIND, inputs, build, overwrite=overwrite, resumes=False)
-
-
-@dataclass(frozen=True)
-class TimedWords:
-    """The baseline as a model that could be deployed.
-
-    Attributes:
-        latency: milliseconds of one text, from the text to its logits.
-        bytes: of its words and weights.
-        logits: of the development rows, [N, C].
-    """
-
-    latency: Score
-    bytes: int
-    logits: np.ndarray
-
-
-def timed_words_stage(plan: RunPlan, timed: Timed, *, overwrite: bool) -> TimedWords | None:
-    """Fit the baseline, answer the development rows, and time it one text at a time, in turns with the teacher.
-
-    Returns:
-        None if such problems have no baseline, or there are no words or no development rows.
-    """
-    examples, place = plan.examples, plan.folder.timed_words
-    if examples.outputs.kind.fit_word_counts is None or "eval" not in examples.splits:
-        return None
-    inputs = {
-        **_data_inputs(examples),
-        "texts": fingerprint({"texts": [repr(text) for text in timed.texts]}),
-        "threads": timed.threads,
-        "machine": machine(),
-    }
-
-    def build(partial: Path) -> Mapping[str, Any]:
-        with progress.stage(WORD_COUNTS):
-            fitted = fitted_words(examples)
-            if fitted is None:
-                return {}
-            np.save(partial / LOGITS, fitted.logits(_texts(examples.splits["eval"])), allow_pickle=False)
-        with teacher_work(plan, timed) as teacher:
-            works = {TEACHER: teacher, WORD_COUNTS: one_at_a_time(fitted.logits, timed)}
-            rounds = time_in_rounds(works, "time word counts in turns with the teacher")
-        latency = latency_of([times[WORD_COUNTS] for times in rounds], plan.recipe.evaluation.confidence)
-        return {"latency": latency.model_dump(), "bytes": fitted.bytes}
-
-    facts = run_stage(place, TIMED_KIND, inputs, build, overwrite=overwrite, resumes=False).manifest.facts
-    if not facts:
-        return None
-    return TimedWords(Score(**facts["latency"]), facts["bytes"], read_logits(place))
 
 
 def teacher_level(
@@ -140,7 +85,7 @@ def teacher_level(
     )
 
 
-def _data_inputs(examples: Examples) -> dict[str, Any]:
+def words_inputs(examples: Examples) -> dict[str, Any]:
     """What the fitted baseline and its answers depend on."""
     return {
         "data": {split: examples.fingerprints[split] for split in ("train", "eval")},
@@ -158,7 +103,7 @@ def _still_rises(scores: Sequence[float], rows: int) -> bool:
     return scores[-1] - max(scores[:-1]) > math.sqrt(share * (1 - share) / rows)
 
 
-def _texts(rows: datasets.Dataset) -> list[str]:
+def joined_texts(rows: datasets.Dataset) -> list[str]:
     """The texts of rows, the two of a pair joined."""
     columns = [list(column_values(rows, column)) for column in text_columns(rows)]
     return [" ".join(texts) for texts in zip(*columns, strict=True)]

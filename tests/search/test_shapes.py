@@ -16,14 +16,14 @@ from pkd import progress
 from pkd.distillation.student import student_from
 from pkd.errors import RecipeError, Stopped
 from pkd.jobs.plan import RunPlan, plan_run
-from pkd.jobs.random_graphs import bodies_of
-from pkd.jobs.shapes import BUILD, LOOK, TIME, Shapes, measure_exports, shapes_stage
-from pkd.jobs.timing import ROUNDS
 from pkd.jobs.word_counts import fitted_words
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.settings import BudgetSettings
 from pkd.reporting.front import Shape
 from pkd.runs.seal import find_damage, partial_of, read_manifest
+from pkd.search.random_graphs import bodies_of
+from pkd.search.shapes import BUILD, LOOK, TIME, Shapes, measure_exports, shapes_stage
+from pkd.search.timing import ROUNDS
 
 STUDENTS = [
     {"layers": 1, "method": "kd"},

@@ -20,13 +20,13 @@ from pkd.jobs.cluster import names_cluster
 from pkd.jobs.finished import left_of
 from pkd.jobs.plan import RunPlan
 from pkd.jobs.run import Prepared
-from pkd.jobs.time_left import TimeLeft, is_up
 from pkd.jobs.trials import Engine, Trial, here, on_ray, shared_of, train_points
 from pkd.jobs.workload import Job
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import AUTO_START, StudentSettings, SweepSettings
 from pkd.recipe.sweeping import Point
 from pkd.reporting.front import Candidate, HeatScore, Shape
+from pkd.search.time_left import TimeLeft, is_up
 from pkd.training.schedule import epochs_of
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from pkd.jobs.budget import nearest, over_budget, refusal
 from pkd.recipe.settings import BudgetSettings
 from pkd.reporting.front import Figures
 from pkd.reporting.results import Score
+from pkd.search.budget import nearest, over_budget, refusal
 
 
 def figures(latency: float = 2.0, **others: Any) -> Figures:

@@ -17,9 +17,17 @@ from typing import Any
 from pkd import progress
 from pkd.encoder.load import shape_of
 from pkd.errors import RecipeError
-from pkd.jobs.budget import constraints_of, nearest, over_budget, refusal
 from pkd.jobs.plan import RunPlan
-from pkd.jobs.random_graphs import (
+from pkd.recipe.settings import BudgetSettings
+from pkd.recipe.spelling import named
+from pkd.reporting.front import Candidate, Figures, Precision, Shape
+from pkd.reporting.results import Score
+from pkd.reporting.shape_fits import fit_sentences
+from pkd.runs.seal import MANIFEST, partial_of, write_json
+from pkd.runs.space import require_space
+from pkd.runs.stage import library_versions, run_stage, standing
+from pkd.search.budget import constraints_of, nearest, over_budget, refusal
+from pkd.search.random_graphs import (
     PRECISIONS,
     Body,
     bodies_of,
@@ -27,7 +35,8 @@ from pkd.jobs.random_graphs import (
     export_bytes,
     smallest_of_each_encoder,
 )
-from pkd.jobs.timing import (
+from pkd.search.timed_words import TimedWords, timed_words_stage
+from pkd.search.timing import (
     ROUNDS,
     TEACHER,
     Round,
@@ -43,15 +52,6 @@ from pkd.jobs.timing import (
     warn_of_load,
     whole_calls,
 )
-from pkd.jobs.word_counts import TimedWords, timed_words_stage
-from pkd.recipe.settings import BudgetSettings
-from pkd.recipe.spelling import named
-from pkd.reporting.front import Candidate, Figures, Precision, Shape
-from pkd.reporting.results import Score
-from pkd.reporting.shape_fits import fit_sentences
-from pkd.runs.seal import MANIFEST, partial_of, write_json
-from pkd.runs.space import require_space
-from pkd.runs.stage import library_versions, run_stage, standing
 from pkd.serving.export import require_exporter
 from pkd.serving.onnx_model import load_onnx
 from pkd.serving.speed import Cell, Times

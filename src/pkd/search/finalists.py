@@ -16,19 +16,19 @@ from pkd.encoder.load import LoadedClassifier, load_teacher, with_outputs
 from pkd.errors import DivergedError, ResourceError, Stopped, TeacherError
 from pkd.jobs.export import Limits, MeasuredTexts, export_stage, traced_once
 from pkd.jobs.finished import left_of
-from pkd.jobs.heats import of_whole, only, students_by_shape
 from pkd.jobs.judge import Outcome, Trained
 from pkd.jobs.plan import RunPlan
 from pkd.jobs.race import race_starts
-from pkd.jobs.random_graphs import PRECISIONS
 from pkd.jobs.run import Prepared, train_students
 from pkd.jobs.sizes import size_inputs
-from pkd.jobs.time_left import TimeLeft, is_up
 from pkd.reporting.front import Candidate, Shape
 from pkd.reporting.results import Race
 from pkd.runs.fingerprint import fingerprint
 from pkd.runs.seal import MANIFEST, copy_folder, partial_of, read_manifest, set_aside
 from pkd.runs.stage import Done, is_begun, library_versions, run_stage
+from pkd.search.heats import of_whole, only, students_by_shape
+from pkd.search.random_graphs import PRECISIONS
+from pkd.search.time_left import TimeLeft, is_up
 from pkd.serving.formats import BY_PRECISION
 
 REFUSED = "refused export"

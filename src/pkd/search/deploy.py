@@ -8,7 +8,6 @@ from typing import Any
 
 from pkd.errors import RecipeError
 from pkd.jobs.export import KIND, card_of
-from pkd.jobs.random_graphs import bytes_in
 from pkd.recipe.places import local_path
 from pkd.recipe.spelling import named, set_to
 from pkd.reporting.export_card import exported_card
@@ -17,6 +16,7 @@ from pkd.reporting.front_card import searched_card
 from pkd.runs.folder import CARD, RunFolder
 from pkd.runs.seal import MANIFEST, copy_folder, read_manifest, write_text
 from pkd.runs.stage import run_stage
+from pkd.search.random_graphs import bytes_in
 
 
 def deploy(served: Path, work: Path, compressed: Compressed, point: Point, *, overwrite: bool) -> None:

@@ -19,23 +19,15 @@ from pkd import progress
 from pkd.errors import CacheError, DataError, RecipeError, TeacherError
 from pkd.jobs import asking
 from pkd.jobs.ahead import teaching_ahead, training_ahead
-from pkd.jobs.budget import nearest
-from pkd.jobs.choose import baseline_of, measured_points, teacher_score, timed, with_test
 from pkd.jobs.cluster import names_cluster, ray_started, require_ray
 from pkd.jobs.demo import with_search_data
-from pkd.jobs.deploy import deploy, point_of, search_of, with_bytes
 from pkd.jobs.export import KIND
-from pkd.jobs.finalists import export_finalists, outcome_of, train_finalists
 from pkd.jobs.finished import left_of
 from pkd.jobs.forecast import forecast, prices_for, roughly, stage_seconds
-from pkd.jobs.heats import Heats, alive, heats_ahead, only, run_heats, students_by_shape
 from pkd.jobs.judge import judge_run
 from pkd.jobs.plan import RunPlan
 from pkd.jobs.report import write_views
 from pkd.jobs.run import Prepared, planned, taught, with_teachers
-from pkd.jobs.search_space import with_space
-from pkd.jobs.shapes import Shapes, shapes_stage
-from pkd.jobs.time_left import TimeLeft
 from pkd.jobs.workload import job_of_run
 from pkd.recipe.keyword_types import CompressKeywords
 from pkd.recipe.places import AnyPath, AnyPaths, output_folder, path_text
@@ -46,6 +38,14 @@ from pkd.reporting.front import Compressed, Point, TeacherFigures, read_front, w
 from pkd.runs.folder import RunFolder
 from pkd.runs.lock import one_writer
 from pkd.runs.stage import refuse_other_files, refuse_what_is_in_the_way
+from pkd.search.budget import nearest
+from pkd.search.choose import baseline_of, measured_points, teacher_score, timed, with_test
+from pkd.search.deploy import deploy, point_of, search_of, with_bytes
+from pkd.search.finalists import export_finalists, outcome_of, train_finalists
+from pkd.search.heats import Heats, alive, heats_ahead, only, run_heats, students_by_shape
+from pkd.search.search_space import with_space
+from pkd.search.shapes import Shapes, shapes_stage
+from pkd.search.time_left import TimeLeft
 from pkd.serving.export import require_exporter
 from pkd.serving.limits import usable_cores
 from pkd.training.hardware import describe_hardware, resolve_device

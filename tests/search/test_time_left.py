@@ -9,7 +9,7 @@ import pytest
 
 from pkd import progress
 from pkd.errors import Stopped
-from pkd.jobs.time_left import TimeLeft, is_up
+from pkd.search.time_left import TimeLeft, is_up
 
 
 def clock(seconds: float | None) -> TimeLeft:

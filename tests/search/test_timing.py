@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from conftest import make_tokenizer
-from pkd.jobs.timing import Timed, figures_of, latency_of, time_in_rounds, typical
+from pkd.search.timing import Timed, figures_of, latency_of, time_in_rounds, typical
 from pkd.serving.speed import Cell, Times, Work
 from pkd.serving.texts import Batch, TextEncoder, backend_of
 

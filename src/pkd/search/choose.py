@@ -13,18 +13,18 @@ from pkd import progress
 from pkd.data.labels import label_array
 from pkd.evaluation.resampling import percentile_intervals
 from pkd.evaluation.verdict import judge
-from pkd.jobs.budget import over_budget
 from pkd.jobs.evaluate import LOGITS, read_logits
-from pkd.jobs.finalists import Exported
 from pkd.jobs.lineup import answer
 from pkd.jobs.plan import RunPlan
-from pkd.jobs.random_graphs import CARD_BYTES
-from pkd.jobs.shapes import measure_exports
-from pkd.jobs.word_counts import TimedWords
 from pkd.recipe.settings import BudgetSettings
 from pkd.reporting.front import Baseline, Candidate, Figures, Point
 from pkd.reporting.results import Score
 from pkd.runs.stage import library_versions, run_stage
+from pkd.search.budget import over_budget
+from pkd.search.finalists import Exported
+from pkd.search.random_graphs import CARD_BYTES
+from pkd.search.shapes import measure_exports
+from pkd.search.timed_words import TimedWords
 from pkd.training.hardware import resolve_device
 
 TIMINGS = "timings"

@@ -9,8 +9,8 @@ import pytest
 
 from pkd.errors import RecipeError
 from pkd.jobs import asking
-from pkd.jobs.search_space import with_space
 from pkd.recipe.schema import Recipe
+from pkd.search.search_space import with_space
 
 
 def asked(workspace: Path, **more: Any) -> Recipe:

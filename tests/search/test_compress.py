@@ -13,13 +13,13 @@ import pkd
 from pkd import progress
 from pkd.cli.main import main
 from pkd.errors import RecipeError, TeacherError
-from pkd.jobs.compress import CompressResult
 from pkd.jobs.report import report
 from pkd.jobs.verify import verify
 from pkd.reporting.front import read_front
 from pkd.reporting.front_words import headline_sentences
 from pkd.runs.folder import RunFolder
 from pkd.runs.seal import find_damage, read_manifest
+from pkd.search.compress import CompressResult
 
 
 class Notes(progress.Watcher):
