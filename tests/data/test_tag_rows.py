@@ -259,3 +259,45 @@ def test_a_stream_of_such_rows_gives_the_same_rows(form: str, tmp_path: Path) ->
 
     whole = load_examples(DataSettings(train=path), teacher=teacher).splits["train"]
     assert rows.to_list() == whole.to_list()
+
+
+def test_rows_that_are_in_two_splits_and_texts_with_two_taggings_are_told(tmp_path: Path) -> None:
+    train = _tokens(tmp_path / "a.jsonl")
+    other = [["O", "O"], ["B-PER", "I-PER", "O"]]
+    more = _tokens(tmp_path / "b.jsonl", tags=other)
+    both = tmp_path / "c.jsonl"
+    both.write_text(Path(train).read_text() + Path(more).read_text(), encoding="utf-8")
+
+    examples = load_examples(DataSettings(train=str(both), test=train))
+
+    assert examples.shared == {"test": {"train": 2}}
+    assert examples.warnings[0] == "train: 1 text occurs with different labels (2 rows)."
+
+
+def test_a_tenth_of_the_rows_is_held_out_by_their_texts(tmp_path: Path) -> None:
+    rows = [{"tokens": [f"w{number}", "x"], "tags": ["B-X", "O"]} for number in range(40)]
+
+    examples = load_examples(DataSettings(train=_lines(tmp_path / "a.jsonl", rows)), seed=1)
+
+    train, held = examples.splits["train"], examples.splits["eval"]
+    assert (len(train), len(held)) == (36, 4)
+    assert held.column_names == ["text", "word_offsets", "label"]
+    assert not set(train["text"][:]) & set(held["text"][:])
+
+
+def test_where_words_are_is_in_the_fingerprint_of_the_texts(tmp_path: Path) -> None:
+    one = load_examples(DataSettings(train=_lines(tmp_path / "a.jsonl", [{"tokens": ["a b"], "tags": ["B-X"]}] * 2 + [
+        {"tokens": ["c"], "tags": ["O"]}])))  # fmt: skip
+    two = load_examples(DataSettings(train=_lines(tmp_path / "b.jsonl", [{"tokens": ["a", "b"], "tags": ["B-X", "O"]}] * 2
+        + [{"tokens": ["c"], "tags": ["O"]}])))  # fmt: skip
+
+    assert one.splits["train"]["text"][:] == two.splits["train"]["text"][:]
+    assert one.fingerprints["train"]["texts"] != two.fingerprints["train"]["texts"]
+
+
+def test_rows_whose_tags_are_null_are_left_out_on_request(tmp_path: Path) -> None:
+    path = _tokens(tmp_path / "a.jsonl", tags=[TAGS[0], None])
+
+    with pytest.raises(DataError, match=r"1 of 2 rows have no label \(line 2\)"):
+        _read(path)
+    assert _read(path, on_no_label="drop") == ROWS[:1]
