@@ -208,6 +208,12 @@ def test_the_command_marks_spans_and_gives_a_conll_files_words_their_tags(
     assert (first["words"], len(first["tags"])) == (["Ada", "saw", "U.S."], 3)
     assert first["tags"] == list(classifier([_sentence("Ada saw U.S.")])[0].tags or ())
     assert second["text"] == "Rick"
+    (tmp_path / "two.txt").write_bytes((tmp_path / "two.conll").read_bytes())
+    assert list(map(json.loads, said("--json", "--file", str(tmp_path / "two.txt")))) == [first, second]
+    (tmp_path / "lines.txt").write_text("Ada saw\tLondon\n\nRick\n")
+    assert [json.loads(each)["text"] for each in said("--json", "--file", str(tmp_path / "lines.txt"))] == [
+        "Ada saw\tLondon", "", "Rick",
+    ]  # fmt: skip
 
 
 def test_the_service_answers_with_spans(taggers: Taggers) -> None:

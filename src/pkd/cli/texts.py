@@ -22,7 +22,7 @@ def texts_of(given: list[str] | None, file: str | None, settings: DataSettings) 
     """The texts that are `given`, else those of a file, else the lines of standard input, as they come.
 
     If `problem_type` is multiple_choice, given texts and lines are JSON, one question each; if it is
-    token_classification, they are never pairs.
+    token_classification, they are never pairs, and a .txt may hold a word and its columns a line.
 
     Raises:
         DataError: if a file cannot be read, or an item is not a question.
@@ -34,7 +34,7 @@ def texts_of(given: list[str] | None, file: str | None, settings: DataSettings) 
         if tags:
             return list(given)
         return list(_questions(given, "TEXT", settings)) if questions else [_pair(text) for text in given]
-    if file in (None, "-") or is_lines(file):
+    if file in (None, "-") or (is_lines(file) and not (tags and _has_columns(str(file), settings))):
         path = None if file in (None, "-") else local_path(str(file))
         lines = _lines_of_stdin(settings.encoding) if path is None else _lines_of(path, settings.encoding)
         source = "standard input" if path is None else str(path.absolute())
@@ -68,6 +68,12 @@ def is_lines(file: str | None) -> bool:
         return False
     path = local_path(file)
     return path.suffix.lower() == ".txt" and path.is_file()
+
+
+def _has_columns(file: str, settings: DataSettings) -> bool:
+    from pkd.data.conll import looks_like_columns
+
+    return looks_like_columns(local_path(file), settings)
 
 
 def lines_as_texts(lines: Iterable[str], source: str = "the lines", *, pairs: bool = True) -> Iterator[Text]:
