@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pkd.data.arrays import column_values
 from pkd.data.tags import OUTSIDE
-from pkd.data.taught import MASK, WORDS
-from pkd.data.windows import spans_of
+from pkd.data.taught import MASK
+from pkd.data.windows import WORDS, spans_of
 
 if TYPE_CHECKING:
     import datasets

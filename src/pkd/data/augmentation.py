@@ -28,8 +28,9 @@ import pyarrow as pa
 from pkd.data import augment_words
 from pkd.data.arrays import column_values
 from pkd.data.tables import WORD_OFFSETS
-from pkd.data.taught import MASK, WORDS, has_words
+from pkd.data.taught import MASK
 from pkd.data.tokenize import count_choices, text_columns
+from pkd.data.windows import WORDS, has_words
 
 if TYPE_CHECKING:
     import datasets

@@ -23,6 +23,7 @@ from pkd.data.choices import Question, choice_texts, groups_of, right_choices, t
 from pkd.data.read_labels import Kept, LabelReader
 from pkd.data.tables import RawTable, name_rows
 from pkd.data.tag_rows import RowTagger
+from pkd.data.windows import WORDS
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
 from pkd.recipe.spelling import set_to
@@ -139,7 +140,7 @@ class RowCleaner:
         self._empty.append(_empty(texts))
         self._controls += sum(pc.sum(pc.match_substring_regex(text, _CONTROL)).as_py() or 0 for text in texts)
         if raw.words is not None:  # of any length: long texts are read in windows
-            return pa.table({"text": texts[0], "word_offsets": raw.words})
+            return pa.table({"text": texts[0], WORDS: raw.words})
         if self._most is not None:
             texts = [self._cut(text, self._most) for text in texts]
         return pa.table(dict(zip(_text_names(raw, len(texts)), texts, strict=True)))

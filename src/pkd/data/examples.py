@@ -21,6 +21,7 @@ from pkd.data.outputs import Outputs, outputs_of
 from pkd.data.read_labels import LabelReader
 from pkd.data.sources import Source, read_data
 from pkd.data.tokenize import fingerprint_rows, text_columns
+from pkd.data.windows import has_words
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.faults import shown
 from pkd.recipe.keywords import place_keywords
@@ -271,7 +272,7 @@ def repeated(rows: datasets.Dataset, count: int, seed: int) -> datasets.Dataset:
 
 
 def _check_same_kind(data: datasets.DatasetDict) -> None:
-    words = {split: "word_offsets" in rows.column_names for split, rows in data.items()}
+    words = {split: has_words(rows.column_names) for split, rows in data.items()}
     if len(set(words.values())) > 1:
         raise DataError(
             f"{' and '.join(split for split in words if words[split])} have tags of words, but "

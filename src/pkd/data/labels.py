@@ -23,6 +23,7 @@ from pkd.data.match_names import covers, listed, lookalikes, match_names, visibl
 from pkd.data.outputs import REGRESSION_NAME, has_placeholder_names
 from pkd.data.tags import ordered_names
 from pkd.data.tokenize import count_choices
+from pkd.data.windows import has_words
 from pkd.errors import DataError
 from pkd.recipe.spelling import named, set_to
 from pkd.tasks import MULTI_LABEL, MULTIPLE_CHOICE, REGRESSION, SINGLE_LABEL, TOKEN_CLASSIFICATION, TaskKind
@@ -40,7 +41,7 @@ def kind_of_rows(train: datasets.Dataset) -> TaskKind:
     dtype = str(train.features["label"].dtype if hasattr(train.features["label"], "dtype") else "list")
     if count_choices(train.column_names):
         return MULTIPLE_CHOICE
-    if "word_offsets" in train.column_names:
+    if has_words(train.column_names):
         return TOKEN_CLASSIFICATION
     if dtype.startswith("float"):
         return REGRESSION
@@ -202,7 +203,7 @@ def label_array(dataset: datasets.Dataset) -> np.ndarray[Any, Any]:
 
     W is the length of the longest row; shorter ones end in -100.
     """
-    if "word_offsets" in dataset.column_names:
+    if has_words(dataset.column_names):
         rows = list(column_values(dataset, "label"))
         padded = np.full((len(rows), max(map(len, rows), default=0)), IGNORED_LABEL, dtype=np.int64)
         for row, ids in zip(padded, rows, strict=True):

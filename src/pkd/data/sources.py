@@ -25,7 +25,7 @@ from pkd.data.race import is_race_split, read_race
 from pkd.data.read_labels import LabelReader
 from pkd.data.tables import RawTable
 from pkd.data.typed_tables import load_from_hub, load_saved, raw_rows, read_parquet
-from pkd.data.windows import Sentence, spans_of
+from pkd.data.windows import WORDS, Sentence, has_words, spans_of
 from pkd.errors import DataError
 from pkd.recipe.places import is_url, local_path
 from pkd.recipe.settings import DataSettings
@@ -207,7 +207,7 @@ def read_sentences(source: str, settings: DataSettings) -> Iterator[Sentence | s
     rows = clean_rows(raw, settings, on_empty=on_empty, cut=False)
     if raw.words is None:
         return (row["text"] for row in rows)
-    return (Sentence(row["text"], spans_of(row["word_offsets"])) for row in rows)
+    return (Sentence(row["text"], spans_of(row[WORDS])) for row in rows)
 
 
 def choose_columns(columns: Sequence[str], *, settings: DataSettings, source: str, labelled: bool) -> Columns:
@@ -361,7 +361,7 @@ def _check_same_texts(
 ) -> None:
     before: dict[str, Sequence[str]] = {split: rows.column_names for split, rows in data.items()}
     for other, columns in ({first_source: first.column_names} | before).items():
-        if ("word_offsets" in columns) != ("word_offsets" in part.column_names):
+        if has_words(columns) != (has_words(part.column_names)):
             raise DataError(
                 f"{source} has {_kind(part.column_names)}, but {other} has {_kind(columns)}: what is learned is either "
                 "a class of every word or one of a whole text, so give files of one kind."
@@ -374,6 +374,6 @@ def _check_same_texts(
 
 
 def _kind(columns: Sequence[str]) -> str:
-    if "word_offsets" in columns:
+    if has_words(columns):
         return "texts whose words have tags"
     return "single texts" if "text" in columns else "pairs of texts"

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pkd.data.windows import Span, Windows, pieces_of, spans_of, special_around, windows_of
+from pkd.data.arrays import column_values
+from pkd.data.windows import WORDS, Span, Windows, pieces_of, spans_of, special_around, windows_of
 from pkd.errors import TeacherError
 
 if TYPE_CHECKING:
     import datasets
     from transformers import PreTrainedTokenizerBase
 
-WORDS = "word_offsets"  # the column of rows whose words have tags: first and last character of each word
 MASK = "[MASK]"  # a masked word in a text without a label
 _ROWS_AT_A_TIME = 1000
 
 
-def has_words(columns: Sequence[str]) -> bool:
-    """Whether rows with these columns have tags of words."""
-    return WORDS in columns
+def words_a_row(dataset: datasets.Dataset) -> list[int]:
+    """The number of words of each row."""
+    return [len(offsets) // 2 for offsets in column_values(dataset, WORDS)]
 
 
 def windowed(

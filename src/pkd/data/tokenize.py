@@ -15,8 +15,8 @@ from pkd import progress
 from pkd.data.arrays import column_array, column_values
 from pkd.data.batches_by_length import CHARACTERS_A_WORD_PIECE
 from pkd.data.choices import Question
-from pkd.data.taught import MASK, WORDS, has_words, word_columns
-from pkd.data.windows import Sentence, spans_of
+from pkd.data.taught import MASK, word_columns
+from pkd.data.windows import WORDS, Sentence, has_words, spans_of
 from pkd.errors import CacheError
 from pkd.recipe.spelling import named
 from pkd.runs.fingerprint import fingerprint, sha256_of_texts

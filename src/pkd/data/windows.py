@@ -17,6 +17,8 @@ from typing import Any
 OVERLAP = 4  # windows share one part in so many of their length
 _WORD = re.compile(r"\[MASK\]|\w+|[^\w\s]")
 
+WORDS = "word_offsets"  # the column of rows whose words have tags: first and last character of each word
+
 Span = tuple[int, int]  # of characters, [start, end)
 
 
@@ -71,6 +73,11 @@ class Sentence:
         ends = list(itertools.accumulate((len(word) + 1 for word in words), initial=0))
         spans = tuple((start, start + len(word)) for start, word in zip(ends, words, strict=False))
         return cls(" ".join(words), spans)
+
+
+def has_words(columns: Sequence[str]) -> bool:
+    """Whether rows with these columns have tags of words."""
+    return WORDS in columns
 
 
 def spans_of(offsets: Sequence[int]) -> tuple[Span, ...]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pkd.data.arrays import column_values
 from pkd.data.choices import text_of
-from pkd.data.windows import spans_of, split_words
+from pkd.data.windows import WORDS, spans_of, split_words
 from pkd.errors import DataError
 
 if TYPE_CHECKING:
@@ -73,16 +73,16 @@ def items_in(value: Any) -> list[Any] | None:
 
 def words_are_split(rows: datasets.Dataset) -> bool:
     """Whether the words of all rows are those that `split_words` finds, so that a file need not hold them."""
-    pairs = zip(column_values(rows, "text"), column_values(rows, "word_offsets"), strict=True)
+    pairs = zip(column_values(rows, "text"), column_values(rows, WORDS), strict=True)
     return all(tuple(split_words(text)) == spans_of(offsets) for text, offsets in pairs)
 
 
 def with_words_for_file(table: pa.Table, *, as_tokens: bool) -> pa.Table:
     """Rows whose words have tags as a file holds them: their text, or their words as `tokens`."""
-    rows = table.drop_columns(["word_offsets"])
+    rows = table.drop_columns([WORDS])
     if not as_tokens:
         return rows
-    pairs = zip(table["text"].to_pylist(), table["word_offsets"].to_pylist(), strict=True)
+    pairs = zip(table["text"].to_pylist(), table[WORDS].to_pylist(), strict=True)
     tokens = [[text[slice(*span)] for span in spans_of(offsets)] for text, offsets in pairs]
     place = rows.schema.get_field_index("text")
     return rows.set_column(place, "tokens", pa.array(tokens, pa.list_(pa.string())))

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from pkd import progress
-from pkd.data.arrays import column_array, column_values
+from pkd.data.arrays import column_array
 from pkd.data.shards import fixed_lists, open_shards, shard_name, write_shard
-from pkd.data.taught import WORDS
+from pkd.data.taught import words_a_row
 from pkd.data.word_batches import TEACHER_WORDS, of_parts, stored_logits, stored_parts
 from pkd.encoder.inference import PartAnswers
 from pkd.errors import CacheError
@@ -44,7 +44,7 @@ class StoredAnswers:
         if TEACHER_WORDS not in rows.column_names:
             return self.stored(0, len(rows))
         words, counts = stored_parts(rows)
-        of_rows = [len(offsets) // 2 for offsets in column_values(rows, WORDS)]
+        of_rows = words_a_row(rows)
         return PartAnswers(counts, words, self.stored(0, len(rows))).of_words(of_rows, self.unseen)
 
     def stored(self, begin: int, end: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from pkd.data.batches_by_length import batches_by_length, coarse_length, gpu_len
 from pkd.data.batching import CLS_STATES, TEACHER, Collator, TokenRows, is_answer
 from pkd.data.outputs import outputs_of
 from pkd.data.tags import tag_continuations
-from pkd.data.taught import WORDS
+from pkd.data.taught import words_a_row
 from pkd.data.tokenize import count_choices
 from pkd.data.word_batches import TAUGHT
 from pkd.data.word_logits import logits_of_words, unseen_tag
@@ -97,7 +97,7 @@ def answer_rows(
     """
     if "taught" in rows.column_names:
         parts = answer_parts(model, rows, autocast_dtype=autocast_dtype, on_batch=on_batch)
-        words = [len(offsets) // 2 for offsets in column_values(rows, WORDS)]
+        words = words_a_row(rows)
         return Answers(parts.of_words(words, unseen_tag(outputs_of(model.config).label_names)))
     if len(rows) == 0:
         several = "choice_lengths" in rows.column_names

@@ -17,8 +17,8 @@ from pkd.data.arrays import column_values
 from pkd.data.examples import check_texts, load_examples
 from pkd.data.shards import forget_shard_lists, list_shards, open_shards, shards_left
 from pkd.data.streaming import spooled
-from pkd.data.taught import WORDS, has_words
 from pkd.data.tokenize import count_choices, fingerprint_rows, warn_if_truncated
+from pkd.data.windows import WORDS, has_words
 from pkd.distillation.annotation import (
     TeacherPass,
     annotate_rows,

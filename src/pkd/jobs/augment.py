@@ -19,8 +19,8 @@ from pkd.data.find_columns import Columns
 from pkd.data.read_labels import LabelReader
 from pkd.data.sources import read_split, sources_of
 from pkd.data.streaming import spooled
-from pkd.data.taught import has_words
 from pkd.data.tokenize import text_columns
+from pkd.data.windows import has_words
 from pkd.data.words import with_words_for_file, words_are_split
 from pkd.data.write_rows import FORMATS, csv_options, renamed, write_rows
 from pkd.errors import DataError

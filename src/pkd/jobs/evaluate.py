@@ -19,6 +19,7 @@ from pkd.data.examples import Examples, load_examples
 from pkd.data.labels import label_array
 from pkd.data.outputs import order_among
 from pkd.data.tokenize import encode, text_columns
+from pkd.data.windows import WORDS
 from pkd.encoder.families import longest_input
 from pkd.encoder.inference import answer_rows
 from pkd.encoder.load import LoadedClassifier
@@ -364,7 +365,7 @@ def _in_words(
     )
     texts = [on.rows[int(row)] for row in rows]
     wanted, by_teacher, by_student = (
-        [marked_words(row["text"], row["word_offsets"], of_row) for row, of_row in zip(texts, spans, strict=True)]
+        [marked_words(row["text"], row[WORDS], of_row) for row, of_row in zip(texts, spans, strict=True)]
         for spans in found
     )
     return wanted, by_teacher, by_student

@@ -27,8 +27,8 @@ from pkd.data.batches_by_length import gpu_length
 from pkd.data.batching import STAND_IN, Collator, LengthGroupedBatches, TokenRows, has_unlabelled
 from pkd.data.labels import label_array
 from pkd.data.outputs import Outputs, outputs_of
-from pkd.data.taught import WORDS
 from pkd.data.tokenize import encode
+from pkd.data.windows import WORDS
 from pkd.data.word_batches import TAUGHT, mean_of_parts
 from pkd.encoder.families import longest_input
 from pkd.encoder.inference import answer_rows, at_places, collator_for, model_inputs, tokenizer_for
