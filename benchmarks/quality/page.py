@@ -81,13 +81,16 @@ def quality_page(lines: Lines) -> str:
 
 
 def student_lines(lines: Lines, task: str, contender: str, teacher: str) -> list[Line]:
-    """A contender's lines on a task, by seed."""
+    """A contender's lines on a task, by seed; where two teachers are the same epoch of one training, of either."""
+    both = [lines.get(key_of("teacher", default_teacher(task, which))) for which in ("default", "best epoch")]
+    same = all(both) and len({line["best_epoch"] for line in both if line}) == 1
+    wanted = ("default", "best epoch") if same and teacher == "default" else (teacher,)
     found = (
         line for line in lines.values()
         if line["kind"] == "student" and line["task"] == task and line["contender"] == contender
-        and line.get("teacher", "grid") == teacher
+        and line.get("teacher", "grid") in wanted
     )  # fmt: skip
-    return sorted(found, key=lambda line: int(line["seed"]))
+    return sorted({int(line["seed"]): line for line in found}.values(), key=lambda line: int(line["seed"]))
 
 
 def contenders(lines: Lines, task: str) -> dict[str, Rows]:

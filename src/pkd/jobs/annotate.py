@@ -13,12 +13,12 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pkd import progress, ranks
-from pkd.data.arrays import column_values
 from pkd.data.examples import check_texts, load_examples
 from pkd.data.shards import forget_shard_lists, list_shards, open_shards, shards_left
 from pkd.data.streaming import spooled
+from pkd.data.taught import words_a_row
 from pkd.data.tokenize import count_choices, fingerprint_rows, warn_if_truncated
-from pkd.data.windows import WORDS, has_words
+from pkd.data.windows import has_words
 from pkd.distillation.annotation import (
     TeacherPass,
     annotate_rows,
@@ -227,7 +227,7 @@ def _parts_per_row(rows: datasets.Dataset, choices: int) -> float:
     """How many answers a row has, about: one, one a choice, or one a word."""
     if not has_words(rows.column_names) or not len(rows):
         return max(1, choices)
-    return sum(len(words) for words in column_values(rows, WORDS)) / 2 / len(rows)
+    return sum(words_a_row(rows)) / len(rows)
 
 
 def annotate_stage(

@@ -22,13 +22,13 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import PredictionOutput
 
-from pkd.data.arrays import column_array, column_values
+from pkd.data.arrays import column_array
 from pkd.data.batches_by_length import gpu_length
 from pkd.data.batching import STAND_IN, Collator, LengthGroupedBatches, TokenRows, has_unlabelled
 from pkd.data.labels import label_array
 from pkd.data.outputs import Outputs, outputs_of
+from pkd.data.taught import words_a_row
 from pkd.data.tokenize import encode
-from pkd.data.windows import WORDS
 from pkd.data.word_batches import TAUGHT, mean_of_parts
 from pkd.encoder.families import longest_input
 from pkd.encoder.inference import answer_rows, at_places, collator_for, model_inputs, tokenizer_for
@@ -361,7 +361,7 @@ class RowMeanTrainer(EconomicalTrainer):
         """[C], or where words have tags [W, C] with W the words of the longest of all ranks' rows."""
         if logits.ndim == 2:
             return logits.shape[1:]
-        return max(len(offsets) // 2 for offsets in column_values(rows, WORDS)), logits.shape[2]
+        return max(words_a_row(rows)), logits.shape[2]
 
     # Logs -----------------------------------------------------------------------------------------------------------
 
