@@ -345,7 +345,7 @@ def _tags(lines: Lines) -> Iterator[str]:
         return
     yield "## Tags of words"
     yield _paragraph(
-        "Entities by `normal` (`python -m benchmarks.tags`): the default teacher, students of its answers, and `ft`, "
+        "Entities by `normal` (`python -m benchmarks.tags`): a fine-tuned teacher, students of its answers, and `ft`, "
         "the same students from the labels alone. Strict F1 of spans and the share of sentences whose spans are all "
         "right, on test rows: the mean over seeds with the least and the most; of one model its interval over rows."
     )
