@@ -118,7 +118,8 @@ def contenders(lines: Lines, task: str) -> dict[str, Rows]:
 
 def which_teacher(lines: Lines, task: str) -> str:
     """The teacher of a task's students: the default, or as long as `normal` has none of it, that of its best epoch."""
-    return "default" if student_lines(lines, task, "normal", "default") else "best epoch"
+    former = student_lines(lines, task, "normal", "best epoch") and not student_lines(lines, task, "normal", "default")
+    return "best epoch" if former else "default"
 
 
 def kept_by(line: Line) -> str:
@@ -202,11 +203,7 @@ def _final(lines: Lines) -> Iterator[str]:
         f"two words with logistic regression. `{BEST_EPOCH}`: `normal` with the evaluation of the best score. "
         f"`{TEN_PASSES}`: `normal` as it was before: ten passes, 1e-4 below 20 classes, the best score kept."
     )
-    of_former = [
-        task
-        for task in TASKS
-        if which_teacher(lines, task) == "best epoch" and student_lines(lines, task, "normal", "best epoch")
-    ]
+    of_former = [task for task in TASKS if which_teacher(lines, task) == "best epoch"]
     if of_former:
         yield _paragraph(
             f"Not measured again since a teacher's default is its calibrated epoch: {', '.join(of_former)}. There the "
@@ -244,7 +241,10 @@ def _final(lines: Lines) -> Iterator[str]:
         yield _table(["", *TASKS, "mean", "aim"], rows)
     else:
         yield "None of these teachers and students is measured yet."
-    yield from _kept_epoch_of_the_teacher(found, [task for task in TASKS if which_teacher(lines, task) == "default"])
+    both = {"teacher", "teacher of the best epoch", "normal", "normal" + FORMER_TEACHER}
+    yield from _kept_epoch_of_the_teacher(
+        found, [task for task in TASKS if which_teacher(lines, task) == "default" and both <= found[task].keys()]
+    )
     times = [f"{task} {ratio:.1f}" for task in TASKS if (ratio := time_ratio(lines, task, "normal", "v1")) is not None]
     if times:
         yield _paragraph(
@@ -268,7 +268,7 @@ def _kept_epoch_of_the_teacher(found: Mapping[str, dict[str, Rows]], tasks: Sequ
     )  # fmt: skip
     rows = []
     for name, other in pairs:
-        gains = {task: gain(found[task][name], found[task][other]) for task in tasks if other in found[task]}
+        gains = {task: gain(found[task][name], found[task][other]) for task in tasks}
         rows.append([f"{name} − {other}", *(_gain(gains.get(task)) for task in tasks), _mean(list(gains.values()), 0)])
     yield _table(["", *tasks, "mean"], rows)
 

@@ -168,9 +168,9 @@ def narrow() -> Iterator[Student]:
 
 
 def former() -> Iterator[Student]:
-    """What `normal` was before, with one seed."""
-    for task in (*SMALL, "reviews"):
-        for name, changed in FORMER.items():
+    """What `normal` was before, and what learned from a teacher of its best epoch, with one seed."""
+    for task in (*SMALL, *LARGE):
+        for name, changed in {**FINAL, **FORMER}.items():
             yield Student(task=task, contender=name, teacher="best epoch", **changed)
 
 
@@ -189,6 +189,6 @@ PLANS = {
     "tiny": Plan(("emotion",), list(tiny())),
     "final": Plan((*SMALL, *LARGE), list(final()), teachers=[grid for task in TASKS for grid in teachers_of(task)]),
     "narrow": Plan(NARROW_TASKS, list(narrow())),
-    "former": Plan((*SMALL, "reviews"), list(former())),
+    "former": Plan((*SMALL, *LARGE), list(former())),
     "teachers": Plan(TASKS, [], teachers=[grid for task in TASKS for grid in teachers_of(task)]),
 }
