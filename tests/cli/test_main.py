@@ -102,7 +102,7 @@ def test_the_help_of_distill_groups_the_recipe_by_its_classes_and_shows_its_defa
     ("command", "words"),
     [
         ("distill", ["--problem-type KIND", *get_args(ProblemType)]),
-        ("distill", ["--train FILE", "training examples: CSV, TSV, JSONL, Parquet or hub name"]),
+        ("distill", ["--train FILE", "training examples: CSV, TSV, JSONL, Parquet, CoNLL or hub name"]),
         ("speed", ["--memory, --no-memory", "[default: --memory]", "--rounds N", "[default: 5]"]),
         ("push", ["--private, --public", "(default: as your account has it)", "message of the commit"]),
         ("submit", ["--max-length N", "(default: as the model was trained)"]),
