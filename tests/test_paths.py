@@ -25,7 +25,7 @@ from pkd.reporting.results import ModelRecord
 # parameters of text that name no file: what else is text must be a path, and typed as one
 NO_PATHS = {
     "device", "format", "host", "hub_model_id", "message", "repo", "set", "table", "task", "tasks", "text_columns",
-    "required", "start", "texts", "effort",
+    "required", "start", "texts", "effort", "words",
 }  # fmt: skip
 OUTPUTS = {"output", "dry_run"}
 
