@@ -89,7 +89,7 @@ class FinetuneResult:
             scores = ", ".join(score_words(metric, self.scores[metric]) for metric in dict.fromkeys([by, *self.scores]))
             told = [
                 f"{scores[:1].upper()}{scores[1:]} on {rows_in_words('eval', self.rows, self.measured_on)}.",
-                f"This is {kept}, the best by {metric_title(by)}.",
+                f"This is {kept}, {self._why_kept()}.",
             ]
         if self.level is not None and self.level.word_counts is not None:
             told.append(level_sentence(self.level))
@@ -101,6 +101,13 @@ class FinetuneResult:
             told.append(warning)
         read = "; ".join(f"{_SPLITS[split]} on {', '.join(map(str, of))}" for split, of in self.sources.items())
         return [*told, f"{read[:1].upper()}{read[1:]}."]
+
+    def _why_kept(self) -> str:
+        by, highest = self.selection["metric"], self.selection["highest"]
+        if self.selection["score"] >= highest:
+            return f"the best by {metric_title(by)}"
+        rule = "better calibrated" if self.training["kept_epoch"] == "calibrated" else "later"
+        return f"{rule} than the best and within a standard error of its {score_words(by, highest)}"
 
     def __str__(self) -> str:
         return "\n".join([*self.sentences(), f"classifier: {self.folder}"])

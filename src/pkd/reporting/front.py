@@ -73,6 +73,9 @@ class HeatScore(_Part):
     score: float | None  # None for a training that diverged
 
 
+REFUSED_EXPORT = "its int8 was refused"  # by the limits on what an export may change
+
+
 class Candidate(_Part):
     """A shape of the search's space: what it would cost, and how far it came."""
 
@@ -80,7 +83,7 @@ class Candidate(_Part):
     predicted: Figures  # with random weights
     over: list[str] = []  # the constraints that it breaks, in words; empty within the budget
     scores: list[HeatScore] = []  # of the heats it was in
-    stopped: str = ""  # why it did not go on: "dominated by L2", "heat 1"; empty for finalists and those over budget
+    stopped: str = ""  # why it did not go on: "dominated by L2", "heat 1"; empty for finalists, those over budget
 
 
 class Point(_Part):

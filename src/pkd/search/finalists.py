@@ -21,7 +21,7 @@ from pkd.jobs.plan import RunPlan
 from pkd.jobs.race import race_starts
 from pkd.jobs.run import Prepared, train_students
 from pkd.jobs.sizes import size_inputs
-from pkd.reporting.front import Candidate, Shape
+from pkd.reporting.front import REFUSED_EXPORT, Candidate, Shape
 from pkd.reporting.results import Race
 from pkd.runs.fingerprint import fingerprint
 from pkd.runs.seal import MANIFEST, copy_folder, partial_of, read_manifest, set_aside
@@ -201,6 +201,16 @@ def _development(plan: RunPlan) -> MeasuredTexts:
         fingerprint=fingerprint_rows(rows),
         outputs=examples.outputs,
     )
+
+
+def with_refusals(plan: RunPlan, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates; of a finalist's precision whose export was refused it is said."""
+
+    def is_refused(one: Candidate) -> bool:
+        manifest = read_manifest(plan.folder.export(one.shape.name))
+        return manifest is not None and manifest.kind == REFUSED
+
+    return [one.model_copy(update={"stopped": REFUSED_EXPORT}) if is_refused(one) else one for one in candidates]
 
 
 def _keep_refusal(folder: Path, inputs: Mapping[str, Any], why: str) -> None:

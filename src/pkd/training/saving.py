@@ -33,6 +33,7 @@ def training_facts(trainer: RowMeanTrainer, metric: str) -> dict[str, Any]:
         kept = trainer.state.best_global_step or evaluated[0]["step"]
         best = next(entry for entry in evaluated if entry["step"] == kept)
         selection = {"on": "eval", "metric": metric, "score": best[f"eval_{metric}"], "epoch": best["epoch"]}
+        selection["highest"] = max(entry[f"eval_{metric}"] for entry in evaluated)
         scores = {name.removeprefix("eval_"): value for name, value in best.items() if name.startswith("eval_")}
     else:
         selection = {"on": "nothing: the last epoch is kept", "epoch": float(trainer.state.epoch or 0)}
