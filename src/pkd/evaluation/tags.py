@@ -1,8 +1,9 @@
 """The spans that words' tags form, as seqeval defines them in its strict mode.
 
 "B-X" begins a span and "I-X" goes on with it; an "I-X" without a "B-X" before it belongs to none. Of a type whose only
-class is "I-X" every run of it is a span. Without a scheme every word with a tag other than "O" is a span. Class ids
-[N, W] of N rows with at most W words come in, −100 where a row has fewer.
+class is "I-X" every run of it is a span. Classes that older models have for further word pieces and special tokens
+("X", "[CLS]") are outside beside tags of a scheme. Without a scheme every word with a tag other than "O" is a span.
+Class ids [N, W] of N rows with at most W words come in, −100 where a row has fewer.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ Integers: TypeAlias = NDArray[np.integer]
 Names: TypeAlias = tuple[str, ...]
 Span: TypeAlias = tuple[str, int, int]  # type, first word, word after the last
 OUTSIDE = "O"
+BESIDE_A_SCHEME = ("X", "[CLS]", "[SEP]", "[PAD]", "PAD", "<pad>")  # classes of no word
 NO_WORD = -100  # of a label where no word is
+_PREFIXES = ("B-", "I-")
 _REMEMBERED = 100_000  # rows whose spans are kept
 
 
@@ -47,17 +50,17 @@ def types_of(names: Names) -> list[str]:
         return [name for name in names if name != OUTSIDE]
     from seqeval.scheme import IOB2
 
-    return list(dict.fromkeys(IOB2(name).tag for name in names if name != OUTSIDE))
+    return list(dict.fromkeys(IOB2(name).tag for name in names if name[:2] in _PREFIXES))
 
 
 def has_scheme(names: Sequence[str]) -> bool:
     """Whether tags say where spans begin and go on, as IOB2 does.
 
-    >>> has_scheme(("O", "B-person", "I-person")), has_scheme(("O", "NOUN", "B-"))
-    (True, False)
+    >>> has_scheme(("O", "B-person", "I-person", "[CLS]")), has_scheme(("O", "NOUN", "X")), has_scheme(("O", "B-"))
+    (True, False, False)
     """
-    others = [name for name in names if name != OUTSIDE]
-    return bool(others) and all(name[:2] in ("B-", "I-") and len(name) > 2 for name in others)
+    others = [name for name in names if name not in (OUTSIDE, *BESIDE_A_SCHEME)]
+    return bool(others) and all(name[:2] in _PREFIXES and len(name) > 2 for name in others)
 
 
 def answered_and_wanted(
@@ -102,7 +105,7 @@ def _spans(names: Names, ids: bytes) -> tuple[Span, ...]:
     tags = [names[index] for index in np.frombuffer(ids, dtype=np.int64)]
     if not has_scheme(names):
         return tuple((tag, index, index + 1) for index, tag in enumerate(tags) if tag != OUTSIDE)
-    tags = _with_beginnings(names, tags)
+    tags = _with_beginnings(names, [OUTSIDE if tag in BESIDE_A_SCHEME else tag for tag in tags])
     if not any(tag[0] == "B" for tag in tags):
         return ()
     from seqeval.scheme import IOB2, Tokens
@@ -112,7 +115,8 @@ def _spans(names: Names, ids: bytes) -> tuple[Span, ...]:
 
 def _with_beginnings(names: Names, tags: list[str]) -> list[str]:
     """The tags, with "B-X" where a span of a type begins that has no such class: there every run of "I-X" is a span."""
-    without = {name[2:] for name in names if name[0] == "I"} - {name[2:] for name in names if name[0] == "B"}
+    inner, first = ({name[2:] for name in names if name.startswith(prefix)} for prefix in ("I-", "B-"))
+    without = inner - first
     if not without:
         return tags
     before = ["", *(tag[2:] for tag in tags)]
