@@ -90,7 +90,8 @@ def student_lines(lines: Lines, task: str, contender: str, teacher: str) -> list
         if line["kind"] == "student" and line["task"] == task and line["contender"] == contender
         and line.get("teacher", "grid") in wanted
     )  # fmt: skip
-    return sorted({int(line["seed"]): line for line in found}.values(), key=lambda line: int(line["seed"]))
+    first = {int(line["seed"]): line for line in reversed(list(found))}  # of two lines the one measured first
+    return [first[seed] for seed in sorted(first)]
 
 
 def contenders(lines: Lines, task: str) -> dict[str, Rows]:
