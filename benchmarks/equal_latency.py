@@ -10,12 +10,12 @@ own texts, in turns, on one core, and measured as exported. Finished parts are k
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import pkd
-from benchmarks.quality.lines import RESULTS, Line
+from benchmarks.quality.lines import Line
+from benchmarks.whole_runs import encoder_of, keep_line, parser_of, teacher_of, write_recipe
 from pkd.reporting.results import ModelRecord, RunRecord
 from pkd.runs.folder import RunFolder
 
@@ -23,32 +23,19 @@ _ROWS, _ROUNDS = 200, 5
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="what `benchmarks.quality prepare` wrote")
-    parser.add_argument("--work", type=Path, required=True, help="for the run and the exports")
     parser.add_argument("--task", required=True)
-    teacher = parser.add_mutually_exclusive_group(required=True)
-    teacher.add_argument("--encoder", help="folder of the encoder that becomes the teacher")
-    teacher.add_argument("--teacher", help="folder of a teacher")
-    parser.add_argument("--epochs", type=float, help="of the encoder's fine-tuning (default: the package's)")
-    parser.add_argument("--name", help="of the teacher's encoder, for the table")
     parser.add_argument("--students", nargs="+", required=True, help="folders of encoders, LAYERS or LAYERS:WIDTH")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--set", nargs="*", default=[], help="as of `pkd run`")
-    parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
-    given.work.mkdir(parents=True, exist_ok=True)
-    line = measure(given)
-    with given.results.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-    print(json.dumps(line, indent=2))
+    keep_line(measure(given), given.results)
 
 
 def measure(given: argparse.Namespace) -> Line:
     """The line of a task: the teacher's score, and each student's latency and score as exported."""
     files = {split: str(given.data / given.task / f"{split}.jsonl") for split in ("train", "dev", "test")}
-    recipe = given.work / "equal-latency.yaml"
-    recipe.write_text(json.dumps(_recipe(given, files)), encoding="utf-8")
+    recipe = write_recipe(given, _recipe(given, files), "equal-latency.yaml")
     records = pkd.run(recipe, set=given.set, seeds=given.seeds).records
     models = [each for each in records if isinstance(each, ModelRecord)]
     run = next(each for each in records if isinstance(each, RunRecord))
@@ -67,7 +54,7 @@ def measure(given: argparse.Namespace) -> Line:
     ]
     speeds = pkd.speed(list(exports.values()), test=files["test"], rows=_ROWS, rounds=_ROUNDS, threads=1, memory=False)
     teacher = next(each for each in models if each.role == "teacher")
-    encoder = Path(given.encoder or given.name or given.teacher).name
+    encoder = encoder_of(given)
     return {
         "key": f"latency/{given.task}/{encoder}",
         "kind": "latency",
@@ -89,11 +76,9 @@ def measure(given: argparse.Namespace) -> Line:
 
 
 def _recipe(given: argparse.Namespace, files: dict[str, str]) -> dict[str, Any]:
-    finetune = {} if given.epochs is None else {"num_train_epochs": given.epochs}
-    teacher = {"model": given.teacher} if given.teacher else {"model": given.encoder, "finetune": finetune}
     return {
         "output": str(given.work / "run"),
-        "teacher": teacher,
+        "teacher": teacher_of(given),
         "data": {"train": files["train"], "eval": files["dev"], "test": files["test"]},
         "students": [_student(text) for text in given.students],
         "controls": False,

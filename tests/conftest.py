@@ -30,6 +30,8 @@ from transformers import (
     RobertaModel,
 )
 
+from pkd import progress
+
 pytest_plugins = ["serving.exported"]  # a fixture that two rooms share, made once
 
 settings.register_profile("shared", deadline=None)  # the machine may be busy with other things
@@ -205,6 +207,22 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(folder / "teacher")
     tokenizer.save_pretrained(folder / "teacher")
     return folder
+
+
+def stop_at_step(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Let a stop be requested in the given step of the next student's training."""
+    from pkd.distillation.trainer import PatientTrainer
+
+    steps, before = 0, PatientTrainer.training_step
+
+    def counted(self: Any, *args: Any, **keywords: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps == step:
+            progress.request_stop(75)
+        return before(self, *args, **keywords)
+
+    monkeypatch.setattr(PatientTrainer, "training_step", counted)
 
 
 def recipe_values(workspace: Path, output: Path) -> dict[str, Any]:

@@ -308,9 +308,14 @@ def _narrow(lines: Lines) -> Iterator[str]:
         yield _table(["", *NARROW_TASKS, "mean"], rows)
 
 
+def _of_kind(lines: Lines, kind: str) -> list[Line]:
+    """The lines of a kind, by key."""
+    return sorted((line for line in lines.values() if line["kind"] == kind), key=lambda line: str(line["key"]))
+
+
 def _latency(lines: Lines) -> Iterator[str]:
     """Nothing until a task is measured."""
-    measured = sorted((line for line in lines.values() if line["kind"] == "latency"), key=lambda line: line["key"])
+    measured = _of_kind(lines, "latency")
     if not measured:
         return
     yield "## At equal latency"
@@ -341,7 +346,7 @@ def _latency(lines: Lines) -> Iterator[str]:
 
 def _tags(lines: Lines) -> Iterator[str]:
     """Nothing until tags of words are measured."""
-    measured = sorted((line for line in lines.values() if line["kind"] == "tags"), key=lambda line: line["key"])
+    measured = _of_kind(lines, "tags")
     if not measured:
         return
     yield "## Tags of words"

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import BertConfig, BertForSequenceClassification
 
-from conftest import make_teacher, make_tokenizer
+from conftest import make_teacher, make_tokenizer, stop_at_step
 from pkd import progress
 from pkd.distillation.projection import add_projection, drop_projection, projected
 from pkd.errors import Stopped
@@ -85,20 +85,8 @@ def test_a_student_of_another_width_learns_patiently_and_is_saved_without_the_ma
 def test_a_stopped_training_goes_on_to_the_same_bits_with_its_map(
     workspace: Path, tmp_path: Path, narrow: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pkd.distillation.trainer import PatientTrainer
-
     run(recipe(workspace, tmp_path / "whole", narrow))
-    steps = 0
-    before = PatientTrainer.training_step
-
-    def stop_at_seven(self: Any, *args: Any, **keywords: Any) -> Any:
-        nonlocal steps
-        steps += 1
-        if steps == 7:  # in the second epoch of five steps each
-            progress.request_stop(75)
-        return before(self, *args, **keywords)
-
-    monkeypatch.setattr(PatientTrainer, "training_step", stop_at_seven)
+    stop_at_step(monkeypatch, 7)  # in the second epoch of five steps each
     with pytest.raises(Stopped):
         run(recipe(workspace, tmp_path / "stopped", narrow))
     progress.clear_stop()

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer, ModernBertConfig, ModernBertModel, pipeline
 
 import pkd
-from conftest import make_foreign_tokenizer, make_tokenizer, recipe_values
+from conftest import make_foreign_tokenizer, make_tokenizer, recipe_values, stop_at_step
 from pkd import progress
 from pkd.data.encodings import Reader
 from pkd.data.shards import open_shards
@@ -152,20 +152,9 @@ def test_the_same_run_again_keeps_everything(both: Done) -> None:
 def test_a_stopped_training_goes_on_to_the_same_bits(
     both: Done, workspace: Path, foreign_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pkd.distillation.trainer import PatientTrainer
-
-    steps, before = 0, PatientTrainer.training_step
-
-    def stop_at_ten(self: Any, *args: Any, **keywords: Any) -> Any:
-        nonlocal steps
-        steps += 1
-        if steps == 10:
-            progress.request_stop(75)
-        return before(self, *args, **keywords)
-
     given = values(workspace, tmp_path / "run", {"student": str(foreign_encoder)}, transfer={"augment": 1})
     recipe = recipe_from({**given, "controls": False}, where="test")
-    monkeypatch.setattr(PatientTrainer, "training_step", stop_at_ten)
+    stop_at_step(monkeypatch, 10)
     with pytest.raises(Stopped):
         pkd.run(recipe)
     progress.clear_stop()

@@ -14,10 +14,9 @@ import torch
 from transformers import AutoModelForTokenClassification, BertConfig, BertModel
 
 import pkd
-from conftest import BAD, FILLER, GOOD, WORDS, make_tokenizer
+from conftest import BAD, FILLER, GOOD, WORDS, make_tokenizer, stop_at_step
 from pkd import progress
 from pkd.cli.main import main
-from pkd.distillation.trainer import PatientTrainer
 from pkd.errors import Stopped, TeacherError
 from pkd.recipe.reading import recipe_from
 from pkd.reporting.results import ComparisonRecord, FlipRecord, ModelRecord, read_results
@@ -191,18 +190,9 @@ def test_students_of_any_kind_learn_tags_from_one_pass(several: Path) -> None:
 def test_a_stopped_training_goes_on_to_the_same_bits(
     space: Path, several: Path, foreign_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps, before = 0, PatientTrainer.training_step
-
-    def stop_at_ten(self: Any, *args: Any, **keywords: Any) -> Any:
-        nonlocal steps
-        steps += 1
-        if steps == 10:
-            progress.request_stop(75)
-        return before(self, *args, **keywords)
-
     student = {"student": str(foreign_encoder), "patience": 0.1}
     recipe = recipe_from(values(space, "stopped", student, annotation={"states_share": 0.5}), where="test")
-    monkeypatch.setattr(PatientTrainer, "training_step", stop_at_ten)
+    stop_at_step(monkeypatch, 10)
     with pytest.raises(Stopped):
         pkd.run(recipe)
     progress.clear_stop()

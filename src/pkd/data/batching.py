@@ -294,10 +294,9 @@ def stored_states(dataset: datasets.Dataset, layers: Sequence[int]) -> Iterator[
             yield np.stack([vectors_of(pc.struct_field(stored, str(layer))) for layer in layers], axis=1)
         return
     choices = max(1, count_choices(dataset.column_names))
-    name = CLS_STATES
     for begin in range(0, len(dataset), _ROWS_AT_A_TIME):
-        table = rows.select_columns([name])[begin : begin + _ROWS_AT_A_TIME]
-        states = _by_layer(table, name, layers)  # [B, K, N · H]
+        table = rows.select_columns([CLS_STATES])[begin : begin + _ROWS_AT_A_TIME]
+        states = _by_layer(table, CLS_STATES, layers)  # [B, K, N · H]
         of_choices = states.reshape(*states.shape[:2], choices, -1)  # [B, K, N, H]
         yield of_choices.swapaxes(1, 2).reshape(-1, len(layers), of_choices.shape[-1])
 

@@ -13,7 +13,7 @@ from pkd.data.spans_to_tags import holds_spans, tags_of_spans
 from pkd.data.tables import WORD_OFFSETS, RawTable, name_rows
 from pkd.data.tags import Tagged
 from pkd.data.windows import Span, split_words
-from pkd.data.words import items_in
+from pkd.data.words import items_in, short
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
 from pkd.recipe.spelling import set_to
@@ -114,7 +114,7 @@ class RowTagger:
                 continue
             if spans is None or holds_spans(spans) is False:
                 raise DataError(
-                    f"{raw.source}, {name_rows(raw, [row])}: the label is {_short(value)}, but "
+                    f"{raw.source}, {name_rows(raw, [row])}: the label is {short(value)}, but "
                     f"{TOKEN_CLASSIFICATION.name} learns a tag for every word. Give a CoNLL file (.conll), rows with "
                     "tokens and their tags, or texts with spans (start, end and label)."
                 )
@@ -127,8 +127,3 @@ class RowTagger:
     def _conflict(self, raw: RawTable, row: int, conflicts: Sequence[str]) -> None:
         self._rows_in_conflict += bool(conflicts)
         self.conflicts += [f"{name_rows(raw, [row])}: {conflict}" for conflict in conflicts]
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

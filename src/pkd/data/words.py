@@ -44,14 +44,14 @@ def words_of(value: Any, name: str, where: str) -> list[str]:
     listed = items_in(value)
     if listed is None:
         raise DataError(
-            f'{where}: \'{name}\' is {_short(value)}; a list of words is expected, such as ["New", "York"]. A file '
+            f'{where}: \'{name}\' is {short(value)}; a list of words is expected, such as ["New", "York"]. A file '
             "with one word a line is read as CoNLL columns: its name must end in .conll, with a blank line between "
             "sentences."
         )
     words = [each.get("text") if isinstance(each, Mapping) else each for each in listed]
     for number, word in enumerate(words, start=1):
         if isinstance(word, bool) or not isinstance(word, str | int | float) or text_of(word) is None:
-            raise DataError(f"{where}: word {number} of '{name}' is {_short(word)}; a text is expected.")
+            raise DataError(f"{where}: word {number} of '{name}' is {short(word)}; a text is expected.")
     return [str(word) for word in words]
 
 
@@ -88,6 +88,7 @@ def with_words_for_file(table: pa.Table, *, as_tokens: bool) -> pa.Table:
     return rows.set_column(place, "tokens", pa.array(tokens, pa.list_(pa.string())))
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value for a message, cut at 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -246,9 +246,14 @@ def term_rows(
 ) -> dict[str, torch.Tensor]:
     """Each term's value per row, [B], from one forward pass of the student over a batch."""
     student_layers, deviations = loss.layer_map.student if loss.layer_map else (), loss.deviations
-    if TAUGHT in inputs:
-        return _of_parts(model, inputs, objective, loss, kind)
     output: Any = model(**model_inputs(inputs, model), **request_layers(student_layers))
+    if TAUGHT in inputs:
+        batch, stated = _part_inputs(model, output, inputs, loss, kind)
+        exists = inputs[TAUGHT] >= 0  # [B, W]
+        return {
+            term.name: mean_of_parts(term.row_losses(batch), stated if CLS_STATES in term.reads else exists)
+            for term in objective
+        }
     cls_states = teacher_cls_states = None
     if student_layers:
         states = projected(model, cls_states_of(output.hidden_states, student_layers, len(inputs["labels"])))
@@ -269,35 +274,24 @@ def term_rows(
     return {term.name: term.row_losses(batch) for term in objective}
 
 
-def _of_parts(
-    model: torch.nn.Module,
-    inputs: dict[str, torch.Tensor],
-    objective: Sequence[Term],
-    loss: PatientLoss,
-    kind: TaskKind,
-) -> dict[str, torch.Tensor]:
-    """`term_rows` where words have tags: each formula at every taught part, and the mean over a row's parts, [B]."""
+def _part_inputs(
+    model: torch.nn.Module, output: Any, inputs: dict[str, torch.Tensor], loss: PatientLoss, kind: TaskKind
+) -> tuple[TermInputs, torch.Tensor]:
+    """What the terms compare where words have tags, every taught part as a row, and which have states, [B, W]."""
     layers = loss.layer_map.student if loss.layer_map else ()
-    output: Any = model(**model_inputs(inputs, model), **request_layers(layers))
-    exists = inputs[TAUGHT] >= 0  # [B, W]
+    exists = stated = inputs[TAUGHT] >= 0  # [B, W]
     values = {
         "logits": at_places(output.logits, inputs[TAUGHT]),  # [B, W, C]
         "labels": inputs["labels"],
         **({"teacher_logits": inputs[LOGITS]} if LOGITS in inputs else {}),
     }
     packed: dict[str, Any] = {name: each[exists] for name, each in values.items()}  # [P, ...]
-    stated = exists
     if layers:
         stated = exists & inputs[STATED]
         states = torch.stack([at_places(output.hidden_states[layer], inputs[TAUGHT]) for layer in layers], dim=2)
         packed["cls_states"] = projected(model, states[stated].float())  # [P, K, H]
         packed["teacher_cls_states"] = inputs[STATES].movedim(1, 2)[stated].to(packed["cls_states"])
-    batch = TermInputs(settings=loss.settings, kind=kind, deviations=loss.deviations, **packed)
-    rows = {}
-    for term in objective:
-        where = stated if CLS_STATES in term.reads else exists
-        rows[term.name] = mean_of_parts(term.row_losses(batch), where)
-    return rows
+    return TermInputs(settings=loss.settings, kind=kind, deviations=loss.deviations, **packed), stated
 
 
 def _error_of_mean(values: Sequence[float], unseen: float) -> float | None:

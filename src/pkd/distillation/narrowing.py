@@ -25,9 +25,8 @@ from pkd.data.arrays import column_array
 from pkd.data.batching import TokenRows, first_batches, is_labelled
 from pkd.data.outputs import outputs_of
 from pkd.data.tokenize import encode
-from pkd.data.word_batches import TAUGHT, mean_of_parts
 from pkd.encoder.families import depth_of, family_of, layers_of, longest_input, neurons_of
-from pkd.encoder.inference import at_places, collator_for, model_inputs
+from pkd.encoder.inference import collator_for, label_losses, model_inputs
 from pkd.encoder.shortcut import cls_only
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.spelling import named
@@ -107,12 +106,7 @@ def row_importance(teacher: PreTrainedModel, batch: dict[str, torch.Tensor], kin
     counts = is_labelled(labels)
     with torch.enable_grad(), _neurons(teacher) as neurons, cls_only(teacher):
         output: Any = teacher(**model_inputs(batch, teacher, teacher.device))
-        if TAUGHT in batch:
-            exists = batch[TAUGHT].to(teacher.device) >= 0
-            of_parts = kind.ce_rows(at_places(output.logits, batch[TAUGHT])[exists], labels[exists])
-            loss = mean_of_parts(of_parts, exists).sum()
-        else:
-            loss = kind.ce_rows(output.logits, labels).sum()  # a row's gradient is that of its own loss
+        loss = label_losses(kind, output.logits, labels, batch).sum()  # a row's gradient is that of its own loss
         flat = [part for parts in neurons for part in parts]
         gradients = iter(torch.autograd.grad(loss, flat))
     of_layers = []

@@ -20,10 +20,11 @@ from pkd.data.outputs import outputs_of
 from pkd.data.tags import tag_continuations
 from pkd.data.taught import words_a_row
 from pkd.data.tokenize import count_choices
-from pkd.data.word_batches import TAUGHT
+from pkd.data.word_batches import TAUGHT, mean_of_parts
 from pkd.data.word_logits import logits_of_words, unseen_tag
 from pkd.encoder.families import has_token_types, longest_input
 from pkd.encoder.shortcut import cls_only
+from pkd.tasks import TaskKind
 
 if TYPE_CHECKING:
     import datasets
@@ -103,22 +104,17 @@ def answer_rows(
         several = "choice_lengths" in rows.column_names
         classes = int(rows.features["choice_lengths"].length if several else model.config.num_labels or 0)
         return Answers(np.zeros((0, classes), dtype=np.float32), None)
-    lengths, on_cpu = column_array(rows, "length"), model.device.type == "cpu"
-    padded = _padded_lengths(int(lengths.max()), longest_input(model.config), on_cpu)
-    most, table = TOKENS_PER_BATCH[model.device.type], TokenRows(rows)
-    collate = Collator(model.config.pad_token_id or 0, round_length=lambda longest: int(padded[longest]))
+    lengths = column_array(rows, "length")
+    padded = _padded_lengths(int(lengths.max()), model)
     tokens = padded[lengths] * max(1, count_choices(rows.column_names))
     logits: list[torch.Tensor] = []
     cls_states: list[torch.Tensor] = []
     order: list[np.ndarray] = []
     with _answering(model, autocast_dtype):
-        for indices in batches_by_length(tokens, most):
-            computed = _few_sizes(indices, most // int(tokens[indices[0]])) if on_cpu else indices
-            batch = collate(table.__getitems__(computed.tolist()))
-            output = model(**model_inputs(batch, model, model.device), **request_layers(layers))
+        for indices, batch, output in _forwards(model, rows, tokens, padded, layers):
             logits.append(output.logits[: len(indices)].float().cpu())
             if layers:
-                of_batch = cls_states_of(output.hidden_states, layers, len(computed))
+                of_batch = cls_states_of(output.hidden_states, layers, len(batch["input_ids"]))
                 cls_states.append(of_batch[: len(indices)].flatten(2).cpu())  # [B, K, C, H] -> [B, K, C · H]
             order.append(indices)
             if on_batch:
@@ -153,19 +149,14 @@ def answer_parts(
     states = np.zeros((len(words), len(layers), hidden), dtype=np.float32) if layers else None
     if len(rows) == 0:
         return PartAnswers(counts, words, logits, states)
-    begins, on_cpu = np.cumsum(counts) - counts, model.device.type == "cpu"
+    begins = np.cumsum(counts) - counts
     lengths = [(len(of_row), max(of_row)) for of_row in column_values(rows, "window_lengths")]
-    padded = _padded_lengths(max(longest for _, longest in lengths), longest_input(model.config), on_cpu)
+    padded = _padded_lengths(max(longest for _, longest in lengths), model)
     tokens = np.array([windows * padded[longest] for windows, longest in lengths])
-    most, table = TOKENS_PER_BATCH[model.device.type], TokenRows(rows.remove_columns(_not_read(rows)))
-    collate = Collator(model.config.pad_token_id or 0, round_length=lambda longest: int(padded[longest]))
+    read = rows.remove_columns(_not_read(rows))
     with _answering(model, autocast_dtype):
-        for indices in batches_by_length(tokens, most):
-            computed = _few_sizes(indices, max(1, most // int(tokens[indices[0]]))) if on_cpu else indices
-            batch = collate(table.__getitems__(computed.tolist()))
-            output = model(**model_inputs(batch, model, model.device), **request_layers(layers))
-            taught = batch[TAUGHT][: len(indices)]
-            exists = taught >= 0
+        for indices, batch, output in _forwards(model, read, tokens, padded, layers):
+            exists = batch[TAUGHT][: len(indices)] >= 0
             into = np.concatenate([np.arange(begins[row], begins[row] + counts[row]) for row in indices])
             logits[into] = at_places(output.logits, batch[TAUGHT])[: len(indices)][exists].float().cpu().numpy()
             if states is not None:
@@ -175,6 +166,38 @@ def answer_parts(
             if on_batch:
                 on_batch(len(indices))
     return PartAnswers(counts, words, logits, states)
+
+
+def _forwards(
+    model: PreTrainedModel, rows: datasets.Dataset, tokens: np.ndarray, padded: np.ndarray, layers: Sequence[int]
+) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor], Any]]:
+    """Yield row indices, their batch and its output, which may have more rows behind these, the longest rows first.
+
+    Args:
+        model: that answers.
+        rows: encoded.
+        tokens: [N] the word pieces of each row, padded.
+        padded: the padded length for each longest length in a batch.
+        layers: whose hidden states are in the outputs.
+    """
+    most, table = TOKENS_PER_BATCH[model.device.type], TokenRows(rows)
+    collate = Collator(model.config.pad_token_id or 0, round_length=lambda longest: int(padded[longest]))
+    for indices in batches_by_length(tokens, most):
+        on_cpu = model.device.type == "cpu"
+        computed = _few_sizes(indices, most // int(tokens[indices[0]])) if on_cpu else indices
+        batch = collate(table.__getitems__(computed.tolist()))
+        yield indices, batch, model(**model_inputs(batch, model, model.device), **request_layers(layers))
+
+
+def label_losses(
+    kind: TaskKind, logits: torch.Tensor, labels: torch.Tensor, batch: dict[str, torch.Tensor]
+) -> torch.Tensor:
+    """L_CE of each row of a batch, [B]; where words have tags, the mean over the row's parts."""
+    if TAUGHT not in batch:
+        return kind.ce_rows(logits, labels)
+    exists = batch[TAUGHT].to(labels.device) >= 0  # [B, W]
+    of_parts = kind.ce_rows(at_places(logits, batch[TAUGHT])[exists], labels[exists])
+    return mean_of_parts(of_parts, exists)
 
 
 def at_places(positions: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
@@ -252,12 +275,13 @@ def cls_states_of(hidden_states: Sequence[torch.Tensor], layers: Sequence[int], 
     return states.view(rows, -1, *states.shape[1:]).transpose(1, 2)
 
 
-def _padded_lengths(longest: int, positions: int, on_cpu: bool) -> np.ndarray:
+def _padded_lengths(longest: int, model: PreTrainedModel) -> np.ndarray:
     """Table [longest + 1]: longest length in a batch -> padded length.
 
     On the CPU torch caches code for each batch shape, 1 to 2 MB each in bfloat16, so few shapes keep memory flat.
     """
-    round_length = coarse_length if on_cpu else gpu_length
+    round_length = coarse_length if model.device.type == "cpu" else gpu_length
+    positions = longest_input(model.config)
     return np.array([round_length(length, positions) for length in range(longest + 1)])
 
 

@@ -85,6 +85,11 @@ class Candidate(_Part):
     scores: list[HeatScore] = []  # of the heats it was in
     stopped: str = ""  # why it did not go on: "dominated by L2", "heat 1"; empty for finalists, those over budget
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether its export was refused."""
+        return self.stopped == REFUSED_EXPORT
+
 
 class Point(_Part):
     """A student trained with full effort, exported and measured."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pkd.reporting.amounts import difference_text, is_share, milliseconds, shown_difference, times
-from pkd.reporting.front import REFUSED_EXPORT, Candidate, Compressed, Point
+from pkd.reporting.front import Candidate, Compressed, Point
 from pkd.reporting.front_words import budget_of, latency_limit, listed, named_point, points_below, score_number
 
 _HALF_A_POINT = 0.005
@@ -41,7 +41,7 @@ def _more_time(found: Compressed, chosen: Point) -> str:
             f"{_were(untrained)} not trained: what {_it(untrained)} would score is not known."
         )
     finished = {point.shape for point in found.points}
-    if stopped := [each for each in between if each.shape not in finished and each.stopped != REFUSED_EXPORT]:
+    if stopped := [each for each in between if each.shape not in finished and not each.is_refused]:
         return (
             f"{begin} would buy nothing that the search saw: of the shapes up to {milliseconds(limit)}, "
             f"{_shapes(stopped)} {_were(stopped)} stopped in the heats."
@@ -79,7 +79,7 @@ def _less_score(found: Compressed, chosen: Point) -> str:
             f"{_below_other(found, lost[next_.number])} at {milliseconds(next_.measured.latency.value)}."
         )
     faster_shapes = [each for each in found.candidates if each.predicted.latency.value < fast and each.scores]
-    if stopped := [each for each in faster_shapes if each.stopped != REFUSED_EXPORT]:
+    if stopped := [each for each in faster_shapes if not each.is_refused]:
         return (
             f"{begin} would buy no time that the search saw: {_shapes(stopped)}, which would be faster, "
             f"{_were(stopped)} stopped in the heats."

@@ -29,9 +29,8 @@ from pkd.data.labels import label_array
 from pkd.data.outputs import Outputs, outputs_of
 from pkd.data.taught import words_a_row
 from pkd.data.tokenize import encode
-from pkd.data.word_batches import TAUGHT, mean_of_parts
 from pkd.encoder.families import longest_input
-from pkd.encoder.inference import answer_rows, at_places, collator_for, model_inputs, tokenizer_for
+from pkd.encoder.inference import answer_rows, collator_for, label_losses, model_inputs, tokenizer_for
 from pkd.errors import DivergedError, RecipeError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.recipe.spelling import named, set_to
@@ -119,13 +118,8 @@ class RowMeanTrainer(EconomicalTrainer):
 
     def row_losses(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> RowLosses:
         """The loss per row [B], and the terms to log, each over the rows that have it."""
-        logits, labels = model(**model_inputs(inputs, model)).logits, inputs["labels"]
-        if TAUGHT not in inputs:
-            ce = self.outputs.kind.ce_rows(logits, labels)
-        else:
-            exists = inputs[TAUGHT] >= 0  # [B, W]
-            of_parts = self.outputs.kind.ce_rows(at_places(logits, inputs[TAUGHT])[exists], labels[exists])
-            ce = mean_of_parts(of_parts, exists)
+        output = model(**model_inputs(inputs, model))
+        ce = label_losses(self.outputs.kind, output.logits, inputs["labels"], inputs)
         return ce, {"ce": ce}
 
     @cached_property
@@ -278,34 +272,20 @@ class RowMeanTrainer(EconomicalTrainer):
         return (of_average, {**averaged, **both}) if wins else (logits, {**raw, **both})
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
-        kept = self._scores_at(self.state.best_global_step)
+        before = self.state.best_global_step
         is_best: bool = super()._determine_best_metric(metrics, trial)
-        if self.kept_epoch == "calibrated" and kept is not None and CROSS_ENTROPY in metrics:
-            return self._is_better_calibrated(metrics, kept, is_best=is_best)
-        if is_best or self.kept_epoch != "latest" or self.args.greater_is_better is False:
+        if self.kept_epoch == "best" or self.args.greater_is_better is False or not before:
             return is_best
         by = f"eval_{str(self.args.metric_for_best_model).removeprefix('eval_')}"
-        best, rows = float(self.state.best_metric or 0.0), cast("datasets.Dataset", self.eval_dataset)
-        if not is_level(metrics[by], best, len(rows)):
-            return False
-        self.state.best_global_step = self.state.global_step
-        return True
-
-    def _scores_at(self, step: int | None) -> dict[str, float] | None:
-        """The development scores of an evaluation at a step."""
-        by = f"eval_{str(self.args.metric_for_best_model).removeprefix('eval_')}"
-        return next((entry for entry in self.state.log_history if step and by in entry and entry["step"] == step), None)
-
-    def _is_better_calibrated(self, now: dict[str, float], kept: dict[str, float], *, is_best: bool) -> bool:
-        """Keep the evaluation of lower cross-entropy of this one and the kept one, if both are level with the best."""
-        by, rows = (
-            f"eval_{str(self.args.metric_for_best_model).removeprefix('eval_')}",
-            len(cast(Any, self.eval_dataset)),
-        )
-        best = float(self.state.best_metric or 0.0)
-        lower = now[CROSS_ENTROPY] < kept[CROSS_ENTROPY]
-        wins = lower or not is_level(kept[by], best, rows) if is_best else lower and is_level(now[by], best, rows)
-        self.state.best_global_step = self.state.global_step if wins else int(kept["step"])
+        best, rows = float(self.state.best_metric or 0.0), len(cast("datasets.Dataset", self.eval_dataset))
+        wins = is_level(metrics[by], best, rows)
+        if self.kept_epoch == "calibrated" and CROSS_ENTROPY not in metrics:
+            wins = is_best
+        elif self.kept_epoch == "calibrated":
+            kept = next(entry for entry in self.state.log_history if by in entry and entry["step"] == before)
+            if metrics[CROSS_ENTROPY] >= kept[CROSS_ENTROPY]:
+                wins = is_best and not is_level(kept[by], best, rows)
+        self.state.best_global_step = self.state.global_step if wins else before
         return wins
 
     def _load_best_model(self) -> None:
