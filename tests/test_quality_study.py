@@ -157,25 +157,33 @@ def test_the_page_has_what_was_measured_and_names_what_was_not(
     rows = {row.split(" | ")[0]: row.split(" | ") for row in page.splitlines() if row.startswith("| normal −")}
     assert rows["| normal − teacher"][6].startswith("−25.0 (−")
     assert rows["| normal − ft"][7].endswith(", 1 of 6 tasks")
-    assert "| irony | – | – | – | – | 100.0 (rate 0.0001, epoch 3 of at most 10) |" in page
+    assert "| irony | – | – | – | – | – | 100.0 (rate 0.0001, epoch 3 of at most 10) |" in page
     assert "2 of 90 students are measured" in page
     assert "- `normal`, `ft`: reviews, sst2, mrpc, banking77, emotion (seed 42); " in page
 
 
-def test_a_teachers_calibrated_epoch_is_compared_with_its_best_one_where_both_are_measured(study: Any) -> None:
+def test_a_teachers_averaged_weights_are_compared_with_its_former_epochs_where_they_are_measured(study: Any) -> None:
     used = {"learning_rate": 1e-4, "num_train_epochs": 10.0, "early_stopping_patience": 4}
     lines = []
-    for which, epoch, right in (("default", 2.0, [1, 1, 1, 0]), ("best epoch", 6.0, [1, 0, 0, 0])):
+    of = (("default", 3.0, [1, 1, 1, 0]), ("calibrated epoch", 2.0, [1, 1, 0, 0]), ("best epoch", 6.0, [1, 0, 0, 0]))
+    for which, epoch, right in of:
         teacher = study.page.default_teacher("irony", which)
         lines.append(line_of(study, teacher, [1, 1, 1, 1] * 50, used=used, best_epoch=epoch))
         normal = study.cells.Student(task="irony", contender="normal", teacher=which, **study.plans.FINAL["normal"])
         lines.append(line_of(study, normal, right * 50))
     page = study.page.quality_page(by_key(*lines))
-    [row] = [row for row in page.splitlines() if row.startswith("| normal − normal, teacher of the best epoch |")]
-    assert row.split(" | ")[1].startswith("+50.0 (+")
-    same = [line | {"best_epoch": 2.0} if line["kind"] == "teacher" else line for line in lines]
-    of_either = by_key(*(line for line in same if line.get("teacher") != "default"))
-    assert len(study.page.student_lines(of_either, "irony", "normal", "default")) == 1  # one teacher by two names
+    rows = {
+        row.split(" | ")[0]: row.split(" | ")[1] for row in page.splitlines() if row.startswith("| normal − normal")
+    }
+    assert rows["| normal − normal, teacher of the calibrated epoch"].startswith("+25.0 (+")
+    assert rows["| normal − normal, teacher of the best epoch"].startswith("+50.0 (+")
+    without = by_key(*(line for line in lines if line.get("teacher") != "default" and line.get("kept") != "auto"))
+    assert "Not measured again since a teacher's default has averaged weights: irony (calibrated epoch)." in (
+        study.page.quality_page(without).replace("\n", " ")
+    )
+    same = [line | {"best_epoch": 2.0} if line["kind"] == "teacher" else line for line in without.values()]
+    of_either = by_key(*(line for line in same if line.get("teacher") != "calibrated epoch"))
+    assert len(study.page.student_lines(of_either, "irony", "normal", "calibrated epoch")) == 1  # one by two names
 
 
 def test_narrow_students_have_a_section_once_one_is_measured_and_keys_of_whole_ones_stay(study: Any) -> None:

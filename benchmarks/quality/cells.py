@@ -64,14 +64,15 @@ Line = dict[str, Any]
 class Teacher:
     """A fine-tuning of the encoder; `auto` is what `pkd finetune` does with the task's files alone.
 
-    Its epoch is then the one that the package keeps, or the best by the development score.
+    Its weights are then those that the package keeps; or it averages none, and its epoch is the calibrated one, or the
+    best by the development score.
     """
 
     task: str
     rate: float | Literal["auto"]
     epochs: float | Literal["auto"] = 6
     seed: int = 42
-    kept: Literal["auto", "best"] = "auto"
+    kept: Literal["auto", "calibrated", "best"] = "auto"
 
     @property
     def is_default(self) -> bool:
@@ -82,7 +83,7 @@ class Teacher:
     def name(self) -> str:
         """Of its folder."""
         numbers = (each if isinstance(each, str) else f"{each:g}" for each in (self.rate, self.epochs))
-        return "-".join([*numbers, *(["best"] if self.kept == "best" else []), f"seed{self.seed}"])
+        return "-".join([*numbers, *([] if self.kept == "auto" else [self.kept]), f"seed{self.seed}"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +108,8 @@ class Student:
         augmented: variants of each training row.
         unlabelled: text of the same kind too, where the task has it.
         teachers: whose probabilities are averaged.
-        teacher: "grid", the best of the small grid; "default", that of `pkd finetune` with the files alone; "best
-            epoch", the same but for its epoch, which has the best development score.
+        teacher: "grid", the best of the small grid; "default", that of `pkd finetune` with the files alone; "calibrated
+            epoch" and "best epoch", the same without averaged weights, of that epoch.
     """
 
     task: str
@@ -128,7 +129,7 @@ class Student:
     augmented: int = 0
     unlabelled: bool = False
     teachers: int = 1
-    teacher: Literal["grid", "best epoch", "default"] = "grid"
+    teacher: Literal["grid", "best epoch", "calibrated epoch", "default"] = "grid"
 
 
 class Study:
@@ -198,7 +199,7 @@ def _fit_default_teacher(study: Study, teacher: Teacher) -> Line:
         **files,
         seed=teacher.seed,
         device=device,
-        kept_epoch=None if teacher.kept == "auto" else teacher.kept,
+        **({} if teacher.kept == "auto" else {"kept_epoch": teacher.kept, "averaging": "none"}),
     )
     spent = _spent(began)
     loaded = _on(study, load_teacher(str(made.folder)))
@@ -208,7 +209,8 @@ def _fit_default_teacher(study: Study, teacher: Teacher) -> Line:
     used = {name: made.training[name] for name in ("learning_rate", "num_train_epochs", "early_stopping_patience")}
     return {
         "kind": "teacher", **dataclasses.asdict(teacher), "used": used, "dev": made.scores["accuracy"],
-        "best_epoch": made.selection["epoch"], **_measured(answer_rows(loaded.model, rows).logits, rows),
+        "best_epoch": made.selection["epoch"], "weights": made.selection.get("weights", "raw"),
+        **_measured(answer_rows(loaded.model, rows).logits, rows),
         **spent, **_hardware(study),
     }  # fmt: skip
 

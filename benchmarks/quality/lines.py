@@ -40,5 +40,5 @@ def key_of(kind: str, cell: Any) -> str:
 
 def answers_key(teacher: Teacher) -> str:
     """The key of a teacher's answers."""
-    kind = "" if not teacher.is_default else "default-" if teacher.kept == "auto" else "best epoch-"
+    kind = "" if not teacher.is_default else "default-" if teacher.kept == "auto" else f"{teacher.kept} epoch-"
     return f"answers/{teacher.task}/{kind}{teacher.seed}"

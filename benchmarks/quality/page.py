@@ -16,6 +16,7 @@ from benchmarks.quality.gains import Gain, gain, mean_over_tasks, right_rows
 from benchmarks.quality.lines import Line, answers_key, key_of
 from benchmarks.quality.plans import (
     FINAL,
+    KEPT,
     KEPT_LATEST,
     NARROW,
     NARROW_TASKS,
@@ -33,7 +34,8 @@ from benchmarks.quality.tasks import SCREENED, TASKS
 RULE = 0.2  # points over the mean of the screened tasks that make a lever go on
 NONE = "–"  # in a table: not measured
 BEST_EPOCH = "its best epoch"
-FORMER_TEACHER = ", teacher of the best epoch"  # after the name of what learns from it
+FORMER_TEACHERS = ("calibrated epoch", "best epoch")  # without averaged weights
+OF_BEST_EPOCH = ", teacher of the best epoch"  # after the name of what learns from it
 Rows = NDArray[np.float64]  # right rows: [S, N], or [N] of one fixed model
 Lines = Mapping[str, Line]
 
@@ -82,9 +84,9 @@ def quality_page(lines: Lines) -> str:
 
 def student_lines(lines: Lines, task: str, contender: str, teacher: str) -> list[Line]:
     """A contender's lines on a task, by seed; where two teachers are the same epoch of one training, of either."""
-    both = [lines.get(key_of("teacher", default_teacher(task, which))) for which in ("default", "best epoch")]
+    both = [lines.get(key_of("teacher", default_teacher(task, which))) for which in FORMER_TEACHERS]
     same = all(both) and len({line["best_epoch"] for line in both if line}) == 1
-    wanted = ("default", "best epoch") if same and teacher == "default" else (teacher,)
+    wanted = FORMER_TEACHERS if same and teacher == FORMER_TEACHERS[0] else (teacher,)
     found = (
         line for line in lines.values()
         if line["kind"] == "student" and line["task"] == task and line["contender"] == contender
@@ -101,26 +103,27 @@ def contenders(lines: Lines, task: str) -> dict[str, Rows]:
         found["word counts"] = right_rows(words)
     if (best := best_teacher(lines, task)) is not None:
         found["best of the grid"] = right_rows(lines[key_of("teacher", best)])
-    for which, after in ((which_teacher(lines, task), ""), ("best epoch", FORMER_TEACHER)):
+    now = which_teacher(lines, task)
+    for which, after in ((now, ""), *((each, f", teacher of the {each}") for each in FORMER_TEACHERS)):
         if (teacher := lines.get(key_of("teacher", default_teacher(task, which)))) is not None:
-            found["teacher" if not after else "teacher of the best epoch"] = right_rows(teacher)
+            found[after.removeprefix(", ") or "teacher"] = right_rows(teacher)
         for name in ("normal", "ft", "v1"):
             if of_name := student_lines(lines, task, name, which):
                 found[name + after] = np.stack([right_rows(line, kept_by(line)) for line in of_name])
-    if of_normal := student_lines(lines, task, "normal", which_teacher(lines, task)):
+    if of_normal := student_lines(lines, task, "normal", now):
         found[BEST_EPOCH] = np.stack([right_rows(line) for line in of_normal])
     if of_before := student_lines(lines, task, TEN_PASSES, "best epoch"):
-        found[TEN_PASSES + FORMER_TEACHER] = np.stack([right_rows(line) for line in of_before])
+        found[TEN_PASSES + OF_BEST_EPOCH] = np.stack([right_rows(line) for line in of_before])
     if reference := chosen_reference(lines, task):
-        of_reference = student_lines(lines, task, reference, which_teacher(lines, task))
+        of_reference = student_lines(lines, task, reference, now)
         found["reference"] = np.stack([right_rows(line) for line in of_reference])
     return found
 
 
 def which_teacher(lines: Lines, task: str) -> str:
-    """The teacher of a task's students: the default, or as long as `normal` has none of it, that of its best epoch."""
-    former = student_lines(lines, task, "normal", "best epoch") and not student_lines(lines, task, "normal", "default")
-    return "best epoch" if former else "default"
+    """The teacher of a task's students: the default, or as long as `normal` has none of it, a former one."""
+    of = (which for which in ("default", *FORMER_TEACHERS) if student_lines(lines, task, "normal", which))
+    return next(of, "default")
 
 
 def kept_by(line: Line) -> str:
@@ -129,8 +132,8 @@ def kept_by(line: Line) -> str:
 
 
 def default_teacher(task: str, which: str = "default") -> Teacher:
-    """That of `pkd finetune` with the task's files alone, or of its best epoch."""
-    return Teacher(task=task, rate="auto", epochs="auto", kept="auto" if which == "default" else "best")
+    """That of `pkd finetune` with the task's files alone, or without averaged weights."""
+    return Teacher(task=task, rate="auto", epochs="auto", kept=KEPT[which])
 
 
 def chosen_reference(lines: Lines, task: str) -> str | None:
@@ -204,11 +207,11 @@ def _final(lines: Lines) -> Iterator[str]:
         f"two words with logistic regression. `{BEST_EPOCH}`: `normal` with the evaluation of the best score. "
         f"`{TEN_PASSES}`: `normal` as it was before: ten passes, 1e-4 below 20 classes, the best score kept."
     )
-    of_former = [task for task in TASKS if which_teacher(lines, task) == "best epoch"]
+    of_former = [f"{task} ({which})" for task in TASKS if (which := which_teacher(lines, task)) in FORMER_TEACHERS]
     if of_former:
         yield _paragraph(
-            f"Not measured again since a teacher's default is its calibrated epoch: {', '.join(of_former)}. There the "
-            "teacher is its best epoch, and the students are of that one."
+            f"Not measured again since a teacher's default has averaged weights: {', '.join(of_former)}. There teacher "
+            "and students are of that epoch."
         )
     found = {task: contenders(lines, task) for task in TASKS}
     names = ("word counts", "best of the grid", "teacher", "reference", "v1", "ft", "normal")
@@ -226,7 +229,7 @@ def _final(lines: Lines) -> Iterator[str]:
         yield _paragraph(f"Of the four settings of `reference`, so many are measured: {', '.join(few)}.")
     pairs = (
         ("normal", "teacher", "−0.8 or above"), ("normal", BEST_EPOCH, ""),
-        ("normal" + FORMER_TEACHER, TEN_PASSES + FORMER_TEACHER, ""),
+        ("normal" + OF_BEST_EPOCH, TEN_PASSES + OF_BEST_EPOCH, ""),
         ("ft", "teacher", ""), ("v1", "teacher", ""),
         ("reference", "teacher", ""), ("normal", "ft", "+0.5"), ("normal", "v1", ""), ("normal", "reference", "+1.5"),
         ("teacher", "best of the grid", "−0.5 or above"), ("teacher", "word counts", ""),
@@ -242,9 +245,8 @@ def _final(lines: Lines) -> Iterator[str]:
         yield _table(["", *TASKS, "mean", "aim"], rows)
     else:
         yield "None of these teachers and students is measured yet."
-    both = {"teacher", "teacher of the best epoch", "normal", "normal" + FORMER_TEACHER}
-    yield from _kept_epoch_of_the_teacher(
-        found, [task for task in TASKS if which_teacher(lines, task) == "default" and both <= found[task].keys()]
+    yield from _weights_of_the_teacher(
+        {task: found[task] for task in TASKS if student_lines(lines, task, "normal", "default")}
     )
     times = [f"{task} {ratio:.1f}" for task in TASKS if (ratio := time_ratio(lines, task, "normal", "v1")) is not None]
     if times:
@@ -254,24 +256,28 @@ def _final(lines: Lines) -> Iterator[str]:
         )
 
 
-def _kept_epoch_of_the_teacher(found: Mapping[str, dict[str, Rows]], tasks: Sequence[str]) -> Iterator[str]:
-    """What the calibrated epoch of a teacher gives instead of its best one, on the tasks that have both."""
-    if not tasks:
+def _weights_of_the_teacher(found: Mapping[str, dict[str, Rows]]) -> Iterator[str]:
+    """What averaged weights and the calibrated epoch give, teacher and student, on the tasks that have both."""
+    rows = []
+    for name, former in (
+        (name, f"{other}teacher of the {which}")
+        for which in FORMER_TEACHERS
+        for name, other in (("teacher", ""), ("normal", "normal, "))
+    ):
+        gains = {task: gain(each[name], each[former]) for task, each in found.items() if {name, former} <= each.keys()}
+        if gains:
+            cells = [_gain(gains.get(task)) for task in found]
+            rows.append([f"{name} − {former}", *cells, _mean(list(gains.values()), len(TASKS))])
+    if not rows:
         return
     yield _paragraph(
-        "The teacher's epoch: of those within a standard error of the best development score the one of lowest "
-        "cross-entropy (`kept_epoch: calibrated`, the default) instead of the best. A later epoch has as good a score "
-        "and has learned its rows by heart, so that its answers to them say no more than their labels."
+        "The teacher's weights. By default they are averaged over about the last epoch, where the development rows do "
+        "not prefer the raw ones, and of the epochs within a standard error of the best score that of the lowest "
+        "cross-entropy is kept. A later epoch has as good a score and has learned its rows by heart, so that its "
+        "answers to them say no more than their labels; the average is as good as such an epoch and still calibrated. "
+        "Beside it the raw weights of the calibrated and of the best epoch, and what `normal` learns from each:"
     )
-    pairs = (
-        ("teacher", "teacher of the best epoch"), ("normal", "normal" + FORMER_TEACHER),
-        ("normal" + FORMER_TEACHER, "teacher of the best epoch"), ("normal", "teacher"),
-    )  # fmt: skip
-    rows = []
-    for name, other in pairs:
-        gains = {task: gain(found[task][name], found[task][other]) for task in tasks}
-        rows.append([f"{name} − {other}", *(_gain(gains.get(task)) for task in tasks), _mean(list(gains.values()), 0)])
-    yield _table(["", *tasks, "mean"], rows)
+    yield _table(["", *found, "mean"], rows)
 
 
 def _narrow(lines: Lines) -> Iterator[str]:
@@ -400,8 +406,9 @@ def _interval(score: Mapping[str, float]) -> str:
 def _teachers(lines: Lines) -> Iterator[str]:
     yield "## Teachers"
     yield _paragraph(
-        "The small grid, six epochs with the best of ten evaluations kept, beside the default. The development rows "
-        "choose the grid's best, which is marked."
+        "The small grid, six epochs with the best of ten evaluations kept, beside the default and what it was before: "
+        "raw weights of the best and of the calibrated epoch. The development rows choose the grid's best, which is "
+        "marked."
     )
     rows = []
     for task in TASKS:
@@ -410,7 +417,7 @@ def _teachers(lines: Lines) -> Iterator[str]:
         for teacher in teachers_of(task):
             line = lines.get(key_of("teacher", teacher))
             cells.append(NONE if line is None else f"{100 * line['test']:.1f}" + (" *" if teacher == best else ""))
-        for which in ("best epoch", "default"):
+        for which in (*reversed(FORMER_TEACHERS), "default"):
             line = lines.get(key_of("teacher", default_teacher(task, which)))
             if line is None:
                 cells.append(NONE)
@@ -421,7 +428,7 @@ def _teachers(lines: Lines) -> Iterator[str]:
                 f"{used['num_train_epochs']:g})"
             )
         rows.append([task, *cells])
-    yield _table(["task", *(f"rate {rate:g}" for rate in RATES), "its best epoch", "default"], rows)
+    yield _table(["task", *(f"rate {rate:g}" for rate in RATES), *reversed(FORMER_TEACHERS), "default"], rows)
 
 
 def _screening(lines: Lines) -> Iterator[str]:

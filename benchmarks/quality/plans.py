@@ -45,6 +45,9 @@ FORMER: dict[str, dict[str, Any]] = {
     TEN_PASSES: {**_TEN, "patience": 0.1, "beta": None, "augmented": 4},
     FT_OF_TEN: {**_TEN, **FINE_TUNING},
 }
+KEPT: dict[str, Literal["auto", "calibrated", "best"]] = {
+    "default": "auto", "calibrated epoch": "calibrated", "best epoch": "best",
+}  # fmt: skip
 _PATIENCE: dict[str, dict[str, Any]] = {"": {}, ", patience 0.1": {"patience": 0.1, "beta": None}}
 NARROW: dict[str, dict[str, Any]] = {
     f"{layers} narrow{words}": {**_NORMAL, "layers": layers, "width": 0.5, "augmented": 4, **patience}
@@ -92,8 +95,7 @@ def best_teacher(lines: Mapping[str, Mapping[str, Any]], task: str) -> Teacher |
 def teacher_of(lines: Mapping[str, Mapping[str, Any]], student: Student) -> Teacher | None:
     """The teacher that a student learns from, with the first seed; None until it is chosen."""
     if student.teacher != "grid":
-        kept: Literal["auto", "best"] = "auto" if student.teacher == "default" else "best"
-        return Teacher(task=student.task, rate="auto", epochs="auto", kept=kept)
+        return Teacher(task=student.task, rate="auto", epochs="auto", kept=KEPT[student.teacher])
     return best_teacher(lines, student.task)
 
 
@@ -168,8 +170,10 @@ def narrow() -> Iterator[Student]:
 
 
 def former() -> Iterator[Student]:
-    """What `normal` was before, and what learned from a teacher of its best epoch, with one seed."""
+    """What `normal` was before, and what learned from a teacher without averaged weights, with one seed."""
     for task in (*SMALL, *LARGE):
+        for name, changed in FINAL.items():
+            yield Student(task=task, contender=name, teacher="calibrated epoch", **changed)
         for name, changed in {**FINAL, **FORMER}.items():
             yield Student(task=task, contender=name, teacher="best epoch", **changed)
 

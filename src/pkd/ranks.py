@@ -49,6 +49,11 @@ def is_first() -> bool:
     return rank() == 0
 
 
+def shard_weights() -> bool:
+    """Whether the launcher asked for weights that are sharded over the ranks (accelerate's FSDP or DeepSpeed)."""
+    return any(os.environ.get(f"ACCELERATE_USE_{name}", "").lower() in ("1", "true") for name in ("FSDP", "DEEPSPEED"))
+
+
 def join() -> None:
     """Meet the other ranks and set up torch's process group, once; gloo for the CPU, nccl for GPUs.
 

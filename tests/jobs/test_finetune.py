@@ -37,7 +37,7 @@ def test_a_finished_teacher_says_in_sentences_how_good_it_is_on_what(
     told = str(result).splitlines()
     assert told[0].startswith(f"Accuracy {100 * share:.1f} %, ")
     assert told[0].endswith("on 60 development rows (which chose the epoch).")
-    assert told[1] == "This is epoch 1, the best by accuracy."
+    assert told[1] == "This is epoch 1, the raw weights, the best by accuracy."
     assert result.level is not None
     words = f"{100 * (result.level.word_counts or 0):.1f} %"
     assert result.level.word_counts > share
@@ -81,7 +81,7 @@ def test_of_one_text_none_can_be_held_out_and_the_last_epoch_is_kept(one_answer:
     result = pkd.finetune(model=one_answer, train=tmp_path / "train.csv", output=tmp_path / "t", **QUICK)
     assert result.sentences() == [
         "No development rows were named (eval), and there are too few training rows to hold some out, so nothing is "
-        "measured and epoch 2, the last, is kept.",
+        "measured, and the last epoch is kept: epoch 2, the averaged weights (ema).",
         "Trained on 2 rows of train.csv (columns text and label).",
     ]
 

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from pkd.recipe.settings import TrainingSettings
-from pkd.training.schedule import epochs_of, patience_of, steps_an_epoch, student_schedule, teacher_schedule
+from pkd.training.schedule import (
+    averaging_of,
+    epochs_of,
+    patience_of,
+    steps_an_epoch,
+    student_schedule,
+    teacher_schedule,
+)
 
 
 def chosen(rows: int = 5_000, outputs: int = 2, width: int = 384, **given: Any) -> TrainingSettings:
@@ -42,6 +49,19 @@ def test_whatever_is_given_wins_and_epochs_that_are_given_are_all_trained() -> N
     batches = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2}
     assert chosen(100, **batches).num_train_epochs == 58  # 7 steps each
     assert teacher_schedule(settled, rows=1, outputs=99, width=64) == settled
+
+
+def test_a_teachers_weights_are_averaged_by_default_except_where_they_are_sharded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert averaging_of(chosen()) == "ema"
+    assert averaging_of(chosen(averaging="none")) == "none"
+    assert averaging_of(student_schedule(TrainingSettings())) == "none"
+    for launcher in ("FSDP", "DEEPSPEED"):
+        with monkeypatch.context() as launched:
+            launched.setenv(f"ACCELERATE_USE_{launcher}", "true")
+            assert averaging_of(chosen()) == "none"
+            assert averaging_of(chosen(averaging="swa")) == "swa"  # which is refused, as it was asked for
 
 
 def test_a_students_auto_is_the_default_of_all_students() -> None:

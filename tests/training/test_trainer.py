@@ -389,6 +389,50 @@ def test_the_better_of_raw_and_averaged_weights_on_the_development_rows_is_kept_
 
 
 @pytest.mark.parametrize(
+    ("kept_epoch", "raw", "averaged", "wins"),
+    [
+        # √(0.8 · 0.2 / 30) = 0.073
+        ("calibrated", (0.80, 0.5), (0.74, 0.4), True),  # level, and better calibrated
+        ("calibrated", (0.74, 0.4), (0.80, 0.5), False),
+        ("calibrated", (0.80, 0.5), (0.72, 0.1), False),  # not level
+        ("calibrated", (0.72, 0.1), (0.80, 0.5), True),
+        ("best", (0.80, 0.5), (0.74, 0.4), False),
+        ("latest", (0.74, 0.4), (0.80, 0.5), True),
+    ],
+)
+def test_of_raw_and_averaged_weights_that_are_level_the_calibrated_ones_are_kept(
+    annotated: datasets.Dataset,
+    tmp_path: Path,
+    kept_epoch: Any,
+    raw: tuple[float, float],
+    averaged: tuple[float, float],
+    wins: bool,
+) -> None:
+    given = [raw, averaged]
+
+    class Scored(RowMeanTrainer):
+        def _scores(self, logits: Any, labels: Any, prefix: str) -> dict[str, float]:
+            accuracy, loss = given.pop(0)
+            return {f"{prefix}_accuracy": accuracy, f"{prefix}_cross_entropy": loss}
+
+    args = arguments(
+        tmp_path, eval_strategy="epoch", load_best_model_at_end=True, greater_is_better=True,
+        metric_for_best_model="accuracy", num_train_epochs=1,
+    )  # fmt: skip
+    trainer = Scored(
+        make_teacher(), args, train_dataset=annotated.select(range(16)), eval_dataset=annotated.select(range(40, 70)),
+        averaging="ema", kept_epoch=kept_epoch,
+    )  # fmt: skip
+    trainer.train()
+    facts = training_facts(trainer, "accuracy")
+    assert facts["selection"]["weights"] == ("ema" if wins else "raw")
+    assert facts["scores"] == {
+        "accuracy": (averaged if wins else raw)[0],
+        "cross_entropy": (averaged if wins else raw)[1],
+    }
+
+
+@pytest.mark.parametrize(
     ("scores", "losses", "best", "latest", "calibrated"),
     [
         # √(0.8 · 0.2 / 30) = 0.073: 0.73 is level with 0.80

@@ -43,7 +43,7 @@ from pkd.runs.stage import Done, is_begun, library_versions, run_stage, standing
 from pkd.training.arguments import check_training, trainer_arguments
 from pkd.training.checkpoints import checkpoint_bytes
 from pkd.training.saving import save_trained
-from pkd.training.schedule import kept_epoch_of, patience_of
+from pkd.training.schedule import averaging_of, kept_epoch_of, patience_of
 from pkd.training.trainer import RowMeanTrainer
 
 KIND = asking.TEACHER
@@ -83,7 +83,7 @@ class FinetuneResult:
         kept = f"epoch {self.selection['epoch']:g}{weights_words(self.selection)}"
         if not self.scores:
             none = f"No development rows were named ({named('data.eval')}), and there are too few training rows"
-            told = [f"{none} to hold some out, so nothing is measured and {kept}, the last, is kept."]
+            told = [f"{none} to hold some out, so nothing is measured, and the last epoch is kept: {kept}."]
         else:
             by = self.selection["metric"]
             scores = ", ".join(score_words(metric, self.scores[metric]) for metric in dict.fromkeys([by, *self.scores]))
@@ -205,7 +205,7 @@ def finetune_stage(
             eval_dataset=rows.get("eval"),
             processing_class=loaded.tokenizer,
             stage_name=finetuning_name(number),
-            averaging=settings.averaging,
+            averaging=averaging_of(settings),
             patience=patience_of(settings),
             kept_epoch=kept_epoch_of(settings),
             resumed_with=inputs,

@@ -32,7 +32,7 @@ from pkd.runs.stage import Done, library_versions, run_stage
 from pkd.training.arguments import trainer_arguments
 from pkd.training.checkpoints import checkpoint_bytes
 from pkd.training.saving import save_trained, training_facts
-from pkd.training.schedule import kept_epoch_of, patience_of
+from pkd.training.schedule import averaging_of, kept_epoch_of, patience_of
 
 KIND = "student"
 TRIAL = "trial"
@@ -212,7 +212,7 @@ def _trained(
         train_dataset=rows.of(plan, seed),
         eval_dataset=rows.development(plan),
         processing_class=rows.reader(plan).tokenizer,
-        averaging=plan.training.averaging,
+        averaging=averaging_of(plan.training),
         patience=patience_of(plan.training),
         kept_epoch=kept_epoch_of(plan.training),
         stage_name=stage_name(plan, seed),

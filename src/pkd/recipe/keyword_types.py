@@ -121,8 +121,8 @@ class TrainingKeywords(TypedDict, total=False):
     lr_scheduler_type: Literal["linear", "cosine", "constant_with_warmup"] | None
     """after warm-up"""
 
-    averaging: Literal["none", "ema", "swa"] | None
-    """average the weights too, over the last tenth of steps or all of the last quarter; the better is kept"""
+    averaging: Literal["auto", "none", "ema", "swa"] | None
+    """average the weights too, over the last tenth of steps (ema) or all of the last quarter (swa), and keep the better; auto: of a teacher ema, of a student by effort"""
 
     kept_epoch: Literal["auto", "best", "latest", "calibrated"] | None
     """by the development score: best, or of those within a standard error of it the latest, or the one of lowest cross-entropy (calibrated); auto: of a teacher calibrated, of a student by effort"""

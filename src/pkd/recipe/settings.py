@@ -138,8 +138,10 @@ class TrainingSettings:
     warmup_steps: NonNegativeFloat = setting(0.1, "linear warm-up: below 1 a share of all steps, else steps")
     max_grad_norm: NonNegativeFloat = setting(1.0, "clip the gradient's norm to this; 0 never clips")
     lr_scheduler_type: Literal["linear", "cosine", "constant_with_warmup"] = setting("linear", "after warm-up")
-    averaging: Literal["none", "ema", "swa"] = setting(
-        "none", "average the weights too, over the last tenth of steps or all of the last quarter; the better is kept"
+    averaging: Literal["auto", "none", "ema", "swa"] = setting(
+        "auto",
+        "average the weights too, over the last tenth of steps (ema) or all of the last quarter (swa), and keep the "
+        "better; auto: of a teacher ema, of a student by effort",
     )
     kept_epoch: Literal["auto", "best", "latest", "calibrated"] = setting(
         "auto",

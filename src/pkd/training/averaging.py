@@ -19,8 +19,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pkd.encoder.vocabulary import OccurringEmbedding
 
-Averaging = Literal["none", "ema", "swa"]
-
 AVERAGED = "averaged.safetensors"  # in a checkpoint
 _HORIZON = 0.1  # share of all steps that an exponential average spans
 _LATE = 0.75  # share of all steps after which a plain mean begins

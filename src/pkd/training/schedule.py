@@ -10,7 +10,11 @@ import dataclasses
 import math
 from typing import Literal
 
+from pkd import ranks
 from pkd.recipe.settings import Effort, TrainingSettings
+
+Averaging = Literal["none", "ema", "swa"]
+KeptEpoch = Literal["best", "latest", "calibrated"]
 
 STUDENT_RATE, STUDENT_EPOCHS = 5e-5, 4.0
 _STUDENT_PASSES: dict[Effort, tuple[float, float]] = {  # passes over the number of labelled rows; minimum epochs
@@ -63,6 +67,7 @@ def teacher_schedule(settings: TrainingSettings, *, rows: int, outputs: int, wid
         learning_rate=rate,
         num_train_epochs=epochs,
         early_stopping_patience=patience,
+        averaging=("none" if ranks.shard_weights() else "ema") if settings.averaging == "auto" else settings.averaging,
         kept_epoch="calibrated" if settings.kept_epoch == "auto" else settings.kept_epoch,
     )
 
@@ -103,6 +108,7 @@ def student_schedule(
         learning_rate=rate,
         num_train_epochs=epochs,
         early_stopping_patience="none" if patience == "auto" else patience,
+        averaging="none" if settings.averaging == "auto" else settings.averaging,
         kept_epoch="best" if settings.kept_epoch == "auto" else settings.kept_epoch,
     )
 
@@ -160,10 +166,16 @@ def epochs_of(settings: TrainingSettings) -> float:
     return settings.num_train_epochs
 
 
-def kept_epoch_of(settings: TrainingSettings) -> Literal["best", "latest", "calibrated"]:
+def kept_epoch_of(settings: TrainingSettings) -> KeptEpoch:
     """Which epoch resolved settings keep."""
     assert settings.kept_epoch != "auto"
     return settings.kept_epoch
+
+
+def averaging_of(settings: TrainingSettings) -> Averaging:
+    """How resolved settings average the weights."""
+    assert settings.averaging != "auto"
+    return settings.averaging
 
 
 def patience_of(settings: TrainingSettings) -> int | None:

@@ -12,7 +12,7 @@ import dataclasses
 import math
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import datasets
 import numpy as np
@@ -35,14 +35,14 @@ from pkd.errors import DivergedError, RecipeError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.recipe.spelling import named, set_to
 from pkd.runs.seal import write_json
-from pkd.training.averaging import AveragedWeights, Averaging, load_averaged
+from pkd.training.averaging import AveragedWeights, load_averaged
 from pkd.training.checkpoints import checkpoint_folders
 from pkd.training.economy import EconomicalTrainer
 from pkd.training.resuming import DIVERGED
+from pkd.training.schedule import Averaging, KeptEpoch
 
 RowLosses = tuple[torch.Tensor, dict[str, torch.Tensor]]
-KeptEpoch = Literal["best", "latest", "calibrated"]
-CROSS_ENTROPY = "eval_cross_entropy"
+_CROSS_ENTROPY = "cross_entropy"
 
 
 def is_level(score: float, best: float, rows: int) -> bool:
@@ -65,8 +65,9 @@ class RowMeanTrainer(EconomicalTrainer):
         train_dataset: rows with `input_ids`, `length` and `label`; text rows are tokenized.
         eval_dataset: the same; every row has a label.
         averaging: "ema" or "swa" also averages the weights. Each evaluation scores the better of raw and averaged
-            weights by the choosing metric (`averaged` names it); the best of all are kept at the end. Without such a
-            metric the average is kept.
+            weights by the choosing metric (`averaged` names it; where the calibrated epoch is kept and they are level,
+            the one of lower cross-entropy); the best of all are kept at the end. Without such a metric the average is
+            kept.
         patience: end after so many consecutive epochs without a better development score.
         kept_epoch: "best" keeps the evaluation with the best score, the first of equals; "latest" the last one within a
             standard error of the best (Breiman et al. 1984): of few rows a best score is mostly luck, and at the end of
@@ -268,6 +269,10 @@ class RowMeanTrainer(EconomicalTrainer):
         by = (self.args.metric_for_best_model or self.outputs.kind.scoring.metric).removeprefix("eval_")
         one, other = raw[f"{prefix}_{by}"], averaged[f"{prefix}_{by}"]
         wins = other < one if self.args.greater_is_better is False else other > one
+        entropy = f"{prefix}_{_CROSS_ENTROPY}"
+        level = is_level(min(one, other), max(one, other), len(labels))
+        if level and self.kept_epoch == "calibrated" and entropy in raw:
+            wins = averaged[entropy] < raw[entropy]
         both = {f"raw_{by}": one, f"averaged_{by}": other, "averaged": float(wins)}
         return (of_average, {**averaged, **both}) if wins else (logits, {**raw, **both})
 
@@ -279,11 +284,12 @@ class RowMeanTrainer(EconomicalTrainer):
         by = f"eval_{str(self.args.metric_for_best_model).removeprefix('eval_')}"
         best, rows = float(self.state.best_metric or 0.0), len(cast("datasets.Dataset", self.eval_dataset))
         wins = is_level(metrics[by], best, rows)
-        if self.kept_epoch == "calibrated" and CROSS_ENTROPY not in metrics:
+        entropy = f"eval_{_CROSS_ENTROPY}"
+        if self.kept_epoch == "calibrated" and entropy not in metrics:
             wins = is_best
         elif self.kept_epoch == "calibrated":
             kept = next(entry for entry in self.state.log_history if by in entry and entry["step"] == before)
-            if metrics[CROSS_ENTROPY] >= kept[CROSS_ENTROPY]:
+            if metrics[entropy] >= kept[entropy]:
                 wins = is_best and not is_level(kept[by], best, rows)
         self.state.best_global_step = self.state.global_step if wins else before
         return wins
