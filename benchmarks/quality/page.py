@@ -477,6 +477,18 @@ def _conclusions(lines: Lines) -> Iterator[str]:
             f"{_mean(of_epoch, len(TASKS))} in one and the same training of `normal`, and costs nothing: it became the "
             "default of `normal` and `best` (`kept_epoch`)."
         )
+    found = [contenders(lines, task) for task in TASKS if student_lines(lines, task, "normal", "default")]
+    for which in FORMER_TEACHERS:
+        former = f"teacher of the {which}"
+        of_teacher = [gain(each["teacher"], each[former]) for each in found if former in each]
+        of_student = [gain(each["normal"], each[name]) for each in found if (name := f"normal, {former}") in each]
+        if of_teacher and of_student:
+            yield _paragraph(
+                f"A teacher's averaged weights (`averaging: ema`, `kept_epoch: calibrated`) instead of the raw ones "
+                f"of the {which} give teachers {_mean(of_teacher, len(TASKS))} and the students of `normal` "
+                f"{_mean(of_student, len(TASKS))}, at the cost of an evaluation more each epoch: they are a teacher's "
+                "default."
+            )
 
 
 def _planned(contender: str | None) -> int:
