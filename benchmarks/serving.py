@@ -5,6 +5,11 @@ same cores, with one client and with 64 in turn.
 
     pkd export student/ --int8 --eval test.csv --output served-int8/
     python -m benchmarks.serving --teacher teacher/ --student student/ --int8 served-int8/
+
+With --beside, only the bare calls of exported folders on the texts of a file, one thread each, in turns: what their
+runtimes and precisions differ by.
+
+    python -m benchmarks.serving --beside served/ served-int8/ served-openvino/ --texts test.csv
 """
 
 from __future__ import annotations
@@ -23,14 +28,17 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 
+from pkd.data.sources import read_texts
 from pkd.jobs.speed import speed
+from pkd.recipe.settings import DataSettings
 from pkd.reporting.speeds import SpeedRecord
 from pkd.reporting.terminal import print_speeds
 from pkd.serving.classifier import Classifier
 from pkd.serving.speed import random_batch
 
+_TEXTS, _BATCH, _TURN = 96, 32, 12  # texts of a comparison, of a batch; calls of a model at a time
 _POST = """wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 wrk.body = '{"texts": ["a film that takes its time, and yours, and gives back less than it owes, but not by much"]}'
@@ -39,14 +47,20 @@ wrk.body = '{"texts": ["a film that takes its time, and yours, and gives back le
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--teacher", required=True)
-    parser.add_argument("--student", required=True)
-    parser.add_argument("--int8", required=True, help="the student as `pkd export --int8` wrote it")
+    parser.add_argument("--teacher")
+    parser.add_argument("--student")
+    parser.add_argument("--int8", help="the student as `pkd export --int8` wrote it")
+    parser.add_argument("--beside", nargs="+", default=[], metavar="FOLDER", help="exported folders to compare alone")
+    parser.add_argument("--texts", help="their file of texts")
     parser.add_argument("--threads", type=int, help="cores a model in the comparison (default: all)")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=5, help="of load a round")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     given = parser.parse_args()
+    if given.beside:
+        for line in beside(given.beside, given.texts, given.rounds):
+            print(line)
+        return
 
     records = speed(
         [given.teacher, given.student, given.int8], max_length=32, lengths=[32], batch_sizes=[32], rows=32,
@@ -69,6 +83,34 @@ def main() -> None:
         print(f"{name}: {json.dumps(value)}")
     if given.json:
         given.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def beside(folders: list[str], file: str, rounds: int) -> list[str]:
+    """Milliseconds of one text and of 32, the median and the quartiles, of each folder."""
+    texts = list(itertools.islice(read_texts(file, DataSettings()), _TEXTS))
+    models = [Classifier.load(folder, "cpu", threads=1).model for folder in folders]
+    sizes = {1: "one text", _BATCH: f"{_BATCH} texts"}
+    batches = {
+        size: [
+            models[0].encoder.pad(models[0].encoder.encode(texts[at : at + size]))
+            for at in range(0, len(texts) - size + 1, size)
+        ]
+        for size in sizes
+    }
+    taken: dict[tuple[int, str], list[float]] = {}
+    for number, size in itertools.product(range(rounds), sizes):
+        for begin in range(0, len(batches[size]), _TURN):
+            some = batches[size][begin : begin + _TURN]
+            for model in models if number % 2 == 0 else models[::-1]:
+                model.forward(some[0])  # the caches hold another model's weights
+                for batch in some:
+                    began = time.perf_counter()
+                    model.forward(batch)
+                    taken.setdefault((size, model.name), []).append(1000 * (time.perf_counter() - began))
+    return [
+        f"{name}, {sizes[size]}: {median(each):.2f} ms ({quantiles(each)[0]:.2f} to {quantiles(each)[2]:.2f})"
+        for (size, name), each in taken.items()
+    ]
 
 
 def ratios(teacher: SpeedRecord, student: SpeedRecord, int8: SpeedRecord) -> dict[str, object]:

@@ -47,7 +47,9 @@ def test_a_student_is_measured_on_its_runs_data_refused_below_the_threshold_and_
     [
         (["--int8"], 2, "--eval is missing: int8 changes answers"),
         (["--format", "onnx-int8"], 2, "--eval is missing: int8 changes answers"),
-        (["--format", "coreml"], 2, "--format is coreml; choose onnx or onnx-int8"),
+        (["--format", "openvino-int8"], 2, "--eval is missing: int8 changes answers"),
+        (["--format", "openvino", "--int8"], 2, "--eval is missing: int8 changes answers"),
+        (["--format", "coreml"], 2, "--format is coreml; choose onnx, onnx-int8, openvino or openvino-int8"),
         (["--int8", "--max-drop", "nan"], 2, "--max-drop is nan"),
         (["--int8", "--min-agreement", "2"], 2, "--min-agreement is 2; it must be a share, from 0 to 1"),
         (["--output", "s3://bucket/served"], 2, "a URL"),

@@ -26,11 +26,14 @@ device: cuda
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with examples and an exported model, neither of which is ever loaded."""
+    """A folder with examples and exported models, none of which is ever loaded."""
     (tmp_path / "ok.csv").write_text("text,label\na film,x\nanother,y\n")
     (tmp_path / "served" / "onnx").mkdir(parents=True)
     (tmp_path / "served" / "config.json").write_text("{}")
     (tmp_path / "served" / "onnx" / "model.onnx").write_bytes(b"")
+    (tmp_path / "served-ov" / "openvino").mkdir(parents=True)
+    (tmp_path / "served-ov" / "config.json").write_text("{}")
+    (tmp_path / "served-ov" / "openvino" / "openvino_model.xml").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # so that this holds where there is a GPU too
     return tmp_path
@@ -44,6 +47,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["check", "r.yaml", "--set", "sweep=null"], "ray",
          ["report_to names 'tensorbord'", "torch sees no GPU", "no does not exist"]),
         (["export", "no/", "--output", "o"], "onnxscript", ["`pkd export` needs more libraries (onnxscript)", "no does not"]),
+        (["export", "no/", "--format", "openvino-int8", "--eval", "ok.csv", "--output", "o"], "nncf",
+         ["--format is openvino-int8, which needs more libraries (nncf), which are not installed: "
+          "pip install 'pkd[openvino]'", "no does not exist"]),
+        (["predict", "served-ov", "--file", "no.csv"], "openvino", ["MODEL: served-ov is run by OpenVINO, which is not "
+         "installed: pip install 'pkd[openvino]'", "no.csv does not exist"]),
         (["serve", "no/", "--device", "cuda", "--port", "0"], "uvicorn",
          ["`pkd serve` needs more libraries (uvicorn)", "torch sees no GPU", "no does not exist"]),
         (["predict", "served", "--file", "no.csv"], "onnxruntime", ["MODEL: served is run by ONNX Runtime, which is not "

@@ -73,7 +73,7 @@ def copied(searched: CompressResult, folder: Path) -> Path:
 def test_the_folder_is_an_export_of_the_chosen_point_that_serves(searched: CompressResult) -> None:
     manifest = read_manifest(searched.folder)
     assert manifest is not None
-    assert manifest.kind == "onnx export"
+    assert manifest.kind == "export"
     assert not find_damage(searched.folder, manifest, deep=True)
     of_point = read_manifest(searched.work / searched.chosen.folder)
     assert of_point is not None

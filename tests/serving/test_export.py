@@ -17,18 +17,20 @@ from pkd.errors import TeacherError
 from pkd.reporting.export_card import exported_card
 from pkd.serving.classifier import Classifier
 from pkd.serving.export import CONVERSIONS, trace, write_graph
-from pkd.serving.formats import GRAPH_FORMATS
+from pkd.serving.exported_model import open_graph
+from pkd.serving.formats import GRAPH_FORMATS, format_asked
 from pkd.serving.proof import Change, measure_change, prove, refusals, shapes_for
 from serving.exported import Exported, manifest
 
 
 def test_a_family_that_counts_positions_from_its_padding_is_proven_over_shapes(tmp_path: Path) -> None:
     model = LoadedClassifier(student_from(make_classifier("roberta"), 2).eval(), make_tokenizer(), "roberta")
-    write_graph(trace(model), tmp_path / "model.onnx")
-    parity = prove(model, tmp_path / "model.onnx")
+    graph = tmp_path / GRAPH_FORMATS["onnx"].graph
+    write_graph(trace(model), graph)
+    parity = prove(model, open_graph(tmp_path, GRAPH_FORMATS["onnx"]))
     assert parity.largest_difference < 1e-5
     assert {(1, 1), (32, 64)} <= set(parity.shapes)
-    assert lengths_in_feed_forward(tmp_path / "model.onnx", width=24) == {"any", 1}  # the last layer's for [CLS] alone
+    assert lengths_in_feed_forward(graph, width=24) == {"any", 1}  # the last layer's for [CLS] alone
 
 
 def lengths_in_feed_forward(graph: Path, width: int) -> set[str | int]:
@@ -42,7 +44,7 @@ def test_a_graph_that_answers_otherwise_is_refused(exported: Exported) -> None:
     with torch.no_grad():
         other.model.classifier.bias += 0.001  # type: ignore[union-attr, operator]
     with pytest.raises(TeacherError, match=r"1 × 1 word pieces its logits are 0\.001 away"):
-        prove(other, exported.float32 / "onnx" / "model.onnx")
+        prove(other, open_graph(exported.float32, GRAPH_FORMATS["onnx"]))
 
 
 def test_shapes_reach_from_one_word_piece_to_the_longest_text() -> None:
@@ -117,7 +119,13 @@ def test_an_export_to_int8_tells_what_a_texts_neighbours_move(exported: Exported
     assert "int8, one text at a time: " in (exported.int8 / "README.md").read_text()
 
 
-def test_every_format_has_a_file_of_its_own_and_a_conversion_unless_it_is_exact() -> None:
+def test_every_format_has_a_file_and_a_conversion_of_its_own() -> None:
     formats = GRAPH_FORMATS.values()
-    assert len({each.graph for each in formats}) == len({each.transformers_js for each in formats}) == len(formats)
-    assert {each.precision for each in formats if each.is_converted} == set(CONVERSIONS)
+    assert len({each.graph for each in formats}) == len({(each.config_key, each.dtype) for each in formats}) == 4
+    assert set(CONVERSIONS) == set(GRAPH_FORMATS)
+
+
+def test_int8_is_of_the_runtime_of_the_format_that_is_asked_for() -> None:
+    assert {name: format_asked(name, int8=True).name for name in GRAPH_FORMATS} == {  # type: ignore[union-attr]
+        "onnx": "onnx-int8", "onnx-int8": "onnx-int8", "openvino": "openvino-int8", "openvino-int8": "openvino-int8",
+    }  # fmt: skip

@@ -26,7 +26,7 @@ from pkd.encoder.load import load_teacher
 from pkd.errors import DataError
 from pkd.jobs.export import Limits, MeasuredTexts, export_stage, traced_once
 from pkd.serving.classifier import Classifier
-from pkd.serving.formats import FLOAT32, INT8
+from pkd.serving.formats import GRAPH_FORMATS
 from pkd.serving.server import make_app
 from pkd.serving.tagging import join
 from serving.taggers import TAGS, TEXTS, make_tagger
@@ -48,14 +48,16 @@ def taggers(tmp_path_factory: pytest.TempPathFactory) -> Taggers:
     found = Taggers(make_tagger("bert", folder / "torch", layers=1), folder / "float32", folder / "int8")
     loaded = load_teacher(str(found.torch))
     traced = traced_once(loaded)
-    export_stage(found.float32, loaded, FLOAT32, None, Limits(), overwrite=False, traced=traced)
+    export_stage(found.float32, loaded, GRAPH_FORMATS["onnx"], None, Limits(), overwrite=False, traced=traced)
     sentences = [_sentence(text) for text in (*TEXTS[:3], LONG)] * 5
     width = max(len(sentence.words) for sentence in sentences)
     labels = np.full((len(sentences), width), -100)
     for row, sentence in enumerate(sentences):
         labels[row, : len(sentence.words)] = np.arange(len(sentence.words)) % len(TAGS)
     measured = MeasuredTexts("dev.conll", sentences, labels, "span_f1", {}, loaded.outputs)
-    export_stage(found.int8, loaded, INT8, measured, Limits(0.5, 0.5), overwrite=False, traced=traced)
+    export_stage(
+        found.int8, loaded, GRAPH_FORMATS["onnx-int8"], measured, Limits(0.5, 0.5), overwrite=False, traced=traced
+    )
     return found
 
 

@@ -234,7 +234,7 @@ def predict(
     recipe = ask("predict", model, file=file, device=device or "auto", **keys)
     with loading():
         from pkd.jobs.predict import predict
-        from pkd.serving.onnx_model import form_read
+        from pkd.serving.exported_model import form_read
 
         if (form := form_read(model)) is not None:
             recipe.data.problem_type = form.name

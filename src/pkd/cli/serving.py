@@ -24,9 +24,7 @@ def export(
     format: Annotated[
         str, typer.Option("--format", metavar="|".join(GRAPH_FORMATS), help="format of the result")
     ] = "onnx",
-    int8: Annotated[
-        bool, typer.Option("--int8", help="onnx-int8, int8 weights: a quarter of the size, and faster")
-    ] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="the format in int8: a quarter of the size, and faster")] = False,
     eval: Annotated[
         str | None,
         typer.Option(
@@ -46,7 +44,7 @@ def export(
     json: Json = False,
     **keys: Any,
 ) -> None:
-    """Export a classifier to ONNX, proven against PyTorch."""
+    """Export a classifier to ONNX or OpenVINO, proven against PyTorch."""
     result = start(
         "export", model, output=output, format=format, int8=int8, eval=eval, max_drop=max_drop,
         min_agreement=min_agreement, overwrite=overwrite, **keys,

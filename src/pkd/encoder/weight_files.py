@@ -23,7 +23,7 @@ _OTHER_FORMS = (
     (("tf_model*.h5", "*.h5"), "load it with transformers 4 (`from_tf=True`) and `save_pretrained` it"),
     (("flax_model*.msgpack", "*.msgpack"), "load it with transformers 4 (`from_flax=True`) and `save_pretrained` it"),
     (("*.gguf",), "take the folder that the file was made from; a GGUF has no classifier that could be trained"),
-    (("*.onnx", "onnx/*.onnx"), "name the classifier that was exported, the folder with its weights"),
+    (("*.onnx", "onnx/*.onnx", "openvino/*.xml"), "name the classifier that was exported, the folder with its weights"),
     (
         ("*.bin", "*.pt", "*.pth", "*.ckpt"),
         "load it into the model that it was made of and `save_pretrained` that",

@@ -48,10 +48,10 @@ from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import MOST_VARIANTS, StudentSettings
 from pkd.recipe.spelling import current_spelling, named, set_to
 from pkd.recipe.yaml_text import parse_yaml, recipe_text
-from pkd.serving.formats import GRAPH_FORMATS, INT8
+from pkd.serving.formats import GRAPH_FORMATS, Format, format_asked, needed_besides
 from pkd.serving.limits import check_threads
 
-TEACHER, ANNOTATED, DISTILLED, EXPORTED = "teacher", "annotated", "distilled student", "onnx export"  # kinds of stages
+TEACHER, ANNOTATED, DISTILLED, EXPORTED = "teacher", "annotated", "distilled student", "export"  # kinds of stages
 CHART_SUFFIXES = (".png", ".html", ".json")  # of `pkd speed`'s chart
 
 
@@ -395,7 +395,7 @@ def export(
 
     It is read with the settings of the run that made the model, if they fit; by default it is the run's own file.
     """
-    model, place, into = path_text(model, "model"), path_text(eval, "eval"), INT8 if int8 else GRAPH_FORMATS.get(format)
+    model, place, into = path_text(model, "model"), path_text(eval, "eval"), format_asked(format, int8=int8)
     is_converted = into is not None and into.is_converted
     given, from_task = {"eval": place, **keys}, "task" in keys
     reading, read_as = read_values(place_keywords(given), where="export", required=()), None
@@ -409,7 +409,7 @@ def export(
     return asked(
         reading,
         missing_libraries("export"),
-        () if format in GRAPH_FORMATS else [Fault(("format",), f"is {format}; choose {' or '.join(GRAPH_FORMATS)}")],
+        _format_faults(format, into),
         share_faults("max_drop", max_drop, -1),
         share_faults("min_agreement", min_agreement, 0),
         _nothing_to_measure_on(reading, keys, into.precision) if into is not None and into.is_converted else (),
@@ -417,6 +417,18 @@ def export(
         model_faults(("model",), model, "classifier"),
         output_faults(output, EXPORTED, overwrite=overwrite),
     )
+
+
+def _format_faults(name: str, into: Format | None) -> Iterator[Fault]:
+    if into is None:
+        *others, last = GRAPH_FORMATS
+        yield Fault(("format",), f"is {name}; choose {', '.join(others)} or {last}")
+    elif (needed := needed_besides(into)) and (missing := [each for each in needed.modules if not is_installed(each)]):
+        yield Fault(
+            ("format",),
+            f"is {into.name}, which needs more libraries ({', '.join(missing)}), which are not installed: "
+            f"pip install 'pkd[{needed.extra}]'",
+        )
 
 
 def _nothing_to_measure_on(reading: Reading, keys: Collection[str], precision: str) -> Iterator[Fault]:

@@ -34,8 +34,9 @@ from pkd.runs.seal import write_text
 from pkd.runs.stage import Done, library_versions, run_stage
 from pkd.serving.classifier import Classifier
 from pkd.serving.export import convert, require_exporter, trace, write_companions, write_graph
-from pkd.serving.formats import FLOAT32, GRAPH_FORMATS, INT8, Format
-from pkd.serving.onnx_model import graph_of, load_onnx
+from pkd.serving.exported_model import format_of, load_exported, model_of, open_graph
+from pkd.serving.formats import RUNS, Format, bytes_of, exact, files_of, format_asked, needed_besides
+from pkd.serving.loaded import Graph
 from pkd.serving.proof import TOLERANCE, Change, Parity, measure_change, prove, refusals
 from pkd.serving.texts import Text
 from pkd.serving.torch_model import max_length_of, taken_over
@@ -43,6 +44,7 @@ from pkd.training.hardware import resolve_device
 
 KIND = asking.EXPORTED
 _MOST_ALONE = 2000  # texts that the changed model predicts one at a time, evenly spread over all
+_MOST_CALIBRATING = 300  # texts that fixed ranges of activations are taken from, likewise
 
 
 @dataclass(frozen=True, repr=False)
@@ -90,7 +92,7 @@ def export(
     overwrite: bool = False,
     **keys: Unpack[ExportKeywords],
 ) -> ExportResult:
-    """Export a classifier to a folder that ONNX Runtime alone can serve: graph, tokenizer, config and model card.
+    """Export a classifier to a folder that its runtime alone can serve: graph, tokenizer, config and model card.
 
     Nothing is written unless the float32 graph's logits are within 1e-4 of PyTorch's over shapes from 1 × 1 to
     32 × 512 and, in int8, its predictions on the development texts are good enough.
@@ -98,8 +100,9 @@ def export(
     Args:
         model: folder or hub name of a classifier.
         output: the folder to create.
-        format: "onnx" or "onnx-int8", which quantises the weights, and the activations dynamically.
-        int8: short for the second.
+        format: "onnx" or "onnx-int8", which quantises the weights, and the activations dynamically; "openvino" or
+            "openvino-int8", which quantises both, the activations by the ranges that 300 texts of `eval` have.
+        int8: the format in int8.
         eval: labelled examples or a .txt of texts to measure int8 on. By default the development data of the recipe
             beside the student, if `pkd distill` or `pkd run` made it.
         max_drop: refuse int8 if the metric falls by more, as a share (0.005 is half a point).
@@ -114,8 +117,10 @@ def export(
     """
     given: dict[str, Any] = {"eval": eval, "max_drop": max_drop, "min_agreement": min_agreement, **keys}
     with asking.export(model, output=output, format=format, int8=int8, overwrite=overwrite, **given) as recipe:
-        require_exporter()
-        model, into = path_text(model, "model"), INT8 if int8 else GRAPH_FORMATS[format]
+        into = format_asked(format, int8=int8)
+        assert into is not None  # asked for above
+        require_exporter(into)
+        model = path_text(model, "model")
         if into.is_converted and eval is None:
             progress.note(
                 f"{into.precision} is measured on {recipe.data.eval}, the development data of the run that made {model}"
@@ -124,7 +129,7 @@ def export(
 
 
 def _export(model: str, folder: Path, into: Format, recipe: Recipe, limits: Limits, *, overwrite: bool) -> ExportResult:
-    if graph_of(model) is not None:
+    if format_of(model) is not None:
         raise TeacherError(f"{model} is an exported folder already. Export the classifier that it was made from.")
     loaded = load_teacher(model)
     measured = _texts_of(recipe, loaded) if into.is_converted else None
@@ -163,7 +168,7 @@ def export_stage(
     inputs = {
         "model": loaded.fingerprints,
         "max_length": max_length_of(loaded),
-        "precision": into.precision,
+        "format": into.name,
         "tolerance": TOLERANCE,
         "measured": measured
         and {
@@ -171,7 +176,7 @@ def export_stage(
             "metric": measured.metric,
             **dataclasses.asdict(limits),
         },
-        "versions": library_versions(),
+        "versions": library_versions(*(needed.modules if (needed := needed_besides(into)) else ())),
     }
 
     def build(partial: Path) -> Mapping[str, Any]:
@@ -200,39 +205,40 @@ def _build(
 ) -> dict[str, Any]:
     """Fill the folder; remove it on a refusal."""
     try:
-        program = traced()
-        plain = partial / FLOAT32.graph
-        write_graph(program, plain)
-        parity = prove(loaded, plain)
-        change = None
+        program, plain = traced(), exact(into)
+        write_graph(convert(program, loaded, plain), partial / plain.graph)
+        graph = open_graph(partial, plain, "cpu")
+        parity = prove(loaded, graph, RUNS[into.runtime].modules[0])
+        change: Change | None = None
+        batches: list[Mapping[str, np.ndarray]] = []
+        calibrated: dict[str, Any] = {}
         write_companions(loaded, partial, into)
         if measured is not None:
+            if into.is_calibrated:
+                batches, calibrated = _calibration(partial, plain, graph, measured)
             with progress.stage(f"convert the weights to {into.precision}"):
-                write_graph(convert(program, loaded, into), partial / into.graph)
-            plain.unlink()
+                write_graph(convert(program, loaded, into, batches), partial / into.graph)
+            for file in files_of(partial, plain):
+                file.unlink()
             change = _change(partial, loaded, into, measured)
             _require_good_enough(loaded.name, into, change, limits)
     except (TeacherError, DataError):
         shutil.rmtree(partial)
         raise
-    return _facts(loaded, partial, into, parity, change)
+    return {**_facts(loaded, program, partial, into, parity, change), **calibrated}
 
 
 def _facts(
-    loaded: LoadedClassifier, partial: Path, into: Format, parity: Parity, change: Change | None
+    loaded: LoadedClassifier, program: Any, partial: Path, into: Format, parity: Parity, change: Change | None
 ) -> dict[str, Any]:
-    import onnx
-
-    graph = partial / into.graph
-    opsets = onnx.load(str(graph), load_external_data=False).opset_import
     return {
-        "format": "onnx",
+        "format": into.runtime,
         "precision": into.precision,
         "problem_type": loaded.outputs.problem_type,
-        "opset": next(each.version for each in opsets if not each.domain),
+        "opset": program.opset_imports[""],
         "layers": depth_of(loaded.model.config),
         "parameters": dataclasses.asdict(parameters_of(loaded.model)),
-        "bytes": graph.stat().st_size,
+        "bytes": bytes_of(partial, into),
         "parity": parity.to_dict(),
         **({into.precision: change.to_dict()} if change else {}),
     }
@@ -240,10 +246,10 @@ def _facts(
 
 def _change(partial: Path, loaded: LoadedClassifier, into: Format, measured: MeasuredTexts) -> Change:
     texts = measured.texts
-    asked_alone = np.unique(np.linspace(0, len(texts) - 1, min(_MOST_ALONE, len(texts))).astype(int))
+    asked_alone = _spread_over(len(texts), _MOST_ALONE)
     with progress.stage(f"measure what {into.precision} changes", 2 * len(texts) + len(asked_alone), "texts") as stage:
         logits = []
-        for model in (taken_over(loaded, resolve_device("cpu")), load_onnx(partial, device="cpu")):
+        for model in (taken_over(loaded, resolve_device("cpu")), load_exported(partial, device="cpu")):
             logits.append(Classifier(model).logits(texts))
             stage.advance(len(texts))
         before, after = logits
@@ -261,6 +267,28 @@ def _change(partial: Path, loaded: LoadedClassifier, into: Format, measured: Mea
         measured.metric,
         measured.on,
     )
+
+
+def _calibration(
+    partial: Path, plain: Format, graph: Graph, measured: MeasuredTexts
+) -> tuple[list[Mapping[str, np.ndarray]], dict[str, Any]]:
+    """What the graph is given for some of the measured texts, one at a time, as it will be served; and which texts."""
+    batches: list[Mapping[str, np.ndarray]] = []
+
+    def run(given: Mapping[str, np.ndarray]) -> np.ndarray:
+        batches.append(given)
+        return graph.run(given)
+
+    classifier = Classifier(model_of(str(partial), plain, dataclasses.replace(graph, run=run)))
+    rows = _spread_over(len(measured.texts), _MOST_CALIBRATING)
+    for row in rows:
+        classifier.logits([measured.texts[row]])
+    return batches, {"calibrated": {"on": measured.on, "rows": len(rows)}}
+
+
+def _spread_over(count: int, most: int) -> np.ndarray:
+    """The indices of at most so many rows, evenly spread over all."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(int))
 
 
 def _require_good_enough(name: str, into: Format, change: Change, limits: Limits) -> None:

@@ -19,9 +19,11 @@ from pkd.recipe.places import AnyPath, local_path, output_fault, path_text
 from pkd.recipe.reading import Reading
 from pkd.recipe.schema import Recipe
 from pkd.recipe.spelling import set_to, spelled_as
+from pkd.reporting.runtimes import RUNTIME_TITLES
 from pkd.runs.stage import refuse_other_files, refuse_what_is_in_the_way
+from pkd.serving.exported_model import format_of
+from pkd.serving.formats import RUNS
 from pkd.serving.limits import check_threads
-from pkd.serving.onnx_model import graph_of
 
 SPLITS = ("train", "eval", "test", "unlabelled")
 _MOST = 10**6  # of any number
@@ -60,13 +62,13 @@ def share_faults(name: str, share: float, least: int) -> Iterator[Fault]:
 
 
 def device_faults(device: str, models: Sequence[str] = ()) -> Iterator[Fault]:
-    """Faults of a device for all of `models`; ONNX Runtime, which runs exported ones, checks its own."""
+    """Faults of a device for all of `models`; what runs exported ones checks its own."""
     try:
         check_device(device)
     except RecipeError as error:
         yield Fault((), str(error))
     else:
-        if not models or not all(map(graph_of, models)):
+        if not models or not all(map(format_of, models)):
             yield from missing_gpu(device)
 
 
@@ -126,10 +128,10 @@ def model_faults(path: Path, name: str, role: str) -> Iterator[Fault]:
         yield Fault(path, f"is empty; name the {role}, a folder or a hub name")
         return
     yield from raised_by(lambda: check_model_name(name, role), path)
-    if role in ("classifier", "model") and graph_of(name) is not None and not is_installed("onnxruntime"):
-        yield Fault(
-            path, f"{name} is run by ONNX Runtime, which is not installed: pip install 'pkd[serve]'", whole=True
-        )
+    form = format_of(name) if role in ("classifier", "model") else None
+    if form is not None and not all(map(is_installed, RUNS[form.runtime].modules)):
+        title, extra = RUNTIME_TITLES[form.runtime], RUNS[form.runtime].extra
+        yield Fault(path, f"{name} is run by {title}, which is not installed: pip install 'pkd[{extra}]'", whole=True)
 
 
 def output_faults(output: AnyPath, kind: str, *, overwrite: bool) -> Iterator[Fault]:

@@ -1,4 +1,4 @@
-"""Models measured side by side, whatever runs them: PyTorch from weights, ONNX Runtime from a graph.
+"""Models measured side by side, whatever runs them: PyTorch from weights, ONNX Runtime or OpenVINO from a graph.
 
 Each is named by its folder, checked, and loaded on use: one at a time is in memory, except those timed in turns.
 """
@@ -27,12 +27,13 @@ from pkd.encoder.inference import answer_rows
 from pkd.encoder.load import LoadedClassifier, load_config, load_teacher, shape_of
 from pkd.encoder.parameters import Parameters, parameters_of
 from pkd.errors import TeacherError
+from pkd.reporting.runtimes import Runtime
 from pkd.reporting.speeds import load_sentence, rounds_disagree
 from pkd.runs.seal import read_manifest
 from pkd.serving.classifier import Classifier
-from pkd.serving.formats import GRAPH_FORMATS
-from pkd.serving.loaded import LoadedModel, Runtime
-from pkd.serving.onnx_model import graph_of, load_onnx
+from pkd.serving.exported_model import format_of, load_exported
+from pkd.serving.formats import bytes_of
+from pkd.serving.loaded import LoadedModel
 from pkd.serving.speed import Timed, Work, time_models, work_on_texts
 from pkd.training.hardware import computing_on, device_text
 
@@ -98,9 +99,9 @@ def look_at(model: str) -> Known:
     Raises:
         TeacherError: if it is not a classifier, exported or not.
     """
-    if graph_of(model) is None:
+    if format_of(model) is None:
         return known_of(load_teacher(model))
-    load_onnx(model, "cpu")
+    load_exported(model, "cpu")
     return exported_as(model)
 
 
@@ -116,24 +117,24 @@ def exported_as(folder: str) -> Known:
     Raises:
         TeacherError: if it has no graph, or a manifest without its parameters.
     """
-    graph, manifest = graph_of(folder), read_manifest(Path(folder), any_schema=True)
-    if graph is None or manifest is None or "parameters" not in manifest.facts:
+    form, manifest = format_of(folder), read_manifest(Path(folder), any_schema=True)
+    if form is None or manifest is None or "parameters" not in manifest.facts:
         raise TeacherError(f"{folder} has no manifest that tells its parameters. Export it with `pkd export`.")
     return Known(
         outputs=outputs_of(load_config(folder, "classifier")),
         layers=int(manifest.facts["layers"]),
         parameters=Parameters(**manifest.facts["parameters"]),
-        bytes=graph.stat().st_size,
-        runtime="onnx",
-        precision=next(each.precision for each in GRAPH_FORMATS.values() if graph == Path(folder) / each.graph),
-        shape=f"onnx {os.path.realpath(folder)}",
+        bytes=bytes_of(Path(folder), form),
+        runtime=form.runtime,
+        precision=form.precision,
+        shape=f"{form.runtime} {os.path.realpath(folder)}",
     )
 
 
 def answer(name: str, model: str, rows: datasets.Dataset, max_length: int, device: torch.device) -> Answered:
     """Load a model, run it on all rows in order, and release it."""
     with progress.stage(f"evaluate {name}", len(rows), "rows") as stage:
-        if graph_of(model) is None:
+        if format_of(model) is None:
             loaded = load_teacher(model)
             with computing_on(device, [loaded.model]):
                 encoded = _as_read_by(loaded, rows, max_length)
@@ -156,7 +157,7 @@ def measure_speeds(
     with contextlib.ExitStack() as while_timed:
         works = {}
         for name, model in models.items():
-            if isinstance(model, str) and graph_of(model) is not None:
+            if isinstance(model, str) and format_of(model) is not None:
                 exported = _exported(model, device)
                 works[name] = work_on_texts(exported, rows_as_texts(some), min(max_length, exported.longest))
                 continue
@@ -193,8 +194,8 @@ def _as_read_by(model: LoadedClassifier, rows: datasets.Dataset, max_length: int
 
 
 def _exported(model: str, device: torch.device) -> LoadedModel:
-    """An exported model on as many cores as PyTorch uses, and on a GPU if ONNX Runtime has one too."""
-    return load_onnx(model, "cpu" if device.type == "cpu" else "auto", torch.get_num_threads())
+    """An exported model on as many cores as PyTorch uses, and on a GPU if its runtime has one too."""
+    return load_exported(model, "cpu" if device.type == "cpu" else "auto", torch.get_num_threads())
 
 
 def _identity(model: str) -> Path:

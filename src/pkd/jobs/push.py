@@ -16,6 +16,7 @@ from pkd.reporting.charts import chart_png, kept_chart
 from pkd.reporting.results import ModelRecord, Record, RunRecord, best_student, read_results
 from pkd.runs.folder import RunFolder
 from pkd.runs.seal import MANIFEST, PARTIAL, copy_folder
+from pkd.serving.exported_model import format_of
 from pkd.serving.hub import open_repository, upload
 
 _LEFT_OUT = (f"*{PARTIAL}", "checkpoint-*", "*.lock", ".*", "stage.json", "training_args.bin")
@@ -74,7 +75,7 @@ def push(
 
 def _gather(folder: Path, place: Path, repo: str) -> list[str]:
     """Collect the files to upload; return their names."""
-    is_exported = (folder / "onnx").is_dir()
+    is_exported = format_of(folder) is not None
     left_out = _LEFT_OUT if is_exported else (*_LEFT_OUT, MANIFEST)  # an export's manifest has its measurements
     copy_folder(folder, place, without=left_out)
     found = None if is_exported else _records_beside(folder)

@@ -52,8 +52,9 @@ def serve(
         raise RecipeError(f"pkd serve needs more libraries: pip install 'pkd[serve]'. ({error})") from error
     listening = listen(host, port)
     with contextlib.closing(listening):
-        classifier = Classifier.load(model, device, threads=1)
-        count = 1 if classifier.model.device == "cuda" else workers or usable_cores()
+        count = workers or usable_cores()
+        classifier = Classifier.load(model, device, threads=1, callers=count)
+        count = 1 if classifier.model.device == "cuda" else count
         app = make_app(classifier, limits, count)
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=limits.drain_seconds

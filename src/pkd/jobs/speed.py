@@ -20,9 +20,9 @@ from pkd.jobs.lineup import Known, exported_as, known_of, line_up
 from pkd.recipe.places import AnyPath, AnyPaths, path_text, path_texts
 from pkd.recipe.spelling import named
 from pkd.reporting.speeds import Latency, SpeedRecord, Throughput, load_sentence, write_speed_chart
+from pkd.serving.exported_model import format_of, load_exported
 from pkd.serving.limits import usable_cores
 from pkd.serving.loaded import LoadedModel
-from pkd.serving.onnx_model import graph_of, load_onnx
 from pkd.serving.speed import Cell, Times, cpu_share, measure_memory, time_models, work_on_random, work_on_texts
 from pkd.serving.torch_model import taken_over
 from pkd.training.hardware import resolve_device
@@ -139,13 +139,13 @@ def _load_all(
 ) -> Iterator[tuple[str, _Model]]:
     """Yield every model with its name; the first is followed by its cuts."""
     for number, (name, model) in enumerate(line_up(models).items()):
-        if graph_of(model) is not None:
+        if format_of(model) is not None:
             if layers and number == 0:
                 raise RecipeError(
                     f"{model} is exported and cannot be cut to {named('layers')}; name the classifier it came from."
                 )
             known = exported_as(model)
-            yield name, _Model(load_onnx(model, device, threads), known, model, known.bytes)
+            yield name, _Model(load_exported(model, device, threads), known, model, known.bytes)
             continue
         loaded, folder = _load(model, scratch / f"whole-{number}")
         cuts = [] if number else [(f"{name}[:{depth}]", student_from(loaded.model, depth, "first")) for depth in layers]

@@ -14,8 +14,10 @@ from huggingface_hub import ModelCard, ModelCardData
 from pkd.evaluation.by_class import BlindSpots
 from pkd.reporting.amounts import count_text, metric_title
 from pkd.reporting.blind_spots import blind_words
+from pkd.reporting.runtimes import RUNTIME_TITLES
 from pkd.tasks import SINGLE_LABEL, TaskKind, kind_of
 
+_TITLES = {"onnx": "ONNX", "openvino": "OpenVINO"}
 # the section in our own cards; a hand-written one is kept
 _USE = re.compile(
     r"^## Use\n+```python\n(?:import torch\n)?from transformers import .*?(?=^Labels: |^## |\Z)",
@@ -33,7 +35,7 @@ def exported_card(card: str | None, title: str, facts: Mapping[str, Any]) -> str
         facts: the export's facts in the folder's manifest.
 
     Returns:
-        The card with the hub's tags for ONNX and a section on the export instead of that on use in PyTorch; for a
+        The card with the hub's tags for its format and a section on the export instead of that on use in PyTorch; for a
         graph that answers otherwise, as int8, without the scores that the hub lists, which belong to the classifier.
     """
     kind = _kind(facts)
@@ -45,9 +47,11 @@ def exported_card(card: str | None, title: str, facts: Mapping[str, Any]) -> str
     plain = f"---\npipeline_tag: {tag}\n---\n\n# {title}\n\n{what}\n"
     parsed = ModelCard(card or plain, ignore_metadata_errors=True)
     data: Any = parsed.data
-    data.library_name = "onnx"
+    data.library_name = facts["format"]
     data.pipeline_tag = data.pipeline_tag or tag
-    tags = ["onnx", "onnxruntime", *([] if kind.has_choices else ["transformers.js"]), "pkd"]
+    tags = [facts["format"], "pkd"]
+    if facts["format"] == "onnx":
+        tags = ["onnx", "onnxruntime", *([] if kind.has_choices else ["transformers.js"]), "pkd"]
     data.tags = list(dict.fromkeys([*(data.tags or []), *tags]))
     if facts.get(facts["precision"]):  # its answers are not quite the classifier's
         data.eval_results = None
@@ -72,6 +76,10 @@ def export_sentences(facts: Mapping[str, Any]) -> list[str]:
         f"float32 graph: logits within {parity['largest_difference']:.1e} of PyTorch's over {len(parity['shapes'])} "
         f"shapes up to {' × '.join(map(str, largest))} word pieces ({parity['tolerance']:g} was allowed)."
     ]
+    if calibrated := facts.get("calibrated"):
+        sentences.append(
+            f"{precision}: the ranges of activations are those of {calibrated['rows']:,} texts of {calibrated['on']}."
+        )
     if change := facts.get(precision):
         rows = f"{'the words of ' * _kind(facts).has_tokens}{change['rows']:,} rows of {change['on']}"
         agreed = f"{change['agreement']:.2%} of the answers to {rows} stay the same"
@@ -98,27 +106,30 @@ def _section(facts: Mapping[str, Any], folder: str) -> list[str]:
     place = shlex.quote(f"./{folder}")  # so that a name that begins with a dash is not read as a flag
     name = json.dumps(folder, ensure_ascii=False)
     kind = _kind(facts)
-    asked, last = (
-        "a text",
-        (
-            f"- transformers.js reads it as it is: with `env.localModelPath = '.'`, `pipeline('{kind.pipeline_tag}', "
-            f"{name})`."
-        ),
-    )
+    asked, takes = "a text", "- The graph takes [rows, word pieces], any number of each."
     if kind.has_choices:
         asked = '{"question": "who is _ ?", "choices": ["he", "she"], "context": "a text"}'
-        last = "- The graph takes [rows, choices, word pieces], any number of each; transformers.js has no such models."
+        takes = "- The graph takes [rows, choices, word pieces], any number of each."
+    others = "- transformers.js has no such models."
+    if facts["format"] != "onnx":
+        others = "- OpenVINO alone reads it: `openvino.Core().read_model` of the .xml."
+    elif not kind.has_choices:
+        others = (
+            f"- transformers.js reads it as it is: with `env.localModelPath = '.'`, `pipeline('{kind.pipeline_tag}', "
+            f"{name})`."
+        )
     return [
-        "## This folder: ONNX, " + facts["precision"],
+        f"## This folder: {_TITLES[facts['format']]}, {facts['precision']}",
         "",
-        f"Exported by `pkd export` (opset {facts['opset']}, {facts['layers']} layer{'s' * (facts['layers'] > 1)}, "
-        f"{count_text(sum(facts['parameters'].values()))} parameters, {facts['bytes'] / 1e6:.1f} MB). ONNX Runtime "
-        "serves it alone:",
+        f"Exported by `pkd export` (ONNX opset {facts['opset']}, {facts['layers']} layer{'s' * (facts['layers'] > 1)}, "
+        f"{count_text(sum(facts['parameters'].values()))} parameters, {facts['bytes'] / 1e6:.1f} MB). "
+        f"{RUNTIME_TITLES[facts['format']]} serves it alone:",
         "",
         "```bash",
         f"pkd predict {place} '{asked}'      # or: pkd serve {place}",
         "```",
         "",
         *(f"- {sentence}" for sentence in export_sentences(facts)),
-        last,
+        takes,
+        others,
     ]

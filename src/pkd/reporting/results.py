@@ -20,6 +20,7 @@ from pkd.encoder.hub import ModelSource
 from pkd.errors import CacheError
 from pkd.evaluation.by_class import BlindSpots, Cells, ClassFigures, Unit
 from pkd.recipe.settings import ProblemType
+from pkd.reporting.runtimes import Runtime
 from pkd.runs.folder import RESULTS, RunFolder
 from pkd.runs.seal import is_inside, refuse_other_schema, write_text
 
@@ -136,7 +137,7 @@ class ModelRecord(_Line):
     race: Race | None = None  # how the start was chosen, where it was `auto`
     parameters: int
     bytes: int  # of the saved weights
-    runtime: Literal["torch", "onnx"] = "torch"  # what answered: PyTorch, or ONNX Runtime an exported folder
+    runtime: Runtime = "torch"  # what answered: PyTorch, or what runs an exported folder
     precision: str = "float32"  # what most products of these answers are computed in: float32, int8
     rows_per_second: float | None = None  # side by side in one run
     train_seconds: float | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from pkd.recipe.spelling import named, set_to
 from pkd.reporting.amounts import NONE, count_text, megabytes
 from pkd.reporting.published import published
+from pkd.reporting.runtimes import Runtime
 
 if TYPE_CHECKING:
     import altair as alt
@@ -63,7 +64,7 @@ class SpeedRecord(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str
-    runtime: Literal["torch", "onnx"]
+    runtime: Runtime
     layers: int
     embeddings: int
     layer_parameters: int

@@ -28,6 +28,7 @@ from pkd.reporting.amounts import (
 from pkd.reporting.blind_spots import blindness
 from pkd.reporting.evaluated_rows import rows_in_words, rows_warning
 from pkd.reporting.results import ComparisonRecord, ModelRecord, Record, RunRecord, Summary, summarise
+from pkd.reporting.runtimes import RUNTIME_TITLES
 
 AGAINST_TEACHER = "against the teacher"
 AGAINST_ALONE = "against the same encoder fine-tuned alone"
@@ -275,8 +276,7 @@ def _runtimes(models: Sequence[ModelRecord]) -> list[str]:
         return []
     names: dict[str, list[str]] = {}
     for model in models:
-        where = {"torch": "PyTorch", "onnx": "ONNX Runtime"}[model.runtime]
-        names.setdefault(f"{where} ({model.precision})", []).append(model.name)
+        names.setdefault(f"{RUNTIME_TITLES[model.runtime]} ({model.precision})", []).append(model.name)
     told = "; ".join(f"{', '.join(dict.fromkeys(of))} in {where}" for where, of in names.items())
     return [f"What ran them: {told}."]
 

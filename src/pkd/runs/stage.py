@@ -273,9 +273,9 @@ def refuse_other_version(run: RunFolder) -> None:
                 refuse_other_schema(sealed, run.path)
 
 
-def library_versions() -> dict[str, str]:
-    """Major and minor version of the libraries that can change an output."""
-    return {name: _version_of(name) for name in ("torch", "transformers", "tokenizers")}
+def library_versions(*others: str) -> dict[str, str]:
+    """Major and minor version of the libraries that can change an output; of `others` too."""
+    return {name: _version_of(name) for name in ("torch", "transformers", "tokenizers", *others)}
 
 
 @functools.cache

@@ -29,7 +29,7 @@ from pkd.runs.stage import Done, is_begun, library_versions, run_stage
 from pkd.search.heats import of_whole, only, students_by_shape
 from pkd.search.random_graphs import PRECISIONS
 from pkd.search.time_left import TimeLeft, is_up
-from pkd.serving.formats import BY_PRECISION
+from pkd.serving.formats import ONNX_BY_PRECISION
 
 REFUSED = "refused export"
 _GATE = Limits()  # int8's own, as `pkd export` has it
@@ -165,7 +165,7 @@ def _export(
         traced: the student's graph, once it is traced.
         overwrite: set aside what is in the way.
     """
-    folder, into, examples = plan.folder.export(shape.name), BY_PRECISION[shape.precision], plan.examples
+    folder, into, examples = plan.folder.export(shape.name), ONNX_BY_PRECISION[shape.precision], plan.examples
     inputs = {
         "student": finalist.best.done.manifest.content,
         "rows": dict(examples.fingerprints["eval"]),

@@ -22,7 +22,7 @@ from pkd.reporting.front import Precision, Shape
 from pkd.runs.fingerprint import fingerprint
 from pkd.runs.seal import partial_of
 from pkd.serving.export import convert, trace, write_companions, write_graph
-from pkd.serving.formats import BY_PRECISION
+from pkd.serving.formats import ONNX_BY_PRECISION
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "int8")
 _BYTES_A_PARAMETER = 5  # of the graphs in both precisions
@@ -79,9 +79,8 @@ class Body:
         loaded = self._model()
         program = trace(loaded)
         for precision in PRECISIONS:
-            into, place = BY_PRECISION[precision], partial / precision
-            made = convert(program, loaded, into) if into.is_converted else program
-            write_graph(made, place / into.graph)
+            into, place = ONNX_BY_PRECISION[precision], partial / precision
+            write_graph(convert(program, loaded, into), place / into.graph)
             write_companions(loaded, place, into)
         partial.rename(folder)
 

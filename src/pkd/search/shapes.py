@@ -53,7 +53,7 @@ from pkd.search.timing import (
     whole_calls,
 )
 from pkd.serving.export import require_exporter
-from pkd.serving.onnx_model import load_onnx
+from pkd.serving.exported_model import load_exported
 from pkd.serving.speed import Cell, Times
 from pkd.serving.texts import Text
 
@@ -147,7 +147,7 @@ def measure_exports(folders: Sequence[Path], plan: RunPlan, texts: Sequence[Text
     with ExitStack() as stack:
         works = {TEACHER: stack.enter_context(teacher_work(plan, timed))}
         for number, folder in enumerate(folders):
-            model = load_onnx(folder, "cpu", timed.threads)
+            model = load_exported(folder, "cpu", timed.threads)
             works[f"graph {number}"] = timed.work(model.forward, model.encoder)
             works[f"call {number}"] = whole_calls(model.forward, model.encoder, timed)
         rounds = time_in_rounds(works, "time the exports in turns")
@@ -309,7 +309,7 @@ def _works(graphs: Path, bodies: Sequence[Body], timed: Timed) -> dict[str, Any]
     works = {}
     for body in bodies:
         for precision in PRECISIONS:
-            model = load_onnx(_place(graphs, body) / precision, "cpu", timed.threads)
+            model = load_exported(_place(graphs, body) / precision, "cpu", timed.threads)
             works[_key(body, precision)] = timed.work(model.forward, model.encoder)
     return works
 

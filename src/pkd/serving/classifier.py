@@ -1,7 +1,7 @@
 """A trained classifier: texts in, labels and probabilities out.
 
-An exported folder runs in ONNX Runtime, without importing torch or transformers; any other folder or hub name in
-PyTorch. The output has the same form.
+An exported folder runs in its runtime, ONNX Runtime or OpenVINO, without importing torch or transformers; any other
+folder or hub name in PyTorch. The output has the same form.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pkd.data.windows import Sentence, split_words
 from pkd.encoder.hub import check_model_name
 from pkd.errors import DataError
 from pkd.recipe.places import AnyPath, path_text
+from pkd.serving.exported_model import format_of, load_exported
 from pkd.serving.limits import check_threads
 from pkd.serving.loaded import LoadedModel
-from pkd.serving.onnx_model import graph_of, load_onnx
 from pkd.serving.tagging import Found, tag, word_logits
 from pkd.serving.texts import Encoded, Row, Text, is_unicode, question_from, rows_of, shown, text_of
 
@@ -80,23 +80,24 @@ class Classifier:
         self._outputs = 1 if self._reads_questions else len(model.label_names)
 
     @classmethod
-    def load(cls, folder: AnyPath, device: str = "auto", threads: int | None = None) -> Classifier:
+    def load(cls, folder: AnyPath, device: str = "auto", threads: int | None = None, callers: int = 1) -> Classifier:
         """Load a saved or exported classifier.
 
         Args:
             folder: an exported folder, any other folder of a classifier, or a hub name.
             device: "auto", "cpu" or "cuda".
             threads: cores to use; None leaves it to the library. With PyTorch it holds for the whole process.
+            callers: threads that will call it at the same time; more of them wait for each other in OpenVINO.
 
         Raises:
             TeacherError: if the folder holds no classifier.
-            RecipeError: if the device cannot be used, there are fewer cores than `threads`, or ONNX Runtime is needed
-                and not installed.
+            RecipeError: if the device cannot be used, there are fewer cores than `threads`, or an exported
+                folder's runtime is not installed.
         """
         folder = path_text(folder, "model")
         check_threads(threads)
-        if graph_of(folder) is not None:
-            return cls(load_onnx(folder, device, threads))
+        if format_of(folder) is not None:
+            return cls(load_exported(folder, device, threads, callers))
         check_model_name(folder, "classifier")  # before the heavy imports
         from pkd.serving.torch_model import load_torch
 

@@ -1,26 +1,30 @@
-"""A classifier as an ONNX graph: traced by transformers' own exporter, its last layer computed for [CLS] alone.
+"""A classifier as a graph: traced to ONNX by transformers' own exporter, its last layer computed for [CLS] alone.
 
-The graph takes any number of rows of any length that the model reads, and is one file with its weights.
+The graph takes any number of rows of any length that the model reads. Those of other formats are made from it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import logging
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from pkd.data.outputs import config_values
 from pkd.encoder.load import LoadedClassifier
 from pkd.encoder.shortcut import cls_only
 from pkd.errors import RecipeError, ResourceError, TeacherError
-from pkd.serving.formats import Format
-from pkd.serving.onnx_model import TOKENIZER_FILE
+from pkd.serving.exported_model import TOKENIZER_FILE
+from pkd.serving.formats import Format, needed_besides
+from pkd.serving.openvino_model import without_telemetry
 from pkd.serving.texts import backend_of
 from pkd.serving.torch_model import max_length_of, names_read
 from pkd.training.hardware import move_model
@@ -66,12 +70,25 @@ def trace(loaded: LoadedClassifier) -> Any:
         ) from error
 
 
-def convert(program: Any, loaded: LoadedClassifier, format: Format) -> Any:
-    """The graph of another format, from the float32 one."""
-    return CONVERSIONS[format.precision](program, loaded)
+def convert(
+    program: Any, loaded: LoadedClassifier, form: Format, batches: Sequence[Mapping[str, np.ndarray]] = ()
+) -> Any:
+    """The graph of a format, from the traced one.
+
+    Args:
+        program: the traced graph.
+        loaded: its classifier.
+        form: the format.
+        batches: inputs by which the ranges of activations are set, where a format has fixed ones.
+    """
+    return CONVERSIONS[form.name](program, loaded, batches)
 
 
-def _quantised(program: Any, loaded: LoadedClassifier) -> Any:
+def _traced(program: Any, loaded: LoadedClassifier, batches: Sequence[Mapping[str, np.ndarray]]) -> Any:
+    return program
+
+
+def _dynamic_int8(program: Any, loaded: LoadedClassifier, batches: Sequence[Mapping[str, np.ndarray]]) -> Any:
     """The graph with int8 weights; activations are quantised at run time, by the range of each tensor.
 
     Each output channel of a weight has a scale of its own. Measured on a 3-layer student of the demo's encoder and
@@ -85,24 +102,65 @@ def _quantised(program: Any, loaded: LoadedClassifier) -> Any:
         return quantizer.quantize(program, example_inputs(loaded, rows=2, length=8), ExportFormat.ONNX)
 
 
-CONVERSIONS = {"int8": _quantised}
+def _openvino(program: Any, loaded: LoadedClassifier, batches: Sequence[Mapping[str, np.ndarray]]) -> Any:
+    """An `openvino.Model` of the graph; not by `convert_model`, which reports its use."""
+    import onnx_ir
+
+    with without_telemetry():
+        import openvino
+    return openvino.Core().read_model(onnx_ir.to_proto(program).SerializeToString())
+
+
+def _calibrated_int8(program: Any, loaded: LoadedClassifier, batches: Sequence[Mapping[str, np.ndarray]]) -> Any:
+    """An `openvino.Model` of int8 weights and activations, whose ranges are those that the batches have."""
+    with without_telemetry():
+        import nncf
+    with _quietly():
+        return nncf.quantize(
+            _openvino(program, loaded, batches),
+            nncf.Dataset(batches),
+            model_type=nncf.ModelType.TRANSFORMER,
+            subset_size=len(batches),
+        )
+
+
+CONVERSIONS = {
+    "onnx": _traced,
+    "onnx-int8": _dynamic_int8,
+    "openvino": _openvino,
+    "openvino-int8": _calibrated_int8,
+}
 
 
 def write_graph(program: Any, path: Path) -> None:
-    """Write a graph and its weights into one file."""
+    """Write a graph and its weights: of ONNX into one file, of OpenVINO into .xml and .bin."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".xml":
+        import openvino
+
+        _name_by_order(program)
+        openvino.save_model(program, str(path), compress_to_fp16=False)
+        return
     import onnx_ir
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     onnx_ir.save(program, str(path))
 
 
-def write_companions(loaded: LoadedClassifier, folder: Path, format: Format) -> None:
+def _name_by_order(model: Any) -> None:
+    """Name operations by their order: OpenVINO counts them over the process, and equal graphs would differ as files."""
+    for number, operation in enumerate(model.get_ordered_ops()):
+        kind = operation.get_type_name()
+        if re.fullmatch(rf"{kind}_\d+", operation.get_friendly_name()):
+            operation.set_friendly_name(f"{kind}_{number}")
+
+
+def write_companions(loaded: LoadedClassifier, folder: Path, form: Format) -> None:
     """Write a graph's companions: the tokenizer with its limit, and a complete configuration."""
     config: Any = loaded.model.config
     if loaded.label_names:  # a model for multiple choice may not say how many choices there are
         for key, value in config_values(loaded.outputs).items():
             setattr(config, key, value)
-    setattr(config, "transformers.js_config", {"dtype": format.transformers_js})
+    setattr(config, form.config_key, {"dtype": form.dtype})
     config.save_pretrained(folder)
     loaded.tokenizer.model_max_length = max_length_of(loaded)
     loaded.tokenizer.save_pretrained(folder)
@@ -135,8 +193,8 @@ def example_inputs(
     return {name: given[name].view(shape) for name in names_read(loaded)}
 
 
-def require_exporter() -> None:
-    """Check that what an export needs is installed.
+def require_exporter(form: Format | None = None) -> None:
+    """Check that what an export needs is installed, to ONNX or another format.
 
     Raises:
         RecipeError: if it is not.
@@ -148,6 +206,15 @@ def require_exporter() -> None:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise RecipeError(f"pkd export needs more libraries: pip install 'pkd[export]'. ({error})") from error
+    if form is not None and (needed := needed_besides(form)) is not None:
+        try:
+            with without_telemetry():
+                for module in needed.modules:
+                    importlib.import_module(module)
+        except ImportError as error:
+            raise RecipeError(
+                f"pkd export to {form.name} needs more libraries: pip install 'pkd[{needed.extra}]'. ({error})"
+            ) from error
 
 
 @contextlib.contextmanager

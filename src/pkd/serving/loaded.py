@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pkd.reporting.runtimes import Runtime
 from pkd.serving.texts import Batch, TextEncoder
 
 if TYPE_CHECKING:
     from pkd.tasks import TaskKind
 
-Runtime = Literal["torch", "onnx"]
+
+@dataclass(frozen=True)
+class Graph:
+    """An exported graph that its runtime has opened.
+
+    Attributes:
+        inputs: their names.
+        input_rank: the number of their axes: rows, choices of multiple choice, word pieces.
+        output_shape: of the logits; None where the graph leaves it open.
+        run: arrays of the inputs → logits in float32; thread-safe.
+        device: "cpu" or "cuda".
+    """
+
+    inputs: tuple[str, ...]
+    input_rank: int
+    output_shape: tuple[int | None, ...]
+    run: Callable[[Mapping[str, NDArray[np.int64]]], NDArray[np.float32]]
+    device: str
 
 
 @dataclass(frozen=True)

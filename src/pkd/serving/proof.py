@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from pkd.evaluation.by_class import BlindSpots
 from pkd.evaluation.scoring import Scoring
 from pkd.recipe.spelling import named
 from pkd.serving.export import example_inputs
-from pkd.serving.onnx_model import open_session
+from pkd.serving.loaded import Graph
 from pkd.serving.torch_model import max_length_of
 
 SHAPES = (
@@ -44,7 +43,7 @@ class Parity:
 
 @dataclass(frozen=True)
 class Alone:
-    """The changed model on one text at a time; int8 differs there, as its scales depend on the whole batch.
+    """The changed model on one text at a time; int8 of ONNX differs there, as its scales depend on the whole batch.
 
     Attributes:
         rows: how many texts were run alone.
@@ -130,14 +129,17 @@ def shape_text(shape: Sequence[int]) -> str:
     return f"{' × '.join(map(str, shape))} word pieces"
 
 
-def prove(loaded: LoadedClassifier, graph: Path) -> Parity:
+def prove(loaded: LoadedClassifier, graph: Graph, library: str = "onnxruntime") -> Parity:
     """Compare a float32 graph with the whole PyTorch model, which has no shortcut.
+
+    Args:
+        loaded: the classifier.
+        graph: as it is served on a processor.
+        library: that runs it.
 
     Raises:
         TeacherError: if a logit is further away than 1e-4, or is not finite.
     """
-    session, _ = open_session(graph, device="cpu")
-    names = [given.name for given in session.get_inputs()]
     several = loaded.outputs.kind.has_choices
     shapes = shapes_for(max_length_of(loaded), several=several)
     worst = 0.0
@@ -145,7 +147,7 @@ def prove(loaded: LoadedClassifier, graph: Path) -> Parity:
         for number, (rows, *choices, length) in enumerate(shapes):
             inputs = example_inputs(loaded, rows, length, number, *choices)
             expected = loaded.model(**inputs).logits.numpy()
-            got = session.run(None, {name: inputs[name].numpy() for name in names})[0]
+            got = graph.run({name: inputs[name].numpy() for name in graph.inputs})
             if got.shape == expected.shape and got.ndim == 3 and loaded.outputs.kind.has_tokens:
                 is_read = inputs["attention_mask"].numpy() > 0  # what is answered at padding means nothing
                 got, expected = got[is_read], expected[is_read]
@@ -154,7 +156,7 @@ def prove(loaded: LoadedClassifier, graph: Path) -> Parity:
                 raise TeacherError(
                     f"The exported graph of {loaded.name} is wrong: of {shape_text(shapes[number])} its logits are "
                     f"{difference:.2g} away from PyTorch's, and {TOLERANCE:g} is allowed. Nothing was written. Please "
-                    "report it with the versions of torch, transformers and onnxruntime."
+                    f"report it with the versions of torch, transformers and {library}."
                 )
             worst = max(worst, difference)
             stage.advance(1)
