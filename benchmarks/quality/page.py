@@ -272,10 +272,11 @@ def _weights_of_the_teacher(found: Mapping[str, dict[str, Rows]]) -> Iterator[st
         return
     yield _paragraph(
         "The teacher's weights. By default they are averaged over about the last epoch, where the development rows do "
-        "not prefer the raw ones, and of the epochs within a standard error of the best score that of the lowest "
-        "cross-entropy is kept. A later epoch has as good a score and has learned its rows by heart, so that its "
-        "answers to them say no more than their labels; the average is as good as such an epoch and still calibrated. "
-        "Beside it the raw weights of the calibrated and of the best epoch, and what `normal` learns from each:"
+        "not prefer the raw ones, and of the epochs within half a standard error of the best score that of the lowest "
+        "cross-entropy is kept. A late epoch of raw weights has learned its rows by heart, so that its answers to them "
+        "say no more than their labels; the average scores as well some epochs earlier. Beside it raw weights alone, "
+        "of the calibrated epoch (then within a whole standard error) and of the best one, and what `normal` learns "
+        "from each:"
     )
     yield _table(["", *found, "mean"], rows)
 

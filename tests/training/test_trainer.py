@@ -391,13 +391,13 @@ def test_the_better_of_raw_and_averaged_weights_on_the_development_rows_is_kept_
 @pytest.mark.parametrize(
     ("kept_epoch", "raw", "averaged", "wins"),
     [
-        # √(0.8 · 0.2 / 30) = 0.073
-        ("calibrated", (0.80, 0.5), (0.74, 0.4), True),  # level, and better calibrated
-        ("calibrated", (0.74, 0.4), (0.80, 0.5), False),
-        ("calibrated", (0.80, 0.5), (0.72, 0.1), False),  # not level
-        ("calibrated", (0.72, 0.1), (0.80, 0.5), True),
-        ("best", (0.80, 0.5), (0.74, 0.4), False),
-        ("latest", (0.74, 0.4), (0.80, 0.5), True),
+        # √(0.8 · 0.2 / 30) / 2 = 0.037
+        ("calibrated", (0.80, 0.5), (0.77, 0.4), True),  # level, and better calibrated
+        ("calibrated", (0.77, 0.4), (0.80, 0.5), False),
+        ("calibrated", (0.80, 0.5), (0.76, 0.1), False),  # not level
+        ("calibrated", (0.76, 0.1), (0.80, 0.5), True),
+        ("best", (0.80, 0.5), (0.77, 0.4), False),
+        ("latest", (0.77, 0.4), (0.80, 0.5), True),
     ],
 )
 def test_of_raw_and_averaged_weights_that_are_level_the_calibrated_ones_are_kept(
@@ -436,7 +436,8 @@ def test_of_raw_and_averaged_weights_that_are_level_the_calibrated_ones_are_kept
     ("scores", "losses", "best", "latest", "calibrated"),
     [
         # √(0.8 · 0.2 / 30) = 0.073: 0.73 is level with 0.80
-        ([0.70, 0.80, 0.79, 0.73], [0.9, 0.5, 0.4, 0.3], 2, 4, 4),
+        ([0.70, 0.80, 0.79, 0.73], [0.9, 0.5, 0.4, 0.3], 2, 4, 3),  # 0.73 is not within half of that
+        ([0.70, 0.80, 0.79, 0.77], [0.9, 0.5, 0.4, 0.3], 2, 4, 4),
         ([0.70, 0.80, 0.79, 0.72], [0.9, 0.5, 0.6, 0.1], 2, 3, 2),  # 0.72 is not
         # level with the best of its time, but not with the later one
         ([0.70, 0.66, 0.78, 0.70], [0.3, 0.2, 0.5, 0.4], 3, 3, 3),

@@ -106,8 +106,9 @@ class FinetuneResult:
         by, highest = self.selection["metric"], self.selection["highest"]
         if self.selection["score"] >= highest:
             return f"the best by {metric_title(by)}"
-        rule = "better calibrated" if self.training["kept_epoch"] == "calibrated" else "later"
-        return f"{rule} than the best and within a standard error of its {score_words(by, highest)}"
+        calibrated = self.training["kept_epoch"] == "calibrated"
+        rule, near = ("better calibrated", "half a") if calibrated else ("later", "a")
+        return f"{rule} than the best and within {near} standard error of its {score_words(by, highest)}"
 
     def __str__(self) -> str:
         return "\n".join([*self.sentences(), f"classifier: {self.folder}"])

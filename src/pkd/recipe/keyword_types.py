@@ -125,7 +125,7 @@ class TrainingKeywords(TypedDict, total=False):
     """average the weights too, over the last tenth of steps (ema) or all of the last quarter (swa), and keep the better; auto: of a teacher ema, of a student by effort"""
 
     kept_epoch: Literal["auto", "best", "latest", "calibrated"] | None
-    """by the development score: best, or of those within a standard error of it the latest, or the one of lowest cross-entropy (calibrated); auto: of a teacher calibrated, of a student by effort"""
+    """by the development score: best, or the latest within a standard error of it, or within half of it the one of lowest cross-entropy (calibrated); auto: of a teacher calibrated, of a student by effort"""
 
     activation_checkpointing: bool | None
     """compute each layer again in the backward pass: less memory, 1.5 times as long, same weights"""

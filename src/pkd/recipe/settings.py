@@ -145,8 +145,8 @@ class TrainingSettings:
     )
     kept_epoch: Literal["auto", "best", "latest", "calibrated"] = setting(
         "auto",
-        "by the development score: best, or of those within a standard error of it the latest, or the one of lowest "
-        "cross-entropy (calibrated); auto: of a teacher calibrated, of a student by effort",
+        "by the development score: best, or the latest within a standard error of it, or within half of it the one of "
+        "lowest cross-entropy (calibrated); auto: of a teacher calibrated, of a student by effort",
     )
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto", "auto: bfloat16 where the hardware has it", common=True

@@ -43,17 +43,18 @@ from pkd.training.schedule import Averaging, KeptEpoch
 
 RowLosses = tuple[torch.Tensor, dict[str, torch.Tensor]]
 _CROSS_ENTROPY = "cross_entropy"
+_LEVEL: dict[KeptEpoch, float] = {"latest": 1.0, "calibrated": 0.5}  # standard errors within which scores are level
 
 
-def is_level(score: float, best: float, rows: int) -> bool:
-    """Whether a score is within a standard error of the best over so many rows.
+def is_level(score: float, best: float, rows: int, errors: float = 1.0) -> bool:
+    """Whether a score is within so many standard errors of the best over so many rows.
 
     The error is that of a share, √(s (1 − s) / n); 0 for a best score outside 0 to 1.
 
-    >>> is_level(0.781, 0.8, 400), is_level(0.779, 0.8, 400)
-    (True, False)
+    >>> is_level(0.781, 0.8, 400), is_level(0.779, 0.8, 400), is_level(0.781, 0.8, 400, errors=0.5)
+    (True, False, False)
     """
-    return score >= best - math.sqrt(max(0.0, best * (1 - best)) / max(1, rows))
+    return score >= best - errors * math.sqrt(max(0.0, best * (1 - best)) / max(1, rows))
 
 
 class RowMeanTrainer(EconomicalTrainer):
@@ -71,7 +72,8 @@ class RowMeanTrainer(EconomicalTrainer):
         patience: end after so many consecutive epochs without a better development score.
         kept_epoch: "best" keeps the evaluation with the best score, the first of equals; "latest" the last one within a
             standard error of the best (Breiman et al. 1984): of few rows a best score is mostly luck, and at the end of
-            a schedule weights have settled; "calibrated" the one of those with the lowest cross-entropy on the
+            a schedule weights have settled; "calibrated" of those within half of it, about the standard error of the
+            difference of two epochs, as they answer most rows alike, the one with the lowest cross-entropy on the
             development rows, where the problem has one (else the best): a teacher that has learned its rows by heart
             has as good a score, but its answers to them say no more than their labels.
     """
@@ -270,8 +272,7 @@ class RowMeanTrainer(EconomicalTrainer):
         one, other = raw[f"{prefix}_{by}"], averaged[f"{prefix}_{by}"]
         wins = other < one if self.args.greater_is_better is False else other > one
         entropy = f"{prefix}_{_CROSS_ENTROPY}"
-        level = is_level(min(one, other), max(one, other), len(labels))
-        if level and self.kept_epoch == "calibrated" and entropy in raw:
+        if self.kept_epoch == "calibrated" and entropy in raw and self._is_level(min(one, other), max(one, other)):
             wins = averaged[entropy] < raw[entropy]
         both = {f"raw_{by}": one, f"averaged_{by}": other, "averaged": float(wins)}
         return (of_average, {**averaged, **both}) if wins else (logits, {**raw, **both})
@@ -282,17 +283,21 @@ class RowMeanTrainer(EconomicalTrainer):
         if self.kept_epoch == "best" or self.args.greater_is_better is False or not before:
             return is_best
         by = f"eval_{str(self.args.metric_for_best_model).removeprefix('eval_')}"
-        best, rows = float(self.state.best_metric or 0.0), len(cast("datasets.Dataset", self.eval_dataset))
-        wins = is_level(metrics[by], best, rows)
+        best = float(self.state.best_metric or 0.0)
+        wins = self._is_level(metrics[by], best)
         entropy = f"eval_{_CROSS_ENTROPY}"
         if self.kept_epoch == "calibrated" and entropy not in metrics:
             wins = is_best
         elif self.kept_epoch == "calibrated":
             kept = next(entry for entry in self.state.log_history if by in entry and entry["step"] == before)
             if metrics[entropy] >= kept[entropy]:
-                wins = is_best and not is_level(kept[by], best, rows)
+                wins = is_best and not self._is_level(kept[by], best)
         self.state.best_global_step = self.state.global_step if wins else before
         return wins
+
+    def _is_level(self, score: float, best: float) -> bool:
+        rows = len(cast("datasets.Dataset", self.eval_dataset))
+        return is_level(score, best, rows, _LEVEL[self.kept_epoch])
 
     def _load_best_model(self) -> None:
         super()._load_best_model()
