@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,8 +35,9 @@ from serving.taggers import TEXTS as SENTENCES
 from serving.taggers import make_tagger
 from serving.test_server import ask, predict, start
 
-pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'pkd[openvino]'")
-pytest.importorskip("nncf", reason="NNCF is not installed: pip install 'pkd[openvino]'")
+pytestmark = pytest.mark.skipif(
+    not all(map(find_spec, ("openvino", "nncf"))), reason="not installed: pip install 'pkd[openvino]'"
+)
 
 TEXTS = [text for text, _ in make_reviews(70, seed=9)]
 FLOAT32, INT8 = GRAPH_FORMATS["openvino"], GRAPH_FORMATS["openvino-int8"]
