@@ -178,7 +178,7 @@ def test_a_teachers_averaged_weights_are_compared_with_its_former_epochs_where_t
     assert rows["| normal − normal, teacher of the calibrated epoch"].startswith("+25.0 (+")
     assert rows["| normal − normal, teacher of the best epoch"].startswith("+50.0 (+")
     told = page.replace("\n", " ")
-    assert "instead of the raw ones of the calibrated epoch give teachers 0.0 (0.0 to 0.0), 1 of 6 tasks and" in told
+    assert "over raw ones of the calibrated epoch teachers gain 0.0 (0.0 to 0.0), 1 of 6 tasks, and" in told
     assert "students of `normal` +25.0 (+" in told
     without = by_key(*(line for line in lines if line.get("teacher") != "default" and line.get("kept") != "auto"))
     assert "Not measured again since a teacher's default has averaged weights: irony (calibrated epoch)." in (

@@ -479,17 +479,21 @@ def _conclusions(lines: Lines) -> Iterator[str]:
             "default of `normal` and `best` (`kept_epoch`)."
         )
     found = [contenders(lines, task) for task in TASKS if student_lines(lines, task, "normal", "default")]
+    told = []
     for which in FORMER_TEACHERS:
         former = f"teacher of the {which}"
         of_teacher = [gain(each["teacher"], each[former]) for each in found if former in each]
         of_student = [gain(each["normal"], each[name]) for each in found if (name := f"normal, {former}") in each]
         if of_teacher and of_student:
-            yield _paragraph(
-                f"A teacher's averaged weights (`averaging: ema`, `kept_epoch: calibrated`) instead of the raw ones "
-                f"of the {which} give teachers {_mean(of_teacher, len(TASKS))} and the students of `normal` "
-                f"{_mean(of_student, len(TASKS))}, at the cost of an evaluation more each epoch: they are a teacher's "
-                "default."
+            told.append(
+                f"over raw ones of the {which} teachers gain {_mean(of_teacher, len(TASKS))}, and students of `normal` "
+                f"{_mean(of_student, len(TASKS))}"
             )
+    if told:
+        yield _paragraph(
+            "A teacher's averaged weights (`averaging: ema`, `kept_epoch: calibrated`), its default, cost an "
+            f"evaluation more each epoch; {'; '.join(told)}."
+        )
 
 
 def _planned(contender: str | None) -> int:
