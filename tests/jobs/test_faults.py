@@ -115,7 +115,7 @@ def test_damage_to_any_file_of_the_newest_checkpoint_is_found_and_the_one_before
     manifest = read_manifest(newest)
     assert manifest is not None
     names = sorted(path.name for path in newest.iterdir())
-    assert len(names) == 7
+    assert len(names) == 8
     for number, (name, damage) in enumerate((name, damage) for name in names for damage in DAMAGE):
         folder = tmp_path / str(number)
         shutil.copytree(original, folder, ignore=shutil.ignore_patterns("model.safetensors.x"))

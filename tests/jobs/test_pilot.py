@@ -14,6 +14,7 @@ from pkd.data.outputs import Outputs
 from pkd.data.tokenize import encode
 from pkd.encoder.families import neurons_of
 from pkd.encoder.load import load_teacher
+from pkd.jobs import pilot
 from pkd.jobs.ahead import stages_of_run
 from pkd.jobs.pilot import Price, Prices, Shape, Work, measure_prices
 from pkd.jobs.plan import plan_run
@@ -75,6 +76,24 @@ def test_work_of_fewer_threads_is_priced_by_itself_and_torch_has_its_threads_bac
     prices = measure_prices(both, job.sample, OUTPUTS, device=job.device, seconds=0.0)
     assert {threads for *_, threads in prices.at} == {0, before + 1}
     assert torch.get_num_threads() == before
+
+
+def test_a_slow_moment_at_the_start_of_a_measurement_does_not_set_its_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, runs = 0.0, 0
+    tokens = np.full(96, 32)
+
+    def run(rows: np.ndarray) -> float:
+        nonlocal now, runs
+        runs += 1
+        took = float(tokens[rows].sum()) * (5e-3 if runs <= 2 else 1e-4)
+        now += took
+        return took
+
+    with monkeypatch.context() as clock:
+        clock.setattr(pilot.time, "perf_counter", lambda: now)
+        price = pilot._seconds_a_token(run, np.arange(96).reshape(3, 32), tokens, seconds=4.0)
+    assert price == pytest.approx(1e-4)
+    assert now <= 4.0
 
 
 def test_few_rows_can_be_timed_too(workspace: Path, rows: datasets.Dataset) -> None:

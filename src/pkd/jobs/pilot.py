@@ -244,10 +244,16 @@ def _seconds_a_token(
     while True:
         for number, batch in enumerate(batches):
             expected = fastest.get(number, rate * tokens[batch].sum())
-            if time.perf_counter() + expected > ends:
+            if time.perf_counter() + expected <= ends:
+                fastest[number] = min(run(batch), fastest.get(number, math.inf))
+            elif fastest:
                 of_all = sum(int(tokens[batches[each]].sum()) for each in fastest)
-                return float(sum(fastest.values()) / of_all if fastest else rate)
-            fastest[number] = min(run(batch), fastest.get(number, math.inf))
+                return float(sum(fastest.values()) / of_all)
+            elif time.perf_counter() + rate * tokens[few].sum() <= ends:
+                rate = min(rate, run(few) / tokens[few].sum())  # the one before may have met a slow moment
+                break
+            else:
+                return float(rate)
 
 
 def _typical(rows: datasets.Dataset, size: int) -> list[np.ndarray]:
