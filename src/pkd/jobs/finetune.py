@@ -132,7 +132,7 @@ def finetune(
         output: folder for the classifier.
         train: training examples (CSV, TSV, JSONL, Parquet, a saved dataset or a hub name); not needed where `task`
             names a benchmark's.
-        eval: development examples; the epoch with the best score on them is kept.
+        eval: development examples, which choose the epoch.
         overwrite: start an unfinished fine-tuning with other settings afresh.
         keys: any other key of the recipe, e.g. `learning_rate=2e-5`.
 
