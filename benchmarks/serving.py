@@ -57,6 +57,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=5, help="of load a round")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     given = parser.parse_args()
+    needed = ("texts",) if given.beside else ("teacher", "student", "int8")
+    if missing := [f"--{name}" for name in needed if getattr(given, name) is None]:
+        parser.error(f"missing: {', '.join(missing)}")
     if given.beside:
         for line in beside(given.beside, given.texts, given.rounds):
             print(line)

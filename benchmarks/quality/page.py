@@ -245,9 +245,7 @@ def _final(lines: Lines) -> Iterator[str]:
         yield _table(["", *TASKS, "mean", "aim"], rows)
     else:
         yield "None of these teachers and students is measured yet."
-    yield from _weights_of_the_teacher(
-        {task: found[task] for task in TASKS if student_lines(lines, task, "normal", "default")}
-    )
+    yield from _weights_of_the_teacher(lines)
     times = [f"{task} {ratio:.1f}" for task in TASKS if (ratio := time_ratio(lines, task, "normal", "v1")) is not None]
     if times:
         yield _paragraph(
@@ -256,19 +254,27 @@ def _final(lines: Lines) -> Iterator[str]:
         )
 
 
-def _weights_of_the_teacher(found: Mapping[str, dict[str, Rows]]) -> Iterator[str]:
-    """What averaged weights and the calibrated epoch give, teacher and student, on the tasks that have both."""
-    rows = []
-    for name, former in (
-        (name, f"{other}teacher of the {which}")
+def gains_of_averaging(lines: Lines) -> dict[tuple[str, str], dict[str, Gain]]:
+    """(name, former) -> gain on each task: of the default teacher, and of its `normal`, over those without averages."""
+    found = {task: contenders(lines, task) for task in TASKS if student_lines(lines, task, "normal", "default")}
+    pairs = [
+        (name, f"{before}teacher of the {which}")
         for which in FORMER_TEACHERS
-        for name, other in (("teacher", ""), ("normal", "normal, "))
-    ):
-        gains = {task: gain(each[name], each[former]) for task, each in found.items() if {name, former} <= each.keys()}
-        if gains:
-            cells = [_gain(gains.get(task)) for task in found]
-            rows.append([f"{name} − {former}", *cells, _mean(list(gains.values()), len(TASKS))])
-    if not rows:
+        for name, before in (("teacher", ""), ("normal", "normal, "))
+    ]
+    return {
+        (name, former): {
+            task: gain(each[name], each[former]) for task, each in found.items() if {name, former} <= each.keys()
+        }
+        for name, former in pairs
+    }
+
+
+def _weights_of_the_teacher(lines: Lines) -> Iterator[str]:
+    """What averaged weights and the calibrated epoch give, teacher and student, on the tasks that have both."""
+    found = {names: gains for names, gains in gains_of_averaging(lines).items() if gains}
+    tasks = [task for task in TASKS if any(task in gains for gains in found.values())]
+    if not found:
         return
     yield _paragraph(
         "The teacher's weights. By default they are averaged over about the last epoch, where the development rows do "
@@ -278,7 +284,11 @@ def _weights_of_the_teacher(found: Mapping[str, dict[str, Rows]]) -> Iterator[st
         "of the calibrated epoch (then within a whole standard error) and of the best one, and what `normal` learns "
         "from each:"
     )
-    yield _table(["", *found, "mean"], rows)
+    rows = [
+        [f"{name} − {former}", *(_gain(gains.get(task)) for task in tasks), _mean(list(gains.values()), len(TASKS))]
+        for (name, former), gains in found.items()
+    ]
+    yield _table(["", *tasks, "mean"], rows)
 
 
 def _narrow(lines: Lines) -> Iterator[str]:
@@ -478,16 +488,15 @@ def _conclusions(lines: Lines) -> Iterator[str]:
             f"{_mean(of_epoch, len(TASKS))} in one and the same training of `normal`, and costs nothing: it became the "
             "default of `normal` and `best` (`kept_epoch`)."
         )
-    found = [contenders(lines, task) for task in TASKS if student_lines(lines, task, "normal", "default")]
+    of_averaging = gains_of_averaging(lines)
     told = []
     for which in FORMER_TEACHERS:
-        former = f"teacher of the {which}"
-        of_teacher = [gain(each["teacher"], each[former]) for each in found if former in each]
-        of_student = [gain(each["normal"], each[name]) for each in found if (name := f"normal, {former}") in each]
+        of_teacher = of_averaging["teacher", f"teacher of the {which}"]
+        of_student = of_averaging["normal", f"normal, teacher of the {which}"]
         if of_teacher and of_student:
             told.append(
-                f"over raw ones of the {which} teachers gain {_mean(of_teacher, len(TASKS))}, and students of `normal` "
-                f"{_mean(of_student, len(TASKS))}"
+                f"over raw ones of the {which} teachers gain {_mean(list(of_teacher.values()), len(TASKS))}, and "
+                f"students of `normal` {_mean(list(of_student.values()), len(TASKS))}"
             )
     if told:
         yield _paragraph(
