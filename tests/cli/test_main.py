@@ -94,6 +94,13 @@ def test_the_help_of_distill_groups_the_recipe_by_its_classes_and_shows_its_defa
     assert "--beta X" in text
     assert "for L_PT; it sets β (default: 0.1)" in text
     assert "pairs [student, teacher layer]" in text
+    for name, effort in (
+        ("temperature X", "[default: 4]"),
+        ("augment N", "[default: 4]"),
+        ("effort", "[default: normal]"),
+    ):
+        about = " ".join(text.split(f"--{name}")[1].split("\n  --")[0].split())
+        assert effort in about, name  # what the default effort gives, not the bare setting
     assert inspect.signature(pkd_library.distill).parameters["controls"].default is False
     assert "[default: --no-controls]" in " ".join(text.split())
 

@@ -33,6 +33,10 @@ OTHER_LABELS = (
     "target",
     "class",
     "category",
+    "intent",
+    "topic",
+    "sentiment",
+    "emotion",
     "score",
     "gold_label",
 )  # used only if no column is called label: they may be metadata

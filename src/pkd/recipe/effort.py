@@ -50,6 +50,16 @@ def spend(values: dict[str, Any]) -> None:
                     student.setdefault(key, value)
 
 
+def defaults_within(part: str) -> dict[str, Any]:
+    """Keys of a part of the recipe whose value is the default effort's, where nothing is given.
+
+    >>> defaults_within("students")
+    {'temperature': 4.0}
+    """
+    values = {str(path[1]): value for path, value in EFFORTS[DEFAULT].items() if path[0] == part}
+    return values | (dict(_EACH_STUDENT[DEFAULT]) if part == "students" else {})
+
+
 def _can_race(values: Mapping[str, Any], student: Mapping[str, Any]) -> bool:
     """Whether a student's start can be chosen by a race: a sweep has one start, and so has another encoder."""
     return values.get("sweep") is None and student.get("student") is None
