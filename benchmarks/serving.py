@@ -10,6 +10,11 @@ With --beside, only the bare calls of exported folders on the texts of a file, o
 runtimes and precisions differ by.
 
     python -m benchmarks.serving --beside served/ served-int8/ served-openvino/ --texts test.csv
+
+With --search, each point of a search beside a graph of its shape with random weights, made and timed as before the
+training: by how much the prediction differs where nothing else does.
+
+    python -m benchmarks.serving --search served.work/ --texts dev.csv
 """
 
 from __future__ import annotations
@@ -26,16 +31,21 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median, quantiles
 
+from pkd.data.encodings import Reader
 from pkd.data.sources import read_texts
+from pkd.encoder.load import load_teacher
 from pkd.jobs.speed import speed
 from pkd.recipe.settings import DataSettings
+from pkd.reporting.front import read_front
 from pkd.reporting.speeds import SpeedRecord
 from pkd.reporting.terminal import print_speeds
+from pkd.search.random_graphs import Body
 from pkd.serving.classifier import Classifier
+from pkd.serving.loaded import LoadedModel
 from pkd.serving.speed import random_batch
 
 _TEXTS, _BATCH, _TURN = 96, 32, 12  # texts of a comparison, of a batch; calls of a model at a time
@@ -51,18 +61,22 @@ def main() -> None:
     parser.add_argument("--student")
     parser.add_argument("--int8", help="the student as `pkd export --int8` wrote it")
     parser.add_argument("--beside", nargs="+", default=[], metavar="FOLDER", help="exported folders to compare alone")
-    parser.add_argument("--texts", help="their file of texts")
+    parser.add_argument("--search", type=Path, metavar="FOLDER", help="a search's work folder, its points alone")
+    parser.add_argument("--texts", help="the file of texts of --beside or --search")
     parser.add_argument("--threads", type=int, help="cores a model in the comparison (default: all)")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=5, help="of load a round")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     given = parser.parse_args()
-    needed = ("texts",) if given.beside else ("teacher", "student", "int8")
+    needed = ("texts",) if given.beside or given.search else ("teacher", "student", "int8")
     if missing := [f"--{name}" for name in needed if getattr(given, name) is None]:
         parser.error(f"missing: {', '.join(missing)}")
     if given.beside:
-        for line in beside(given.beside, given.texts, given.rounds):
-            print(line)
+        models = {folder: _on_one_core(folder) for folder in given.beside}
+        print(*_in_words(beside(models, given.texts, given.rounds)), sep="\n")
+        return
+    if given.search:
+        print(*predictions(given.search, given.texts, given.rounds), sep="\n")
         return
 
     records = speed(
@@ -88,32 +102,55 @@ def main() -> None:
         given.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
-def beside(folders: list[str], file: str, rounds: int) -> list[str]:
-    """Milliseconds of one text and of 32, the median and the quartiles, of each folder."""
+def beside(models: Mapping[str, LoadedModel], file: str, rounds: int) -> dict[str, dict[int, list[float]]]:
+    """Milliseconds of calls of one text and of 32, by model."""
     texts = list(itertools.islice(read_texts(file, DataSettings()), _TEXTS))
-    models = [Classifier.load(folder, "cpu", threads=1).model for folder in folders]
-    sizes = {1: "one text", _BATCH: f"{_BATCH} texts"}
+    encoder = next(iter(models.values())).encoder
     batches = {
-        size: [
-            models[0].encoder.pad(models[0].encoder.encode(texts[at : at + size]))
-            for at in range(0, len(texts) - size + 1, size)
-        ]
-        for size in sizes
+        size: [encoder.pad(encoder.encode(texts[at : at + size])) for at in range(0, len(texts) - size + 1, size)]
+        for size in (1, _BATCH)
     }
-    taken: dict[tuple[int, str], list[float]] = {}
-    for number, size in itertools.product(range(rounds), sizes):
+    taken: dict[str, dict[int, list[float]]] = {name: {size: [] for size in batches} for name in models}
+    for number, size in itertools.product(range(rounds), batches):
         for begin in range(0, len(batches[size]), _TURN):
             some = batches[size][begin : begin + _TURN]
-            for model in models if number % 2 == 0 else models[::-1]:
-                model.forward(some[0])  # the caches hold another model's weights
+            for name in list(models) if number % 2 == 0 else reversed(models):
+                forward = models[name].forward
+                forward(some[0])  # the caches hold another model's weights
                 for batch in some:
                     began = time.perf_counter()
-                    model.forward(batch)
-                    taken.setdefault((size, model.name), []).append(1000 * (time.perf_counter() - began))
-    return [
-        f"{name}, {sizes[size]}: {median(each):.2f} ms ({quantiles(each)[0]:.2f} to {quantiles(each)[2]:.2f})"
-        for (size, name), each in taken.items()
-    ]
+                    forward(batch)
+                    taken[name][size].append(1000 * (time.perf_counter() - began))
+    return taken
+
+
+def _in_words(taken: Mapping[str, Mapping[int, list[float]]]) -> Iterator[str]:
+    """Medians and quartiles."""
+    for name, of_model in taken.items():
+        for size, each in of_model.items():
+            texts = "one text" if size == 1 else f"{size} texts"
+            yield f"{name}, {texts}: {median(each):.2f} ms ({quantiles(each)[0]:.2f} to {quantiles(each)[2]:.2f})"
+
+
+def predictions(work: Path, file: str, rounds: int) -> Iterator[str]:
+    """Each point of a search in turns with a graph of random weights, of the same shape."""
+    for point in read_front(work).points:
+        student = load_teacher(str(work / point.student))
+        reader = Reader(student.tokenizer, student.tokenizer.model_max_length, point.shape.name)
+        with tempfile.TemporaryDirectory() as made:
+            random = Path(made) / "random"
+            Body(point.shape, student.model.config, reader, student.outputs).build(random)
+            models = {
+                "random": _on_one_core(random / point.shape.precision),
+                "trained": _on_one_core(work / point.folder),
+            }
+            taken = beside(models, file, rounds)
+        (before, after) = (median(taken[name][1]) for name in models)
+        yield f"{point.shape.name}: {before:.2f} ms predicted, {after:.2f} ms measured ({before / after - 1:+.1%})"
+
+
+def _on_one_core(folder: str | Path) -> LoadedModel:
+    return Classifier.load(folder, "cpu", threads=1).model
 
 
 def ratios(teacher: SpeedRecord, student: SpeedRecord, int8: SpeedRecord) -> dict[str, object]:
