@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ def test_fewer_layers_are_smaller_and_faster_and_the_embeddings_stay(deep: Path)
     assert teacher.layer_parameters == 4 * quarter.layer_parameters
     assert quarter.smaller == pytest.approx(teacher.parameters / quarter.parameters)
     assert len(quarter.seconds) == len(quarter.faster) == 3
-    assert quarter.median_seconds < teacher.median_seconds
+    assert median(quarter.faster) > 1
     assert teacher.faster == [1.0, 1.0, 1.0]
 
 

@@ -69,7 +69,7 @@ def test_learning_curves_show_only_terms_that_were_logged(records: list[Record])
     ]
     fine_tuned = [record for record in records if isinstance(record, ModelRecord) and record.method == "ft"]
     assert len(charts.curve_panels(fine_tuned)) == 2
-    assert not charts.has_curves(changed(records, history=[]))
+    assert charts.curve_panels(changed(records, history=[])) == []
 
 
 def test_a_long_history_is_thinned_but_keeps_its_end(records: list[Record]) -> None:
@@ -99,7 +99,7 @@ def test_a_score_without_an_interval_is_drawn_as_a_point(records: list[Record]) 
     assert row["low"] == row["score"] == row["high"]
 
 
-@pytest.mark.parametrize("make", [charts.kept_chart, charts.scores_chart, charts.curves_chart])
+@pytest.mark.parametrize("make", [charts.kept_chart, charts.scores_chart])
 def test_every_chart_becomes_a_png_without_a_browser(make: Any, records: list[Record]) -> None:
     png = charts.chart_png(make(records), scale=1)
     assert png.startswith(b"\x89PNG")

@@ -196,22 +196,9 @@ def curve_panels(records: Sequence[Record]) -> list[tuple[str, alt.Chart]]:
     return panels
 
 
-def curves_chart(records: Sequence[Record]) -> alt.ConcatChart:
-    """All learning curves as one picture of small multiples."""
-    panels = [panel.properties(title=title, width=330) for title, panel in curve_panels(records)]
-    chart: alt.ConcatChart = alt.concat(*panels, columns=2).resolve_scale(color="shared", strokeDash="shared")
-    return chart
-
-
 def colours_of(records: Sequence[Record]) -> dict[str, str]:
     """The colour of each model, the same in every chart."""
     return _colours(summarise(records))
-
-
-def has_curves(records: Sequence[Record]) -> bool:
-    """Whether anything was logged for a learning curve."""
-    models = [record for record in records if isinstance(record, ModelRecord)]
-    return any(key in line for model in models for line in model.history for key in TERM_CURVES)
 
 
 def render(chart: AnyChart) -> dict[str, Any]:

@@ -84,11 +84,6 @@ class SpeedRecord(BaseModel):
     faster: list[float]  # the first model's seconds divided by this one's, per round
     every_position: bool = False  # words are tagged: the last layer is computed for all, not for [CLS] alone
 
-    @property
-    def median_seconds(self) -> float:
-        """The median over rounds."""
-        return median(self.seconds)
-
 
 @dataclass(frozen=True)
 class SpeedRow:
