@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
 import json
 import sys
@@ -205,6 +206,22 @@ def test_narrow_students_have_a_section_once_one_is_measured_and_keys_of_whole_o
     [row] = [row for row in page.splitlines() if row.startswith("| 6 narrow, patience 0.1 − 6 narrow |")]
     assert row.split(" | ")[1].startswith("+25.0 (+")
     assert row.endswith(", 1 of 3 tasks |")
+
+
+def test_a_part_of_normal_is_judged_over_the_seeds_that_both_have(study: Any) -> None:
+    assert "Each part" not in study.page.quality_page({})
+    without = [student for student in study.plans.PLANS["parts"].students if student.contender == "without patience"]
+    part = next(student for student in without if student.task == "irony")
+    assert (part.patience, part.beta, part.augmented) == (0.0, 0.0, 4)
+    whole = dataclasses.replace(part, contender="normal", **study.plans.FINAL["normal"])
+    lines = by_key(
+        line_of(study, whole, [1, 1, 0, 0] * 50),
+        line_of(study, dataclasses.replace(whole, seed=43), [0, 0, 0, 0] * 50),  # no seed of the part's
+        line_of(study, part, [1, 0, 0, 0] * 50),
+    )
+    [row] = [row for row in study.page.quality_page(lines).splitlines() if row.startswith("| normal − without")]
+    assert row.split(" | ")[6].startswith("+25.0 (+")
+    assert row.endswith(", 1 of 6 tasks |")
 
 
 def test_a_student_waits_for_its_teacher_and_for_the_answers_that_it_learns_from(study: Any, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from benchmarks.quality.plans import (
     KEPT_LATEST,
     NARROW,
     NARROW_TASKS,
+    PARTS,
     PASSES,
     PLANS,
     RATES,
@@ -74,7 +75,8 @@ CONCLUSIONS = (
 def quality_page(lines: Lines) -> str:
     """The page, in Markdown."""
     sections = (
-        _top, _final, _narrow, _latency, _tags, _teachers, _screening, _conclusions, _shares, _hardware, _missing,
+        _top, _final, _parts, _narrow, _latency, _tags, _teachers, _screening, _conclusions, _shares, _hardware,
+        _missing,
     )  # fmt: skip
     return "\n\n".join(part for section in sections for part in section(lines)) + "\n"
 
@@ -289,6 +291,38 @@ def _weights_of_the_teacher(lines: Lines) -> Iterator[str]:
         for (name, former), gains in found.items()
     ]
     yield _table(["", *tasks, "mean"], rows)
+
+
+def _parts(lines: Lines) -> Iterator[str]:
+    """Nothing until `normal` without one of its parts is measured."""
+    rows = []
+    for name in PARTS:
+        gains = {}
+        for task in TASKS:
+            of_normal, of_part = (student_lines(lines, task, each, "default") for each in ("normal", name))
+            both = sorted({line["seed"] for line in of_normal} & {line["seed"] for line in of_part})
+            if both:
+                pair = [
+                    np.stack([right_rows(line, kept_by(line)) for line in each if line["seed"] in both])
+                    for each in (of_normal, of_part)
+                ]
+                gains[task] = gain(*pair)
+        if gains:
+            rows.append(
+                [
+                    f"normal − {name}",
+                    *(_gain(gains.get(task)) for task in TASKS),
+                    _mean(list(gains.values()), len(TASKS)),
+                ]
+            )
+    if rows:
+        yield "## Each part of `normal`"
+        yield _paragraph(
+            "What `normal` gives over the same student with one thing changed, from the default teacher (plan "
+            "`parts`): patience 0.1 of the gradient over none, four augmented rows for each over none at the same "
+            "number of steps, α 0.5 over 0.9, T 4 over 2."
+        )
+        yield _table(["", *TASKS, "mean"], rows)
 
 
 def _narrow(lines: Lines) -> Iterator[str]:

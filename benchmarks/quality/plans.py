@@ -54,7 +54,17 @@ NARROW: dict[str, dict[str, Any]] = {
     for layers in (6, 3)
     for words, patience in _PATIENCE.items()
 }
-KEPT_LATEST = ("normal", "ft", *NARROW)  # of which the package keeps the latest that is level with the best
+# `normal` with one thing changed, in the order in which they are wanted
+PARTS: dict[str, dict[str, Any]] = {
+    name: {**FINAL["normal"], **changed}
+    for name, changed in (
+        ("without patience", {"patience": 0.0, "beta": 0.0}),
+        ("without augmented rows", {"augmented": 0}),
+        ("α 0.9", {"alpha": 0.9}),
+        ("T 2", {"temperature": 2.0}),
+    )
+}
+KEPT_LATEST = ("normal", "ft", *NARROW, *PARTS)  # of which the package keeps the latest that is level with the best
 
 
 @dataclass(frozen=True)
@@ -169,6 +179,14 @@ def narrow() -> Iterator[Student]:
                 yield Student(task=task, contender=name, seed=seed, teacher="default", **changed)
 
 
+def parts() -> Iterator[Student]:
+    """What each part of `normal` gives: the same with one thing changed, from the same teacher."""
+    for seed in SEEDS:
+        for name, changed in PARTS.items():
+            for task in (*SMALL, *LARGE):
+                yield Student(task=task, contender=name, seed=seed, teacher="default", **changed)
+
+
 def former() -> Iterator[Student]:
     """What `normal` was before, and what learned from a teacher without averaged weights, with one seed."""
     for task in (*SMALL, *LARGE):
@@ -193,6 +211,7 @@ PLANS = {
     "tiny": Plan(("emotion",), list(tiny())),
     "final": Plan((*SMALL, *LARGE), list(final()), teachers=[grid for task in TASKS for grid in teachers_of(task)]),
     "narrow": Plan(NARROW_TASKS, list(narrow())),
+    "parts": Plan((*SMALL, *LARGE), list(parts())),
     "former": Plan((*SMALL, *LARGE), list(former())),
     "teachers": Plan(TASKS, [], teachers=[grid for task in TASKS for grid in teachers_of(task)]),
 }
