@@ -17,7 +17,8 @@ def budget(**values: Any) -> BudgetSettings:
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("3ms", 0.003), ("3 ms", 0.003), ("0.5S", 0.5), (".5s", 0.5), ("250us", 0.00025), ("2 µs", 2e-6), ("2h", 7200.0),
-     ("90m", 5400.0), ("90min", 5400.0), ("1e-3s", 0.001)],
+     ("90m", 5400.0), ("90min", 5400.0), ("1e-3s", 0.001), ("1h30m", 5400.0), ("1 h 5 min 2 s", 3902.0),
+     ("1h 0min", 3600.0), ("1.5h30s", 5430.0)],
 )  # fmt: skip
 def test_a_time_is_read_with_its_unit(text: str, seconds: float) -> None:
     assert seconds_of(text) == pytest.approx(seconds)
@@ -31,10 +32,29 @@ def test_a_size_is_read_with_its_unit(text: str, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["3", 3, 3.5, "ms", "-3ms", "0ms", "3 apples", "3ms 2", "1e999s", "nanms", True, [], ""]
+    "given",
+    [
+        "3",
+        3,
+        3.5,
+        "ms",
+        "-3ms",
+        "0ms",
+        "3 apples",
+        "3ms 2",
+        "1e999s",
+        "nanms",
+        True,
+        [],
+        "",
+        "1h30",
+        "30m1h",
+        "1h 2h",
+        "1h 3apples",
+    ],
 )
 def test_what_is_no_time_is_refused_with_the_units(given: Any) -> None:
-    with pytest.raises(RecipeError, match=r"latency is .*; it must be a time above 0 with its unit .* as 3ms or 2h"):
+    with pytest.raises(RecipeError, match=r"latency is .*; it must be a time above 0 with its unit .* as 3ms or 1h30m"):
         budget(latency=given)
 
 

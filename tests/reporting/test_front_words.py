@@ -36,6 +36,14 @@ def test_a_point_that_was_picked_although_it_is_over_the_budget_says_so() -> Non
     assert over == "It is over the budget: drop 2.40%, where at most 2.00% is asked for."
 
 
+def test_a_student_whose_training_the_time_ended_says_so() -> None:
+    points = [each.model_copy(update={"epochs": (1.25, 3.0)}) for each in search().points]
+    _, cut_short, _ = headline_sentences(search(points=points))
+    assert cut_short == (
+        "The time ended its training after 1.25 of 3 epochs; the same command with more time goes on there."
+    )
+
+
 def test_word_counts_that_are_far_away_come_after_the_rest() -> None:
     found = search(words=words(0.8))
     assert word_count_sentence(found).startswith("For nothing: word counts with a linear model")

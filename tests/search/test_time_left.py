@@ -42,6 +42,36 @@ def test_work_that_ends_in_time_is_left_alone_and_without_a_limit_there_is_no_en
     assert not progress.stop_requested()
 
 
+def test_the_stop_waits_for_what_must_be_there_first() -> None:
+    asked: list[float] = []
+
+    def once() -> bool:
+        asked.append(time.monotonic())
+        return len(asked) == 3
+
+    with pytest.raises(Stopped) as caught, clock(0.0).ends_in_time(5.0, once):
+        work_until_stopped(60)
+    assert is_up(caught.value)
+    assert len(asked) == 3
+
+
+def test_a_time_that_is_up_as_the_work_ends_anyway_ends_nothing_else() -> None:
+    with clock(0.0).ends_in_time(0.0):
+        while not progress.stop_requested():
+            time.sleep(0.01)
+    progress.stop_if_requested()  # the job goes on
+
+
+def test_a_user_s_stop_is_not_taken_for_the_clock_s() -> None:
+    try:
+        with pytest.raises(Stopped) as caught, clock(0.2).ends_in_time(0.0), progress.saves_on_stop():
+            progress.request_stop(130)
+            time.sleep(0.5)
+        assert not is_up(caught.value)
+    finally:
+        progress.clear_stop()
+
+
 def test_a_stop_that_a_user_asked_for_ends_the_job() -> None:
     try:
         with pytest.raises(Stopped) as caught:

@@ -26,13 +26,13 @@ from pkd.jobs.ahead import stage_name
 from pkd.jobs.plan import RunPlan
 from pkd.recipe.schema import Recipe
 from pkd.runs.folder import RunFolder
-from pkd.runs.seal import Manifest
+from pkd.runs.seal import Manifest, partial_of
 from pkd.runs.space import require_space
 from pkd.runs.stage import Done, library_versions, run_stage
 from pkd.training.arguments import trainer_arguments
-from pkd.training.checkpoints import checkpoint_bytes
+from pkd.training.checkpoints import checkpoint_bytes, last_with_best
 from pkd.training.saving import save_trained, training_facts
-from pkd.training.schedule import averaging_of, kept_epoch_of, patience_of
+from pkd.training.schedule import averaging_of, epochs_of, kept_epoch_of, patience_of
 
 KIND = "student"
 TRIAL = "trial"
@@ -120,18 +120,55 @@ class Teaching:
 
 def train_stage(folder: Path, plan: StudentPlan, seed: int, teaching: Teaching, *, overwrite: bool) -> Done:
     """Train one student with one seed, keep its best epoch, and save it as an ordinary folder."""
-    recipe, rows = teaching.recipe, teaching.rows
     inputs = training_inputs(plan, seed, teaching)
 
     def build(partial: Path) -> Mapping[str, Any]:
         trainer = _trained(partial, plan, seed, teaching, inputs, overwrite=overwrite)
-        facts = save_trained(trainer, partial, rows.reader(plan).max_length, recipe.evaluation.metric)
-        counts = rows.counts if plan.unlabelled else RowCounts(rows.counts.labelled)
-        learnt = {f"{kind}_rows": count for kind, count in vars(counts).items()}
-        texts = {split: print_ for split, print_ in rows.texts.items() if split != "unlabelled" or plan.unlabelled}
-        return {**facts, "name": plan.name, "seed": seed, **learnt, "texts": texts}
+        return _saved(trainer, partial, plan, seed, teaching)
 
     return run_stage(folder, KIND, inputs, build, overwrite=overwrite)
+
+
+def has_best_so_far(folder: Path) -> bool:
+    """Whether an unfinished training has an epoch to make a student of."""
+    return last_with_best(partial_of(folder)) is not None
+
+
+def so_far_stage(folder: Path, training: Path, plan: StudentPlan, seed: int, teaching: Teaching) -> Done:
+    """Make a student of the best epoch so far of a training that was stopped, which can still go on.
+
+    Args:
+        folder: of the student; it is an ordinary one, like those of whole trainings.
+        training: folder of the stage that is unfinished, for which `has_best_so_far`.
+        plan: of the student.
+        seed: of the training.
+        teaching: what it learns from.
+
+    Raises:
+        CheckpointError: if that epoch's checkpoint is damaged.
+    """
+    checkpoint = last_with_best(partial_of(training))
+    assert checkpoint is not None  # the caller has asked
+    inputs = training_inputs(plan, seed, teaching)
+
+    def build(partial: Path) -> Mapping[str, Any]:
+        trainer = _trainer(checkpoint.parent, plan, seed, teaching, inputs)
+        trainer.take_best(checkpoint)
+        drop_projection(trainer.model)
+        done = {"epochs_done": float(trainer.state.epoch or 0), "epochs": epochs_of(plan.training)}
+        return {**_saved(trainer, partial, plan, seed, teaching), **done}
+
+    return run_stage(folder, KIND, {**inputs, "until": checkpoint.name}, build, overwrite=True, resumes=False)
+
+
+def _saved(trainer: PatientTrainer, folder: Path, plan: StudentPlan, seed: int, teaching: Teaching) -> dict[str, Any]:
+    """Save a student as an ordinary folder; return the facts of its stage."""
+    recipe, rows = teaching.recipe, teaching.rows
+    facts = save_trained(trainer, folder, rows.reader(plan).max_length, recipe.evaluation.metric)
+    counts = rows.counts if plan.unlabelled else RowCounts(rows.counts.labelled)
+    learnt = {f"{kind}_rows": count for kind, count in vars(counts).items()}
+    texts = {split: print_ for split, print_ in rows.texts.items() if split != "unlabelled" or plan.unlabelled}
+    return {**facts, "name": plan.name, "seed": seed, **learnt, "texts": texts}
 
 
 def trial_stage(
@@ -197,15 +234,32 @@ def _trained(
     overwrite: bool,
 ) -> PatientTrainer:
     """Train, resuming from the checkpoints in `folder`; return the trainer with the best epoch's weights."""
+    trainer = _trainer(folder, plan, seed, teaching, inputs, callbacks, overwrite=overwrite)
+    require_space(folder, checkpoint_bytes(trainer.model.num_parameters(), plan.training), f"Training {plan.name}")
+    trainer.train(resume_from_checkpoint=True)
+    drop_projection(trainer.model)
+    return trainer
+
+
+def _trainer(
+    folder: Path,
+    plan: StudentPlan,
+    seed: int,
+    teaching: Teaching,
+    inputs: dict[str, Any],
+    callbacks: Sequence[TrainerCallback] = (),
+    *,
+    overwrite: bool = False,
+) -> PatientTrainer:
+    """The trainer of a student as it starts, whose checkpoints are in `folder`."""
     recipe, teacher, rows = teaching.recipe, teaching.teacher, teaching.rows
     student = build_student(plan, seed, teacher, teaching.importance)
-    require_space(folder, checkpoint_bytes(student.num_parameters(), plan.training), f"Training {plan.name}")
     metric = recipe.evaluation.metric if rows.eval is not None else None
     arguments = PatientTrainingArguments(
         **trainer_arguments(plan.training, folder, seed=seed, metric=metric, device=recipe.device),
         **dataclasses.asdict(plan.weighed_loss),
     )
-    trainer = PatientTrainer(
+    return PatientTrainer(
         student,
         arguments,
         layer_map=plan.layer_map,
@@ -222,9 +276,6 @@ def _trained(
         afresh=overwrite,
         callbacks=list(callbacks),
     )
-    trainer.train(resume_from_checkpoint=True)
-    drop_projection(student)
-    return trainer
 
 
 def build_student(

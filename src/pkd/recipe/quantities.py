@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
@@ -19,15 +20,15 @@ _QUANTITY = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-zµμ
 
 
 def seconds_of(text: str) -> float:
-    """The seconds of a time with its unit: us, ms, s, min (or m), h or d.
+    """The seconds of a time with its unit: us, ms, s, min (or m), h or d; of several the largest is first.
 
     Raises:
         ValueError: if it is none, or not above 0.
 
-    >>> seconds_of("3ms"), seconds_of("1.5 h")
-    (0.003, 5400.0)
+    >>> seconds_of("3ms"), seconds_of("1.5 h"), seconds_of("1h30m")
+    (0.003, 5400.0, 5400.0)
     """
-    return _amount(text, _SECONDS)
+    return _amount(text, _SECONDS, parts=3)
 
 
 def bytes_of(text: str) -> int:
@@ -44,17 +45,18 @@ def bytes_of(text: str) -> int:
     return amount
 
 
-def _amount(text: str, units: Mapping[str, float]) -> float:
-    read = _QUANTITY.fullmatch(text)
-    unit = units.get(read[2].lower()) if read else None
-    amount = float(read[1]) * unit if read and unit else 0.0
-    if not 0 < amount < math.inf:
+def _amount(text: str, units: Mapping[str, float], parts: int = 1) -> float:
+    read = list(_QUANTITY.finditer(text))
+    sizes = [units.get(part[2].lower(), math.nan) for part in read]
+    amount = sum(float(part[1]) * size for part, size in zip(read, sizes, strict=True))
+    is_all = "".join(part[0] for part in read) == text and len(read) <= parts
+    if not is_all or not all(large > small for large, small in pairwise(sizes)) or not 0 < amount < math.inf:
         raise ValueError(text)
     return amount
 
 
 def _time(given: Any) -> str:
-    return _checked(given, seconds_of, "a time above 0 with its unit (us, ms, s, min, h or d), as 3ms or 2h")
+    return _checked(given, seconds_of, "a time above 0 with its unit (us, ms, s, min, h or d), as 3ms or 1h30m")
 
 
 def _size(given: Any) -> str:

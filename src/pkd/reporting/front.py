@@ -102,6 +102,7 @@ class Point(_Part):
     measured: Figures
     score: Score  # of the exported model, on the development rows
     drop: Score  # the teacher's score minus it, paired
+    epochs: tuple[float, float] | None = None  # done, of how many, where the time ended its training; None: whole
     test: Score | None = None  # its score on the test rows
     over: list[str] = []  # the constraints that it breaks, in words
     on_front: bool = True  # no other point is both as fast and as good

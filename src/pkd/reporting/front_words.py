@@ -36,6 +36,7 @@ def headline_sentences(found: Compressed) -> list[str]:
     costs.append(megabytes(figures.bytes))
     score = f"{_score(found, chosen.score.value)} on the development rows, {_beside_teacher(found, chosen)}"
     sentences = [f"{named_point(chosen)} is chosen: {', '.join(costs)}; {score}."]
+    sentences += [sentence] if (sentence := _cut_short(chosen)) else []
     sentences += [f"It is over the budget: {'; '.join(chosen.over)}."] if chosen.over else []  # picked by hand
     if chosen.test is not None:
         beside = "" if found.teacher.test is None else f", the teacher {score_number(found, found.teacher.test.value)}"
@@ -149,6 +150,17 @@ def points_below(metric: str, drop: float) -> str:
     """The size of a difference with its unit: "0.5 points", or "0.005" of what is no share."""
     text = difference_text(metric, abs(drop))
     return f"{text} point{'s' * (text != '1.0')}" if is_share(metric) else text
+
+
+def _cut_short(point: Point) -> str:
+    """That the time ended a student's training, and what to do; empty for a whole one."""
+    if point.epochs is None:
+        return ""
+    done, whole = point.epochs
+    return (
+        f"The time ended its training after {done:.3g} of {whole:.3g} epochs; the same command with more time goes on "
+        "there."
+    )
 
 
 def _for_nothing(found: Compressed) -> list[str]:

@@ -161,6 +161,10 @@ class RunFolder:
         """A trained student."""
         return self.path / _STUDENTS / f"{name}-seed{seed}"
 
+    def student_so_far(self, name: str, seed: int) -> Path:
+        """A student from the best epoch of a training that the time of a search ended."""
+        return self.path / _STUDENTS / f"{name}-seed{seed}-so-far"
+
     def predictions(self, name: str, seed: int) -> Path:
         """A student's logits on the evaluated rows."""
         return self.path / "predictions" / f"{name}-seed{seed}"

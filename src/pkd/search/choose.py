@@ -69,6 +69,7 @@ def measured_points(
                 measured=figures[one.shape.name],
                 score=own.score(plan),
                 drop=drop,
+                epochs=_epochs(one),
                 over=_over(figures[one.shape.name], plan.budget, drop),
             )
         )
@@ -178,6 +179,11 @@ def _measured(plan: RunPlan, logits: np.ndarray, labels: np.ndarray) -> _Measure
 def _interval(plan: RunPlan, value: float, samples: np.ndarray) -> Score:
     low, high = percentile_intervals({"": samples}, plan.recipe.evaluation.confidence)[""]
     return Score(value=value, low=min(low, value), high=max(high, value))
+
+
+def _epochs(one: Exported) -> tuple[float, float] | None:
+    facts = one.finalist.best.done.manifest.facts
+    return (facts["epochs_done"], facts["epochs"]) if "epochs_done" in facts else None
 
 
 def _over(figures: Figures, budget: BudgetSettings, drop: Score) -> list[str]:

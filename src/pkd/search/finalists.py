@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,12 +21,13 @@ from pkd.jobs.judge import Outcome, Trained
 from pkd.jobs.plan import RunPlan
 from pkd.jobs.race import race_starts
 from pkd.jobs.run import Prepared, train_students
-from pkd.jobs.sizes import size_inputs
+from pkd.jobs.sizes import size_inputs, sized
+from pkd.jobs.train import has_best_so_far, so_far_stage, train_stage, training_inputs
 from pkd.reporting.front import REFUSED_EXPORT, Candidate, Shape
 from pkd.reporting.results import Race
 from pkd.runs.fingerprint import fingerprint
 from pkd.runs.seal import MANIFEST, copy_folder, partial_of, read_manifest, set_aside
-from pkd.runs.stage import Done, is_begun, library_versions, run_stage
+from pkd.runs.stage import Done, is_begun, library_versions, run_stage, standing
 from pkd.search.heats import of_whole, only, students_by_shape
 from pkd.search.random_graphs import PRECISIONS
 from pkd.search.time_left import TimeLeft, is_up
@@ -56,7 +58,10 @@ class Exported:
 
 
 def train_finalists(prepared: Prepared, shapes: Sequence[Shape], clock: TimeLeft, *, overwrite: bool) -> list[Finalist]:
-    """Train the finalists one after the other, the best of the heats first, as the time allows; the first always.
+    """Train the finalists one after the other, the best of the heats first, as the time allows.
+
+    There is always a first: where the time ends its training, its best epoch so far is taken, but one epoch is waited
+    for. A later call goes on with that training.
 
     Raises:
         Stopped: if a stop was requested; checkpoints are kept.
@@ -68,15 +73,17 @@ def train_finalists(prepared: Prepared, shapes: Sequence[Shape], clock: TimeLeft
         if finalists and needed > clock.left:
             progress.note(f"the time does not suffice for {shape.name}; the same command with more time goes on there")
             continue
-        in_time = clock.ends_in_time(clock.of_ending(len(finalists))) if finalists else contextlib.nullcontext()
+        once = None if finalists else functools.partial(_is_something, prepared.plan, shape)
         try:
-            with in_time:
+            with clock.ends_in_time(clock.of_ending(max(1, len(finalists))), once):
                 finalists.append(_trained(prepared, shape, overwrite=overwrite))
         except DivergedError as error:
             progress.warn(f"The training of {shape.name} diverged, so another shape is taken. {error}")
         except Stopped as stopped:
-            if not finalists or not is_up(stopped):
+            if not is_up(stopped):
                 raise
+            if not finalists:
+                finalists.append(_so_far(prepared, shape))
             progress.note(f"the time is up for {shape.name}; the same command with more time goes on there")
     if not finalists:
         raise ResourceError("The training of every finalist diverged. Lower the learning rate.")
@@ -95,13 +102,55 @@ def _needed(plan: RunPlan, shape: Shape, clock: TimeLeft) -> float:
 
 def _trained(prepared: Prepared, shape: Shape, *, overwrite: bool) -> Finalist:
     """Choose the shape's start where that is asked for, and train it with every seed."""
+    one, races = _raced(prepared, shape, overwrite=overwrite)
+    trained, starts_tried = train_students(one, overwrite=overwrite)
+    return Finalist(shape, trained, max(trained, key=_score), starts_tried, races)
+
+
+def _raced(prepared: Prepared, shape: Shape, *, overwrite: bool) -> tuple[Prepared, dict[str, Race]]:
+    """The run of one shape with the start that won, where starts race."""
     settings, _ = students_by_shape(prepared.plan)[shape]
     one = prepared.at(only(prepared.plan.recipe, settings))
     for candidate in one.plan.candidates:
         _take_sizes(one, candidate)
     plan, races = race_starts(one.plan, one.teaching, overwrite=overwrite)
-    trained, starts_tried = train_students(replace(one, plan=plan), overwrite=overwrite)
-    return Finalist(shape, trained, max(trained, key=_score), starts_tried, races)
+    return replace(one, plan=plan), races
+
+
+def _is_something(plan: RunPlan, shape: Shape) -> bool:
+    """Whether a training of the shape has an epoch to make a student of, or is whole."""
+    _, candidates = students_by_shape(plan)[shape]
+    folders = [
+        plan.folder.student(each.wins_as or each.name, seed) for each in candidates for seed in plan.recipe.all_seeds
+    ]
+    return any((folder / MANIFEST).is_file() or has_best_so_far(folder) for folder in folders)
+
+
+def _so_far(prepared: Prepared, shape: Shape) -> Finalist:
+    """The shape as far as its trainings came: those that are whole, else the best epoch of the one under way."""
+    one, races = _raced(prepared, shape, overwrite=False)
+    run, teaching = one.plan.folder, one.teaching
+    whole: list[Trained] = []
+    begun: list[tuple[StudentPlan, int]] = []
+    for candidate, seed in itertools.product(one.plan.candidates, one.plan.recipe.all_seeds):
+        folder = run.student(candidate.name, seed)
+        if not is_begun(folder):
+            continue
+        plan = (
+            candidate
+            if candidate.method == "ft"
+            else sized(candidate, run.sizes(candidate.name), teaching, overwrite=False)
+        )
+        if standing(folder, training_inputs(plan, seed, teaching)) == "kept":
+            whole.append(Trained(plan, seed, train_stage(folder, plan, seed, teaching, overwrite=False)))
+        elif has_best_so_far(folder):
+            begun.append((plan, seed))
+    if not whole:
+        plan, seed = begun[0]
+        place, training = run.student_so_far(plan.name, seed), run.student(plan.name, seed)
+        whole = [Trained(plan, seed, so_far_stage(place, training, plan, seed, teaching))]
+    best = max(whole, key=_score)
+    return Finalist(shape, [each for each in whole if each.plan.name == best.plan.name], best, {}, races)
 
 
 def _take_sizes(one: Prepared, candidate: StudentPlan) -> None:

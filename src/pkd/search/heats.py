@@ -167,7 +167,7 @@ def _in_heat(
 def _train(prepared: Prepared, tried: Sequence[tuple[Point, RunPlan]], clock: TimeLeft) -> list[float | None]:
     """The score of each trial, those of earlier heats too; nan where it diverged, None where the time was up."""
     try:
-        with clock.ends_in_time(clock.of_ending()):
+        with clock.ends_in_time(_shortest(prepared.plan, clock) + clock.of_ending()):
             records = train_points(
                 [point for point, _ in tried], [plan for _, plan in tried], prepared.teaching, _engine(prepared, clock)
             )
@@ -181,6 +181,14 @@ def _train(prepared: Prepared, tried: Sequence[tuple[Point, RunPlan]], clock: Ti
         raise ResourceError(f"A trial failed: {failed.why} The same command again goes on from there.")
     by_point = {str(record.point): math.nan if record.score is None else record.score for record in records}
     return [by_point.get(str(point)) for point, _ in tried]
+
+
+def _shortest(plan: RunPlan, clock: TimeLeft) -> float:
+    """Seconds that are left of the shortest whole training; not looked up without a limit."""
+    if clock.seconds is None:
+        return 0.0
+    left = left_of(plan)
+    return min(of_whole(plan, left, candidates[0], clock) for candidates in plan.students)
 
 
 def _engine(prepared: Prepared, clock: TimeLeft) -> Engine:

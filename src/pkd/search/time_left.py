@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pkd import progress
@@ -22,6 +22,7 @@ from pkd.jobs.workload import Job
 
 _TIME_IS_UP = -1  # of a stop that no signal asked for
 _EXPORT_SECONDS = 20.0  # to trace, prove and convert one student, and to measure what int8 changes
+_LOOK_SECONDS = 0.1
 _END_SECONDS = 40.0  # to measure the exports in turns, to compare, and to write the page
 
 
@@ -73,29 +74,52 @@ class TimeLeft:
             self.pace = self._took / self._forecast
 
     @contextlib.contextmanager
-    def ends_in_time(self, spare: float) -> Iterator[None]:
-        """Stop what runs inside the block, as a signal would, once no more than `spare` seconds are left."""
+    def ends_in_time(self, spare: float, once: Callable[[], bool] | None = None) -> Iterator[None]:
+        """Stop what runs inside the block, as a signal would, once no more than `spare` seconds are left.
+
+        Args:
+            spare: seconds that must follow.
+            once: also wait for this, which is asked several times a second.
+        """
         if self.seconds is None:
             yield
             return
-        timer = threading.Timer(max(0.0, self.left - spare), _stop)
-        timer.daemon = True
+        is_over = threading.Event()
+
+        def stop_in_time() -> None:
+            if is_over.wait(min(max(0.0, self.left - spare), threading.TIMEOUT_MAX)):
+                return
+            while once is not None and not once():
+                if is_over.wait(_LOOK_SECONDS):
+                    return
+            _stop()
+
+        timer = threading.Thread(target=stop_in_time, daemon=True)
         timer.start()
         try:
             yield
         finally:
-            timer.cancel()
+            is_over.set()
+            timer.join()
+        if progress.stop_asked_for() == _TIME_IS_UP:  # it came as the work ended anyway
+            _go_on()
 
 
 def is_up(stopped: Stopped) -> bool:
     """Whether a stop came because the time was up; the job then goes on with what it has."""
     if stopped.exit_code != _TIME_IS_UP:
         return False
-    progress.clear_stop()
-    progress.saved()
+    _go_on()
     return True
 
 
+def _go_on() -> None:
+    progress.clear_stop()
+    progress.saved()
+
+
 def _stop() -> None:
+    if progress.stop_requested():
+        return  # a user's request ends the whole job
     with contextlib.suppress(Stopped):  # it is the job's thread that ends, at its next step
         progress.request_stop(_TIME_IS_UP)

@@ -81,6 +81,18 @@ def newest_sealed(output: Path, inputs: Mapping[str, Any], *, afresh: bool = Fal
     return None
 
 
+def last_with_best(output: Path) -> Path | None:
+    """The newest checkpoint of an unfinished training that knows a best epoch, by its seal alone; None without one."""
+    for folder in checkpoint_folders(output):
+        try:
+            manifest = read_manifest(folder)
+        except CacheError:
+            continue
+        if manifest is not None and manifest.facts.get("best"):
+            return folder
+    return None
+
+
 def require_whole(folder: Path) -> None:
     """Verify a checkpoint before its weights become the result of a training.
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import TrainOutput
 
 from pkd import progress, ranks
@@ -110,6 +111,21 @@ class ResumableTrainer(Trainer):
             output = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
         self.train_seconds += time.monotonic() - self._leg_started
         return output
+
+    def take_best(self, checkpoint: Path) -> None:
+        """Take the best epoch's weights of a stopped training, as its end would; its checkpoints stay.
+
+        Args:
+            checkpoint: the one that the training goes on from, which knows its best epoch.
+
+        Raises:
+            CheckpointError: if it, or the best epoch's, is damaged.
+        """
+        require_whole(checkpoint)
+        self._restore_counters(checkpoint)
+        self.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        self.state.best_model_checkpoint = str(self._output / f"checkpoint-{self.state.best_global_step}")
+        self._load_best_model()
 
     def _before_first_step(self) -> None:
         """Runs when a training starts; a resumed one restores the result from its checkpoint."""
