@@ -316,3 +316,27 @@ def test_long_texts_are_not_cut(tmp_path: Path) -> None:
 
     assert len(rows[0]["label"]) == words + 1
     assert rows[0]["text"].endswith("UN")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1\tEU\tB-ORG\t-\tann\n2\trejects\tO\t-\tbob\n\n1\tPeter\tB-PER\t-\tann\n",  # columns about the annotation
+        "B-ORG\tEU\nO\trejects\n\nB-PER\tPeter\n",
+        "B-ORG EU\nO rejects\n\nB-PER Peter\n",
+    ],
+)
+def test_tags_that_mark_spans_are_found_beside_other_columns(text: str, tmp_path: Path) -> None:
+    rows = _rows(tmp_path, text)
+
+    assert rows["text"][:] == ["EU rejects", "Peter"]
+    assert rows["label"][:] == [["B-ORG", "O"], ["B-PER"]]
+
+
+def test_a_last_column_without_any_span_holds_the_tags(tmp_path: Path) -> None:
+    assert _labels(tmp_path, "EU B-NP O\nrejects B-VP O\n") == [["O", "O"]]
+
+
+def test_another_sign_for_outside_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="line 3: '_' is no tag of IOB2"):
+        _rows(tmp_path, "Peter B-PER\nBlackburn I-PER\nran _\n")

@@ -130,3 +130,35 @@ def test_spans_of_whole_words_come_back_from_the_tags(text: str, data: st.DataOb
         elif tag[0] == "I":
             read[-1] = (read[-1][0], end, tag[2:])
     assert read == spans
+
+
+EMOJI = "😀😀 Ann Lee ran"  # the span is 3 to 10 in characters, 5 to 12 in UTF-16, 9 to 16 in bytes
+
+
+@pytest.mark.parametrize(("start", "end", "unit"), [(3, 10, None), (5, 12, "utf-16"), (9, 16, "bytes")])
+def test_the_own_text_of_a_span_shows_what_its_offsets_count(start: int, end: int, unit: str | None) -> None:
+    span = {"start": start, "end": end, "labels": ["PER"], "text": "Ann Lee"}
+
+    found = tags_of_spans(EMOJI, split_words(EMOJI), [span])
+
+    assert found.tags == ("O", "O", "B-PER", "I-PER", "O")
+    assert (found.conflicts, found.counted) == ((), unit)
+
+
+def test_a_span_whose_own_text_is_another_is_a_conflict() -> None:
+    (conflict,) = _conflicts({"start": 0, "end": 3, "label": "PER", "text": "Lee"})
+    assert conflict == "the span 0 to 3 (PER) covers 'Ann', but gives 'Lee' as its text"
+    assert _tags({"start": 0, "end": 7, "label": "PER", "text": "ann\\nlee"})[:2] == ["B-PER", "I-PER"]
+
+
+def test_offsets_of_another_unit_are_explained_and_read_on_request() -> None:
+    words = split_words(EMOJI)
+
+    (conflict,) = tags_of_spans(EMOJI, words, [[5, 12, "PER"]]).conflicts
+    assert (
+        "begins inside of the word 'Ann'; counted in UTF-16 units it is 'Ann Lee': if that is meant, give" in conflict
+    )
+    assert tags_of_spans(EMOJI, words, [[5, 12, "PER"]], "utf-16").tags == ("O", "O", "B-PER", "I-PER", "O")
+    assert tags_of_spans(EMOJI, words, [[9, 16, "PER"]], "bytes").tags == ("O", "O", "B-PER", "I-PER", "O")
+    (inside,) = tags_of_spans(EMOJI, words, [[1, 12, "PER"]], "utf-16").conflicts
+    assert "lies outside of the text" in inside

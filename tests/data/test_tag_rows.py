@@ -301,3 +301,34 @@ def test_rows_whose_tags_are_null_are_left_out_on_request(tmp_path: Path) -> Non
     with pytest.raises(DataError, match=r"1 of 2 rows have no label \(line 2\)"):
         _read(path)
     assert _read(path, on_no_label="drop") == ROWS[:1]
+
+
+def test_rows_that_prodigy_exports_without_a_span_have_none_and_those_refused_are_left_out(tmp_path: Path) -> None:
+    rows = [
+        {"text": "No", "answer": "accept"},
+        {"text": "Ann ran", "spans": [{"start": 0, "end": 3, "label": "PER"}], "answer": "accept"},
+        {"text": "Ann", "spans": [{"start": 0, "end": 2, "label": "PER"}], "answer": "reject"},
+        {"text": "Bob", "answer": "ignore"},
+    ]
+
+    found = _read(_lines(tmp_path / "a.jsonl", rows))
+
+    assert [(row["text"], row["label"]) for row in found] == [("No", ["O"]), ("Ann ran", ["B-PER", "O"])]
+
+
+def test_offsets_in_another_unit_are_read(tmp_path: Path) -> None:
+    path = _lines(tmp_path / "a.jsonl", [{"text": "😀 Ann", "entities": [[3, 6, "PER"]]}])
+
+    assert _read(path, span_offsets="utf-16")[0]["label"] == ["O", "B-PER"]
+
+
+def test_class_ids_may_be_written_as_texts(tmp_path: Path) -> None:
+    path = _tokens(tmp_path / "a.jsonl", tags=[[str(tag) for tag in of] for of in IDS])
+
+    assert _read(path, label_names=NAMES) == ROWS
+
+
+def test_a_word_of_blanks_alone_is_a_word(tmp_path: Path) -> None:
+    rows = [{"tokens": ["\u2003"], "tags": ["B-X"]}, {"tokens": ["a"], "tags": ["O"]}]
+
+    assert [row["label"] for row in _read(_lines(tmp_path / "a.jsonl", rows))] == [["B-X"], ["O"]]

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -59,3 +60,21 @@ def test_characters_outside_of_every_word_are_read_and_not_taught() -> None:
     made, _ = read("good , bad", 64, [(0, 4), (7, 10)])
     assert len(made.input_ids) == 5
     assert made.words == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Jose\u0301s 10°C, €5", ["Jose\u0301s", "10", "°", "C", ",", "€", "5"]),
+        ("मैं दिल्ली में", ["मैं", "दिल्ली", "में"]),
+        ("👩\u200d👧👍🏽❤\ufe0fa", ["👩\u200d👧", "👍🏽", "❤\ufe0f", "a"]),
+        ("co\u00adop foo\u200bbar", ["co\u00adop", "foo\u200b", "bar"]),
+        ("住在北京。Ann北", ["住", "在", "北", "京", "。", "Ann", "北"]),
+        ("@ann_lee [MASK]", ["@", "ann", "_", "lee", "[MASK]"]),
+        ("\u0301a \u200d", ["\u0301", "a", "\u200d"]),
+    ],
+)
+def test_what_combines_with_a_sign_belongs_to_its_word_and_chinese_characters_are_words(
+    text: str, words: list[str]
+) -> None:
+    assert [text[start:end] for start, end in split_words(text)] == words

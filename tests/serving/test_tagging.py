@@ -20,7 +20,7 @@ from transformers import pipeline
 from encoder.families import CONFIGS
 from pkd.cli.main import main
 from pkd.data.tokenize import encode
-from pkd.data.windows import Sentence
+from pkd.data.windows import Sentence, split_words
 from pkd.encoder.inference import answer_rows
 from pkd.encoder.load import load_teacher
 from pkd.errors import DataError
@@ -104,6 +104,16 @@ def test_spans_are_those_of_transformers_pipeline_for_every_family(kind: str, tm
         assert _spans(classifier, text) == theirs
         several += len(theirs) > 1
     assert several, "no text has two spans"
+
+
+def test_the_words_of_spans_are_answered_as_the_parts_of_plain_text(tmp_path: Path) -> None:
+    classifier = Classifier.load(make_tagger("bert", tmp_path))
+    for text in ("Ada€5 saw €5 of Berlin™,😀😀 ann_lee", "York\u200bRick 10°C 北京", "the plot", TEXTS[0]):
+        sentence = Sentence(text, tuple(split_words(text)))
+        (plain,), (of_words,) = classifier([text]), classifier([sentence])
+        keys = [[(span.label, span.start, span.end) for span in of.spans or ()] for of in (plain, of_words)]
+        assert keys[0] == keys[1]
+        assert any(tag != "O" for tag in of_words.tags or ())
 
 
 def test_plain_tags_of_one_kind_join_as_in_the_pipeline(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ class RowCleaner:
         self._remember(raw)
         if self._fault is not None:
             return None
-        self._empty.append(_empty(texts))
+        self._empty.append(_empty(texts) if raw.words is None else _without_words(texts[0], raw.words))
         self._controls += sum(pc.sum(pc.match_substring_regex(text, _CONTROL)).as_py() or 0 for text in texts)
         if raw.words is not None:  # of any length: long texts are read in windows
             return pa.table({"text": texts[0], WORDS: raw.words})
@@ -338,6 +338,12 @@ def _empty(texts: Sequence[pa.ChunkedArray]) -> np.ndarray[Any, np.dtype[np.bool
     for text in texts:
         empty |= pc.equal(pc.binary_length(pc.utf8_trim_whitespace(text)), 0).to_numpy()
     return empty
+
+
+def _without_words(text: pa.ChunkedArray, words: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Rows without a word, or whose only one has no character; a word of blanks alone has a tag and counts."""
+    counts = pc.list_value_length(words)
+    return np.asarray(pc.or_(pc.equal(counts, 0), pc.equal(pc.binary_length(text), 0)).to_numpy())
 
 
 def _texts_of_ids(ids: pa.ChunkedArray | list[Any]) -> pa.Array:

@@ -18,7 +18,7 @@ from pkd import progress
 from pkd.data.decode import open_text, text_lines
 from pkd.data.find_columns import Columns
 from pkd.data.tables import RawTable, RowBuffer
-from pkd.data.tags import OUTSIDE, Tagged
+from pkd.data.tags import OUTSIDE, Tagged, marks_spans
 from pkd.data.words import word_offsets
 from pkd.errors import DataError
 from pkd.recipe.settings import DataSettings
@@ -45,6 +45,7 @@ class _Layout:
         names: of the columns; their numbers from 1 if they have none.
         is_numbered: the first column counts the words of a sentence.
         last: what the last column holds, as far as it is seen.
+        tags: index of the column of the tags, if none is named.
         header: number of the line that names the columns, 0 if there is none.
     """
 
@@ -53,6 +54,7 @@ class _Layout:
     names: tuple[str, ...]
     is_numbered: bool
     last: frozenset[str]
+    tags: int
     header: int = 0
 
 
@@ -64,7 +66,7 @@ def read_conll(
     Args:
         path: the file.
         settings: `text_columns` names the column of the words (default: the first), `label_column` that of the tags
-            (default: the last; of CoNLL-U UPOS), by name or number; -1 is the last.
+            (default: the last that marks spans, else the last; of CoNLL-U UPOS), by name or number; -1 is the last.
         labelled: whether there must be tags; None takes them if there are any.
         rows_a_table: sentences per table, as in `read_delimited`.
 
@@ -132,7 +134,16 @@ def _layout_of(path: Path, settings: DataSettings) -> _Layout:
         )
     names = tuple(given) if len(given) == width else tuple(str(number) for number in range(1, width + 1))
     last = frozenset([OUTSIDE, *(fields[-1] for fields in split)])
-    return _Layout(separator, width, names, is_numbered, last, words[0][0] if is_header else 0)
+    tags = _tag_column([fields for fields in split[is_header:] if len(fields) == width], width)
+    return _Layout(separator, width, names, is_numbered, last, tags, words[0][0] if is_header else 0)
+
+
+def _tag_column(split: Sequence[Sequence[str]], width: int) -> int:
+    """The last column that marks spans; the last of all if none does, or it may."""
+    columns = [set(column) for column in zip(*split, strict=True)]
+    if columns and not marks_spans(columns[-1]) and not columns[-1] <= {OUTSIDE}:
+        return next((index for index in reversed(range(width)) if marks_spans(columns[index], "before")), width - 1)
+    return width - 1
 
 
 def _is_header(fields: Sequence[str]) -> bool:
@@ -209,14 +220,15 @@ def _chosen(layout: _Layout, settings: DataSettings, path: Path, *, labelled: bo
             f"{path} has one word a line, but {set_to('data.text_columns', list(settings.text_columns))} names two "
             "columns. Name that of the words."
         )
-    default = _index(layout, ("FORM",)) if layout.is_numbered else 0
+    tags_are_first = layout.tags == 0 and layout.width == 2
+    default = _index(layout, ("FORM",)) if layout.is_numbered else int(tags_are_first)
     word = _column(layout, settings.text_columns[0], path, "data.text_columns") if settings.text_columns else default
     if labelled is False:
         return word, None
     if settings.label_column is not None:
         tag = _column(layout, settings.label_column, path, "data.label_column")
     else:
-        tag = _index(layout, ("UPOS",)) if layout.names == OF_CONLL_U else layout.width - 1
+        tag = _index(layout, ("UPOS",)) if layout.names == OF_CONLL_U else layout.tags
     if tag != word:
         return word, tag
     if labelled is None and settings.label_column is None:
@@ -246,7 +258,7 @@ def _column(layout: _Layout, name: str, path: Path, key: str) -> int:
 
 
 def _note_columns(layout: _Layout, word: int, tag: int | None, path: Path) -> None:
-    if layout.width > 2 or (layout.width > 1 and tag is None):
+    if layout.width > 2 or (layout.width > 1 and tag is None) or tag == 0:
         tags = "" if tag is None else f", the tags in column {layout.names[tag]}"
         progress.note(f"{path}: the words are in column {layout.names[word]}{tags}, of {layout.width} columns.")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from pkd import progress
 from pkd.data.choices import Question, listed_choices, questions_of_article, text_of
 from pkd.data.decode import open_text
 from pkd.data.find_columns import Columns
@@ -16,6 +17,8 @@ from pkd.data.tables import Choose, RawTable, RowBuffer
 from pkd.errors import DataError
 
 _ONE_OBJECT_A_LINE = 'Give one object per line, such as {"text": "a text", "label": "a label"}.'
+_ANSWERS = ("accept", "reject", "ignore")  # of Prodigy
+_MARKED = ("spans", "label", "options", "relations")  # what it asks for
 _DECODER = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else float(name))  # NaN is a null
 
 
@@ -28,6 +31,7 @@ def read_json_lines(
         DataError: naming the line, if it is no JSON object or lacks a column.
     """
     rows: RowBuffer | None = None
+    refused = 0
     with open_text(path, encoding) as file:
         for line, text in enumerate(file, start=1):
             if not text.strip():
@@ -36,14 +40,19 @@ def read_json_lines(
                 record = _json_object(path, line, text)
             except DataError as error:
                 raise DataError(f"{error} {advice_for(path, encoding) or _ONE_OBJECT_A_LINE}") from error
-            for row in questions_of_article(record) or [record]:
+            for row in questions_of_article(record) or [_of_prodigy(record)]:
                 if rows is None:
                     rows = RowBuffer(_choose(choose, path, line, row, encoding))
+                if rows.columns.has_spans and _is_refused(row):
+                    refused += 1
+                    continue
                 if len(rows) == rows_a_table:
                     yield rows.take(path)
                 _add(rows, path, line, row)
     if rows is None:
         raise DataError(f"{path} has 0 rows; give a file with one JSON object per line.")
+    if refused:
+        progress.note(f"{path}: {refused:,} row{'s' * (refused > 1)} that Prodigy's answers reject or ignore left out.")
     yield rows.take(path)
 
 
@@ -63,6 +72,17 @@ def read_questions(lines: Iterable[str], source: str, choose: Choose) -> Iterato
             choices, _ = _choices(path, line, row, columns)
             *context, question = (_json_text(path, line, name, row[name]) or "" for name in columns.text)
             yield Question(question, tuple(choices), *context)
+
+
+def _of_prodigy(record: dict[str, Any]) -> dict[str, Any]:
+    """A row; one of Prodigy's with `spans`, which it leaves out where a text has none."""
+    lacks_spans = record.get("answer") in _ANSWERS and "text" in record and not any(map(record.__contains__, _MARKED))
+    return {**record, "spans": []} if lacks_spans else record
+
+
+def _is_refused(record: dict[str, Any]) -> bool:
+    """Whether the spans are no right answer: Prodigy exports those that were rejected or passed over as well."""
+    return record.get("answer") in _ANSWERS[1:]
 
 
 def _add(rows: RowBuffer, path: Path, line: int, record: dict[str, Any]) -> None:

@@ -50,15 +50,15 @@ class TagReader:
         return pa.array(tags, pa.list_(pa.string()))
 
     def _named(self, raw: RawTable, row: int, value: Tagged) -> Tagged:
-        """The tags as texts; class ids by their names."""
-        if all(isinstance(tag, str) and tag.strip() for tag in value.tags):
+        """The tags as texts; class ids by their names, also where they are written as texts."""
+        if all(isinstance(tag, str) and tag.strip() and not self._is_id(tag) for tag in value.tags):
             return value
         return value._replace(tags=tuple(self._name(raw, row, word, tag) for word, tag in enumerate(value.tags)))
 
     def _name(self, raw: RawTable, row: int, word: int, tag: Any) -> str:
         where = f"{raw.source}, {name_rows(raw, [row])}, word {word + 1}"
         if isinstance(tag, str) and tag.strip():
-            return tag
+            return self._name(raw, row, word, int(tag)) if self._is_id(tag) else tag
         if isinstance(tag, bool) or not isinstance(tag, int | float) or not float(tag).is_integer():
             raise DataError(f"{where}: the tag is {tag!r}; give every word a name or a class id.")
         if not self._names:
@@ -71,6 +71,9 @@ class TagReader:
                 f"{where}: the tag is {tag}, but the classes are 0 to {len(self._names) - 1} ({listed(self._names)})."
             )
         return self._names[int(tag)]
+
+    def _is_id(self, tag: str) -> bool:
+        return bool(self._names) and tag.isdecimal() and tag not in self._names
 
     def _scheme_of(self, rows: Sequence[Sequence[str]], source: str) -> Scheme:
         if all(tag == OUTSIDE for row in rows for tag in row):

@@ -1,31 +1,49 @@
 """Turn the spans of an annotation tool, characters of a text with a label, into tags of its words in IOB2.
 
 A span is an object with `start`, `end` and `label` (Prodigy, spaCy, doccano's relations; Label Studio has `labels`, a
-list of one), or a list of the three (doccano, spaCy). Nothing is guessed: a span that fits no words is a conflict.
+list of one), or a list of the three (doccano, spaCy). Nothing is guessed: a span that fits no words is a conflict, as is
+one whose own `text` is another than the characters there. That text also proves what offsets count: characters, or the
+UTF-16 units of JavaScript, in which Label Studio counts an emoji twice.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pkd.data.tags import OUTSIDE
 from pkd.data.windows import Span
+from pkd.recipe.settings import Counted
+from pkd.recipe.spelling import set_to
 
 _STARTS = ("start", "start_offset", "begin", "startOffset", "start_char")
 _ENDS = ("end", "end_offset", "stop", "endOffset", "end_char")
 _LABELS = ("label", "labels", "entity", "type", "tag", "entity_type", "entity_group")
-_SHOWN = 40  # characters of a span in a message
+_UNITS: tuple[Counted, ...] = ("utf-16", "bytes")
+NAMES: dict[Counted, str] = {"characters": "characters", "utf-16": "UTF-16 units", "bytes": "bytes of UTF-8"}
+_SHORT = 40  # characters of a span in a message
 
 
 @dataclass(frozen=True)
 class Converted:
-    """The tags of a row's words, the conflicts that its spans have, and whether blanks at their ends were left out."""
+    """The tags of a row's words, the conflicts of its spans, and whether blanks at ends were left out.
+
+    `counted`: what the offsets count, where the spans' own texts show that it is not characters.
+    """
 
     tags: tuple[str, ...]
     conflicts: tuple[str, ...] = ()
     trimmed: bool = False
+    counted: Counted | None = None
+
+
+class _Read(NamedTuple):
+    start: int
+    end: int
+    label: str
+    text: str | None  # what it says that it covers
 
 
 def holds_spans(value: Any) -> bool | None:
@@ -43,15 +61,21 @@ def holds_spans(value: Any) -> bool | None:
     return all(isinstance(each, Mapping) or (isinstance(each, list | tuple) and len(each) >= 3) for each in value)
 
 
-def tags_of_spans(text: str, words: Sequence[Span], value: Any) -> Converted:
+def tags_of_spans(text: str, words: Sequence[Span], value: Any, counted: Counted = "characters") -> Converted:
     """The tags of words.
+
+    Args:
+        text: of the row.
+        words: the characters of each word.
+        value: the spans.
+        counted: what their offsets count.
 
     >>> tags_of_spans("Ann Lee ran", [(0, 3), (4, 7), (8, 11)], [[0, 7, "PER"]]).tags
     ('B-PER', 'I-PER', 'O')
     """
     tags = [OUTSIDE] * len(words)
     conflicts: list[str] = []
-    trimmed = False
+    trimmed, proven = False, None
     placed: list[tuple[int, int, str]] = []
     starts = {start: number for number, (start, _) in enumerate(words)}
     ends = {end: number for number, (_, end) in enumerate(words)}
@@ -61,10 +85,20 @@ def tags_of_spans(text: str, words: Sequence[Span], value: Any) -> Converted:
         if isinstance(found, str):
             conflicts.append(found)
             continue
-        start, end, label = found
+        label = found.label
+        unit = _unit_of(text, found, counted)
+        if unit is None:
+            conflicts.append(
+                f"the span {found.start} to {found.end} ({label}) covers {_short(text[found.start : found.end])!r}, "
+                f"but gives {_short(str(found.text))!r} as its text"
+            )
+            continue
+        proven = unit if unit != counted else proven
+        start, end = _in_characters(text, found.start, found.end, unit)
         if not 0 <= start <= end <= len(text):
             conflicts.append(
-                f"the span {start} to {end} ({label}) lies outside of the text, which has {len(text):,} characters"
+                f"the span {found.start} to {found.end} ({label}) lies outside of the text, which has {len(text):,} "
+                f"characters{_hint(text, found, starts, ends, counted)}"
             )
             continue
         inside = text[start:end]
@@ -77,7 +111,10 @@ def tags_of_spans(text: str, words: Sequence[Span], value: Any) -> Converted:
         if start not in starts or end not in ends:
             at = start if start not in starts else end
             word = next((text[slice(*span)] for span in words if span[0] < at < span[1]), "")
-            conflicts.append(f"the span {told} {'begins' if at == start else 'ends'} inside of the word {word!r}")
+            conflicts.append(
+                f"the span {told} {'begins' if at == start else 'ends'} inside of the word {word!r}"
+                f"{_hint(text, found, starts, ends, counted)}"
+            )
             continue
         over = next((other for other in placed if other[0] < end and start < other[1]), None)
         if over == (start, end, label):
@@ -88,17 +125,57 @@ def tags_of_spans(text: str, words: Sequence[Span], value: Any) -> Converted:
         placed.append((start, end, label))
         for number in range(starts[start], ends[end] + 1):
             tags[number] = f"{'B' if number == starts[start] else 'I'}-{label}"
-    return Converted(tuple(tags), tuple(conflicts), trimmed)
+    return Converted(tuple(tags), tuple(conflicts), trimmed, proven)
 
 
-def _read(span: Any) -> tuple[int, int, str] | str:
+def _unit_of(text: str, span: _Read, counted: Counted) -> Counted | None:
+    """What a span's offsets count: as given, or as its own text proves; None if that text is nowhere there."""
+    if span.text is None or counted != "characters":
+        return counted
+    for unit in ("characters", *_UNITS):
+        start, end = _in_characters(text, span.start, span.end, unit)
+        inside = text[start:end] if 0 <= start <= end else ""
+        if _without_blanks(inside) == _without_blanks(span.text.replace("\\n", "\n")):  # as Label Studio writes it
+            return unit
+    return None
+
+
+def _without_blanks(text: str) -> list[str]:
+    return text.casefold().split()
+
+
+def _in_characters(text: str, start: int, end: int, counted: Counted) -> tuple[int, int]:
+    """The characters at offsets of another unit; -1 for an offset inside of a character or outside of the text."""
+    if counted == "characters":
+        return start, end
+    width = (lambda sign: 1 + (sign > "\uffff")) if counted == "utf-16" else (lambda sign: len(sign.encode()))
+    place = {offset: index for index, offset in enumerate(itertools.accumulate(map(width, text), initial=0))}
+    return place.get(start, -1), place.get(end, -1)
+
+
+def _hint(text: str, span: _Read, starts: Mapping[int, int], ends: Mapping[int, int], counted: Counted) -> str:
+    """What a conflict comes from, if offsets of another unit would be those of words."""
+    if counted != "characters" or text.isascii():
+        return ""
+    for unit in _UNITS:
+        start, end = _in_characters(text, span.start, span.end, unit)
+        if start in starts and end in ends and start < end:
+            return (
+                f"; counted in {NAMES[unit]} it is {_short(text[start:end])!r}: if that is meant, give "
+                f"{set_to('data.span_offsets', unit)}"
+            )
+    return ""
+
+
+def _read(span: Any) -> _Read | str:
     """Start, end and label of a span; what is wrong with it if it has none."""
     if isinstance(span, Mapping):
         inner = span.get("value")
         span = inner if isinstance(inner, Mapping) else span
         start, end, label = (_value(span, names) for names in (_STARTS, _ENDS, _LABELS))
+        own = span.get("text")
     elif isinstance(span, list | tuple) and len(span) >= 3:
-        start, end, label = span[:3]
+        start, end, label, own = *span[:3], None
     else:
         return f"the span {_short(str(span))} is no object with start, end and label, nor a list of the three"
     if isinstance(label, list | tuple) and len(label) == 1:
@@ -107,7 +184,7 @@ def _read(span: Any) -> tuple[int, int, str] | str:
     if len(numbers) < 2 or not isinstance(label, str) or not label.strip():
         keys = f" with the keys {', '.join(map(str, span))}" if isinstance(span, Mapping) else f" {_short(str(span))}"
         return f"a span{keys} does not give a start, an end (whole numbers) and a label (a name)"
-    return numbers[0], numbers[1], label.strip()
+    return _Read(numbers[0], numbers[1], label.strip(), own if isinstance(own, str) else None)
 
 
 def _value(span: Mapping[str, Any], names: Sequence[str]) -> Any:
@@ -127,4 +204,4 @@ def _lists_of(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    return text if len(text) <= _SHORT else f"{text[: _SHORT - 3]}..."

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from pkd import progress
-from pkd.data.spans_to_tags import holds_spans, tags_of_spans
+from pkd.data.spans_to_tags import NAMES, holds_spans, tags_of_spans
 from pkd.data.tables import WORD_OFFSETS, RawTable, name_rows
 from pkd.data.tags import Tagged
 from pkd.data.windows import Span, split_words
 from pkd.data.words import items_in, short
 from pkd.errors import DataError
-from pkd.recipe.settings import DataSettings
+from pkd.recipe.settings import Counted, DataSettings
 from pkd.recipe.spelling import set_to
 from pkd.tasks import TOKEN_CLASSIFICATION, TaskKind, asks_for_tags
 
@@ -32,10 +33,11 @@ class RowTagger:
     """
 
     def __init__(self, settings: DataSettings) -> None:
-        self._problem = settings.problem_type
+        self._problem, self._offsets = settings.problem_type, settings.span_offsets
         self.has_words = self.has_spans = False
         self.conflicts: list[str] = []
         self._rows_in_conflict = self._trimmed = 0
+        self._counted: Counter[Counted] = Counter()
 
     def with_words(self, raw: RawTable, texts: Sequence[pa.ChunkedArray], learned: TaskKind | None) -> RawTable:
         """The table with `words`, and `Tagged` for labels; unchanged if whole texts are learned.
@@ -79,6 +81,11 @@ class RowTagger:
         if self._trimmed:
             rows = f"{self._trimmed:,} row{'s' * (self._trimmed > 1)}"
             progress.note(f"{source}: blanks at the ends of spans were left out, in {rows}.")
+        for unit, count in self._counted.items():
+            progress.note(
+                f"{source}: in {count:,} row{'s' * (count > 1)} the spans' own texts show that their offsets count "
+                f"{NAMES[unit]}; they are read so."
+            )
 
     def _learns_words(self, values: Sequence[Any] | None, learned: TaskKind | None) -> bool:
         if learned is not None:
@@ -118,7 +125,9 @@ class RowTagger:
                     f"{TOKEN_CLASSIFICATION.name} learns a tag for every word. Give a CoNLL file (.conll), rows with "
                     "tokens and their tags, or texts with spans (start, end and label)."
                 )
-            found = tags_of_spans(text, of_text, spans)
+            found = tags_of_spans(text, of_text, spans, self._offsets)
+            if found.counted is not None:
+                self._counted[found.counted] += 1
             self._trimmed += found.trimmed
             self._conflict(raw, row, found.conflicts)
             tagged.append(Tagged(found.tags))

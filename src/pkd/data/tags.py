@@ -220,6 +220,19 @@ def ordered_names(tags: Iterable[str]) -> tuple[str, ...]:
     return (*outside, *(f"{role}-{type}" for type in sorted({tag[2:] for tag in others}) for role in "BI"))
 
 
+def marks_spans(tags: Iterable[str], notation: Notation | None = None) -> bool:
+    """Whether a column's distinct values are tags that mark spans, each of them, in any notation or the one given.
+
+    >>> marks_spans({"O", "B-PER"}), marks_spans({"O", "NN"}), marks_spans({"B-PER", "EU"})
+    (True, False, False)
+    """
+    found, joint = _notation(Counter(tags))
+    outside = (OUTSIDE, OUTSIDE.casefold())
+    return found in (("before", "behind", "bare") if notation is None else (notation,)) and all(
+        tag in outside or _written(tag, found, joint) is not None for tag in tags
+    )
+
+
 def _notation(counts: Counter[str]) -> tuple[Notation, str]:
     """How most tags are written, and the sign between letter and type."""
     others = [tag for tag in counts if tag not in (OUTSIDE, OUTSIDE.casefold())]
@@ -228,7 +241,8 @@ def _notation(counts: Counter[str]) -> tuple[Notation, str]:
     for joint in "-_":
         written = {tag: found for tag in others if (found := _written(tag, "before", joint))}
         begins = {type for letter, type in written.values() if letter in "BISUW"}
-        if begins and (len(written) == len(others) or (joint == "-" and OUTSIDE in counts)):
+        inner = {type for letter, type in written.values() if letter == "I"}
+        if begins and (len(written) == len(others) or (joint == "-" and (OUTSIDE in counts or begins & inner))):
             return "before", joint
     for joint in "-_":
         written = {tag: found for tag in others if (found := _written(tag, "behind", joint))}

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 OVERLAP = 4  # windows share one part in so many of their length
-_WORD = re.compile(r"\[MASK\]|\w+|[^\w\s]")
+_HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+_WORD = re.compile(rf"\[MASK\]|[{_HAN}]|[^\W_{_HAN}]+|[^\w\s]|_")
+_JOINER = "\u200d"  # between the signs of one emoji
+_ZERO_WIDTH_SPACE = "\u200b"
 
 WORDS = "word_offsets"  # the column of rows whose words have tags: first and last character of each word
 
@@ -103,12 +107,46 @@ def special_around(encoding: Any) -> tuple[list[int], list[int]]:
 
 
 def split_words(text: str) -> list[Span]:
-    """The words of a plain text: runs of letters and digits, and every other sign alone; `[MASK]` is one of its own.
+    """The words of a plain text: runs of letters and digits; every Chinese character and other sign alone; `[MASK]`.
+
+    Accents, vowel signs and whatever else combines with the sign before it belong to its word.
 
     >>> split_words("U.S. is it?")
     [(0, 1), (1, 2), (2, 3), (3, 4), (5, 7), (8, 10), (10, 11)]
+    >>> split_words("Jose\\u0301s 北京")
+    [(0, 6), (7, 8), (8, 9)]
     """
-    return [match.span() for match in _WORD.finditer(text)]
+    spans = [match.span() for match in _WORD.finditer(text)]
+    return spans if text.isascii() else _with_what_combines(text, spans)
+
+
+def _with_what_combines(text: str, spans: Sequence[Span]) -> list[Span]:
+    """The words, those that a combining sign ties to the word before joined with it."""
+    words: list[Span] = []
+    for start, end in spans:
+        if words and words[-1][1] == start and (_combines(text[start]) or _goes_on(text, *words[-1], start)):
+            words[-1] = words[-1][0], end
+        else:
+            words.append((start, end))
+    return words
+
+
+def _combines(sign: str) -> bool:
+    kind = unicodedata.category(sign)
+    return kind[0] == "M" or kind == "Cf" or "\U0001f3fb" <= sign <= "\U0001f3ff"  # the last: tones of skin
+
+
+def _goes_on(text: str, start: int, end: int, after: int) -> bool:
+    """Whether a word that ends in a combining sign goes on: an emoji after its joiner, and a word of letters."""
+    last = text[end - 1]
+    if last == _JOINER:
+        return True
+    is_tied = last != _ZERO_WIDTH_SPACE and _combines(last)
+    return is_tied and text[start].isalnum() and text[after].isalnum() and not _is_han(text[start], text[after])
+
+
+def _is_han(*signs: str) -> bool:
+    return any(re.match(f"[{_HAN}]", sign) for sign in signs)
 
 
 def windows_of(

@@ -17,7 +17,6 @@ import pyarrow as pa
 from pkd import progress
 from pkd.data.arrays import column_array
 from pkd.data.shards import fixed_lists, open_shards, shard_name, write_shard
-from pkd.data.taught import words_a_row
 from pkd.data.word_batches import TEACHER_WORDS, of_parts, stored_logits, stored_parts
 from pkd.encoder.inference import PartAnswers
 from pkd.errors import CacheError
@@ -31,12 +30,12 @@ class StoredAnswers:
     Attributes:
         folder: of its annotated rows.
         order: the index in its outputs of each of the lead's outputs; None if they are the same.
-        unseen: the class, in the lead's order, of a word that the tokenizer drops.
+        names: of the classes where words have tags, in the lead's order.
     """
 
     folder: Path
     order: Sequence[int] | None = None
-    unseen: int = 0
+    names: Sequence[str] = ()
 
     def logits(self) -> np.ndarray:
         """The logits [N, C] of all rows, where words have tags [N, W, C], in the order of the lead's outputs."""
@@ -44,8 +43,7 @@ class StoredAnswers:
         if TEACHER_WORDS not in rows.column_names:
             return self.stored(0, len(rows))
         words, counts = stored_parts(rows)
-        of_rows = words_a_row(rows)
-        return PartAnswers(counts, words, self.stored(0, len(rows))).of_words(of_rows, self.unseen)
+        return PartAnswers(counts, words, self.stored(0, len(rows))).of_words(rows, self.names)
 
     def stored(self, begin: int, end: int) -> np.ndarray:
         """The logits [N, C] of some rows, or [P, C] of the parts of their words, in the order of the lead's outputs."""

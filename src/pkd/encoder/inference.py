@@ -18,10 +18,10 @@ from pkd.data.batches_by_length import batches_by_length, coarse_length, gpu_len
 from pkd.data.batching import CLS_STATES, TEACHER, Collator, TokenRows, is_answer
 from pkd.data.outputs import outputs_of
 from pkd.data.tags import tag_continuations
-from pkd.data.taught import words_a_row
 from pkd.data.tokenize import count_choices
+from pkd.data.windows import WORDS
 from pkd.data.word_batches import TAUGHT, mean_of_parts
-from pkd.data.word_logits import logits_of_words, unseen_tag
+from pkd.data.word_logits import logits_of_words
 from pkd.encoder.families import has_token_types, longest_input
 from pkd.encoder.shortcut import cls_only
 from pkd.tasks import TaskKind
@@ -67,16 +67,14 @@ class PartAnswers:
     logits: np.ndarray
     states: np.ndarray | None = None
 
-    def of_words(self, words: Sequence[int], unseen: int) -> np.ndarray:
-        """Logits [N, W, C] of each word's first part, NaN where a row has fewer words.
-
-        A word without a part, which the tokenizer drops, is given the class `unseen`.
+    def of_words(self, rows: datasets.Dataset, names: Sequence[str]) -> np.ndarray:
+        """Logits [N, W, C] of each word of the rows, as `logits_of_words` gives them.
 
         Args:
-            words: [N] the words of each row.
-            unseen: a class id.
+            rows: those that were answered.
+            names: [C] of the classes.
         """
-        return logits_of_words(words, self.counts, self.words, self.logits, unseen)
+        return logits_of_words(list(column_values(rows, WORDS)), self.counts, self.words, self.logits, names)
 
 
 def answer_rows(
@@ -98,8 +96,7 @@ def answer_rows(
     """
     if "taught" in rows.column_names:
         parts = answer_parts(model, rows, autocast_dtype=autocast_dtype, on_batch=on_batch)
-        words = words_a_row(rows)
-        return Answers(parts.of_words(words, unseen_tag(outputs_of(model.config).label_names)))
+        return Answers(parts.of_words(rows, outputs_of(model.config).label_names))
     if len(rows) == 0:
         several = "choice_lengths" in rows.column_names
         classes = int(rows.features["choice_lengths"].length if several else model.config.num_labels or 0)

@@ -16,7 +16,6 @@ from pkd.data.augmentation import augmented_splits
 from pkd.data.encodings import Reader
 from pkd.data.examples import Examples, load_examples
 from pkd.data.outputs import Outputs
-from pkd.data.word_logits import unseen_tag
 from pkd.distillation.ensemble import StoredAnswers
 from pkd.distillation.plan import RowCounts, StudentPlan, plan_students, planned_rows, training_of
 from pkd.encoder.families import check_pooling, depth_of
@@ -180,12 +179,12 @@ class RunPlan:
     def answers_of_each(self, split: str) -> list[StoredAnswers]:
         """Each teacher's answers to a split, in the order of the outputs of the one that students start from."""
         orders = zip(self.teacher_numbers, self.teachers.orders, strict=True)
-        unseen = unseen_tag(self.examples.label_names)
-        return [StoredAnswers(self.folder.annotated(split, number), order, unseen) for number, order in orders]
+        names = self.examples.label_names
+        return [StoredAnswers(self.folder.annotated(split, number), order, names) for number, order in orders]
 
     def mean_answers(self, split: str) -> StoredAnswers:
         """The mean of several teachers' answers to a split."""
-        return StoredAnswers(self.answers(split), unseen=unseen_tag(self.examples.label_names))
+        return StoredAnswers(self.answers(split), names=self.examples.label_names)
 
     def with_fine_tuned(self) -> RunPlan:
         """The plan with its teachers, which are fine-tuned."""

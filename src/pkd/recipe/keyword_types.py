@@ -61,6 +61,9 @@ class DataKeywords(TypedDict, total=False):
     tag_scheme: Literal["auto", "plain", "iob1", "iob2", "iobes"] | None
     """how tags of words mark spans; iobes: also with other letters, as BIOLU; plain: they mark none"""
 
+    span_offsets: Literal["characters", "utf-16", "bytes"] | None
+    """what start and end of spans count; utf-16: as JavaScript, an emoji twice; bytes: of UTF-8"""
+
     label_ids_are_teacher_ids: bool | None
     """integer labels are the teacher's class ids, though it has names"""
 

@@ -38,6 +38,7 @@ ProblemType = Literal[
     "multiple_choice",
     "token_classification",
 ]
+Counted = Literal["characters", "utf-16", "bytes"]
 TagScheme = Literal["auto", "plain", "iob1", "iob2", "iobes"]
 Comparison = Literal["length", "none", "units"]
 PATIENCE = 0.1  # patience's default share of the gradient; docs/guide.md explains why
@@ -204,6 +205,9 @@ class DataSettings:
     on_uneven: Literal["error", "drop"] = setting("error", "rows with more or fewer fields than the header")
     tag_scheme: TagScheme = setting(
         "auto", "how tags of words mark spans; iobes: also with other letters, as BIOLU; plain: they mark none"
+    )
+    span_offsets: Counted = setting(
+        "characters", "what start and end of spans count; utf-16: as JavaScript, an emoji twice; bytes: of UTF-8"
     )
     label_ids_are_teacher_ids: bool = setting(False, "integer labels are the teacher's class ids, though it has names")
     max_length: Annotated[int, Field(gt=2, le=_MOST)] = setting(

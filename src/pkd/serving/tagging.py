@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pkd.data.batches_by_length import batches_by_length
 from pkd.data.windows import Sentence, Windows
 from pkd.data.windows import Span as Characters
-from pkd.data.word_logits import logits_of_words, unseen_tag
+from pkd.data.word_logits import logits_of_words
 from pkd.evaluation.probabilities import predictions, probabilities
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.texts import Batch, Row, text_of
@@ -62,8 +62,7 @@ def tag(model: LoadedModel, texts: Sequence[Row]) -> list[Tagged]:
         places: Sequence[Characters] = row.spans
         if isinstance(text, Sentence):
             counts, words = np.array([len(row.words)]), np.array(row.words, dtype=np.int64)
-            unseen = unseen_tag(model.label_names)
-            of_row = logits_of_words([len(text.words)], counts, words, of_row, unseen)[0][: len(text.words)]
+            of_row = logits_of_words([_offsets(text)], counts, words, of_row, model.label_names)[0][: len(text.words)]
             places = text.words
         tags = [model.label_names[index] for index in predictions(of_row)]
         scores = probabilities(of_row).max(axis=-1, initial=0.0)
@@ -78,8 +77,7 @@ def word_logits(model: LoadedModel, sentences: Sequence[Sentence]) -> NDArray[np
     logits = _logits_of_parts(rows, encoder, model.forward, model.tokens_per_batch, len(model.label_names))
     counts = np.array([len(row.words) for row in rows], dtype=np.int64)
     words = np.array([word for row in rows for word in row.words], dtype=np.int64)
-    of_row = [len(sentence.words) for sentence in sentences]
-    return logits_of_words(of_row, counts, words, logits, unseen_tag(model.label_names))
+    return logits_of_words(list(map(_offsets, sentences)), counts, words, logits, model.label_names)
 
 
 def join(text: str, places: Sequence[Characters], tags: Sequence[str], scores: Sequence[float]) -> list[Found]:
@@ -108,6 +106,10 @@ def join(text: str, places: Sequence[Characters], tags: Sequence[str], scores: S
             score = float(np.mean([scores[index] for index in members]))
             found.append(Found(text[start:end], kind, start, end, score))
     return found
+
+
+def _offsets(sentence: Sentence) -> list[int]:
+    return [place for span in sentence.words for place in span]
 
 
 def _windows(model: LoadedModel, texts: Sequence[Row]) -> tuple[list[Windows], WindowEncoder]:
