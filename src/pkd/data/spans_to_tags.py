@@ -1,9 +1,9 @@
 """Turn the spans of an annotation tool, characters of a text with a label, into tags of its words in IOB2.
 
 A span is an object with `start`, `end` and `label` (Prodigy, spaCy, doccano's relations; Label Studio has `labels`, a
-list of one), or a list of the three (doccano, spaCy). Nothing is guessed: a span that fits no words is a conflict, as is
-one whose own `text` is another than the characters there. That text also proves what offsets count: characters, or the
-UTF-16 units of JavaScript, in which Label Studio counts an emoji twice.
+list of one), or a list of the three (doccano, spaCy). Nothing is guessed: a span that fits no words is a conflict, as
+is one whose own `text` is another than the characters there. That text also proves what offsets count: characters, or
+the UTF-16 units of JavaScript, in which Label Studio counts an emoji twice.
 """
 
 from __future__ import annotations
@@ -37,6 +37,22 @@ class Converted:
     conflicts: tuple[str, ...] = ()
     trimmed: bool = False
     counted: Counted | None = None
+
+
+class _Edges(NamedTuple):
+    """The words of a text, and the number of the word that starts, or ends, at a character."""
+
+    words: Sequence[Span]
+    starts: Mapping[int, int]
+    ends: Mapping[int, int]
+
+
+class _Placed(NamedTuple):
+    """A span of whole words: first character, the one after its last, and label."""
+
+    span: tuple[int, int, str]
+    trimmed: bool
+    counted: Counted | None
 
 
 class _Read(NamedTuple):
@@ -77,55 +93,53 @@ def tags_of_spans(text: str, words: Sequence[Span], value: Any, counted: Counted
     conflicts: list[str] = []
     trimmed, proven = False, None
     placed: list[tuple[int, int, str]] = []
-    starts = {start: number for number, (start, _) in enumerate(words)}
-    ends = {end: number for number, (_, end) in enumerate(words)}
+    edges = _Edges(
+        words,
+        {start: number for number, (start, _) in enumerate(words)},
+        {end: number for number, (_, end) in enumerate(words)},
+    )
     spans = _lists_of(value) if isinstance(value, Mapping) else value
     for each in spans or ():
-        found = _read(each)
+        span = _read(each)
+        found = span if isinstance(span, str) else _placed(text, edges, span, counted)
         if isinstance(found, str):
             conflicts.append(found)
             continue
-        label = found.label
-        unit = _unit_of(text, found, counted)
-        if unit is None:
-            conflicts.append(
-                f"the span {found.start} to {found.end} ({label}) covers {_short(text[found.start : found.end])!r}, "
-                f"but gives {_short(str(found.text))!r} as its text"
-            )
-            continue
-        proven = unit if unit != counted else proven
-        start, end = _in_characters(text, found.start, found.end, unit)
-        if not 0 <= start <= end <= len(text):
-            conflicts.append(
-                f"the span {found.start} to {found.end} ({label}) lies outside of the text, which has {len(text):,} "
-                f"characters{_hint(text, found, starts, ends, counted)}"
-            )
-            continue
-        inside = text[start:end]
-        if not inside.strip():
-            conflicts.append(f"the span {start} to {end} ({label}) is empty")
-            continue
-        trimmed = trimmed or inside != inside.strip()
-        start, end = start + len(inside) - len(inside.lstrip()), end - len(inside) + len(inside.rstrip())
-        told = f"{_short(text[start:end])!r}, {start} to {end} ({label})"
-        if start not in starts or end not in ends:
-            at = start if start not in starts else end
-            word = next((text[slice(*span)] for span in words if span[0] < at < span[1]), "")
-            conflicts.append(
-                f"the span {told} {'begins' if at == start else 'ends'} inside of the word {word!r}"
-                f"{_hint(text, found, starts, ends, counted)}"
-            )
-            continue
+        start, end, label = found.span
         over = next((other for other in placed if other[0] < end and start < other[1]), None)
-        if over == (start, end, label):
-            continue  # written twice
-        if over is not None:
+        if over is not None and over != found.span:
+            told = f"{_short(text[start:end])!r}, {start} to {end} ({label})"
             conflicts.append(f"the span {told} overlaps that of {over[0]} to {over[1]} ({over[2]})")
-            continue
-        placed.append((start, end, label))
-        for number in range(starts[start], ends[end] + 1):
-            tags[number] = f"{'B' if number == starts[start] else 'I'}-{label}"
+        if over is not None:
+            continue  # the same one is written twice
+        placed.append(found.span)
+        trimmed, proven = trimmed or found.trimmed, found.counted or proven
+        for number in range(edges.starts[start], edges.ends[end] + 1):
+            tags[number] = f"{'B' if number == edges.starts[start] else 'I'}-{label}"
     return Converted(tuple(tags), tuple(conflicts), trimmed, proven)
+
+
+def _placed(text: str, edges: _Edges, span: _Read, counted: Counted) -> _Placed | str:
+    """Where a span is, without blanks at its ends; what is wrong if it is not from the start to the end of words."""
+    given = f"the span {span.start} to {span.end} ({span.label})"
+    unit = _unit_of(text, span, counted)
+    if unit is None:
+        there = _short(text[span.start : span.end])
+        return f"{given} covers {there!r}, but gives {_short(str(span.text))!r} as its text"
+    start, end = _in_characters(text, span.start, span.end, unit)
+    hint = _hint(text, span, edges, unit)
+    if not 0 <= start <= end <= len(text):
+        return f"{given} lies outside of the text, which has {len(text):,} characters{hint}"
+    inside = text[start:end]
+    if not inside.strip():
+        return f"{given} is empty"
+    start, end = start + len(inside) - len(inside.lstrip()), end - len(inside) + len(inside.rstrip())
+    if start not in edges.starts or end not in edges.ends:
+        at = start if start not in edges.starts else end
+        word = next((text[slice(*word)] for word in edges.words if word[0] < at < word[1]), "")
+        told = f"{_short(text[start:end])!r}, {start} to {end} ({span.label})"
+        return f"the span {told} {'begins' if at == start else 'ends'} inside of the word {word!r}{hint}"
+    return _Placed((start, end, span.label), inside != inside.strip(), None if unit == counted else unit)
 
 
 def _unit_of(text: str, span: _Read, counted: Counted) -> Counted | None:
@@ -153,13 +167,13 @@ def _in_characters(text: str, start: int, end: int, counted: Counted) -> tuple[i
     return place.get(start, -1), place.get(end, -1)
 
 
-def _hint(text: str, span: _Read, starts: Mapping[int, int], ends: Mapping[int, int], counted: Counted) -> str:
+def _hint(text: str, span: _Read, edges: _Edges, counted: Counted) -> str:
     """What a conflict comes from, if offsets of another unit would be those of words."""
     if counted != "characters" or text.isascii():
         return ""
     for unit in _UNITS:
         start, end = _in_characters(text, span.start, span.end, unit)
-        if start in starts and end in ends and start < end:
+        if start in edges.starts and end in edges.ends and start < end:
             return (
                 f"; counted in {NAMES[unit]} it is {_short(text[start:end])!r}: if that is meant, give "
                 f"{set_to('data.span_offsets', unit)}"
