@@ -21,7 +21,6 @@ from pkd.recipe.spelling import set_to
 _STARTS = ("start", "start_offset", "begin", "startOffset", "start_char")
 _ENDS = ("end", "end_offset", "stop", "endOffset", "end_char")
 _LABELS = ("label", "labels", "entity", "type", "tag", "entity_type", "entity_group")
-_UNITS: tuple[Counted, ...] = ("utf-16", "bytes")
 NAMES: dict[Counted, str] = {"characters": "characters", "utf-16": "UTF-16 units", "bytes": "bytes of UTF-8"}
 _SHORT = 40  # characters of a span in a message
 
@@ -127,8 +126,8 @@ def _placed(text: str, edges: _Edges, span: _Read, counted: Counted) -> _Placed 
         there = _short(text[span.start : span.end])
         return f"{given} covers {there!r}, but gives {_short(str(span.text))!r} as its text"
     start, end = _in_characters(text, span.start, span.end, unit)
-    hint = _hint(text, span, edges, unit)
     if not 0 <= start <= end <= len(text):
+        hint = _hint(text, span, edges, unit)
         return f"{given} lies outside of the text, which has {len(text):,} characters{hint}"
     inside = text[start:end]
     if not inside.strip():
@@ -138,6 +137,7 @@ def _placed(text: str, edges: _Edges, span: _Read, counted: Counted) -> _Placed 
         at = start if start not in edges.starts else end
         word = next((text[slice(*word)] for word in edges.words if word[0] < at < word[1]), "")
         told = f"{_short(text[start:end])!r}, {start} to {end} ({span.label})"
+        hint = _hint(text, span, edges, unit)
         return f"the span {told} {'begins' if at == start else 'ends'} inside of the word {word!r}{hint}"
     return _Placed((start, end, span.label), inside != inside.strip(), None if unit == counted else unit)
 
@@ -146,7 +146,7 @@ def _unit_of(text: str, span: _Read, counted: Counted) -> Counted | None:
     """What a span's offsets count: as given, or as its own text proves; None if that text is nowhere there."""
     if span.text is None or counted != "characters":
         return counted
-    for unit in ("characters", *_UNITS):
+    for unit in NAMES:
         start, end = _in_characters(text, span.start, span.end, unit)
         inside = text[start:end] if 0 <= start <= end else ""
         if _without_blanks(inside) == _without_blanks(span.text.replace("\\n", "\n")):  # as Label Studio writes it
@@ -162,8 +162,8 @@ def _in_characters(text: str, start: int, end: int, counted: Counted) -> tuple[i
     """The characters at offsets of another unit; -1 for an offset inside of a character or outside of the text."""
     if counted == "characters":
         return start, end
-    width = (lambda sign: 1 + (sign > "\uffff")) if counted == "utf-16" else (lambda sign: len(sign.encode()))
-    place = {offset: index for index, offset in enumerate(itertools.accumulate(map(width, text), initial=0))}
+    widths = (1 + (sign > "\uffff") if counted == "utf-16" else len(sign.encode()) for sign in text)
+    place = {offset: index for index, offset in enumerate(itertools.accumulate(widths, initial=0))}
     return place.get(start, -1), place.get(end, -1)
 
 
@@ -171,7 +171,7 @@ def _hint(text: str, span: _Read, edges: _Edges, counted: Counted) -> str:
     """What a conflict comes from, if offsets of another unit would be those of words."""
     if counted != "characters" or text.isascii():
         return ""
-    for unit in _UNITS:
+    for unit in NAMES:
         start, end = _in_characters(text, span.start, span.end, unit)
         if start in edges.starts and end in edges.ends and start < end:
             return (
