@@ -189,7 +189,7 @@ def _read(span: Any) -> _Read | str:
         start, end, label = (_value(span, names) for names in (_STARTS, _ENDS, _LABELS))
         own = span.get("text")
     elif isinstance(span, list | tuple) and len(span) >= 3:
-        start, end, label, own = *span[:3], None
+        (start, end, label), own = span[:3], None
     else:
         return f"the span {_short(str(span))} is no object with start, end and label, nor a list of the three"
     if isinstance(label, list | tuple) and len(label) == 1:
