@@ -224,7 +224,7 @@ def here(
     teaching: Teaching,
     plan: RunPlan,
     goes_on: Callable[[Trial], bool],
-    around: Callable[[StudentPlan], AbstractContextManager[None]],
+    around: Callable[[Trial, StudentPlan], AbstractContextManager[None]],
 ) -> Engine:
     """The engine that trains one trial after the other in this process.
 
@@ -243,7 +243,7 @@ def here(
             student = dataclasses.replace(student, sizes=trial.sizes)
             status, why = "done", None
             try:
-                with around(student):
+                with around(trial, student):
                     trial_stage(trial.folder, student, dataclasses.replace(teaching, recipe=trial.recipe))
             except DivergedError as error:
                 status, why = "diverged", str(error)

@@ -5,6 +5,7 @@ Each training is a trial, as of a sweep: a sealed stage in the run folder's `tri
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import AUTO_START, StudentSettings, SweepSettings
 from pkd.recipe.sweeping import Point
 from pkd.reporting.front import Candidate, HeatScore, Shape
+from pkd.runs.stage import is_begun
 from pkd.search.time_left import TimeLeft, is_up
 from pkd.training.schedule import epochs_of
 
@@ -196,7 +198,12 @@ def _engine(prepared: Prepared, clock: TimeLeft) -> Engine:
     plan, teaching = prepared.plan, prepared.teaching
     if names_cluster():
         return on_ray(shared_of(plan, teaching), SweepSettings())
-    return here(teaching, plan, lambda trial: _may_begin(trial, plan, clock), clock.learning_from)
+
+    def around(trial: Trial, student: StudentPlan) -> contextlib.AbstractContextManager[None]:
+        # what is left of a begun training says nothing of how long a whole one takes
+        return contextlib.nullcontext() if is_begun(trial.folder) else clock.learning_from(student)
+
+    return here(teaching, plan, lambda trial: _may_begin(trial, plan, clock), around)
 
 
 def _may_begin(trial: Trial, plan: RunPlan, clock: TimeLeft) -> bool:
