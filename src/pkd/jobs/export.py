@@ -28,6 +28,7 @@ from pkd.jobs.plan import settle_metric
 from pkd.recipe.keyword_types import ExportKeywords
 from pkd.recipe.places import AnyPath, local_path, output_folder, path_text
 from pkd.recipe.schema import Recipe
+from pkd.recipe.spelling import named
 from pkd.reporting.export_card import export_sentences, exported_card
 from pkd.runs.lock import one_writer
 from pkd.runs.seal import write_text
@@ -66,6 +67,10 @@ class Limits:
 
     max_drop: float = 0.005
     min_agreement: float = 0.97
+
+
+class NotGoodEnoughError(TeacherError):
+    """A converted format changes more than its limits allow."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,12 @@ def _export(model: str, folder: Path, into: Format, recipe: Recipe, limits: Limi
     if measured is not None:
         loaded = with_outputs(loaded, measured.outputs)
     with one_writer(folder):
-        done = export_stage(folder, loaded, into, measured, limits, overwrite=overwrite)
+        try:
+            done = export_stage(folder, loaded, into, measured, limits, overwrite=overwrite)
+        except NotGoodEnoughError as error:
+            raise TeacherError(
+                f"{error} Export it in float32, or allow more with {named('max_drop')} or {named('min_agreement')}."
+            ) from error
         write_text(folder / "README.md", exported_card(card_of(model), folder.name, done.manifest.facts))
     return ExportResult(folder, done.manifest.facts)
 
@@ -163,7 +173,8 @@ def export_stage(
         traced: the classifier's graph, if it has been traced already for another format.
 
     Raises:
-        TeacherError: if the graph is wrong, or a converted one is not good enough on the measured texts.
+        NotGoodEnoughError: if a converted graph is not good enough on the measured texts.
+        TeacherError: if the graph is wrong.
     """
     inputs = {
         "model": loaded.fingerprints,
@@ -293,10 +304,7 @@ def _spread_over(count: int, most: int) -> np.ndarray:
 
 def _require_good_enough(name: str, into: Format, change: Change, limits: Limits) -> None:
     if reasons := refusals(change, limits.max_drop, limits.min_agreement):
-        raise TeacherError(
-            f"{into.precision} is not good enough for {name}: {'; '.join(reasons)}. Export it in float32, or allow "
-            "more."
-        )
+        raise NotGoodEnoughError(f"{into.precision} is not good enough for {name}: {'; '.join(reasons)}.")
 
 
 def _texts_of(recipe: Recipe, loaded: LoadedClassifier) -> MeasuredTexts:

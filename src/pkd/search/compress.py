@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -35,13 +35,14 @@ from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import BudgetSettings
 from pkd.recipe.spelling import named, set_to
 from pkd.reporting.front import Compressed, Point, TeacherFigures, read_front, write_front
+from pkd.reporting.trials import read_trials
 from pkd.runs.folder import RunFolder
 from pkd.runs.lock import one_writer
 from pkd.runs.stage import refuse_other_files, refuse_what_is_in_the_way
 from pkd.search.budget import nearest
 from pkd.search.choose import baseline_of, measured_points, teacher_score, timed, with_test
 from pkd.search.deploy import deploy, point_of, search_of, with_bytes
-from pkd.search.finalists import export_finalists, outcome_of, train_finalists, with_refusals
+from pkd.search.finalists import Finalist, export_finalists, outcome_of, train_finalists, with_refusals
 from pkd.search.heats import Heats, alive, heats_ahead, only, run_heats, students_by_shape
 from pkd.search.search_space import with_space
 from pkd.search.shapes import Shapes, shapes_stage
@@ -181,7 +182,7 @@ def _compress(recipe: Recipe, served: Path, *, overwrite: bool) -> CompressResul
             points = measured_points(plan, exported, heats.candidates, figures)
         judge_run(outcome_of(prepared, finalists))
         points = with_test(plan, exported, points)
-        compressed = _record(prepared, shapes, heats, points, seconds)
+        compressed = _record(prepared, shapes, heats, finalists, points, seconds)
         if compressed.chosen is not None:
             deploy(served, work, compressed, compressed.chosen, overwrite=overwrite)
             compressed = with_bytes(compressed, served)
@@ -244,7 +245,12 @@ def _announce(plan: RunPlan, clock: TimeLeft) -> None:
 
 
 def _record(
-    prepared: Prepared, shapes: Shapes, heats: Heats, points: list[Point], seconds: Mapping[str, float]
+    prepared: Prepared,
+    shapes: Shapes,
+    heats: Heats,
+    finalists: Sequence[Finalist],
+    points: list[Point],
+    seconds: Mapping[str, float],
 ) -> Compressed:
     plan = prepared.plan
     recipe, examples = plan.recipe, plan.examples
@@ -266,17 +272,22 @@ def _record(
         rows={split: len(rows) for split, rows in examples.splits.items()},
         hardware=describe_hardware(resolve_device(recipe.device)),
         threads=budget.threads or usable_cores(),
-        seconds=_seconds_so_far(plan.folder.path, seconds),
+        seconds=_seconds_so_far(plan.folder.path, seconds, finalists),
     )
 
 
-def _seconds_so_far(work: Path, seconds: Mapping[str, float]) -> dict[str, float]:
-    """The seconds of each phase: of the call that did most of it, as later ones keep what it made."""
+def _seconds_so_far(work: Path, seconds: Mapping[str, float], finalists: Sequence[Finalist]) -> dict[str, float]:
+    """The seconds of each phase: of the call that did most of it, as later ones keep what it made.
+
+    Trainings that earlier calls did know how long they took, even if those calls were killed.
+    """
     try:
-        before = read_front(work).seconds
+        before = dict(read_front(work).seconds)
     except CacheError:
         before = {}
-    return {phase: max(took, before.get(phase, 0.0)) for phase, took in seconds.items()}
+    trained = [one.done.manifest.facts["train_seconds"] for each in finalists for one in each.trained]
+    known = {"heats": sum(trial.seconds or 0.0 for trial in read_trials(work)), "finalists": sum(trained)}
+    return {phase: max(took, before.get(phase, 0.0), known.get(phase, 0.0)) for phase, took in seconds.items()}
 
 
 def _nothing_within(compressed: Compressed, budget: BudgetSettings, served: Path) -> str:

@@ -16,7 +16,6 @@ from pkd.encoder.load import LoadedClassifier
 from pkd.errors import TeacherError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.evaluation.scoring import Scoring
-from pkd.recipe.spelling import named
 from pkd.serving.export import example_inputs
 from pkd.serving.loaded import Graph
 from pkd.serving.torch_model import max_length_of
@@ -229,11 +228,11 @@ def refusals(change: Change, max_drop: float, min_agreement: float) -> Sequence[
         if each.drop is not None and not each.drop <= max_drop:
             reasons.append(
                 f"{change.metric} falls from {each.before:.4f} to {each.after:.4f} on {each.rows:,} rows of "
-                f"{change.on}{how}, by {each.drop:.4f} where {max_drop:g} is allowed ({named('max_drop')})"
+                f"{change.on}{how}, by {each.drop:.4f} where {max_drop:g} is allowed"
             )
         if not each.agreement >= min_agreement:
             reasons.append(
                 f"{each.agreement:.2%} of the answers to {each.rows:,} rows of {change.on}{how} stay the same, where "
-                f"{min_agreement:.2%} are asked for ({named('min_agreement')})"
+                f"{min_agreement:.2%} are asked for"
             )
     return reasons
