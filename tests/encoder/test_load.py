@@ -58,6 +58,21 @@ def test_a_folder_loads_without_bars_and_leaves_those_of_the_user(
     assert "Writing model shards" in capsys.readouterr().err
 
 
+def test_a_new_head_on_an_encoder_is_not_reported_as_missing_weights(
+    foreign_encoder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = logging.get_logger("transformers.modeling_utils")
+    monkeypatch.setattr(logger, "handlers", [caplog.handler])
+    level, _ = logger.level, logger.setLevel("WARNING")
+    try:
+        load_pretrained(str(foreign_encoder), OUTPUTS)
+        assert not caplog.records
+        AutoModelForSequenceClassification.from_pretrained(foreign_encoder)
+        assert "LOAD REPORT" in caplog.text  # a user's own loading has it
+    finally:
+        logger.setLevel(level)
+
+
 def test_an_encoder_without_a_trained_head_is_no_teacher(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     BertModel(
         BertConfig(vocab_size=31, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -162,6 +163,21 @@ def without_bars() -> Iterator[None]:
             set_tqdm_hook(before)
 
 
+@contextlib.contextmanager
+def _without_report() -> Iterator[None]:
+    """Hide transformers' report of weights that are missing or not used: what is wrong with them is checked here."""
+    logger = logging.getLogger("transformers.modeling_utils")
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return "LOAD REPORT" not in record.getMessage()
+
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)
+
+
 def check_max_length(config: PretrainedConfig, max_length: int) -> None:
     """Check that the model's positions reach `max_length` word pieces.
 
@@ -228,7 +244,7 @@ def _load(name: str, role: str, model_class: Any = None, **keywords: Any) -> Loa
         check_weight_files(Path(name))
     if has_adapter(name):
         progress.warn(adapter_sentence(name, alone=False))
-    with without_bars():
+    with without_bars(), _without_report():
         model, info = _or_teacher_error(
             name,
             role,
