@@ -58,6 +58,6 @@ def test_one_more_millisecond_counts_no_student_that_was_trained_in_full_as_stop
     stopped = candidate(2, 3.1, 0.82, stopped="dominated by L3")
     more, _ = gain_sentences(search(candidates=[chosen, stopped]))
     assert more == (
-        "One more millisecond would buy nothing that the search saw: of the shapes up to 4 ms, L2 (3.1 ms) was stopped in "
-        "the heats."
+        "One more millisecond would buy nothing that the search saw: of the shapes up to 4 ms, L2 (3.1 ms) was not "
+        "trained in full."
     )

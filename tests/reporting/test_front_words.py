@@ -42,6 +42,7 @@ def test_a_student_whose_training_the_time_ended_says_so() -> None:
     assert cut_short == (
         "The time ended its training after 1.25 of 3 epochs; the same command with more time goes on there."
     )
+    assert "0 were trained in full, " in search_sentences(search(points=points))[1]
 
 
 def test_word_counts_that_are_far_away_come_after_the_rest() -> None:

@@ -20,7 +20,7 @@ from pkd.reporting.front import REFUSED_EXPORT, Candidate, Figures, Shape
 from pkd.reporting.results import Score
 from pkd.runs.folder import RunFolder
 from pkd.runs.stage import run_stage
-from pkd.search.finalists import REFUSED, Finalist, train_finalists, with_refusals
+from pkd.search.finalists import REFUSED, Finalist, train_finalists, with_left_out, with_refusals
 from pkd.search.time_left import TimeLeft
 
 
@@ -35,6 +35,14 @@ def test_a_finalists_precision_that_its_gate_refused_is_told_apart_from_what_the
     candidates = [candidate(3, "float32"), candidate(3, "int8"), candidate(2, "int8", "dominated by L3")]
     run_stage(plan.folder.export("L3-int8"), REFUSED, {}, lambda partial: {"why": "too many answers"}, overwrite=False)
     assert [one.stopped for one in with_refusals(plan, candidates)] == ["", REFUSED_EXPORT, "dominated by L3"]
+
+
+def test_what_the_heats_let_go_on_and_the_time_left_out_is_told_apart_from_what_is_over_the_budget() -> None:
+    over = candidate(2, "float32").model_copy(update={"over": ["size"]})
+    candidates = [candidate(3, "int8"), candidate(2, "int8"), over, candidate(1, "int8", "dominated by L3")]
+    done: Any = SimpleNamespace(shape=Shape(layers=3))
+    told = with_left_out(candidates, [Shape(layers=3), Shape(layers=2)], [done])
+    assert [one.stopped for one in told] == ["", "not trained in full", "", "dominated by L3"]
 
 
 def prepared_in(workspace: Path, output: Path) -> Prepared:

@@ -44,7 +44,7 @@ def _more_time(found: Compressed, chosen: Point) -> str:
     if stopped := [each for each in between if each.shape not in finished and not each.is_refused]:
         return (
             f"{begin} would buy nothing that the search saw: of the shapes up to {milliseconds(limit)}, "
-            f"{_shapes(stopped)} {_were(stopped)} stopped in the heats."
+            f"{_shapes(stopped)} {_were(stopped)} not trained in full."
         )
     if slower:
         return f"{begin} would buy nothing: no student up to {milliseconds(limit)} is better."
@@ -82,7 +82,7 @@ def _less_score(found: Compressed, chosen: Point) -> str:
     if stopped := [each for each in faster_shapes if not each.is_refused]:
         return (
             f"{begin} would buy no time that the search saw: {_shapes(stopped)}, which would be faster, "
-            f"{_were(stopped)} stopped in the heats."
+            f"{_were(stopped)} not trained in full."
         )
     return f"{begin} would buy no time: no faster shape was tried."
 

@@ -121,7 +121,7 @@ def candidate_rows(found: Compressed) -> list[CandidateRow]:
         scores = {heat.epochs: heat.score for heat in each.scores}
         told = ["" if epochs not in scores else _or_diverged(found, scores[epochs]) for epochs in heats]
         point = finished.get(each.shape)
-        outcome = f"trained in full: {point.number}" if point else _over(each.over) or each.stopped
+        outcome = _trained(point) if point else _over(each.over) or each.stopped
         figures = each.predicted
         rows.append(
             CandidateRow(
@@ -187,3 +187,7 @@ def _over(reasons: Sequence[str]) -> str:
 
 def _times_of(figures: Figures) -> str:
     return NONE if figures.speed_up is None else times(figures.speed_up.value)
+
+
+def _trained(point: Point) -> str:
+    return f"trained {'in full' if point.epochs is None else 'until the time was up'}: {point.number}"

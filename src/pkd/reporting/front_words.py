@@ -72,7 +72,8 @@ def search_sentences(found: Compressed) -> list[str]:
     """The search's own history in a few sentences: the budget, how many shapes came how far, and how long it took."""
     over = sum(bool(each.over) for each in found.candidates)
     trained = {each.shape.trained for each in found.candidates if each.scores}
-    finished = {point.shape.trained for point in found.points}
+    finished = {point.shape.trained for point in found.points if point.epochs is None}
+    cut_short = {point.shape.trained for point in found.points} - finished
     seeds = f"seed{'s' * (len(found.seeds) > 1)} {', '.join(map(str, found.seeds))}"
     told = [f"The budget: {budget_text(found)}."]
     dropped = (
@@ -81,6 +82,7 @@ def search_sentences(found: Compressed) -> list[str]:
         else "none was over the budget"
     )
     whole = f"{len(finished)} {'were' if len(finished) != 1 else 'was'} trained in full"
+    whole += f", {len(cut_short)} until the time was up" if cut_short else ""
     told.append(
         f"Of {_count(len(found.candidates), 'shape')} {dropped}. {_count(len(trained), 'training')} went into the "
         f"heats; {whole} (effort {found.effort}, {seeds}) and exported. Two precisions of a shape come from one "

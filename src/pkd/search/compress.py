@@ -42,7 +42,7 @@ from pkd.runs.stage import refuse_other_files, refuse_what_is_in_the_way
 from pkd.search.budget import nearest
 from pkd.search.choose import baseline_of, measured_points, teacher_score, timed, with_test
 from pkd.search.deploy import deploy, point_of, search_of, with_bytes
-from pkd.search.finalists import Finalist, export_finalists, outcome_of, train_finalists, with_refusals
+from pkd.search.finalists import Finalist, export_finalists, outcome_of, train_finalists, with_left_out, with_refusals
 from pkd.search.heats import Heats, alive, heats_ahead, only, run_heats, students_by_shape
 from pkd.search.search_space import with_space
 from pkd.search.shapes import Shapes, shapes_stage
@@ -264,7 +264,7 @@ def _record(
             latency=shapes.teacher,
             test=teacher_score(plan, "test") if "test" in examples.splits else None,
         ),
-        candidates=with_refusals(plan, heats.candidates),
+        candidates=with_left_out(with_refusals(plan, heats.candidates), heats.finalists, finalists),
         points=points,
         words=baseline_of(plan, shapes.baseline),
         effort=recipe.effort,

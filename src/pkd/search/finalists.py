@@ -252,6 +252,19 @@ def _development(plan: RunPlan) -> MeasuredTexts:
     )
 
 
+def with_left_out(
+    candidates: Sequence[Candidate], going: Sequence[Shape], finalists: Sequence[Finalist]
+) -> list[Candidate]:
+    """The candidates; of shapes that the heats let go on and whose whole training was not done it is said."""
+    left_out = set(going) - {each.shape for each in finalists}
+    return [
+        one.model_copy(update={"stopped": "not trained in full"})
+        if one.shape.trained in left_out and not one.over
+        else one
+        for one in candidates
+    ]
+
+
 def with_refusals(plan: RunPlan, candidates: Sequence[Candidate]) -> list[Candidate]:
     """The candidates; of a finalist's precision whose export was refused it is said."""
 
