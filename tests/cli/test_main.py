@@ -96,7 +96,7 @@ def test_the_help_of_distill_groups_the_recipe_by_its_classes_and_shows_its_defa
     assert "pairs [student, teacher layer]" in text
     for name, effort in (
         ("temperature X", "[default: 4]"),
-        ("augment N", "[default: 4]"),
+        ("augment N", "[default: auto]"),
         ("effort", "[default: normal]"),
     ):
         about = " ".join(text.split(f"--{name}")[1].split("\n  --")[0].split())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import datasets
@@ -20,6 +21,7 @@ from pkd.data import augmentation
 from pkd.data.shards import open_shards
 from pkd.data.tokenize import joined
 from pkd.errors import DataError, RecipeError, Stopped
+from pkd.jobs.plan import plan_run
 from pkd.jobs.run import RunResult, run
 from pkd.recipe.reading import recipe_from
 from pkd.reporting.results import ComparisonRecord, ModelRecord, RunRecord
@@ -104,6 +106,45 @@ def test_augmented_rows_have_no_label_and_the_answers_that_any_row_has(finished:
     (place,) = (finished.folder / "encodings").glob("augmented-1-*")
     masked = next(row for row in joined(rows, open_shards(place)) if "[MASK]" in row["text"])
     assert make_tokenizer().mask_token_id in masked["input_ids"]
+
+
+def test_a_student_of_labelled_rows_alone_makes_all_its_passes_over_them(workspace: Path, tmp_path: Path) -> None:
+    given = values(workspace, tmp_path / "run", 4, effort="normal")
+    given["training"] = {name: value for name, value in TRAINING.items() if name != "num_train_epochs"}
+    given["students"] = [{"layers": 2}, {"layers": 2, "unlabelled": False, "name": "labelled-only"}]
+    records = go(given).records
+    epochs = {
+        record.name: (record.history[-1]["epoch"], record.history[-1]["step"])
+        for record in records
+        if isinstance(record, ModelRecord) and record.role == "student"
+    }
+    assert epochs["pkd-skip-L2-spread"][0] == pytest.approx(2.5, abs=0.05)
+    assert epochs["labelled-only"] == (12.5, 50)  # four steps of 40 rows a pass
+    assert epochs["pkd-skip-L2-spread"][1] == pytest.approx(50, abs=2)
+    questions = {(each.question, each.a, each.b) for each in records if isinstance(each, ComparisonRecord)}
+    assert ("augmented rows", "pkd-skip-L2-spread", "labelled-only") in questions
+
+
+def test_by_default_few_classes_have_augmented_rows_and_many_or_students_that_use_none_have_not(
+    workspace: Path, tmp_path: Path
+) -> None:
+    def augmented(
+        data: dict[str, Any], *students: dict[str, Any], teacher: Mapping[str, Any] = MappingProxyType({})
+    ) -> int:
+        given = values(workspace, tmp_path / "run", 4, effort="normal", data=data, students=list(students))
+        given["teacher"] = {**given["teacher"], **teacher}
+        del given["transfer"]
+        return plan_run(recipe_from(given, where="test")).counts.augmented
+
+    few = {"train": str(workspace / "train.csv"), "eval": str(workspace / "dev.csv"), "max_length": 32}
+    assert augmented(few, {"layers": 2}, {"layers": 2, "method": "ft"}) == 4 * 160
+    assert augmented(few, {"layers": 2, "method": "ft"}) == 0
+    assert augmented(few, {"layers": 2, "unlabelled": False}) == 0
+    for classes, made in ((19, 4), (20, 0)):
+        path = tmp_path / f"{classes}.csv"
+        path.write_text("text,label\n" + "".join(f"film {row},c{row % classes}\n" for row in range(10 * classes)))
+        many = {"train": str(path), "eval": str(path), "max_length": 32}
+        assert augmented(many, {"layers": 2}, teacher={"finetune": {}}) == made * 10 * classes
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])

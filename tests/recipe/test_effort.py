@@ -29,8 +29,8 @@ def test_without_a_word_a_recipe_spends_what_is_normal() -> None:
 
 
 def test_what_is_normal_is_what_the_study_found_worth_its_time() -> None:
-    assert (read().transfer.augment, read().students[0].temperature, read().seeds) == (4, 4.0, 1)
-    assert read(transfer={"augment": 0}).transfer.augment == 0
+    assert (read().transfer.augment, read().students[0].temperature, read().seeds) == ("auto", 4.0, 1)
+    assert read(transfer={"augment": 3}).transfer.variants == 3
 
 
 def test_quick_is_what_the_settings_say_themselves() -> None:

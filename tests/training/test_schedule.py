@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pkd.recipe.settings import TrainingSettings
+from pkd.recipe.settings import Effort, TrainingSettings, TransferSettings
 from pkd.training.schedule import (
     averaging_of,
     epochs_of,
@@ -14,6 +14,7 @@ from pkd.training.schedule import (
     steps_an_epoch,
     student_schedule,
     teacher_schedule,
+    variants_of,
 )
 
 
@@ -62,6 +63,19 @@ def test_a_teachers_weights_are_averaged_by_default_except_where_they_are_sharde
             launched.setenv(f"ACCELERATE_USE_{launcher}", "true")
             assert averaging_of(chosen()) == "none"
             assert averaging_of(chosen(averaging="swa")) == "swa"  # which is refused, as it was asked for
+
+
+@pytest.mark.parametrize(("effort", "few"), [("quick", 0), ("normal", 4), ("best", 8)])
+def test_rows_are_made_by_effort_and_none_of_many_classes_unless_they_are_asked_for(effort: Effort, few: int) -> None:
+    assert [variants_of(TransferSettings(), effort, outputs) for outputs in (1, 2, 19, 20, 150)] == [
+        few,
+        few,
+        few,
+        0,
+        0,
+    ]
+    assert variants_of(TransferSettings(augment=3), effort, 150) == 3
+    assert variants_of(TransferSettings(augment=0), effort, 2) == 0
 
 
 def test_a_students_auto_is_the_default_of_all_students() -> None:

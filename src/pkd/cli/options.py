@@ -19,7 +19,7 @@ from typer.models import OptionInfo
 from pkd.cli.gathering import note_usage
 from pkd.errors import RecipeError
 from pkd.recipe.devices import check_device
-from pkd.recipe.effort import defaults_within
+from pkd.recipe.effort import DEFAULT, EACH_STUDENT
 from pkd.recipe.keywords import path_of_keyword
 from pkd.recipe.naming import Path, default_of, fields_of, help_of, hints, undotted, without_none
 from pkd.recipe.schema import Recipe
@@ -120,8 +120,8 @@ COLUMNS = Flags(
     ("task", "folder", "text_columns", "label_column", "label_columns", "problem_type", "max_length"),
 )
 TEXTS = Flags("Data", DataSettings, ("text_columns",))
-TRANSFER = Flags("Data", TransferSettings, defaults=defaults_within("transfer"))
-STUDENT = Flags("Student", StudentSettings, defaults=defaults_within("students"))
+TRANSFER = Flags("Data", TransferSettings)
+STUDENT = Flags("Student", StudentSettings, defaults=EACH_STUDENT[DEFAULT])
 TRAINING = Flags("Training", TrainingSettings)
 RUN = Flags("Run", Recipe)
 BUDGET = Flags("Budget", BudgetSettings)

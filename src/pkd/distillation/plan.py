@@ -46,7 +46,7 @@ class RowCounts:
 def planned_rows(recipe: Recipe, rows: Mapping[str, int]) -> RowCounts:
     """The numbers of training rows, from those of each split; of augmented ones a few less may be new."""
     train = rows["train"]
-    return RowCounts(train, rows.get("unlabelled", 0), recipe.transfer.augment * train)
+    return RowCounts(train, rows.get("unlabelled", 0), recipe.transfer.variants * train)
 
 
 @dataclass(frozen=True)
@@ -282,9 +282,14 @@ def _plan(
         layer_map=layer_map,
         loss=loss,
         training=training_of(recipe, student),
-        unlabelled=student.unlabelled and student.method != "ft",
+        unlabelled=learns_without_labels(student),
         width=student.width,
     )
+
+
+def learns_without_labels(student: StudentSettings) -> bool:
+    """Whether a student learns from unlabelled text and augmented rows too."""
+    return student.unlabelled and student.method != "ft"
 
 
 def _starts_taught(layer_map: LayerMap | None, started: Sequence[int]) -> bool:

@@ -148,7 +148,7 @@ def _answers_to(run: _Run, split: str) -> Manifest | None:
 def _rows_of(run: _Run) -> TrainingRows | None:
     """The training rows, if exactly these are annotated, perhaps for fewer layers."""
     manifests: dict[str, Manifest] = {}
-    if run.plan.recipe.transfer.augment and AUGMENTED.format(1) not in run.prints:
+    if run.plan.recipe.transfer.variants and AUGMENTED.format(1) not in run.prints:
         return None
     for split in run.prints:
         if split not in MEASURING:

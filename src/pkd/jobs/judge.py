@@ -44,7 +44,9 @@ from pkd.runs.fingerprint import fingerprint
 from pkd.runs.seal import Manifest, read_manifest, unseal
 from pkd.runs.stage import Done
 from pkd.training.hardware import describe_hardware, device_text, resolve_device
+from pkd.training.schedule import epochs_of
 
+_SAME_ROWS = 0.05  # what is made of rows and is not new makes an epoch a little shorter than planned
 _LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "accelerate")
 
 
@@ -301,9 +303,19 @@ def _question(one: StudentPlan, other: StudentPlan, learnt: RowCounts) -> str | 
         return f"width {one.width:g} against {other.width:g}"
     if differing == {"method", "layer_map"} and one.layer_map and other.layer_map and one.method > other.method:
         return f"{one.method} against {other.method}"
-    if differing == {"unlabelled"} and one.unlabelled and learnt.transfer:
+    only_transfer = differing - {"training"} == {"unlabelled"} and _learn_alike(one, other, learnt)
+    if only_transfer and one.unlabelled and learnt.transfer:
         return TRANSFER[learnt.unlabelled > 0, learnt.augmented > 0]
     return None
+
+
+def _learn_alike(one: StudentPlan, other: StudentPlan, learnt: RowCounts) -> bool:
+    """Whether two students differ in their training by no more than the epochs in which they see as many rows."""
+    if one.training == other.training:
+        return True
+    seen = [epochs_of(plan.training) * plan.learns_from(learnt) for plan in (one, other)]
+    same = dataclasses.replace(one.training, num_train_epochs=other.training.num_train_epochs) == other.training
+    return same and max(seen) <= (1 + _SAME_ROWS) * min(seen)
 
 
 def _starts(recipe: Recipe) -> list[ModelSource]:
@@ -327,7 +339,7 @@ def _run_record(outcome: Outcome, split: Literal["test", "eval"], results_print:
         recipe=recipe_values(recipe),
         rows={
             **{name: len(rows) for name, rows in examples.splits.items()},
-            **({"augmented": learnt.augmented} if recipe.transfer.augment else {}),
+            **({"augmented": learnt.augmented} if recipe.transfer.variants else {}),
         },
         teacher=models[0],
         teachers=models if plan.teachers.are_several else [],

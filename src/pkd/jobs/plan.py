@@ -17,7 +17,14 @@ from pkd.data.encodings import Reader
 from pkd.data.examples import Examples, load_examples
 from pkd.data.outputs import Outputs
 from pkd.distillation.ensemble import StoredAnswers
-from pkd.distillation.plan import RowCounts, StudentPlan, plan_students, planned_rows, training_of
+from pkd.distillation.plan import (
+    RowCounts,
+    StudentPlan,
+    learns_without_labels,
+    plan_students,
+    planned_rows,
+    training_of,
+)
 from pkd.encoder.families import check_pooling, depth_of
 from pkd.encoder.load import (
     LoadedClassifier,
@@ -32,12 +39,12 @@ from pkd.errors import RecipeError
 from pkd.jobs.ensemble import Teachers, load_teachers
 from pkd.recipe.reading import validate
 from pkd.recipe.schema import Recipe
-from pkd.recipe.settings import AUTO_START, BudgetSettings, StudentSettings, TrainingSettings
+from pkd.recipe.settings import AUTO_START, BudgetSettings, StudentSettings, TrainingSettings, TransferSettings
 from pkd.recipe.spelling import named
 from pkd.recipe.sweeping import points_of, recipe_at, swept_keys
 from pkd.runs.folder import RunFolder
 from pkd.training.arguments import check_training
-from pkd.training.schedule import encoder_schedule, student_schedule, teacher_schedule
+from pkd.training.schedule import encoder_schedule, student_schedule, teacher_schedule, variants_of
 
 
 @dataclass(frozen=True)
@@ -150,7 +157,7 @@ class RunPlan:
         """The augmented rows by variant; made when they are first asked for."""
         return dict(
             augmented_splits(
-                self.examples.splits, self.recipe.transfer.augment, self.recipe.seed, self.examples.label_names
+                self.examples.splits, self.recipe.transfer.variants, self.recipe.seed, self.examples.label_names
             )
         )
 
@@ -377,8 +384,12 @@ def warn_if_few(rows: int, settings: TrainingSettings) -> None:
 
 
 def _settled(recipe: Recipe, examples: Examples, config: PretrainedConfig, encoders: Mapping[str, Encoder]) -> Recipe:
-    """The recipe of a run with its metric, and with numbers for the rates and epochs that are `auto`."""
+    """The recipe of a run with its metric, and numbers for the rates, epochs and augmented rows that are `auto`."""
     recipe = settle_metric(recipe, examples.outputs)
+    variants = variants_of(recipe.transfer, recipe.effort, len(examples.label_names))
+    if recipe.transfer.augment == "auto" and not any(learns_without_labels(student) for student in recipe.students):
+        variants = 0
+    recipe = dataclasses.replace(recipe, transfer=TransferSettings(augment=variants))
     finetune = recipe.teacher.finetune
     if finetune is not None:
         finetune = settle_teacher(finetune, examples, config)
@@ -403,7 +414,9 @@ def _settled_student(
     examples: Examples,
     encoders: Mapping[str, Encoder],
 ) -> StudentSettings:
-    """A student that is an encoder of its own with the rate and epochs that are `auto`, which follow from it.
+    """A student whose rate or epochs that are `auto` are not the others', with these numbers.
+
+    An encoder of its own has others of both; one that learns from labelled rows alone makes all its passes over them.
 
     Args:
         recipe: as it was asked for.
@@ -412,20 +425,25 @@ def _settled_student(
         examples: of the run.
         encoders: by name.
     """
-    if student.student is None:
-        return student
     counts = planned_rows(recipe, {split: len(rows) for split, rows in examples.splits.items()})
+    if not learns_without_labels(student):
+        counts = RowCounts(counts.labelled)
+    elif student.student is None:
+        return student
     asked = validate(TrainingSettings, {**dataclasses.asdict(recipe.training), **student.training}, "students.training")
-    own = encoder_schedule(
-        asked,
-        recipe.effort,
-        rows=counts.labelled + (counts.transfer if student.unlabelled else 0),
-        outputs=len(examples.label_names),
-        width=encoders[student.student].config.hidden_size,
-        rows_a_label=counts.rows_a_label,
-    )
+    if student.student is None:
+        own = student_schedule(asked, recipe.effort, rows_a_label=counts.rows_a_label)
+    else:
+        own = encoder_schedule(
+            asked,
+            recipe.effort,
+            rows=counts.labelled + counts.transfer,
+            outputs=len(examples.label_names),
+            width=encoders[student.student].config.hidden_size,
+            rows_a_label=counts.rows_a_label,
+        )
     swept = {key.rpartition(".")[2] for key in (swept_keys(recipe.sweep) if recipe.sweep else ())}
-    names = ("learning_rate", "num_train_epochs")
+    names = ("num_train_epochs",) if student.student is None else ("learning_rate", "num_train_epochs")
     differing = {name: getattr(own, name) for name in names if getattr(own, name) != getattr(training, name)}
     settled = {name: value for name, value in differing.items() if name not in swept}
     return dataclasses.replace(student, training={**student.training, **settled})

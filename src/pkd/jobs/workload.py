@@ -179,7 +179,7 @@ def _sizes(
 ) -> dict[str, Split]:
     """The size of every split, by its sample; of those that are yet to be made from the training rows too."""
     sizes = {split: _size(len(rows), samples[split]) for split, rows in splits.items()}
-    variants = range(1, recipe.transfer.augment + 1)  # about as long as the rows they are made from
+    variants = range(1, recipe.transfer.variants + 1)  # about as long as the rows they are made from
     return sizes | {AUGMENTED.format(variant): sizes["train"] for variant in variants}
 
 

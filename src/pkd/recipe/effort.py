@@ -14,15 +14,14 @@ from pkd.recipe.settings import AUTO_START, Effort
 DEFAULT: Effort = "normal"
 EFFORTS: Mapping[Effort, Mapping[Path, Any]] = {
     "quick": {},
-    "normal": {("transfer", "augment"): 4, ("training", "kept_epoch"): "latest"},
+    "normal": {("training", "kept_epoch"): "latest"},
     "best": {
-        ("transfer", "augment"): 8,
         ("training", "averaging"): "ema",
         ("training", "kept_epoch"): "latest",
         ("seeds",): 3,
     },
 }
-_EACH_STUDENT: Mapping[Effort, Mapping[str, Any]] = {
+EACH_STUDENT: Mapping[Effort, Mapping[str, Any]] = {
     "quick": {},
     "normal": {"temperature": 4.0},
     "best": {"temperature": 4.0, "start": AUTO_START},
@@ -45,19 +44,9 @@ def spend(values: dict[str, Any]) -> None:
     students = values.setdefault("students", [{}])
     for student in students if isinstance(students, list) else []:
         if isinstance(student, dict):
-            for key, value in _EACH_STUDENT[effort].items():
+            for key, value in EACH_STUDENT[effort].items():
                 if key != "start" or _can_race(values, student):
                     student.setdefault(key, value)
-
-
-def defaults_within(part: str) -> dict[str, Any]:
-    """Keys of a part of the recipe whose value is the default effort's, where nothing is given.
-
-    >>> defaults_within("students")
-    {'temperature': 4.0}
-    """
-    values = {str(path[1]): value for path, value in EFFORTS[DEFAULT].items() if path[0] == part}
-    return values | (dict(_EACH_STUDENT[DEFAULT]) if part == "students" else {})
 
 
 def _can_race(values: Mapping[str, Any], student: Mapping[str, Any]) -> bool:

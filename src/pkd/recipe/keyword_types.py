@@ -74,8 +74,8 @@ class DataKeywords(TypedDict, total=False):
 class TransferKeywords(TypedDict, total=False):
     """Keys of `transfer`."""
 
-    augment: int | None
-    """rows made of each training row, without labels"""
+    augment: int | Literal["auto"] | None
+    """rows made of each row; auto: by effort, classes"""
 
 
 class AnnotationKeywords(TypedDict, total=False):

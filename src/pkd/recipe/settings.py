@@ -221,9 +221,14 @@ class TransferSettings:
 
     __pydantic_config__ = STRICT
 
-    augment: Annotated[int, Field(ge=0, le=MOST_VARIANTS)] = setting(
-        0, "rows made of each training row, without labels", common=True
+    augment: Literal["auto"] | Annotated[int, Field(ge=0, le=MOST_VARIANTS)] = setting(
+        "auto", "rows made of each row; auto: by effort, classes", common=True
     )
+
+    @property
+    def variants(self) -> int:
+        """The number: the plan of a run settles `auto`, and a job without students makes none."""
+        return 0 if self.augment == "auto" else self.augment
 
 
 def one_or_several(given: str | list[str]) -> str | list[str]:

@@ -1,4 +1,4 @@
-"""Resolve `auto` learning rates and epochs.
+"""Resolve `auto` learning rates, epochs and augmented rows.
 
 A teacher's depend on its rows, classes and encoder. They were chosen on four tasks (scores in docs/guide.md): a high
 rate helps many classes and hurts few.
@@ -11,7 +11,7 @@ import math
 from typing import Literal
 
 from pkd import ranks
-from pkd.recipe.settings import Effort, TrainingSettings
+from pkd.recipe.settings import Effort, TrainingSettings, TransferSettings
 
 Averaging = Literal["none", "ema", "swa"]
 KeptEpoch = Literal["best", "latest", "calibrated"]
@@ -22,6 +22,7 @@ _STUDENT_PASSES: dict[Effort, tuple[float, float]] = {  # passes over the number
     "normal": (12.5, 2.5),
     "best": (36.0, 4.0),
 }
+_VARIANTS: dict[Effort, int] = {"quick": 0, "normal": 4, "best": 8}  # of each training row, of few classes
 _RATE = 1e-4  # for an encoder of _WIDTH hidden units and few classes
 _WIDTH = 384
 _NARROW, _WIDE = 2.0, 0.25  # bounds of the width's factor on the rate
@@ -111,6 +112,19 @@ def student_schedule(
         averaging="none" if settings.averaging == "auto" else settings.averaging,
         kept_epoch="best" if settings.kept_epoch == "auto" else settings.kept_epoch,
     )
+
+
+def variants_of(settings: TransferSettings, effort: Effort, outputs: int) -> int:
+    """The number of rows made of each training row, by effort where it is `auto`; of many classes none.
+
+    A row that is crossed with another or loses words says little about which of many similar classes it is of.
+
+    >>> [variants_of(TransferSettings(), "normal", outputs) for outputs in (2, 19, 20, 150)]
+    [4, 4, 0, 0]
+    """
+    if settings.augment != "auto":
+        return settings.augment
+    return 0 if outputs >= _MANY_CLASSES else _VARIANTS[effort]
 
 
 def encoder_schedule(
