@@ -34,7 +34,6 @@ OTHER_LABELS = (
     "class",
     "category",
     "intent",
-    "topic",
     "sentiment",
     "emotion",
     "score",
