@@ -236,4 +236,5 @@ def recipe_values(workspace: Path, output: Path) -> dict[str, Any]:
             "test": str(workspace / "test.csv"),
             "max_length": 32,
         },
+        "transfer": {"augment": 0},
     }

@@ -114,6 +114,8 @@ def test_a_stop_outside_of_saving_blocks_is_raised_at_once() -> None:
         (PermissionError(errno.EACCES, "Permission denied", "/out"), 2, "/out: Permission denied"),
         (MemoryError(), 7, "a smaller per_device_train_batch_size"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 7, "as many more gradient_accumulation_steps"),
+        (OSError("Memory mapping file failed: Cannot allocate memory"), 7, "The memory does not suffice"),  # of pyarrow
+        (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), 7, "a smaller per_device_train_batch_size"),
         (KeyboardInterrupt(), 130, "Interrupted"),
     ],
 )

@@ -41,7 +41,9 @@ _DISK_FULL = (
     "from what was finished."
 )
 # the last is oneDNN's whole message when it cannot allocate what a layer needs
-_SIGNS_OF_LITTLE_MEMORY = ("out of memory", "can't allocate memory", "could not create a primitive")
+_SIGNS_OF_LITTLE_MEMORY = (
+    "out of memory", "can't allocate memory", "Cannot allocate memory", "could not create a primitive",
+)  # fmt: skip
 _SIGNS_OF_A_FULL_DISK = ("No space left on device", "File too large", "Disk quota exceeded")
 _PLACE_IS_WRONG = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
@@ -190,8 +192,8 @@ def explain(error: BaseException) -> tuple[str, int] | None:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Torch raises a class of its own on a GPU, and a RuntimeError elsewhere."""
-    told = isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS_OF_LITTLE_MEMORY)
+    """Torch raises a class of its own on a GPU, and a RuntimeError elsewhere; a mapped file fails without a number."""
+    told = isinstance(error, RuntimeError | OSError) and any(sign in str(error) for sign in _SIGNS_OF_LITTLE_MEMORY)
     return told or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
@@ -218,7 +220,7 @@ def _explain_os_error(error: OSError) -> tuple[str, int] | None:
     name = f"{error.filename}: " if error.filename else ""
     if is_full(error):
         return f"{name}{_DISK_FULL}", 7
-    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+    if error.errno in (errno.EMFILE, errno.ENFILE):
         return f"{name}{error.strerror}. Close other programs, or raise the limit (ulimit -n).", 7
     if error.errno in _PLACE_IS_WRONG:
         return f"{name}{error.strerror}. Name a place that can be read, and written where it is an output.", 2
