@@ -20,6 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from pkd.encoder.vocabulary import OccurringEmbedding
 
 AVERAGED = "averaged.safetensors"  # in a checkpoint
+_COUNT = "steps and decay"  # averaged steps, and the decay of the word pieces that do not occur
 _HORIZON = 0.1  # share of all steps that an exponential average spans
 _LATE = 0.75  # share of all steps after which a plain mean begins
 
@@ -87,17 +88,17 @@ class AveragedWeights:
             return
         with self.in_place():
             state = {name: each.detach().cpu().clone() for name, each in self._model.state_dict().items()}
-        count = {"n_averaged": str(int(self._average.n_averaged)), "decay": float(self._average.module[-1]).hex()}
-        save_file(state, folder / AVERAGED, metadata=count)
+        count = f"{int(self._average.n_averaged)} {float(self._average.module[-1]).hex()}"
+        save_file(state, folder / AVERAGED, metadata={_COUNT: count})  # of several keys the order would be chance
 
     def load(self, folder: Path) -> None:
         """Restore what `save` wrote, if anything."""
         if not (folder / AVERAGED).is_file():
             return
         with safe_open(folder / AVERAGED, framework="pt") as file:
-            count = file.metadata()
-        self._average.n_averaged.fill_(int(count["n_averaged"]))
-        self._average.module[-1].data.fill_(float.fromhex(count["decay"]))
+            steps, decay = file.metadata()[_COUNT].split()
+        self._average.n_averaged.fill_(int(steps))
+        self._average.module[-1].data.fill_(float.fromhex(decay))
         with self.in_place():
             load_averaged(self._model, folder)
 
