@@ -166,7 +166,7 @@ def test_splits_must_all_be_pairs_or_all_single_texts(tmp_path):
 
 
 def test_a_split_without_the_column_of_the_other_is_refused(tmp_path):
-    train, dev = write(tmp_path / "a.csv"), write(tmp_path / "b.csv", "text,sentiment\nx,pos\n")
+    train, dev = write(tmp_path / "a.csv"), write(tmp_path / "b.csv", "text,mood\nx,pos\n")
     with pytest.raises(DataError, match=r"b.csv has no column 'label'"):
         read_data(DataSettings(train=str(train), eval=str(dev)))
 
