@@ -143,7 +143,6 @@ def _run(folder: str, students: int) -> Any:
         "teacher": {"model": str(place / "wide")},
         "data": {"train": str(place / rows), "test": str(place / rows), "max_length": 64},
         "training": {"num_train_epochs": 1, "per_device_train_batch_size": _JUDGED_ROWS // 2},
-        "transfer": {"augment": 0},
         "students": [{"layers": 2}],
         "seeds": students,
         "controls": False,

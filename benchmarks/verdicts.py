@@ -104,7 +104,7 @@ def _train(train: Path, test: Path, folder: Path, students: int) -> Gains:
     """Which held-out rows each student of one recipe has right, [students, rows]."""
     keys = {
         "teacher": str(demo_encoder_folder()), "train": str(train), "test": str(test), "seeds": students,
-        "controls": False, "measure_speed": False, "resamples": 100, "augment": 0, **_STUDENTS,
+        "controls": False, "measure_speed": False, "resamples": 100, **_STUDENTS,
     }  # fmt: skip
     values = place_keywords(keys)
     values["teacher"] = {"model": values["teacher"]["model"], "finetune": _TEACHER}

@@ -236,5 +236,4 @@ def recipe_values(workspace: Path, output: Path) -> dict[str, Any]:
             "test": str(workspace / "test.csv"),
             "max_length": 32,
         },
-        "transfer": {"augment": 0},
     }

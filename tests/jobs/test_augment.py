@@ -133,7 +133,7 @@ def test_by_default_few_classes_have_augmented_rows_and_many_or_students_that_us
     ) -> int:
         given = values(workspace, tmp_path / "run", 4, effort="normal", data=data, students=list(students))
         given["teacher"] = {**given["teacher"], **teacher}
-        del given["transfer"]
+        given["transfer"] = {"augment": "auto"}
         return plan_run(recipe_from(given, where="test")).counts.augmented
 
     few = {"train": str(workspace / "train.csv"), "eval": str(workspace / "dev.csv"), "max_length": 32}

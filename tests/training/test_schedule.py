@@ -67,7 +67,8 @@ def test_a_teachers_weights_are_averaged_by_default_except_where_they_are_sharde
 
 @pytest.mark.parametrize(("effort", "few"), [("quick", 0), ("normal", 4), ("best", 8)])
 def test_rows_are_made_by_effort_and_none_of_many_classes_unless_they_are_asked_for(effort: Effort, few: int) -> None:
-    assert [variants_of(TransferSettings(), effort, outputs) for outputs in (1, 2, 19, 20, 150)] == [
+    auto = TransferSettings(augment="auto")
+    assert [variants_of(auto, effort, outputs) for outputs in (1, 2, 19, 20, 150)] == [
         few,
         few,
         few,

@@ -19,7 +19,7 @@ from typer.models import OptionInfo
 from pkd.cli.gathering import note_usage
 from pkd.errors import RecipeError
 from pkd.recipe.devices import check_device
-from pkd.recipe.effort import DEFAULT, EACH_STUDENT
+from pkd.recipe.effort import AUGMENT, DEFAULT, EACH_STUDENT, EFFORTS
 from pkd.recipe.keywords import path_of_keyword
 from pkd.recipe.naming import Path, default_of, fields_of, help_of, hints, undotted, without_none
 from pkd.recipe.schema import Recipe
@@ -120,7 +120,7 @@ COLUMNS = Flags(
     ("task", "folder", "text_columns", "label_column", "label_columns", "problem_type", "max_length"),
 )
 TEXTS = Flags("Data", DataSettings, ("text_columns",))
-TRANSFER = Flags("Data", TransferSettings)
+TRANSFER = Flags("Data", TransferSettings, defaults={"augment": EFFORTS[DEFAULT][AUGMENT]})
 STUDENT = Flags("Student", StudentSettings, defaults=EACH_STUDENT[DEFAULT])
 TRAINING = Flags("Training", TrainingSettings)
 RUN = Flags("Run", Recipe)

@@ -12,10 +12,12 @@ from pkd.recipe.naming import Path
 from pkd.recipe.settings import AUTO_START, Effort
 
 DEFAULT: Effort = "normal"
+AUGMENT: Path = ("transfer", "augment")
 EFFORTS: Mapping[Effort, Mapping[Path, Any]] = {
     "quick": {},
-    "normal": {("training", "kept_epoch"): "latest"},
+    "normal": {AUGMENT: "auto", ("training", "kept_epoch"): "latest"},
     "best": {
+        AUGMENT: "auto",
         ("training", "averaging"): "ema",
         ("training", "kept_epoch"): "latest",
         ("seeds",): 3,

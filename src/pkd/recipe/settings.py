@@ -222,7 +222,7 @@ class TransferSettings:
     __pydantic_config__ = STRICT
 
     augment: Literal["auto"] | Annotated[int, Field(ge=0, le=MOST_VARIANTS)] = setting(
-        "auto", "rows made of each row; auto: by effort, classes", common=True
+        0, "rows made of each row; auto: by effort, classes", common=True
     )
 
     @property

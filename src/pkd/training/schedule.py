@@ -119,7 +119,7 @@ def variants_of(settings: TransferSettings, effort: Effort, outputs: int) -> int
 
     A row that is crossed with another or loses words says little about which of many similar classes it is of.
 
-    >>> [variants_of(TransferSettings(), "normal", outputs) for outputs in (2, 19, 20, 150)]
+    >>> [variants_of(TransferSettings(augment="auto"), "normal", outputs) for outputs in (2, 19, 20, 150)]
     [4, 4, 0, 0]
     """
     if settings.augment != "auto":
