@@ -128,6 +128,8 @@ def _in_words(taken: Mapping[str, Mapping[int, list[float]]]) -> Iterator[str]:
     """Medians and quartiles."""
     for name, of_model in taken.items():
         for size, each in of_model.items():
+            if not each:  # fewer texts than a batch
+                continue
             texts = "one text" if size == 1 else f"{size} texts"
             yield f"{name}, {texts}: {median(each):.2f} ms ({quantiles(each)[0]:.2f} to {quantiles(each)[2]:.2f})"
 

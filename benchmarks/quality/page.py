@@ -241,8 +241,7 @@ def _final(lines: Lines) -> Iterator[str]:
     for name, other, aim in pairs:
         gains = {task: gain(each[name], each[other]) for task, each in found.items() if name in each and other in each}
         if gains:
-            cells = [_gain(gains.get(task)) for task in TASKS]
-            rows.append([f"{name} − {other}", *cells, _mean(list(gains.values()), len(TASKS)), aim])
+            rows.append([f"{name} − {other}", *_gains_and_mean(gains, TASKS), aim])
     if rows:
         yield "Differences, and what is aimed at for the mean of six tasks:"
         yield _table(["", *TASKS, "mean", "aim"], rows)
@@ -288,8 +287,7 @@ def _weights_of_the_teacher(lines: Lines) -> Iterator[str]:
         "from each:"
     )
     rows = [
-        [f"{name} − {former}", *(_gain(gains.get(task)) for task in tasks), _mean(list(gains.values()), len(TASKS))]
-        for (name, former), gains in found.items()
+        [f"{name} − {former}", *_gains_and_mean(gains, tasks, len(TASKS))] for (name, former), gains in found.items()
     ]
     yield _table(["", *tasks, "mean"], rows)
 
@@ -309,13 +307,7 @@ def _parts(lines: Lines) -> Iterator[str]:
                 ]
                 gains[task] = gain(*pair)
         if gains:
-            rows.append(
-                [
-                    f"normal − {name}",
-                    *(_gain(gains.get(task)) for task in TASKS),
-                    _mean(list(gains.values()), len(TASKS)),
-                ]
-            )
+            rows.append([f"normal − {name}", *_gains_and_mean(gains, TASKS)])
     if rows:
         yield "## Each part of `normal`"
         yield _paragraph(
@@ -355,8 +347,7 @@ def _narrow(lines: Lines) -> Iterator[str]:
     for name, other in pairs:
         gains = {task: gain(each[name], each[other]) for task, each in found.items() if name in each and other in each}
         if gains:
-            cells = [_gain(gains.get(task)) for task in NARROW_TASKS]
-            rows.append([f"{name} − {other}", *cells, _mean(list(gains.values()), len(NARROW_TASKS))])
+            rows.append([f"{name} − {other}", *_gains_and_mean(gains, NARROW_TASKS)])
     if rows:
         yield _table(["", *NARROW_TASKS, "mean"], rows)
 
@@ -492,8 +483,7 @@ def _screening(lines: Lines) -> Iterator[str]:
         if not gains or name == "base":
             continue
         rows.append([
-            name or "averaging (ema)", *(_gain(gains.get(task)) for task in SCREENED),
-            _mean(list(gains.values()), _planned(name)), _cost(lines, name),
+            name or "averaging (ema)", *_gains_and_mean(gains, SCREENED, _planned(name)), _cost(lines, name),
         ])  # fmt: skip
     bases = [student_lines(lines, task, "base", "grid") for task in SCREENED]
     scores = [f"{100 * of_task[0]['test']:.1f} %" if of_task else NONE for of_task in bases]
@@ -664,6 +654,11 @@ def _macro_f1(lines: Lines, task: str, name: str) -> str:
 
 def _gain(of: Gain | None) -> str:
     return NONE if of is None else f"{_signed(of.points)} ({_signed(of.low)} to {_signed(of.high)})"
+
+
+def _gains_and_mean(gains: Mapping[str, Gain], tasks: Sequence[str], wanted: int | None = None) -> list[str]:
+    """The cells of a row: the gain on each task, then the mean, of so many tasks that are wanted (default: all)."""
+    return [*(_gain(gains.get(task)) for task in tasks), _mean(list(gains.values()), wanted or len(tasks))]
 
 
 def _mean(gains: Sequence[Gain], wanted: int) -> str:

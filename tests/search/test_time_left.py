@@ -31,6 +31,7 @@ def test_work_is_stopped_when_no_more_than_what_must_follow_is_left() -> None:
     assert time.monotonic() - began < 30
     assert is_up(caught.value)
     progress.stop_if_requested()  # the job goes on
+    assert not progress.stop_requested()
 
 
 def test_work_that_ends_in_time_is_left_alone_and_without_a_limit_there_is_no_end() -> None:

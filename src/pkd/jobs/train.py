@@ -123,8 +123,8 @@ def train_stage(folder: Path, plan: StudentPlan, seed: int, teaching: Teaching, 
     inputs = training_inputs(plan, seed, teaching)
 
     def build(partial: Path) -> Mapping[str, Any]:
-        trainer = _trained(partial, plan, seed, teaching, inputs, overwrite=overwrite)
-        return _saved(trainer, partial, plan, seed, teaching)
+        trainer = _trainer(partial, plan, seed, teaching, inputs, overwrite=overwrite)
+        return _saved(_trained(trainer, partial, plan), partial, plan, seed, teaching)
 
     return run_stage(folder, KIND, inputs, build, overwrite=overwrite)
 
@@ -187,8 +187,8 @@ def trial_stage(
     inputs = training_inputs(plan, seed, teaching)
 
     def build(partial: Path) -> Mapping[str, Any]:
-        trainer = _trained(partial, plan, seed, teaching, inputs, callbacks, overwrite=overwrite)
-        return training_facts(trainer, teaching.recipe.evaluation.metric)
+        trainer = _trainer(partial, plan, seed, teaching, inputs, callbacks, overwrite=overwrite)
+        return training_facts(_trained(trainer, partial, plan), teaching.recipe.evaluation.metric)
 
     return run_stage(folder, TRIAL, inputs, build, overwrite=overwrite)
 
@@ -223,18 +223,8 @@ def training_inputs(plan: StudentPlan, seed: int, teaching: Teaching) -> dict[st
     return inputs
 
 
-def _trained(
-    folder: Path,
-    plan: StudentPlan,
-    seed: int,
-    teaching: Teaching,
-    inputs: dict[str, Any],
-    callbacks: Sequence[TrainerCallback] = (),
-    *,
-    overwrite: bool,
-) -> PatientTrainer:
+def _trained(trainer: PatientTrainer, folder: Path, plan: StudentPlan) -> PatientTrainer:
     """Train, resuming from the checkpoints in `folder`; return the trainer with the best epoch's weights."""
-    trainer = _trainer(folder, plan, seed, teaching, inputs, callbacks, overwrite=overwrite)
     require_space(folder, checkpoint_bytes(trainer.model.num_parameters(), plan.training), f"Training {plan.name}")
     trainer.train(resume_from_checkpoint=True)
     drop_projection(trainer.model)
