@@ -11,12 +11,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pkd.data.match_names import listed
 from pkd.errors import DataError
-from pkd.recipe.settings import TagScheme
 from pkd.recipe.spelling import set_to
+
+if TYPE_CHECKING:  # serving reads this module and does without pydantic, which the settings need
+    from pkd.recipe.settings import TagScheme
 
 OUTSIDE = "O"
 NO_TYPE = "SPAN"  # the type of spans whose tags are B and I alone
