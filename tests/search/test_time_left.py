@@ -56,6 +56,13 @@ def test_the_stop_waits_for_what_must_be_there_first() -> None:
     assert len(asked) == 3
 
 
+def test_what_follows_the_trainings_takes_longer_where_exports_do() -> None:
+    quick, slow = clock(None), clock(None)
+    slow.build_seconds = 24.0  # three times what the figures of the end are of
+    assert quick.of_ending(2) == 80.0
+    assert slow.of_ending(2) == 240.0
+
+
 def test_a_time_that_is_up_as_the_work_ends_anyway_ends_nothing_else() -> None:
     with clock(0.0).ends_in_time(0.0):
         while not progress.stop_requested():

@@ -135,6 +135,7 @@ class Compressed(_Part):
     teacher: TeacherFigures
     candidates: list[Candidate]  # the fastest first
     points: list[Point]  # the fastest first
+    nearest: int | None = None  # number of the point least beyond the budget, where none keeps to it
     words: Baseline | None = None
     effort: str
     seeds: list[int]

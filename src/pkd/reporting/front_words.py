@@ -36,7 +36,7 @@ def headline_sentences(found: Compressed) -> list[str]:
     costs.append(megabytes(figures.bytes))
     score = f"{_score(found, chosen.score.value)} on the development rows, {_beside_teacher(found, chosen)}"
     sentences = [f"{named_point(chosen)} is chosen: {', '.join(costs)}; {score}."]
-    sentences += [sentence] if (sentence := _cut_short(chosen)) else []
+    sentences += [sentence] if (sentence := cut_short_sentence(chosen)) else []
     sentences += [f"It is over the budget: {'; '.join(chosen.over)}."] if chosen.over else []  # picked by hand
     if chosen.test is not None:
         beside = "" if found.teacher.test is None else f", the teacher {score_number(found, found.teacher.test.value)}"
@@ -99,6 +99,17 @@ def search_sentences(found: Compressed) -> list[str]:
     return told
 
 
+def cut_short_sentence(point: Point) -> str:
+    """That the time ended a student's training, and what to do; empty for a whole one."""
+    if point.epochs is None:
+        return ""
+    done, whole = point.epochs
+    return (
+        f"The time ended its training after {done:.3g} of {whole:.3g} epochs; the same command with more time goes on "
+        "there."
+    )
+
+
 def budget_text(found: Compressed) -> str:
     """The constraints in words."""
     budget = budget_of(found)
@@ -154,17 +165,6 @@ def points_below(metric: str, drop: float) -> str:
     return f"{text} point{'s' * (text != '1.0')}" if is_share(metric) else text
 
 
-def _cut_short(point: Point) -> str:
-    """That the time ended a student's training, and what to do; empty for a whole one."""
-    if point.epochs is None:
-        return ""
-    done, whole = point.epochs
-    return (
-        f"The time ended its training after {done:.3g} of {whole:.3g} epochs; the same command with more time goes on "
-        "there."
-    )
-
-
 def _for_nothing(found: Compressed) -> list[str]:
     """The first sentence, where word counts beat a student or are within the allowed drop."""
     words, limit = found.words, drop_limit(found)
@@ -191,15 +191,16 @@ def _words(found: Compressed) -> str:
 
 
 def _none_chosen(found: Compressed) -> list[str]:
-    if not found.points:
+    nearest = next((point for point in found.points if point.number == found.nearest), None)
+    if nearest is None:
         return ["No student was trained in full, so nothing is chosen."]
-    nearest = min(found.points, key=lambda point: (len(point.over), point.drop.value))
     why = f" ({'; '.join(nearest.over)})" if nearest.over else ""
-    return [
+    told = [
         f"No student keeps to the budget, so nothing is deployed. The nearest is {named_point(nearest)}{why}: "
         f"{_score(found, nearest.score.value)} on the development rows, {_beside_teacher(found, nearest)}, at "
         f"{milliseconds(nearest.measured.latency.value)} for one text. `pkd compress --pick {nearest.number}` takes it."
     ]
+    return [*told, sentence] if (sentence := cut_short_sentence(nearest)) else told
 
 
 def named_point(point: Point) -> str:

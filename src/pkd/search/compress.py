@@ -35,6 +35,7 @@ from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import BudgetSettings
 from pkd.recipe.spelling import named, set_to
 from pkd.reporting.front import Compressed, Point, TeacherFigures, read_front, write_front
+from pkd.reporting.front_words import cut_short_sentence
 from pkd.reporting.trials import read_trials
 from pkd.runs.folder import RunFolder
 from pkd.runs.lock import one_writer
@@ -168,6 +169,7 @@ def _compress(recipe: Recipe, served: Path, *, overwrite: bool) -> CompressResul
         students = students_by_shape(plan)
         plan = plan.at(only(plan.recipe, *(students[shape][0] for shape in alive(shapes.candidates))))
         clock = clock or _clock(plan, began)
+        clock.build_seconds = shapes.build_seconds
         with _phase(seconds, "teacher"):
             if progress.shows_notes():
                 _announce(plan, clock)
@@ -189,7 +191,7 @@ def _compress(recipe: Recipe, served: Path, *, overwrite: bool) -> CompressResul
         write_front(compressed, work)
         page = write_views(work)
         if compressed.chosen is None:
-            raise TeacherError(_nothing_within(compressed, plan.budget, served))
+            raise TeacherError(_nothing_within(compressed, served))
     return CompressResult(served, work, page, compressed)
 
 
@@ -266,6 +268,7 @@ def _record(
         ),
         candidates=with_left_out(with_refusals(plan, heats.candidates), heats.finalists, finalists),
         points=points,
+        nearest=None if any(point.chosen for point in points) else _nearest(points, budget),
         words=baseline_of(plan, shapes.baseline),
         effort=recipe.effort,
         seeds=recipe.all_seeds,
@@ -290,21 +293,25 @@ def _seconds_so_far(work: Path, seconds: Mapping[str, float], finalists: Sequenc
     return {phase: max(took, before.get(phase, 0.0), known.get(phase, 0.0)) for phase, took in seconds.items()}
 
 
-def _nothing_within(compressed: Compressed, budget: BudgetSettings, served: Path) -> str:
-    """Why nothing is deployed, the nearest point, and the command that takes it."""
-    points = compressed.points
-    if not points:
-        return "No finalist could be exported: each was refused. The warnings above say why."
+def _nearest(points: Sequence[Point], budget: BudgetSettings) -> int | None:
+    """The number of the point that is least beyond the budget; one that only loses too much goes before the others."""
     only_by_drop = [point for point in points if len(point.over) == 1 and _loses_too_much(point, budget)]
     if only_by_drop:
-        near = min(only_by_drop, key=lambda point: point.drop.value)
-    else:
-        near = points[nearest([point.measured for point in points], budget)]
-    return (
+        return min(only_by_drop, key=lambda point: point.drop.value).number
+    return points[nearest([point.measured for point in points], budget)].number if points else None
+
+
+def _nothing_within(compressed: Compressed, served: Path) -> str:
+    """Why nothing is deployed, the nearest point, and the command that takes it."""
+    near = next((point for point in compressed.points if point.number == compressed.nearest), None)
+    if near is None:
+        return "No finalist could be exported: each was refused. The warnings above say why."
+    told = (
         f"No trained student keeps to the budget, so {served} is not written. The nearest is point {near.number}, "
         f"{near.shape.name}: {'; '.join(near.over)}. `pkd compress` with {set_to('pick', near.number)} and "
         f"{set_to('output', str(served))} takes it."
     )
+    return f"{told} {cut_short_sentence(near)}".rstrip()
 
 
 def _loses_too_much(point: Point, budget: BudgetSettings) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -71,25 +72,28 @@ class Shapes:
     Attributes:
         candidates: the fastest first.
         teacher: milliseconds of one text, the bare forward pass in PyTorch.
+        build_seconds: that the slowest shape took to build.
         baseline: word counts, with their answers to the development rows; None if such problems have none.
     """
 
     candidates: list[Candidate]
     teacher: Score
+    build_seconds: float
     baseline: TimedWords | None = None
 
 
 @dataclass
 class _Measured:
-    """What an unfinished stage knows: sizes by graph, and for each group of shapes its rounds so far."""
+    """What an unfinished stage knows: sizes by graph, for each group of shapes its rounds so far, the slowest build."""
 
     path: Path
     sizes: dict[str, int] = field(default_factory=dict)
     rounds: dict[str, list[Round]] = field(default_factory=dict)
+    build_seconds: float = 0.0
 
     def write(self) -> None:
         rounds = {group: [_plain(each) for each in of_group] for group, of_group in self.rounds.items()}
-        write_json(self.path, {"sizes": self.sizes, "rounds": rounds})
+        write_json(self.path, {"sizes": self.sizes, "rounds": rounds, "build_seconds": self.build_seconds})
         progress.saved()
 
 
@@ -132,7 +136,10 @@ def shapes_stage(plan: RunPlan, *, overwrite: bool) -> Shapes:
     ]
     _tell(candidates)
     _refuse([(each.shape, each.predicted) for each in candidates if each.over], len(candidates), budget)
-    return Shapes(candidates, Score(**facts["teacher"]), timed_words_stage(plan, timed, overwrite=overwrite))
+    words = timed_words_stage(plan, timed, overwrite=overwrite)
+    return Shapes(
+        candidates, Score(**facts["teacher"]), facts.get("build_seconds", 0.0), words
+    )  # earlier versions kept none
 
 
 def measure_exports(folders: Sequence[Path], plan: RunPlan, texts: Sequence[Text] | None = None) -> list[Figures]:
@@ -213,7 +220,7 @@ def _measure(folder: Path, plan: RunPlan, bodies: Sequence[Body], timed: Timed) 
     figures: dict[str, dict[str, Any]] = {}
     teacher: list[Times] = []
     if not measured.rounds:
-        _look(graphs, plan, bodies, timed)
+        _look(graphs, plan, bodies, timed, measured)
     for number, group in enumerate(groups):
         rounds = measured.rounds.get(str(number), [])
         if len(rounds) < ROUNDS:
@@ -233,6 +240,7 @@ def _measure(folder: Path, plan: RunPlan, bodies: Sequence[Body], timed: Timed) 
     return {
         "figures": [figures[body.shape.name] for body in bodies],
         "teacher": latency_of(teacher, confidence).model_dump(),
+        "build_seconds": measured.build_seconds,
     }
 
 
@@ -247,13 +255,13 @@ def _groups(bodies: Sequence[Body]) -> Iterator[list[Body]]:
     yield group
 
 
-def _look(graphs: Path, plan: RunPlan, bodies: Sequence[Body], timed: Timed) -> None:
+def _look(graphs: Path, plan: RunPlan, bodies: Sequence[Body], timed: Timed, measured: _Measured) -> None:
     """Refuse a budget that the smallest shape of every encoder breaks already, before the others are built."""
     budget, smallest = plan.budget, smallest_of_each_encoder(bodies)
     limits = constraints_of(budget)
     if not limits or len(smallest) == len(bodies):
         return
-    _build(graphs, smallest)
+    _build(graphs, smallest, measured)
     timed = replace(timed, calls=_CALLS_OF_LOOK)
     with ExitStack() as stack:
         works = {TEACHER: stack.enter_context(teacher_work(plan, timed))}
@@ -282,7 +290,7 @@ def _time_group(
 ) -> list[Round]:
     """Build and time the shapes of a group; sizes and rounds are kept as they come."""
     require_space(graphs, sum(body.bytes_built for body in group), "Timing the shapes")
-    _build(graphs, group)
+    _build(graphs, group, measured)
     for body in group:
         for precision in PRECISIONS:
             measured.sizes[_key(body, precision)] = export_bytes(_place(graphs, body) / precision)
@@ -297,10 +305,12 @@ def _time_group(
         return time_in_rounds(works, TIME, before=measured.rounds.get(number, []), on_round=keep)
 
 
-def _build(graphs: Path, bodies: Sequence[Body]) -> None:
+def _build(graphs: Path, bodies: Sequence[Body], measured: _Measured) -> None:
     with progress.stage(BUILD, len(bodies), "shapes") as stage:
         for body in bodies:
+            began = time.monotonic()
             body.build(_place(graphs, body))
+            measured.build_seconds = max(measured.build_seconds, time.monotonic() - began)
             progress.saved()
             stage.advance(1, body.shape.name)
 
@@ -337,7 +347,8 @@ def _begun(path: Path) -> _Measured:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         rounds = {group: [_round_of(each) for each in of_group] for group, of_group in values["rounds"].items()}
-        return _Measured(path, {key: int(size) for key, size in values["sizes"].items()}, rounds)
+        sizes = {key: int(size) for key, size in values["sizes"].items()}
+        return _Measured(path, sizes, rounds, float(values.get("build_seconds", 0.0)))
     except FileNotFoundError:
         return _Measured(path)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

@@ -21,8 +21,10 @@ from pkd.jobs.pilot import Prices
 from pkd.jobs.workload import Job
 
 _TIME_IS_UP = -1  # of a stop that no signal asked for
-_EXPORT_SECONDS = 20.0  # to trace, prove and convert one student, and to measure what int8 changes
 _LOOK_SECONDS = 0.1
+# what follows the trainings, on a machine that builds a shape's two graphs in so many seconds
+_BUILD_SECONDS = 8.0
+_EXPORT_SECONDS = 20.0  # to trace, prove and convert one student, and to measure what int8 changes
 _END_SECONDS = 40.0  # to measure the exports in turns, to compare, and to write the page
 
 
@@ -36,6 +38,7 @@ class TimeLeft:
         seconds: that it may take in all; None for as long as it takes.
         began: when it began, by the monotonic clock.
         pace: how much longer trainings take than forecast, by those that ran.
+        build_seconds: that the slowest shape took to build; what follows the trainings takes as many times as long.
     """
 
     job: Job
@@ -43,6 +46,7 @@ class TimeLeft:
     seconds: float | None
     began: float
     pace: float = 1.0
+    build_seconds: float = 0.0
     _forecast: float = field(default=0.0, repr=False)
     _took: float = field(default=0.0, repr=False)
 
@@ -61,7 +65,7 @@ class TimeLeft:
 
     def of_ending(self, finalists: int = 1) -> float:
         """Seconds that follow the trainings of so many finalists."""
-        return _END_SECONDS + _EXPORT_SECONDS * finalists
+        return (_END_SECONDS + _EXPORT_SECONDS * finalists) * max(1.0, self.build_seconds / _BUILD_SECONDS)
 
     @contextlib.contextmanager
     def learning_from(self, plan: StudentPlan) -> Iterator[None]:
