@@ -38,6 +38,7 @@ def test_each_scheme_is_recognised_and_becomes_the_same_iob2(name: str) -> None:
     ("tags", "expected"),
     [
         (["B_PER", "I_PER", "O"], ["B-PER", "I-PER", "O"]),
+        (["B:PER", "I:PER", "O"], ["B-PER", "I-PER", "O"]),
         (["PER-B", "PER-I", "O"], ["B-PER", "I-PER", "O"]),
         (["PER_B", "PER_I", "O", "creative_work_B"], ["B-PER", "I-PER", "O", "B-creative_work"]),
         (["B-creative-work", "I-creative-work"], ["B-creative-work", "I-creative-work"]),
@@ -52,7 +53,9 @@ def test_other_spellings_of_a_tag_become_iob2(tags: list[str], expected: list[st
     assert to_iob2(tags, scheme) == expected
 
 
-@pytest.mark.parametrize("tags", [["DET", "NOUN", "X"], ["NN", "-LRB-", "VBZ", "PRP$"], ["PER", "O"], ["S", "NP"]])
+@pytest.mark.parametrize(
+    "tags", [["DET", "NOUN", "X"], ["NN", "-LRB-", "VBZ", "PRP$"], ["PER", "O"], ["S", "NP"], ["nsubj:pass", "S:pass"]]
+)
 def test_tags_that_mark_no_spans_stay_as_they_are(tags: list[str]) -> None:
     assert recognise([tags], "a.conll") is PLAIN
     assert to_iob2(tags, PLAIN) == tags

@@ -25,8 +25,9 @@ NO_TYPE = "SPAN"  # the type of spans whose tags are B and I alone
 _LETTERS = "BIESLUMW"
 # letters of: the first word of a span, those inside, the last one, a single one
 _ALPHABETS = {"IOBES": "BIES", "BIOLU": "BILU", "BMEWO": "BMEW", "BMES": "BMES"}
-_BEFORE = re.compile(rf"([{_LETTERS}])([-_])(.+)", re.IGNORECASE)
-_BEHIND = re.compile(rf"(.+)([-_])([{_LETTERS}])", re.IGNORECASE)
+_JOINTS = "-_:"  # between letter and type
+_BEFORE = re.compile(rf"([{_LETTERS}])([{_JOINTS}])(.+)", re.IGNORECASE)
+_BEHIND = re.compile(rf"(.+)([{_JOINTS}])([{_LETTERS}])", re.IGNORECASE)
 
 Notation = Literal["plain", "before", "behind", "bare"]
 
@@ -240,13 +241,13 @@ def _notation(counts: Counter[str]) -> tuple[Notation, str]:
     others = [tag for tag in counts if tag not in (OUTSIDE, OUTSIDE.casefold())]
     if others and set(others) <= set(_LETTERS) and "B" in others:
         return "bare", ""
-    for joint in "-_":
+    for joint in _JOINTS:
         written = {tag: found for tag in others if (found := _written(tag, "before", joint))}
         begins = {type for letter, type in written.values() if letter in "BISUW"}
         inner = {type for letter, type in written.values() if letter == "I"}
         if begins and (len(written) == len(others) or (joint == "-" and (OUTSIDE in counts or begins & inner))):
             return "before", joint
-    for joint in "-_":
+    for joint in _JOINTS:
         written = {tag: found for tag in others if (found := _written(tag, "behind", joint))}
         types = {letter: {type for of, type in written.values() if of == letter} for letter in "BI"}
         if others and len(written) == len(others) and types["B"] & types["I"]:

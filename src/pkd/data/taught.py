@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from pkd import progress
 from pkd.data.arrays import column_values
 from pkd.data.windows import WORDS, Span, Windows, pieces_of, spans_of, special_around, windows_of
 from pkd.errors import TeacherError
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 MASK = "[MASK]"  # a masked word in a text without a label
 _ROWS_AT_A_TIME = 1000
+_UNREAD = 0.01  # share of the words without a part from which it is said
+_SHOWN = 3
 
 
 def words_a_row(dataset: datasets.Dataset) -> list[int]:
@@ -79,6 +82,27 @@ def word_columns(
     }
     columns = {name: pa.array(values, pa.list_(pa.int32())) for name, values in lists.items()}
     return pa.table({**columns, "length": pa.array([len(row.input_ids) for row in rows], pa.int32())})
+
+
+def warn_of_unread_words(rows: datasets.Dataset) -> None:
+    """Warn if many words of labelled, encoded rows have no part: nothing is learned of them."""
+    labels = column_values(rows, "label") if "label" in rows.column_names else iter([None] * len(rows))
+    words = 0
+    unread: list[str] = []
+    columns = (column_values(rows, name) for name in ("text", WORDS, "taught_words"))
+    for text, offsets, taught, label in zip(*columns, labels, strict=True):
+        if label is None:  # a masked word is left out on purpose
+            continue
+        of_row = spans_of(offsets)
+        words += len(of_row)
+        if len(known := set(taught)) < len(of_row):
+            unread += [text[slice(*span)] for number, span in enumerate(of_row) if number not in known]
+    if len(unread) > _UNREAD * words:
+        told = ", ".join(repr(word) for word in dict.fromkeys(unread[:_SHOWN]))
+        progress.warn(
+            f"{len(unread) / words:.0%} of the words have no word piece of their own in this tokenizer ({told}), so "
+            "nothing is learned of their tags, and each is given that of the word it touches."
+        )
 
 
 def _with_mask(text: str, words: Sequence[Span], mask: str | None) -> tuple[str, list[Span]]:

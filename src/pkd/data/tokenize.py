@@ -15,7 +15,7 @@ from pkd import progress
 from pkd.data.arrays import column_array, column_values
 from pkd.data.batches_by_length import CHARACTERS_A_WORD_PIECE
 from pkd.data.choices import Question
-from pkd.data.taught import MASK, word_columns
+from pkd.data.taught import MASK, warn_of_unread_words, word_columns
 from pkd.data.windows import WORDS, Sentence, has_words, spans_of
 from pkd.errors import CacheError
 from pkd.recipe.spelling import named
@@ -201,8 +201,10 @@ def share_truncated(dataset: datasets.Dataset, max_length: int) -> float:
     return float(np.mean(lengths >= max_length)) if len(lengths) else 0.0
 
 
-def warn_if_truncated(rows: datasets.Dataset, max_length: int) -> None:
-    """Warn if many rows are truncated."""
+def warn_of_unread(rows: datasets.Dataset, max_length: int) -> None:
+    """Warn if many encoded rows are truncated, or many of their words not read."""
+    if has_words(rows.column_names):
+        warn_of_unread_words(rows)
     if (share := share_truncated(rows, max_length)) > 0.1:
         progress.warn(f"{share:.0%} of the rows are cut at {max_length} word pieces ({named('data.max_length')}).")
 

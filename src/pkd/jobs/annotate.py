@@ -17,7 +17,7 @@ from pkd.data.examples import check_texts, load_examples
 from pkd.data.shards import forget_shard_lists, list_shards, open_shards, shards_left
 from pkd.data.streaming import spooled
 from pkd.data.taught import words_a_row
-from pkd.data.tokenize import count_choices, fingerprint_rows, warn_if_truncated
+from pkd.data.tokenize import count_choices, fingerprint_rows, warn_of_unread
 from pkd.data.windows import has_words
 from pkd.distillation.annotation import (
     TeacherPass,
@@ -176,7 +176,7 @@ def _announced(
     job = classifier_job(teacher, recipe, {"train": rows}, teacher.outputs)
     announce(job, [annotating(job, STAGE, "train", layers, left=left)], folder)
     if left:
-        warn_if_truncated(job.sample, annotator.max_length)
+        warn_of_unread(job.sample, annotator.max_length)
     return annotate_stage(folder, STAGE, rows, annotator, layers, overwrite=overwrite, rows_prints=prints)
 
 

@@ -12,7 +12,7 @@ from transformers import TrainingArguments, set_seed
 from pkd import progress, ranks
 from pkd.data.examples import Examples, load_examples
 from pkd.data.sources import Source
-from pkd.data.tokenize import encode, warn_if_truncated
+from pkd.data.tokenize import encode, warn_of_unread
 from pkd.distillation.plan import settings_that_count
 from pkd.encoder.hub import model_source
 from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_pretrained
@@ -192,7 +192,7 @@ def finetune_stage(
             for split in ("train", "eval")
             if split in examples.splits
         }
-        warn_if_truncated(rows["train"], recipe.data.max_length)
+        warn_of_unread(rows["train"], recipe.data.max_length)
         progress.note(
             f"fine-tuning {'the teacher' if number == 1 else f'teacher {number}'}: {schedule_words(settings)}"
         )
