@@ -59,6 +59,7 @@ NARROW: dict[str, dict[str, Any]] = {
 PARTS: dict[str, dict[str, Any]] = {
     name: {**FINAL["normal"], **changed}
     for name, changed in (
+        ("start 1.2.6", {"start": (1, 2, 6)}),
         ("without patience", {"patience": 0.0, "beta": 0.0}),
         ("without augmented rows", {"augmented": 0}),
         ("α 0.9", {"alpha": 0.9}),
