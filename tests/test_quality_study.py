@@ -222,6 +222,16 @@ def test_a_part_of_normal_is_judged_over_the_seeds_that_both_have(study: Any) ->
     [row] = [row for row in study.page.quality_page(lines).splitlines() if row.startswith("| normal − without")]
     assert row.split(" | ")[6].startswith("+25.0 (+")
     assert row.endswith(", 1 of 6 tasks |")
+    # made again, it had the part's own teacher, so the part is held against that
+    lines |= by_key(line_of(study, dataclasses.replace(whole, contender=study.plans.AGAIN), [1, 1, 1, 0] * 50))
+    page = study.page.quality_page(lines).splitlines()
+    rows = {
+        row.split(" | ")[0]: row.split(" | ")[6]
+        for row in page
+        if row.startswith("| normal −") and row.count(" | ") > 6
+    }
+    assert rows["| normal − without patience"].startswith("+50.0 (+")
+    assert rows[f"| normal − {study.plans.AGAIN}"].startswith("−25.0 (−")
 
 
 def test_a_student_waits_for_its_teacher_and_for_the_answers_that_it_learns_from(study: Any, tmp_path: Path) -> None:

@@ -55,10 +55,12 @@ NARROW: dict[str, dict[str, Any]] = {
     for layers in (6, 3)
     for words, patience in _PATIENCE.items()
 }
-# `normal` with one thing changed, in the order in which they are wanted
+# `normal` with one thing changed, in the order in which they are wanted; the same made again has their teacher
+AGAIN = "normal made again"
 PARTS: dict[str, dict[str, Any]] = {
     name: {**FINAL["normal"], **changed}
     for name, changed in (
+        (AGAIN, {}),
         ("start 1.2.6", {"start": (1, 2, 6)}),
         ("without patience", {"patience": 0.0, "beta": 0.0}),
         ("without augmented rows", {"augmented": 0}),
