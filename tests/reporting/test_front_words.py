@@ -77,8 +77,11 @@ def test_word_counts_just_beyond_the_budget_are_not_enough() -> None:
 
 
 def test_without_a_student_in_the_budget_the_nearest_is_named_with_the_command_that_takes_it() -> None:
-    points = [each.model_copy(update={"chosen": False, "over": ["drop 0.50%"]}) for each in search().points]
-    (sentence,) = headline_sentences(search(points=points, nearest=2))
+    points = [
+        each.model_copy(update={"chosen": False, "nearest": each.number == 2, "over": ["drop 0.50%"]})
+        for each in search().points
+    ]
+    (sentence,) = headline_sentences(search(points=points))
     assert sentence.startswith("No student keeps to the budget, so nothing is deployed. The nearest is L3 (point 2)")
     assert sentence.endswith("`pkd compress --pick 2` takes it.")
     assert gain_sentences(search(points=points)) == []
@@ -86,10 +89,10 @@ def test_without_a_student_in_the_budget_the_nearest_is_named_with_the_command_t
 
 def test_of_the_nearest_it_is_said_that_the_time_ended_its_training() -> None:
     points = [
-        each.model_copy(update={"chosen": False, "over": ["drop 0.50%"], "epochs": (3.0, 12.5)})
+        each.model_copy(update={"chosen": False, "nearest": each.number == 2, "epochs": (3.0, 12.5)})
         for each in search().points
     ]
-    _, sentence = headline_sentences(search(points=points, nearest=2))
+    _, sentence = headline_sentences(search(points=points))
     assert sentence.startswith("The time ended its training after 3 of 12.5 epochs")
 
 

@@ -101,7 +101,7 @@ def warn_of_unread_words(rows: datasets.Dataset) -> None:
         told = ", ".join(repr(word) for word in dict.fromkeys(unread[:_SHOWN]))
         progress.warn(
             f"{len(unread) / words:.0%} of the words have no word piece of their own in this tokenizer ({told}), so "
-            "nothing is learned of their tags, and each is given that of the word it touches."
+            "nothing is learned of their tags; each is given that of the word it touches, or O."
         )
 
 

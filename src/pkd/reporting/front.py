@@ -108,6 +108,7 @@ class Point(_Part):
     on_front: bool = True  # no other point is both as fast and as good
     ties: bool = False  # level with the best: the paired interval of their difference holds 0
     chosen: bool = False
+    nearest: bool = False  # the one that is least beyond the budget, where none keeps to it
 
 
 class Baseline(_Part):
@@ -135,7 +136,6 @@ class Compressed(_Part):
     teacher: TeacherFigures
     candidates: list[Candidate]  # the fastest first
     points: list[Point]  # the fastest first
-    nearest: int | None = None  # number of the point least beyond the budget, where none keeps to it
     words: Baseline | None = None
     effort: str
     seeds: list[int]
@@ -148,6 +148,11 @@ class Compressed(_Part):
     def chosen(self) -> Point | None:
         """The point that is deployed; None where no student is within the drop."""
         return next((point for point in self.points if point.chosen), None)
+
+    @property
+    def nearest(self) -> Point | None:
+        """The point that is least beyond the budget; None where one keeps to it."""
+        return next((point for point in self.points if point.nearest), None)
 
 
 def write_front(compressed: Compressed, folder: Path) -> Path:

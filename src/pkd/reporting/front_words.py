@@ -191,7 +191,7 @@ def _words(found: Compressed) -> str:
 
 
 def _none_chosen(found: Compressed) -> list[str]:
-    nearest = next((point for point in found.points if point.number == found.nearest), None)
+    nearest = found.nearest
     if nearest is None:
         return ["No student was trained in full, so nothing is chosen."]
     why = f" ({'; '.join(nearest.over)})" if nearest.over else ""

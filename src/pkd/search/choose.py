@@ -20,7 +20,7 @@ from pkd.recipe.settings import BudgetSettings
 from pkd.reporting.front import Baseline, Candidate, Figures, Point
 from pkd.reporting.results import Score
 from pkd.runs.stage import library_versions, run_stage
-from pkd.search.budget import over_budget
+from pkd.search.budget import nearest, over_budget
 from pkd.search.finalists import Exported
 from pkd.search.random_graphs import CARD_BYTES
 from pkd.search.shapes import measure_exports
@@ -209,10 +209,10 @@ def _numbered(points: Sequence[Point]) -> list[Point]:
 
 
 def _chosen(plan: RunPlan, points: Sequence[Point], answers: Answers) -> list[Point]:
-    """Mark the points that are level with the best within the budget, and the fastest of these."""
+    """Mark the points that are level with the best within the budget, and the fastest of these; else the nearest."""
     within = [point for point in points if not point.over]
     if not within:
-        return list(points)
+        return _with_nearest(points, plan.budget)
     best = max(within, key=lambda point: (point.score.value, -point.measured.latency.value))
     level = [point for point in within if point is best or _is_level(plan, answers, best, point)]
     standing = [point for point in level if not _is_dominated(point, within)]
@@ -221,6 +221,18 @@ def _chosen(plan: RunPlan, points: Sequence[Point], answers: Answers) -> list[Po
         point.model_copy(update={"ties": any(point is one for one in level), "chosen": point is fastest})
         for point in points
     ]
+
+
+def _with_nearest(points: Sequence[Point], budget: BudgetSettings) -> list[Point]:
+    """Mark the point that is least beyond the budget; one that only loses too much goes before the others."""
+    if not points:
+        return []
+    only_by_drop = [point for point in points if not over_budget(point.measured, budget)]
+    if only_by_drop:
+        near = min(only_by_drop, key=lambda point: point.drop.value)
+    else:
+        near = points[nearest([point.measured for point in points], budget)]
+    return [point.model_copy(update={"nearest": point is near}) for point in points]
 
 
 def _is_level(plan: RunPlan, answers: Answers, best: Point, other: Point) -> bool:

@@ -32,7 +32,6 @@ from pkd.jobs.workload import job_of_run
 from pkd.recipe.keyword_types import CompressKeywords
 from pkd.recipe.places import AnyPath, AnyPaths, output_folder, path_text
 from pkd.recipe.schema import Recipe
-from pkd.recipe.settings import BudgetSettings
 from pkd.recipe.spelling import named, set_to
 from pkd.reporting.front import Compressed, Point, TeacherFigures, read_front, write_front
 from pkd.reporting.front_words import cut_short_sentence
@@ -40,7 +39,6 @@ from pkd.reporting.trials import read_trials
 from pkd.runs.folder import RunFolder
 from pkd.runs.lock import one_writer
 from pkd.runs.stage import refuse_other_files, refuse_what_is_in_the_way
-from pkd.search.budget import nearest
 from pkd.search.choose import baseline_of, measured_points, teacher_score, timed, with_test
 from pkd.search.deploy import deploy, point_of, search_of, with_bytes
 from pkd.search.finalists import Finalist, export_finalists, outcome_of, train_finalists, with_left_out, with_refusals
@@ -268,7 +266,6 @@ def _record(
         ),
         candidates=with_left_out(with_refusals(plan, heats.candidates), heats.finalists, finalists),
         points=points,
-        nearest=None if any(point.chosen for point in points) else _nearest(points, budget),
         words=baseline_of(plan, shapes.baseline),
         effort=recipe.effort,
         seeds=recipe.all_seeds,
@@ -293,17 +290,9 @@ def _seconds_so_far(work: Path, seconds: Mapping[str, float], finalists: Sequenc
     return {phase: max(took, before.get(phase, 0.0), known.get(phase, 0.0)) for phase, took in seconds.items()}
 
 
-def _nearest(points: Sequence[Point], budget: BudgetSettings) -> int | None:
-    """The number of the point that is least beyond the budget; one that only loses too much goes before the others."""
-    only_by_drop = [point for point in points if len(point.over) == 1 and _loses_too_much(point, budget)]
-    if only_by_drop:
-        return min(only_by_drop, key=lambda point: point.drop.value).number
-    return points[nearest([point.measured for point in points], budget)].number if points else None
-
-
 def _nothing_within(compressed: Compressed, served: Path) -> str:
     """Why nothing is deployed, the nearest point, and the command that takes it."""
-    near = next((point for point in compressed.points if point.number == compressed.nearest), None)
+    near = compressed.nearest
     if near is None:
         return "No finalist could be exported: each was refused. The warnings above say why."
     told = (
@@ -312,7 +301,3 @@ def _nothing_within(compressed: Compressed, served: Path) -> str:
         f"{set_to('output', str(served))} takes it."
     )
     return f"{told} {cut_short_sentence(near)}".rstrip()
-
-
-def _loses_too_much(point: Point, budget: BudgetSettings) -> bool:
-    return budget.max_drop is not None and point.drop.value > budget.max_drop

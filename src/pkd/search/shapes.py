@@ -136,10 +136,12 @@ def shapes_stage(plan: RunPlan, *, overwrite: bool) -> Shapes:
     ]
     _tell(candidates)
     _refuse([(each.shape, each.predicted) for each in candidates if each.over], len(candidates), budget)
-    words = timed_words_stage(plan, timed, overwrite=overwrite)
     return Shapes(
-        candidates, Score(**facts["teacher"]), facts.get("build_seconds", 0.0), words
-    )  # earlier versions kept none
+        candidates=candidates,
+        teacher=Score(**facts["teacher"]),
+        build_seconds=facts.get("build_seconds", 0.0),  # which earlier versions did not keep
+        baseline=timed_words_stage(plan, timed, overwrite=overwrite),
+    )
 
 
 def measure_exports(folders: Sequence[Path], plan: RunPlan, texts: Sequence[Text] | None = None) -> list[Figures]:

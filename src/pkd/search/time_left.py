@@ -38,7 +38,7 @@ class TimeLeft:
         seconds: that it may take in all; None for as long as it takes.
         began: when it began, by the monotonic clock.
         pace: how much longer trainings take than forecast, by those that ran.
-        build_seconds: that the slowest shape took to build; what follows the trainings takes as many times as long.
+        build_seconds: that the slowest shape took to build, by which what follows the trainings is reckoned.
     """
 
     job: Job
