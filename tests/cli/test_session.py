@@ -115,6 +115,7 @@ def test_a_stop_outside_of_saving_blocks_is_raised_at_once() -> None:
         (MemoryError(), 7, "a smaller per_device_train_batch_size"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 7, "as many more gradient_accumulation_steps"),
         (OSError("Memory mapping file failed: Cannot allocate memory"), 7, "The memory does not suffice"),  # of pyarrow
+        (ImportError("sparse.so: failed to map segment from shared object"), 7, "The memory does not suffice"),
         (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), 7, "a smaller per_device_train_batch_size"),
         (KeyboardInterrupt(), 130, "Interrupted"),
     ],
@@ -128,6 +129,7 @@ def test_errors_that_are_no_bugs_are_explained(error: BaseException, code: int, 
 
 def test_what_nobody_expected_is_a_bug() -> None:
     assert explain(KeyError("x")) is None
+    assert explain(ImportError("x.so: failed to map segment from shared object: Operation not permitted")) is None
     assert explain(FileNotFoundError(errno.ENOENT, "No such file", "x")) is None
 
 

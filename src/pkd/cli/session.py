@@ -40,9 +40,10 @@ _DISK_FULL = (
     "The disk is full, or files may not grow so large (ulimit -f). Free some space; the same command again goes on "
     "from what was finished."
 )
-# the last is oneDNN's whole message when it cannot allocate what a layer needs
+# the last two are all that oneDNN says when it cannot allocate what a layer needs, and the loader of a library's file
 _SIGNS_OF_LITTLE_MEMORY = (
-    "out of memory", "can't allocate memory", "Cannot allocate memory", "could not create a primitive",
+    "out of memory", "can't allocate memory", "Cannot allocate memory", "std::bad_alloc",
+    "could not create a primitive", "failed to map segment from shared object",
 )  # fmt: skip
 _SIGNS_OF_A_FULL_DISK = ("No space left on device", "File too large", "Disk quota exceeded")
 _PLACE_IS_WRONG = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
@@ -192,8 +193,13 @@ def explain(error: BaseException) -> tuple[str, int] | None:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Torch raises a class of its own on a GPU, and a RuntimeError elsewhere; a mapped file fails without a number."""
-    told = isinstance(error, RuntimeError | OSError) and any(sign in str(error) for sign in _SIGNS_OF_LITTLE_MEMORY)
+    """Torch raises a class of its own on a GPU, and a RuntimeError elsewhere; a mapped file fails without a number.
+
+    A library that is first imported when little memory is left cannot be mapped either.
+    """
+    kinds = (RuntimeError, OSError, ImportError)
+    told = isinstance(error, kinds) and any(sign in str(error) for sign in _SIGNS_OF_LITTLE_MEMORY)
+    told = told and "Operation not permitted" not in str(error)  # so the loader says of a disk that runs nothing
     return told or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
