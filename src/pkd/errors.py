@@ -5,6 +5,19 @@ The command line prints the message alone and exits with the class's `exit_code`
 
 from __future__ import annotations
 
+MORE_MEMORY = "End other programs, or take a machine with more."
+# the last two are all that oneDNN says when it cannot allocate what a layer needs, and the loader of a library's file
+_SIGNS_OF_LITTLE_MEMORY = (
+    "out of memory", "can't allocate memory", "Cannot allocate memory", "Failed to allocate memory", "std::bad_alloc",
+    "could not create a primitive", "failed to map segment from shared object",
+)  # fmt: skip
+
+
+def tells_of_little_memory(error: BaseException) -> bool:
+    """Whether a library's error says that it could not have the memory it asked for."""
+    text = str(error)  # of a disk that runs nothing the loader says the same, and that it is not permitted
+    return any(sign in text for sign in _SIGNS_OF_LITTLE_MEMORY) and "Operation not permitted" not in text
+
 
 def first_line(error: BaseException) -> str:
     """The message of another library's error, in one line."""

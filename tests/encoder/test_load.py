@@ -22,7 +22,7 @@ from conftest import make_teacher
 from encoder.families import CONFIGS, make_classifier
 from pkd.data.outputs import Outputs
 from pkd.encoder.load import check_max_length, fingerprint_model, load_pretrained, load_teacher, without_bars
-from pkd.errors import RecipeError, TeacherError
+from pkd.errors import RecipeError, ResourceError, TeacherError
 
 OUTPUTS = Outputs("single_label_classification", ("a", "b"))
 
@@ -283,3 +283,19 @@ def test_a_configuration_that_no_model_can_have_is_refused_by_its_key(
     change(folder / "config.json", **changes)
     with pytest.raises(TeacherError, match=words):
         load_teacher(str(folder))
+
+
+@pytest.mark.parametrize(
+    "told",  # as PyTorch and safetensors say it
+    ["unable to mmap 90871032 bytes from file <model.safetensors>: Cannot allocate memory (12)",
+     "Cannot allocate memory (os error 12)"],
+)  # fmt: skip
+def test_a_model_for_which_the_memory_does_not_suffice_is_not_called_damaged(
+    told: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError(told)
+
+    monkeypatch.setattr("pkd.encoder.load.AutoTokenizer.from_pretrained", fail)
+    with pytest.raises(ResourceError, match=r"memory does not suffice to load the teacher .*End other programs"):
+        load_teacher(workspace / "teacher")

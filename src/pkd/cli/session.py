@@ -21,7 +21,16 @@ from rich.console import Console
 import pkd
 from pkd import progress, ranks
 from pkd.cli.options import Debug, Quiet, declare, parameters_of, spelling_of
-from pkd.errors import PKDError, RankError, RecipeError, ResourceError, Stopped, first_line
+from pkd.errors import (
+    MORE_MEMORY,
+    PKDError,
+    RankError,
+    RecipeError,
+    ResourceError,
+    Stopped,
+    first_line,
+    tells_of_little_memory,
+)
 from pkd.recipe.spelling import named, offers, spelled_as
 from pkd.runs.space import is_full
 
@@ -40,11 +49,6 @@ _DISK_FULL = (
     "The disk is full, or files may not grow so large (ulimit -f). Free some space; the same command again goes on "
     "from what was finished."
 )
-# the last two are all that oneDNN says when it cannot allocate what a layer needs, and the loader of a library's file
-_SIGNS_OF_LITTLE_MEMORY = (
-    "out of memory", "can't allocate memory", "Cannot allocate memory", "std::bad_alloc",
-    "could not create a primitive", "failed to map segment from shared object",
-)  # fmt: skip
 _SIGNS_OF_A_FULL_DISK = ("No space left on device", "File too large", "Disk quota exceeded")
 _PLACE_IS_WRONG = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
@@ -198,8 +202,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
     A library that is first imported when little memory is left cannot be mapped either.
     """
     kinds = (RuntimeError, OSError, ImportError)
-    told = isinstance(error, kinds) and any(sign in str(error) for sign in _SIGNS_OF_LITTLE_MEMORY)
-    told = told and "Operation not permitted" not in str(error)  # so the loader says of a disk that runs nothing
+    told = isinstance(error, kinds) and tells_of_little_memory(error)
     return told or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
@@ -211,8 +214,8 @@ def _memory_sentence(error: BaseException) -> str:
         ways.append(f"a smaller {named(size)} with as many more {named(steps)} (the result is the same)")
     if offers(length):
         ways.append(f"a smaller {named(length)}")
-    advice = f"Take {', or '.join(ways)}" if ways else "End other programs, or take a machine with more"
-    return f"The memory does not suffice. {advice}. ({first_line(error)})"
+    advice = f"Take {', or '.join(ways)}." if ways else MORE_MEMORY
+    return f"The memory does not suffice. {advice} ({first_line(error)})"
 
 
 def _has_lost_a_rank(error: BaseException) -> bool:
