@@ -84,3 +84,13 @@ class Stopped(BaseException):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def refuse_for_memory(error: BaseException, what: str) -> None:
+    """Refuse to load `what` if a library's error says that the memory did not suffice for it.
+
+    Raises:
+        ResourceError: if it says so.
+    """
+    if tells_of_little_memory(error):
+        raise ResourceError(f"The memory does not suffice to load {what}. {MORE_MEMORY}") from error

@@ -6,16 +6,8 @@ import datasets
 import pytest
 
 from conftest import make_tokenizer
-from pkd import progress
+from data.conftest import Listener
 from pkd.data.tokenize import encode, warn_of_unread
-
-
-class Warnings(progress.Watcher):
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def noted(self, message: str, level: str) -> None:
-        self.told.append(message)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +17,9 @@ class Warnings(progress.Watcher):
         (None, []),  # of a row without tags nothing is learned anyway
     ],
 )
-def test_words_without_a_word_piece_are_named_if_they_have_tags(label: list[int] | None, told: list[str]) -> None:
+def test_words_without_a_word_piece_are_named_if_they_have_tags(
+    label: list[int] | None, told: list[str], heard: Listener
+) -> None:
     rows = datasets.Dataset.from_dict(
         {
             "text": ["good \u200b bad", "bad"],
@@ -33,7 +27,6 @@ def test_words_without_a_word_piece_are_named_if_they_have_tags(label: list[int]
             "label": [label, None if label is None else [0]],
         }
     )
-    seen = Warnings()
-    with progress.watch(seen):
-        warn_of_unread(encode(rows, make_tokenizer(), 64), 64)
-    assert [message[: len(start)] for message, start in zip(seen.told, told, strict=True)] == told
+    encoded = encode(rows, make_tokenizer(), 64)
+    warn_of_unread(encoded, encoded, 64)
+    assert [message[: len(start)] for message, start in zip(heard.warnings, told, strict=True)] == told

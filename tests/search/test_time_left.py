@@ -68,6 +68,7 @@ def test_a_time_that_is_up_as_the_work_ends_anyway_ends_nothing_else() -> None:
         while not progress.stop_requested():
             time.sleep(0.01)
     progress.stop_if_requested()  # the job goes on
+    assert not progress.stop_requested()
 
 
 def test_a_user_s_stop_is_not_taken_for_the_clock_s() -> None:

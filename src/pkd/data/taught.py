@@ -84,12 +84,12 @@ def word_columns(
     return pa.table({**columns, "length": pa.array([len(row.input_ids) for row in rows], pa.int32())})
 
 
-def warn_of_unread_words(rows: datasets.Dataset) -> None:
-    """Warn if many words of labelled, encoded rows have no part: nothing is learned of them."""
+def warn_of_unread_words(rows: datasets.Dataset, encoding: datasets.Dataset) -> None:
+    """Warn if many words of labelled rows have no part in their encoding: nothing is learned of them."""
     labels = column_values(rows, "label") if "label" in rows.column_names else iter([None] * len(rows))
     words = 0
     unread: list[str] = []
-    columns = (column_values(rows, name) for name in ("text", WORDS, "taught_words"))
+    columns = column_values(rows, "text"), column_values(rows, WORDS), column_values(encoding, "taught_words")
     for text, offsets, taught, label in zip(*columns, labels, strict=True):
         if label is None:  # a masked word is left out on purpose
             continue

@@ -44,7 +44,7 @@ from pkd.encoder.families import family_of, longest_input
 from pkd.encoder.hub import check_model_name
 from pkd.encoder.inference import tokenizer_for
 from pkd.encoder.weight_files import adapter_sentence, check_weight_files, has_adapter
-from pkd.errors import MORE_MEMORY, RecipeError, ResourceError, TeacherError, tells_of_little_memory
+from pkd.errors import RecipeError, TeacherError, refuse_for_memory
 from pkd.recipe.places import AnyPath, path_text
 from pkd.recipe.spelling import named
 from pkd.runs.fingerprint import fingerprint
@@ -289,8 +289,7 @@ def _or_teacher_error(name: str, role: str, load: Any) -> Any:
     try:
         return load()
     except Exception as error:  # the hub, files and parsers raise many types
-        if tells_of_little_memory(error):
-            raise ResourceError(f"The memory does not suffice to load the {role} {name}. {MORE_MEMORY}") from error
+        refuse_for_memory(error, f"the {role} {name}")
         text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         offline = os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
         if "trust_remote_code" in str(error) or "custom code" in str(error):

@@ -176,7 +176,7 @@ def _announced(
     job = classifier_job(teacher, recipe, {"train": rows}, teacher.outputs)
     announce(job, [annotating(job, STAGE, "train", layers, left=left)], folder)
     if left:
-        warn_of_unread(job.sample, annotator.max_length)
+        warn_of_unread(job.sample, job.sample, annotator.max_length)
     return annotate_stage(folder, STAGE, rows, annotator, layers, overwrite=overwrite, rows_prints=prints)
 
 

@@ -11,7 +11,7 @@ import datasets
 from pkd import progress, ranks
 from pkd.data.encodings import Reader, bytes_per_encoded_row, write_encoding
 from pkd.data.shards import forget_shard_lists, list_shards, shards_left
-from pkd.data.tokenize import count_choices, joined, text_columns, warn_of_unread
+from pkd.data.tokenize import count_choices, text_columns, warn_of_unread
 from pkd.runs.seal import Manifest, partial_of
 from pkd.runs.space import require_space
 from pkd.runs.stage import Done, Upkeep, is_begun, library_versions, run_stage, standing
@@ -49,7 +49,7 @@ def encoding_stage(
         require_space(partial, int(row * len(rows)), f"Encoding {len(rows):,} rows")
         with progress.stage(name, len(rows), "rows") as stage:
             encoding = write_encoding(rows, reader, partial, rows_per_shard=rows_per_shard, stage=stage)
-        warn_of_unread(joined(rows, encoding), reader.max_length)
+        warn_of_unread(rows, encoding, reader.max_length)
         ranks.on_first(lambda: forget_shard_lists(partial))
         return {"rows": len(encoding), "rows_per_shard": rows_per_shard}
 

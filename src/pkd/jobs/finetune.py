@@ -192,7 +192,7 @@ def finetune_stage(
             for split in ("train", "eval")
             if split in examples.splits
         }
-        warn_of_unread(rows["train"], recipe.data.max_length)
+        warn_of_unread(rows["train"], rows["train"], recipe.data.max_length)
         progress.note(
             f"fine-tuning {'the teacher' if number == 1 else f'teacher {number}'}: {schedule_words(settings)}"
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pkd.errors import MORE_MEMORY, RecipeError, ResourceError, TeacherError, tells_of_little_memory
+from pkd.errors import RecipeError, TeacherError, refuse_for_memory
 from pkd.recipe.devices import check_device
 from pkd.recipe.spelling import named
 from pkd.serving.loaded import Graph
@@ -50,8 +50,7 @@ def open_onnx(graph: Path, device: str = "auto", threads: int | None = None, cal
             str(graph), options, providers=[_CUDA] if on_gpu else ["CPUExecutionProvider"]
         )
     except Exception as error:  # its errors have no common class
-        if tells_of_little_memory(error):
-            raise ResourceError(f"The memory does not suffice to load {graph}. {MORE_MEMORY}") from error
+        refuse_for_memory(error, str(graph))
         raise TeacherError(f"{graph} cannot be loaded by ONNX Runtime: {error} Export it again.") from error
 
     def run(given: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float32]:

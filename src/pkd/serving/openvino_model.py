@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pkd.errors import MORE_MEMORY, RecipeError, ResourceError, TeacherError, tells_of_little_memory
+from pkd.errors import RecipeError, TeacherError, refuse_for_memory
 from pkd.recipe.devices import check_device
 from pkd.recipe.spelling import named
 from pkd.serving.loaded import Graph
@@ -62,8 +62,7 @@ def open_openvino(graph: Path, device: str = "auto", threads: int | None = None,
     try:
         compiled = openvino.Core().compile_model(str(graph), "CPU", options)
     except RuntimeError as error:
-        if tells_of_little_memory(error):
-            raise ResourceError(f"The memory does not suffice to load {graph}. {MORE_MEMORY}") from error
+        refuse_for_memory(error, str(graph))
         raise TeacherError(f"{graph} cannot be loaded by OpenVINO: {error} Export it again.") from error
     output, of_thread = compiled.output(0), threading.local()
 
