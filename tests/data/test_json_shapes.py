@@ -110,6 +110,15 @@ def test_a_row_that_holds_objects_beside_its_text_is_a_row(tmp_path: Path) -> No
             },
             {"id": 8, "data": {"text": "No"}, "annotations": [{"result": []}]},
         ],
+        [  # its short form
+            {
+                "id": 7,
+                "annotation_id": 1,
+                "text": "Ann ran",
+                "label": [{"start": 0, "end": 3, "text": "Ann", "labels": ["PER"]}],
+            },
+            {"id": 8, "annotation_id": 2, "text": "No"},
+        ],
     ],
 )
 def test_exports_of_annotation_tools_become_texts_with_spans(value: Any, tmp_path: Path) -> None:

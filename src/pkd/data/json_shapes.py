@@ -105,6 +105,8 @@ def _rows_of_array(value: list[Any]) -> Rows:
     """The rows of an array of objects, or of an array of arrays whose first one has the names."""
     if of_tool := _rows_of_tool(value):
         return of_tool
+    if all(isinstance(row, dict) and "annotation_id" in row for row in value):
+        return _rows_of_annotations(value)
     if not all(isinstance(row, list) for row in value):
         return value
     if not any(is_usual_name(str(name)) for name in value[0]):
@@ -133,6 +135,16 @@ def _row_of_task(task: Mapping[str, Any]) -> dict[str, Any]:
     given = [each for each in task.get("annotations") or task.get("completions") or () if not each.get("was_cancelled")]
     spans = [each["value"] for each in given[0]["result"] if "start" in each.get("value", {})] if given else None
     return {"text": text, "entities": spans}
+
+
+def _rows_of_annotations(annotations: Rows) -> Rows:
+    """Label Studio's short export: a row an annotation, whose spans it leaves out where there are none."""
+    names = {name for row in annotations for name, value in row.items() if _are_regions(value)}
+    return [{**{name: [] for name in names}, **row} for row in annotations]
+
+
+def _are_regions(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, dict) and "start" in each for each in value)
 
 
 def _rows_of_object(value: Any) -> tuple[str, Rows]:
