@@ -18,10 +18,11 @@ from pkd.cli.main import main
 from pkd.encoder.load import load_teacher
 from pkd.errors import Stopped
 from pkd.jobs import forecast as forecasting
-from pkd.jobs.ahead import Ahead, Left, points_ahead, stages_of_run
+from pkd.jobs.ahead import Left, points_ahead, stages_of_run
 from pkd.jobs.forecast import JobForecast, announce, forecast, roughly
 from pkd.jobs.pilot import PILOT, Prices, Work
 from pkd.jobs.plan import plan_run
+from pkd.jobs.stages import Ahead
 from pkd.jobs.workload import classifier_job, job_of_run
 from pkd.recipe.reading import recipe_from
 from pkd.runs.fingerprint import sha256_of_file

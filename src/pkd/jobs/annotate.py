@@ -33,8 +33,8 @@ from pkd.encoder.inference import tokenizer_for
 from pkd.encoder.load import LoadedClassifier, check_max_length, load_teacher
 from pkd.errors import DataError, RecipeError
 from pkd.jobs import asking
-from pkd.jobs.ahead import annotating
 from pkd.jobs.forecast import announce
+from pkd.jobs.stages import annotating
 from pkd.jobs.workload import classifier_job
 from pkd.recipe.keyword_types import AnnotateKeywords
 from pkd.recipe.places import AnyPath, output_folder

@@ -18,10 +18,11 @@ from pkd.encoder.hub import model_source
 from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_pretrained
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
-from pkd.jobs.ahead import finetuning, finetuning_name, steps_of, training_left
+from pkd.jobs.ahead import training_left
 from pkd.jobs.evaluate import describe_rows
 from pkd.jobs.forecast import announce
 from pkd.jobs.plan import settle_metric, settle_teacher, warn_if_few
+from pkd.jobs.stages import finetuning, finetuning_name, steps_of
 from pkd.jobs.word_counts import measure_word_counts, teacher_level
 from pkd.jobs.workload import encoder_job
 from pkd.recipe.faults import value_text

@@ -14,7 +14,7 @@ from pkd.data.encodings import Reader
 from pkd.data.tokenize import fingerprint_rows
 from pkd.distillation.narrowing import Importance
 from pkd.distillation.plan import StudentPlan
-from pkd.jobs.ahead import Left, steps_of, training_left
+from pkd.jobs.ahead import Left, training_left
 from pkd.jobs.annotate import annotation_inputs, annotation_left, exactly
 from pkd.jobs.encode import encoding_inputs, encoding_left
 from pkd.jobs.ensemble import mean_inputs
@@ -22,6 +22,7 @@ from pkd.jobs.importance import stored_importance
 from pkd.jobs.plan import RunPlan
 from pkd.jobs.race import dropping_left
 from pkd.jobs.sizes import size_inputs, with_sizes
+from pkd.jobs.stages import steps_of
 from pkd.jobs.train import Teaching, TrainingRows, training_inputs, training_rows
 from pkd.jobs.workload import MEASURING
 from pkd.recipe.schema import Recipe

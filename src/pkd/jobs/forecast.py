@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pkd import progress, ranks
-from pkd.jobs.ahead import Ahead, Part
 from pkd.jobs.pilot import PILOT, SECONDS, Prices, Work, assumed_seconds, measure_prices
+from pkd.jobs.stages import Ahead, Part
 from pkd.jobs.workload import Job
 from pkd.recipe.schema import Recipe
 from pkd.recipe.sweeping import points_of

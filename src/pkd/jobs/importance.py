@@ -13,8 +13,8 @@ import numpy as np
 from pkd import progress, ranks
 from pkd.distillation.narrowing import BATCH_SIZE, BATCHES, Importance, neuron_importance
 from pkd.encoder.load import LoadedClassifier
-from pkd.jobs.ahead import RANKING
 from pkd.jobs.plan import RunPlan
+from pkd.jobs.stages import RANKING
 from pkd.jobs.train import Teaching
 from pkd.recipe.device_names import Device
 from pkd.runs.stage import library_versions, run_stage, standing

@@ -19,7 +19,6 @@ from pkd.distillation.plan import RowCounts, StudentPlan, is_control_of
 from pkd.encoder.families import depth_of
 from pkd.encoder.hub import ModelSource, model_source
 from pkd.encoder.load import LoadedClassifier, count_parameters, load_teacher, shape_of
-from pkd.jobs.ahead import REPORTING
 from pkd.jobs.evaluate import (
     EvaluatedRows,
     Measured,
@@ -36,6 +35,7 @@ from pkd.jobs.lineup import measure_speeds
 from pkd.jobs.plan import RunPlan
 from pkd.jobs.report import kept_results, write_views
 from pkd.jobs.sizes import term_shares
+from pkd.jobs.stages import REPORTING
 from pkd.recipe.schema import Recipe
 from pkd.recipe.writing import recipe_values, without_places
 from pkd.reporting.results import ComparisonRecord, Race, Record, RunRecord, TeacherLevel, write_results

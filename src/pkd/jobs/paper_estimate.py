@@ -10,9 +10,10 @@ from typing import Any
 from pkd import progress
 from pkd.data.examples import load_examples
 from pkd.encoder.load import load_config
-from pkd.jobs.ahead import stages_of_run, steps_of
+from pkd.jobs.ahead import stages_of_run
 from pkd.jobs.forecast import forecast, prices_for
 from pkd.jobs.plan import encoders_of, plan_of, settle_teacher
+from pkd.jobs.stages import steps_of
 from pkd.jobs.workload import job_of_run
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import TrainingSettings

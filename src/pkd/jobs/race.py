@@ -17,9 +17,9 @@ from pkd.distillation.plan import StudentPlan
 from pkd.distillation.race import Heat, heats_of, race, tried_starts, winner
 from pkd.distillation.student import start_layers
 from pkd.errors import DivergedError
-from pkd.jobs.ahead import DROPPING
 from pkd.jobs.plan import RunPlan
 from pkd.jobs.sizes import sized
+from pkd.jobs.stages import DROPPING
 from pkd.jobs.train import Teaching, trial_stage
 from pkd.reporting.results import Race, RaceHeat
 from pkd.runs.seal import partial_of, write_json

@@ -19,7 +19,7 @@ from pkd.distillation.plan import StudentPlan, plan_controls
 from pkd.errors import DataError
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
-from pkd.jobs.ahead import Left, annotating_name, averaging_name, encoding_name, stages_of_run
+from pkd.jobs.ahead import Left, stages_of_run
 from pkd.jobs.annotate import Annotator, annotate_stage
 from pkd.jobs.check import blindness_of, check_student, check_teacher_score
 from pkd.jobs.encode import encoding_stage
@@ -33,6 +33,7 @@ from pkd.jobs.judge import Outcome, Trained, judge_run
 from pkd.jobs.plan import RunPlan, check_encoders, plan_run, require_rows_to_choose_by, warn_if_few
 from pkd.jobs.race import race_starts
 from pkd.jobs.sizes import sized
+from pkd.jobs.stages import annotating_name, averaging_name, encoding_name
 from pkd.jobs.train import Teaching, TrainingRows, train_stage, training_rows
 from pkd.jobs.word_counts import teacher_level, word_counts_stage
 from pkd.jobs.workload import MEASURING, job_of_run

@@ -22,7 +22,7 @@ from pkd.distillation.ledger import BATCHES, PatientLoss, Sizes, TermEntry, meas
 from pkd.distillation.plan import StudentPlan
 from pkd.distillation.units import unit_deviations
 from pkd.encoder.inference import collator_for
-from pkd.jobs.ahead import sizing_name
+from pkd.jobs.stages import sizing_name
 from pkd.jobs.train import Teaching, build_student, training_inputs
 from pkd.recipe.settings import TrainingSettings
 from pkd.reporting.results import TermShare

@@ -22,8 +22,8 @@ from pkd.distillation.student import student_from
 from pkd.distillation.terms import columns_read, objective_of
 from pkd.distillation.trainer import PatientTrainer, PatientTrainingArguments
 from pkd.encoder.load import LoadedClassifier, load_pretrained
-from pkd.jobs.ahead import stage_name
 from pkd.jobs.plan import RunPlan
+from pkd.jobs.stages import stage_name
 from pkd.recipe.schema import Recipe
 from pkd.runs.folder import RunFolder
 from pkd.runs.seal import Manifest, partial_of

@@ -30,11 +30,11 @@ from pkd.encoder.families import depth_of
 from pkd.encoder.load import LoadedClassifier, load_teacher, with_outputs
 from pkd.errors import DivergedError, ResourceError
 from pkd.evaluation.by_class import BlindSpots
-from pkd.jobs.ahead import SWEEP
 from pkd.jobs.cluster import Outcome, Report, ray_started, resources_of, train_on_ray
 from pkd.jobs.importance import read_importance
 from pkd.jobs.plan import RunPlan, depths_of, encoders_of, student_reader
 from pkd.jobs.sizes import size_inputs, sized
+from pkd.jobs.stages import SWEEP
 from pkd.jobs.train import TRIAL, Teaching, TrainingRows, training_inputs, trial_stage
 from pkd.recipe.schema import Recipe
 from pkd.recipe.settings import SweepSettings

@@ -16,7 +16,7 @@ from pkd.data.examples import Examples
 from pkd.data.labels import label_array
 from pkd.data.tokenize import text_columns
 from pkd.evaluation.word_counts import MOST_ROWS, WordCounts, fit_word_counts
-from pkd.jobs.ahead import WORD_COUNTS
+from pkd.jobs.stages import WORD_COUNTS
 from pkd.reporting.results import TeacherLevel
 from pkd.runs.stage import Done, run_stage
 

@@ -18,7 +18,7 @@ from typing import Any, Unpack
 from pkd import progress
 from pkd.errors import CacheError, DataError, RecipeError, TeacherError
 from pkd.jobs import asking
-from pkd.jobs.ahead import teaching_ahead, training_ahead
+from pkd.jobs.ahead import teaching_ahead
 from pkd.jobs.cluster import names_cluster, ray_started, require_ray
 from pkd.jobs.demo import with_search_data
 from pkd.jobs.export import KIND
@@ -28,6 +28,7 @@ from pkd.jobs.judge import judge_run
 from pkd.jobs.plan import RunPlan
 from pkd.jobs.report import write_views
 from pkd.jobs.run import Prepared, planned, taught, with_teachers
+from pkd.jobs.stages import training_student
 from pkd.jobs.workload import job_of_run
 from pkd.recipe.keyword_types import CompressKeywords
 from pkd.recipe.places import AnyPath, AnyPaths, output_folder, path_text
@@ -217,8 +218,9 @@ def _clock(plan: RunPlan, began: float) -> TimeLeft:
     job, budget = job_of_run(plan), plan.budget
     left = left_of(plan)
     stages = teaching_ahead(plan, job, left)
+    seed = plan.recipe.seed
     trainings = [
-        dataclasses.replace(training_ahead(job, each), left=left.training(plan.recipe, each, plan.recipe.seed))
+        dataclasses.replace(training_student(job, each, seed), left=left.training(plan.recipe, each, seed))
         for each, *_ in plan.students
     ]
     clock = TimeLeft(job, prices_for(job, [*stages, *trainings]), budget.seconds, began)

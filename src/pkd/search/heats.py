@@ -16,11 +16,12 @@ from pkd.distillation.heats import FINALISTS, LAST, Entrant, Halved, halve, heat
 from pkd.distillation.plan import StudentPlan
 from pkd.distillation.race import heat_epochs
 from pkd.errors import ResourceError, Stopped
-from pkd.jobs.ahead import Ahead, Left, as_many, training_ahead
+from pkd.jobs.ahead import Left, as_many
 from pkd.jobs.cluster import names_cluster
 from pkd.jobs.finished import left_of
 from pkd.jobs.plan import RunPlan
 from pkd.jobs.run import Prepared
+from pkd.jobs.stages import Ahead, training_student
 from pkd.jobs.trials import Engine, Trial, here, on_ray, shared_of, train_points
 from pkd.jobs.workload import Job
 from pkd.recipe.schema import Recipe
@@ -120,7 +121,7 @@ def heats_ahead(plan: RunPlan, job: Job, left: Left) -> list[Ahead]:
         entered = [_in_heat(plan, *each, heat)[1] for each in students]
         trainings = [
             dataclasses.replace(
-                training_ahead(job, one.candidates[0]),
+                training_student(job, one.candidates[0], job.recipe.seed),
                 part="heats",
                 bytes=0.0,
                 left=left.point(one.recipe, one.candidates[0]),
@@ -133,7 +134,7 @@ def heats_ahead(plan: RunPlan, job: Job, left: Left) -> list[Ahead]:
     whole = [
         [
             dataclasses.replace(
-                training_ahead(job, candidates[0]), left=left.training(plan.recipe, candidates[0], seed)
+                training_student(job, candidates[0], seed), left=left.training(plan.recipe, candidates[0], seed)
             )
             for seed in seeds
         ]

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pkd import progress
 from pkd.distillation.plan import StudentPlan
 from pkd.errors import Stopped
-from pkd.jobs.ahead import Ahead, training_ahead
 from pkd.jobs.forecast import stage_seconds
 from pkd.jobs.pilot import Prices
+from pkd.jobs.stages import Ahead, training_student
 from pkd.jobs.workload import Job
 
 _TIME_IS_UP = -1  # of a stop that no signal asked for
@@ -61,7 +61,7 @@ class TimeLeft:
 
     def of_training(self, plan: StudentPlan, shares: Sequence[float] = (1.0,)) -> float:
         """Seconds that training a student will take, of each seed the share that is left."""
-        return self.pace * sum(shares) * self.of([training_ahead(self.job, plan)])
+        return self.pace * sum(shares) * self.of([training_student(self.job, plan, self.job.recipe.seed)])
 
     def of_ending(self, finalists: int = 1) -> float:
         """Seconds that follow the trainings of so many finalists."""
@@ -73,7 +73,7 @@ class TimeLeft:
         began = time.monotonic()
         yield
         self._took += time.monotonic() - began
-        self._forecast += self.of([training_ahead(self.job, plan)])
+        self._forecast += self.of([training_student(self.job, plan, self.job.recipe.seed)])
         if self._forecast > 0:
             self.pace = self._took / self._forecast
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from pkd import progress
-from pkd.jobs.ahead import WORD_COUNTS
 from pkd.jobs.evaluate import LOGITS, read_logits
 from pkd.jobs.plan import RunPlan
+from pkd.jobs.stages import WORD_COUNTS
 from pkd.jobs.word_counts import fitted_words, joined_texts, words_inputs
 from pkd.reporting.results import Score
 from pkd.runs.fingerprint import fingerprint
