@@ -95,7 +95,7 @@ def test_the_help_of_distill_groups_the_recipe_by_its_classes_and_shows_its_defa
     assert "for L_PT; it sets β (default: 0.1)" in text
     assert "pairs [student, teacher layer]" in text
     for name, effort in (
-        ("temperature X", "[default: 4]"),
+        ("temperature X", "4, of tags 1 [default: auto]"),
         ("augment N", "[default: auto]"),
         ("effort", "[default: normal]"),
     ):

@@ -13,12 +13,13 @@ from pkd.distillation.terms import (
     describe_objective,
     objective_of,
     rows_with,
+    settled_loss,
     weighed,
     weighted,
 )
 from pkd.losses import ce_loss, kd_loss, pkd_loss, pt_loss
 from pkd.recipe.settings import LossSettings
-from pkd.tasks import BINARY, MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from pkd.tasks import BINARY, MULTI_LABEL, REGRESSION, SINGLE_LABEL, TOKEN_CLASSIFICATION
 
 
 def names(settings: LossSettings, *, unlabelled: bool = False) -> list[str]:
@@ -31,6 +32,13 @@ def test_only_terms_of_some_weight_are_computed_and_ce_always() -> None:
     assert names(LossSettings(alpha=0.0, beta=0.0)) == ["ce"]
     assert names(LossSettings(alpha=0.0, beta=0.0), unlabelled=True) == ["ce", "kd"]
     assert names(LossSettings(alpha=1.0, beta=0.0)) == ["ce", "kd"]
+
+
+def test_a_temperature_that_is_auto_is_the_kinds_and_a_number_stays() -> None:
+    auto, given = LossSettings(temperature="auto"), LossSettings(temperature=7.0)
+    assert settled_loss(auto, SINGLE_LABEL).temperature == 4.0
+    assert settled_loss(auto, TOKEN_CLASSIFICATION).temperature == 1.0
+    assert settled_loss(given, TOKEN_CLASSIFICATION) == given
 
 
 def test_the_columns_are_those_of_the_terms() -> None:

@@ -29,7 +29,7 @@ def test_without_a_word_a_recipe_spends_what_is_normal() -> None:
 
 
 def test_what_is_normal_is_what_the_study_found_worth_its_time() -> None:
-    assert (read().transfer.augment, read().students[0].temperature, read().seeds) == ("auto", 4.0, 1)
+    assert (read().transfer.augment, read().students[0].temperature, read().seeds) == ("auto", "auto", 1)
     assert read(transfer={"augment": 3}).transfer.variants == 3
 
 
@@ -54,7 +54,7 @@ def test_a_key_that_is_given_wins(effort: Effort, rate: float | None, epochs: fl
 
 def test_every_student_spends_it_and_keeps_what_it_says() -> None:
     first, second = read(students=[{"name": "a"}, {"name": "b", "temperature": 7.0}]).students
-    assert (first.temperature, second.temperature) == (4.0, 7.0)
+    assert (first.temperature, second.temperature) == ("auto", 7.0)
 
 
 def test_the_points_of_a_sweep_are_what_its_recipe_writes() -> None:

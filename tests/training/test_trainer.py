@@ -672,6 +672,12 @@ def test_rows_that_lack_what_the_loss_needs_are_refused_at_the_door(
         PatientTrainer(student, args, train_dataset=annotated)
 
 
+def test_a_temperature_that_is_auto_is_that_of_the_problem(annotated: datasets.Dataset, tmp_path: Path) -> None:
+    args = arguments(tmp_path, PatientTrainingArguments, temperature="auto", beta=0.0)
+    trainer = PatientTrainer(student_from(make_teacher(), 2), args, train_dataset=annotated)
+    assert trainer.loss_settings.temperature == 4.0
+
+
 @pytest.mark.parametrize("wrong", [{"alpha": 1.5}, {"temperature": 0}, {"beta": -1}, {"kd_reduction": "max"}])
 def test_settings_of_the_loss_are_checked_and_keyword_only(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match=next(iter(wrong))):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pkd.recipe.settings import LossSettings, comparison
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pkd.tasks import TaskKind
 
+Loss = TypeVar("Loss", bound=LossSettings)
 WEAK = 0.05  # below this share of the gradient a term has next to no effect
 
 
@@ -102,6 +103,22 @@ def weighed(settings: LossSettings, beta: float) -> LossSettings:
     return settings if settings.patience_share is None else dataclasses.replace(settings, beta=beta, patience=None)
 
 
+def settled_loss(settings: Loss, kind: TaskKind) -> Loss:
+    """The settings with the kind's temperature in place of `auto`.
+
+    >>> from pkd.tasks import kind_of
+    >>> [settled_loss(LossSettings(temperature=T), kind_of("token_classification")).temperature for T in ("auto", 4.0)]
+    [1.0, 4.0]
+    """
+    return dataclasses.replace(settings, temperature=kind.temperature) if settings.temperature == "auto" else settings
+
+
+def temperature_of(settings: LossSettings) -> float:
+    """T of settled settings."""
+    assert settings.temperature != "auto"
+    return settings.temperature
+
+
 def columns_read(terms: Sequence[Term]) -> set[str]:
     """The teacher's columns that `terms` read."""
     return {column for term in terms for column in term.reads}
@@ -177,14 +194,14 @@ def _ce_rows(batch: TermInputs) -> torch.Tensor:
 def _kd_rows(batch: TermInputs) -> torch.Tensor:
     assert batch.teacher_logits is not None  # the trainer checked the rows' columns
     settings = batch.settings
-    return batch.kind.kd_rows(batch.logits, batch.teacher_logits, settings.temperature, settings.kd_reduction)
+    return batch.kind.kd_rows(batch.logits, batch.teacher_logits, temperature_of(settings), settings.kd_reduction)
 
 
 def _kd_formula(settings: LossSettings, kind: TaskKind) -> str:
     if kind.has_scores:  # one output, and no temperature
         return kind.kd_formula
     over = "mean" if kind.has_sets else settings.kd_reduction
-    return f"{kind.kd_formula}{_OVER_CLASSES[over]}, T = {settings.temperature:g}"
+    return f"{kind.kd_formula}{_OVER_CLASSES[over]}, T = {temperature_of(settings):g}"
 
 
 def _beta(settings: LossSettings) -> float:

@@ -17,7 +17,7 @@ from pkd.data.arrays import column_array
 from pkd.data.batching import CLS_STATES, TokenRows, first_batches, has_unlabelled, is_labelled, stored_teacher_layers
 from pkd.distillation.layers import LayerMap
 from pkd.distillation.ledger import BATCHES, PatientLoss, measure_terms, term_rows
-from pkd.distillation.terms import columns_read, objective_of, rows_with, weighed, weighted
+from pkd.distillation.terms import columns_read, objective_of, rows_with, settled_loss, weighed, weighted
 from pkd.distillation.units import unit_deviations
 from pkd.encoder.families import check_pooling
 from pkd.errors import DataError, RecipeError
@@ -102,7 +102,6 @@ class PatientTrainer(RowMeanTrainer):
             raise RecipeError(f"{told}, but there is no layer map. Give layer_map=LayerMap.skip(...), or set beta=0.")
         if args.has_patience:
             check_pooling(str(model.config.name_or_path) or "the student", model.config)
-        self.asked_settings = self.loss_settings
         self.layer_map = layer_map if args.has_patience else None
         self._has_unlabelled = train_dataset is not None and has_unlabelled(train_dataset)
         self.terms = objective_of(self.loss_settings, unlabelled=self._has_unlabelled)
@@ -110,6 +109,7 @@ class PatientTrainer(RowMeanTrainer):
             _check_annotated(train_dataset, columns_read(self.terms), self.teacher_layers)
             processing_class = _cutting_alike(processing_class, train_dataset)
         super().__init__(model, args, train_dataset=train_dataset, processing_class=processing_class, **keywords)
+        self.asked_settings = self.loss_settings = settled_loss(self.loss_settings, self.outputs.kind)
 
     @property
     def teacher_layers(self) -> tuple[int, ...]:

@@ -25,6 +25,7 @@ from pkd.distillation.plan import (
     planned_rows,
     training_of,
 )
+from pkd.distillation.terms import settled_loss
 from pkd.encoder.families import check_pooling, depth_of
 from pkd.encoder.load import (
     LoadedClassifier,
@@ -384,7 +385,7 @@ def warn_if_few(rows: int, settings: TrainingSettings) -> None:
 
 
 def _settled(recipe: Recipe, examples: Examples, config: PretrainedConfig, encoders: Mapping[str, Encoder]) -> Recipe:
-    """The recipe of a run with its metric, and numbers for the rates, epochs and augmented rows that are `auto`."""
+    """The recipe of a run with its metric, and numbers for what is `auto` of training, loss and augmented rows."""
     recipe = settle_metric(recipe, examples.outputs)
     variants = variants_of(recipe.transfer, recipe.effort, len(examples.label_names))
     if recipe.transfer.augment == "auto" and not any(learns_without_labels(student) for student in recipe.students):
@@ -401,7 +402,10 @@ def _settled(recipe: Recipe, examples: Examples, config: PretrainedConfig, encod
         width=config.hidden_size,
         rows_a_label=counts.rows_a_label,
     )
-    students = [_settled_student(recipe, student, training, examples, encoders) for student in recipe.students]
+    students = [
+        settled_loss(_settled_student(recipe, student, training, examples, encoders), examples.outputs.kind)
+        for student in recipe.students
+    ]
     return dataclasses.replace(
         recipe, teacher=dataclasses.replace(recipe.teacher, finetune=finetune), training=training, students=students
     )

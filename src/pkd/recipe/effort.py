@@ -25,8 +25,8 @@ EFFORTS: Mapping[Effort, Mapping[Path, Any]] = {
 }
 EACH_STUDENT: Mapping[Effort, Mapping[str, Any]] = {
     "quick": {},
-    "normal": {"temperature": 4.0},
-    "best": {"temperature": 4.0, "start": AUTO_START},
+    "normal": {"temperature": "auto"},
+    "best": {"temperature": "auto", "start": AUTO_START},
 }
 
 

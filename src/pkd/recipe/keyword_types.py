@@ -149,8 +149,8 @@ class TrainingKeywords(TypedDict, total=False):
 class StudentKeywords(TypedDict, total=False):
     """Keys of `students`."""
 
-    temperature: float | None
-    """T that softens teacher and student in L_DS"""
+    temperature: float | Literal["auto"] | None
+    """T that softens logits; auto: 4, of tags 1"""
 
     alpha: float | None
     """α, weight of L_DS, from 0 to 1; labels get 1 − α"""

@@ -81,7 +81,9 @@ class LossSettings:
 
     __pydantic_config__ = STRICT
 
-    temperature: PositiveFloat = setting(10.0, "T that softens teacher and student in L_DS", common=True)
+    temperature: Literal["auto"] | PositiveFloat = setting(
+        10.0, "T that softens logits; auto: 4, of tags 1", common=True
+    )
     alpha: Annotated[float, Field(ge=0, le=1)] = setting(
         0.5, "α, weight of L_DS, from 0 to 1; labels get 1 − α", common=True
     )

@@ -56,6 +56,7 @@ class TaskKind:
         kd_rows: student's and teacher's logits [B, C], T and the reduction over classes → L_DS per row [B].
         ce_formula: the formula of `ce_rows`.
         kd_formula: the formula of `kd_rows`, without the reduction.
+        temperature: T where it is `auto`.
         make_scoring: makes `scoring`.
         of_classes: the outputs as logits of classes [N, C].
         fit_word_counts: the linear model of the word-count baseline; None if there is none.
@@ -85,6 +86,7 @@ class TaskKind:
     kd_rows: Callable[[torch.Tensor, torch.Tensor, float, Literal["mean", "sum"]], torch.Tensor]
     ce_formula: str
     kd_formula: str
+    temperature: float = 4.0
     make_scoring: Callable[[], Scoring]
     of_classes: Callable[[Array], Array] = _same
     fit_word_counts: Fit | None = None

@@ -32,6 +32,7 @@ TOKEN_CLASSIFICATION = replace(
     pipeline_tag="token-classification",
     ce_formula="−log p_student(tag), the mean over the row's words",
     kd_formula="T² · KL(softmax(z_teacher / T) ‖ softmax(z_student / T)), the mean over the row's words",
+    temperature=1.0,  # most words are O; softened, the teacher speaks of classes that they are not of
     fit_word_counts=None,  # a word's tag depends on its place
     scoring_of=_scoring_of,
 )
