@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 
-from conftest import free_port
 from pkd import ranks
+from warm import start_ranks
 
 pytestmark = pytest.mark.slow
 
 
-def start(script: str, rank: int, port: int, world_size: int = 2) -> subprocess.Popen[str]:
-    place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        env={**os.environ, **place, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def ends(script: str) -> list[tuple[int, str, str]]:
     """The exit code and what is said of each of two ranks that run a script."""
-    port = free_port()
-    processes = [start(script, rank, port) for rank in (0, 1)]
+    processes = start_ranks(2, code=textwrap.dedent(script))
     try:
         said = [process.communicate(timeout=100) for process in processes]
     finally:
         for process in processes:
             process.kill()
-    return [(process.returncode, out.strip(), error) for process, (out, error) in zip(processes, said, strict=True)]
+    return [(process.wait(), out.strip(), error) for process, (out, error) in zip(processes, said, strict=True)]
 
 
 def test_one_process_is_the_first_of_one_and_waits_for_nobody() -> None:

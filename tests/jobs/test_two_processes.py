@@ -25,6 +25,7 @@ from pkd.jobs.verify import verify
 from pkd.reporting.results import ModelRecord, read_results
 from pkd.runs.fingerprint import sha256_of_file
 from pkd.runs.seal import read_manifest
+from warm import run_ranks, start_ranks
 
 pytestmark = pytest.mark.slow
 
@@ -125,8 +126,8 @@ def test_a_pass_that_two_processes_left_is_finished_by_one_with_the_same_bytes(p
     asked = ["annotate", "--teacher", str(place / "teacher"), "--train", str(place / "train.csv"), "--layers", "2"]
     asked += ["--max-length", "32", "--set", "annotation.rows_per_shard=32"]
     shared, left = tmp_path / "shared", tmp_path / "left"
-    done = call(*TORCHRUN, *asked, "--output", str(shared))
-    assert done.returncode == 0, done.stderr[-3000:]
+    codes, told = run_ranks(2, *asked, "--output", shared)
+    assert codes == [0, 0], told[-3000:]
     manifest = read_manifest(shared)
     assert manifest is not None
     expected = shards_of(shared)
@@ -150,30 +151,18 @@ def test_a_pass_that_two_processes_left_is_finished_by_one_with_the_same_bytes(p
 
 def test_a_run_of_which_one_process_was_killed_goes_on_to_the_same_bits(place: Path, runs: tuple[Path, Path]) -> None:
     folder = place / "killed"
-    command = [
-        *TORCHRUN,
-        "run",
-        recipe(place, "killed", 16),
-        "--set",
-        "training.save_steps=2",
-        "--set",
-        "controls=false",
-    ]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    started = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    asked = ["run", recipe(place, "killed", 16), "--set", "training.save_steps=2", "--set", "controls=false"]
+    started = start_ranks(2, *asked)
     until = time.monotonic() + 200
     while not list(folder.glob("students/pkd-*.partial/checkpoint-4/manifest.json")) and time.monotonic() < until:
         time.sleep(0.01)
-    children = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
-    ranks = [pid for pid in children if "-m\0pkd" in Path(f"/proc/{pid}/cmdline").read_text()]
-    os.kill(int(ranks[-1]), signal.SIGKILL)
-    assert started.wait(timeout=100) != 0
+    started[1].kill()
+    started[0].send_signal(signal.SIGTERM)  # as a launcher does then
+    assert 0 not in [process.wait(timeout=100) for process in started]
     assert not (folder / "results.jsonl").exists()
-    done = call(*command)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "goes on from" in done.stderr
+    codes, told = run_ranks(2, *asked)
+    assert codes == [0, 0], told[-3000:]
+    assert "goes on from" in told
     student = Path("students") / "pkd-skip-L2-spread-seed42"
     for file in ("model.safetensors", "config.json", "tokenizer.json"):
         assert sha256_of_file(folder / student / file) == sha256_of_file(runs[1] / student / file)
@@ -219,8 +208,8 @@ def test_two_processes_drop_the_same_layers_and_race_the_same_starts(place: Path
         path.write_text(text + "controls: false\n")
         folders.append(place / name)
     run(place / "raced-alone.yaml")
-    done = call(*TORCHRUN, "run", str(place / "raced-shared.yaml"))
-    assert done.returncode == 0, done.stderr[-3000:]
+    codes, told = run_ranks(2, "run", place / "raced-shared.yaml")
+    assert codes == [0, 0], told[-3000:]
     alone, shared = (json.loads((folder / "dropping" / "order.json").read_text()) for folder in folders)
     assert alone == shared
     one, other = (next(record for record in read_results(folder) if isinstance(record, ModelRecord) and record.seed)
