@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,28 +20,17 @@ from pkd.recipe.reading import recipe_from
 from pkd.reporting.results import ComparisonRecord, FlipRecord, ModelRecord, read_results
 from pkd.runs.fingerprint import sha256_of_file
 from pkd.runs.seal import read_manifest
+from warm import run_ranks
 
-FAST = [
-    *(
-        "--set",
-        "training.num_train_epochs=6",
-        "--set",
-        "training.learning_rate=4e-3",
-        "--per-device-train-batch-size",
-        "8",
-    ),
-    *(
-        "--set",
-        "training.precision=float32",
-        "--set",
-        "evaluation.resamples=100",
-        "--device",
-        "cpu",
-        "--max-length",
-        "32",
-    ),
-]
-
+FAST = (
+    *("--num-train-epochs", "6", "--learning-rate", "4e-3", "--per-device-train-batch-size", "8"),
+    *("--precision", "float32", "--set", "evaluation.resamples=100", "--device", "cpu", "--max-length", "32"),
+)
+DISTILL = (
+    *("distill", "--teacher", "teacher", "--train", "train.conll", "--eval", "dev.conll", "--test", "test.conll"),
+    *("--layers", "2", "--output", "student", "--set", "patience=0.1", "--augment", "1", *FAST),
+    *("--num-train-epochs", "3"),
+)
 TRAIN = ("--train", "train.conll", "--eval", "dev.conll")
 
 
@@ -100,11 +87,7 @@ def score_of(output: Path, name: str) -> float:
 
 @pytest.fixture(scope="module")
 def student(space: Path) -> Path:
-    run(
-        space,
-        *("distill", "--teacher", "teacher", "--train", "train.conll", "--eval", "dev.conll", "--test", "test.conll"),
-        *("--layers", "2", "--output", "student", "--set", "patience=0.1", *FAST),
-    )
+    run(space, *DISTILL)
     return space / "student"
 
 
@@ -134,11 +117,7 @@ def test_a_student_at_half_depth_learns_the_spans_and_is_judged(space: Path, stu
 
 def test_the_same_command_again_makes_nothing_new(space: Path, student: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (space / "student.work").rglob("*.safetensors")}
-    run(
-        space,
-        *("distill", "--teacher", "teacher", "--train", "train.conll", "--eval", "dev.conll", "--test", "test.conll"),
-        *("--layers", "2", "--output", "student", "--set", "patience=0.1", *FAST),
-    )
+    run(space, *DISTILL)
     assert {path: path.stat().st_mtime_ns for path in (space / "student.work").rglob("*.safetensors")} == before
 
 
@@ -202,12 +181,13 @@ def test_a_stopped_training_goes_on_to_the_same_bits(
 
 
 def test_two_teachers_are_averaged_part_by_part_and_need_one_tokenizer(space: Path, foreign_encoder: Path) -> None:
-    run(space, "finetune", "--model", "encoder", "--output", "other", *FAST, *TRAIN)
+    run(space, "finetune", "--model", "encoder", "--output", "other", *FAST, "--num-train-epochs", "2", *TRAIN)
     both = {"model": [str(space / "teacher"), str(space / "other")]}
     pkd.run(recipe_from(values(space, "both", {"layers": 2}, teacher=both), where="test"))
     names = [each.name for each in read_results(space / "both") if isinstance(each, ModelRecord)]
     assert "teachers' mean" in names
-    run(space, "finetune", "--model", str(foreign_encoder), "--output", "foreign", *FAST, "--max-length", "24", *TRAIN)
+    short = ("--max-length", "24", "--num-train-epochs", "1")
+    run(space, "finetune", "--model", str(foreign_encoder), "--output", "foreign", *FAST, *short, *TRAIN)
     mixed = {"model": [str(space / "teacher"), str(space / "foreign")]}
     with pytest.raises(TeacherError, match="different tokenizers"):
         pkd.run(recipe_from(values(space, "mixed", {"layers": 2}, teacher=mixed), where="test"))
@@ -222,9 +202,8 @@ def test_two_processes_annotate_the_same_bytes_and_judge_alike(space: Path) -> N
         recipes.append(space / f"{name}.yaml")
         recipes[-1].write_text(json.dumps(given), encoding="utf-8")
     assert main(["run", str(recipes[0])]) == 0
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "pkd"]
-    done = subprocess.run([*command, "run", str(recipes[1])], capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    codes, told = run_ranks(2, "run", recipes[1])
+    assert codes == [0, 0], told[-3000:]
     alone, shared = (
         {path.relative_to(space / name): path.read_bytes() for path in (space / name / "annotated").rglob("*.arrow")}
         for name in ("alone", "shared")
