@@ -29,4 +29,11 @@ def test_precisions_and_encoders_have_lines_of_their_own_and_too_few_shapes_none
 def test_how_far_off_the_line_is_counts_the_worst_shape() -> None:
     shapes = [candidate(layers, ms) for layers, ms in ((1, 1.0), (2, 2.0), (3, 3.0), (4, 8.0))]
     (sentence,) = fit_sentences(shapes)
-    assert sentence.endswith("(at most 80 % off).")  # 2.2 x - 2 for the first, which took 1: 0.2
+    assert sentence.endswith("(at most 53 % off).")  # 46/30 x for the first three, which took x
+
+
+def test_no_term_is_below_0() -> None:
+    (sentence,) = fit_sentences([candidate(layers, 2.0 * layers - 0.1) for layers in (1, 2, 3, 4)])
+    assert sentence == "The teacher cut, float32: one text takes about 1.97 ms for each layer (at most 4 % off)."
+    widths = [candidate(2, 1.0 - 0.01 * width, width=width) for width in (1.0, 0.75, 0.5, 0.25)]
+    assert "-" not in fit_sentences(widths)[0]

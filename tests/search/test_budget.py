@@ -58,3 +58,16 @@ def test_a_refusal_names_the_shape_and_a_budget_that_it_keeps_to() -> None:
         "1 ms is asked for; speed-up 8.0 × (7.2 × to 8.8 ×), where at least 100 × is asked for. It would fit with "
         "latency='2.42ms' and speed_up=6.48."
     )
+
+
+def test_a_small_size_that_is_advised_suffices() -> None:
+    told = refusal("L1-int8", figures(bytes=404_000), BudgetSettings(size="200kB"))
+    assert told.endswith("It would fit with size='0.444MB'.")
+
+
+def test_limits_that_only_together_are_impossible_are_refused_as_such() -> None:
+    budget = BudgetSettings(latency="1ms", size="10MB")
+    small_and_slow, large_and_fast = figures(5.0, bytes=9_000_000), figures(0.5, bytes=30_000_000)
+    told = refusal("L1", large_and_fast, budget, [small_and_slow, large_and_fast])
+    assert told.startswith("No shape keeps to latency and size together. The nearest is L1: size 30.0 MB, where")
+    assert refusal("L1", small_and_slow, budget, [figures(4.0)]).startswith("No shape keeps to latency. The nearest")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.optimize import nnls
 
 from pkd.recipe.schema import encoder_label
 from pkd.reporting.amounts import milliseconds
@@ -32,8 +33,10 @@ def _line(candidates: Sequence[Candidate]) -> str:
     has_widths = len(set(widths)) > 1
     columns = [np.ones_like(layers), layers, *([layers * widths] if has_widths else [])]
     terms = np.stack(columns, axis=1)  # [N, 2 or 3]
-    factors, *_ = np.linalg.lstsq(terms, found, rcond=None)
+    factors, _ = nnls(terms, found)  # on a busy machine the best line may begin below 0, which no time does
     off = float(np.max(np.abs(terms @ factors - found) / found))
-    a_layer = milliseconds(factors[1]) + (f" + {milliseconds(factors[2])} × width" if has_widths else "")
-    first = milliseconds(factors[0])
-    return f"one text takes about {first}, and {a_layer} for each layer (at most {100 * off:.0f} % off)."
+    first, *of_a_layer = (milliseconds(factor) if factor else "" for factor in factors)
+    whole, by_width = of_a_layer if has_widths else (*of_a_layer, "")
+    a_layer = " + ".join(filter(None, [whole, by_width and f"{by_width} × width"]))
+    told = ", and ".join(filter(None, [first, a_layer and f"{a_layer} for each layer"]))
+    return f"one text takes about {told} (at most {100 * off:.0f} % off)."

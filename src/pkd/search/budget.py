@@ -50,7 +50,9 @@ class Constraint:
         return value / self.limit - 1 if self.most else self.limit / max(value, 1e-12) - 1
 
     def given(self, value: float) -> str | float:
-        """A value as the recipe takes it: 3.04ms, 20.0MB, 500."""
+        """A value as the recipe takes it: 3.04ms, 20.4MB, 500."""
+        if self.key == "size":
+            return f"{value / 1e6:.3g}MB"
         return self.told(value).replace(" ", "").replace(",", "") if self.most else float(f"{value:.3g}")
 
     def sentence(self, figures: Figures) -> str:
@@ -105,17 +107,26 @@ def nearest(figures: Sequence[Figures], budget: BudgetSettings) -> int:
     return min(range(len(figures)), key=worst)
 
 
-def refusal(name: str, figures: Figures, budget: BudgetSettings) -> str:
-    """Why a budget is refused: the nearest shape, what it breaks, and which values of the budget would let it in."""
+def refusal(name: str, figures: Figures, budget: BudgetSettings, others: Sequence[Figures] = ()) -> str:
+    """Why a budget is refused: the nearest shape, what it breaks, and which values of the budget would let it in.
+
+    Args:
+        name: of the nearest shape.
+        figures: of it.
+        budget: that no shape keeps to.
+        others: the figures of the other shapes; what one of them keeps to is impossible only beside the rest.
+    """
     broken = [each for each in constraints_of(budget) if each.breaks(figures)]
-    keys = " and ".join(named(f"budget.{each.key}") for each in broken)
+    impossible = [each for each in broken if all(each.breaks(other) for other in others)]
+    keys = " and ".join(named(f"budget.{each.key}") for each in impossible or constraints_of(budget))
+    together = "" if impossible else " together"
     told = "; ".join(each.sentence(figures) for each in broken)
     enough = " and ".join(
         set_to(f"budget.{each.key}", each.given(_further(each.pessimistic(score), most=each.most)))
         for each in broken
         if (score := each.figure(figures)) is not None
     )
-    return f"No shape keeps to {keys}. The nearest is {name}: {told}. It would fit with {enough}."
+    return f"No shape keeps to {keys}{together}. The nearest is {name}: {told}. It would fit with {enough}."
 
 
 def _further(value: float, *, most: bool) -> float:

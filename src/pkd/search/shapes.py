@@ -212,7 +212,7 @@ def _refuse(over: Sequence[tuple[Shape, Figures]], of: int, budget: BudgetSettin
     """Refuse the budget if all of so many shapes are over it, and name the nearest."""
     if len(over) == of:
         shape, figures = over[nearest([figures for _, figures in over], budget)]
-        raise RecipeError(refusal(shape.name, figures, budget))
+        raise RecipeError(refusal(shape.name, figures, budget, [figures for _, figures in over]))
 
 
 def _measure(folder: Path, plan: RunPlan, bodies: Sequence[Body], timed: Timed) -> dict[str, Any]:
@@ -371,6 +371,6 @@ def _round_of(plain: Mapping[str, Any]) -> Round:
 def _tell(candidates: Sequence[Candidate]) -> None:
     """Note how many shapes are within the budget, and how latency follows from depth and width."""
     within = [candidate for candidate in candidates if not candidate.over]
-    progress.note(f"{len(within)} of {len(candidates)} shapes are within the budget, by their latency before training")
+    progress.note(f"{len(within)} of {len(candidates)} shapes are within the budget, as random weights predict")
     for sentence in fit_sentences(candidates):
         progress.note(sentence)
