@@ -25,6 +25,7 @@ from pkd.search.finalists import Exported
 from pkd.search.random_graphs import CARD_BYTES
 from pkd.search.shapes import measure_exports
 from pkd.search.timed_words import TimedWords
+from pkd.search.timing import machine
 from pkd.training.hardware import resolve_device
 
 TIMINGS = "timings"
@@ -89,6 +90,7 @@ def timed(plan: RunPlan, exported: Sequence[Exported]) -> dict[str, Figures]:
         "rows": dict(plan.examples.fingerprints["eval"]),
         "max_length": recipe.data.max_length,
         "timed": {"lengths": budget.lengths, "batch_sizes": budget.batch_sizes, "threads": budget.threads},
+        "machine": machine(),
         "versions": library_versions(),
     }
 
