@@ -10,7 +10,7 @@ from pkd.distillation.plan import plan_students
 from pkd.errors import RecipeError
 from pkd.recipe.keywords import place_keywords
 from pkd.recipe.reading import read_file, read_recipe, recipe_from
-from pkd.recipe.spelling import AsFlags, named, offers, set_to, spelled_as
+from pkd.recipe.spelling import AsFlags, call_of, named, offers, set_to, spelled_as
 
 FLAGS = AsFlags(
     {
@@ -49,6 +49,7 @@ def test_on_the_command_line_keys_are_flags() -> None:
         assert set_to("data.encoding") == "--set data.encoding=..."
         assert set_to("data.eval") == "--eval"
         assert set_to("int8", True) == "--int8"
+        assert call_of("export", {"int8": True, "max_drop": 0.1}) == "pkd export --int8 --max-drop 0.1"
         assert offers("data.eval")
         assert not offers("data.unlabelled")  # --set takes the key, but the command does not look at it
     assert named("data.eval") == "eval"

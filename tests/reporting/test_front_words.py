@@ -83,7 +83,7 @@ def test_without_a_student_in_the_budget_the_nearest_is_named_with_the_command_t
     ]
     (sentence,) = headline_sentences(search(points=points))
     assert sentence.startswith("No student keeps to the budget, so nothing is deployed. The nearest is L3 (point 2)")
-    assert sentence.endswith("`pkd compress --pick 2` takes it.")
+    assert sentence.endswith("`pkd compress --pick 2 --output other/` takes it.")
     assert gain_sentences(search(points=points)) == []
 
 
@@ -125,6 +125,12 @@ def test_without_constraints_the_budget_says_what_is_looked_for() -> None:
 )
 def test_the_slowest_allowed_text_follows_from_latency_and_speed_up(budget: dict[str, object], limit: float) -> None:
     assert latency_limit(search(budget=budget)) == (None if limit is None else pytest.approx(limit))
+
+
+def test_what_was_timed_is_named() -> None:
+    assert "one text at a time, of development rows, on 2 cores" in search_sentences(search())[-1]
+    found = search(budget={"lengths": [16, 64]})
+    assert "one text at a time, of 16 and 64 random word pieces, on 2 cores" in search_sentences(found)[-1]
 
 
 def test_a_search_without_a_shape_over_the_budget_says_so() -> None:

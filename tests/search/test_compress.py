@@ -158,7 +158,9 @@ def test_without_a_student_within_the_drop_nothing_is_deployed_and_the_nearest_p
     searched: CompressResult, workspace: Path, tmp_path: Path
 ) -> None:
     output = copied(searched, tmp_path)
-    with pytest.raises(TeacherError, match=r"^No trained student keeps to the budget.*pick=\d+ and output=") as caught:
+    with pytest.raises(
+        TeacherError, match=r"^No trained student keeps to the budget.*`pkd\.compress\(pick=\d+, output=.*\)` takes it"
+    ) as caught:
         pkd.compress(**asked(workspace, output, max_drop=-0.9))
     assert caught.value.exit_code == 4
     assert not output.exists()

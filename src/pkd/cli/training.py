@@ -325,6 +325,10 @@ def distill(
 @with_progress
 @with_flags(DATA, BUDGET, Flags("Run", RUN.settings, ("effort", "device", "seeds")))
 def compress(
+    recipe: Annotated[
+        Path | None,
+        typer.Argument(metavar="RECIPE.yaml", help="a recipe with a `budget`; flags win", show_default=False),
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option("--output", metavar="DIR", help="folder to deploy; DIR.work has the rest", show_default=False),
@@ -358,7 +362,7 @@ def compress(
 ) -> None:
     """Find and export the best student within a budget."""
     given = {"teacher": teacher, "train": train, "student": student or (), "pick": pick, "search": search}
-    result = start("compress", output=output, demo=demo, overwrite=overwrite, **given, **keys)
+    result = start("compress", recipe, output=output, demo=demo, overwrite=overwrite, **given, **keys)
     show_front(result.record, as_json=json)
     show(f"deploy: {result.folder}", also_json=json)
     show(f"report: {result.report}", also_json=json)

@@ -41,12 +41,12 @@ from pkd.jobs.lacking import is_installed, missing_libraries
 from pkd.jobs.origin import reading_of_run, recipe_of_run
 from pkd.recipe.faults import Fault
 from pkd.recipe.keywords import PlacedKeywords, path_of_keyword, place_keywords
-from pkd.recipe.naming import Path
+from pkd.recipe.naming import Path, dotted
 from pkd.recipe.places import AnyPath, AnyPaths, local_path, output_fault, path_text, path_texts
 from pkd.recipe.reading import Reading, read_file, read_values
 from pkd.recipe.schema import Recipe
-from pkd.recipe.settings import MOST_VARIANTS, StudentSettings
-from pkd.recipe.spelling import current_spelling, named, set_to
+from pkd.recipe.settings import MOST_VARIANTS, BudgetSettings, StudentSettings
+from pkd.recipe.spelling import AsLines, current_spelling, named, set_to
 from pkd.recipe.yaml_text import parse_yaml, recipe_text
 from pkd.serving.formats import GRAPH_FORMATS, Format, format_asked, needed_besides
 from pkd.serving.limits import check_threads
@@ -211,6 +211,7 @@ def distill(
 
 
 def compress(
+    recipe: AnyPath | None = None,
     *,
     output: AnyPath | None = None,
     teacher: AnyPath | None = None,
@@ -221,13 +222,21 @@ def compress(
     overwrite: bool = False,
     **keys: Any,
 ) -> Asked:
-    """Check the input of `pkd compress`; with `pick`, of a point that is taken from a finished search."""
+    """Check the input of `pkd compress`; with `pick`, of a point that is taken from a finished search.
+
+    Raises:
+        RecipeError: at once, if the recipe file is not YAML, or not a mapping of keys.
+    """
     given = place_keywords({"teacher": teacher, **keys})
     own = list(_not_of_the_demo(given, student)) if demo else []
     if demo and not own:
         given.update(demo_search(given))
-    given.setdefault("budget", {})
-    reading = read_values(given, where="compress", required=() if demo or pick is not None else _SEARCHED, spends=True)
+    if recipe is not None and not demo and pick is None:
+        reading = _searched_file(recipe, given)
+    else:
+        given.setdefault("budget", {})
+        required = () if demo or pick is not None else _SEARCHED
+        reading = read_values(given, where="compress", required=required, spends=True)
     encoders = path_texts(student, "student")
     if reading.recipe is not None and encoders:
         first = reading.recipe.students[0]
@@ -236,6 +245,8 @@ def compress(
         reading,
         own,
         raised_by(check_demo_packages) if demo else (),
+        () if recipe is None else _file_beside("demo" if demo else "pick" if pick is not None else ""),
+        _sweep_is_not_run(reading),
         _one_process(),
         _no_ray() if pick is None else (),
         missing_libraries("export") if pick is None else number_faults("pick", pick, 1),
@@ -247,6 +258,32 @@ def compress(
         lacking_faults(reading),
         _served_faults(output, demo=demo, overwrite=overwrite),
     )
+
+
+def _searched_file(recipe: AnyPath, given: PlacedKeywords) -> Reading:
+    """Read a recipe file with a `budget`; what is given beside it wins."""
+    flags = {dotted(path): _value_at(given, path) for path in given.names if path not in {f.path for f in given.faults}}
+    reading = read_file(recipe, flags=flags)
+    reading.faults[:0] = given.faults
+    if isinstance(reading.spelling, AsLines):  # the output is no run's folder, which the file may name
+        beside = {path: current_spelling().name(path) for path in [*given.names, ("output",)]}
+        spelling = dataclasses.replace(reading.spelling, given={**beside, **reading.spelling.given})
+        reading = dataclasses.replace(reading, spelling=spelling)
+    if reading.recipe is not None and reading.recipe.budget is None:
+        reading = dataclasses.replace(reading, recipe=dataclasses.replace(reading.recipe, budget=BudgetSettings()))
+    return reading
+
+
+def _value_at(values: Any, path: Path) -> Any:
+    for key in path:
+        values = values[key]
+    return values
+
+
+def _file_beside(other: str) -> Iterator[Fault]:
+    """The fault of a recipe file that is not read."""
+    if other:
+        yield Fault(("recipe",), f"is given, but with {named(other)} no recipe is read; leave one of the two out")
 
 
 def _not_of_the_demo(given: PlacedKeywords, student: AnyPaths) -> Iterator[Fault]:
@@ -523,7 +560,7 @@ def _sweep_is_not_run(reading: Reading) -> Iterator[Fault]:
 
 def _budget_is_not_run(reading: Reading) -> Iterator[Fault]:
     if reading.recipe is not None and reading.recipe.budget is not None:
-        yield Fault(("budget",), "is what `pkd compress` keeps to. Leave it out, or use that command")
+        yield Fault(("budget",), "is what `pkd compress` keeps to. Leave it out, or give that command the recipe")
 
 
 def _needs_a_sweep(reading: Reading) -> Iterator[Fault]:

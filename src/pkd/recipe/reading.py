@@ -146,7 +146,7 @@ def _read(
             overrides.append((*parse_setting(text), ""))
         except RecipeError as error:
             faults.append(Fault((), str(error)))
-    overrides += [(key, value, "--" + key.replace("_", "-")) for key, value in (flags or {}).items()]
+    overrides += [(key, value, current_spelling().name(undotted(key))) for key, value in (flags or {}).items()]
     overridden: dict[Path, str] = {}
     for key, value, flag in overrides:
         overridden[key_of_today(undotted(key))] = flag or f"--set {key}"

@@ -218,6 +218,21 @@ def set_to(key: str, value: Any = ...) -> str:
     return _current.get().setting(_path_of(key), value)
 
 
+def call_of(command: str, values: Mapping[str, Any]) -> str:
+    """A whole command with these values, as the user can copy it.
+
+    >>> call_of("compress", {"pick": 2, "output": "other"})
+    "pkd.compress(pick=2, output='other')"
+    """
+    spelling = _current.get()
+    if isinstance(spelling, AsLines):  # a command reads its file, but is not written in it
+        spelling = spelling.around
+    settings = [spelling.setting(_path_of(key), value) for key, value in values.items()]
+    if isinstance(spelling, AsFlags):
+        return f"pkd {command} {' '.join(settings)}"
+    return f"pkd.{command}({', '.join(settings)})"
+
+
 def offers(key: str) -> bool:
     """Whether the user can give a key here, so that advice can be followed."""
     return _current.get().offers(_path_of(key))

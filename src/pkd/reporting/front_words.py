@@ -93,10 +93,18 @@ def search_sentences(found: Compressed) -> list[str]:
         spent = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in found.seconds.items())
         told.append(f"It took {duration(sum(found.seconds.values()))}: {spent}.")
     told.append(
-        f"Time: the median of one text at a time on {cores_text(found)}, the exported graph alone; a whole call has "
-        "the tokenising too. Speed: the teacher's float32 forward pass in PyTorch over it, on the same texts in turns."
+        f"Time: the median of one text at a time, {_texts_timed(found)}, on {cores_text(found)}, the exported graph "
+        "alone; a whole call, on development rows, has the tokenising too. Speed: the teacher's float32 forward pass "
+        "in PyTorch over it, on the same texts in turns."
     )
     return told
+
+
+def _texts_timed(found: Compressed) -> str:
+    lengths = budget_of(found).lengths
+    if not lengths:
+        return "of development rows"
+    return f"of {listed([f'{length:,}' for length in lengths])} random word pieces"
 
 
 def cut_short_sentence(point: Point) -> str:
@@ -198,7 +206,8 @@ def _none_chosen(found: Compressed) -> list[str]:
     told = [
         f"No student keeps to the budget, so nothing is deployed. The nearest is {named_point(nearest)}{why}: "
         f"{_score(found, nearest.score.value)} on the development rows, {_beside_teacher(found, nearest)}, at "
-        f"{milliseconds(nearest.measured.latency.value)} for one text. `pkd compress --pick {nearest.number}` takes it."
+        f"{milliseconds(nearest.measured.latency.value)} for one text. "
+        f"`pkd compress --pick {nearest.number} --output other/` takes it."
     ]
     return [*told, sentence] if (sentence := cut_short_sentence(nearest)) else told
 

@@ -33,7 +33,7 @@ from pkd.jobs.workload import job_of_run
 from pkd.recipe.keyword_types import CompressKeywords
 from pkd.recipe.places import AnyPath, AnyPaths, output_folder, path_text
 from pkd.recipe.schema import Recipe
-from pkd.recipe.spelling import named, set_to
+from pkd.recipe.spelling import call_of, named
 from pkd.reporting.front import Compressed, Point, TeacherFigures, read_front, write_front
 from pkd.reporting.front_words import cut_short_sentence
 from pkd.reporting.trials import read_trials
@@ -84,6 +84,7 @@ class CompressResult:
 
 
 def compress(
+    recipe: AnyPath | None = None,
     *,
     output: AnyPath | None = None,
     teacher: AnyPath | None = None,
@@ -100,6 +101,7 @@ def compress(
     export, the record and the page. The same call again goes on from there.
 
     Args:
+        recipe: file with the keys of a recipe, `budget` among them; what is given beside it wins.
         output: folder to deploy, as `pkd export` writes it; only the demo has one by default.
         teacher: folder or hub name of the fine-tuned classifier.
         student: pretrained encoders that are tried as students too.
@@ -123,14 +125,14 @@ def compress(
         "demo": demo,
         **keys,
     }
-    with asking.compress(output=output, overwrite=overwrite, **given) as recipe:
+    with asking.compress(recipe, output=output, overwrite=overwrite, **given) as asked:
         served = output_folder(DEMO if output is None else output)
         if pick is not None:
             return _picked(served, pick, None if search is None else path_text(search, "search"), overwrite=overwrite)
         require_exporter()
         if demo:
-            recipe = with_search_data(recipe, RunFolder.beside(served).path)
-        return _compress(recipe, served, overwrite=overwrite)
+            asked = with_search_data(asked, RunFolder.beside(served).path)
+        return _compress(asked, served, overwrite=overwrite)
 
 
 def _picked(served: Path, number: int, search: str | None, *, overwrite: bool) -> CompressResult:
@@ -190,7 +192,7 @@ def _compress(recipe: Recipe, served: Path, *, overwrite: bool) -> CompressResul
         write_front(compressed, work)
         page = write_views(work)
         if compressed.chosen is None:
-            raise TeacherError(_nothing_within(compressed, served))
+            raise TeacherError(_nothing_within(compressed, served, page))
     return CompressResult(served, work, page, compressed)
 
 
@@ -292,14 +294,14 @@ def _seconds_so_far(work: Path, seconds: Mapping[str, float], finalists: Sequenc
     return {phase: max(took, before.get(phase, 0.0), known.get(phase, 0.0)) for phase, took in seconds.items()}
 
 
-def _nothing_within(compressed: Compressed, served: Path) -> str:
+def _nothing_within(compressed: Compressed, served: Path, page: Path) -> str:
     """Why nothing is deployed, the nearest point, and the command that takes it."""
     near = compressed.nearest
     if near is None:
         return "No finalist could be exported: each was refused. The warnings above say why."
     told = (
         f"No trained student keeps to the budget, so {served} is not written. The nearest is point {near.number}, "
-        f"{near.shape.name}: {'; '.join(near.over)}. `pkd compress` with {set_to('pick', near.number)} and "
-        f"{set_to('output', str(served))} takes it."
+        f"{near.shape.name}: {'; '.join(near.over)}. "
+        f"`{call_of('compress', {'pick': near.number, 'output': str(served)})}` takes it; {page} shows all."
     )
     return f"{told} {cut_short_sentence(near)}".rstrip()
