@@ -63,6 +63,12 @@ def test_an_exported_folder_holds_one_graph_and_what_is_needed_to_read_texts(exp
     assert manifest(exported.float32)["parity"]["largest_difference"] < 1e-4  # type: ignore[index]
 
 
+def test_a_graph_names_no_path_of_the_machine_that_made_it(exported: Exported) -> None:
+    for folder, form in ((exported.float32, "onnx"), (exported.int8, "onnx-int8")):
+        graph = (folder / GRAPH_FORMATS[form].graph).read_bytes()
+        assert str(Path(torch.__file__).parents[1]).encode() not in graph
+
+
 def test_the_card_of_what_is_exported_tells_no_use_by_pytorch(exported: Exported) -> None:
     use = "## Use\n\n```python\nfrom transformers import pipeline\n\npipeline('...')\n```\n\nLabels: a.\n\n## Results\n"
     told = exported_card(f"---\nlibrary_name: transformers\n---\n\n# it\n\n{use}", "it", manifest(exported.int8))

@@ -60,7 +60,7 @@ def trace(loaded: LoadedClassifier) -> Any:
     axes[len(names)] = torch.export.Dim("length", max=max_length_of(loaded))
     config = OnnxConfig(dynamic=True, dynamic_shapes=dict.fromkeys(inputs, axes))
     try:
-        with _quietly(), cls_only(model):
+        with _quietly(), _without_stack_traces(), cls_only(model):
             exporter: Any = OnnxExporter  # it has no types
             return exporter().export(model, inputs, config).program
     except Exception as error:  # a tracer's errors have no common class
@@ -215,6 +215,19 @@ def require_exporter(form: Format | None = None) -> None:
             raise RecipeError(
                 f"pkd export to {form.name} needs more libraries: pip install 'pkd[{needed.extra}]'. ({error})"
             ) from error
+
+
+@contextlib.contextmanager
+def _without_stack_traces() -> Iterator[None]:
+    """Trace without the stack of each operation, whose paths on this machine would be written into the graph."""
+    from torch.fx import config
+
+    before = getattr(config, "do_not_emit_stack_traces", False)  # older versions read no such setting
+    config.do_not_emit_stack_traces = True
+    try:
+        yield
+    finally:
+        config.do_not_emit_stack_traces = before
 
 
 @contextlib.contextmanager
