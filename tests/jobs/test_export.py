@@ -7,6 +7,7 @@ import pytest
 
 from conftest import make_teacher, make_tokenizer, teach
 from pkd.cli.main import main
+from serving.exported import traced_once_each
 
 
 def test_a_student_is_measured_on_its_runs_data_refused_below_the_threshold_and_kept_above(
@@ -22,12 +23,13 @@ def test_a_student_is_measured_on_its_runs_data_refused_below_the_threshold_and_
     (tmp_path / "student.work" / "recipe.yaml").write_text(recipe)
     (student / "README.md").write_text("---\nlicense: mit\n---\n\n# student\n\nText.\n\n## Use\n\nSo.\n")
     given = ["export", str(student), "--int8", "--max-drop", "0.05", "--output", str(tmp_path / "served")]
-    assert main([*given, "--max-drop", "-0.5"]) == 4  # it would have to be better by far
-    told = capsys.readouterr().err
+    with traced_once_each():
+        assert main([*given, "--max-drop", "-0.5"]) == 4  # it would have to be better by far
+        told = capsys.readouterr().err
+        assert not list(tmp_path.glob("served*"))  # nothing is left of it
+        assert main([*given, "--json"]) == 0
     assert "int8 is not good enough" in told
     assert "Export it in float32, or allow more with --max-drop or --min-agreement." in told
-    assert not list(tmp_path.glob("served*"))  # nothing is left of it
-    assert main([*given, "--json"]) == 0
     printed = capsys.readouterr()
     facts = json.loads(printed.out)
     assert "the development data of the run that made" in printed.err

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from conftest import make_teacher, make_tokenizer, teach
+from pkd.encoder.load import LoadedClassifier
 from pkd.jobs.export import export
+from pkd.serving.export import trace
 
 
 class Exported(NamedTuple):
@@ -20,6 +24,22 @@ class Exported(NamedTuple):
     int8: Path
 
 
+@contextlib.contextmanager
+def traced_once_each() -> Iterator[None]:
+    """Exports of the same weights share one trace, as the formats of a search's student do."""
+    known: dict[str, Any] = {}
+
+    def remembered(loaded: LoadedClassifier) -> Any:
+        key = json.dumps(loaded.fingerprints, sort_keys=True)
+        if key not in known:
+            known[key] = trace(loaded)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("pkd.jobs.export.trace", remembered)
+        yield
+
+
 @pytest.fixture(scope="session")
 def exported(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     folder = tmp_path_factory.mktemp("exported")
@@ -28,9 +48,10 @@ def exported(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Expor
     teach(model, tokenizer)
     model.save_pretrained(teacher)
     tokenizer.save_pretrained(teacher)
-    export(str(teacher), output=str(folder / "served"))
     dev = str(workspace / "dev.csv")
-    export(str(teacher), output=str(folder / "served-int8"), int8=True, eval=dev, max_drop=0.05)
+    with traced_once_each():
+        export(str(teacher), output=str(folder / "served"))
+        export(str(teacher), output=str(folder / "served-int8"), int8=True, eval=dev, max_drop=0.05)
     return Exported(teacher, folder / "served", folder / "served-int8")
 
 

@@ -29,7 +29,7 @@ from pkd.encoder.load import load_teacher
 from pkd.jobs.export import export
 from pkd.reporting.results import ModelRecord
 from pkd.serving.classifier import Classifier
-from serving.exported import Exported, manifest
+from serving.exported import Exported, manifest, traced_once_each
 from serving.light import assert_light
 from serving.test_server import ask, start
 
@@ -72,16 +72,17 @@ def taught() -> torch.nn.Module:
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
     """A model for multiple choice as PyTorch's, as float32 ONNX and as int8 ONNX."""
     folder = tmp_path_factory.mktemp("questions")
     model = taught()
     model.save_pretrained(folder / "teacher")
     make_tokenizer().save_pretrained(folder / "teacher")
-    export(str(folder / "teacher"), output=str(folder / "served"))
     dev = lines_of(folder / "dev.jsonl", questions(60, seed=2))
-    export(str(folder / "teacher"), output=str(folder / "served-int8"), int8=True, eval=str(dev))
-    return Exported(folder / "teacher", folder / "served", folder / "served-int8")
+    with traced_once_each():
+        export(str(folder / "teacher"), output=str(folder / "served"))
+        export(str(folder / "teacher"), output=str(folder / "served-int8"), int8=True, eval=str(dev))
+        yield Exported(folder / "teacher", folder / "served", folder / "served-int8")
 
 
 @pytest.fixture
