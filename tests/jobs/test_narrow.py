@@ -223,15 +223,6 @@ def test_its_starts_race(workspace: Path, tmp_path: Path) -> None:
     assert raced.ran.count(RANKING) == 1
 
 
-def test_a_sweep_tries_widths(workspace: Path, tmp_path: Path) -> None:
-    keys = {"students.0.width": [0.5, 1.0]}
-    given = values(workspace, tmp_path / "swept", {"layers": 2}, sweep={"keys": keys, "best_seeds": 2})
-    swept = pkd.sweep(recipe_from(given, where="test"))
-    assert sorted(trial.point["students.0.width"] for trial in swept.trials) == [0.5, 1.0]
-    assert {record.width for record in students_of(swept)} == {swept.best.point["students.0.width"]}
-    assert sealed(tmp_path / "swept" / "importance").facts["neurons"] == 32
-
-
 def test_check_tells_what_a_narrow_student_keeps_and_what_ranking_costs(workspace: Path, tmp_path: Path) -> None:
     result = pkd.check(recipe_from(values(workspace, tmp_path / "run"), where="test"))
     told = str(result)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,8 @@ from pkd.jobs.sweep import SweepResult, sweep
 from pkd.recipe.reading import recipe_from
 from pkd.reporting.results import ModelRecord
 from pkd.reporting.trials import TrialRecord, read_trials
+from pkd.runs.seal import read_manifest
+from warm import Process, start
 
 CHECKPOINTS = "*.partial/checkpoint-*/manifest.json"
 GRID = {"beta": [0, 100], "temperature": [1, 10], "learning_rate": [1e-3, 1e6]}
@@ -42,19 +42,12 @@ def values(workspace: Path, output: Path, **more: Any) -> dict[str, Any]:
     }
 
 
-def command(folder: Path, given: dict[str, Any], *arguments: str, **environment: str) -> subprocess.Popen[str]:
+def command(folder: Path, given: dict[str, Any], *arguments: str, **environment: str) -> Process:
     """`pkd sweep` as a process of its own, in a session of its own, as a shell starts it."""
     recipe = folder / "recipe.yaml"
     with recipe.open("w", encoding="utf-8") as file:
         YAML().dump(given, file)
-    return subprocess.Popen(
-        [sys.executable, "-m", "pkd", "sweep", str(recipe), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        start_new_session=True,
-    )
+    return start("sweep", recipe, *arguments, merged=True, **environment)
 
 
 def sealed(run_folder: Path) -> dict[str, int]:
@@ -63,7 +56,7 @@ def sealed(run_folder: Path) -> dict[str, int]:
             if not path.parent.name.endswith(".partial")}  # fmt: skip
 
 
-def wait_until(condition: Any, process: subprocess.Popen[str], seconds: float = 240) -> None:
+def wait_until(condition: Any, process: Process, seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.communicate()[0]
@@ -92,26 +85,30 @@ class Swept:
     whole: SweepResult
     asha: SweepResult
     asha_again: SweepResult
+    widths: SweepResult
     untouched: bool  # whether the second asha left the trials of the first as they were
 
 
 @pytest.fixture(scope="module")
 def swept(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Swept:
-    """Sweeps of a whole grid, and with early stopping, twice: they share a Ray, as in a process that has started one."""
+    """Sweeps of a whole grid, of widths, and with early stopping, twice: they share a Ray, as in a process that has one."""
     folder = tmp_path_factory.mktemp("sweeps")
     whole = values(workspace, folder / "whole", sweep={"keys": GRID, "best_seeds": 2})
     rates = [1e-3, 2e-3, 5e-4, 1e-7, 1e-8, 1e-9]
     options = {"keys": {"learning_rate": rates}, "early_stopping": "asha", "best_seeds": 2}
     asha = values(workspace, folder / "asha", sweep=options, training={**TRAINING, "num_train_epochs": 4})
+    keys = {"students.0.width": [0.5, 1.0]}
+    widths = values(workspace, folder / "widths", sweep={"keys": keys, "best_seeds": 2}, transfer={"augment": 0})
     require_ray()
     with ray_started():
         found = sweep(recipe_from(whole, where="test"))
+        narrow = sweep(recipe_from(widths, where="test"))
         early = sweep(recipe_from(asha, where="test"))
         assert ray_is_running()  # it was there before
     before = sealed(early.folder)
     again = sweep(recipe_from(asha, where="test"))
     assert not ray_is_running()
-    return Swept(found, early, again, sealed(early.folder) == before)
+    return Swept(found, early, again, narrow, sealed(early.folder) == before)
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +188,7 @@ def test_a_sweep_of_12_points_that_is_stopped_killed_and_stopped_again_trains_ea
 
     second = command(tmp_path, given)
     wait_until(lambda: len(sealed(run_folder)) >= 6, second)
-    os.kill(second.pid, signal.SIGKILL)
+    second.kill()
     second.wait()
     wait_until_ended(second.pid)  # Ray's processes notice; what they seal meanwhile counts
     killed = sealed(run_folder)
@@ -231,6 +228,16 @@ def test_asha_ends_the_worst_early_and_a_resume_leaves_them_ended(swept: Swept) 
     assert all(len(trial.epochs) < 4 for trial in stopped)
     assert swept.asha_again.trials == swept.asha.trials
     assert swept.untouched
+
+
+@pytest.mark.slow
+def test_widths_are_tried_by_one_ranking_of_the_teachers_neurons(swept: Swept) -> None:
+    assert sorted(trial.point["students.0.width"] for trial in swept.widths.trials) == [0.5, 1.0]
+    students = [each for each in swept.widths.records if isinstance(each, ModelRecord) and each.role == "student"]
+    assert {student.width for student in students} == {swept.widths.best.point["students.0.width"]}
+    ranking = read_manifest(swept.widths.folder / "importance")
+    assert ranking is not None
+    assert ranking.facts["neurons"] == 32
 
 
 @pytest.mark.slow
