@@ -39,6 +39,7 @@ def result(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> pkd.job
         output=str(output),
         controls=True,
         seeds=2,
+        augment=1,
         **SETTINGS,
     )
 
@@ -177,7 +178,7 @@ def test_the_same_command_again_redoes_nothing_and_nor_does_it_where_all_was_mov
     def distil(place: Path) -> Any:
         return pkd.distill(
             teacher=str(place / "teacher"), train=str(place / "train.csv"), eval=str(place / "dev.csv"),
-            output=str(place / "student"), layers=2, **SETTINGS,
+            output=str(place / "student"), layers=2, augment=0, **SETTINGS,
         )  # fmt: skip
 
     def when(place: Path) -> dict[str, int]:
@@ -235,7 +236,7 @@ def test_eight_skewed_classes_of_long_texts_go_from_csv_to_student(tmp_path: Pat
     assert tuned.scores["accuracy"] > 0.5
     result = pkd.distill(
         teacher=str(tmp_path / "teacher"), train=train, eval=dev, layers=2, output=str(tmp_path / "student"),
-        resamples=100, **more,
+        resamples=100, augment=1, **{**more, "num_train_epochs": 4},
     )  # fmt: skip
     student = next(record for record in result.records if isinstance(record, ModelRecord) and record.role == "student")
     assert student.scores["accuracy"].value > 0.5

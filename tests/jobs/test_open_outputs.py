@@ -17,7 +17,7 @@ from pkd.reporting.results import ModelRecord, RunRecord
 
 SETTINGS: dict[str, Any] = {
     "num_train_epochs": 1, "learning_rate": 1e-3, "device": "cpu", "max_length": 32, "resamples": 50, "layers": 2,
-    "measure_speed": False,
+    "measure_speed": False, "augment": 1,
 }  # fmt: skip
 IDS = {"negative": "0", "positive": "1"}
 TEXTS = ["a great film", "the plot was awful and dull", "a"]
