@@ -40,7 +40,7 @@ from transformers import (
     pipeline,
 )
 
-from conftest import free_port, make_reviews, make_teacher, make_tokenizer
+from conftest import make_reviews, make_teacher, make_tokenizer
 from damage import flip
 from pkd.cli.main import main
 from pkd.data.shards import open_shards
@@ -584,34 +584,39 @@ class Hub(http.server.BaseHTTPRequestHandler):
     def log_message(self, format: str, *arguments: Any) -> None: ...
 
 
-def ask_hub(endpoint: str, *names: str) -> subprocess.Popen[str]:
-    """`pkd predict` with models on a hub, a line each; in another process, since the client reads these once."""
-    script = "import sys; from pkd.cli.main import main; [print(main(['predict', name, 'x'])) for name in sys.argv[1:]]"
-    online = {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-c", script, *names], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, **online, "HF_ENDPOINT": endpoint},
-    )  # fmt: skip
+_ASKING_A_HUB = """
+import sys, time
+from pkd.cli.main import main
+time.sleep = lambda seconds: None  # between the client's six tries, half a minute
+for name in sys.stdin:
+    print(main(["predict", name.strip(), "x"]), flush=True)
+"""
 
 
 @pytest.mark.slow
 def test_c54_a_hub_that_refuses_or_cannot_be_reached_is_told_in_one_line_with_a_hint() -> None:
-    unreachable = ask_hub(f"http://127.0.0.1:{free_port()}", "me/none")  # the client tries again for half a minute
+    online = {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    names = ["me/401-private", "me/403-gated", "me/404-none", "me/unreachable"]
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        refused = ["me/401-private", "me/403-gated", "me/404-none"]
-        refusing = ask_hub(f"http://127.0.0.1:{server.server_port}", *refused)
-        asked = [(refusing, refused), (unreachable, ["me/none"])]
-        for process, names in asked:
-            codes, told = process.communicate(timeout=200)
-            assert codes.split() == ["4"] * len(names), told
-            for name, line in zip(names, told.splitlines(), strict=True):
-                has_all(
-                    line,
-                    f"pkd: The teacher {name} cannot be loaded:",
-                    "check the name, the network, and `hf auth login`",
-                )
+        process = subprocess.Popen(  # of its own, since the client reads these as it is imported
+            [sys.executable, "-c", _ASKING_A_HUB], env={**os.environ, **online, "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("".join(f"{name}\n" for name in names[:3]))
+        process.stdin.flush()
+        codes = [process.stdout.readline() for _ in names[:3]]
         server.shutdown()
+    last, told = process.communicate(f"{names[3]}\n", timeout=200)
+    assert [*codes, last] == ["4\n"] * 4, told
+    for name, line in zip(names, told.splitlines(), strict=True):
+        has_all(
+            line,
+            f"pkd: The teacher {name} cannot be loaded:",
+            "check the name, the network, and `hf auth login`",
+        )
 
 
 # Settings: 42 to 72 -----------------------------------------------------------------------------------------------------
@@ -766,7 +771,7 @@ def distill(pkd: Run, workspace: Path, tmp_path: Path) -> Any:
         return pkd(
             "distill", "--teacher", workspace / "teacher", "--train", workspace / "train.csv", "--eval",
             workspace / "dev.csv", "--layers", 2, "--max-length", 32, "--output", output, "--set", "training.device=cpu",
-            "--precision", "float32", *(() if "--num-train-epochs" in more else ("--num-train-epochs", 1)), *more,
+            "--precision", "float32", "--augment", 1, *(() if "--num-train-epochs" in more else ("--num-train-epochs", 1)), *more,
         )  # fmt: skip
 
     return run
