@@ -85,7 +85,7 @@ def test_no_pickle_is_read_or_written_over_the_whole_job(workspace: Path, tmp_pa
     quick = ["--max-length", "32", "--num-train-epochs", "2", "--set", "training.device=cpu", "--quiet"]
     rows = ["--train", str(workspace / "train.csv"), "--eval", str(workspace / "dev.csv")]
     teacher, student = str(tmp_path / "teacher"), str(tmp_path / "student")
-    distil = ["distill", "--teacher", teacher, *rows, "--layers", "2", "--output", student, *quick]
+    distil = ["distill", "--teacher", teacher, *rows, "--layers", "2", "--augment", "1", "--output", student, *quick]
     steps = ["--set", "training.save_steps=2", "--set", "evaluation.resamples=20"]
     done = run_guarded([
         ["finetune", "--model", str(workspace / "teacher"), *rows, "--output", teacher, *quick],

@@ -73,7 +73,7 @@ def run(workspace: Path, folder: Path) -> None:
 def distill(workspace: Path, folder: Path) -> None:
     pkd.distill(
         teacher=str(workspace / "teacher"), train=str(workspace / "train.csv"), eval=str(workspace / "dev.csv"),
-        output=str(folder / "student"), layers=2, max_length=32, resamples=20, **TRAINING,
+        output=str(folder / "student"), layers=2, max_length=32, augment=1, resamples=20, **TRAINING,
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def distilled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     distill(
         teacher=str(folder / "teacher"), train=str(folder / "train.csv"), eval=str(folder / "dev.csv"), layers=2,
         output=str(folder / "student"), max_length=32, num_train_epochs=1, device="cpu", resamples=20,
-        rows_per_shard=32, measure_speed=False,
+        augment=1, rows_per_shard=32, measure_speed=False,
     )  # fmt: skip
     return folder
 

@@ -22,7 +22,7 @@ from pkd.runs.seal import read_manifest
 
 SETTINGS: dict[str, Any] = {
     "num_train_epochs": 1, "method": "kd", "layers": 1, "device": "cpu", "max_length": 32, "resamples": 20,
-    "measure_speed": False,
+    "measure_speed": False, "augment": 0,
 }  # fmt: skip
 
 
