@@ -33,7 +33,7 @@ def values(workspace: Path, output: Path, **more: Any) -> dict[str, Any]:
     return {
         **recipe_values(workspace, output),
         "training": TRAINING,
-        "evaluation": {"resamples": 200},
+        "evaluation": {"resamples": 200, "measure_speed": False},
         **more,
     }
 
@@ -58,7 +58,7 @@ def times(folder: Path) -> dict[Path, int]:
 @pytest.fixture(scope="module")
 def finished(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     output = tmp_path_factory.mktemp("runs") / "whole"
-    given = values(workspace, output, seeds=2)
+    given = values(workspace, output, seeds=2, evaluation={"resamples": 200})
     given["data"]["unlabelled"] = [str(workspace / "unlabelled.txt")]
     given["students"] = [
         {"layers": 2, "unlabelled": False},
