@@ -121,9 +121,13 @@ def test_a_flag_shows_what_it_takes_and_what_it_is_without_it(command: str, word
     assert [one for one in words if one not in text] == []
 
 
-def test_every_switch_of_two_names_shows_its_default() -> None:
+def test_every_switch_of_two_names_shows_its_default(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     for command in COMMANDS:
-        text = pkd(command, "--help").stdout
+        assert main([command, "--help"]) == 0
+        text = capsys.readouterr().out
         for name in re.findall(r"^  --[a-z-]+, (--(?:no-)?[a-z-]+) ", text, re.MULTILINE):
             about = " ".join(text.split(name, 1)[1].split("\n  -")[0].split())
             assert "default: " in about, (command, name)
