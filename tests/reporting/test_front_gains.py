@@ -61,3 +61,10 @@ def test_one_more_millisecond_counts_no_student_that_was_trained_in_full_as_stop
         "One more millisecond would buy nothing that the search saw: of the shapes up to 4 ms, L2 (3.1 ms) was not "
         "trained in full."
     )
+
+
+def test_one_more_millisecond_names_no_shape_that_is_too_large() -> None:
+    found = search(budget={"latency": "3ms", "size": "19MB"}, points=[search().points[1]])
+    assert gain_sentences(found)[0].startswith(
+        "One more millisecond would buy nothing: no shape of the allowed size takes"
+    )

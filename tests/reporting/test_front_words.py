@@ -71,6 +71,13 @@ def test_where_word_counts_are_enough_the_first_sentence_says_so(score: float, d
     assert word_count_sentence(found) == ""
 
 
+def test_word_counts_that_are_slower_or_larger_than_the_budget_allows_say_so() -> None:
+    budget = {"latency": "0.1ms", "size": "100kB", "max_drop": 0.03}
+    assert headline_sentences(search(words=words(0.9), budget=budget))[0].endswith(
+        ", though slower and larger than the budget allows."
+    )
+
+
 def test_word_counts_just_beyond_the_budget_are_not_enough() -> None:
     found = search(words=words(0.87), budget={"max_drop": 0.029})
     assert headline_sentences(found)[0].startswith("L3 (point 2) is chosen")
@@ -125,6 +132,12 @@ def test_without_constraints_the_budget_says_what_is_looked_for() -> None:
 )
 def test_the_slowest_allowed_text_follows_from_latency_and_speed_up(budget: dict[str, object], limit: float) -> None:
     assert latency_limit(search(budget=budget)) == (None if limit is None else pytest.approx(limit))
+
+
+def test_times_of_a_busy_machine_are_not_shown_without_saying_so() -> None:
+    told = headline_sentences(search(cpu_shares={"shapes": 0.97, "exports": 0.08}))
+    assert told[-1].startswith("Something else uses this machine: this process got 8 to 97 % of 2 cores.")
+    assert headline_sentences(search(cpu_shares={"shapes": 0.97, "exports": 1.0})) == headline_sentences(search())
 
 
 def test_what_was_timed_is_named() -> None:

@@ -163,6 +163,7 @@ def test_without_a_student_within_the_drop_nothing_is_deployed_and_the_nearest_p
     ) as caught:
         pkd.compress(**asked(workspace, output, max_drop=-0.9))
     assert caught.value.exit_code == 4
+    assert "points, where at most -90.00 points is asked for" in str(caught.value)
     assert not output.exists()
     record = read_front(RunFolder.beside(output).path)
     assert record.chosen is None

@@ -142,6 +142,9 @@ class Compressed(_Part):
     rows: dict[str, int]  # split -> rows
     hardware: dict[str, str]
     threads: int  # cores that one text is answered on
+    cpu_shares: dict[
+        str, float
+    ] = {}  # shapes, exports -> the share of the cores that this process got as it timed them
     seconds: dict[str, float] = {}  # phase -> how long it took
 
     @property

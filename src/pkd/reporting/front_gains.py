@@ -34,7 +34,9 @@ def _more_time(found: Compressed, chosen: Point) -> str:
             f"{begin} would buy {gain}: {named_point(best)} has {score_number(found, best.score.value)} at "
             f"{milliseconds(best.measured.latency.value)}{doubt}."
         )
-    between = [each for each in found.candidates if fast < each.predicted.latency.value <= limit]
+    most = budget_of(found).bytes
+    small = [each for each in found.candidates if most is None or each.predicted.bytes <= most]
+    between = [each for each in small if fast < each.predicted.latency.value <= limit]
     if untrained := [each for each in between if each.over and not each.scores and _is_too_slow_alone(found, each)]:
         return (
             f"{begin} would let {_shapes(untrained)} in, which {_are(untrained)} over the budget and "
@@ -48,7 +50,8 @@ def _more_time(found: Compressed, chosen: Point) -> str:
         )
     if slower:
         return f"{begin} would buy nothing: no student up to {milliseconds(limit)} is better."
-    return f"{begin} would buy nothing: no shape takes between {milliseconds(fast)} and {milliseconds(limit)}."
+    of_size = " of the allowed size" if len(small) < len(found.candidates) else ""
+    return f"{begin} would buy nothing: no shape{of_size} takes between {milliseconds(fast)} and {milliseconds(limit)}."
 
 
 def _is_too_slow_alone(found: Compressed, candidate: Candidate) -> bool:

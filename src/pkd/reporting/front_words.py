@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from pkd.progress import duration
@@ -20,6 +21,7 @@ from pkd.reporting.amounts import (
 )
 from pkd.reporting.front import Compressed, Point
 from pkd.reporting.shape_fits import fit_sentences
+from pkd.reporting.speeds import load_sentence
 
 
 def headline_sentences(found: Compressed) -> list[str]:
@@ -42,6 +44,7 @@ def headline_sentences(found: Compressed) -> list[str]:
         beside = "" if found.teacher.test is None else f", the teacher {score_number(found, found.teacher.test.value)}"
         rows = f" {found.rows['test']:,}" if "test" in found.rows else ""
         sentences.append(f"On the{rows} test rows it has {_score(found, chosen.test.value)}{beside}.")
+    sentences += [sentence] if (sentence := _load_sentence(found)) else []
     return [*for_nothing, *sentences]
 
 
@@ -98,6 +101,12 @@ def search_sentences(found: Compressed) -> list[str]:
         "in PyTorch over it, on the same texts in turns."
     )
     return told
+
+
+def _load_sentence(found: Compressed) -> str:
+    """That times and speeds are those of a busy machine; empty for an idle one."""
+    busy = load_sentence(list(found.cpu_shares.values()), found.threads)
+    return f"{busy} What is timed beside another job does not hold: time it again on an idle machine." if busy else ""
 
 
 def _texts_timed(found: Compressed) -> str:
@@ -184,7 +193,10 @@ def _for_nothing(found: Compressed) -> list[str]:
         return []
     reasons = [f"within the budget ({drop_words(found.metric, limit)})"] if within and limit is not None else []
     reasons += [f"at least as good as {listed(beaten)}"] if beaten else []
-    return [f"You may need no student: {_words(found)}; that is {' and '.join(reasons)}."]
+    over = ["slower"] if words.latency.value > (latency_limit(found) or math.inf) else []
+    over += ["larger"] if words.bytes > (budget_of(found).bytes or math.inf) else []
+    though = f", though {' and '.join(over)} than the budget allows" if over else ""
+    return [f"You may need no student: {_words(found)}; that is {' and '.join(reasons)}{though}."]
 
 
 def _words(found: Compressed) -> str:

@@ -17,6 +17,7 @@ from pkd.jobs.evaluate import LOGITS, read_logits
 from pkd.jobs.lineup import answer
 from pkd.jobs.plan import RunPlan
 from pkd.recipe.settings import BudgetSettings
+from pkd.reporting.amounts import is_share
 from pkd.reporting.front import Baseline, Candidate, Figures, Point
 from pkd.reporting.results import Score
 from pkd.runs.stage import library_versions, run_stage
@@ -25,7 +26,8 @@ from pkd.search.finalists import Exported
 from pkd.search.random_graphs import CARD_BYTES
 from pkd.search.shapes import measure_exports
 from pkd.search.timed_words import TimedWords
-from pkd.search.timing import machine
+from pkd.search.timing import machine, warn_of_load
+from pkd.serving.limits import usable_cores
 from pkd.training.hardware import resolve_device
 
 TIMINGS = "timings"
@@ -71,15 +73,23 @@ def measured_points(
                 score=own.score(plan),
                 drop=drop,
                 epochs=_epochs(one),
-                over=_over(figures[one.shape.name], plan.budget, drop),
+                over=_over(figures[one.shape.name], plan.budget, drop, plan.recipe.evaluation.metric),
             )
         )
     points = _numbered([point.model_copy(update={"on_front": not _is_dominated(point, points)}) for point in points])
     return _chosen(plan, points, answers)
 
 
-def timed(plan: RunPlan, exported: Sequence[Exported]) -> dict[str, Figures]:
-    """The stage that times the exports in turns, by the names of their shapes.
+@dataclass(frozen=True)
+class TimedExports:
+    """The figures of exports by their shapes' names, and the share of the cores that the process got meanwhile."""
+
+    figures: Mapping[str, Figures]
+    cpu_share: float
+
+
+def timed(plan: RunPlan, exported: Sequence[Exported]) -> TimedExports:
+    """The stage that times the exports in turns.
 
     All were predicted to be within the budget, so if none is, the machine was busy, and they are timed once more.
     """
@@ -100,13 +110,16 @@ def timed(plan: RunPlan, exported: Sequence[Exported]) -> dict[str, Figures]:
         if all(over_budget(each, budget) for each in found):
             progress.note("no export keeps to the budget as timed, so all are timed once more")
             found = measure_exports(folders, plan)
-        return {
+        figures: dict[str, Any] = {
             one.shape.name: each.model_copy(update={"bytes": each.bytes + CARD_BYTES}).model_dump()
             for one, each in zip(exported, found, strict=True)
         }
+        return {**figures, "cpu_share": warn_of_load(budget.threads or usable_cores())}
 
     done = run_stage(plan.folder.timings, TIMINGS, inputs, build, overwrite=True, resumes=False)
-    return {name: Figures(**values) for name, values in done.manifest.facts.items()}
+    facts = dict(done.manifest.facts)
+    share = facts.pop("cpu_share", 1.0)  # which earlier versions did not keep
+    return TimedExports({name: Figures(**values) for name, values in facts.items()}, share)
 
 
 def answered(plan: RunPlan, exported: Sequence[Exported], split: Literal["eval", "test"]) -> Answers:
@@ -188,11 +201,17 @@ def _epochs(one: Exported) -> tuple[float, float] | None:
     return (facts["epochs_done"], facts["epochs"]) if "epochs_done" in facts else None
 
 
-def _over(figures: Figures, budget: BudgetSettings, drop: Score) -> list[str]:
+def _over(figures: Figures, budget: BudgetSettings, drop: Score, metric: str) -> list[str]:
     over = over_budget(figures, budget)
     if budget.max_drop is not None and drop.value > budget.max_drop:
-        over.append(f"drop {drop.value:.2%}, where at most {budget.max_drop:.2%} is asked for")
+        lost, allowed = (_drop_text(metric, value) for value in (drop.value, budget.max_drop))
+        over.append(f"drop of {lost}, where at most {allowed} is asked for")
     return over
+
+
+def _drop_text(metric: str, drop: float) -> str:
+    """A drop with more digits than the tables have, so that it can be told from a limit near it."""
+    return f"{100 * drop:.2f} points" if is_share(metric) else f"{drop:.4f}"
 
 
 def _is_dominated(point: Point, points: Sequence[Point]) -> bool:

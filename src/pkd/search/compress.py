@@ -181,11 +181,12 @@ def _compress(recipe: Recipe, served: Path, *, overwrite: bool) -> CompressResul
             finalists = train_finalists(prepared, heats.finalists, clock, overwrite=overwrite)
         with _phase(seconds, "exports"):
             exported = export_finalists(plan, finalists, heats.candidates, overwrite=overwrite)
-            figures = timed(plan, exported)
-            points = measured_points(plan, exported, heats.candidates, figures)
+            times = timed(plan, exported)
+            points = measured_points(plan, exported, heats.candidates, times.figures)
         judge_run(outcome_of(prepared, finalists))
         points = with_test(plan, exported, points)
-        compressed = _record(prepared, shapes, heats, finalists, points, seconds)
+        shares = {"shapes": shapes.cpu_share, "exports": times.cpu_share}
+        compressed = _record(prepared, shapes, heats, finalists, points, seconds, shares)
         if compressed.chosen is not None:
             deploy(served, work, compressed, compressed.chosen, overwrite=overwrite)
             compressed = with_bytes(compressed, served)
@@ -255,6 +256,7 @@ def _record(
     finalists: Sequence[Finalist],
     points: list[Point],
     seconds: Mapping[str, float],
+    cpu_shares: dict[str, float],
 ) -> Compressed:
     plan = prepared.plan
     recipe, examples = plan.recipe, plan.examples
@@ -276,6 +278,7 @@ def _record(
         rows={split: len(rows) for split, rows in examples.splits.items()},
         hardware=describe_hardware(resolve_device(recipe.device)),
         threads=budget.threads or usable_cores(),
+        cpu_shares=cpu_shares,
         seconds=_seconds_so_far(plan.folder.path, seconds, finalists),
     )
 

@@ -73,12 +73,14 @@ class Shapes:
         candidates: the fastest first.
         teacher: milliseconds of one text, the bare forward pass in PyTorch.
         build_seconds: that the slowest shape took to build.
+        cpu_share: of the cores, that the process got as they were timed.
         baseline: word counts, with their answers to the development rows; None if such problems have none.
     """
 
     candidates: list[Candidate]
     teacher: Score
     build_seconds: float
+    cpu_share: float = 1.0
     baseline: TimedWords | None = None
 
 
@@ -140,6 +142,7 @@ def shapes_stage(plan: RunPlan, *, overwrite: bool) -> Shapes:
         candidates=candidates,
         teacher=Score(**facts["teacher"]),
         build_seconds=facts.get("build_seconds", 0.0),  # which earlier versions did not keep
+        cpu_share=facts.get("cpu_share", 1.0),
         baseline=timed_words_stage(plan, timed, overwrite=overwrite),
     )
 
@@ -160,7 +163,6 @@ def measure_exports(folders: Sequence[Path], plan: RunPlan, texts: Sequence[Text
             works[f"graph {number}"] = timed.work(model.forward, model.encoder)
             works[f"call {number}"] = whole_calls(model.forward, model.encoder, timed)
         rounds = time_in_rounds(works, "time the exports in turns")
-    warn_of_load(timed.threads)
     teacher = [times[TEACHER] for times in rounds]
     return [
         figures_of(
@@ -238,8 +240,8 @@ def _measure(folder: Path, plan: RunPlan, bodies: Sequence[Body], timed: Timed) 
                 for precision in PRECISIONS
                 if (key := _key(body, precision))
             }
-    warn_of_load(timed.threads)
     return {
+        "cpu_share": warn_of_load(timed.threads),
         "figures": [figures[body.shape.name] for body in bodies],
         "teacher": latency_of(teacher, confidence).model_dump(),
         "build_seconds": measured.build_seconds,

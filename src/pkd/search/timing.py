@@ -333,7 +333,9 @@ def machine() -> dict[str, str | int]:
     }
 
 
-def warn_of_load(threads: int) -> None:
-    """Warn if other jobs use the cores."""
-    if busy := load_sentence([cpu_share(threads)], threads):
+def warn_of_load(threads: int) -> float:
+    """Warn if other jobs use the cores; return the share of them that this process gets."""
+    share = cpu_share(threads)
+    if busy := load_sentence([share], threads):
         progress.warn(f"{busy} What is timed beside another job does not hold.")
+    return share
