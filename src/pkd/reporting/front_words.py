@@ -106,7 +106,12 @@ def search_sentences(found: Compressed) -> list[str]:
 def _load_sentence(found: Compressed) -> str:
     """That times and speeds are those of a busy machine; empty for an idle one."""
     busy = load_sentence(list(found.cpu_shares.values()), found.threads)
-    return f"{busy} What is timed beside another job does not hold: time it again on an idle machine." if busy else ""
+    if not busy:
+        return ""
+    return (
+        f"{busy} What is timed beside another job does not hold: on an idle machine, remove shapes/ and timings/ from "
+        "the work folder and give the same command again."
+    )
 
 
 def _texts_timed(found: Compressed) -> str:

@@ -85,7 +85,7 @@ class TimedExports:
     """The figures of exports by their shapes' names, and the share of the cores that the process got meanwhile."""
 
     figures: Mapping[str, Figures]
-    cpu_share: float
+    cpu_share: float | None
 
 
 def timed(plan: RunPlan, exported: Sequence[Exported]) -> TimedExports:
@@ -118,7 +118,7 @@ def timed(plan: RunPlan, exported: Sequence[Exported]) -> TimedExports:
 
     done = run_stage(plan.folder.timings, TIMINGS, inputs, build, overwrite=True, resumes=False)
     facts = dict(done.manifest.facts)
-    share = facts.pop("cpu_share", 1.0)  # which earlier versions did not keep
+    share = facts.pop("cpu_share", None)  # which earlier versions did not keep
     return TimedExports({name: Figures(**values) for name, values in facts.items()}, share)
 
 

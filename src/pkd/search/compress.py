@@ -256,7 +256,7 @@ def _record(
     finalists: Sequence[Finalist],
     points: list[Point],
     seconds: Mapping[str, float],
-    cpu_shares: dict[str, float],
+    cpu_shares: Mapping[str, float | None],
 ) -> Compressed:
     plan = prepared.plan
     recipe, examples = plan.recipe, plan.examples
@@ -278,7 +278,7 @@ def _record(
         rows={split: len(rows) for split, rows in examples.splits.items()},
         hardware=describe_hardware(resolve_device(recipe.device)),
         threads=budget.threads or usable_cores(),
-        cpu_shares=cpu_shares,
+        cpu_shares={what: share for what, share in cpu_shares.items() if share is not None},
         seconds=_seconds_so_far(plan.folder.path, seconds, finalists),
     )
 

@@ -73,14 +73,14 @@ class Shapes:
         candidates: the fastest first.
         teacher: milliseconds of one text, the bare forward pass in PyTorch.
         build_seconds: that the slowest shape took to build.
-        cpu_share: of the cores, that the process got as they were timed.
+        cpu_share: of the cores, that the process got as they were timed; None if it is not known.
         baseline: word counts, with their answers to the development rows; None if such problems have none.
     """
 
     candidates: list[Candidate]
     teacher: Score
     build_seconds: float
-    cpu_share: float = 1.0
+    cpu_share: float | None = None
     baseline: TimedWords | None = None
 
 
@@ -142,7 +142,7 @@ def shapes_stage(plan: RunPlan, *, overwrite: bool) -> Shapes:
         candidates=candidates,
         teacher=Score(**facts["teacher"]),
         build_seconds=facts.get("build_seconds", 0.0),  # which earlier versions did not keep
-        cpu_share=facts.get("cpu_share", 1.0),
+        cpu_share=facts.get("cpu_share"),
         baseline=timed_words_stage(plan, timed, overwrite=overwrite),
     )
 
