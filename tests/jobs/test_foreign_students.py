@@ -26,7 +26,7 @@ from pkd.reporting.results import ComparisonRecord, ModelRecord, RunRecord
 from pkd.runs.fingerprint import sha256_of_file
 from pkd.runs.folder import RunFolder
 
-TRAINING = {"num_train_epochs": 3, "learning_rate": 1e-3, "precision": "float32"}
+TRAINING = {"num_train_epochs": 2, "learning_rate": 1e-3, "precision": "float32"}
 
 
 class Done(NamedTuple):
