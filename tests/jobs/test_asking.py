@@ -100,6 +100,31 @@ def test_of_a_recipe_each_fault_has_its_line(command: str, capsys: pytest.Captur
 
 
 @pytest.mark.usefixtures("place")
+def test_a_key_that_a_command_does_not_read_is_told_and_never_ignored(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = ("--train", "ok.csv", "--output", "o")
+    code, lines = told(
+        capsys, "finetune", "--model", "teacher", *rows,
+        "--set", "teacher.finetune.num_train_epochs=3", "--set", "alpha=0.3",
+    )  # fmt: skip
+    assert (code, lines[0]) == (2, "2 things are wrong:")
+    of_finetune = "is nothing that `pkd finetune` reads; of a recipe it reads data, training, evaluation"
+    assert sorted(lines[1:]) == [
+        f"--set alpha {of_finetune}",
+        f"--set teacher.finetune.num_train_epochs {of_finetune}; did you mean --num-train-epochs?",
+    ]
+    code, lines = told(capsys, "evaluate", "teacher", "--test", "ok.csv", "--set", "seed=3")
+    assert (code, lines) == (
+        2,
+        ["--set seed is nothing that `pkd evaluate` reads; of a recipe it reads data, evaluation"],
+    )
+    code, lines = told(capsys, "compress", "--pick", "2", "--output", "o", "--latency", "3ms")
+    assert (code, lines) == (
+        2,
+        ["--latency is given, but --pick takes a point of a finished search as it is; leave it out"],
+    )
+
+
+@pytest.mark.usefixtures("place")
 def test_in_python_keywords_are_named_and_the_error_is_of_the_first_kind() -> None:
     with pytest.raises(RecipeError) as caught:
         pkd.distill(teacher="no/", train="mising.csv", eval="ok.csv", output="o", alpha=70)

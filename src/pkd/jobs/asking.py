@@ -251,6 +251,7 @@ def compress(
         _no_ray() if pick is None else (),
         missing_libraries("export") if pick is None else number_faults("pick", pick, 1),
         () if pick is not None or search is None else [Fault(("search",), "is for `pick`; leave it out")],
+        () if pick is None else _not_of_a_search(given),
         _one_teacher(reading),
         source_faults(reading, SPLITS),
         *(model_faults(("teacher", "model"), name, "teacher") for name in _teachers_of(reading)),
@@ -284,6 +285,12 @@ def _file_beside(other: str) -> Iterator[Fault]:
     """The fault of a recipe file that is not read."""
     if other:
         yield Fault(("recipe",), f"is given, but with {named(other)} no recipe is read; leave one of the two out")
+
+
+def _not_of_a_search(given: PlacedKeywords) -> Iterator[Fault]:
+    """What is given beside the number of a point, which a finished search has already."""
+    for path in given.names:
+        yield Fault(path, f"is given, but {named('pick')} takes a point of a finished search as it is; leave it out")
 
 
 def _not_of_the_demo(given: PlacedKeywords, student: AnyPaths) -> Iterator[Fault]:

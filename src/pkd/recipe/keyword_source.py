@@ -12,6 +12,7 @@ import typing
 from collections.abc import Collection, Iterable, Iterator
 from typing import Annotated, Any, Literal, Union
 
+from pkd.recipe.keywords import READ_BY
 from pkd.recipe.naming import help_of, hints, keywords, settings_within, spot
 
 # part of the recipe -> the class of its keywords; a name that several verbs have as a parameter is left to the verbs
@@ -24,37 +25,8 @@ _PARTS = {
     "evaluation": "EvaluationKeywords",
     "budget": "BudgetKeywords",
 }
-_LEARNING = tuple(part for part in _PARTS if part != "budget")
 _OF_VERBS = ("train", "eval", "test", "unlabelled", "layers", "layer_map", "student")
-_VERBS: dict[str, tuple[Collection[str], Collection[str]]] = {  # the parts that a verb reads, and further keywords
-    "Distill": (
-        _LEARNING,
-        (
-            "eval",
-            "test",
-            "unlabelled",
-            "layers",
-            "layer_map",
-            "student",
-            "name",
-            "effort",
-            "device",
-            "seed",
-            "seeds",
-            "patience_from",
-            *_LEARNING,
-        ),
-    ),
-    "Compress": (
-        tuple(_PARTS),
-        ("train", "eval", "test", "unlabelled", "effort", "device", "seed", "seeds", *_PARTS),
-    ),
-    "Finetune": (("data", "training", "evaluation"), ("test", "device", "seed")),
-    "Annotate": (("data", "annotation"), ("layer_map", "device")),
-    "Augment": (("data",), ("seed",)),
-    "Evaluate": (("data", "evaluation"), ("eval", "device")),
-    "Export": (("data", "evaluation"), ()),
-}
+_OWN = ("annotate", "layers")  # a key of the recipe that the verb has as its own parameter
 _FILES = ("train", "eval", "test", "folder", "output", "student")
 _HEAD = '''"""The keywords of the public verbs, made by `python -m pkd.recipe.keyword_source`: not to be edited."""
 
@@ -74,9 +46,10 @@ def keyword_types_source() -> str:
     classes = [
         _typed_dict(name, f"Keys of `{part}`.", ["TypedDict"], _keywords_of(part)) for part, name in _PARTS.items()
     ]
-    for verb, (parts, further) in _VERBS.items():
-        about = f"What `pkd.{verb.lower()}` takes besides its own parameters."
-        classes.append(_typed_dict(f"{verb}Keywords", about, [_PARTS[part] for part in parts], further))
+    for verb, (parts, further) in READ_BY.items():
+        about = f"What `pkd.{verb}` takes besides its own parameters."
+        taken = [keyword for keyword in further if (verb, keyword) != _OWN]
+        classes.append(_typed_dict(f"{verb.title()}Keywords", about, [_PARTS[part] for part in parts], taken))
     return _HEAD + "".join(f"\n\n{each}" for each in classes)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pkd.recipe.faults import Fault
@@ -24,6 +24,24 @@ from pkd.recipe.spelling import current_spelling
 from pkd.recipe.suggestions import RENAMED, gone, hint_for, meant
 
 _LISTS_OF_NAMES = {("data", name) for name in ("text_columns", "label_columns", "label_names", "column_names")}
+
+_LEARNING = ("data", "transfer", "annotation", "training", "students", "evaluation")
+_OF_RUN = ("effort", "device", "seed", "seeds")
+READ_BY: Mapping[str, tuple[Collection[str], Collection[str]]] = {  # verb -> parts of the recipe, and further keywords
+    "distill": (
+        _LEARNING,
+        ("eval", "test", "unlabelled", "layers", "layer_map", "student", "name", *_OF_RUN, "patience_from", *_LEARNING),
+    ),
+    "compress": (
+        (*_LEARNING, "budget"),
+        ("train", "eval", "test", "unlabelled", *_OF_RUN, *_LEARNING, "budget"),
+    ),
+    "finetune": (("data", "training", "evaluation"), ("test", "device", "seed")),
+    "annotate": (("data", "annotation"), ("layers", "layer_map", "device")),
+    "augment": (("data",), ("seed",)),
+    "evaluate": (("data", "evaluation"), ("eval", "device")),
+    "export": (("data", "evaluation"), ()),
+}
 
 _NAMES = {("data", "train"), ("data", "eval"), ("data", "test"), ("data", "unlabelled"), ("teacher", "model")}
 _PLAIN = (str, os.PathLike, int, float, list, tuple, Mapping)  # the types that pydantic validates
@@ -57,6 +75,21 @@ def place_keywords(given: Mapping[str, Any]) -> PlacedKeywords:
             placed.faults.append(Fault(path, about))
         placed.names.setdefault(path or undotted(keyword), keyword)
     return placed
+
+
+def unread_faults(given: PlacedKeywords, verb: str) -> Iterator[Fault]:
+    """The faults of keys that a verb does not read, though a recipe has them; verbs that train students read all."""
+    parts, further = READ_BY.get(verb, (_LEARNING, ()))
+    if "students" in parts:
+        return
+    read = {keywords()[name] for name in further}
+    known = {fault.path for fault in given.faults}
+    for path in given.names:
+        if path[0] in parts or path in read or path in known:
+            continue
+        namesakes = [(part, path[-1]) for part in parts if spot((part, path[-1])).field is not None]
+        instead = f"; did you mean {current_spelling().name(namesakes[0])}?" if namesakes else ""
+        yield Fault(path, f"is nothing that `pkd {verb}` reads; of a recipe it reads {', '.join(parts)}{instead}")
 
 
 def _fault(placed: PlacedKeywords, keyword: str, path: Path | None, value: Any) -> str | None:

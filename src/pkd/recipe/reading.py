@@ -11,7 +11,7 @@ from pkd.errors import RecipeError
 from pkd.recipe.benchmarks import fill_in_task
 from pkd.recipe.effort import spend
 from pkd.recipe.faults import Fault, raise_faults, settings_from, shown
-from pkd.recipe.keywords import PlacedKeywords
+from pkd.recipe.keywords import PlacedKeywords, unread_faults
 from pkd.recipe.naming import Path, dotted, key_of_today, undotted
 from pkd.recipe.overriding import lift_device, override, rename_old
 from pkd.recipe.places import AnyPath, output_fault, output_folder, path_text, path_texts
@@ -111,7 +111,7 @@ def read_values(
         spelling = outer
     else:
         spelling = AsKeywords(values.names) if isinstance(values, PlacedKeywords) else AsValues(where)
-    before = values.faults if isinstance(values, PlacedKeywords) else []
+    before = [*values.faults, *unread_faults(values, where)] if isinstance(values, PlacedKeywords) else []
     return _read(dict(plain_copy(values, where)), set, spelling, tuple(required), before=before, spends=spends)
 
 

@@ -24,7 +24,7 @@ def with_space(recipe: Recipe) -> Recipe:
         TeacherError: if the teacher's, or an encoder's, configuration cannot be loaded.
         RecipeError: if a depth is not the teacher's.
     """
-    depth = depth_of(load_config(recipe.teacher.encoder))
+    depth = depth_of(load_config(recipe.teacher.encoder, "teacher"))
     found = {(each.layers, each.width, each.student): each for each in _students(recipe, depth)}
     # nothing is timed twice: the exports are timed in turns, as they are deployed
     evaluation = dataclasses.replace(recipe.evaluation, measure_speed=False)
