@@ -142,9 +142,7 @@ class Compressed(_Part):
     rows: dict[str, int]  # split -> rows
     hardware: dict[str, str]
     threads: int  # cores that one text is answered on
-    cpu_shares: dict[
-        str, float
-    ] = {}  # shapes, exports -> the share of the cores that this process got as it timed them
+    cpu_shares: dict[str, float] = {}  # shapes, exports -> share of the cores that the process got as it timed them
     seconds: dict[str, float] = {}  # phase -> how long it took
 
     @property
