@@ -50,7 +50,7 @@ def given(tmp_path: Path) -> dict[str, Any]:
     write_csv(tmp_path / "train.csv", make_reviews(100, seed=1))
     return {
         "train": str(tmp_path / "train.csv"), "teacher": str(tmp_path / "teacher"), "output": str(tmp_path / "annotated"),
-        "layers": 2, "max_length": 32, "precision": "float32", "rows_per_shard": 32,
+        "layers": 2, "max_length": 32, "annotation.precision": "float32", "rows_per_shard": 32,
     }  # fmt: skip
 
 
