@@ -233,13 +233,13 @@ def test_eight_skewed_classes_of_long_texts_go_from_csv_to_student(tmp_path: Pat
     tuned = pkd.finetune(
         model=str(tmp_path / "encoder"), train=train, eval=dev, output=str(tmp_path / "teacher"), **more
     )
-    assert tuned.scores["accuracy"] > 0.45  # the most frequent class has a third of the rows
+    assert tuned.scores["accuracy"] > 0.5
     result = pkd.distill(
         teacher=str(tmp_path / "teacher"), train=train, eval=dev, layers=2, output=str(tmp_path / "student"),
-        resamples=100, augment=1, **{**more, "num_train_epochs": 4},
+        resamples=100, augment=1, **more,
     )  # fmt: skip
     student = next(record for record in result.records if isinstance(record, ModelRecord) and record.role == "student")
-    assert student.scores["accuracy"].value > 0.45
+    assert student.scores["accuracy"].value > 0.5
     prediction = pkd.Classifier.load(str(tmp_path / "student"))("film, film the film")[0]
     assert set(prediction.probabilities) == {f"{topic} news" for topic in topics}
     assert sum(prediction.probabilities.values()) == pytest.approx(1)
