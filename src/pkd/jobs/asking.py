@@ -39,7 +39,7 @@ from pkd.jobs.input_faults import (
 )
 from pkd.jobs.lacking import is_installed, missing_libraries
 from pkd.jobs.origin import reading_of_run, recipe_of_run
-from pkd.recipe.faults import Fault
+from pkd.recipe.faults import Fault, value_at
 from pkd.recipe.keywords import PlacedKeywords, path_of_keyword, place_keywords
 from pkd.recipe.naming import Path, dotted
 from pkd.recipe.places import AnyPath, AnyPaths, local_path, output_fault, path_text, path_texts
@@ -263,7 +263,8 @@ def compress(
 
 def _searched_file(recipe: AnyPath, given: PlacedKeywords) -> Reading:
     """Read a recipe file with a `budget`; what is given beside it wins."""
-    flags = {dotted(path): _value_at(given, path) for path in given.names if path not in {f.path for f in given.faults}}
+    wrong = {fault.path for fault in given.faults}
+    flags = {dotted(path): value_at(given, path) for path in given.names if path not in wrong}
     reading = read_file(recipe, flags=flags)
     reading.faults[:0] = given.faults
     if isinstance(reading.spelling, AsLines):  # the output is no run's folder, which the file may name
@@ -273,12 +274,6 @@ def _searched_file(recipe: AnyPath, given: PlacedKeywords) -> Reading:
     if reading.recipe is not None and reading.recipe.budget is None:
         reading = dataclasses.replace(reading, recipe=dataclasses.replace(reading.recipe, budget=BudgetSettings()))
     return reading
-
-
-def _value_at(values: Any, path: Path) -> Any:
-    for key in path:
-        values = values[key]
-    return values
 
 
 def _file_beside(other: str) -> Iterator[Fault]:

@@ -152,7 +152,7 @@ def _sentence(settings: type, path: Path, values: Any, details: list[Any], at: P
     reached = spot(path, settings)
     if reached.field is None:
         return f"is not known; {hint_for((*at, *path), Recipe if at else settings)}"
-    value = _value(values, path)
+    value = value_at(values, path)
     explained = f" ({help_of(reached.field)})" if help_of(reached.field) else ""
     return f"is {shown(value)}; it must be {_expected(value, details, reached)}{explained}"
 
@@ -254,7 +254,8 @@ def _booleans_as_numbers(settings: type, values: Any, at: Path = ()) -> list[tup
     return []
 
 
-def _value(values: Any, path: Path) -> Any:
+def value_at(values: Any, path: Path) -> Any:
+    """The value at a path of nested values; None where there is none."""
     for key in path:
         try:
             values = values[key]
@@ -265,7 +266,7 @@ def _value(values: Any, path: Path) -> Any:
 
 def _remove(values: Any, path: Path) -> None:
     """Remove the value at `path`; an item of a list becomes {}, so that the others keep their index."""
-    parent = _value(values, path[:-1]) if path else None
+    parent = value_at(values, path[:-1]) if path else None
     if isinstance(parent, dict):
         parent.pop(path[-1], None)
     elif isinstance(parent, list) and isinstance(path[-1], int) and path[-1] < len(parent):

@@ -79,9 +79,9 @@ def place_keywords(given: Mapping[str, Any]) -> PlacedKeywords:
 
 def unread_faults(given: PlacedKeywords, verb: str) -> Iterator[Fault]:
     """The faults of keys that a verb does not read, though a recipe has them; verbs that train students read all."""
-    parts, further = READ_BY.get(verb, (_LEARNING, ()))
-    if "students" in parts:
+    if verb not in READ_BY or "students" in READ_BY[verb][0]:
         return
+    parts, further = READ_BY[verb]
     read = {keywords()[name] for name in further}
     known = {fault.path for fault in given.faults}
     for path in given.names:
