@@ -308,7 +308,7 @@ def test_damage_to_any_shard_is_found_and_that_shard_alone_made_again(place: Pat
         with progress.watch(watcher):
             annotate(
                 train=str(place / "train.csv"), teacher=str(place / "whole"), output=str(tmp_path / "rows"), layers=2,
-                max_length=32, precision="float32", rows_per_shard=16,
+                max_length=32, rows_per_shard=16, **{"annotation.precision": "float32"},
             )  # fmt: skip
         return watcher.told
 
