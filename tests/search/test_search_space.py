@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pkd.errors import RecipeError
-from pkd.jobs import asking
 from pkd.recipe.schema import Recipe
+from pkd.search import asking
 from pkd.search.search_space import with_space
 
 

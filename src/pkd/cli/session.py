@@ -91,8 +91,9 @@ def ask(job: str, *arguments: Any, **given: Any) -> Any:
         PKDError: with all faults.
     """
     from pkd.jobs import asking, asking_without_keys
+    from pkd.search import asking as asking_of_search
 
-    asks = getattr(asking, job, None) or getattr(asking_without_keys, job)
+    asks = next(getattr(room, job) for room in (asking, asking_without_keys, asking_of_search) if hasattr(room, job))
     with asks(*arguments, **given) as recipe:
         return recipe
 

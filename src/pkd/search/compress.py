@@ -17,7 +17,6 @@ from typing import Any, Unpack
 
 from pkd import progress
 from pkd.errors import CacheError, DataError, RecipeError, TeacherError
-from pkd.jobs import asking
 from pkd.jobs.ahead import teaching_ahead
 from pkd.jobs.cluster import names_cluster, ray_started, require_ray
 from pkd.jobs.demo import with_search_data
@@ -40,6 +39,7 @@ from pkd.reporting.trials import read_trials
 from pkd.runs.folder import RunFolder
 from pkd.runs.lock import one_writer
 from pkd.runs.stage import refuse_other_files, refuse_what_is_in_the_way
+from pkd.search import asking
 from pkd.search.choose import baseline_of, measured_points, teacher_score, timed, with_test
 from pkd.search.deploy import deploy, point_of, search_of, with_bytes
 from pkd.search.finalists import Finalist, export_finalists, outcome_of, train_finalists, with_left_out, with_refusals
