@@ -15,7 +15,7 @@ from typing import Any
 
 import pkd
 from benchmarks.quality.lines import Line
-from benchmarks.whole_runs import encoder_of, keep_line, parser_of, teacher_of, write_recipe
+from benchmarks.whole_runs import encoder_of, files_of, keep_line, parser_of, teacher_of, write_recipe
 from pkd.reporting.results import ModelRecord, RunRecord
 from pkd.runs.folder import RunFolder
 
@@ -34,7 +34,7 @@ def main() -> None:
 
 def measure(given: argparse.Namespace) -> Line:
     """The line of a task: the teacher's score, and each student's latency and score as exported."""
-    files = {split: str(given.data / given.task / f"{split}.jsonl") for split in ("train", "dev", "test")}
+    files = files_of(given.data / given.task, ".jsonl")
     recipe = write_recipe(given, _recipe(given, files), "equal-latency.yaml")
     records = pkd.run(recipe, set=given.set, seeds=given.seeds).records
     models = [each for each in records if isinstance(each, ModelRecord)]
@@ -47,7 +47,7 @@ def measure(given: argparse.Namespace) -> Line:
         if each.name in exports and each.seed == run.recipe["seed"]:
             pkd.export(
                 RunFolder(given.work / "run").path / each.folder, output=exports[each.name], int8=True,
-                eval=files["dev"], max_drop=1.0, min_agreement=0.0,
+                eval=files["eval"], max_drop=1.0, min_agreement=0.0,
             )  # fmt: skip
     scores = [
         each for each in pkd.evaluate(list(exports.values()), test=files["test"]) if isinstance(each, ModelRecord)
@@ -75,11 +75,11 @@ def measure(given: argparse.Namespace) -> Line:
     }
 
 
-def _recipe(given: argparse.Namespace, files: dict[str, str]) -> dict[str, Any]:
+def _recipe(given: argparse.Namespace, files: dict[str, Any]) -> dict[str, Any]:
     return {
         "output": str(given.work / "run"),
         "teacher": teacher_of(given),
-        "data": {"train": files["train"], "eval": files["dev"], "test": files["test"]},
+        "data": files,
         "students": [_student(text) for text in given.students],
         "controls": False,
         "evaluation": {"measure_speed": False},

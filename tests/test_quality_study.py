@@ -339,3 +339,26 @@ def test_students_at_equal_latency_stand_from_the_fastest(study: Any) -> None:
         "| own | 1.25 | 12.3 | 80.5 (78.5 to 82.5) | 75.0 | +0.5 |",
         "| other | 2.50 | 12.3 | 79.0 (77.0 to 81.0) | 75.0 | −1.0 |",
     ]
+
+
+def test_students_of_a_whole_run_are_told_by_their_mean_over_seeds(study: Any) -> None:
+    def model(name: str, seed: int, layers: int, value: float) -> dict[str, Any]:
+        of_teacher = {} if name == "teacher" else {"agreement": {"value": 0.9, "low": 0.85, "high": 0.95}}
+        score = {"value": value, "low": value - 0.02, "high": value + 0.02}
+        return {"name": name, "seed": seed, "layers": layers, "scores": {"accuracy": score, **of_teacher}}
+
+    line = {
+        "key": "best/reviews", "kind": "best", "task": "reviews", "encoder": "small", "unlabelled": True,
+        "machine": "AVX512", "rows": {"train": 10, "test": 4530},
+        "models": [model("teacher", 42, 6, 0.83), *(model("L3", 42 + n, 3, 0.82 + n / 100) for n in range(3))],
+        "comparisons": [{"a": "L3", "b": "teacher", "value": 0.0, "low": -0.01, "high": 0.01, "verdict": "UNCLEAR"}],
+    }  # fmt: skip
+    page = study.page.quality_page(by_key(line))
+    told = "reviews, small, with 20,000 sentences of the same kind without labels, 4,530 test rows (AVX512):"
+    assert told in page.replace("\n", " ")
+    rows = [row for row in page.splitlines() if row.startswith(("| teacher | 6", "| L3"))]
+    assert rows == [
+        "| teacher | 6 | 83.0 (81.0 to 85.0) | – |",
+        "| L3 | 3 | 83.0 (82.0 to 84.0) | 90.0 (90.0 to 90.0) |",
+        "| L3 − teacher | 0.0 (−1.0 to +1.0) | unclear |",
+    ]
