@@ -119,6 +119,17 @@ def test_a_row_that_holds_objects_beside_its_text_is_a_row(tmp_path: Path) -> No
             },
             {"id": 8, "annotation_id": 2, "text": "No"},
         ],
+        {  # LightTag
+            "examples": [
+                {"content": "Ann ran", "annotations": [{"start": 0, "end": 3, "tag": "PER"}]},
+                {"content": "No", "annotations": []},
+            ]
+        },
+        [{"tokenized_text": ["Ann", "ran"], "ner": [[0, 0, "PER"]]}, {"tokenized_text": ["No"], "ner": []}],  # GLiNER
+        [  # Ground Truth
+            {"source": text, "ner": {"annotations": {"entities": spans}}, "ner-metadata": {"type": "x"}}
+            for text, spans in (("Ann ran", [{"label": "PER", "startOffset": 0, "endOffset": 3}]), ("No", []))
+        ],
     ],
 )
 def test_exports_of_annotation_tools_become_texts_with_spans(value: Any, tmp_path: Path) -> None:
@@ -141,3 +152,29 @@ def test_an_example_of_spacy_a_line_is_told_how_to_be_converted(tmp_path: Path) 
         DataError, match="The file holds texts and their spans as a tool exports them, but one object per line"
     ):
         pkd.load_data(train=path)
+
+
+def test_a_folder_of_brat_becomes_texts_with_spans(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"Ann\r\nLee ran")
+    (tmp_path / "a.ann").write_text("T1\tPER 0 3;5 8\tAnn Lee\nR1\tof Arg1:T1 Arg2:T1\n#1\tNote T1\tx\n")
+    (tmp_path / "b.txt").write_text("No")
+    (tmp_path / "b.ann").write_text("")
+
+    _, rows = rows_of(tmp_path)
+
+    span = {"start": 0, "end": 8, "label": "PER", "text": "Ann Lee"}
+    assert [(row["text"], row["entities"]) for row in rows] == [("Ann\r\nLee ran", [span]), ("No", [])]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert pkd.load_data(train=tmp_path / "rows.jsonl")["train"]["label"][:] == [[1, 2, 0], [0]]
+    (tmp_path / "b.ann").write_text("T1 PER\n")
+    with pytest.raises(DataError, match=r"b\.ann, line 1"):
+        rows_of(tmp_path)
+
+
+def test_rows_without_a_label_are_not_sent_to_a_command_that_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a", "notes": [{"by": "x"}]}\n{"text": "b", "notes": []}\n')
+
+    with pytest.raises(DataError, match="no column 'label'") as error:
+        read_split(str(path), "train", DataSettings())
+    assert "json_shapes" not in str(error.value)

@@ -332,3 +332,61 @@ def test_a_word_of_blanks_alone_is_a_word(tmp_path: Path) -> None:
     rows = [{"tokens": ["\u2003"], "tags": ["B-X"]}, {"tokens": ["a"], "tags": ["O"]}]
 
     assert [row["label"] for row in _read(_lines(tmp_path / "a.jsonl", rows))] == [["B-X"], ["O"]]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"content": "Ann ran", "annotations": [{"start": 0, "end": 3, "value": "Ann", "tag": "PER"}]},  # LightTag
+        {"document": "Ann ran", "annotation": [{"start": 0, "end": 3, "label": "PER", "text": "Ann"}]},  # UBIAI
+        {"full_text": "Ann ran", "spans": [{"entity_type": "PER", "start_position": 0, "end_position": 3}]},  # Presidio
+        {"source_text": "Ann ran", "privacy_mask": [{"value": "Ann", "start": 0, "end": 3, "label": "PER"}]},
+        {"text": "Ann ran", "tokens": ["Ann", "ran"], "annotation": [{"label": "PER", "start": 0, "end": 3}]},
+        {"text": "Ann ran", "tokens": ["Ann", "ran"], "tags": ["B-PER", "O"]},
+        {"text": "Ann ran", "tokens": ["Ann", "ran"], "labels": ["B-PER", "O"]},
+    ],
+)
+def test_rows_of_further_tools_are_found_by_their_columns(row: dict[str, Any], tmp_path: Path) -> None:
+    assert [each["label"] for each in _read(_lines(tmp_path / "a.jsonl", [row, row]))] == [["B-PER", "O"]] * 2
+
+
+def test_spans_in_a_csv_file_are_found_without_a_setting(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('text,label\nNo,[]\nAnn ran,"[{""start"": 0, ""end"": 3, ""labels"": [""PER""]}]"\n')
+
+    assert [row["label"] for row in _read(str(path))] == [["O"], ["B-PER", "O"]]
+
+
+def test_rows_in_conflict_are_left_out_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spans = [{"text": "Ann ran", "entities": [[0, end, "PER"]]} for end in (3, 2, 7)]
+    lists = [{"tokens": ["a"], "tags": tags} for tags in (["O"], ["O", "O"], ["B-X"])]
+
+    with pytest.raises(DataError, match=r"leave them out with on_uneven='drop'|data.on_uneven=drop"):
+        _read(_lines(tmp_path / "a.jsonl", spans))
+    kept = _read(_lines(tmp_path / "a.jsonl", spans), on_uneven="drop")
+    assert [row["label"] for row in kept] == [["B-PER", "O"], ["B-PER", "I-PER"]]
+    kept = _read(_lines(tmp_path / "b.jsonl", lists), on_uneven="drop")
+    assert [row["label"] for row in kept] == [["O"], ["B-X"]]
+    with pytest.raises(DataError, match="No row is left"):
+        _read(_lines(tmp_path / "c.jsonl", spans[1:2]), on_uneven="drop")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.csv", "Sentence #,Word,POS,Tag\nSentence: 1,Ann,NNP,B-PER\n,ran,VBD,O\n", "one word a row .'Word'"),
+        ("a.csv", "File,Line,Begin Offset,End Offset,Type\na.txt,0,0,3,PER\n", "offsets of spans without their texts"),
+        ("a.tsv", "Ann\tB-PER\nran\tO\n\nNo\tO\n", "problem.type.*token_classification"),
+        ("a.txt", "Ann\tB-PER\nran\tO\n\nNo\tO\n", "problem.type.*token_classification"),
+        ("a.ann", "T1\tPER 0 3\tAnn\n", r"become rows with spans by `python -m pkd\.data\.json_shapes"),
+        ("a.xmi", "<xmi/>", "as CoNLL 2002"),
+        ("a.spacy", "x", "start_char, end_char and label_"),
+        ("a.tsv", "#FORMAT=WebAnno TSV 3.3\n\n1-1\t0-3\tAnn\tPER\n", r"WebAnno TSV 3\.3.*as CoNLL 2002"),
+        ("a.conll", "#FORMAT=WebAnno TSV 3.3\n\n1-1\t0-3\tAnn\tPER\n", r"WebAnno TSV 3\.3.*as CoNLL 2002"),
+    ],
+)
+def test_what_is_not_read_is_refused_with_what_to_do(name: str, content: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+
+    with pytest.raises(DataError, match=says):
+        _read(str(tmp_path / name))

@@ -174,8 +174,11 @@ class RowCleaner:
         _check_ids(self._ids, self._source)
         if self._fault is not None:
             raise self._fault
-        if self._tagger.conflicts:
-            raise DataError(self._tagger.message(self._source))
+        if self._tagger.conflicts and self._settings.on_uneven == "error":
+            raise DataError(
+                f"{self._tagger.message(self._source)} Correct these rows, or leave them out with "
+                f"{set_to('data.on_uneven', 'drop')}."
+            )
         raw = RawTable(
             source=self._source,
             texts=(pa.chunked_array([pa.nulls(self._rows)]),),
@@ -190,10 +193,21 @@ class RowCleaner:
         if self._choices is not None and raw.labels is not None:
             answers = right_choices(list(raw.labels), lambda row: f"{raw.source}, {name_rows(raw, [row])}")
             raw = dataclasses.replace(raw, labels=answers)
-        kept = _kept_rows(raw, np.concatenate(self._empty), self._on_empty)
+        kept = self._without_conflicts(_kept_rows(raw, np.concatenate(self._empty), self._on_empty))
+        if kept is not None and not kept.any() and self._tagger.conflicts:
+            raise DataError(f"{self._tagger.message(self._source)} No row is left without these.")
         if kept is not None and not kept.any():
             raise DataError(f"{raw.source} has 0 rows left: all {self._rows:,} have an empty text.")
         return raw, kept
+
+    def _without_conflicts(self, kept: Kept) -> Kept:
+        """The mask of the rows that are kept, without those whose labels do not fit their words."""
+        if not self._tagger.conflicts:
+            return kept
+        progress.warn(f"{self._tagger.message(self._source)} These rows were dropped.")
+        stays = np.ones(self._rows, dtype=bool) if kept is None else kept
+        stays[self._tagger.rows_in_conflict] = False
+        return stays
 
     def _remember(self, raw: RawTable) -> None:
         """Keep what `decide` needs from all rows."""

@@ -98,6 +98,21 @@ def read_conll(
     yield rows.take(path)
 
 
+def refuse_webanno(path: Path, encoding: str) -> None:
+    """Refuse WebAnno's own columns, whose labels are no tags of a scheme.
+
+    Raises:
+        DataError: naming the export that is read.
+    """
+    with open_text(path, encoding, newline="\n") as file:
+        first = next(iter(text_lines(file, str(path))), "")
+    if first.startswith("#FORMAT=WebAnno"):
+        raise DataError(
+            f"{path} is in WebAnno's own format ({first.strip().partition('=')[2]}), which is not read. Export it from "
+            "INCEpTION or WebAnno as CoNLL 2002 (for parts of speech as CoNLL-U), and name the file .conll."
+        )
+
+
 def looks_like_columns(path: Path, settings: DataSettings) -> bool:
     """Whether a text file holds words and their columns: lines of as many fields, two or more, between blank ones."""
     with open_text(path, settings.encoding, newline="\n") as file:
@@ -122,7 +137,8 @@ def _layout_of(path: Path, settings: DataSettings) -> _Layout:
     width = len(split[0]) if len(split) < 3 else Counter(map(len, split)).most_common(1)[0][0]
     is_header = len(split) > 1 and len(split[0]) == width and _is_header(split[0])
     ids = [fields[0] for fields in split[is_header:]]
-    is_numbered = width > 1 and ids[0].split("-")[0] in ("0", "1") and all(map(_ID.fullmatch, ids)) and len(ids) > 1
+    is_numbered = width > 1 and ids[0].split("-")[0] in ("0", "1") and all(map(_ID.fullmatch, ids))
+    is_numbered = is_numbered and (len(ids) > 1 or width == len(OF_CONLL_U))
     named = next((line.partition("=")[2].split() for line in head if line.startswith("# global.columns")), [])
     given: Sequence[str] = settings.column_names or (split[0] if is_header else named)
     if not given and is_numbered and width == len(OF_CONLL_U):

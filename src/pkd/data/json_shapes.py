@@ -1,4 +1,4 @@
-"""Recognise JSON that is not one object per line, and convert its rows to JSON lines.
+"""Recognise JSON that is not one object per line, and brat's folders, and convert their rows to JSON lines.
 
 python -m pkd.data.json_shapes rows.json > rows.jsonl
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,8 @@ from typing import Any
 
 from pkd.data.decode import open_text
 from pkd.data.find_columns import is_usual_name
+from pkd.data.spans_to_tags import are_spans
+from pkd.data.words import word_offsets
 from pkd.errors import DataError
 
 _MOST_BYTES = 1 << 26  # larger files are not read for an error message
@@ -36,32 +39,56 @@ def advice_for(path: Path, encoding: str) -> str | None:
             if not file.read(1 << 16).lstrip().startswith(("{", "[")):
                 return "Is it CSV or TSV? Then its name must end in .csv or .tsv."
         return None
+    return f"The file holds {shape}, but one object per line is expected: `{_command(path, encoding)}` converts it."
+
+
+def advice_for_format(path: Path, encoding: str = "utf-8") -> str | None:
+    """Advice for a file, or folder, that another tool than ours reads; None for one of no known tool."""
+    suffix = path.suffix.lower()
+    if suffix == ".ann" or (path.is_dir() and any(path.glob("*.ann"))):
+        folder = path if path.is_dir() else path.parent
+        command = _command(folder, encoding)
+        return f"brat's annotations (.ann) and their texts (.txt) become rows with spans by `{command}`."
+    if suffix == ".manifest":
+        return f"`{_command(path, encoding)}` converts a manifest of SageMaker Ground Truth."
+    return {
+        ".spacy": "Write spaCy's documents as JSON lines: the text, and as entities start_char, end_char and label_ of "
+        "each span in doc.ents.",
+        ".xmi": "Export the annotations as CoNLL 2002 instead (INCEpTION, WebAnno), or as JSON lines.",
+        ".xml": "Export the annotations as CoNLL columns or JSON lines instead.",
+    }.get(suffix)
+
+
+def _command(path: Path, encoding: str) -> str:
     given = [str(path)] if encoding == "utf-8" else [str(path), encoding]
-    command = f"python -m pkd.data.json_shapes {shlex.join(given)} > rows.jsonl"
-    return f"The file holds {shape}, but one object per line is expected: `{command}` converts it."
+    return f"python -m pkd.data.json_shapes {shlex.join(given)} > rows.jsonl"
 
 
 def holds_rows(record: Mapping[str, Any]) -> bool:
     """Whether an object holds rows and is not itself a row."""
     try:
-        return _rows_of_object(record)[0] != _PLAIN
+        return bool(_rows_of_tool([record])) or _rows_of_object(record)[0] != _PLAIN
     except (ValueError, TypeError):
         return False
 
 
 def rows_of(path: Path, encoding: str = "utf-8") -> tuple[str, Rows]:
-    """The shape of a JSON file, in words, and its rows.
+    """The shape of a JSON file or brat folder, in words, and its rows.
 
     Raises:
         DataError: if no rows are found in it.
     """
+    if path.is_dir():
+        return "brat's annotations", _rows_of_brat(path, encoding)
     with open_text(path, encoding) as file:
         text = file.read().strip()
     for find in (_rows_of_json, _rows_of_python):
         try:
             shape, rows = find(text)
-        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        except json.JSONDecodeError:
             continue
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+            break  # of JSON that holds no rows Python's syntax would make the same again
         if rows and all(isinstance(row, dict) for row in rows):
             return shape, rows
     raise DataError(
@@ -121,6 +148,12 @@ def _rows_of_tool(value: list[Any]) -> Rows:
         return [{"text": text, "entities": labels["entities"]} for text, labels in examples]
     if examples and all(isinstance(row, dict) and isinstance(row.get("data"), dict) for row in examples):
         return [_row_of_task(row) for row in examples]
+    if examples and all(isinstance(row, dict) and isinstance(row.get("tokenized_text"), list) for row in examples):
+        return [_row_of_gliner(row) for row in examples if isinstance(row.get("ner"), list)]
+    if examples and all(isinstance(row, dict) and isinstance(row.get("source"), str) for row in examples):
+        spans = [_spans_in_manifest(row) for row in examples]
+        if any(of_row is not None for of_row in spans):
+            return [{"text": row["source"], "entities": of_row} for row, of_row in zip(examples, spans, strict=True)]
     return []
 
 
@@ -137,14 +170,52 @@ def _row_of_task(task: Mapping[str, Any]) -> dict[str, Any]:
     return {"text": text, "entities": spans}
 
 
+def _row_of_gliner(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of GLiNER's data, whose spans are of words, the last one included."""
+    offsets = word_offsets(row["tokenized_text"])
+    spans = [[offsets[2 * first], offsets[2 * last + 1], label] for first, last, label in row["ner"]]
+    return {"text": " ".join(row["tokenized_text"]), "entities": spans}
+
+
+def _spans_in_manifest(row: Mapping[str, Any]) -> list[Any] | None:
+    """The spans in a row of a Ground Truth manifest; null if nobody annotated it."""
+    given = (each["annotations"] for each in row.values() if isinstance(each, dict) and "annotations" in each)
+    return next((each["entities"] for each in given if isinstance(each, dict) and "entities" in each), None)
+
+
+def _rows_of_brat(folder: Path, encoding: str) -> Rows:
+    """A row for each text of a folder of brat; of a span in several fragments from the first to the last.
+
+    Such a span gives its own text, so that reading the row refuses it if that is another than what lies there.
+    """
+    rows: Rows = []
+    for path in sorted(folder.glob("*.ann")):
+        text = path.with_suffix(".txt")
+        if not text.is_file():
+            raise DataError(f"{path} annotates {text.name}, which is not beside it. Put it there.")
+        with open_text(text, encoding, newline="") as file:
+            row: dict[str, Any] = {"file": path.stem, "text": file.read(), "entities": []}
+        with open_text(path, encoding) as file:
+            for number, line in enumerate(file, start=1):
+                if line.startswith("T"):  # else relations, events, notes
+                    row["entities"].append(_span_of_brat(line.rstrip("\r\n"), f"{path}, line {number}"))
+        rows.append(row)
+    if not rows:
+        raise DataError(f"{folder} has no annotations of brat: no file in it ends in .ann.")
+    return rows
+
+
+def _span_of_brat(line: str, where: str) -> dict[str, Any]:
+    fields = re.fullmatch(r"T\S+\t(\S+) (\d+) (?:.* )?(\d+)\t(.*)", line)
+    if fields is None:
+        raise DataError(f"{where}: {line!r} is no span of brat, as in 'T1<tab>PER 0 3<tab>Ann'.")
+    return {"start": int(fields[2]), "end": int(fields[3]), "label": fields[1], "text": fields[4]}
+
+
 def _rows_of_annotations(annotations: Rows) -> Rows:
     """Label Studio's short export: a row an annotation, whose spans it leaves out where there are none."""
-    names = {name for row in annotations for name, value in row.items() if _are_regions(value)}
+    names = {name for row in annotations for name, value in row.items() if are_spans(value)}
     return [{**{name: [] for name in names}, **row} for row in annotations]
-
-
-def _are_regions(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(each, dict) and "start" in each for each in value)
 
 
 def _rows_of_object(value: Any) -> tuple[str, Rows]:
@@ -156,7 +227,10 @@ def _rows_of_object(value: Any) -> tuple[str, Rows]:
     if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):
         return "its columns and its data separately (pandas' split)", _named(value["columns"], value["data"])
     lists = {key: each for key, each in value.items() if isinstance(each, list) and each}
-    of_rows = {key: rows for key, rows in lists.items() if all(isinstance(row, dict) for row in rows)}
+    are_rows = [
+        key for key, rows in lists.items() if all(isinstance(row, dict) for row in rows) and not are_spans(rows)
+    ]
+    of_rows = {key: lists[key] for key in are_rows}
     if of_rows:
         key = max(of_rows, key=lambda key: len(of_rows[key]))
         inside = [row["row"] if isinstance(row.get("row"), dict) else row for row in of_rows[key]]

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from pkd import progress
 from pkd.data.choices import Question
 from pkd.data.clean import OnEmpty, clean_rows, questions_of
-from pkd.data.conll import CONLL, looks_like_columns, read_conll
+from pkd.data.conll import CONLL, looks_like_columns, read_conll, refuse_webanno
+from pkd.data.decode import open_text
 from pkd.data.delimited import read_delimited, read_lines
-from pkd.data.find_columns import Columns, find_columns, unused_columns
+from pkd.data.find_columns import Columns, find_columns, is_usual_name, unused_columns
 from pkd.data.json_lines import read_json_lines
+from pkd.data.json_shapes import advice_for_format
 from pkd.data.race import is_race_split, read_race
 from pkd.data.read_labels import LabelReader
 from pkd.data.tables import RawTable
@@ -39,6 +41,9 @@ DELIMITED = (".csv", ".tsv")
 JSON_LINES = (".jsonl", ".json")
 SUFFIXES = (*DELIMITED, ".txt", *JSON_LINES, ".parquet", *CONLL)
 WITHOUT_LABELS = ("unlabelled", "predict")
+_AS_COLUMNS = (
+    "seems to hold one word and its columns a line, blank lines between sentences. To learn a tag for every word give"
+)
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(/[\w.-]+)?")
 
@@ -286,10 +291,14 @@ def read_file(
         DataError: if its format is unknown, or it cannot be read.
     """
     suffix = path.suffix.lower()
+    if suffix in (*CONLL, ".txt", ".tsv") and labelled:
+        refuse_webanno(path, settings.encoding)
     if suffix in CONLL or (
         suffix in (".txt", ".tsv") and asks_for_tags(settings.problem_type) and looks_like_columns(path, settings)
     ):
         return read_conll(path, settings, labelled=labelled, rows_a_table=rows_a_table)
+    if suffix == ".tsv" and labelled and _lacks_header(path, settings) and looks_like_columns(path, settings):
+        raise DataError(f"{path.absolute()} {_AS_COLUMNS} {set_to('data.problem_type', TOKEN_CLASSIFICATION.name)}.")
     if suffix in DELIMITED:
         return read_delimited(
             path,
@@ -306,10 +315,13 @@ def read_file(
     if suffix == ".parquet":
         return read_parquet(path, choose, rows_a_table=rows_a_table)
     if suffix != ".txt":
+        advice = advice_for_format(path, settings.encoding)
         raise DataError(
-            f"{path.absolute()} ends in '{path.suffix}', which is no supported format. Give one of "
-            f"{', '.join(SUFFIXES)}, a folder saved by `datasets`, or a hub name."
+            f"{path.absolute()} ends in '{path.suffix}', which is no supported format. "
+            + (advice or f"Give one of {', '.join(SUFFIXES)}, a folder saved by `datasets`, or a hub name.")
         )
+    if labelled and looks_like_columns(path, settings):
+        raise DataError(f"{path.absolute()} {_AS_COLUMNS} {set_to('data.problem_type', TOKEN_CLASSIFICATION.name)}.")
     if labelled:
         where = f" ({named('data.unlabelled')})" if offers("data.unlabelled") else ""
         raise DataError(
@@ -322,6 +334,14 @@ def read_file(
             "Give a .csv, .tsv, .jsonl or .parquet file with both columns."
         )
     return read_lines(path, encoding=settings.encoding, rows_a_table=rows_a_table)
+
+
+def _lacks_header(path: Path, settings: DataSettings) -> bool:
+    """Whether the first row of a file names no column that is found without a setting, nor a setting names one."""
+    if settings.column_names or settings.text_columns or settings.label_column or settings.problem_type != "auto":
+        return False
+    with open_text(path, settings.encoding) as file:
+        return not any(map(is_usual_name, file.readline().strip().split("\t")))
 
 
 def _is_file(path: Path) -> bool:

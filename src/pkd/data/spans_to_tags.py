@@ -18,8 +18,8 @@ from pkd.data.windows import Span
 from pkd.recipe.settings import Counted
 from pkd.recipe.spelling import set_to
 
-_STARTS = ("start", "start_offset", "begin", "startOffset", "start_char")
-_ENDS = ("end", "end_offset", "stop", "endOffset", "end_char")
+_STARTS = ("start", "start_offset", "begin", "startOffset", "start_char", "start_position")
+_ENDS = ("end", "end_offset", "stop", "endOffset", "end_char", "end_position")
 _LABELS = ("label", "labels", "entity", "type", "tag", "entity_type", "entity_group")
 NAMES: dict[Counted, str] = {"characters": "characters", "utf-16": "UTF-16 units", "bytes": "bytes of UTF-8"}
 _SHORT = 40  # characters of a span in a message
@@ -74,6 +74,17 @@ def holds_spans(value: Any) -> bool | None:
     if not len(value):
         return None
     return all(isinstance(each, Mapping) or (isinstance(each, list | tuple) and len(each) >= 3) for each in value)
+
+
+def are_spans(value: Any) -> bool:
+    """Whether a value is a list of objects that begin at a character, as tools write spans.
+
+    >>> are_spans([{"start": 0, "end": 3, "label": "PER"}]), are_spans([{"text": "a"}])
+    (True, False)
+    """
+    return isinstance(value, list) and all(
+        isinstance(each, Mapping) and any(map(each.__contains__, _STARTS)) for each in value
+    )
 
 
 def tags_of_spans(text: str, words: Sequence[Span], value: Any, counted: Counted = "characters") -> Converted:

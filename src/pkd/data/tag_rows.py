@@ -30,13 +30,15 @@ class RowTagger:
         has_words: whether its words are what is learned.
         has_spans: whether its labels are spans.
         conflicts: of all rows so far, each with its row.
+        rows_in_conflict: the numbers of these rows in the source, from 0 on.
     """
 
     def __init__(self, settings: DataSettings) -> None:
         self._problem, self._offsets = settings.problem_type, settings.span_offsets
         self.has_words = self.has_spans = False
         self.conflicts: list[str] = []
-        self._rows_in_conflict = self._trimmed = 0
+        self.rows_in_conflict: list[int] = []
+        self._begin = self._rows = self._trimmed = 0  # the rows before this part, and with it
         self._counted: Counter[Counted] = Counter()
 
     def with_words(self, raw: RawTable, texts: Sequence[pa.ChunkedArray], learned: TaskKind | None) -> RawTable:
@@ -50,6 +52,7 @@ class RowTagger:
         Raises:
             DataError: if words are learned, but these are pairs or questions, or have one label a row.
         """
+        self._begin, self._rows = self._rows, self._rows + len(texts[0])
         values = None if raw.labels is None else raw.labels if isinstance(raw.labels, list) else raw.labels.to_pylist()
         if raw.words is not None:
             self.has_words = True
@@ -73,8 +76,8 @@ class RowTagger:
         """All rows' conflicts, in words."""
         shown = "; ".join(self.conflicts[:_SHOWN])
         more = f"; and {len(self.conflicts) - _SHOWN:,} more" if len(self.conflicts) > _SHOWN else ""
-        rows = f"{self._rows_in_conflict:,} row{'s' * (self._rows_in_conflict > 1)}"
-        return f"{source}: the labels of {rows} do not fit the words. {shown}{more}. Correct or remove these rows."
+        rows = f"{len(self.rows_in_conflict):,} row{'s' * (len(self.rows_in_conflict) > 1)}"
+        return f"{source}: the labels of {rows} do not fit the words. {shown}{more}."
 
     def note(self, source: str) -> None:
         """Log what was changed."""
@@ -92,7 +95,8 @@ class RowTagger:
             return learned.has_tokens
         if self._problem != "auto" or values is None:
             return asks_for_tags(self._problem)
-        return next((found for found in map(holds_spans, values) if found is not None), False)
+        lists = (items_in(value) if isinstance(value, str) else value for value in values)  # of CSV as text
+        return next((found for found in map(holds_spans, lists) if found is not None), False)
 
     def _tags_of_lists(self, raw: RawTable, values: Sequence[Any]) -> list[Tagged | None]:
         """The tags that rows list, one for each word."""
@@ -116,7 +120,7 @@ class RowTagger:
         tagged: list[Tagged | None] = []
         for row, (text, of_text, value) in enumerate(zip(texts, words, values, strict=True)):
             spans = items_in(value) if isinstance(value, str) else value
-            if value is None:
+            if value is None or value == "":  # of CSV
                 tagged.append(None)
                 continue
             if spans is None or holds_spans(spans) is False:
@@ -134,5 +138,5 @@ class RowTagger:
         return tagged
 
     def _conflict(self, raw: RawTable, row: int, conflicts: Sequence[str]) -> None:
-        self._rows_in_conflict += bool(conflicts)
+        self.rows_in_conflict += [self._begin + row] if conflicts else []
         self.conflicts += [f"{name_rows(raw, [row])}: {conflict}" for conflict in conflicts]

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from pkd.data.choices import Readings, listed_choices, read_answer
 from pkd.data.find_columns import Columns
+from pkd.data.json_shapes import advice_for_format
 from pkd.data.tables import WORD_OFFSETS, RawTable
 from pkd.data.words import word_offsets, words_of
 from pkd.errors import DataError, first_line
@@ -90,6 +91,7 @@ def load_saved(path: Path, split: str, part: str | None, suffixes: Sequence[str]
             )
         inside = sorted(file.name for file in path.iterdir() if file.suffix.lower() in suffixes)
         advice = f"Name one of its files: {', '.join(inside[:5])}." if inside else "Name a file."
+        advice = advice_for_format(path) or advice
         raise DataError(f"{path.absolute()} is a folder that `datasets` did not save (save_to_disk). {advice}")
     try:
         saved = datasets.load_from_disk(str(path))

@@ -56,7 +56,7 @@ class DataKeywords(TypedDict, total=False):
     """labelled rows without a label: nothing, -, N/A, -1"""
 
     on_uneven: Literal["error", "drop"] | None
-    """rows with more or fewer fields than the header"""
+    """rows with more or fewer fields than the header, or labels that do not fit their words"""
 
     tag_scheme: Literal["auto", "plain", "iob1", "iob2", "iobes"] | None
     """how tags of words mark spans; iobes: also with other letters, as BIOLU; plain: they mark none"""

@@ -204,7 +204,9 @@ class DataSettings:
         "error", "what to do when more than 1 % of the texts are empty"
     )
     on_no_label: Literal["error", "drop"] = setting("error", "labelled rows without a label: nothing, -, N/A, -1")
-    on_uneven: Literal["error", "drop"] = setting("error", "rows with more or fewer fields than the header")
+    on_uneven: Literal["error", "drop"] = setting(
+        "error", "rows with more or fewer fields than the header, or labels that do not fit their words"
+    )
     tag_scheme: TagScheme = setting(
         "auto", "how tags of words mark spans; iobes: also with other letters, as BIOLU; plain: they mark none"
     )
