@@ -117,6 +117,29 @@ def test_lists_in_csv_are_read(tmp_path: Path) -> None:
     assert _read(str(path)) == ROWS[:1]
 
 
+def test_lists_that_numpy_writes_without_commas_are_read_item_by_item(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("tokens,ner_tags\n\"['Ann' \"\"isn't\"\"\n 'here']\",['B-PER' 'O' 'O']\n['x'],['O']\n")
+
+    assert [(row["text"], row["label"]) for row in _read(str(path))] == [
+        ("Ann isn't here", ["B-PER", "O", "O"]),
+        ("x", ["O"]),
+    ]
+    path.write_text("tokens,ner_tags\n\"['Ann' 'ran']\",[1 0]\n")
+    assert [row["label"] for row in _read(str(path), label_names=NAMES)] == [[NAMES[1], NAMES[0]]]
+    path.write_text("tokens,ner_tags\n['a' ... 'b'],['O' ... 'O']\n")
+    with pytest.raises(DataError, match="a list of words is expected"):
+        _read(str(path))
+
+
+def test_unlabelled_columns_that_are_read_as_texts_are_told(tmp_path: Path, heard: Any) -> None:
+    (tmp_path / "a.txt").write_text("Ann\tNNP\nran\tVBD\n\nNo\tUH\n")
+
+    read_data(DataSettings(train=_tokens(tmp_path / "a.jsonl"), unlabelled=[str(tmp_path / "a.txt")]))
+
+    assert any("one word and its columns" in each for each in heard.warnings)
+
+
 def test_one_word_a_row_of_csv_is_told_to_become_columns(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("word,tag\nEU,B-ORG\nrejects,O\n", encoding="utf-8")

@@ -6,7 +6,6 @@ wrong length is an error.
 
 from __future__ import annotations
 
-import ast
 import csv
 import itertools
 import json
@@ -21,6 +20,7 @@ from pkd.data.choices import listed_choices
 from pkd.data.decode import open_text, text_lines
 from pkd.data.find_columns import Columns, is_usual_name
 from pkd.data.tables import Choose, RawTable, RowBuffer
+from pkd.data.words import python_value
 from pkd.errors import DataError, RecipeError
 from pkd.recipe.settings import TABS
 from pkd.recipe.spelling import named, set_to
@@ -121,8 +121,8 @@ def read_delimited(
 
 
 def _choices(field: str, name: str, path: Path, line: int) -> list[str]:
-    """The choices in a field that holds a list, as JSON, Python or pandas write it."""
-    for read in (json.loads, ast.literal_eval):
+    """The choices in a field that holds a list, as JSON, Python, numpy or pandas write it."""
+    for read in (json.loads, python_value):
         try:
             listed = listed_choices(read(field))
         except (ValueError, SyntaxError, RecursionError, MemoryError):

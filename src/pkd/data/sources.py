@@ -42,7 +42,7 @@ JSON_LINES = (".jsonl", ".json")
 SUFFIXES = (*DELIMITED, ".txt", *JSON_LINES, ".parquet", *CONLL)
 WITHOUT_LABELS = ("unlabelled", "predict")
 _AS_COLUMNS = (
-    "seems to hold one word and its columns a line, blank lines between sentences. To learn a tag for every word give"
+    "seems to hold one word and its columns a line, blank lines between sentences; to learn a tag for every word give"
 )
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(/[\w.-]+)?")
@@ -328,6 +328,9 @@ def read_file(
             f"{path.absolute()} is plain text, which has no labels. Give .csv, .tsv, .jsonl or .parquet; a .txt file "
             f"can be unlabelled text{where}, one per line."
         )
+    if settings.problem_type == "auto" and looks_like_columns(path, settings):
+        flag = set_to("data.problem_type", TOKEN_CLASSIFICATION.name)
+        progress.warn(f"{path} {_AS_COLUMNS} {flag}. Its lines are read as texts.")
     if len(settings.text_columns) == 2:
         raise DataError(
             f"{path.absolute()} has one text per line, but pairs are expected ({', '.join(settings.text_columns)}). "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,11 @@ from pkd.errors import DataError
 
 if TYPE_CHECKING:
     import datasets
+
+_ITEM = r"""'(?:[^'\\]|\\.)*+'|"(?:[^"\\]|\\.)*+"|-?\d+(?:\.\d*)?"""
+_NUMPY_ITEM = re.compile(_ITEM)
+_NUMPY = re.compile(rf"\[((?:\s*(?:{_ITEM})(?=[\s\]]))*+)\s*\]")
+_SIDE_BY_SIDE = re.compile(r"""['"]\s+['"]""")  # of two texts, or within one
 
 
 def word_offsets(words: Iterable[str]) -> list[int]:
@@ -61,7 +67,7 @@ def items_in(value: Any) -> list[Any] | None:
         return list(value)
     if not isinstance(value, str) or not value.lstrip().startswith(("[", "(")):
         return None
-    for read in (json.loads, ast.literal_eval):
+    for read in (json.loads, python_value):
         try:
             found = read(value)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
@@ -69,6 +75,28 @@ def items_in(value: Any) -> list[Any] | None:
         if isinstance(found, list | tuple):
             return list(found)
     return None
+
+
+def python_value(text: str) -> Any:
+    """The value in a text that Python or numpy wrote.
+
+    pandas writes a column of numpy's arrays without commas; Python's syntax would join their texts to one.
+
+    Raises:
+        ValueError, SyntaxError, RecursionError, MemoryError: if there is none.
+
+    >>> python_value("['New' 'York']"), python_value("[1 0]"), python_value("['New', 'York']")
+    (['New', 'York'], [1, 0], ['New', 'York'])
+    """
+    try:
+        found = None if _SIDE_BY_SIDE.search(text) else ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        found = None
+    if found is not None:
+        return found
+    if (items := _NUMPY.fullmatch(text.strip())) is None:
+        return ast.literal_eval(text)
+    return [ast.literal_eval(item[0]) for item in _NUMPY_ITEM.finditer(items[1])]
 
 
 def words_are_split(rows: datasets.Dataset) -> bool:
