@@ -250,6 +250,12 @@ def test_a_scheme_can_be_named(scheme: str, fits: bool, tmp_path: Path) -> None:
             _rows(tmp_path, text, tag_scheme=scheme)
 
 
+def test_columns_that_something_else_parts_are_told_how_to_be_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"';' in every line.*sep"):
+        _rows(tmp_path, "EU;B-ORG\nsaid;O\n")
+    assert _rows(tmp_path, "EU;B-ORG\nsaid;O\n", sep=";")["text"][:] == ["EU said"]
+
+
 def test_one_column_has_no_tags(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no tags beside its words: its lines have one column"):
         _rows(tmp_path, "EU\nrejects\n")

@@ -36,6 +36,14 @@ def test_what_is_no_run_is_told_and_nothing_is_left_there(tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
+def test_a_student_is_told_to_be_reported_on_by_its_run(tmp_path: Path) -> None:
+    (tmp_path / "student").mkdir()
+    (tmp_path / "student.work").mkdir()
+    (tmp_path / "student.work" / "results.jsonl").touch()
+    with pytest.raises(CacheError, match=r"student\.work/results\.jsonl does: give .*student\.work\."):
+        report(tmp_path / "student")
+
+
 @pytest.fixture
 def searched(tmp_path: Path) -> Path:
     """The work folder of a search: its record, and the folders of its points, each sealed."""

@@ -249,6 +249,12 @@ def _chosen(layout: _Layout, settings: DataSettings, path: Path, *, labelled: bo
         return word, tag
     if labelled is None and settings.label_column is None:
         return word, None
+    marks = [mark for mark in ";,|" if all(mark in each for each in layout.last - {OUTSIDE})]
+    if layout.width == 1 and marks and settings.sep is None:
+        raise DataError(
+            f"{path} has no blanks or tabs between columns, but {marks[0]!r} in every line. If that parts them, give "
+            f"{set_to('data.sep', marks[0])}."
+        )
     raise DataError(
         f"{path} has no tags beside its words: "
         + ("its lines have one column." if layout.width == 1 else f"column {tag + 1} is named for both.")

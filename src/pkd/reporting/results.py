@@ -229,6 +229,9 @@ def read_results(folder: Path) -> list[Record]:
     """
     path = RunFolder(folder).results if folder.is_dir() else folder
     if not path.is_file():
+        work = RunFolder.beside(folder.absolute()) if folder.absolute().name else None
+        if work is not None and work.results.is_file():
+            raise CacheError(f"{path} does not exist, but {work.results} does: give {work.path}.")
         raise CacheError(f"{path} does not exist. Run `pkd run` first, or name a run folder that has a {RESULTS}.")
     refuse_other_schema(path.parent)
     records: list[Record] = []
