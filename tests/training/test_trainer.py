@@ -738,3 +738,16 @@ def test_text_rows_are_encoded_with_the_tokenizer(tmp_path: Path) -> None:
     )
     assert trainer.train_dataset[3]["input_ids"] == encode(rows, make_tokenizer(), 64)[3]["input_ids"]
     assert 0 <= trainer.evaluate()["eval_accuracy"] <= 1
+
+
+def test_a_model_keeps_its_padding_id_where_its_tokenizer_has_another(
+    annotated: datasets.Dataset, tmp_path: Path
+) -> None:
+    model = make_teacher()
+    model.config.pad_token_id = 4  # the tokenizer's is 0
+    trainer = RowMeanTrainer(
+        model, arguments(tmp_path, num_train_epochs=1), train_dataset=annotated, processing_class=make_tokenizer()
+    )
+    trainer.train()
+    trainer.save_model(str(tmp_path / "saved"))
+    assert json.loads((tmp_path / "saved" / "config.json").read_text())["pad_token_id"] == 4

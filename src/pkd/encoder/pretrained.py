@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _SAMPLE = 512  # rows that two readers are compared on
 _UNKNOWN = 0.5  # of the word pieces: with more, the encoder has not seen such text
+_SPACE = "▁"  # the word piece
 _MORE_CUT = 0.1  # of the rows: readers whose shares of cut rows differ by more do not learn from the same texts
 
 
@@ -74,7 +75,9 @@ def check_reads(reader: Reader, rows: datasets.Dataset) -> None:
     if unknown is None or not len(rows):  # bytes, of which none is unknown
         return
     ids = np.concatenate(reader.encode(_sample(rows))["input_ids"])
-    words = ids[~np.isin(ids, list(special - {unknown}))]
+    # SentencePiece parts the space from a word that it does not know
+    spaces = {reader.tokenizer.convert_tokens_to_ids(_SPACE)}
+    words = ids[~np.isin(ids, list((special | spaces) - {unknown}))]
     if len(words) and (share := float(np.mean(words == unknown))) > _UNKNOWN:
         raise TeacherError(
             f"{reader.name} does not know {share:.0%} of the word pieces of the training texts, so it cannot learn "

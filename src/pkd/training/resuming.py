@@ -41,6 +41,8 @@ _RESUMED_WITH = (
     "adam_beta1", "adam_beta2", "adam_epsilon",
 )  # fmt: skip
 
+_SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
+
 
 class ResumableTrainer(Trainer):
     """A `transformers.Trainer` that resumes where it was stopped or killed.
@@ -78,6 +80,7 @@ class ResumableTrainer(Trainer):
         self.afresh = afresh
         self.resumed_with = resumed_with or {}
         self.train_seconds = 0.0
+        self._special_ids: dict[str, Any] = {}  # of the model's configuration, while it trains
         self._stop_agreed = 0  # the exit code of a stop that all ranks agreed on
         self._leg_started = time.monotonic()
         if args.disable_tqdm:
@@ -101,6 +104,7 @@ class ResumableTrainer(Trainer):
         if ranks.is_first():
             for old in self._output.glob(f"{Path(DIVERGED).stem}*.json"):  # of an earlier attempt
                 old.unlink()
+        self._special_ids = {key: getattr(self.model.config, key, None) for key in _SPECIAL_IDS}
         self._leg_started = time.monotonic()
         keep_freed_memory()
         with (
@@ -111,6 +115,16 @@ class ResumableTrainer(Trainer):
             output = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
         self.train_seconds += time.monotonic() - self._leg_started
         return output
+
+    def _inner_training_loop(self, *args: Any, **keywords: Any) -> TrainOutput:
+        """Run the stock loop with the special ids of the model's configuration, for which its embedding was built.
+
+        The stock `train` has just set them to the tokenizer's: a RoBERTa that is saved with another padding id counts
+        its positions from that one when it is loaded again.
+        """
+        for key, value in self._special_ids.items():
+            setattr(self.model.config, key, value)
+        return super()._inner_training_loop(*args, **keywords)  # type: ignore[no-any-return]
 
     def take_best(self, checkpoint: Path) -> None:
         """Take the best epoch's weights of a stopped training, as its end would; its checkpoints stay.
