@@ -614,7 +614,7 @@ def test_c54_a_hub_that_refuses_or_cannot_be_reached_is_told_in_one_line_with_a_
     for name, line in zip(names, told.splitlines(), strict=True):
         has_all(
             line,
-            f"pkd: The teacher {name} cannot be loaded:",
+            f"pkd: The classifier {name} cannot be loaded:",
             "check the name, the network, and `hf auth login`",
         )
 

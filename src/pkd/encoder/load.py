@@ -86,8 +86,12 @@ def load_teacher(name: AnyPath) -> LoadedClassifier:
         TeacherError: if it cannot be loaded, has no trained head, or its family is not supported.
         ResourceError: if the memory does not suffice.
     """
-    name = path_text(name, "teacher")
-    loaded = _load(name, "teacher")
+    return load_classifier(path_text(name, "teacher"), "teacher")
+
+
+def load_classifier(name: str, role: str = "classifier") -> LoadedClassifier:
+    """Load a fine-tuned classifier as `load_teacher` does; errors call it by its `role`."""
+    loaded = _load(name, role)
     outputs, count = loaded.outputs, int(loaded.model.config.num_labels or 0)
     if outputs.kind.has_scores and count != 1:
         raise TeacherError(
@@ -260,7 +264,7 @@ def _load(name: str, role: str, model_class: Any = None, **keywords: Any) -> Loa
                 **keywords,
             ),
         )
-    if role == "teacher" and info["mismatched_keys"]:
+    if role != "encoder" and info["mismatched_keys"]:
         key, saved, wanted = sorted(info["mismatched_keys"])[0]
         raise TeacherError(
             f"{name}: the saved weights {key} have the shape {list(saved)}, but its config.json asks for "
@@ -273,7 +277,7 @@ def _load(name: str, role: str, model_class: Any = None, **keywords: Any) -> Loa
     tokenizer.padding_side = "right"
     missing = {str(key) for key in info["missing_keys"]}
     check_encoder_is_whole(name, model, missing | {str(key) for key, *_ in info["mismatched_keys"]})
-    if role == "teacher":
+    if role != "encoder":
         check_weights_are_used(name, model, missing, relevant_weights(model, set(map(str, info["unexpected_keys"]))))
     return LoadedClassifier(model, tokenizer, name)
 

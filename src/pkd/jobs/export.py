@@ -20,7 +20,7 @@ from pkd.data.sources import read_split
 from pkd.data.tokenize import fingerprint_rows, rows_as_texts
 from pkd.data.word_logits import stacked
 from pkd.encoder.families import depth_of
-from pkd.encoder.load import LoadedClassifier, load_teacher, with_outputs
+from pkd.encoder.load import LoadedClassifier, load_classifier, with_outputs
 from pkd.encoder.parameters import parameters_of
 from pkd.errors import DataError, TeacherError
 from pkd.jobs import asking
@@ -136,7 +136,7 @@ def export(
 def _export(model: str, folder: Path, into: Format, recipe: Recipe, limits: Limits, *, overwrite: bool) -> ExportResult:
     if format_of(model) is not None:
         raise TeacherError(f"{model} is an exported folder already. Export the classifier that it was made from.")
-    loaded = load_teacher(model)
+    loaded = load_classifier(model)
     measured = _texts_of(recipe, loaded) if into.is_converted else None
     if measured is not None:
         loaded = with_outputs(loaded, measured.outputs)

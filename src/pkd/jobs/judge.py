@@ -18,7 +18,7 @@ from pkd._version import __version__
 from pkd.distillation.plan import RowCounts, StudentPlan, is_control_of
 from pkd.encoder.families import depth_of
 from pkd.encoder.hub import ModelSource, model_source
-from pkd.encoder.load import LoadedClassifier, count_parameters, load_teacher, shape_of
+from pkd.encoder.load import LoadedClassifier, count_parameters, load_classifier, shape_of
 from pkd.jobs.evaluate import (
     EvaluatedRows,
     Measured,
@@ -139,7 +139,7 @@ class _Answered:
 
 
 def _answered(each: Trained, plan: RunPlan, on: EvaluatedRows, device: torch.device) -> _Answered:
-    model = load_teacher(str(each.done.folder))
+    model = load_classifier(str(each.done.folder))
     place, prints = plan.folder.predictions(each.plan.name, each.seed), plan.examples.fingerprints[on.split]
     done = predict_stage(place, model, on.rows, prints, plan.recipe.data.max_length, device)
     return _Answered(

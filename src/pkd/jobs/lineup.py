@@ -24,7 +24,7 @@ from pkd.data.tokenize import encode, rows_as_texts
 from pkd.data.word_logits import stacked
 from pkd.encoder.families import depth_of, longest_input
 from pkd.encoder.inference import answer_rows
-from pkd.encoder.load import LoadedClassifier, load_config, load_teacher, shape_of
+from pkd.encoder.load import LoadedClassifier, load_classifier, load_config, shape_of
 from pkd.encoder.parameters import Parameters, parameters_of
 from pkd.errors import TeacherError
 from pkd.reporting.runtimes import Runtime
@@ -100,7 +100,7 @@ def look_at(model: str) -> Known:
         TeacherError: if it is not a classifier, exported or not.
     """
     if format_of(model) is None:
-        return known_of(load_teacher(model))
+        return known_of(load_classifier(model))
     load_exported(model, "cpu")
     return exported_as(model)
 
@@ -135,7 +135,7 @@ def answer(name: str, model: str, rows: datasets.Dataset, max_length: int, devic
     """Load a model, run it on all rows in order, and release it."""
     with progress.stage(f"evaluate {name}", len(rows), "rows") as stage:
         if format_of(model) is None:
-            loaded = load_teacher(model)
+            loaded = load_classifier(model)
             with computing_on(device, [loaded.model]):
                 encoded = _as_read_by(loaded, rows, max_length)
                 logits = answer_rows(loaded.model, encoded, on_batch=stage.advance).logits
@@ -161,7 +161,7 @@ def measure_speeds(
                 exported = _exported(model, device)
                 works[name] = work_on_texts(exported, rows_as_texts(some), min(max_length, exported.longest))
                 continue
-            loaded = load_teacher(model) if isinstance(model, str) else model
+            loaded = load_classifier(model) if isinstance(model, str) else model
             while_timed.enter_context(computing_on(device, [loaded.model]))
             encoded = _as_read_by(loaded, some, max_length)
             shortest_first = np.argsort(column_array(encoded, "length"), kind="stable")

@@ -13,7 +13,7 @@ from pkd import progress
 from pkd.data.outputs import Outputs
 from pkd.data.sources import read_sentences, read_texts
 from pkd.distillation.student import student_from
-from pkd.encoder.load import LoadedClassifier, load_config, load_pretrained, load_teacher, without_bars
+from pkd.encoder.load import LoadedClassifier, load_classifier, load_config, load_pretrained, without_bars
 from pkd.errors import RecipeError
 from pkd.jobs import asking
 from pkd.jobs.lineup import Known, exported_as, known_of, line_up
@@ -165,7 +165,7 @@ def _load(model: str, scratch: Path) -> tuple[LoadedClassifier, str]:
         name.endswith(("ForSequenceClassification", "ForMultipleChoice", "ForTokenClassification"))
         for name in architectures
     ):
-        return load_teacher(model), model
+        return load_classifier(model), model
     loaded = load_pretrained(model, Outputs("single_label_classification", ("0", "1")))
     with without_bars():
         loaded.model.save_pretrained(scratch)

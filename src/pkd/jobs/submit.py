@@ -16,7 +16,7 @@ from pkd.data.sources import read_split, require_sources
 from pkd.data.tokenize import encode
 from pkd.encoder.families import longest_input
 from pkd.encoder.inference import answer_rows
-from pkd.encoder.load import load_teacher
+from pkd.encoder.load import load_classifier
 from pkd.errors import TeacherError
 from pkd.jobs import asking_without_keys
 from pkd.recipe.benchmarks import leaderboard_sources, task_of
@@ -66,7 +66,7 @@ def submit(
     settings = DataSettings(text_columns=list(known.text_columns) if folder is not None else [])
     for source in sources.values():
         require_sources(DataSettings(test=source), ("test",))
-    loaded = load_teacher(model)
+    loaded = load_classifier(model)
     outputs = loaded.outputs
     if outputs.kind is not kind_of(known.problem_type):
         raise TeacherError(f"{model} has learned {outputs.problem_type}, but {task} is {known.problem_type}.")

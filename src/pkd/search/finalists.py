@@ -13,7 +13,7 @@ from pkd import progress
 from pkd.data.labels import label_array
 from pkd.data.tokenize import fingerprint_rows, rows_as_texts
 from pkd.distillation.plan import StudentPlan
-from pkd.encoder.load import LoadedClassifier, load_teacher, with_outputs
+from pkd.encoder.load import LoadedClassifier, load_classifier, with_outputs
 from pkd.errors import DivergedError, ResourceError, Stopped, TeacherError
 from pkd.jobs.export import Limits, MeasuredTexts, export_stage, traced_once
 from pkd.jobs.finished import left_of
@@ -187,7 +187,7 @@ def export_finalists(
     exported = []
     for finalist in finalists:
         student = finalist.best.done
-        loaded = with_outputs(load_teacher(str(student.folder)), plan.examples.outputs)
+        loaded = with_outputs(load_classifier(str(student.folder)), plan.examples.outputs)
         traced = traced_once(loaded)
         for precision in PRECISIONS:
             shape = finalist.shape.model_copy(update={"precision": precision})

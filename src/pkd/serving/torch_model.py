@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pkd.encoder.families import longest_input
 from pkd.encoder.inference import TOKENS_PER_BATCH, input_names
-from pkd.encoder.load import LoadedClassifier, load_teacher
+from pkd.encoder.load import LoadedClassifier, load_classifier
 from pkd.encoder.shortcut import cls_only
 from pkd.serving.loaded import LoadedModel
 from pkd.serving.texts import Batch, TextEncoder, backend_of
@@ -32,7 +32,7 @@ def load_torch(name: str, device: str = "auto", threads: int | None = None) -> L
     if threads is not None:
         torch.set_num_threads(threads)
     where = resolve_device(device)
-    return taken_over(load_teacher(name), where)
+    return taken_over(load_classifier(name), where)
 
 
 def taken_over(loaded: LoadedClassifier, device: torch.device) -> LoadedModel:
