@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import pkd
-from conftest import make_teacher, make_tokenizer
+from conftest import make_teacher, make_tokenizer, write_csv
+from pkd import progress
 from pkd.errors import Stopped
 from pkd.evaluation.by_class import BlindSpots
 from pkd.training.trainer import RowMeanTrainer
@@ -113,3 +114,16 @@ def test_what_a_model_was_blind_to_is_known_after_a_stop_too(
     result = pkd.finetune(model=str(one_answer), **rows, output=str(tmp_path / "t"), **QUICK)
     assert result.selection["epoch"] == 1
     assert result.blind_spots.one_answer == "positive"
+
+
+def test_an_encoder_that_does_not_know_the_words_of_its_texts_is_warned_of(
+    one_answer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(progress, "warn", told.append)
+    train = write_csv(tmp_path / "train.csv", [(f"καλημέρα κόσμε {index}", "ab"[index % 2]) for index in range(8)])
+    pkd.finetune(model=str(one_answer), train=str(train), output=str(tmp_path / "t"), **QUICK)
+    sentence = (
+        f"{one_answer} does not know 100% of the word pieces of the training texts, so it cannot learn from them."
+    )
+    assert any(each.startswith(sentence) for each in told), told

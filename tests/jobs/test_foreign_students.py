@@ -10,7 +10,8 @@ import datasets
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, ModernBertConfig, ModernBertModel, pipeline
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoTokenizer, ModernBertConfig, ModernBertModel, PreTrainedTokenizerFast, pipeline
 
 import pkd
 from conftest import make_foreign_tokenizer, make_tokenizer, recipe_values, stop_at_step
@@ -225,6 +226,15 @@ def test_an_encoder_that_knows_half_of_the_words_may_learn_and_one_that_knows_fe
     check_reads(reader, datasets.Dataset.from_dict({"text": ["good film", "xx yy good film"]}))
     with pytest.raises(TeacherError, match="does not know 60% of the word pieces of the training texts"):
         check_reads(reader, datasets.Dataset.from_dict({"text": ["xx yy zz good"]}))
+
+
+def test_the_space_before_a_word_that_a_sentencepiece_tokenizer_does_not_know_is_no_known_word_piece() -> None:
+    backend = Tokenizer(models.Unigram([("<s>", 0), ("</s>", 0), ("<unk>", 0), ("▁", -3), ("▁good", -2)], unk_id=2))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", model_max_length=24)
+    check_reads(Reader(tokenizer, 24, "some/spiece"), datasets.Dataset.from_dict({"text": ["good good привет"]}))
+    with pytest.raises(TeacherError, match="some/spiece does not know 67% of the word pieces"):
+        check_reads(Reader(tokenizer, 24, "some/spiece"), datasets.Dataset.from_dict({"text": ["привет мир good"]}))
 
 
 @pytest.mark.parametrize(("long", "warns"), [(0, False), (1, False), (2, True)])

@@ -71,18 +71,29 @@ def check_reads(reader: Reader, rows: datasets.Dataset) -> None:
     Raises:
         TeacherError: if most of their word pieces are unknown to it.
     """
+    if sentence := hardly_reads(reader, rows):
+        raise TeacherError(sentence)
+
+
+def hardly_reads(reader: Reader, rows: datasets.Dataset) -> str:
+    """A sentence if an encoder does not know most of the word pieces of some rows; else an empty one."""
+    if (share := _share_unknown(reader, rows)) <= _UNKNOWN:
+        return ""
+    return (
+        f"{reader.name} does not know {share:.0%} of the word pieces of the training texts, so it cannot learn "
+        "from them. Choose an encoder of their language."
+    )
+
+
+def _share_unknown(reader: Reader, rows: datasets.Dataset) -> float:
     unknown, special = reader.tokenizer.unk_token_id, set(reader.tokenizer.all_special_ids)
     if unknown is None or not len(rows):  # bytes, of which none is unknown
-        return
+        return 0.0
     ids = np.concatenate(reader.encode(_sample(rows))["input_ids"])
     # SentencePiece parts the space from a word that it does not know
     spaces = {reader.tokenizer.convert_tokens_to_ids(_SPACE)}
     words = ids[~np.isin(ids, list((special | spaces) - {unknown}))]
-    if len(words) and (share := float(np.mean(words == unknown))) > _UNKNOWN:
-        raise TeacherError(
-            f"{reader.name} does not know {share:.0%} of the word pieces of the training texts, so it cannot learn "
-            "from them. Choose an encoder of their language."
-        )
+    return float(np.mean(words == unknown)) if len(words) else 0.0
 
 
 def difference_in_reading(reader: Reader, teacher: Reader, rows: datasets.Dataset) -> str:

@@ -10,12 +10,14 @@ from typing import Any, Unpack
 from transformers import TrainingArguments, set_seed
 
 from pkd import progress, ranks
+from pkd.data.encodings import Reader
 from pkd.data.examples import Examples, load_examples
 from pkd.data.sources import Source
 from pkd.data.tokenize import encode, warn_of_unread
 from pkd.distillation.plan import settings_that_count
 from pkd.encoder.hub import model_source
 from pkd.encoder.load import LoadedClassifier, check_max_length, load_config, load_pretrained
+from pkd.encoder.pretrained import hardly_reads
 from pkd.evaluation.by_class import BlindSpots
 from pkd.jobs import asking
 from pkd.jobs.ahead import training_left
@@ -194,6 +196,9 @@ def finetune_stage(
             if split in examples.splits
         }
         warn_of_unread(rows["train"], rows["train"], recipe.data.max_length)
+        reader = Reader(loaded.tokenizer, recipe.data.max_length, model)
+        if sentence := hardly_reads(reader, examples.splits["train"]):
+            progress.warn(sentence)
         progress.note(
             f"fine-tuning {'the teacher' if number == 1 else f'teacher {number}'}: {schedule_words(settings)}"
         )
