@@ -310,7 +310,7 @@ def check_teacher_score(
         fault = "Its scores may be on another scale than" if kind.has_scores else _IN_ANOTHER_ORDER
         raise TeacherError(
             f"{name} is worse on {len(labels):,} development rows than {one_answer} ({told}). {fault} the data's, or "
-            "it was not trained on this task."
+            "it was not trained on this task, or too little."
         )
     elif found.is_worse:
         progress.warn(

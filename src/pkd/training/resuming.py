@@ -124,7 +124,7 @@ class ResumableTrainer(Trainer):
         """
         for key, value in self._special_ids.items():
             setattr(self.model.config, key, value)
-        return super()._inner_training_loop(*args, **keywords)  # type: ignore[no-any-return]
+        return super()._inner_training_loop(*args, **keywords)
 
     def take_best(self, checkpoint: Path) -> None:
         """Take the best epoch's weights of a stopped training, as its end would; its checkpoints stay.
