@@ -113,6 +113,7 @@ def test_classes_are_outside_then_pairs_by_type_even_if_half_of_one_is_missing()
         (("B", "I", "O"), ("B-SPAN", "I-SPAN", "O")),
         (("PER-B", "PER-I", "O"), ("B-PER", "I-PER", "O")),
         (("O", "b_PER", "i_PER"), ("O", "B-PER", "I-PER")),
+        (("o", "b-per", "i-per"), ("O", "B-per", "I-per")),
         (("O", "I-PER", "[SEP]"), ("O", "I-PER", "[SEP]")),
         (("NOUN", "VERB"), ("NOUN", "VERB")),
         (("O", "B-PER", "E-PER", "I-PER", "S-PER"), None),

@@ -203,6 +203,7 @@ def classes_in_iob2(names: Sequence[str]) -> tuple[str, ...] | None:
     notation, joint = _notation(Counter(names))
     if notation == "plain":
         return tuple(names)
+    names = [OUTSIDE if name == OUTSIDE.casefold() else name for name in names]
     written = {name: _written(name, notation, joint) for name in names if name != OUTSIDE}
     if not {found[0] for found in written.values() if found is not None} <= set("BI"):
         return None
