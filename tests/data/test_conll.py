@@ -282,6 +282,14 @@ def test_a_text_file_is_read_as_columns_if_it_has_them_and_words_are_learned(tmp
         ]
 
 
+def test_a_text_file_of_one_sentence_is_read_as_columns_by_its_tags(tmp_path: Path) -> None:
+    one = _file(tmp_path, "EU\tB-ORG\nrejects\tO\n", "a.txt")
+
+    assert list(read_sentences(one, DataSettings())) == [Sentence("EU rejects", ((0, 2), (3, 10)))]
+    texts = _file(tmp_path, "vitamin B-12\nis good\n", "b.txt")
+    assert list(read_sentences(texts, DataSettings())) == ["vitamin B-12", "is good"]
+
+
 def test_sentences_to_classify_keep_the_words_of_their_file_and_plain_texts_have_none(tmp_path: Path) -> None:
     path = _file(tmp_path, TAGGED)
 

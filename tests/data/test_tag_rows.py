@@ -256,6 +256,7 @@ def test_unlabelled_rows_of_every_form_go_with_tagged_ones(tmp_path: Path) -> No
             _lines(tmp_path / "b.jsonl", [{"tokens": ["a.b"]}]),
             _lines(tmp_path / "c.jsonl", [{"text": "a.b"}]),
             _lines(tmp_path / "d.jsonl", [{"text": "a.b", "entities": [[0, 1, "X"]]}]),
+            _lines(tmp_path / "e.jsonl", [{"document": "a.b", "annotation": []}]),
         ],
     )
 
@@ -263,6 +264,7 @@ def test_unlabelled_rows_of_every_form_go_with_tagged_ones(tmp_path: Path) -> No
 
     assert rows == [
         {"text": "a.b", "word_offsets": [0, 3]},
+        {"text": "a.b", "word_offsets": [0, 1, 1, 2, 2, 3]},
         {"text": "a.b", "word_offsets": [0, 1, 1, 2, 2, 3]},
         {"text": "a.b", "word_offsets": [0, 1, 1, 2, 2, 3]},
     ]

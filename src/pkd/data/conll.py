@@ -114,13 +114,19 @@ def refuse_webanno(path: Path, encoding: str) -> None:
 
 
 def looks_like_columns(path: Path, settings: DataSettings) -> bool:
-    """Whether a text file holds words and their columns: lines of as many fields, two or more, between blank ones."""
+    """Whether a text file holds words and their columns: lines of as many fields, two or more, between blank ones.
+
+    Of a single sentence the tags show it.
+    """
     with open_text(path, settings.encoding, newline="\n") as file:
         lines = [line.strip() for line in itertools.islice(text_lines(file, str(path)), _HEAD)]
     words = [line for line in lines if line and not _is_mark(line) and not line.startswith("#")]
-    widths = {len(_BLANKS.split(line)) for line in words} if words else {0}
-    blank = len(words) < len(lines) and any(lines)
-    return widths != {1} and len(widths) == 1 and blank and len(words) > 1
+    split = [_BLANKS.split(line) for line in words]
+    widths = {len(fields) for fields in split}
+    if len(widths) != 1 or widths == {1} or len(words) < 2:
+        return False
+    tags = {fields[-1] for fields in split}
+    return len(words) < len(lines) or (OUTSIDE in tags and marks_spans(tags, "before"))
 
 
 def _layout_of(path: Path, settings: DataSettings) -> _Layout:

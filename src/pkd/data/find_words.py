@@ -62,7 +62,7 @@ def find_word_columns(
         return None
     by_name = {column.casefold(): column for column in reversed(columns)}
     tokens = next((by_name[name] for name in TOKENS if name in by_name and given in (None, by_name[name])), None)
-    usual = (*SPANS, *_SPANS_OF_TOOLS) if labelled else SPANS
+    usual = (*SPANS, *_SPANS_OF_TOOLS) if labelled or not texts else SPANS
     spans = next((by_name[name] for name in usual if name in by_name), None)
     tags = next((by_name[name] for name in TAGS if name in by_name), None)
     if settings.label_column is not None:
@@ -93,7 +93,7 @@ def find_word_columns(
             f"{source} has one word a row ('{one}'), which does not say where sentences end. Write CoNLL columns: a "
             "word and its tag a line, with a tab between, a blank line after each sentence, in a file .conll."
         )
-    of_tools = [by_name[name] for name in _TEXTS_OF_TOOLS if name in by_name] if labelled else []
+    of_tools = [by_name[name] for name in _TEXTS_OF_TOOLS if name in by_name]
     text = given or next(iter((*texts, *of_tools)), None)
     if spans is not None and text is not None and (asked or not labels):
         return WordColumns(text, spans, has_tokens=False)
