@@ -32,6 +32,8 @@ from pkd.cli.main import main
         (["export", "m", "--int8=3"], "--int8 takes no value\n"),
         (["run", "a.yaml", "b.yaml"], "`pkd run` has no use for 'b.yaml'\n"),
         (["push"], "OWNER/NAME is missing (repository on the hub)\n"),
+        (["distill", "--student", "a", "--student=b"],
+         "--student is given as a and as b; it takes one value; several students are a list in a recipe: `students`\n"),
         (["recipe", "--zzz"], "pkd: `pkd recipe` has no --zzz. "),
         (["predict", "m", "a text", "--file", "x.csv"], "TEXT and --file are both given; give one of them\n"),
     ],

@@ -77,7 +77,7 @@ class GatheringCommand(TyperCommand):
         flags = {name for parameter in self.get_params(ctx) for name in (*parameter.opts, *parameter.secondary_opts)}
         while True:
             try:
-                options, rest, _ = self.make_parser(ctx).parse_args(args=list(args))
+                options, rest, order = self.make_parser(ctx).parse_args(args=list(args))
             except typer.TyperException as error:
                 flag, is_unknown = str(getattr(error, "option_name", "")), type(error).__name__ == "NoSuchOption"
                 here = next((at for at, word in enumerate(args) if word.partition("=")[0] == flag), None)
@@ -96,6 +96,8 @@ class GatheringCommand(TyperCommand):
             taken = [text for each in options.values() for text in (each if isinstance(each, list) else [each])]
             swallowed = [at for at, value in enumerate(args[1:]) if value in taken and value in flags]
             if not swallowed:
+                for parameter in dict.fromkeys(each for each in order if order.count(each) > 1):
+                    _note_repeated(parameter, args, written)
                 return options, rest
             flag, value = args[swallowed[0] : swallowed[0] + 2]
             written.known.add(f"{flag} needs a value; {value} is a flag", flag)
@@ -116,6 +118,23 @@ class GatheringCommand(TyperCommand):
             raise
         finally:
             known_faults.reset(token)
+
+
+def _note_repeated(parameter: Any, args: list[str], written: _Written) -> None:
+    """Note that a flag of one value has several; the parser would take the last and ignore the others."""
+    if parameter.multiple or parameter.count or parameter.is_flag:
+        return
+    following = [*args[1:], ""]
+    given = [
+        value if equals else following[at]
+        for at, (flag, equals, value) in enumerate(word.partition("=") for word in args)
+        if flag in parameter.opts
+    ]
+    if len(different := list(dict.fromkeys(given))) > 1:
+        of_student = (path_of_keyword(parameter.name) or ("",))[0] == "students"
+        several = "; several students are a list in a recipe: `students`" if of_student else ""
+        name = name_of(parameter)
+        written.known.add(f"{name} is given as {' and as '.join(different)}; it takes one value{several}", name)
 
 
 def _note_value(parameter: Any, given: Any, error: typer.TyperException, written: _Written) -> None:
