@@ -73,6 +73,12 @@ def test_a_new_head_on_an_encoder_is_not_reported_as_missing_weights(
         logger.setLevel(level)
 
 
+def test_the_pooler_of_a_bare_encoder_is_no_head_of_its_own(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    AutoModel.from_config(CONFIGS["mpnet"]).save_pretrained(folder)  # its classifier has no pooler
+    with pytest.raises(TeacherError, match=r"is not fine-tuned.*classifier.*pkd finetune"):
+        load_teacher(str(folder))
+
+
 def test_an_encoder_without_a_trained_head_is_no_teacher(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     BertModel(
         BertConfig(vocab_size=31, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8)

@@ -64,12 +64,13 @@ def check_weights_are_used(name: str, model: PreTrainedModel, missing: set[str],
             f"{name} is saved with an adapter in it ({_few(unused)}): merge the adapter (`merge_and_unload` of peft) "
             "and save the model."
         )
-    if unused and missing:
+    head = {key for key in unused if not re.search(r"(^|\.)pooler\.", key)}  # a bare encoder of some families has one
+    if head and missing:
         raise TeacherError(
-            f"{name} has its own head ({_few(unused)}), not that of {kind} ({_few(missing)}). pkd does not run a "
+            f"{name} has its own head ({_few(head)}), not that of {kind} ({_few(missing)}). pkd does not run a "
             "model's own code; fine-tune its encoder with a head of transformers (`pkd finetune`)."
         )
-    if unused:
+    if unused and not missing:
         raise TeacherError(
             f"{name} is saved with weights that {kind} does not use: {_few(unused)}. Without them it does not predict "
             "as it was trained to, and pkd does not run a model's own code; fine-tune its encoder with a head of "
