@@ -196,9 +196,10 @@ def annotate(pkd: Run, workspace: Path, tmp_path: Path) -> Any:
 
     def run(content: str | bytes, *more: object, name: str = "train.csv", teacher: Path | None = None) -> Any:
         train = put(tmp_path, name, content)
-        command = ["annotate", "--teacher", teacher or workspace / "teacher", "--train", train, "--layers", 2]
+        command = ["annotate", "--teacher", teacher or workspace / "teacher", "--train", train]
         length = () if "--max-length" in more else ("--max-length", 32)
-        code, _, told = pkd(*command, *length, "--output", tmp_path / "rows", *more)
+        layers = () if "--layers" in more else ("--layers", 2)
+        code, _, told = pkd(*command, *length, *layers, "--output", tmp_path / "rows", *more)
         return code, open_shards(tmp_path / "rows") if code == 0 else None, told
 
     return run
