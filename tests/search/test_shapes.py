@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from pkd.distillation.student import student_from
 from pkd.errors import RecipeError, Stopped
 from pkd.jobs.plan import RunPlan, plan_run
 from pkd.jobs.word_counts import fitted_words
+from pkd.jobs.workload import job_of_run
 from pkd.recipe.reading import recipe_from
 from pkd.recipe.settings import BudgetSettings
 from pkd.reporting.front import Shape
 from pkd.runs.seal import find_damage, partial_of, read_manifest
 from pkd.search.random_graphs import bodies_of
 from pkd.search.shapes import BUILD, LOOK, TIME, Shapes, measure_exports, shapes_stage
+from pkd.search.time_left import TimeLeft
 from pkd.search.timing import ROUNDS
 
 STUDENTS = [
@@ -76,6 +79,26 @@ def stopped_and_resumed(workspace: Path, tmp_path_factory: pytest.TempPathFactor
         measured(plan, second)
     third = Listener()
     return plan, measured(plan, third), third
+
+
+@pytest.mark.slow
+def test_a_time_in_which_the_shapes_could_not_be_built_is_refused_and_what_is_built_is_kept(
+    workspace: Path, tmp_path: Path
+) -> None:
+    plan = plan_of(workspace, tmp_path / "run", threads=1, time="1h")
+    listener = Listener()
+    clock = TimeLeft(job_of_run(plan), None, 61.0, time.monotonic())  # what follows the trainings takes 60
+    with progress.watch(listener), pytest.raises(RecipeError, match=r"building the 2 shapes that are left .* is kept"):
+        shapes_stage(plan, clock, overwrite=False)
+    assert listener.units[BUILD] == [1]
+    graphs = partial_of(plan.folder.shapes) / "graphs"
+    (built,) = graphs.iterdir()
+    before = built.stat().st_ino
+    again = Listener(TIME, 1)
+    with pytest.raises(Stopped):
+        measured(plan, again)
+    assert again.ran == [BUILD, TIME]
+    assert built.stat().st_ino == before
 
 
 def test_every_shape_has_figures_in_both_precisions_and_the_fastest_is_the_first(

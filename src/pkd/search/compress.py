@@ -166,7 +166,7 @@ def _compress(recipe: Recipe, served: Path, *, overwrite: bool) -> CompressResul
                     "choose by. Name development rows."
                 )
             clock = None if plan.budget.time is None else _clock(plan, began)  # the pilot would delay a refusal
-            shapes = shapes_stage(plan, overwrite=overwrite)
+            shapes = shapes_stage(plan, clock, overwrite=overwrite)
         students = students_by_shape(plan)
         plan = plan.at(only(plan.recipe, *(students[shape][0] for shape in alive(shapes.candidates))))
         clock = clock or _clock(plan, began)

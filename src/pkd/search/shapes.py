@@ -18,6 +18,7 @@ from typing import Any
 from pkd import progress
 from pkd.encoder.load import shape_of
 from pkd.errors import RecipeError
+from pkd.jobs.forecast import roughly
 from pkd.jobs.plan import RunPlan
 from pkd.recipe.settings import BudgetSettings
 from pkd.recipe.spelling import named
@@ -36,6 +37,7 @@ from pkd.search.random_graphs import (
     export_bytes,
     smallest_of_each_encoder,
 )
+from pkd.search.time_left import TimeLeft
 from pkd.search.timed_words import TimedWords, timed_words_stage
 from pkd.search.timing import (
     ROUNDS,
@@ -99,16 +101,17 @@ class _Measured:
         progress.saved()
 
 
-def shapes_stage(plan: RunPlan, *, overwrite: bool) -> Shapes:
+def shapes_stage(plan: RunPlan, clock: TimeLeft | None = None, *, overwrite: bool) -> Shapes:
     """Bring the figures of every shape of the run's students, in both precisions, up to date.
 
     Args:
         plan: of the run, with its teachers and a budget; its students are the shapes that may be trained.
+        clock: of a search whose time is limited.
         overwrite: put aside what is in the way.
 
     Raises:
         RecipeError: if no shape keeps to the budget: of an impossible size at once, of an impossible latency once the
-            smallest shapes are timed.
+            smallest shapes are timed. Or if the time does not suffice to build the shapes, once that is known.
     """
     require_exporter()
     budget, bodies, timed = plan.budget, bodies_of(plan), timed_on(plan)
@@ -120,11 +123,7 @@ def shapes_stage(plan: RunPlan, *, overwrite: bool) -> Shapes:
         shutil.rmtree(partial)  # of other shapes, or another machine
 
     def build(folder: Path) -> Mapping[str, Any]:
-        try:
-            return _measure(folder, plan, bodies, timed)
-        except RecipeError:
-            shutil.rmtree(folder)  # refused: the next budget may be of other shapes
-            raise
+        return _measure(folder, plan, bodies, timed, clock)
 
     facts = run_stage(place, KIND, inputs, build, overwrite=overwrite).manifest.facts
     predicted = {
@@ -217,14 +216,28 @@ def _refuse(over: Sequence[tuple[Shape, Figures]], of: int, budget: BudgetSettin
         raise RecipeError(refusal(shape.name, figures, budget, [figures for _, figures in over]))
 
 
-def _measure(folder: Path, plan: RunPlan, bodies: Sequence[Body], timed: Timed) -> dict[str, Any]:
+def _measure(
+    folder: Path, plan: RunPlan, bodies: Sequence[Body], timed: Timed, clock: TimeLeft | None
+) -> dict[str, Any]:
     """Build and time the shapes, those of a group in turns; the facts are their figures and the teacher's time."""
     measured, confidence = _begun(folder / _MEASURED), plan.recipe.evaluation.confidence
     graphs, groups = folder / _GRAPHS, list(_groups(bodies))
     figures: dict[str, dict[str, Any]] = {}
     teacher: list[Times] = []
     if not measured.rounds:
-        _look(graphs, plan, bodies, timed, measured)
+        try:
+            _look(graphs, plan, bodies, timed, measured)
+        except RecipeError:
+            shutil.rmtree(folder)  # refused: the next budget may be of other shapes
+            raise
+    if clock is not None:
+        untimed = [
+            body
+            for number, group in enumerate(groups)
+            if len(measured.rounds.get(str(number), [])) < ROUNDS
+            for body in group
+        ]
+        _require_time(plan.budget, clock, graphs, untimed, measured)
     for number, group in enumerate(groups):
         rounds = measured.rounds.get(str(number), [])
         if len(rounds) < ROUNDS:
@@ -287,6 +300,23 @@ def _look(graphs: Path, plan: RunPlan, bodies: Sequence[Body], timed: Timed, mea
     for limit in limits:
         if all(limit.is_hopeless(figures) for _, figures in found):
             _refuse(found, len(found), budget)
+
+
+def _require_time(
+    budget: BudgetSettings, clock: TimeLeft, graphs: Path, bodies: Sequence[Body], measured: _Measured
+) -> None:
+    """Refuse a time in which the shapes could not even be built, as the slowest one so far took; keep what is built."""
+    missing = [body for body in bodies if not _place(graphs, body).is_dir()]
+    if not measured.build_seconds and missing:
+        _build(graphs, missing[:1], measured)
+        missing = missing[1:]
+    needed = len(missing) * measured.build_seconds
+    if missing and needed > clock.left - clock.of_ending():
+        raise RecipeError(
+            f"{named('budget.time')} is {budget.time}, but building the {len(missing)} shapes that are left takes about "
+            f"{roughly(needed)} here, before any is timed and trained. Give it more time, or fewer "
+            f"{named('budget.widths')}; what is built is kept."
+        )
 
 
 def _time_group(
