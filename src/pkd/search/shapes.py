@@ -313,8 +313,8 @@ def _require_time(
     needed = len(missing) * measured.build_seconds
     if missing and needed > clock.left - clock.of_ending():
         raise RecipeError(
-            f"{named('budget.time')} is {budget.time}, but building the {len(missing)} shapes that are left takes about "
-            f"{roughly(needed)} here, before any is timed and trained. Give it more time, or fewer "
+            f"{named('budget.time')} is {budget.time}, but building the {len(missing)} shapes that are left takes "
+            f"about {roughly(needed)} here, before any is timed and trained. Give it more time, or fewer "
             f"{named('budget.widths')}; what is built is kept."
         )
 
