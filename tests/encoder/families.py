@@ -56,9 +56,11 @@ CONFIGS = {
 }
 
 
-def make_classifier(kind: str) -> PreTrainedModel:
+def make_classifier(kind: str, **changed: Any) -> PreTrainedModel:
     torch.manual_seed(1)
-    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(copy.deepcopy(CONFIGS[kind]))
+    config = copy.deepcopy(CONFIGS[kind])
+    config.update(changed)
+    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
     with torch.no_grad():  # biases and norms that start at 0 and 1 would hide a weight that was not copied
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)

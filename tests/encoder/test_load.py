@@ -127,6 +127,24 @@ def test_a_head_of_another_form_than_the_class_reads_is_told_as_that(folder: Pat
         load_teacher(str(folder))
 
 
+@pytest.mark.parametrize(("kind", "count"), [*((kind, 3) for kind in CONFIGS), ("roberta", 16), ("electra", 16)])
+def test_a_head_that_an_encoder_brings_gets_the_order_of_the_labels(folder: Path, kind: str, count: int) -> None:
+    """16 outputs are as many as a head of RoBERTa or ELECTRA has hidden units between its two maps."""
+    names = tuple("abcdefghijklmnop"[:count])
+    classifier = make_classifier(kind, num_labels=count)
+    classifier.config.id2label = dict(enumerate(name.upper() for name in names))
+    classifier.save_pretrained(folder)
+    pieces = torch.tensor([[2, 7, 9, 11, 3]])
+    before = classifier(pieces).logits
+    wanted = names[1:] + names[:1]
+    found = load_pretrained(str(folder), Outputs("single_label_classification", wanted))
+    assert found.label_names == wanted
+    torch.testing.assert_close(found.model.eval()(pieces).logits, before.roll(-1, dims=1))
+    others = ("x", *names[1:])  # another set of labels: as it was
+    kept = load_pretrained(str(folder), Outputs("single_label_classification", others)).model.eval()
+    assert torch.equal(kept(pieces).logits, before)
+
+
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_weights_that_pretraining_leaves_behind_are_harmless(folder: Path, kind: str) -> None:
     """A masked-language head beside a full classification head, the pooler of an encoder whose classifier has none."""

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,7 @@ from transformers import (
 from transformers.utils.logging import EmptyTqdm, set_tqdm_hook
 
 from pkd import progress
+from pkd.data.match_names import match_names
 from pkd.data.outputs import Outputs, config_values, outputs_of
 from pkd.data.tokenize import fingerprint_tokenizer
 from pkd.encoder.check_model import (
@@ -119,10 +120,12 @@ def with_outputs(loaded: LoadedClassifier, outputs: Outputs) -> LoadedClassifier
 def load_pretrained(name: str, outputs: Outputs, **config: Any) -> LoadedClassifier:
     """Load a pretrained encoder and put a new head for `outputs` on it; `config` overrides its configuration.
 
+    A head with as many outputs that it already has is kept, in the order of `outputs` if it has their names.
+
     Raises:
         TeacherError: if it cannot be loaded or its family is not supported.
     """
-    return _load(
+    loaded = _load(
         name,
         "encoder",
         num_labels=len(outputs.output_names),
@@ -130,6 +133,22 @@ def load_pretrained(name: str, outputs: Outputs, **config: Any) -> LoadedClassif
         model_class=getattr(transformers, outputs.kind.auto_class),
         **config,
     )
+    of_head: Any = load_config(name).id2label or {}
+    _order_head(loaded.model, [str(of_head[number]) for number in sorted(of_head, key=int)], outputs.output_names)
+    return loaded
+
+
+def _order_head(model: PreTrainedModel, names: Sequence[str], wanted: Sequence[str]) -> None:
+    """Bring the outputs of a head from the order of `names` into that of the same names in `wanted`, in place."""
+    index_of = match_names(wanted, names)
+    if not (len(names) == len(wanted) == len(index_of)):
+        return
+    order = [index_of[name] for name in wanted]
+    linear = [each for each in model.modules() if isinstance(each, torch.nn.Linear) and each.out_features == len(names)]
+    if order != sorted(order) and linear:  # the head stands after the encoder, and its outputs after what it pools
+        with torch.no_grad():
+            for parameter in linear[-1].parameters():
+                parameter.copy_(parameter[order])
 
 
 def untrained(config: PretrainedConfig, outputs: Outputs, *, weightless: bool = False) -> PreTrainedModel:
