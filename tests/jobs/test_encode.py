@@ -87,4 +87,4 @@ def test_a_reader_that_cuts_many_rows_is_told_so(
     monkeypatch.setattr(progress, "warn", told.append)
     done = encode(rows, tmp_path / "train-key", max_length=6)
     share = sum(length == 6 for length in open_shards(done.folder)["length"]) / 40
-    assert told == [f"{share:.0%} of the rows are cut at 6 word pieces (max_length)."]
+    assert told == [f"encode: {share:.0%} of the rows are cut at 6 word pieces (max_length)."]

@@ -201,12 +201,18 @@ def share_truncated(dataset: datasets.Dataset, max_length: int) -> float:
     return float(np.mean(lengths >= max_length)) if len(lengths) else 0.0
 
 
-def warn_of_unread(rows: datasets.Dataset, encoding: datasets.Dataset, max_length: int) -> None:
-    """Warn if many rows are truncated in their encoding, or many of their words not read; both may be one table."""
+def warn_of_unread(rows: datasets.Dataset, encoding: datasets.Dataset, max_length: int, stage: str = "") -> None:
+    """Warn if many rows are truncated in their encoding, or many of their words not read; both may be one table.
+
+    `stage` names the one of several that encode rows.
+    """
     if has_words(rows.column_names):
         warn_of_unread_words(rows, encoding)
     if (share := share_truncated(encoding, max_length)) > 0.1:
-        progress.warn(f"{share:.0%} of the rows are cut at {max_length} word pieces ({named('data.max_length')}).")
+        where = f"{stage}: " if stage else ""
+        progress.warn(
+            f"{where}{share:.0%} of the rows are cut at {max_length} word pieces ({named('data.max_length')})."
+        )
 
 
 def fingerprint_rows(dataset: datasets.Dataset) -> dict[str, str]:

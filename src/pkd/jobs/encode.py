@@ -49,7 +49,7 @@ def encoding_stage(
         require_space(partial, int(row * len(rows)), f"Encoding {len(rows):,} rows")
         with progress.stage(name, len(rows), "rows") as stage:
             encoding = write_encoding(rows, reader, partial, rows_per_shard=rows_per_shard, stage=stage)
-        warn_of_unread(rows, encoding, reader.max_length)
+        warn_of_unread(rows, encoding, reader.max_length, name)
         ranks.on_first(lambda: forget_shard_lists(partial))
         return {"rows": len(encoding), "rows_per_shard": rows_per_shard}
 
