@@ -179,7 +179,7 @@ def test_nothing_helps_against_the_teacher_it_is_above_or_below(seeds: tuple[int
 
 def test_of_two_models_neither_helps() -> None:
     of_models = compared(0.001, 0.013, "HELPS", "a against b", seeds=(None, None))
-    assert comparison_sentence(of_models).startswith("A against b ABOVE: a is 0.7 points above b")
+    assert comparison_sentence(of_models).startswith("a against b ABOVE: a is 0.7 points above b")
     assert finding(compared(-0.013, -0.001, "DOES NOT", "a against b", seeds=(None, None))) is None
 
 
