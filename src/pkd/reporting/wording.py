@@ -221,7 +221,7 @@ def finding(comparison: ComparisonRecord) -> str | None:
 def subject(comparison: ComparisonRecord) -> str:
     """The subject of a comparison, as the start of a sentence; a model's name stays as it is."""
     question = comparison.question
-    if question.startswith(comparison.a):
+    if question.startswith(f"{comparison.a} against "):
         return question
     of_methods = None if is_of_models(comparison) else _SUBJECTS.get(question)
     return of_methods or question[:1].upper() + question[1:]
