@@ -100,7 +100,7 @@ def test_any_two_students_are_compared_by_an_exact_test(workspace: Path, untrain
     comparison = next(record for record in records if isinstance(record, ComparisonRecord))
     assert (comparison.question, comparison.verdict) == ("teacher against untrained", "HELPS")
     assert (comparison.seeds_a, comparison.seeds_b) == (None, None)  # two folders are two models, of whatever seeds
-    assert comparison_sentence(comparison).startswith("Teacher against untrained ABOVE: teacher is ")
+    assert comparison_sentence(comparison).startswith("teacher against untrained ABOVE: teacher is ")
 
 
 def test_models_of_other_classes_cannot_be_compared(workspace: Path, tmp_path: Path) -> None:

@@ -22,14 +22,18 @@ from pkd.runs.fingerprint import sha256_of_file
 from pkd.runs.seal import read_manifest
 from warm import run_ranks
 
-FAST = (
-    *("--num-train-epochs", "6", "--learning-rate", "4e-3", "--per-device-train-batch-size", "8"),
-    *("--precision", "float32", "--set", "evaluation.resamples=100", "--device", "cpu", "--max-length", "32"),
-)
+
+def fast(epochs: int = 6, max_length: int = 32) -> tuple[str, ...]:
+    return (
+        *("--num-train-epochs", str(epochs), "--learning-rate", "4e-3", "--per-device-train-batch-size", "8"),
+        *("--precision", "float32", "--set", "evaluation.resamples=100", "--device", "cpu"),
+        *("--max-length", str(max_length)),
+    )
+
+
 DISTILL = (
     *("distill", "--teacher", "teacher", "--train", "train.conll", "--eval", "dev.conll", "--test", "test.conll"),
-    *("--layers", "2", "--output", "student", "--set", "patience=0.1", "--augment", "1", *FAST),
-    *("--num-train-epochs", "3"),
+    *("--layers", "2", "--output", "student", "--set", "patience=0.1", "--augment", "1", *fast(3)),
 )
 TRAIN = ("--train", "train.conll", "--eval", "dev.conll")
 
@@ -68,7 +72,7 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     BertModel(config).save_pretrained(folder / "encoder")
     make_tokenizer().save_pretrained(folder / "encoder")
-    run(folder, "finetune", "--model", "encoder", "--output", "teacher", *FAST, *TRAIN)
+    run(folder, "finetune", "--model", "encoder", "--output", "teacher", *fast(), *TRAIN)
     return folder
 
 
@@ -181,13 +185,12 @@ def test_a_stopped_training_goes_on_to_the_same_bits(
 
 
 def test_two_teachers_are_averaged_part_by_part_and_need_one_tokenizer(space: Path, foreign_encoder: Path) -> None:
-    run(space, "finetune", "--model", "encoder", "--output", "other", *FAST, "--num-train-epochs", "2", *TRAIN)
+    run(space, "finetune", "--model", "encoder", "--output", "other", *fast(2), *TRAIN)
     both = {"model": [str(space / "teacher"), str(space / "other")]}
     pkd.run(recipe_from(values(space, "both", {"layers": 2}, teacher=both), where="test"))
     names = [each.name for each in read_results(space / "both") if isinstance(each, ModelRecord)]
     assert "teachers' mean" in names
-    short = ("--max-length", "24", "--num-train-epochs", "1")
-    run(space, "finetune", "--model", str(foreign_encoder), "--output", "foreign", *FAST, *short, *TRAIN)
+    run(space, "finetune", "--model", str(foreign_encoder), "--output", "foreign", *fast(1, 24), *TRAIN)
     mixed = {"model": [str(space / "teacher"), str(space / "foreign")]}
     with pytest.raises(TeacherError, match="different tokenizers"):
         pkd.run(recipe_from(values(space, "mixed", {"layers": 2}, teacher=mixed), where="test"))
