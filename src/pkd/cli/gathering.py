@@ -121,8 +121,12 @@ class GatheringCommand(TyperCommand):
 
 
 def _note_repeated(parameter: Any, args: list[str], written: _Written) -> None:
-    """Note that a flag of one value has several; the parser would take the last and ignore the others."""
-    if parameter.multiple or parameter.count or parameter.is_flag:
+    """Note that a flag of one student has several values, as if there were several students.
+
+    Of other flags the last value counts, so that one can be added behind those of a script.
+    """
+    of_student = (path_of_keyword(parameter.name) or ("",))[0] == "students"
+    if not of_student or parameter.multiple or parameter.is_flag:
         return
     following = [*args[1:], ""]
     given = [
@@ -131,10 +135,9 @@ def _note_repeated(parameter: Any, args: list[str], written: _Written) -> None:
         if flag in parameter.opts
     ]
     if len(different := list(dict.fromkeys(given))) > 1:
-        of_student = (path_of_keyword(parameter.name) or ("",))[0] == "students"
-        several = "; several students are a list in a recipe: `students`" if of_student else ""
         name = name_of(parameter)
-        written.known.add(f"{name} is given as {' and as '.join(different)}; it takes one value{several}", name)
+        told = f"{name} is given as {' and as '.join(different)}; it takes one value"
+        written.known.add(f"{told}; several students are a list in a recipe: `students`", name)
 
 
 def _note_value(parameter: Any, given: Any, error: typer.TyperException, written: _Written) -> None:
