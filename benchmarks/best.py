@@ -3,7 +3,7 @@
 Finished parts are kept, so that the same command goes on.
 
     python -m benchmarks.best --data quality/data --work best/reviews --task reviews --layers 3 2 \\
-        --teacher quality/work/reviews/teacher-auto-auto-seed42 --name all-MiniLM-L6-v2 --unlabelled
+        --teacher teacher/ --name all-MiniLM-L6-v2 --unlabelled
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _ITEM = r"""'(?:[^'\\]|\\.)*+'|"(?:[^"\\]|\\.)*+"|-?\d+(?:\.\d*)?"""
 _NUMPY_ITEM = re.compile(_ITEM)
 _NUMPY = re.compile(rf"\[((?:\s*(?:{_ITEM})(?=[\s\]]))*+)\s*\]")
-_SIDE_BY_SIDE = re.compile(r"""['"]\s+['"]""")  # of two texts, or within one
 
 
 def word_offsets(words: Iterable[str]) -> list[int]:
@@ -88,12 +87,6 @@ def python_value(text: str) -> Any:
     >>> python_value("['New' 'York']"), python_value("[1 0]"), python_value("['New', 'York']")
     (['New', 'York'], [1, 0], ['New', 'York'])
     """
-    try:
-        found = None if _SIDE_BY_SIDE.search(text) else ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        found = None
-    if found is not None:
-        return found
     if (items := _NUMPY.fullmatch(text.strip())) is None:
         return ast.literal_eval(text)
     return [ast.literal_eval(item[0]) for item in _NUMPY_ITEM.finditer(items[1])]

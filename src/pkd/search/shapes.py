@@ -122,10 +122,10 @@ def shapes_stage(plan: RunPlan, clock: TimeLeft | None = None, *, overwrite: boo
     if partial.is_dir() and not (partial / MANIFEST).is_file() and standing(place, inputs) == "new":
         shutil.rmtree(partial)  # of other shapes, or another machine
 
-    def build(folder: Path) -> Mapping[str, Any]:
-        return _measure(folder, plan, bodies, timed, clock)
-
-    facts = run_stage(place, KIND, inputs, build, overwrite=overwrite).manifest.facts
+    done = run_stage(
+        place, KIND, inputs, lambda folder: _measure(folder, plan, bodies, timed, clock), overwrite=overwrite
+    )
+    facts = done.manifest.facts
     predicted = {
         body.of(precision): Figures(**of_body[precision])
         for body, of_body in zip(bodies, facts["figures"], strict=True)
